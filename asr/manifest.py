@@ -1,0 +1,122 @@
+"""JSON lines -> Utterances, and back."""
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from asr.errors import InputError
+
+Segment = tuple[str, float, float]
+"""(label, start, end), in seconds."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording with its text.
+
+    Args:
+        id: unique within its manifest.
+        audio: path of the audio file; in a manifest file relative paths start at its folder.
+        duration: in seconds.
+        text: what was said, normalised as the corpus's `prepare.py` says.
+        speaker: who said it; empty where unknown.
+        words: word times, where the corpus has them.
+        phones: phone times, where the corpus has them.
+    """
+
+    id: str
+    audio: str
+    duration: float
+    text: str
+    speaker: str = ""
+    words: tuple[Segment, ...] = ()
+    phones: tuple[Segment, ...] = ()
+
+
+def read_manifest(path: str | Path) -> list[Utterance]:
+    """The utterances of a manifest, in its order, with audio paths resolved against its folder.
+
+    Raises:
+        InputError: a line is not an utterance, an id comes twice, or there is no line at all;
+            the message has the line's number.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason}); expected JSON lines") from None
+    utterances: list[Utterance] = []
+    first_line: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        place = f"{path}:{number}"
+        utterance = _parse(line, place, path.parent)
+        if utterance.id in first_line:
+            raise InputError(
+                f"{place}: id {utterance.id!r} was on line {first_line[utterance.id]} already;"
+                " expected each id once"
+            )
+        first_line[utterance.id] = number
+        utterances.append(utterance)
+    if not utterances:
+        raise InputError(f"{path}: is empty; expected at least one utterance")
+    return utterances
+
+
+def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest at once or not at all; audio inside its folder is named relative to it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.parent.resolve()
+    lines = []
+    for utterance in utterances:
+        values = {name: value for name, value in asdict(utterance).items() if value != ()}
+        audio = Path(utterance.audio).resolve()
+        values["audio"] = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
+        lines.append(json.dumps(values, ensure_ascii=False) + "\n")
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(lines), encoding="utf-8")
+    os.replace(partial, path)
+
+
+_KNOWN = {field.name for field in fields(Utterance)}
+_REQUIRED = ("id", "audio", "duration", "text")
+
+
+def _parse(line: str, place: str, folder: Path) -> Utterance:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: not JSON: {error.msg} at column {error.colno}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
+    for name in _REQUIRED:
+        if name not in values:
+            raise InputError(f"{place}: has no {name!r}; expected {', '.join(_REQUIRED)}")
+    if unknown := sorted(set(values) - _KNOWN):
+        raise InputError(f"{place}: unknown {unknown[0]!r}; expected {', '.join(sorted(_KNOWN))}")
+    for name in ("id", "audio", "text", "speaker"):
+        if not isinstance(values.get(name, ""), str):
+            raise InputError(f"{place}: {name} is {values[name]!r}; expected text")
+    if not values["id"] or any(character.isspace() for character in values["id"]):
+        raise InputError(f"{place}: id is {values['id']!r}; expected text without blanks")
+    if not values["audio"]:
+        raise InputError(f"{place}: audio is empty; expected a path")
+    duration = values["duration"]
+    if isinstance(duration, bool) or not isinstance(duration, int | float):
+        raise InputError(f"{place}: duration is {duration!r}; expected seconds")
+    if not (math.isfinite(duration) and duration > 0):
+        raise InputError(f"{place}: duration is {duration!r}; expected more than 0 seconds")
+    for name in ("words", "phones"):
+        values[name] = tuple(_segment(item, name, place) for item in values.get(name, ()))
+    values["audio"] = str(folder / values["audio"])
+    return Utterance(**values)
+
+
+def _segment(item: object, name: str, place: str) -> Segment:
+    match item:
+        case [str(label), int() | float() as start, int() | float() as end] if start <= end:
+            return label, float(start), float(end)
+    raise InputError(f"{place}: {name} has {item!r}; expected [label, start, end] in seconds")

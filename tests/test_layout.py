@@ -1,0 +1,61 @@
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+FLOORS = {
+    0: {"errors"},
+    1: {
+        "audio",
+        "augment",
+        "config",
+        "download",
+        "features",
+        "manifest",
+        "nbest",
+        "recurrent",
+        "text",
+        "wer",
+    },
+    2: {"acoustic", "corpus", "ctc", "dataset", "batching", "search"},
+    3: {"checkpoint"},
+    4: {"recognizer", "training", "training.ctc"},
+    5: {"cli"},
+}
+FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
+
+
+def modules():
+    for path in sorted((ROOT / "asr").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "asr").with_suffix("").parts)
+        name = name.removesuffix(".__init__")
+        if name != "__init__":
+            yield name, path
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module
+
+
+def test_every_module_stands_on_a_floor():
+    assert {name for name, _ in modules()} == set(FLOOR)
+
+
+def test_modules_import_only_from_lower_floors():
+    for name, path in modules():
+        for imported in imports(path):
+            module = imported.removeprefix("asr.")
+            if imported.startswith("asr.") and module in FLOOR:
+                assert FLOOR[module] < FLOOR[name], f"asr.{name} imports asr.{module}"
+
+
+def test_only_training_and_recipes_import_lightning():
+    for name, path in modules():
+        if not name.startswith("training"):
+            assert not any("lightning" in imported for imported in imports(path)), name
