@@ -1,0 +1,87 @@
+"""CMU AN4 -> data/an4/{train,dev,test}.jsonl."""
+
+import re
+from pathlib import Path
+
+from asr.corpus import (
+    Source,
+    command_line,
+    find_recordings,
+    measure,
+    obtain,
+    read_facts,
+    refuse,
+    verify,
+    write_facts,
+    write_manifests,
+)
+from asr.errors import InputError, reported
+from asr.manifest import Utterance
+
+AN4 = Source(
+    name="CMU AN4",
+    folders=("an4",),
+    url="http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz",
+    size="64 MB",
+    licence="free for any purpose, keep the notice in an4/LICENSE",
+)
+SAMPLE_RATE = 16_000
+FACTS = Path(__file__).parent / "facts.tsv"
+TRANSCRIPT = re.compile(r"(?:<s> )?([A-Z' ]+?)(?: </s>)? \(([\w-]+)\)")
+
+
+def prepare(data_root: Path | None, out: Path, write_known_facts: bool = False) -> None:
+    """Check the official files and write the three manifests.
+
+    Train and test are the official split, 948 and 130 utterances. Dev is taken from train: every
+    ninth of its 74 speakers in alphabetical order, from the fifth on. These are 8 speakers (2 of
+    21 women, 6 of 53 men), so that no speaker of dev or test is in train.
+
+    Raises:
+        InputError: a file is missing, damaged, surplus or without transcript.
+    """
+    home = obtain(AN4, data_root, out / "download")
+    train = read_transcripts(home / "etc" / "an4_train.transcription")
+    test = read_transcripts(home / "etc" / "an4_test.transcription")
+    recordings, problems = measure(find_recordings(home / "wav"), SAMPLE_RATE, exact=True)
+    facts = {} if write_known_facts else read_facts(FACTS)
+    problems += verify(recordings, {**train, **test}, facts)
+    refuse(problems, AN4.name)
+    if write_known_facts:
+        write_facts(FACTS, recordings)
+
+    dev_speakers = set(sorted({speaker(id) for id in train})[4::9])
+    splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
+    for id, text in {**train, **test}.items():
+        split = "test" if id in test else "dev" if speaker(id) in dev_speakers else "train"
+        recording = recordings[id]
+        duration = recording.samples / SAMPLE_RATE
+        splits[split].append(Utterance(id, str(recording.path), duration, text, speaker(id)))
+    write_manifests(out, splits)
+
+
+def speaker(id: str) -> str:
+    """`an251-fash-b` -> `fash`; women's begin with f, men's with m."""
+    return id.split("-")[1]
+
+
+def read_transcripts(path: Path) -> dict[str, str]:
+    """Utterance id -> words in lower case, of lines as `<s> GO </s> (an253-fash-b)`.
+
+    Raises:
+        InputError: a line has another form, such as marks of noise or of a pronunciation, which
+            the official files don't have.
+    """
+    transcripts = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        match = TRANSCRIPT.fullmatch(line.strip())
+        if match is None or match[2] in transcripts:
+            raise InputError(f"{path}:{number}: is {line!r}; expected WORDS (id), each id once")
+        transcripts[match[2]] = match[1].lower()
+    return transcripts
+
+
+if __name__ == "__main__":
+    arguments = command_line(__doc__, Path(__file__).parent).parse_args()
+    with reported("prepare an4"):
+        prepare(arguments.data_root, arguments.out, arguments.write_facts)
