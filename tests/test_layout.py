@@ -15,6 +15,7 @@ FLOORS = {
         "nbest",
         "recurrent",
         "text",
+        "transcripts",
         "wer",
     },
     2: {"acoustic", "corpus", "ctc", "dataset", "batching", "search"},

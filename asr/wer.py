@@ -1,0 +1,211 @@
+"""References and hypotheses -> alignments -> ErrorCounts -> rates with intervals."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import jiwer
+
+Alignment = list[tuple[str, str]]
+"""(reference word, hypothesis word) in order; "" stands where the other has no partner."""
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """How many errors, of how many reference words; counts add up, rates don't.
+
+    A rate over many utterances is the rate of their counts' sum, `sum(counts, ErrorCounts())`.
+
+    Args:
+        substitutions: words that became others.
+        deletions: words of the reference without a partner.
+        insertions: words of the hypothesis without a partner.
+        words: words of the reference (characters of it in `character_errors`).
+    """
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    words: int = 0
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors per reference word, a fraction; without words 0.0 if no error, else infinite."""
+        if self.words == 0:
+            return float("inf") if self.errors else 0.0
+        return self.errors / self.words
+
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.words + other.words,
+        )
+
+
+def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
+    """Errors of each utterance, in words: whatever white space separates, compared as it stands.
+
+    Raises:
+        ValueError: there are more of the one than of the other.
+    """
+    return [count_errors(alignment) for alignment in align_words(references, hypotheses)]
+
+
+def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
+    """Errors of each utterance, in characters (code points).
+
+    The blank between two words is a character as it is in `jiwer.cer`; more white space
+    counts as one blank, and none at the ends.
+
+    Raises:
+        ValueError: there are more of the one than of the other.
+    """
+    return [count_errors(alignment) for alignment in align_characters(references, hypotheses)]
+
+
+def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Alignment]:
+    """Each utterance's words in pairs, with the fewest errors possible.
+
+    Where several alignments have the fewest errors it is jiwer's that counts: the split into
+    substitutions, deletions and insertions may differ from another tool's, their sum can't.
+
+    Raises:
+        ValueError: there are more of the one than of the other.
+
+    Source: jiwer 4 (through RapidFuzz); all three kinds of error cost 1. NIST sclite lets a
+    substitution cost 4 and the others 3, and may so count more errors than the fewest.
+    """
+    return _aligned(jiwer.process_words, references, hypotheses)
+
+
+def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Alignment]:
+    """Each utterance's characters in pairs, as `character_errors` counts them.
+
+    Raises:
+        ValueError: there are more of the one than of the other.
+    """
+    return _aligned(jiwer.process_characters, references, hypotheses)
+
+
+def count_errors(alignment: Alignment) -> ErrorCounts:
+    """The errors of one alignment."""
+    insertions = sum(not reference for reference, _ in alignment)
+    deletions = sum(not hypothesis for _, hypothesis in alignment)
+    different = sum(reference != hypothesis for reference, hypothesis in alignment)
+    return ErrorCounts(
+        substitutions=different - insertions - deletions,
+        deletions=deletions,
+        insertions=insertions,
+        words=len(alignment) - insertions,
+    )
+
+
+def bootstrap_interval(
+    counts: Sequence[ErrorCounts],
+    confidence: float = 0.95,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Between which rates the pooled rate lies when the utterances are drawn anew.
+
+    Args:
+        counts: one for each utterance; utterances are what is drawn, with replacement.
+        confidence: how much of the samples' rates lies inside, as a fraction.
+        samples: number of times that as many utterances are drawn.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        low, high: fractions; the quantiles of the samples' rates, so that neither is below 0.
+            One utterance alone gives an interval without width: it says nothing of others.
+
+    Raises:
+        ValueError: there are no counts, or the confidence is not between 0 and 1.
+
+    Source: Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance
+    evaluation". Kaldi's compute-wer-bootci and kaldialign take 1.96 standard deviations on both
+    sides of the mean instead, and each utterance's words in place of its counts.
+    """
+    import numpy as np  # it takes longer to load than a score takes to compute
+
+    if not counts:
+        raise ValueError("counts is empty; expected one for each utterance")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected a fraction between 0 and 1")
+    generator = np.random.default_rng(seed)
+    table = np.array([[count.errors for count in counts], [count.words for count in counts]])
+    draws = (generator.integers(len(counts), size=len(counts)) for _ in range(samples))
+    errors, words = np.array([table.take(draw, axis=1).sum(axis=1) for draw in draws]).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = np.where(errors > 0, errors / words, 0.0)  # infinite without words, as `rate` is
+    tail = (1 - confidence) / 2
+    # a sample without words may have an infinite rate, between which and another nothing lies
+    low, high = np.quantile(rates, [tail, 1 - tail], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def confusions(alignments: Iterable[Alignment]) -> list[tuple[str, str, int]]:
+    """Which word became which, and how often: the most frequent first, then by the alphabet.
+
+    Returns:
+        (reference word, hypothesis word, times): "" as in an alignment.
+    """
+    times = Counter(pair for alignment in alignments for pair in alignment if pair[0] != pair[1])
+    return [(*pair, count) for pair, count in sorted(times.items(), key=lambda i: (-i[1], i[0]))]
+
+
+def alignment_text(alignment: Alignment) -> str:
+    """An alignment to be read by people: REF, HYP and Eval, a line each, in columns.
+
+    Missing partners are stars; below every error stands S, D or I.
+    """
+    rows: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for reference, hypothesis in alignment:
+        width = max(len(reference), len(hypothesis))
+        mark = "I" if not reference else "D" if not hypothesis else "S"
+        rows[0].append((reference or "*" * width).ljust(width))
+        rows[1].append((hypothesis or "*" * width).ljust(width))
+        rows[2].append(("" if reference == hypothesis else mark).ljust(width))
+    titles = ("REF: ", "HYP: ", "Eval:")
+    lines = (f"{title} {' '.join(row)}" for title, row in zip(titles, rows, strict=True))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _aligned(
+    process: Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput],
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+) -> list[Alignment]:
+    for name, texts in (("references", references), ("hypotheses", hypotheses)):
+        if isinstance(texts, str):
+            raise ValueError(f"{name} is one text; expected a sequence of texts")
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references")
+    if not references:
+        return []  # jiwer takes no utterance for one without words
+    output = process(_collapsed(references), _collapsed(hypotheses))
+    rows = zip(output.references, output.hypotheses, output.alignments, strict=True)
+    return [_pairs(*row) for row in rows]
+
+
+def _collapsed(texts: Iterable[str]) -> list[str]:
+    # jiwer splits at blanks alone: a tab would join two words into one
+    return [" ".join(text.split()) for text in texts]
+
+
+def _pairs(
+    reference: list[str], hypothesis: list[str], chunks: list[jiwer.AlignmentChunk]
+) -> Alignment:
+    alignment: Alignment = []
+    for chunk in chunks:
+        said = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+        heard = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        length = max(len(said), len(heard))
+        alignment += zip(said or [""] * length, heard or [""] * length, strict=True)
+    return alignment
