@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from asr.download import download, unpack
 from asr.errors import InputError
 from asr.manifest import Utterance, write_manifest
 
-AUDIO_SUFFIXES = (".flac", ".wav", ".sph", ".opus", ".ogg", ".mp3")
-"""Known forms of a corpus's recordings; of two forms of one recording the earlier is taken."""
+SUFFIXES = (".flac", ".wav", ".sph", ".opus", ".ogg", ".mp3")
+"""Forms that a corpus's recordings come in."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Source:
     Args:
         name: as people call it.
         folders: where it may lie under a data root, and inside the archive; the first that exists.
-        url: of the archive.
+        url: of the archive; empty if it can't be downloaded.
         size: of the archive, for people, as in "6.3 GB".
         licence: for people, in a few words.
         checksum: "md5:..." or "sha256:..." of the archive where its home publishes one.
@@ -91,10 +91,16 @@ def obtain(source: Source, data_root: Path | None, downloads: Path) -> Path:
     """The folder of a corpus: located, or downloaded and unpacked under `downloads`.
 
     Raises:
-        InputError: the download failed, or the archive does not hold the corpus.
+        InputError: it is not there and can't be downloaded, the download failed, or the archive
+            does not hold the corpus.
     """
     if found := locate(source.folders, data_root):
         return found
+    if not source.url:
+        raise InputError(
+            f"{source.name}: can't be downloaded; expected folder {source.folders[0]} under"
+            " --data-root or $ASR_DATA"
+        )
     archive = downloads / source.url.rsplit("/", 1)[-1]
     unpacked = downloads / archive.name.removesuffix(".tar.gz")
     if not unpacked.is_dir():
@@ -110,23 +116,60 @@ def obtain(source: Source, data_root: Path | None, downloads: Path) -> Path:
     raise InputError(f"{unpacked}: has no folder {source.folders[0]}; expected {source.name}")
 
 
-def find_recordings(folder: Path) -> dict[str, Path]:
-    """Stem (as it is written, without the suffix) -> audio file, of all files below a folder.
+def find_recordings(
+    folder: Path, name: Callable[[Path], str] = lambda path: path.stem
+) -> dict[str, Path]:
+    """Utterance id -> audio file, of all files below a folder.
+
+    Args:
+        folder: to search.
+        name: path -> id; by default the file's name without its suffix. Of several forms of a
+            recording in one folder (.flac, .wav, ...) the first in `SUFFIXES` is taken.
 
     Raises:
-        InputError: two recordings in different folders have the same stem.
+        InputError: recordings in different folders have the same id.
     """
     found: dict[str, Path] = {}
     for parent, folders, names in os.walk(folder):
         folders.sort()
-        for name in sorted(names, key=_preference):
-            path = Path(parent, name)
-            if path.suffix.lower() not in AUDIO_SUFFIXES:
-                continue
-            earlier = found.setdefault(path.stem, path)
+        paths = [Path(parent, name) for name in names if _suffix(name) in SUFFIXES]
+        for path in sorted(paths, key=lambda path: (SUFFIXES.index(_suffix(path.name)), path.name)):
+            earlier = found.setdefault(name(path), path)
             if earlier.parent != path.parent:
                 raise InputError(f"{path}: there is {earlier} already; expected each name once")
-    return found
+    return dict(sorted(found.items()))
+
+
+def check_recordings(
+    corpus: str,
+    files: Mapping[str, Path],
+    transcripts: Collection[str],
+    sample_rate: int,
+    facts: Path,
+    update: bool = False,
+) -> dict[str, Recording]:
+    """Read all recordings of a lossless corpus and compare them with what is known of it.
+
+    Args:
+        corpus: its name, for messages.
+        files: id -> audio file.
+        transcripts: ids that have a transcript.
+        sample_rate: that every file must have, in Hz.
+        facts: file of the known lengths and digests.
+        update: write `facts` rather than compare with it.
+
+    Returns:
+        recordings: id -> recording, of all files.
+
+    Raises:
+        InputError: there are problems; each is a line on stderr.
+    """
+    recordings, problems = measure(files, sample_rate, exact=True)
+    problems += verify(files, recordings, transcripts, {} if update else read_facts(facts))
+    refuse(problems, corpus)
+    if update:
+        write_facts(facts, recordings)
+    return recordings
 
 
 def measure(
@@ -155,33 +198,38 @@ def measure(
 
 
 def verify(
-    recordings: Mapping[str, Recording], transcripts: Collection[str], facts: Facts
+    files: Mapping[str, Path],
+    recordings: Mapping[str, Recording],
+    transcripts: Collection[str],
+    facts: Facts,
 ) -> list[str]:
-    """Compare the recordings with the transcripts and with what is known of the corpus.
+    """Compare what is there with the transcripts and with what is known of the corpus.
 
     Args:
-        recordings: id -> recording, by `measure`.
+        files: id -> audio file, of all that were found.
+        recordings: id -> recording, of those that could be read.
         transcripts: ids that have a transcript.
         facts: known lengths and digests; empty if nothing is known.
 
     Returns:
-        problems: one line for each missing or surplus recording or transcript, wrong length or
-            wrong digest.
+        problems: one line for each missing or surplus recording, missing transcript, wrong length
+            or wrong digest.
     """
-    problems = [f"{id}: has no audio" for id in sorted({*transcripts, *facts} - {*recordings})]
-    for id, recording in recordings.items():
-        samples, digest = facts.get(id, (recording.samples, recording.digest))
+    problems = [f"{id}: has no audio" for id in sorted({*transcripts, *facts} - {*files})]
+    for id, path in files.items():
         if facts and id not in facts:
-            problems.append(f"{recording.path}: is not part of the official corpus")
+            problems.append(f"{path}: is not part of the corpus")
         elif id not in transcripts:
-            problems.append(f"{recording.path}: has no transcript")
-        elif recording.samples != samples:
+            problems.append(f"{path}: has no transcript")
+    for id in recordings.keys() & facts.keys():
+        recording, (samples, digest) = recordings[id], facts[id]
+        if recording.samples != samples:
             problems.append(
                 f"{recording.path}: has {recording.samples} samples; expected {samples}"
             )
         elif digest and recording.digest != digest:
             problems.append(f"{recording.path}: its samples differ from the official recording's")
-    return problems
+    return sorted(problems)
 
 
 def refuse(problems: Sequence[str], corpus: str) -> None:
@@ -240,10 +288,8 @@ def write_facts(path: Path, recordings: Mapping[str, Recording]) -> None:
     path.write_text("id\tsamples\tdigest\n" + "".join(lines), encoding="utf-8")
 
 
-def _preference(name: str) -> tuple[int, str]:
-    suffix = os.path.splitext(name)[1].lower()
-    known = suffix in AUDIO_SUFFIXES
-    return AUDIO_SUFFIXES.index(suffix) if known else len(AUDIO_SUFFIXES), name
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _read(path: Path, sample_rate: int, exact: bool) -> Recording:

@@ -5,14 +5,10 @@ from pathlib import Path
 
 from asr.corpus import (
     Source,
+    check_recordings,
     command_line,
     find_recordings,
-    measure,
     obtain,
-    read_facts,
-    refuse,
-    verify,
-    write_facts,
     write_manifests,
 )
 from asr.errors import InputError, reported
@@ -30,7 +26,7 @@ FACTS = Path(__file__).parent / "facts.tsv"
 TRANSCRIPT = re.compile(r"(?:<s> )?([A-Z' ]+?)(?: </s>)? \(([\w-]+)\)")
 
 
-def prepare(data_root: Path | None, out: Path, write_known_facts: bool = False) -> None:
+def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
     """Check the official files and write the three manifests.
 
     Train and test are the official split, 948 and 130 utterances. Dev is taken from train: every
@@ -43,12 +39,10 @@ def prepare(data_root: Path | None, out: Path, write_known_facts: bool = False) 
     home = obtain(AN4, data_root, out / "download")
     train = read_transcripts(home / "etc" / "an4_train.transcription")
     test = read_transcripts(home / "etc" / "an4_test.transcription")
-    recordings, problems = measure(find_recordings(home / "wav"), SAMPLE_RATE, exact=True)
-    facts = {} if write_known_facts else read_facts(FACTS)
-    problems += verify(recordings, {**train, **test}, facts)
-    refuse(problems, AN4.name)
-    if write_known_facts:
-        write_facts(FACTS, recordings)
+    files = find_recordings(home / "wav")
+    recordings = check_recordings(
+        AN4.name, files, {**train, **test}, SAMPLE_RATE, FACTS, update_facts
+    )
 
     dev_speakers = set(sorted({speaker(id) for id in train})[4::9])
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
