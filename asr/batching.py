@@ -1,0 +1,111 @@
+"""lengths -> batches of utterances of about the same length, which can be taken up in the middle."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class Draw(NamedTuple):
+    """One utterance of one pass; all that is random about it hangs on these and the seed."""
+
+    index: int
+    epoch: int
+
+
+def bucket_sizes(lengths: Sequence[float], max_total: float) -> list[int]:
+    """How many utterances each batch takes, from the shortest on.
+
+    Args:
+        lengths: one an utterance, in any unit.
+        max_total: bound of (utterances x longest length) in a batch; an utterance that is longer
+            is a batch of its own.
+
+    Returns:
+        sizes: they add up to the number of lengths.
+    """
+    sizes: list[int] = []
+    size = 0
+    for length in sorted(lengths):
+        if size and length * (size + 1) > max_total:
+            sizes.append(size)
+            size = 0
+        size += 1
+    return [*sizes, size] if size else sizes
+
+
+class BucketSampler(Sampler[list[Draw]]):
+    """Batches of about the same length, other ones in each epoch, in random order.
+
+    The number of batches is fixed by the undisturbed lengths. Each epoch sorts the utterances by
+    their lengths in that epoch, times a random factor near 1, and cuts them at the same places: a
+    batch's total is near `max_total`, not always below. Each of several processes takes every
+    `world_size`th batch; where the last round is not full, it begins again with the first batches.
+
+    Args:
+        lengths: one an utterance, undisturbed.
+        max_total: see `bucket_sizes`.
+        seed: of the order.
+        length_in_epoch: an utterance's length in one pass, where augmentation changes it.
+        shuffle: without it every epoch is the same, shortest first.
+        rank: this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[float],
+        max_total: float,
+        seed: int = 0,
+        length_in_epoch: Callable[[Draw], float] | None = None,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.lengths = lengths
+        self.sizes = bucket_sizes(lengths, max_total)
+        self.seed = seed
+        self.length_in_epoch = length_in_epoch
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.taken = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.sizes) // self.world_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """What is left of this epoch, or the next epoch where nothing is left."""
+        # not at the end: a loader that counts its batches never asks for the one behind the last
+        if self.taken == len(self):
+            self.epoch, self.taken = self.epoch + 1, 0
+        batches = self.batches(self.epoch)
+        while self.taken < len(batches):
+            self.taken += 1
+            yield batches[self.taken - 1]
+
+    def batches(self, epoch: int) -> list[list[Draw]]:
+        """This process's batches of an epoch."""
+        draws = [Draw(index, epoch) for index in range(len(self.lengths))]
+        generator = np.random.default_rng([self.seed, epoch])
+        length = self.length_in_epoch or (lambda draw: self.lengths[draw.index])
+        keys = np.array([length(draw) for draw in draws])
+        if self.shuffle:
+            keys = keys * generator.uniform(0.95, 1.05, len(keys))
+        order = np.argsort(keys, kind="stable")
+        cuts = np.cumsum(self.sizes)[:-1]
+        batches = [[draws[index] for index in batch] for batch in np.split(order, cuts)]
+        if self.shuffle:
+            batches = [batches[place] for place in generator.permutation(len(batches))]
+        surplus = -len(batches) % self.world_size
+        return (batches + batches[:surplus])[self.rank :: self.world_size]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in which epoch the sampler stands."""
+        return {"epoch": self.epoch, "taken": self.taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another sampler of the same utterances and seed stood."""
+        self.epoch, self.taken = state["epoch"], state["taken"]

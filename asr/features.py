@@ -1,0 +1,205 @@
+"""waveform -> features: log-mel energies or MFCCs, deltas, mean and variance normalisation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from asr.errors import InputError
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """How features are computed.
+
+    Args:
+        sample_rate: Hz; audio of another rate is resampled to it.
+        kind: log energies of mel bands, or their cosine transform.
+        n_mels: mel bands between `low_hz` and half the sample rate.
+        n_mfcc: cepstral coefficients kept, where `kind` is mfcc.
+        window_ms: length of the Hann window.
+        hop_ms: from the start of one window to the start of the next.
+        low_hz: lower edge of the lowest band.
+        n_deltas: orders of time derivatives put beside each frame.
+        normalisation: mean 0 and variance 1 in each dimension over an utterance, over the training
+            set, or not at all.
+    """
+
+    sample_rate: int = 16000
+    kind: Literal["log_mel", "mfcc"] = "log_mel"
+    n_mels: int = 80
+    n_mfcc: int = 13
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    low_hz: float = 20.0
+    n_deltas: int = 0
+    normalisation: Literal["utterance", "global", "none"] = "utterance"
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "n_mels", "n_mfcc", "window_ms", "hop_ms"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"features.{name} is {getattr(self, name)}; expected more than 0")
+        if self.kind == "mfcc" and self.n_mfcc > self.n_mels:
+            raise InputError(
+                f"features.n_mfcc is {self.n_mfcc}; expected at most n_mels, {self.n_mels}"
+            )
+        if self.n_deltas < 0:
+            raise InputError(f"features.n_deltas is {self.n_deltas}; expected 0 or more")
+        if not 0 <= self.low_hz < self.sample_rate / 2:
+            raise InputError(
+                f"features.low_hz is {self.low_hz}; expected from 0 to half the sample rate"
+            )
+
+    @property
+    def win_length(self) -> int:
+        """Samples in a window."""
+        return round(self.sample_rate * self.window_ms / 1000)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples from one window's start to the next's."""
+        return round(self.sample_rate * self.hop_ms / 1000)
+
+    @property
+    def n_features(self) -> int:
+        """Values in a frame."""
+        static = self.n_mels if self.kind == "log_mel" else self.n_mfcc
+        return static * (1 + self.n_deltas)
+
+    def n_frames(self, samples: int) -> int:
+        """Frames in that many samples: whole windows only, 0 if there is none."""
+        return max(0, 1 + (samples - self.win_length) // self.hop_length)
+
+
+FLOOR = 1e-10
+"""Mel energies below it are raised to it, so that silence stays finite."""
+
+
+class Features(nn.Module):
+    """Features of a batch, on the module's device; the same numbers in any company.
+
+    As Kaldi's with no dither, pre-emphasis, or removal of the offset, and with the triangular
+    filters drawn over Hz (torchaudio, librosa) rather than over mel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        win_length = settings.win_length
+        n_fft = 1 << (win_length - 1).bit_length()
+        self._edge = (n_fft - win_length) // 2, n_fft - win_length - (n_fft - win_length) // 2
+        self._mel = torchaudio.transforms.MelSpectrogram(
+            settings.sample_rate,
+            n_fft=n_fft,
+            win_length=win_length,
+            hop_length=settings.hop_length,
+            f_min=settings.low_hz,
+            n_mels=settings.n_mels,
+            wkwargs={"periodic": False},
+            center=False,
+        )
+        dct = torchaudio.functional.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
+        self.register_buffer("_dct", dct, persistent=False)
+        for name, value in (("mean", 0.0), ("std", 1.0)):  # of the training set, if global
+            self.register_buffer(name, torch.full((settings.n_features,), value))
+
+    def forward(self, waveforms: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of padded waveforms.
+
+        Args:
+            waveforms: (N, samples), in [-1, 1).
+            sample_lengths: (N,), int64; what lies behind is ignored.
+
+        Returns:
+            features: (T, N, F), 0 behind each utterance's end.
+            input_lengths: (N,), int64.
+
+        Raises:
+            ValueError: `waveforms` is not (N, samples), or one is shorter than one window.
+        """
+        static, input_lengths = self.unnormalised(waveforms, sample_lengths)
+        if self.settings.normalisation == "utterance":
+            mean, std = moments(static, input_lengths)
+        else:
+            mean, std = self.mean, self.std
+        inside = mask(input_lengths, len(static))[:, :, None]
+        return ((static - mean) / std).masked_fill(~inside, 0.0), input_lengths
+
+    def unnormalised(self, waveforms: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, before normalisation; the last frame is repeated behind the end."""
+        if waveforms.ndim != 2:
+            raise ValueError(f"waveforms has shape {tuple(waveforms.shape)}; expected (N, samples)")
+        settings = self.settings
+        shortest = int(sample_lengths.min())
+        if shortest < settings.win_length:
+            raise ValueError(
+                f"a waveform has {shortest} samples; one window takes {settings.win_length}"
+            )
+        # torch centres a window within n_fft: the zeros put whole windows only, from sample 0
+        mel = self._mel(nn.functional.pad(waveforms, self._edge))  # (N, n_mels, T)
+        features = mel.clamp(min=FLOOR).log().permute(2, 0, 1)  # (T, N, n_mels)
+        if settings.kind == "mfcc":
+            features = features @ self._dct
+        input_lengths = 1 + (sample_lengths - settings.win_length) // settings.hop_length
+        if settings.n_deltas:
+            features = _repeat_last(features, input_lengths)
+            orders = [features]
+            for _ in range(settings.n_deltas):
+                deltas = torchaudio.functional.compute_deltas(orders[-1].permute(1, 2, 0))
+                orders.append(_repeat_last(deltas.permute(2, 0, 1), input_lengths))
+            features = torch.cat(orders, dim=2)
+        return features, input_lengths
+
+
+def moments(features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over each utterance's own frames.
+
+    Args:
+        features: (T, N, F).
+        input_lengths: (N,).
+
+    Returns:
+        mean, std: (N, F); the deviation is at least 1e-5, so that a constant becomes 0.
+    """
+    inside = mask(input_lengths, len(features))[:, :, None]
+    counts = input_lengths[:, None]
+    mean = features.masked_fill(~inside, 0.0).sum(0) / counts
+    deviation = (features - mean).masked_fill(~inside, 0.0)
+    return mean, (deviation.square().sum(0) / counts).sqrt().clamp(min=1e-5)
+
+
+def mask(lengths: Tensor, T: int) -> Tensor:
+    """True inside each sequence: (T, N), bool."""
+    return torch.arange(T, device=lengths.device)[:, None] < lengths
+
+
+def stack_frames(
+    features: Tensor, input_lengths: Tensor, n_stacked: int
+) -> tuple[Tensor, Tensor]:
+    """Put every `n_stacked` frames side by side, zeros filling the last group.
+
+    Args:
+        features: (T, N, F), 0 behind each utterance's end.
+        input_lengths: (N,).
+        n_stacked: frames in a group.
+
+    Returns:
+        features: (ceil(T / n_stacked), N, n_stacked * F).
+        input_lengths: (N,), likewise divided, rounded up.
+    """
+    T, N, F = features.shape
+    features = nn.functional.pad(features, (0, 0, 0, 0, 0, -T % n_stacked))
+    groups = features.unflatten(0, (-1, n_stacked)).transpose(1, 2)
+    return groups.reshape(-1, N, n_stacked * F), (input_lengths + n_stacked - 1) // n_stacked
+
+
+def _repeat_last(features: Tensor, input_lengths: Tensor) -> Tensor:
+    """Continue each utterance with its last frame, as deltas do at the edge of one alone."""
+    T, _, F = features.shape
+    frames = torch.arange(T, device=features.device)[:, None].minimum(input_lengths - 1)
+    return features.gather(0, frames[:, :, None].expand(-1, -1, F))
