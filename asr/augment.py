@@ -88,7 +88,7 @@ def spec_augment(
     bins, widest = torch.full_like(lengths, F), torch.full_like(lengths, widest_bins)
     kept_bins = ~_random_spans(settings.n_freq_masks, bins, widest, F, generator)  # (N, F)
     padding = torch.arange(T, device=features.device)[:, None] >= lengths  # (T, N)
-    # numbers multiplied in one place: on a CPU ten times as fast as filling by booleans
+    # numbers multiplied in one place: on a CPU several times as fast as filling by booleans
     dtype = features.dtype
     augmented = torch.maximum(padding.to(dtype)[:, :, None], kept_bins.to(dtype))  # (T, N, F)
     augmented *= kept_frames.T.contiguous().to(dtype)[:, :, None]
