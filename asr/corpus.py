@@ -249,8 +249,15 @@ def refuse(problems: Sequence[str], corpus: str) -> None:
     )
 
 
-def write_manifests(out: Path, splits: Mapping[str, Iterable[Utterance]]) -> None:
+def write_manifests(
+    out: Path, splits: Mapping[str, Iterable[Utterance]], form: str = "words"
+) -> None:
     """Write `out/<split>.jsonl` for each split, and say on stderr what is in it.
+
+    Args:
+        out: folder of the manifests.
+        splits: name -> utterances.
+        form: what the texts consist of; if not words, the file is `<split>.<form>.jsonl`.
 
     Raises:
         InputError: a split is empty, or an id or a recording is in two.
@@ -265,13 +272,14 @@ def write_manifests(out: Path, splits: Mapping[str, Iterable[Utterance]]) -> Non
                 if seen.setdefault(name, split) != split:
                     raise InputError(f"{out}: {name} is in {seen[name]} and in {split}")
     for split, members in utterances.items():
-        path = out / f"{split}.jsonl"
+        path = out / (f"{split}.jsonl" if form == "words" else f"{split}.{form}.jsonl")
         write_manifest(path, members)
         hours = sum(utterance.duration for utterance in members) / 3600
         speakers = len({utterance.speaker for utterance in members})
-        words = sum(len(utterance.text.split()) for utterance in members)
+        tokens = sum(len(utterance.text.split()) for utterance in members)
         print(
-            f"{path}: {len(members)} utterances, {words} words, {speakers} speakers, {hours:.2f} h",
+            f"{path}: {len(members)} utterances, {tokens} {form}, {speakers} speakers,"
+            f" {hours:.2f} h",
             file=sys.stderr,
         )
 

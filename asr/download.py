@@ -59,6 +59,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -89,6 +90,8 @@ def _fetch(url: str, partial: Path) -> None:
     with response:
         if response.status != 206:  # the whole file again: this server can't go on
             start = 0
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise OSError("the server goes on at another place than asked for")
         with partial.open("ab" if start else "wb") as file:
             _copy(response, file, url, start)
 

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 from asr.corpus import (
     Source,
     check_recordings,
@@ -39,7 +42,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     home = obtain(AN4, data_root, out / "download")
     train = read_transcripts(home / "etc" / "an4_train.transcription")
     test = read_transcripts(home / "etc" / "an4_test.transcription")
-    files = find_recordings(home / "wav")
+    files = find_recordings(home / "wav") or add_headers(home / "wav", out / "download" / "wav")
     recordings = check_recordings(
         AN4.name, files, {**train, **test}, SAMPLE_RATE, FACTS, update_facts
     )
@@ -73,6 +76,20 @@ def read_transcripts(path: Path) -> dict[str, str]:
             raise InputError(f"{path}:{number}: is {line!r}; expected WORDS (id), each id once")
         transcripts[match[2]] = match[1].lower()
     return transcripts
+
+
+def add_headers(folder: Path, converted: Path) -> dict[str, Path]:
+    """Recordings of AN4's raw distributions as FLAC: utterance id -> file.
+
+    Their samples are big-endian or little-endian, by the distribution; in the wrong order speech
+    becomes noise, which changes more from sample to sample.
+    """
+    converted.mkdir(parents=True, exist_ok=True)
+    for path in folder.rglob("*.raw"):
+        orders = [np.fromfile(path, dtype) for dtype in ("<i2", ">i2")]
+        samples = min(orders, key=lambda order: np.abs(np.diff(order.astype(np.int32))).sum())
+        soundfile.write(converted / f"{path.stem}.flac", samples.astype(np.int16), SAMPLE_RATE)
+    return find_recordings(converted)
 
 
 if __name__ == "__main__":
