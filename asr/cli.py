@@ -12,6 +12,7 @@ from asr.errors import reported
 
 if TYPE_CHECKING:
     from asr.transcripts import Pairs
+    from asr.wer import Alignment
 
 # Everything heavy is imported inside the commands: `asr --help` and `asr score` go without torch.
 
@@ -100,10 +101,16 @@ def score(
         pairs = read_pairs(reference, hypothesis, with_ids=ids)
     if normalise:
         pairs = _normalised(pairs)
+    from asr.wer import align_words
+
+    aligned = align_words(pairs.references, pairs.hypotheses)
+    values = _score_values(pairs, aligned)
     if format is ScoreFormat.json:
-        typer.echo(json.dumps(_score_values(pairs)))
-    else:
-        typer.echo(_score_text(pairs, alignments))
+        typer.echo(json.dumps(values))
+        return
+    if alignments:
+        typer.echo(_alignments_text(pairs, aligned), nl=False)
+    typer.echo(_score_text(values, aligned))
 
 
 def _normalised(pairs: "Pairs") -> "Pairs":
@@ -117,10 +124,13 @@ def _normalised(pairs: "Pairs") -> "Pairs":
     )
 
 
-def _score_values(pairs: "Pairs") -> dict[str, float | int | str | None]:
-    from asr.wer import ErrorCounts, bootstrap_interval, character_errors, word_errors
+Values = dict[str, float | int | str | None]
 
-    counts = word_errors(pairs.references, pairs.hypotheses)
+
+def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
+    from asr.wer import ErrorCounts, bootstrap_interval, character_errors, count_errors
+
+    counts = [count_errors(alignment) for alignment in alignments]
     total = sum(counts, ErrorCounts())
     characters = sum(character_errors(pairs.references, pairs.hypotheses), ErrorCounts())
     low, high = bootstrap_interval(counts)
@@ -147,27 +157,28 @@ def _finite(rate: float) -> float | None:
     return rate if math.isfinite(rate) else None
 
 
-def _score_text(pairs: "Pairs", with_alignments: bool) -> str:
-    from asr.wer import align_words, alignment_text, confusions, count_errors
+def _alignments_text(pairs: "Pairs", alignments: list["Alignment"]) -> str:
+    from asr.wer import alignment_text, count_errors
 
-    values = _score_values(pairs)
-    alignments = align_words(pairs.references, pairs.hypotheses)
-    lines = []
-    if with_alignments:
-        for number, alignment in enumerate(alignments, 1):
-            if count_errors(alignment).errors:
-                name = f"line {number}" if pairs.ids is None else pairs.ids[number - 1]
-                lines += [name, alignment_text(alignment), ""]
+    names = pairs.ids or [f"line {number}" for number in range(1, len(alignments) + 1)]
+    return "".join(
+        f"{name}\n{alignment_text(alignment)}\n\n"
+        for name, alignment in zip(names, alignments, strict=True)
+        if count_errors(alignment).errors
+    )
+
+
+def _score_text(values: Values, alignments: list["Alignment"]) -> str:
+    from asr.wer import confusions
 
     interval = ""
     if values["utterances"] != 1:  # one alone says nothing of how others would score
         low, high = _percent(values["wer_low"]), _percent(values["wer_high"])
         interval = f"  (95 % interval {low} to {high})"
-    errors = sum(count_errors(alignment).errors for alignment in alignments)
-    lines += [
+    lines = [
         f"WER  {_percent(values['wer'])} %{interval}",
-        f"     {errors} errors in {values['words']} words: {values['substitutions']} substitutions,"
-        f" {values['deletions']} deletions, {values['insertions']} insertions",
+        f"     {values['substitutions']} substitutions, {values['deletions']} deletions and"
+        f" {values['insertions']} insertions in {values['words']} words",
         f"CER  {_percent(values['cer'])} %  of {values['characters']} characters,"
         " blanks between words included",
         f"SER  {_percent(values['sentence_error_rate'])} %  {values['utterances_with_errors']}"
@@ -180,7 +191,7 @@ def _score_text(pairs: "Pairs", with_alignments: bool) -> str:
 
 
 def _percent(rate: float | int | str | None) -> str:
-    return f"{100 * rate:.2f}" if isinstance(rate, int | float) else "undefined"
+    return f"{100 * rate:.2f}" if isinstance(rate, int | float) else "infinite"
 
 
 if __name__ == "__main__":

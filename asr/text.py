@@ -17,12 +17,12 @@ BLANK_SYMBOL = "<blank>"
 class TextSettings:
     """How `normalise` treats a text."""
 
-    case: Literal["lower", "upper", "keep"] = "lower"
+    case: Literal["lower", "keep"] = "lower"
     punctuation: Literal["remove", "keep"] = "remove"
 
     def __post_init__(self) -> None:
-        if self.case not in ("lower", "upper", "keep"):
-            raise ValueError(f"case is {self.case!r}; expected lower, upper or keep")
+        if self.case not in ("lower", "keep"):
+            raise ValueError(f"case is {self.case!r}; expected lower or keep")
         if self.punctuation not in ("remove", "keep"):
             raise ValueError(f"punctuation is {self.punctuation!r}; expected remove or keep")
 
@@ -43,17 +43,16 @@ def normalise(text: str, settings: TextSettings = DEFAULT) -> str:
     Applied twice it gives the same as once.
     """
     text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
-    text = "".join(map(_without_format, text))
+    text = text.translate({ord(c): _without_format(c) for c in set(text)})
     if settings.punctuation == "remove":
-        text = "".join(map(_without_punctuation, _ELLIPSIS.sub(" ", text)))
+        text = _ELLIPSIS.sub(" ", text)
+        text = text.translate({ord(c): _without_punctuation(c) for c in set(text)})
         text = " ".join(word.strip("'") for word in text.split())
     # a mark whose neighbour went may compose with the letter before, and case needs it composed
     text = unicodedata.normalize("NFC", text)
     if settings.case == "lower":
         # "İ".lower() is two code points, an i under a loose dot. Final sigma is Python's.
         text = text.replace("İ", "i").lower()
-    elif settings.case == "upper":
-        text = text.upper()
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 

@@ -34,12 +34,12 @@ def read_pairs(
     - `.jsonl`: JSON lines with a "text" and, to be paired by, an "id" or "audio": manifests and
       what `asr transcribe --format json` prints;
     - `.trn`: "text (id)" lines, as NIST sclite reads them, but without alternatives;
-    - any other name: lines of text, or "id text" lines (Kaldi). They count as "id text" if that
-      holds for both files and every line that is not empty begins with an id: a word with a
-      digit somewhere after a letter (utt1, an251-fash-b), with a low line (0_1_1), or of numbers
-      with two hyphens (84-121123-0000); a file's name before a tab, as `asr transcribe` prints;
-      or what is an id in the other file, a `.jsonl` or `.trn`. Plain words that look so, or
-      ids that don't, need `with_ids`.
+    - any other name: lines of text, or "id text" lines (Kaldi). They are "id text" if every line
+      begins with what looks like an id, in both files: a word with a digit somewhere after a
+      letter (utt1, an251-fash-b), with a low line (0_1_1), or of numbers with two hyphens
+      (84-121123-0000); a file's name before a tab, as `asr transcribe` prints; or an id that
+      the other file, a `.jsonl` or `.trn`, has. Where an "id" comes again inside the texts,
+      words look like that here, and the lines are text.
 
     A hypothesis whose id is the path of an audio file belongs to the reference of that audio or,
     failing that, of its stem. Blank lines are utterances without words in lines of text, and
@@ -52,14 +52,34 @@ def read_pairs(
 
     Raises:
         InputError: a file can't be read or is empty; they have different numbers of lines; an id
-            comes twice or is in one file only.
+            comes twice or is in one file only; `with_ids` is None and can't be guessed.
     """
     said, heard = _read(Path(reference)), _read(Path(hypothesis))
     if with_ids is None:
-        by_id = _has_ids(said, heard) and _has_ids(heard, said)
+        by_id = _have_ids(said, heard)
     else:
         by_id = with_ids or (said.carries_ids and heard.carries_ids)
     return _paired_by_id(said, heard) if by_id else _paired_by_line(said, heard)
+
+
+def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
+    """Write texts as NIST sclite reads them: "text (id)" lines.
+
+    Args:
+        path: of the file; its folder exists.
+        texts: by id.
+
+    Raises:
+        ValueError: an id or a text has something that sclite would take for its own signs.
+    """
+    lines = []
+    for id, text in texts.items():
+        if not re.fullmatch(r"[^()\s]+", id):
+            raise ValueError(f"id is {id!r}; expected no white space or parentheses")
+        if re.search(r"[(){}@;]", text):
+            raise ValueError(f"text of {id} is {text!r}; expected none of ( ) {{ }} @ ;")
+        lines.append(" ".join([*text.split(), f"({id})"]) + "\n")
+    Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -85,16 +105,28 @@ class _File:
 _ID = re.compile(r"[^\W\d_].*\d|_|^\d+(-\d+){2,}")
 
 
-def _has_ids(file: _File, other: _File) -> bool:
-    known = {line.id for line in other.lines if line.marked}
-    lines = [line for line in file.lines if line.id]
-    return bool(lines) and all(
-        line.marked
-        or line.id in known
-        or bool(_ID.search(line.id))
-        or (line.whole.startswith(f"{line.id}\t") and Path(line.id).suffix != "")
-        for line in lines
-    )
+def _have_ids(said: _File, heard: _File) -> bool:
+    known = {line.id for file in (said, heard) if file.carries_ids for line in file.lines}
+    guessed: list[_Line] = []
+    for file in (said, heard):
+        lines = [line for line in file.lines if line.id]
+        if not lines or not all(line.marked or _may_be_id(line, known) for line in lines):
+            return False
+        guessed += [line for line in lines if not line.marked and line.id not in known]
+    if not guessed:
+        return True
+    words = [word for line in guessed for word in line.text.split()]
+    if not words or not {line.id for line in guessed}.isdisjoint(words):
+        return False
+    if sum(bool(_ID.search(word)) for word in words) > len(words) / 2:
+        line = guessed[0]
+        raise InputError(f"{line.place}: {line.id!r} may be id or word; expected --ids or --no-ids")
+    return True
+
+
+def _may_be_id(line: _Line, known: set[str]) -> bool:
+    named_file = line.whole.startswith(f"{line.id}\t") and Path(line.id).suffix != ""
+    return line.id in known or named_file or bool(_ID.search(line.id))
 
 
 def _paired_by_line(said: _File, heard: _File) -> Pairs:
@@ -173,6 +205,9 @@ def _read(path: Path) -> _File:
     ]
     if not lines:
         raise InputError(f"{path}: is empty; expected at least one line")
+    unnamed = [line for line in lines if line.marked and not line.id]
+    if unnamed and len(unnamed) < len(lines):
+        raise InputError(f"{unnamed[0].place}: has neither id nor audio; expected one, as others")
     return _File(path, lines)
 
 
@@ -191,6 +226,7 @@ def _trn_line(row: str, place: str, folder: Path) -> _Line:
     text, id = found.groups()
     if re.search(r"[(){}]", text):
         raise InputError(f"{place}: has sclite's alternatives or options; expected plain words")
+    text = text.strip()
     return _Line(place, whole=text, id=id, text=text, marked=True)
 
 
