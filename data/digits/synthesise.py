@@ -43,7 +43,7 @@ VARIANTS = {
     "test": "f2 m2 adam Andrea Denis robert aunty michel m6",
 }
 # Voice of flite -> warps: 1.15 raises pitch and formants by 15 %, as of a smaller speaker.
-FLITE = {
+FLITE: dict[str, dict[str, tuple[float, ...]]] = {
     "train": {"kal16": (1.0, 1.15), "awb": (1.0, 1.15, 1.3), "kal": (1.0,)},
     "dev": {"rms": (1.0,)},
     "test": {"slt": (1.0,)},
