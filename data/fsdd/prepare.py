@@ -16,9 +16,13 @@ from asr.manifest import Utterance
 
 FSDD = Source(
     name="Free Spoken Digit Dataset",
-    folders=("fsdd/recordings", "free-spoken-digit-dataset-1.0.10/recordings"),
+    folders=(
+        "fsdd/recordings",
+        "free-spoken-digit-dataset/recordings",
+        "free-spoken-digit-dataset-1.0.10/recordings",
+    ),
     url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz",
-    size="about 20 MB",
+    size="16 MB",
     licence="CC BY-SA 4.0",
 )
 SAMPLE_RATE = 8_000
