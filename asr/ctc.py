@@ -7,8 +7,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-BLANK = 0
-"""CTC's empty token."""
+from asr.text import BLANK
 
 
 def ctc_loss(

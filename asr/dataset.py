@@ -75,7 +75,7 @@ class SpeechDataset(Dataset[Example]):
     def __getitem__(self, draw: Draw) -> Example:
         """The utterance, changed as that draw's epoch has it."""
         generator = self._generator(draw)
-        waveform = self._waveform(draw.index, self._speed(generator))
+        waveform = self.waveform(draw.index, self._speed(generator))
         if self.augmenter is not None:
             waveform = self.augmenter(waveform, generator)
         return Example(self.utterances[draw.index].id, waveform, self.tokens[draw.index])
@@ -84,13 +84,17 @@ class SpeechDataset(Dataset[Example]):
         """Seconds of the example, known without reading it."""
         return self.utterances[draw.index].duration / self._speed(self._generator(draw))
 
-    def _generator(self, draw: Draw) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64([self.seed, draw.epoch, draw.index]))
+    @property
+    def waveforms(self) -> "Waveforms":
+        """The waveforms as recorded, read when indexed."""
+        return Waveforms(self)
 
-    def _speed(self, generator: np.random.Generator) -> float:
-        return self.speeds[int(generator.integers(len(self.speeds)))]
+    def waveform(self, index: int, speed: float = 1.0) -> np.ndarray:
+        """One utterance, (samples,), played that much faster.
 
-    def _waveform(self, index: int, speed: float) -> np.ndarray:
+        Raises:
+            InputError: the file can't be used, or is not as long as the manifest says.
+        """
         cached = self._cache.get((index, speed))
         if cached is not None:
             return cached
@@ -107,6 +111,25 @@ class SpeechDataset(Dataset[Example]):
             self._room -= waveform.nbytes
             self._cache[index, speed] = waveform
         return waveform
+
+    def _generator(self, draw: Draw) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64([self.seed, draw.epoch, draw.index]))
+
+    def _speed(self, generator: np.random.Generator) -> float:
+        return self.speeds[int(generator.integers(len(self.speeds)))]
+
+
+class Waveforms(Sequence[np.ndarray]):
+    """A data set's recordings, without all of them in memory."""
+
+    def __init__(self, dataset: SpeechDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        return self._dataset.waveform(index)
 
 
 def collate(examples: Sequence[Example]) -> Batch:

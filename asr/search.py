@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from asr.ctc import BLANK
 from asr.nbest import Hypothesis
+from asr.text import BLANK
 
 
 def greedy_search(log_probs: np.ndarray) -> Hypothesis:

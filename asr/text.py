@@ -9,8 +9,11 @@ from typing import Any, ClassVar, Literal
 
 from asr.errors import InputError
 
+BLANK = 0
+"""CTC's empty token."""
+
 BLANK_SYMBOL = "<blank>"
-"""How CTC's empty token is called among the symbols; its id is always 0."""
+"""How it is called among the symbols."""
 
 
 @dataclass(frozen=True)

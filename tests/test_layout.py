@@ -8,6 +8,7 @@ FLOORS = {
     1: {
         "audio",
         "augment",
+        "batching",
         "config",
         "download",
         "features",
@@ -18,10 +19,12 @@ FLOORS = {
         "transcripts",
         "wer",
     },
-    2: {"acoustic", "corpus", "ctc", "dataset", "batching", "search"},
+    2: {"acoustic", "corpus", "ctc", "dataset", "search"},
     3: {"checkpoint"},
-    4: {"recognizer", "training", "training.ctc"},
-    5: {"cli"},
+    4: {"recognizer", "training", "training.run"},
+    5: {"evaluation", "training.ctc", "cli.info", "cli.score", "cli.transcribe"},
+    6: {"cli"},
+    7: {"cli.__main__"},
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
 

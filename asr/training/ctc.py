@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asr.acoustic import AcousticModel, AcousticSettings
-from asr.audio import find_audio_files, load_audio
+from asr.audio import SUFFIXES, load_audio
 from asr.augment import AugmentSettings, WaveformAugmenter, spec_augment
 from asr.batching import BucketSampler
 from asr.ctc import ctc_loss, frames_needed
@@ -23,6 +23,7 @@ from asr.features import Features, FeatureSettings, mask
 from asr.manifest import Utterance, read_manifest
 from asr.search import greedy_search
 from asr.text import CharTokenizer, Tokenizer, UnitTokenizer
+from asr.training.run import AveragingSettings
 from asr.wer import ErrorCounts, character_errors, word_errors
 
 
@@ -51,21 +52,11 @@ class OptimSettings:
         lr: the highest learning rate.
         weight_decay: of matrices, not of biases.
         warmup: share of all steps.
-        average: the final model is the mean of the epochs with the lowest WER on dev, or the last.
-        n_averaged: how many of them.
-        patience: epochs without a lower WER on dev after which training ends; 0 is a fixed budget.
     """
 
     lr: float = 2e-3
     weight_decay: float = 0.01
     warmup: float = 0.1
-    average: Literal["best", "last"] = "last"
-    n_averaged: int = 5
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        if self.n_averaged < 1:
-            raise InputError(f"optim.n_averaged is {self.n_averaged}; expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -78,6 +69,7 @@ class CTCSettings:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: AcousticSettings = field(default_factory=AcousticSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
+    averaging: AveragingSettings = field(default_factory=AveragingSettings)
 
 
 class ResumableLoader(DataLoader):
@@ -122,6 +114,11 @@ class CTCData(pl.LightningDataModule):
             )
         refuse_short(self.train, settings, settings.data.train)
         refuse_short(self.dev, settings, settings.data.dev)
+
+    @property
+    def hours(self) -> float:
+        """Of training speech."""
+        return sum(utterance.duration for utterance in self.train.utterances) / 3600
 
     def train_dataloader(self) -> ResumableLoader:
         assert self.trainer is not None
@@ -291,22 +288,15 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
         )
 
 
-def average_weights(checkpoints: Sequence[str | Path]) -> dict[str, Tensor]:
-    """The mean of each weight over Lightning checkpoints."""
-    mean: dict[str, Tensor] = {}
-    for path in checkpoints:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        for name, value in state.items():
-            mean[name] = mean.get(name, 0) + value / len(checkpoints)
-    return mean
-
-
 def _tokenizer(kind: Literal["char", "unit"], utterances: Sequence[Utterance]) -> Tokenizer:
-    chosen = {"char": CharTokenizer, "unit": UnitTokenizer}[kind]
-    return chosen.from_texts(utterance.text for utterance in utterances)
+    texts = [utterance.text for utterance in utterances]
+    return (CharTokenizer if kind == "char" else UnitTokenizer).from_texts(texts)
 
 
 def _recordings(folder: str, sample_rate: int) -> list[Any]:
     if not folder:
         return []
-    return [load_audio(path, sample_rate) for path in find_audio_files(Path(folder))]
+    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder}: holds no audio file; expected recordings")
+    return [load_audio(path, sample_rate) for path in paths]

@@ -1,0 +1,71 @@
+"""`asr info`: a model's folder -> what it is."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asr.errors import InputError, reported
+
+if TYPE_CHECKING:
+    from asr.checkpoint import Model
+
+
+def info(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A trained model's folder.", show_default=False)
+    ],
+) -> None:
+    """What a model is: tokens, features, layers, parameters, what it was trained on, results."""
+    with reported("asr info"):
+        from asr.checkpoint import load_model
+
+        for name, value in _rows(load_model(model), _results(model)):
+            typer.echo(f"{name:<12}{value}")
+
+
+def _rows(model: "Model", results: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    features, acoustic = model.features.settings, model.acoustic.settings
+    symbols = model.tokenizer.symbols
+    directions = "bidirectional" if acoustic.bidirectional else "forward"
+    bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
+    n_parameters = sum(parameter.numel() for parameter in model.acoustic.parameters())
+    trained_on = ", ".join(f"{name} {value}" for name, value in model.trained_on.items())
+    rows = [
+        ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {' '.join(map(_shown, symbols))}"),
+        (
+            "features",
+            f"{bands} {features.kind}, {features.n_deltas} deltas, {features.window_ms:g} ms every"
+            f" {features.hop_ms:g} ms at {features.sample_rate} Hz,"
+            f" normalised: {features.normalisation}",
+        ),
+        (
+            "layers",
+            f"{acoustic.n_layers} x {acoustic.hidden_size} {directions} {acoustic.cell},"
+            f" a frame every {features.hop_ms * acoustic.time_reduction:g} ms",
+        ),
+        ("parameters", f"{n_parameters:,}"),
+        ("trained on", trained_on),
+    ]
+    for result in results:
+        for system in result["systems"]:
+            interval = f"{system['wer_low']:.2%} to {system['wer_high']:.2%}"
+            figures = f"WER {system['wer']:.2%} ({interval}), CER {system['cer']:.2%}"
+            rows.append(("result", f"{result['manifest']}, {system['name']}: {figures}"))
+    return rows
+
+
+def _results(folder: Path) -> list[dict[str, Any]]:
+    """What `recipes/evaluate.py` has left in the model's folder."""
+    results = []
+    for path in sorted(folder.glob("*/results.json")):
+        try:
+            results.append(json.loads(path.read_text("utf-8")))
+        except ValueError as error:
+            raise InputError(f"{path}: is not JSON ({error}); expected results") from None
+    return results
+
+
+def _shown(symbol: str) -> str:
+    return "<space>" if symbol == " " else symbol

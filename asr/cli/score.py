@@ -1,0 +1,160 @@
+"""`asr score`: what was said and what was recognised -> error rates."""
+
+import json
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr.errors import reported
+
+if TYPE_CHECKING:
+    from asr.transcripts import Pairs
+    from asr.wer import Alignment
+
+
+class ScoreFormat(StrEnum):
+    """How `asr score` prints."""
+
+    text = "text"
+    json = "json"
+
+
+def score(
+    reference: Annotated[
+        Path, typer.Argument(metavar="REFERENCE", help="What was said.", show_default=False)
+    ],
+    hypothesis: Annotated[
+        Path, typer.Argument(metavar="HYPOTHESIS", help="What was recognised.", show_default=False)
+    ],
+    format: Annotated[
+        ScoreFormat, typer.Option(help="Lines for people, or one JSON object (rates as fractions).")
+    ] = ScoreFormat.text,
+    normalise: Annotated[
+        bool,
+        typer.Option(
+            "--normalise",
+            help="Lower the case and remove punctuation in both before comparing;"
+            " by default words are compared as they stand.",
+        ),
+    ] = False,
+    ids: Annotated[
+        bool | None,
+        typer.Option(
+            "--ids/--no-ids",
+            help='Whether text files are "id text" lines (Kaldi); by default, if all lines of both'
+            " begin with what looks like an id (utt1, 84-121123-0000).",
+            show_default=False,
+        ),
+    ] = None,
+    alignments: Annotated[
+        bool, typer.Option("--alignments", help="Show each utterance with errors, word by word.")
+    ] = False,
+) -> None:
+    """Word and character error rates of recognised text, with a 95 % interval.
+
+    Both files are lines of text, "id text" lines (Kaldi), sclite's .trn, or JSON lines (.jsonl: a
+    manifest, or what `asr transcribe --format json` printed), and are paired by ids if both have
+    some, else line by line.
+    """
+    if alignments and format is not ScoreFormat.text:
+        raise typer.BadParameter("needs --format text", param_hint="--alignments")
+    with reported("asr score"):
+        from asr.transcripts import read_pairs
+
+        pairs = read_pairs(reference, hypothesis, with_ids=ids)
+    if normalise:
+        pairs = _normalised(pairs)
+    from asr.wer import align_words
+
+    aligned = align_words(pairs.references, pairs.hypotheses)
+    values = _score_values(pairs, aligned)
+    if format is ScoreFormat.json:
+        typer.echo(json.dumps(values))
+        return
+    if alignments:
+        typer.echo(_alignments_text(pairs, aligned), nl=False)
+    typer.echo(_score_text(values, aligned))
+
+
+def _normalised(pairs: "Pairs") -> "Pairs":
+    from asr.text import normalise
+    from asr.transcripts import Pairs
+
+    return Pairs(
+        references=[normalise(text) for text in pairs.references],
+        hypotheses=[normalise(text) for text in pairs.hypotheses],
+        ids=pairs.ids,
+    )
+
+
+Values = dict[str, float | int | str | None]
+
+
+def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
+    from asr.wer import ErrorCounts, bootstrap_interval, character_errors, count_errors
+
+    counts = [count_errors(alignment) for alignment in alignments]
+    total = sum(counts, ErrorCounts())
+    characters = sum(character_errors(pairs.references, pairs.hypotheses), ErrorCounts())
+    low, high = bootstrap_interval(counts)
+    wrong = sum(count.errors > 0 for count in counts)
+    return {
+        "wer": _finite(total.rate),
+        "wer_low": _finite(low),
+        "wer_high": _finite(high),
+        "cer": _finite(characters.rate),
+        "substitutions": total.substitutions,
+        "deletions": total.deletions,
+        "insertions": total.insertions,
+        "words": total.words,
+        "characters": characters.words,
+        "utterances": len(counts),
+        "utterances_with_errors": wrong,
+        "sentence_error_rate": wrong / len(counts),
+        "paired_by": "line" if pairs.ids is None else "id",
+    }
+
+
+def _finite(rate: float) -> float | None:
+    """JSON has no infinity: a rate of errors over no words at all is null."""
+    return rate if math.isfinite(rate) else None
+
+
+def _alignments_text(pairs: "Pairs", alignments: list["Alignment"]) -> str:
+    from asr.wer import alignment_text, count_errors
+
+    names = pairs.ids or [f"line {number}" for number in range(1, len(alignments) + 1)]
+    return "".join(
+        f"{name}\n{alignment_text(alignment)}\n\n"
+        for name, alignment in zip(names, alignments, strict=True)
+        if count_errors(alignment).errors
+    )
+
+
+def _score_text(values: Values, alignments: list["Alignment"]) -> str:
+    from asr.wer import confusions
+
+    interval = ""
+    if values["utterances"] != 1:  # one alone says nothing of how others would score
+        low, high = _percent(values["wer_low"]), _percent(values["wer_high"])
+        interval = f"  (95 % interval {low} to {high})"
+    lines = [
+        f"WER  {_percent(values['wer'])} %{interval}",
+        f"     {values['substitutions']} substitutions, {values['deletions']} deletions and"
+        f" {values['insertions']} insertions in {values['words']} words",
+        f"CER  {_percent(values['cer'])} %  of {values['characters']} characters,"
+        " blanks between words included",
+        f"SER  {_percent(values['sentence_error_rate'])} %  {values['utterances_with_errors']}"
+        f" of {values['utterances']} utterances have errors (paired by {values['paired_by']})",
+    ]
+    if most := confusions(alignments)[:10]:
+        lines += ["", "most frequent errors (reference -> hypothesis)"]
+        lines += [f"{times:5}  {said or '*'} -> {heard or '*'}" for said, heard, times in most]
+    return "\n".join(lines)
+
+
+def _percent(rate: float | int | str | None) -> str:
+    return f"{100 * rate:.2f}" if isinstance(rate, int | float) else "infinite"

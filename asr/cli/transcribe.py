@@ -1,0 +1,119 @@
+"""`asr transcribe`: audio files -> their texts, one line each."""
+
+import json
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr.errors import InputError, reported
+
+if TYPE_CHECKING:
+    from asr.recognizer import Transcript
+
+PROGRAM = "asr transcribe"
+
+
+class TranscriptFormat(StrEnum):
+    """How `asr transcribe` prints."""
+
+    txt = "txt"
+    json = "json"
+
+
+class Decoder(StrEnum):
+    """How the log-probabilities are searched."""
+
+    greedy = "greedy"
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def transcribe(
+    audio: Annotated[
+        list[Path], typer.Argument(metavar="AUDIO...", help="Audio files.", show_default=False)
+    ],
+    model: Annotated[
+        Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
+    ],
+    format: Annotated[
+        TranscriptFormat, typer.Option(help="PATH, tab, TEXT; or one JSON object a line.")
+    ] = TranscriptFormat.txt,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a file a recording here instead of lines to stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(min=0, help="Take this channel, from 0; by default the mean of all."),
+    ] = None,
+    decoder: Annotated[Decoder, typer.Option(help="How to search.")] = Decoder.greedy,
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
+) -> None:
+    """The text of audio files.
+
+    A file that can't be used is named on stderr with the reason, the others are done, and the exit
+    status is 1.
+    """
+    with reported(PROGRAM):
+        from asr.recognizer import load
+
+        files = _files(audio, out, format) if out else [None] * len(audio)
+        recognizer = load(model, device)
+        failed = 0
+        for path, file in zip(audio, files, strict=True):
+            try:
+                transcript = recognizer.transcribe(path, channel)
+            except (InputError, OSError) as error:
+                failed += 1
+                print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+                continue
+            if file is None:
+                print(_line(path, transcript, format), flush=True)
+            else:
+                file.write_text(_content(path, transcript, format), "utf-8")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]:
+    """Where each recording's text goes; nothing that is there is overwritten.
+
+    Raises:
+        InputError: two recordings would share a file, or there is one already.
+    """
+    files = [out / f"{path.stem}.{format.value}" for path in audio]
+    sources: dict[Path, Path] = {}
+    for path, file in zip(audio, files, strict=True):
+        if file in sources:
+            raise InputError(f"{file}: would hold both {sources[file]} and {path}")
+        if file.exists():
+            raise InputError(f"{file}: is there already; expected a new file")
+        sources[file] = path
+    out.mkdir(parents=True, exist_ok=True)
+    return files
+
+
+def _line(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
+    if format is TranscriptFormat.json:
+        return json.dumps({"audio": str(path), **asdict(transcript)}, ensure_ascii=False)
+    return f"{path}\t{transcript.text}"
+
+
+def _content(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
+    if format is TranscriptFormat.json:
+        return _line(path, transcript, format) + "\n"
+    return transcript.text + "\n"

@@ -1,0 +1,131 @@
+"""audio file -> Transcript: the whole way."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr.audio import load_audio
+from asr.checkpoint import Model, load_model
+from asr.errors import InputError
+from asr.nbest import Hypothesis
+from asr.search import greedy_search
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was recognised in one recording.
+
+    Args:
+        text: the best hypothesis, as words.
+        log_prob: its natural log-probability, as the search gives it.
+        duration: of the recording, in seconds.
+    """
+
+    text: str
+    log_prob: float
+    duration: float
+
+
+class Recognizer:
+    """A trained model, ready to transcribe.
+
+    Args:
+        model: from `asr.checkpoint.load_model`.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.device = model.features.mean.device
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, of the waveforms that `log_probs` takes."""
+        return self.model.features.settings.sample_rate
+
+    def transcribe(self, audio: str | Path, channel: int | None = None) -> Transcript:
+        """The text of an audio file.
+
+        Args:
+            audio: path of a file in any format that soundfile or PyAV reads.
+            channel: from 0; None for the mean of all channels.
+
+        Raises:
+            InputError: the file can't be used; the message says why.
+        """
+        waveform = load_audio(audio, self.sample_rate, channel)
+        self.check_length(waveform, str(audio))
+        return self.transcribe_waveform(waveform)
+
+    def transcribe_waveform(self, waveform: np.ndarray) -> Transcript:
+        """The text of (samples,) at the model's rate, at least one window long."""
+        return self.transcript(self.log_probs([waveform])[0], len(waveform))
+
+    def transcript(self, log_probs: np.ndarray, samples: int) -> Transcript:
+        """The text of the log-probabilities, (T, C), of so many samples."""
+        best = self.search(log_probs)[0]
+        text = " ".join(self.model.tokenizer.decode(best.tokens).split())
+        return Transcript(text, best.log_prob, samples / self.sample_rate)
+
+    def search(self, log_probs: np.ndarray) -> list[Hypothesis]:
+        """The n-best list of (T, C), best first."""
+        return [greedy_search(log_probs)]
+
+    @torch.inference_mode()
+    def log_probs(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
+        """Log-probabilities of a batch of waveforms.
+
+        Args:
+            waveforms: each (samples,), float32, at the model's rate.
+
+        Returns:
+            log_probs: each (T, C), float32.
+
+        Raises:
+            ValueError: a waveform is shorter than one window.
+        """
+        lengths = torch.tensor([len(waveform) for waveform in waveforms])
+        padded = np.zeros((len(waveforms), int(lengths.max())), dtype=np.float32)
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        features, input_lengths = self.model.features(
+            torch.from_numpy(padded).to(self.device), lengths.to(self.device)
+        )
+        log_probs, input_lengths = self.model.acoustic(features, input_lengths)
+        rows = log_probs.float().cpu().numpy()
+        return [rows[:length, n] for n, length in enumerate(input_lengths.tolist())]
+
+    def check_length(self, waveform: np.ndarray, place: str) -> None:
+        """Raise InputError where a waveform is shorter than one window; `place` names it."""
+        settings = self.model.features.settings
+        if len(waveform) < settings.win_length:
+            found = 1000 * len(waveform) / settings.sample_rate
+            raise InputError(
+                f"{place}: has {found:.1f} ms of audio; expected at least one window,"
+                f" {settings.window_ms:g} ms"
+            )
+
+
+def load(folder: str | Path, device: str = "auto") -> Recognizer:
+    """The recogniser of a model's folder.
+
+    Args:
+        folder: as a recipe wrote it.
+        device: cpu, cuda, or auto for cuda where there is one.
+
+    Raises:
+        InputError: the folder can't be used, or there is no such device.
+    """
+    return Recognizer(load_model(folder, _device(device)))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"device is {name!r}; expected auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device is 'cuda'; this machine has no GPU that torch can use")
+    return torch.device(name)

@@ -1,0 +1,95 @@
+"""The whole way for one corpus: prepare, train, evaluate, report.
+
+python recipes/run.py CORPUS [--data-root DIR] [--out exp/CORPUS] [--seeds N] [key=value ...]
+
+key=value changes a setting of conf/CORPUS/ctc.yaml: `model.n_layers=4 trainer.max_epochs=20`.
+A stage whose command and input files have not changed since it succeeded is skipped.
+"""
+
+import argparse
+import hashlib
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from asr.errors import reported
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    corpora = sorted(path.parent.name for path in ROOT.glob("data/*/prepare.py"))
+    parser = argparse.ArgumentParser(prog="run", usage=__doc__.splitlines()[2])
+    parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
+    parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")
+    parser.add_argument("--out", type=Path, help="default exp/CORPUS")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings, from seed 1 on")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="see conf/CORPUS/ctc.yaml")
+    options = parser.parse_args()
+    if wrong := [setting for setting in options.settings if "=" not in setting]:
+        parser.error(f"{wrong[0]}: is no setting; expected key=value")
+    out = options.out or Path("exp") / options.corpus
+    data, conf = ROOT / "data" / options.corpus, ROOT / "conf" / options.corpus / "ctc.yaml"
+    train, dev, test = (data / f"{part}.jsonl" for part in ("train", "dev", "test"))
+
+    prepare = [data / "prepare.py", "--out", data]
+    if options.data_root:
+        prepare += ["--data-root", options.data_root]
+    stage(prepare, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=[train, dev, test])
+    results = []
+    for seed in range(1, options.seeds + 1):
+        model = out / ("ctc" if options.seeds == 1 else f"ctc-seed{seed}")
+        command = [ROOT / "recipes/train_ctc.py", "--config", conf, "--out", model, "--seed", seed]
+        command += ["--data.train", train, "--data.dev", dev]
+        command += [f"--{setting}" for setting in options.settings]
+        stage(command, inputs=[conf, train, dev], outputs=[model / "model.json"])
+        evaluate = [ROOT / "recipes/evaluate.py", "--model", model, "--manifest", test]
+        inputs = [model / "model.json", model / "weights.safetensors", test]
+        stage(evaluate, inputs, outputs=[model / "test" / "results.json"])
+        results.append(json.loads((model / "test" / "results.json").read_text())["systems"][0])
+    report(options.corpus, results)
+    print(f"model: {model}")
+
+
+def stage(command: list, inputs: list[Path], outputs: list[Path]) -> None:
+    """Run a script, unless it has succeeded with the same command and the same input files."""
+    words = [str(word) for word in command]
+    digest = hashlib.sha256("\0".join(words).encode())
+    for path in sorted(inputs):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    done = outputs[-1].with_name(f".{outputs[-1].stem}.done")
+    shown = shlex.join(["python", *(_relative(word) for word in words)])
+    if done.exists() and done.read_text() == digest.hexdigest() and all(map(Path.exists, outputs)):
+        print(f"unchanged: {shown}", file=sys.stderr)
+        return
+    print(shown, file=sys.stderr, flush=True)
+    status = subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL).returncode
+    if status:
+        raise SystemExit(status if status > 0 else 128 - status)
+    done.write_text(digest.hexdigest())
+
+
+def report(corpus: str, results: list[dict]) -> None:
+    """Print the error rates of all seeds, and their mean."""
+    for seed, result in enumerate(results, 1):
+        print(
+            f"{corpus}, seed {seed}: test WER {result['wer']:.2%}"
+            f" (95 %: {result['wer_low']:.2%} to {result['wer_high']:.2%}), CER {result['cer']:.2%}"
+        )
+    if len(results) > 1:
+        for name in ("wer", "cer"):
+            values = [result[name] for result in results]
+            mean, deviation = statistics.mean(values), statistics.stdev(values)
+            print(f"mean {name.upper()} {mean:.2%}, standard deviation {deviation:.2%}")
+
+
+def _relative(word: str) -> str:
+    return word.removeprefix(f"{ROOT}/") if Path.cwd() == ROOT else word
+
+
+if __name__ == "__main__":
+    with reported("run"):
+        main()

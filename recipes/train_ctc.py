@@ -1,0 +1,46 @@
+"""Train an acoustic model with CTC: settings -> data -> model -> fit -> save.
+
+python recipes/train_ctc.py --config conf/digits/ctc.yaml --out exp/digits/ctc [--seed 2] ...
+"""
+
+import sys
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from asr.checkpoint import Model, save_model
+from asr.config import parse, settings_parser
+from asr.errors import reported
+from asr.training.ctc import CTCData, CTCSettings, CTCTraining
+from asr.training.run import Run, add_trainer_options
+
+
+def main() -> None:
+    parser = settings_parser("train_ctc", CTCSettings)
+    add_trainer_options(parser)
+    settings, options, text = parse(parser, CTCSettings)
+    run = Run(Path(options.out), text)
+    if run.is_finished():
+        print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
+        return
+
+    data = CTCData(settings)
+    pl.seed_everything(settings.seed, verbose=False)
+    task = CTCTraining(settings, data.tokenizer)
+    minutes = run.fit(task, data, options.trainer, settings.averaging, monitor="dev_wer")
+
+    trained_on = {
+        "train": settings.data.train,
+        "utterances": len(data.train),
+        "hours": round(data.hours, 3),
+        "epochs": task.current_epoch,
+        "seed": settings.seed,
+        "minutes": round(minutes, 1),
+    }
+    save_model(run.out, Model(task.features, task.acoustic, task.tokenizer, trained_on))
+    print(run.out)
+
+
+if __name__ == "__main__":
+    with reported("train_ctc"):
+        main()
