@@ -4,7 +4,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: {"errors"},
+    0: {"container", "errors"},
     1: {
         "audio",
         "augment",
