@@ -296,7 +296,7 @@ def _open(path: Path) -> Iterator[_Source]:
     if container.fault:
         raise InputError(f"{path}: {container.fault}")
     with path.open("rb") as file:
-        sound = None if container.lengthless else _open_soundfile(file)
+        sound = None if container.needs_ffmpeg else _open_soundfile(file)
         if sound is not None:
             with sound:
                 if sound.frames:
@@ -369,17 +369,22 @@ def _open_av(path: Path) -> Iterator[_Source]:
             " length, it takes PyAV: pip install 'asr-ctc[media]'"
         ) from None
     options = {"format_whitelist": _DEMUXERS}
+    no_audio = InputError(
+        f"{path}: can't be read as audio; expected WAV, FLAC, Ogg, MP3, M4A or the like"
+    )
     try:
         container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError):
-        raise InputError(
-            f"{path}: can't be read as audio; expected WAV, FLAC, Ogg, MP3, M4A or the like"
-        ) from None
+        raise no_audio from None
     with container:
         if not container.streams.audio:
             raise InputError(f"{path}: has no audio stream; expected one")
         stream = container.streams.audio[0]
-        _check_header(path, stream.rate or 0, stream.channels or 0)
+        if stream.codec_context is None:
+            raise InputError(f"{path}: its codec is unknown; expected one that FFmpeg decodes")
+        if not stream.rate or not stream.channels:
+            raise no_audio  # FFmpeg believes the suffix .flac
+        _check_header(path, stream.rate, stream.channels)
 
         def read(start: int, stop: int | None) -> Iterator[np.ndarray]:
             position = 0
@@ -408,7 +413,9 @@ def _av_blocks(container: Any, stream: Any) -> Iterator[np.ndarray]:
     import av
 
     header = stream.rate, stream.channels
-    planar = av.AudioResampler(format="fltp")  # changes neither rate nor channels
+    # Changes neither rate nor channels. Interleaved, since PyAV 18 crashes in `to_ndarray` of more
+    # than 8 planes.
+    interleaved = av.AudioResampler(format="flt")
     for frame in container.decode(stream):
         found = frame.sample_rate, frame.layout.nb_channels
         if found != header:
@@ -416,8 +423,8 @@ def _av_blocks(container: Any, stream: Any) -> Iterator[np.ndarray]:
                 f"changes to {found[0]} Hz with {found[1]} channels; expected {header[0]} Hz with"
                 f" {header[1]} as its header says"
             )
-        for converted in planar.resample(frame):
-            yield converted.to_ndarray().T
+        for converted in interleaved.resample(frame):
+            yield converted.to_ndarray().reshape(-1, header[1])
 
 
 def _declared_duration(container: Any, stream: Any) -> float:

@@ -4,6 +4,7 @@ libsndfile returns the half of a file cut short that is there, skips over damage
 guesses the length of some MP3s, all without a word. The headers tell; here they are read.
 """
 
+import math
 import mmap
 import struct
 import zlib
@@ -18,12 +19,12 @@ class Container:
 
     Args:
         fault: what is wrong, as the end of a sentence that starts with the path; None if nothing.
-        lengthless: a FLAC or MP3 that says nowhere how long it is; libsndfile can't read the first
-            and guesses for the second, where it then stops. FFmpeg reads both.
+        needs_ffmpeg: libsndfile would not read all: a FLAC or an MP3 of varying bit rate that says
+            nowhere how long it is, or several Ogg files in one, of which it reads the first.
     """
 
     fault: str | None = None
-    lengthless: bool = False
+    needs_ffmpeg: bool = False
 
 
 def inspect(path: Path) -> Container:
@@ -49,6 +50,8 @@ def _cut_short(declared: int, there: int, unit: str = "bytes of samples") -> Con
     return Container(f"is cut short: its header declares {declared} {unit}, {there} are there")
 
 
+_UNCOMPRESSED = (1, 3, 0xFFFE)  # WAV's codes of integers, floats, and either with more to say
+
 # sox and arecord write sizes from here on into a pipe, where the real one can't be known
 _UNKNOWN_SIZE = 0x7F000000
 
@@ -58,6 +61,12 @@ def _wav(data: mmap.mmap) -> Container:
     (riff_size,) = _unpack(order + "I", data, 4)
     size_64 = None
     for kind, start, size in _chunks(data, order):
+        if kind == b"fmt ":
+            code, channels, _, _, align, bits = _unpack(order + "HHIIHH", data, start)
+            if code in _UNCOMPRESSED and align < channels * math.ceil(bits / 8):
+                return Container(
+                    f"has a damaged header: {channels} channels of {bits} bits take {align} bytes"
+                )
         if kind == b"ds64" and data[:4] in (b"RF64", b"BW64"):
             size_64 = _unpack("<Q", data, start + 8)[0]
         if kind == b"data":
@@ -142,6 +151,7 @@ def _ogg(data: mmap.mmap) -> Container:
     position = 0
     expected: dict[int, int] = {}  # stream -> number of its next page
     unfinished: set[int] = set()
+    is_chained = False
     while position < len(data):
         if data[position : position + 4] != b"OggS":
             if not unfinished:
@@ -161,12 +171,13 @@ def _ogg(data: mmap.mmap) -> Container:
                 f"is damaged at byte {position}: Ogg page {number}; expected page"
                 f" {expected[stream]}"
             )
+        is_chained |= flags & 2 != 0 and bool(expected) and not unfinished
         expected[stream] = (number + 1) % 2**32
         (unfinished.discard if flags & 4 else unfinished.add)(stream)
         position = end
     if unfinished:
         return Container("is cut short: no Ogg page is marked as the last")
-    return Container()
+    return Container(needs_ffmpeg=is_chained)
 
 
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -182,7 +193,7 @@ def _ogg_checksum(page: bytes) -> int:
 def _flac(data: mmap.mmap) -> Container:
     if len(data) < 26:
         return Container("is cut short: its FLAC header is not complete")
-    return Container(lengthless=_unpack(">Q", data, 18)[0] % 2**36 == 0)
+    return Container(needs_ffmpeg=_unpack(">Q", data, 18)[0] % 2**36 == 0)
 
 
 _MP3_KBPS = {  # by bit rate index 1 to 14, layer III
@@ -200,9 +211,9 @@ def _mp3(data: mmap.mmap) -> Container:
     while position + 4 <= len(data):
         length = _mp3_frame_length(data, position)
         if length is None:
-            tail = data[position : position + 128]
+            tail = data[position:]
             if tail.startswith((b"TAG", b"APETAGEX", b"LYRICS", b"ID3")) or not any(tail):
-                break
+                break  # a tag, or padding
             return Container(f"is damaged at byte {position}: expected an MP3 frame")
         if position + length > len(data):
             return Container("is cut short: its last MP3 frame is not complete")
@@ -211,7 +222,7 @@ def _mp3(data: mmap.mmap) -> Container:
         position += length
     declared = _mp3_declared_frames(data, first)
     if declared is None:
-        return Container(lengthless=len(kbps) > 1)
+        return Container(needs_ffmpeg=len(kbps) > 1)
     if n_frames - 1 < declared - 1:  # the header is a frame; some programs count it, some don't
         return _cut_short(declared, n_frames - 1, "MP3 frames")
     if n_frames - 1 > declared + 1:
