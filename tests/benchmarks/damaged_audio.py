@@ -199,7 +199,15 @@ def outcome(path: Path) -> str:
 
 def transcribe(paths: list[Path], model: Path) -> list[str]:
     """Run the command line once over all files; what was wrong with its answer."""
-    command = ["asr", "transcribe", "--model", str(model), *map(str, paths)]
+    command = [
+        sys.executable,
+        "-m",
+        "asr.cli",
+        "transcribe",
+        "--model",
+        str(model),
+        *map(str, paths),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     problems = []
     if done.returncode != 1:
