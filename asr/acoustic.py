@@ -63,7 +63,7 @@ class AcousticModel(nn.Module):
         """Read a batch.
 
         Args:
-            features: (T, N, F), 0 behind each utterance's end.
+            features: (T, N, F); what lies behind each utterance's end is ignored.
             input_lengths: (N,), int64.
 
         Returns:

@@ -41,6 +41,12 @@ class FeatureSettings:
         for name in ("sample_rate", "n_mels", "n_mfcc", "window_ms", "hop_ms"):
             if getattr(self, name) <= 0:
                 raise InputError(f"features.{name} is {getattr(self, name)}; expected more than 0")
+        for name in ("window_ms", "hop_ms"):
+            if round(self.sample_rate * getattr(self, name) / 1000) < 1:
+                raise InputError(
+                    f"features.{name} is {getattr(self, name)}; expected at least one sample,"
+                    f" {1000 / self.sample_rate:g}"
+                )
         if self.kind == "mfcc" and self.n_mfcc > self.n_mels:
             raise InputError(
                 f"features.n_mfcc is {self.n_mfcc}; expected at most n_mels, {self.n_mels}"
@@ -81,7 +87,8 @@ class Features(nn.Module):
     """Features of a batch, on the module's device; the same numbers in any company.
 
     As Kaldi's with no dither, pre-emphasis, or removal of the offset, and with the triangular
-    filters drawn over Hz (torchaudio, librosa) rather than over mel.
+    filters drawn over Hz (torchaudio, librosa) rather than over mel. Always in float32: under
+    autocast the energies would keep 8 bits, and so would their logarithms.
     """
 
     mean: Tensor
@@ -120,40 +127,52 @@ class Features(nn.Module):
             input_lengths: (N,), int64.
 
         Raises:
-            ValueError: `waveforms` is not (N, samples), or one is shorter than one window.
+            ValueError: `waveforms` is not (N, samples), `sample_lengths` is not (N,), or one is
+                shorter than one window or longer than `waveforms`.
         """
-        static, input_lengths = self.unnormalised(waveforms, sample_lengths)
+        features, input_lengths = self.unnormalised(waveforms, sample_lengths)
         if self.settings.normalisation == "utterance":
-            mean, std = moments(static, input_lengths)
+            mean, std = moments(features, input_lengths)
         else:
             mean, std = self.mean, self.std
-        inside = mask(input_lengths, len(static))[:, :, None]
-        return ((static - mean) / std).masked_fill(~inside, 0.0), input_lengths
+        inside = mask(input_lengths, len(features))[:, :, None]
+        return ((features - mean) / std).masked_fill(~inside, 0.0), input_lengths
 
     def unnormalised(self, waveforms: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, before normalisation; the last frame is repeated behind the end."""
-        if waveforms.ndim != 2:
-            raise ValueError(f"waveforms has shape {tuple(waveforms.shape)}; expected (N, samples)")
+        """As `forward`, before normalisation; behind each utterance's end they mean nothing."""
+        self._check(waveforms, sample_lengths)
         settings = self.settings
-        shortest = int(sample_lengths.min())
-        if shortest < settings.win_length:
-            raise ValueError(
-                f"a waveform has {shortest} samples; one window takes {settings.win_length}"
-            )
+        # the last windows reach over the end with weight 0, and 0 times NaN is NaN
+        samples = torch.arange(waveforms.shape[1], device=waveforms.device)
+        waveforms = waveforms.masked_fill(samples >= sample_lengths[:, None], 0.0)
+        with torch.autocast(waveforms.device.type, enabled=False):
+            features = self._static(waveforms)
+            input_lengths = 1 + (sample_lengths - settings.win_length) // settings.hop_length
+            if settings.n_deltas:
+                features = _with_deltas(features, input_lengths, settings.n_deltas)
+        return features, input_lengths
+
+    def _static(self, waveforms: Tensor) -> Tensor:
         # torch centres a window within n_fft: the zeros put whole windows only, from sample 0
         mel = self._mel(nn.functional.pad(waveforms, self._edge))  # (N, n_mels, T)
         features = mel.clamp(min=FLOOR).log().permute(2, 0, 1)  # (T, N, n_mels)
-        if settings.kind == "mfcc":
-            features = features @ self._dct
-        input_lengths = 1 + (sample_lengths - settings.win_length) // settings.hop_length
-        if settings.n_deltas:
-            features = _repeat_last(features, input_lengths)
-            orders = [features]
-            for _ in range(settings.n_deltas):
-                deltas = torchaudio.functional.compute_deltas(orders[-1].permute(1, 2, 0))
-                orders.append(_repeat_last(deltas.permute(2, 0, 1), input_lengths))
-            features = torch.cat(orders, dim=2)
-        return features, input_lengths
+        return features @ self._dct if self.settings.kind == "mfcc" else features
+
+    def _check(self, waveforms: Tensor, sample_lengths: Tensor) -> None:
+        if waveforms.ndim != 2:
+            raise ValueError(f"waveforms has shape {tuple(waveforms.shape)}; expected (N, samples)")
+        if sample_lengths.shape != waveforms.shape[:1]:
+            shape = tuple(sample_lengths.shape)
+            raise ValueError(f"sample_lengths has shape {shape}; expected ({len(waveforms)},)")
+        shortest, longest = (int(length) for length in sample_lengths.aminmax())
+        if shortest < self.settings.win_length:
+            raise ValueError(
+                f"a waveform has {shortest} samples; one window takes {self.settings.win_length}"
+            )
+        if longest > waveforms.shape[1]:
+            raise ValueError(
+                f"a sample length is {longest}; waveforms has {waveforms.shape[1]} samples"
+            )
 
 
 def moments(features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,13 +183,14 @@ def moments(features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         input_lengths: (N,).
 
     Returns:
-        mean, std: (N, F); the deviation is at least 1e-5, so that a constant becomes 0.
+        mean, std: (N, F); the deviation is at least 1e-3, so that a constant's rounding
+            errors stay small.
     """
     inside = mask(input_lengths, len(features))[:, :, None]
     counts = input_lengths[:, None]
     mean = features.masked_fill(~inside, 0.0).sum(0) / counts
     deviation = (features - mean).masked_fill(~inside, 0.0)
-    return mean, (deviation.square().sum(0) / counts).sqrt().clamp(min=1e-5)
+    return mean, (deviation.square().sum(0) / counts).sqrt().clamp(min=1e-3)
 
 
 def mask(lengths: Tensor, T: int) -> Tensor:
@@ -178,24 +198,36 @@ def mask(lengths: Tensor, T: int) -> Tensor:
     return torch.arange(T, device=lengths.device)[:, None] < lengths
 
 
-def stack_frames(
-    features: Tensor, input_lengths: Tensor, n_stacked: int
-) -> tuple[Tensor, Tensor]:
+def stack_frames(features: Tensor, input_lengths: Tensor, n_stacked: int) -> tuple[Tensor, Tensor]:
     """Put every `n_stacked` frames side by side, zeros filling the last group.
 
     Args:
-        features: (T, N, F), 0 behind each utterance's end.
+        features: (T, N, F); what lies behind each utterance's end is ignored.
         input_lengths: (N,).
         n_stacked: frames in a group.
 
     Returns:
         features: (ceil(T / n_stacked), N, n_stacked * F).
         input_lengths: (N,), likewise divided, rounded up.
+
+    Raises:
+        ValueError: `n_stacked` is below 1.
     """
+    if n_stacked < 1:
+        raise ValueError(f"n_stacked is {n_stacked}; expected 1 or more")
     T, N, F = features.shape
+    features = features.masked_fill(~mask(input_lengths, T)[:, :, None], 0.0)
     features = nn.functional.pad(features, (0, 0, 0, 0, 0, -T % n_stacked))
     groups = features.unflatten(0, (-1, n_stacked)).transpose(1, 2)
     return groups.reshape(-1, N, n_stacked * F), (input_lengths + n_stacked - 1) // n_stacked
+
+
+def _with_deltas(features: Tensor, input_lengths: Tensor, n_deltas: int) -> Tensor:
+    orders = [_repeat_last(features, input_lengths)]
+    for _ in range(n_deltas):
+        deltas = torchaudio.functional.compute_deltas(orders[-1].permute(1, 2, 0))
+        orders.append(_repeat_last(deltas.permute(2, 0, 1), input_lengths))
+    return torch.cat(orders, dim=2)
 
 
 def _repeat_last(features: Tensor, input_lengths: Tensor) -> Tensor:
