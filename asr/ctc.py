@@ -28,11 +28,16 @@ def ctc_loss(
     Returns:
         losses: (N,), nats, on the CPU; infinite where no alignment is possible.
 
+    Raises:
+        ValueError: a target is not among the C tokens; torch would read beyond its memory.
+
     Source: Graves et al. 2006, "Connectionist temporal classification".
     """
+    targets = targets.cpu()
+    _check_range(targets, log_probs.shape[-1])
     return torch.nn.functional.ctc_loss(
         log_probs.to("cpu", torch.promote_types(log_probs.dtype, torch.float32)),
-        targets.cpu(),
+        targets,
         input_lengths.cpu(),
         target_lengths.cpu(),
         blank=BLANK,
@@ -51,9 +56,9 @@ def log_probability(log_probs: Tensor, tokens: Sequence[int]) -> float:
         log_prob: -inf where there are too few frames.
 
     Raises:
-        ValueError: `log_probs` is not (T, C).
+        ValueError: `log_probs` is not (T, C), or a token is the blank or not among the C.
     """
-    _check(log_probs)
+    _check(log_probs, tokens)
     losses = ctc_loss(
         log_probs[:, None],
         torch.tensor([list(tokens)], dtype=torch.int64),
@@ -72,12 +77,14 @@ def align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
 
     Returns:
         alignment: (T,), int64, the token or blank in each frame.
-        scores: (T,), its log-probability in each frame.
+        scores: (T,), float32, its log-probability in each frame; both are on the CPU.
 
     Raises:
-        ValueError: `log_probs` is not (T, C), or has too few frames for the tokens.
+        ValueError: `log_probs` is not (T, C) or has too few frames for the tokens, or a token is
+            the blank or not among the C.
     """
-    _check(log_probs)
+    _check(log_probs, tokens)
+    log_probs = log_probs.float().cpu()
     if len(log_probs) < frames_needed(tokens):
         raise ValueError(
             f"log_probs has {len(log_probs)} frames; the tokens take {frames_needed(tokens)}"
@@ -85,7 +92,7 @@ def align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
     if not tokens:
         return torch.full((len(log_probs),), BLANK), log_probs[:, BLANK]
     alignment, scores = torchaudio.functional.forced_align(
-        log_probs.float().cpu()[None], torch.tensor([list(tokens)]), blank=BLANK
+        log_probs[None], torch.tensor([list(tokens)]), blank=BLANK
     )
     return alignment[0].long(), scores[0]
 
@@ -95,7 +102,16 @@ def frames_needed(tokens: Sequence[int]) -> int:
     return len(tokens) + sum(before == after for before, after in pairwise(tokens))
 
 
-def _check(log_probs: Tensor) -> None:
-    if log_probs.ndim != 2:
+def _check(log_probs: Tensor, tokens: Sequence[int]) -> None:
+    if log_probs.ndim != 2 or not len(log_probs):
         shape = tuple(log_probs.shape)
         raise ValueError(f"log_probs has shape {shape}; expected (T, C) of one utterance")
+    if BLANK in tokens:
+        raise ValueError(f"tokens has {BLANK}, the blank; expected none")
+    _check_range(torch.tensor(tokens, dtype=torch.int64), log_probs.shape[1])
+
+
+def _check_range(targets: Tensor, C: int) -> None:
+    bad = targets[(targets < 0) | (targets >= C)]
+    if len(bad):
+        raise ValueError(f"targets has {int(bad[0])}; expected from 0 to {C - 1}")
