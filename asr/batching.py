@@ -1,13 +1,16 @@
-"""lengths -> batches of utterances of about the same length, which can be taken up in the middle."""
+"""lengths -> batches of about the same length, which can be taken up in the middle."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True)
+class Draw:
     """One utterance of one pass; all that is random about it hangs on these and the seed."""
 
     index: int
@@ -24,7 +27,12 @@ def bucket_sizes(lengths: Sequence[float], max_total: float) -> list[int]:
 
     Returns:
         sizes: they add up to the number of lengths.
+
+    Raises:
+        ValueError: `max_total` is not above 0.
     """
+    if not max_total > 0:
+        raise ValueError(f"max_total is {max_total}; expected above 0")
     sizes: list[int] = []
     size = 0
     for length in sorted(lengths):
@@ -51,6 +59,10 @@ class BucketSampler(Sampler[list[Draw]]):
         shuffle: without it every epoch is the same, shortest first.
         rank: this process.
         world_size: number of processes.
+
+    Raises:
+        ValueError: there are no lengths, `max_total` is not above 0, or `rank` is not from 0 to
+            below `world_size`.
     """
 
     def __init__(
@@ -63,6 +75,10 @@ class BucketSampler(Sampler[list[Draw]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        if not len(lengths):
+            raise ValueError("lengths is empty; expected at least one utterance")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}; expected from 0 to below world_size, {world_size}")
         self.lengths = lengths
         self.sizes = bucket_sizes(lengths, max_total)
         self.seed = seed
@@ -99,13 +115,21 @@ class BucketSampler(Sampler[list[Draw]]):
         batches = [[draws[index] for index in batch] for batch in np.split(order, cuts)]
         if self.shuffle:
             batches = [batches[place] for place in generator.permutation(len(batches))]
-        surplus = -len(batches) % self.world_size
-        return (batches + batches[:surplus])[self.rank :: self.world_size]
+        return list(islice(cycle(batches), self.rank, self.world_size * len(self), self.world_size))
 
     def state_dict(self) -> dict[str, Any]:
         """Where in which epoch the sampler stands."""
         return {"epoch": self.epoch, "taken": self.taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another sampler of the same utterances and seed stood."""
+        """Go on where another sampler of the same utterances and seed stood.
+
+        Raises:
+            ValueError: it had taken more batches than an epoch has here.
+        """
+        if state["taken"] > len(self):
+            raise ValueError(
+                f"state has taken {state['taken']} batches; an epoch has {len(self)}: expected the"
+                " state of a sampler of the same utterances"
+            )
         self.epoch, self.taken = state["epoch"], state["taken"]
