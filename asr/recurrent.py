@@ -5,7 +5,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-
 Cell = Literal["rnn", "gru", "lstm"]
 """Tanh units (Elman), gated recurrent units, or long short-term memory."""
 
@@ -29,7 +28,7 @@ class RecurrentStack(nn.Module):
         dropout: share of each layer's output that training sets to 0.
 
     Raises:
-        ValueError: a size is below 1, or `dropout` is not from 0 to below 1.
+        ValueError: the cell is unknown, a size is below 1, or `dropout` is not from 0 to below 1.
 
     Source: Graves, Mohamed and Hinton 2013, arXiv:1303.5778 (deep bidirectional LSTM). A forget
     gate's bias begins at 1 (Jozefowicz et al. 2015).
@@ -45,6 +44,10 @@ class RecurrentStack(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"cell is {cell!r}; expected one of {', '.join(CELLS)}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}; expected from 0 to below 1")
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "n_layers": n_layers}
         for name, size in sizes.items():
             if size < 1:
@@ -87,7 +90,7 @@ def _layer(cell: Cell, input_size: int, hidden_size: int) -> nn.Module:
 
 
 def _turning(lengths: Tensor, T: int) -> Tensor:
-    """For each frame the one to take: (T, N), the own inverse."""
+    """For each frame the one to take, so that each sequence is reversed in place: (T, N)."""
     frames = torch.arange(T, device=lengths.device)[:, None]
     return torch.where(frames < lengths, lengths - 1 - frames, frames)
 

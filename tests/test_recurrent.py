@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from asr.recurrent import RecurrentStack
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+EACH_CELL = pytest.mark.parametrize("cell", CELLS)
+LENGTHS = [5, 9, 1, 9]
+
+
+def stack_of(cell, bidirectional=True, n_layers=3, hidden_size=4, dropout=0.0):
+    torch.manual_seed(0)
+    return RecurrentStack(3, cell, hidden_size, n_layers, bidirectional, dropout).double()
+
+
+def sequences(lengths=LENGTHS):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(length, 3, generator=generator).double() for length in lengths]
+
+
+def padded(inputs, value=1e3):
+    lengths = torch.tensor([len(rows) for rows in inputs])
+    return nn.utils.rnn.pad_sequence(inputs, padding_value=value), lengths
+
+
+def packed_twin(stack, cell):
+    """Torch's own module of all layers at once, with the same weights."""
+    bidirectional = len(stack.backwards) > 0
+    hidden_size, n_layers = stack.forwards[0].hidden_size, len(stack.forwards)
+    twin = CELLS[cell](3, hidden_size, n_layers, bidirectional=bidirectional).double()
+    weights = {}
+    for layers, suffix in ((stack.forwards, ""), (stack.backwards, "_reverse")):
+        for depth, layer in enumerate(layers):
+            for name, value in layer.named_parameters():
+                weights[name.replace("_l0", f"_l{depth}{suffix}")] = value.detach()
+    twin.load_state_dict(weights)
+    return twin
+
+
+@EACH_CELL
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_outputs_and_gradients_equal_torch_s_on_packed_sequences(cell, bidirectional, n_layers):
+    stack = stack_of(cell, bidirectional, n_layers)
+    twin = packed_twin(stack, cell)
+    inputs, lengths = padded(sequences())
+    inputs.requires_grad_()
+    packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, enforce_sorted=False)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(twin(packed)[0])
+    found = stack(inputs, lengths)
+    inside = torch.arange(len(inputs))[:, None] < lengths
+    torch.testing.assert_close(found[inside], expected[inside], rtol=1e-12, atol=1e-12)
+
+    weights = torch.randn(found[inside].shape, dtype=torch.double)
+    found_gradient, expected_gradient = (
+        torch.autograd.grad((outputs[inside] * weights).sum(), inputs)[0]
+        for outputs in (found, expected)
+    )
+    torch.testing.assert_close(found_gradient, expected_gradient, rtol=1e-11, atol=1e-12)
+    assert (found_gradient[~inside] == 0).all()
+
+
+@EACH_CELL
+@pytest.mark.parametrize("training", [False, True])
+def test_company_in_a_batch_changes_nothing(cell, training):
+    stack = stack_of(cell).train(training)
+    alone = sequences()
+    together = stack(*padded(alone))
+    for n, inputs in enumerate(alone):
+        expected = stack(inputs[:, None], torch.tensor([len(inputs)]))[:, 0]
+        torch.testing.assert_close(together[: len(inputs), n], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_stack_that_reads_one_way_knows_nothing_of_the_future():
+    stack = stack_of("lstm", bidirectional=False)
+    (inputs,) = sequences([9])
+    whole = stack(inputs[:, None], torch.tensor([9]))
+    beginning = stack(inputs[:5, None], torch.tensor([5]))
+    torch.testing.assert_close(whole[:5], beginning, rtol=1e-12, atol=1e-12)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def rnn_in_numpy(x, h, c, w, u, b, d):
+    return np.tanh(w @ x + b + u @ h + d), c
+
+
+def gru_in_numpy(x, h, c, w, u, b, d):
+    (wr, wz, wn), (ur, uz, un) = np.split(w, 3), np.split(u, 3)
+    (br, bz, bn), (dr, dz, dn) = np.split(b, 3), np.split(d, 3)
+    r = sigmoid(wr @ x + br + ur @ h + dr)
+    z = sigmoid(wz @ x + bz + uz @ h + dz)
+    n = np.tanh(wn @ x + bn + r * (un @ h + dn))
+    return (1 - z) * n + z * h, c
+
+
+def lstm_in_numpy(x, h, c, w, u, b, d):
+    i, f, g, o = np.split(w @ x + b + u @ h + d, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+STEPS = {"rnn": rnn_in_numpy, "gru": gru_in_numpy, "lstm": lstm_in_numpy}
+
+
+@EACH_CELL
+def test_one_layer_equals_the_equations_of_its_cell(cell):
+    stack = stack_of(cell, n_layers=1)
+    (inputs,) = sequences([6])
+    found = stack(inputs[:, None], torch.tensor([6]))[:, 0].detach().numpy()
+    for layer, order, columns in (
+        (stack.forwards[0], range(6), slice(4)),
+        (stack.backwards[0], range(5, -1, -1), slice(4, 8)),
+    ):
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = [getattr(layer, name).detach().numpy() for name in names]
+        h = c = np.zeros(4)
+        for t in order:
+            h, c = STEPS[cell](inputs[t].numpy(), h, c, *weights)
+            np.testing.assert_allclose(found[t, columns], h, rtol=1e-12, atol=1e-14)
+
+
+def test_forget_gates_begin_open():
+    stack = stack_of("lstm", n_layers=2)
+    for layer in [*stack.forwards, *stack.backwards]:
+        assert (layer.bias_ih_l0 + layer.bias_hh_l0)[4:8].tolist() == [1.0] * 4
+
+
+def test_dropout_acts_in_training_only():
+    stack = stack_of("gru", n_layers=1, dropout=0.5)
+    batch = padded(sequences())
+    outputs = stack(*batch)
+    assert 0.3 < (outputs == 0).double().mean() < 0.7
+    torch.testing.assert_close(outputs[outputs != 0], 2 * stack.eval()(*batch)[outputs != 0])
+
+
+@EACH_CELL
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
+    stack = stack_of(cell).float()
+    inputs, lengths = padded([rows.float() for rows in sequences()], value=0.0)
+    expected = stack(inputs, lengths)
+    found = stack.cuda()(inputs.cuda(), lengths.cuda()).cpu()
+    inside = torch.arange(len(inputs))[:, None] < lengths
+    torch.testing.assert_close(found[inside], expected[inside], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"input_size": 0}, "input_size is 0; expected 1 or more"),
+        ({"hidden_size": 0}, "hidden_size is 0; expected 1 or more"),
+        ({"n_layers": 0}, "n_layers is 0; expected 1 or more"),
+        ({"cell": "LSTM"}, "cell is 'LSTM'; expected one of rnn, gru, lstm"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected from 0 to below 1"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        RecurrentStack(**{"input_size": 3, **values})
