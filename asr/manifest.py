@@ -1,7 +1,6 @@
 """JSON lines -> Utterances, and back."""
 
 import json
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -45,11 +44,15 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason}); expected JSON lines") from None
+        raise InputError(
+            f"{path}: is not UTF-8 text ({error.reason}); expected JSON lines"
+        ) from None
     utterances: list[Utterance] = []
     first_line: dict[str, int] = {}
+    # not splitlines, which also breaks at characters that may stand within a text, such as U+2028
+    lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, 1):
         place = f"{path}:{number}"
         utterance = _parse(line, place, path.parent)
@@ -82,6 +85,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
 
 
 _KNOWN = {field.name for field in fields(Utterance)}
+_A_CENTURY = 3.2e9  # seconds; what is not finite is above it
 _REQUIRED = ("id", "audio", "duration", "text")
 
 
@@ -101,16 +105,20 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
         if not isinstance(values.get(name, ""), str):
             raise InputError(f"{place}: {name} is {values[name]!r}; expected text")
     if not values["id"] or any(character.isspace() for character in values["id"]):
-        raise InputError(f"{place}: id is {values['id']!r}; expected text without blanks")
+        raise InputError(f"{place}: id is {values['id']!r}; expected text without white space")
     if not values["audio"]:
         raise InputError(f"{place}: audio is empty; expected a path")
     duration = values["duration"]
     if isinstance(duration, bool) or not isinstance(duration, int | float):
         raise InputError(f"{place}: duration is {duration!r}; expected seconds")
-    if not (math.isfinite(duration) and duration > 0):
+    if not 0 < duration < _A_CENTURY:
         raise InputError(f"{place}: duration is {duration!r}; expected more than 0 seconds")
+    values["duration"] = float(duration)
     for name in ("words", "phones"):
-        values[name] = tuple(_segment(item, name, place) for item in values.get(name, ()))
+        segments = values.get(name, [])
+        if not isinstance(segments, list):
+            raise InputError(f"{place}: {name} is {segments!r}; expected [label, start, end], ...")
+        values[name] = tuple(_segment(item, name, place) for item in segments)
     values["audio"] = str(folder / values["audio"])
     return Utterance(**values)
 
