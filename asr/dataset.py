@@ -90,7 +90,7 @@ class SpeechDataset(Dataset[Example]):
         return Waveforms(self)
 
     def waveform(self, index: int, speed: float = 1.0) -> np.ndarray:
-        """One utterance, (samples,), played that much faster.
+        """One utterance, (samples,), read-only, played that much faster.
 
         Raises:
             InputError: the file can't be used, or is not as long as the manifest says.
@@ -107,6 +107,7 @@ class SpeechDataset(Dataset[Example]):
                 f" its manifest says {utterance.duration:.2f} s"
             )
         waveform = change_speed(waveform, speed)
+        waveform.flags.writeable = False  # the cache's: who changes it in place, changes all draws
         if waveform.nbytes <= self._room:
             self._room -= waveform.nbytes
             self._cache[index, speed] = waveform
