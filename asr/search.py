@@ -28,6 +28,6 @@ def greedy_search(log_probs: np.ndarray) -> Hypothesis:
     frames = np.flatnonzero(begins & (alignment != BLANK))
     return Hypothesis(
         tokens=tuple(alignment[frames].tolist()),
-        log_prob=float(log_probs.max(axis=1).sum()),
+        log_prob=float(log_probs.max(axis=1).sum(dtype=np.float64)),
         frames=tuple(frames.tolist()),
     )
