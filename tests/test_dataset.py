@@ -73,6 +73,11 @@ def test_epochs_and_seeds_differ(utterances):
     assert len(set(examples)) > 20  # a quarter has neither noise nor room: 3 speeds of the same
 
 
+def test_utterances_of_an_epoch_are_changed_each_in_its_own_way(utterances):
+    dataset = noisy([utterances[0]] * 20)
+    assert len({dataset[Draw(index, 0)].waveform.tobytes() for index in range(20)}) > 10
+
+
 def test_duration_is_known_without_reading(utterances):
     dataset = dataset_of(utterances, speeds=(0.8, 1.0, 1.25))
     seen = set()
