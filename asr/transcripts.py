@@ -159,21 +159,20 @@ def _by_id(file: _File, aliases: Mapping[str, str]) -> dict[str, str]:
             raise InputError(
                 f"{line.place}: has neither id nor audio; expected one, as others have"
             )
-        path = Path(line.id)
-        id = next(
-            (
-                aliases[name]
-                for name in (line.id, str(path.resolve()), path.stem)
-                if name in aliases
-            ),
-            line.id,
-        )
+        id = _known_id(line.id, aliases)
         if id in texts:
             raise InputError(
                 f"{line.place}: id {id!r} was at {first[id]} already; expected each id once"
             )
         texts[id], first[id] = line.text, line.place
     return texts
+
+
+def _known_id(id: str, aliases: Mapping[str, str]) -> str:
+    if id in aliases or not aliases:  # nearly always, and resolving a path asks the file system
+        return aliases.get(id, id)
+    path = Path(id)
+    return next((aliases[n] for n in (str(path.resolve()), path.stem) if n in aliases), id)
 
 
 def _check_all_in(
