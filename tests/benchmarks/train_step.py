@@ -1,0 +1,156 @@
+"""What training through Lightning costs beside a bare loop: time of an epoch, ratio at most 1.15.
+
+Both train the same model with the same optimiser, precision, clipping and loss on the same batches,
+in one process, an epoch each in turn, so that a machine that slows down slows both.
+
+- training: `Run.fit` as `recipes/train_ctc.py` calls it: drawing and padding batches, features,
+  masks, logs, learning rate, checkpoints at each epoch's end; without development data.
+- bare loop: forward, loss, backward, clipping, optimiser, on features computed beforehand.
+
+All audio has been read and resampled before, and one epoch that is not counted goes ahead: the
+state in which all epochs but the first are. The wall's clock decides; the processor's is shown
+too, since it says more where other programs take their share.
+
+Run: python tests/benchmarks/train_step.py [--corpus an4] [--rounds 5] [--model.n_layers 4 ...]
+The corpus must be prepared; other options change settings of conf/CORPUS/ctc.yaml.
+"""
+
+import argparse
+import copy
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from asr.augment import spec_augment
+from asr.config import parse, settings_parser
+from asr.ctc import ctc_loss
+from asr.dataset import collate
+from asr.errors import InputError, reported
+from asr.evaluation import machine
+from asr.training.ctc import CTCData, CTCSettings, CTCTraining
+from asr.training.run import Run, add_trainer_options
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BAR = 1.15
+
+
+class BareLoop(Callback):
+    """Times each of Lightning's epochs, and after it a bare loop over the same batches."""
+
+    def __init__(self, acoustic):
+        self.acoustic = copy.deepcopy(acoustic)
+        self.rows = []  # (steps, training, bare); of both (wall, processor) seconds
+        self._since = None
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self._end_epoch(trainer, pl_module)
+        self._since = _clocks()
+
+    def on_train_end(self, trainer, pl_module):
+        self._end_epoch(trainer, pl_module)
+
+    def _end_epoch(self, trainer, task):
+        if self._since is None:
+            self._optimizer = _adamw(self.acoustic, task.settings.optim)
+            return
+        training = _elapsed(self._since)
+        batches = list(_precomputed(trainer, task))
+        since = _clocks()
+        for features, input_lengths, targets, target_lengths in batches:
+            with trainer.precision_plugin.forward_context():
+                log_probs, lengths = self.acoustic(features, input_lengths)
+                losses = ctc_loss(log_probs, targets, lengths, target_lengths)
+                loss = losses.sum() / target_lengths.sum()
+            self._optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.acoustic.parameters(), trainer.gradient_clip_val)
+            self._optimizer.step()
+        self.rows.append((len(batches), training, _elapsed(since)))
+
+
+@torch.no_grad()
+def _precomputed(trainer, task):
+    """What the acoustic model was trained on in the epoch that has just ended."""
+    sampler, dataset = trainer.train_dataloader.batch_sampler, trainer.train_dataloader.dataset
+    generator = torch.Generator().manual_seed(1)
+    for draws in sampler.batches(sampler.epoch):
+        batch = collate([dataset[draw] for draw in draws])
+        features, lengths = task.features(batch.waveforms, batch.sample_lengths)
+        features = spec_augment(features, lengths, task.settings.augment, generator)
+        yield features, lengths, batch.targets, batch.target_lengths
+
+
+def _adamw(model, optim):
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    biases = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
+
+
+def _clocks():
+    return time.perf_counter(), time.process_time()
+
+
+def _elapsed(since):
+    return tuple(now - then for now, then in zip(_clocks(), since, strict=True))
+
+
+def measure(corpus, rounds, options, out):
+    """The rows of `BareLoop`, without the first epoch's."""
+    manifests = [ROOT / "data" / corpus / f"{part}.jsonl" for part in ("train", "dev")]
+    if not manifests[0].exists():
+        raise InputError(f"{manifests[0]}: is missing; run python data/{corpus}/prepare.py first")
+    parser = settings_parser("train_step", CTCSettings)
+    add_trainer_options(parser)
+    words = ["--config", ROOT / "conf" / corpus / "ctc.yaml", "--out", out]
+    words += ["--data.train", manifests[0], "--data.dev", manifests[1]]
+    words += ["--trainer.max_epochs", rounds + 1, "--trainer.limit_val_batches", 0]
+    words += ["--trainer.accelerator", "cpu"]
+    settings, chosen, text = parse(parser, CTCSettings, [*map(str, words), *options])
+    data = CTCData(settings)
+    since = time.perf_counter()
+    for index in range(len(data.train)):
+        for speed in data.train.speeds:
+            data.train.waveform(index, speed)
+    print(f"reading and resampling all audio, once a run: {time.perf_counter() - since:.1f} s")
+    torch.manual_seed(settings.seed)
+    task = CTCTraining(settings, data.tokenizer)
+    bare_loop = BareLoop(task.acoustic)
+    task.configure_callbacks = lambda: [bare_loop]
+    Run(out, text).fit(task, data, chosen.trainer, settings.averaging, monitor="dev_wer")
+    return bare_loop.rows[1:]
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--corpus", default="digits")
+    parser.add_argument("--rounds", type=int, default=5, help="epochs of each (%(default)s)")
+    arguments, options = parser.parse_known_args()
+    with reported("train_step"), tempfile.TemporaryDirectory() as folder:
+        rows = measure(arguments.corpus, arguments.rounds, options, Path(folder) / "run")
+
+    print(f"{arguments.corpus}; {machine()}")
+    print(f"{'':8}{'':8}{'ms a step, wall':>24}{'':8}{'ms a step, processor':>24}")
+    heads = ("training", "bare", "ratio")
+    print(f"{'round':>8}{'steps':>8}" + "".join(f"{head:>11}" for head in heads * 2))
+    ratios = []
+    for number, (steps, training, bare) in enumerate(rows, 1):
+        cells = ""
+        ratios.append([a / b for a, b in zip(training, bare, strict=True)])
+        for a, b in zip(training, bare, strict=True):
+            cells += f"{1000 * a / steps:11.1f}{1000 * b / steps:11.1f}{a / b:11.3f}"
+        print(f"{number:8}{steps:8}{cells}")
+    wall, processor = (statistics.median(column) for column in zip(*ratios, strict=True))
+    print(f"median ratio {wall:.3f} (processor {processor:.3f}); at most {BAR}")
+    sys.exit(0 if wall <= BAR else 1)
+
+
+if __name__ == "__main__":
+    main()
