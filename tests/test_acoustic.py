@@ -20,9 +20,10 @@ def batch(padding=1e3):
     return alone, features, torch.tensor(LENGTHS)
 
 
-@pytest.mark.parametrize("time_reduction", [1, 2, 3])
-def test_lengths_are_divided_and_rounded_up(time_reduction):
-    model = model_of(time_reduction=time_reduction)
+@pytest.mark.parametrize("conv_channels", [0, 3])
+@pytest.mark.parametrize("time_reduction", [1, 2, 3, 4])
+def test_lengths_are_divided_and_rounded_up(time_reduction, conv_channels):
+    model = model_of(time_reduction=time_reduction, conv_channels=conv_channels)
     _, features, input_lengths = batch()
     log_probs, lengths = model(features, input_lengths)
     assert lengths.tolist() == [len(range(0, length, time_reduction)) for length in LENGTHS]
@@ -30,9 +31,10 @@ def test_lengths_are_divided_and_rounded_up(time_reduction):
     assert log_probs.shape == (max(lengths), len(LENGTHS), 6)
 
 
-@pytest.mark.parametrize("time_reduction", [1, 2, 3])
-def test_company_in_a_batch_changes_nothing(time_reduction):
-    model = model_of(time_reduction=time_reduction)
+@pytest.mark.parametrize("conv_channels", [0, 3])
+@pytest.mark.parametrize("time_reduction", [1, 2, 3, 4])
+def test_company_in_a_batch_changes_nothing(time_reduction, conv_channels):
+    model = model_of(time_reduction=time_reduction, conv_channels=conv_channels)
     alone, features, input_lengths = batch()
     together, lengths = model(features, input_lengths)
     for n, rows in enumerate(alone):
@@ -71,6 +73,7 @@ def test_a_frame_s_log_probs_depend_on_the_frames_they_stand_for():
     ("values", "message"),
     [
         ({"time_reduction": 0}, "model.time_reduction is 0; expected 1 or more"),
+        ({"conv_channels": -1}, "model.conv_channels is -1; expected 0 or more"),
         ({"hidden_size": 0}, "model.hidden_size is 0; expected 1 or more"),
         ({"n_layers": -1}, "model.n_layers is -1; expected 1 or more"),
         ({"dropout": 1.0}, "model.dropout is 1.0; expected from 0 to below 1"),
