@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default exp/CORPUS")
     parser.add_argument("--seeds", type=int, default=1, help="trainings, from seed 1 on")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="see conf/CORPUS/ctc.yaml")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # settings may stand behind options
     if wrong := [setting for setting in options.settings if "=" not in setting]:
         parser.error(f"{wrong[0]}: is no setting; expected key=value")
     out = options.out or Path("exp") / options.corpus
