@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from asr.errors import reported
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +35,8 @@ def main() -> None:
         parser.error(f"{wrong[0]}: is no setting; expected key=value")
     out = options.out or Path("exp") / options.corpus
     data, conf = ROOT / "data" / options.corpus, ROOT / "conf" / options.corpus / "ctc.yaml"
-    train, dev, test = (data / f"{part}.jsonl" for part in ("train", "dev", "test"))
+    name = Path(yaml.safe_load(conf.read_text("utf-8"))["data"]["train"]).name  # words, or phones
+    train, dev, test = (data / name.replace("train", part) for part in ("train", "dev", "test"))
 
     prepare = [data / "prepare.py", "--out", data]
     if options.data_root:
@@ -48,8 +51,8 @@ def main() -> None:
         stage(command, inputs=[conf, train, dev], outputs=[model / "model.json"])
         evaluate = [ROOT / "recipes/evaluate.py", "--model", model, "--manifest", test]
         inputs = [model / "model.json", model / "weights.safetensors", test]
-        stage(evaluate, inputs, outputs=[model / "test" / "results.json"])
-        results.append(json.loads((model / "test" / "results.json").read_text())["systems"][0])
+        stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
+        results.append(json.loads((model / test.stem / "results.json").read_text())["systems"][0])
     report(options.corpus, results)
     print(f"model: {model}")
 
