@@ -1,5 +1,8 @@
 """YAML, command lines and saved values -> frozen dataclasses of settings."""
 
+import argparse
+import re
+import sys
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -19,78 +22,133 @@ class Parsed(NamedTuple):
 
     settings: Any  # the dataclass
     options: Namespace  # all that is not a field of it
-    text: str  # everything as YAML, defaults included
+    text: str  # everything but --out as YAML, defaults included
 
 
 def settings_parser(program: str, settings: type) -> ArgumentParser:
-    """A parser for the fields of a dataclass, nested ones as `--model.n_layers`.
+    """A parser for `--out` and the fields of a dataclass, nested ones as `--model.n_layers`.
 
     `--config FILE.yaml` gives several at once, later options win; `--print_config` shows all.
     """
     parser = ArgumentParser(prog=program, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of settings")
+    parser.add_argument(
+        "--out", required=True, default=argparse.SUPPRESS, help="folder of the run and its model"
+    )
     parser.add_class_arguments(settings, as_group=False)
     return parser
 
 
-def parse(
-    parser: ArgumentParser, settings: type, arguments: Sequence[str] | None = None
-) -> Parsed:
-    """Understand a command line, or `sys.argv`.
+def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | None = None) -> Parsed:
+    """Understand a command line, or `sys.argv`; where it is wrong, say so and exit with status 2.
 
     Raises:
-        InputError: a setting is unknown, missing or has the wrong type; the line says where.
+        InputError: a file of settings can't be used; the line says where.
     """
+    for path in _config_files(arguments):
+        check_file(parser, path)
     try:
         values = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise InputError(_one_line(error)) from None
-    made = parser.instantiate(values)
+        made = parser.instantiate(values)
+    except (ArgumentError, InputError) as error:  # the files are sound: the options are at fault
+        print(f"{parser.prog}: {_explained(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
     chosen = settings(**{field.name: made[field.name] for field in fields(settings)})
-    return Parsed(chosen, made, parser.dump(values, skip_none=False))
+    del values["out"]
+    return Parsed(chosen, made, parser.dump(values, skip_validation=True))
 
 
 def check_file(parser: ArgumentParser, path: str | Path) -> None:
-    """Raise InputError where a YAML file is unreadable or has a setting the parser does not know.
+    """Read a YAML file of settings as the parser will, which can't say which file is at fault.
 
-    The parser refuses it as well, but can't say in which file and what it knows.
+    Raises:
+        InputError: the file can't be read, or has a setting that the parser doesn't know, or one
+            of the wrong type or out of its range.
     """
     try:
         values = yaml.safe_load(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{path}{line}: is not YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not YAML: {_one_line(error)}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: is {type(values).__name__}; expected settings by name")
-    for name, known in _unknown(values, parser.get_defaults().as_dict(), ""):
-        expected = ", ".join(sorted(known))
-        raise InputError(f"{path}: unknown setting {name}; expected one of {expected}")
+    known = parser.get_defaults().as_dict()
+    del known["config"]
+    _check_names(values, known, f"{path}: ")
+    try:
+        parser.instantiate(parser.parse_object(values, Namespace(out="")))
+    except (ArgumentError, InputError) as error:
+        raise InputError(f"{path}: {_explained(error)}") from None
 
 
-def from_dict(kind: type[Settings], values: dict[str, Any], place: str) -> Settings:
+def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
     """The dataclass of plain values, checked.
 
     Args:
         kind: the dataclass.
-        values: its fields, as `dataclasses.asdict` gives them.
+        values: its fields by name, as `dataclasses.asdict` gives them.
         place: where the values stand; begins the error's line.
 
     Raises:
-        InputError: a value is unknown or has the wrong type.
+        InputError: a value is unknown, has the wrong type or is out of its range.
     """
+    if not isinstance(values, dict):
+        raise InputError(f"{place} is {values!r}; expected settings by name")
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, "settings")
+    parser.add_class_arguments(kind, as_group=False)
+    _check_names(values, parser.get_defaults().as_dict(), f"{place}: ")
     try:
-        return parser.instantiate(parser.parse_object({"settings": values})).settings
+        return kind(**parser.instantiate(parser.parse_object(values)).as_dict())
     except (ArgumentError, InputError) as error:
-        raise InputError(f"{place}: {_one_line(error)}") from None
+        raise InputError(f"{place}: {_explained(error)}") from None
 
 
-def _unknown(values: dict, known: dict, prefix: str) -> Iterator[tuple[str, Sequence[str]]]:
+def _config_files(arguments: Sequence[str] | None) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", action="append", default=[])
+    try:
+        return parser.parse_known_args(arguments)[0].config
+    except ArgumentError:
+        return []  # --config without a file, which the real parser will refuse
+
+
+def _check_names(values: dict, known: dict, place: str) -> None:
+    for fault in _faults(values, known, ""):
+        raise InputError(f"{place}{fault}")
+
+
+def _faults(values: dict, known: dict, prefix: str) -> Iterator[str]:
     for name, value in values.items():
         if name not in known:
-            yield f"{prefix}{name}", list(known)
-        elif isinstance(value, dict) and isinstance(known[name], dict):
-            yield from _unknown(value, known[name], f"{prefix}{name}.")
+            yield f"unknown setting {prefix}{name}; expected one of {', '.join(sorted(known))}"
+        elif isinstance(known[name], dict):
+            if isinstance(value, dict):
+                yield from _faults(value, known[name], f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name} is {value!r}; expected settings by name"
+        elif value is None and known[name] is not None:
+            yield f"{prefix}{name} is null; expected a value"
+
+
+_MISTYPED = re.compile(r'Parser key "(.+?)": Expected an? (.+?)\. Got value: (.*)')
+_MISTYPED_UNION = re.compile(
+    r'Parser key "(.+?)": Does not validate .+ Subtypes: \[(.+?)\] Errors: .* Given value: (.*)'
+)
+
+
+def _explained(error: Exception) -> str:
+    """A parser's complaint in our words, or as it is where it is of another kind."""
+    line = _one_line(error)
+    for pattern in (_MISTYPED, _MISTYPED_UNION):
+        if match := pattern.fullmatch(line):
+            name, kind, value = match.groups()
+            kind = re.sub(r"<class '(?:\w+\.)*(\w+)'>|(?:typing\.)?Literal\[(.+)\]", r"\1\2", kind)
+            return f"{name} is {value!r}; expected {kind.replace('NoneType', 'null')}"
+    return line
 
 
 def _one_line(error: Exception) -> str:

@@ -19,12 +19,12 @@ def main() -> None:
     parser = settings_parser("train_ctc", CTCSettings)
     add_trainer_options(parser)
     settings, options, text = parse(parser, CTCSettings)
-    run = Run(Path(options.out), text)
+    data = CTCData(settings)
+    run = Run(Path(options.out), text, data.digests)
     if run.is_finished():
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return
 
-    data = CTCData(settings)
     pl.seed_everything(settings.seed, verbose=False)
     task = CTCTraining(settings, data.tokenizer)
     minutes = run.fit(task, data, options.trainer, settings.averaging, monitor="dev_wer")

@@ -1,5 +1,6 @@
 """manifests -> a trained acoustic model: CTC training as a Lightning module and its data module."""
 
+import hashlib
 import math
 import sys
 from collections.abc import Sequence
@@ -7,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -43,6 +46,10 @@ class DataSettings:
     tokens: Literal["char", "unit"] = "char"
     batch_s: float = 60.0
 
+    def __post_init__(self) -> None:
+        if not self.batch_s > 0:
+            raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+
 
 @dataclass(frozen=True)
 class OptimSettings:
@@ -58,6 +65,14 @@ class OptimSettings:
     weight_decay: float = 0.01
     warmup: float = 0.1
 
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"optim.lr is {self.lr}; expected more than 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"optim.weight_decay is {self.weight_decay}; expected 0 or more")
+        if not 0 <= self.warmup <= 1:
+            raise InputError(f"optim.warmup is {self.warmup}; expected from 0 to 1")
+
 
 @dataclass(frozen=True)
 class CTCSettings:
@@ -71,21 +86,13 @@ class CTCSettings:
     optim: OptimSettings = field(default_factory=OptimSettings)
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
 
-
-class ResumableLoader(DataLoader):
-    """A data loader whose place within an epoch Lightning saves, by its sampler's state."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the sampler stands."""
-        return self.batch_sampler.state_dict()  # type: ignore[union-attr]
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.batch_sampler.load_state_dict(state)  # type: ignore[union-attr]
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; expected from 0 to 2**32 - 1")
 
 
 class CTCData(pl.LightningDataModule):
-    """Batches of training and development utterances.
+    """Batches of training and development utterances; a checkpoint says which of them are left.
 
     Raises:
         InputError: a manifest can't be used, a dev text has a character that train has not, or an
@@ -112,6 +119,8 @@ class CTCData(pl.LightningDataModule):
                 impulse_responses=_recordings(augment.reverb_dir, sample_rate),
                 speech=self.train.waveforms,
             )
+        self._sampler: BucketSampler | None = None
+        self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
         refuse_short(self.train, settings, settings.data.train)
         refuse_short(self.dev, settings, settings.data.dev)
 
@@ -120,9 +129,14 @@ class CTCData(pl.LightningDataModule):
         """Of training speech."""
         return sum(utterance.duration for utterance in self.train.utterances) / 3600
 
-    def train_dataloader(self) -> ResumableLoader:
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of what is trained on; where the audio files lie does not count."""
+        return {"train": _digest(self.train.utterances), "dev": _digest(self.dev.utterances)}
+
+    def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
-        sampler = BucketSampler(
+        self._sampler = BucketSampler(
             [u.duration for u in self.train.utterances],
             self.settings.data.batch_s,
             self.settings.seed,
@@ -130,7 +144,18 @@ class CTCData(pl.LightningDataModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        return ResumableLoader(self.train, batch_sampler=sampler, collate_fn=collate)
+        if self._place is not None:
+            self._sampler.load_state_dict(self._place)
+        return DataLoader(self.train, batch_sampler=self._sampler, collate_fn=collate)
+
+    # Lightning would restore a loader that has a state of its own, but not where something asks
+    # for the number of steps before training begins, as the learning rate's schedule does
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._sampler is None else self._sampler.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._place = state_dict
 
     def val_dataloader(self) -> DataLoader:
         durations = [u.duration for u in self.dev.utterances]
@@ -141,9 +166,13 @@ class CTCData(pl.LightningDataModule):
 class CTCTraining(pl.LightningModule):
     """Features, acoustic model and CTC loss under AdamW.
 
-    Dropout and masks are drawn anew from seed and step in every step, so that a run that was
-    interrupted goes on exactly as it would have. Where a loss or a gradient is not finite, the
-    utterances of its batch are named on stderr and the step is not taken.
+    Dropout and masks are drawn anew from seed, epoch and batch in every batch, so that a run that
+    was interrupted goes on exactly as it would have.
+
+    Where the gradient is not finite, the utterances of its batches are named on stderr (those
+    whose loss is not finite, if there are some) and the step leaves the weights and the optimiser
+    as they are. AdamW's own count of steps stays too: it says how many gradients are in its means.
+    The learning rate goes on, so that the schedule ends with the last batch.
     """
 
     def __init__(self, settings: CTCSettings, tokenizer: Tokenizer) -> None:
@@ -158,30 +187,33 @@ class CTCTraining(pl.LightningModule):
         self._references: list[str] = []
         self._hypotheses: list[str] = []
         self._dev_loss = 0.0
-        self._batch_ids: tuple[str, ...] = ()
+        self._ids: list[str] = []  # of the batches since the last step; so are the next
+        self._ids_not_finite: list[str] = []
 
     def on_fit_start(self) -> None:
         if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
             self._estimate_moments(self.trainer.datamodule.train)  # type: ignore[attr-defined]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        seed = hash((self.settings.seed, self.trainer.global_step, self.global_rank)) % 2**63
-        torch.manual_seed(seed)
-        self._masks.manual_seed(seed)
+        place = [self.settings.seed, self.current_epoch, batch_idx, self.global_rank]
+        dropout, masks = np.random.SeedSequence(place).generate_state(2)
+        torch.manual_seed(int(dropout))
+        self._masks.manual_seed(int(masks))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         with torch.no_grad():
             features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
             features = spec_augment(features, input_lengths, self.settings.augment, self._masks)
         log_probs, input_lengths = self.acoustic(features, input_lengths)
         losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
-        loss = losses.sum() / batch.target_lengths.sum().cpu()
-        self._batch_ids = batch.ids
-        if not loss.isfinite():
-            bad = [id for id, one in zip(batch.ids, losses, strict=True) if not one.isfinite()]
-            self._refuse_step("the loss", bad)
-            return None
-        self.log("train_loss", loss.detach(), on_step=True, on_epoch=True, batch_size=len(losses))
+        # a text may be empty, all of a batch's hardly: its silence then weighs as one token
+        loss = losses.sum() / batch.target_lengths.sum().clamp(min=1).cpu()
+        finite = losses.isfinite().tolist()
+        self._ids += batch.ids
+        self._ids_not_finite += [id for id, one in zip(batch.ids, finite, strict=True) if not one]
+        if all(finite):
+            # not summed over processes: the others would wait for one that has nothing to log
+            self.log("train_loss", loss.detach(), on_epoch=True, batch_size=len(losses))
         return loss.to(self.device)
 
     def configure_gradient_clipping(
@@ -190,19 +222,20 @@ class CTCTraining(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        parameters = [p for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not norm.isfinite():
-            for parameter in parameters:
-                parameter.grad = None  # which the optimiser leaves as they are
-            self._refuse_step("the gradient", self._batch_ids)
-        elif gradient_clip_val:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        self.log("gradient_norm", norm)
-
-    def _refuse_step(self, what: str, ids: Sequence[str]) -> None:
-        step = self.trainer.global_step
-        print(f"step {step} not taken: {what} is not finite: {', '.join(ids)}", file=sys.stderr)
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if norm.isfinite():
+            self.log("gradient_norm", norm)
+            if gradient_clip_val:
+                self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            # of several processes all come here together, since they share the gradient
+            optimizer.zero_grad(set_to_none=True)  # a weight without a gradient stays as it is
+            what = "the loss" if self._ids_not_finite else "the gradient"
+            named = ", ".join(self._ids_not_finite or self._ids)
+            step = self.trainer.global_step + 1
+            print(f"step {step} not taken: {what} is not finite: {named}", file=sys.stderr)
+        self._ids, self._ids_not_finite = [], []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         log_probs, input_lengths = self.acoustic(
@@ -220,20 +253,23 @@ class CTCTraining(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         words = sum(word_errors(self._references, self._hypotheses), ErrorCounts())
         characters = sum(character_errors(self._references, self._hypotheses), ErrorCounts())
-        self.log("dev_loss", self._dev_loss / max(1, characters.words), prog_bar=True)
-        self.log("dev_wer", words.rate, prog_bar=True)
-        self.log("dev_cer", characters.rate)
+        dev_loss = self._dev_loss / max(1, characters.words)
+        self.log("dev_loss", dev_loss, prog_bar=True, sync_dist=True)
+        self.log("dev_wer", words.rate, prog_bar=True, sync_dist=True)
+        self.log("dev_cer", characters.rate, sync_dist=True)
         self._references, self._hypotheses, self._dev_loss = [], [], 0.0
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optim = self.settings.optim
         matrices = [p for p in self.parameters() if p.ndim > 1]
         biases = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer = torch.optim.AdamW(matrices, lr=optim.lr, weight_decay=optim.weight_decay)
+        optimizer.add_param_group({"params": biases, "weight_decay": 0.0})
+        steps = self.trainer.estimated_stepping_batches
+        if steps == math.inf:
+            raise InputError("trainer.max_epochs is -1; expected a number: the learning rate's end")
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(step, steps, optim.warmup)
+            optimizer, lambda step: rate_at(step, int(steps), optim.warmup)
         )
         return {
             "optimizer": optimizer,
@@ -254,8 +290,10 @@ class CTCTraining(pl.LightningModule):
             frames = features[mask(lengths, len(features))].double()  # (frames, F)
             count += len(frames)
             sums, squares = sums + frames.sum(0), squares + frames.square().sum(0)
-        self.features.mean = (sums / count).float()
-        self.features.std = (squares / count - (sums / count) ** 2).sqrt().clamp(min=1e-5).float()
+        mean = sums / count
+        # a constant's variance may come out below 0
+        std = (squares / count - mean.square()).clamp(min=1e-10).sqrt()
+        self.features.mean, self.features.std = mean.float(), std.float()
         self.features.to(self.device)
 
 
@@ -275,7 +313,7 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
     features, reduction = settings.features, settings.model.time_reduction
     short = []
     for utterance, tokens in zip(dataset.utterances, dataset.tokens, strict=True):
-        samples = int(utterance.duration * features.sample_rate / max(dataset.speeds))
+        samples = round(utterance.duration * features.sample_rate / max(dataset.speeds))
         n_frames = -(-features.n_frames(samples) // reduction)
         needed = max(1, frames_needed(tokens))
         if n_frames < needed:
@@ -286,6 +324,13 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
             f" text takes: {', '.join(short)}; lower model.time_reduction ({reduction}) or"
             f" features.hop_ms ({features.hop_ms}), or take them out of the manifest"
         )
+
+
+def _digest(utterances: Sequence[Utterance]) -> str:
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        digest.update(repr((utterance.id, utterance.duration, utterance.text)).encode())
+    return digest.hexdigest()
 
 
 def _tokenizer(kind: Literal["char", "unit"], utterances: Sequence[Utterance]) -> Tokenizer:

@@ -1,11 +1,14 @@
 """A training run in its folder: begun, stopped, taken up again where it was, finished."""
 
+import json
 import logging
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -13,9 +16,16 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from jsonargparse import ArgumentParser, Namespace
-from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from asr.errors import InputError
@@ -43,10 +53,12 @@ class AveragingSettings:
 
 
 def add_trainer_options(parser: ArgumentParser) -> None:
-    """Add `--out`, and Lightning's own settings as `--trainer.max_epochs` and so on."""
-    parser.add_argument("--out", type=str, required=True, help="folder of the run and its model")
+    """Add Lightning's own settings, as `--trainer.max_epochs` and so on."""
     ours = {"logger", "callbacks", "default_root_dir", "use_distributed_sampler"}
-    parser.add_class_arguments(pl.Trainer, "trainer", instantiate=False, skip=ours)
+    without_a_model = {"fast_dev_run", "barebones", "enable_checkpointing"}
+    parser.add_class_arguments(
+        pl.Trainer, "trainer", instantiate=False, skip=ours | without_a_model
+    )
     parser.set_defaults(
         {
             "trainer.max_epochs": 100,
@@ -59,27 +71,30 @@ def add_trainer_options(parser: ArgumentParser) -> None:
 
 
 class Run:
-    """A run's folder: `settings.yaml`, `checkpoints/`, `tensorboard/`, in the end the model.
+    """A run's folder: `settings.yaml`, `data.json`, `checkpoints/`, `tensorboard/`, then the model.
 
     Args:
-        out: the folder; made where there is none.
-        settings: all settings as text.
+        out: the folder; nothing is written before training begins.
+        settings: all settings as YAML.
+        digests: of the data, by name.
 
     Raises:
-        InputError: the folder holds a run with other settings.
+        InputError: the folder holds a run with other settings, or on other data.
     """
 
-    def __init__(self, out: Path, settings: str) -> None:
+    def __init__(self, out: Path, settings: str, digests: Mapping[str, str] | None = None) -> None:
         self.out = out
         self.last = out / "checkpoints" / "last.ckpt"
-        kept = out / "settings.yaml"
-        if kept.exists() and (difference := _difference(kept.read_text("utf-8"), settings)):
-            raise InputError(
-                f"{out}: holds a run with other settings ({difference});"
-                " expected the same ones, or another --out"
-            )
-        out.mkdir(parents=True, exist_ok=True)
-        kept.write_text(settings, "utf-8")
+        self._settings = settings
+        self._digests = dict(digests or {})
+        if self.is_finished() or self.last.exists():
+            remedy = "give another --out, or remove the folder"
+            old = _read(out / "settings.yaml")
+            for name, there, now in _differences(old, yaml.safe_load(settings)):
+                found = f"{name} is {there} there, {now} now"
+                raise InputError(f"{out}: holds a run with other settings ({found}); {remedy}")
+            for name, *_ in _differences(_read(out / "data.json"), self._digests):
+                raise InputError(f"{out}: holds a run on other data ({name} differs); {remedy}")
 
     def is_finished(self) -> bool:
         """Whether the model is there."""
@@ -95,6 +110,8 @@ class Run:
     ) -> float:
         """Train to the end, from where an earlier process stopped; leave the averaged weights.
 
+        Of several processes only the first returns, the others end here.
+
         Args:
             task: what is trained.
             data: on what.
@@ -104,8 +121,19 @@ class Run:
 
         Returns:
             minutes: of training in this and all earlier processes.
+
+        Raises:
+            InputError: Lightning refuses its settings, they end training before the first epoch
+                does, or the checkpoint to go on from is damaged.
         """
-        kept = ModelCheckpoint(
+        if self.last.exists() and not zipfile.is_zipfile(self.last):
+            raise InputError(f"{self.last}: is damaged; remove {self.out} to train from the start")
+        strategy = str(trainer_settings.strategy)
+        if strategy.endswith(("_spawn", "_fork", "_notebook")):
+            # their processes keep what they learn of the checkpoints to themselves
+            raise InputError(f"trainer.strategy is {strategy}; expected auto, ddp or another")
+        _quiet()
+        kept = KeptEpochs(
             self.last.parent,
             filename="{epoch:04d}",
             monitor=monitor if averaging.which == "best" else "step",
@@ -114,35 +142,59 @@ class Run:
             save_weights_only=True,
             save_on_train_epoch_end=True,
         )
-        last = ModelCheckpoint(
+        clock, stop = Clock(), StopCleanly(self.last)
+        try:
+            trainer = self._trainer(trainer_settings, averaging, monitor, [kept, clock, stop])
+        except (MisconfigurationException, ValueError) as error:
+            raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
+        self._begin()
+        ckpt_path = self.last if self.last.exists() else None
+        try:
+            with stop.listening():
+                trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
+        except MisconfigurationException as error:  # such as a monitored value never logged
+            raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
+        if not trainer.is_global_zero:
+            sys.exit()
+        if not kept.best_k_models:
+            raise InputError(f"{self.out}: no epoch was kept; see the settings under trainer")
+        task.load_state_dict(average_weights(sorted(kept.best_k_models)))
+        return clock.seconds / 60
+
+    def _begin(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "settings.yaml").write_text(self._settings, "utf-8")
+        (self.out / "data.json").write_text(json.dumps(self._digests, indent=1) + "\n", "utf-8")
+
+    def _trainer(
+        self,
+        settings: Namespace,
+        averaging: AveragingSettings,
+        monitor: str,
+        callbacks: list[Callback],
+    ) -> pl.Trainer:
+        # behind the kept epochs, since it saves their list with all else
+        last = KeptEpochs(
             self.last.parent,
             filename=self.last.stem,
             enable_version_counter=False,
             save_on_train_epoch_end=True,
         )
-        callbacks: list[Callback] = [kept, last, StopCleanly(self.last), Clock()]
-        callbacks.append(LearningRateMonitor("step"))
+        callbacks += [last, LearningRateMonitor("step")]
         if averaging.patience:
             callbacks.append(EarlyStopping(monitor, patience=averaging.patience))
-        options = dict(trainer_settings)
+        options = dict(settings)
         if options["enable_progress_bar"] is None and not sys.stderr.isatty():
             options["enable_progress_bar"] = False
         if options["enable_progress_bar"] is False:
             callbacks.append(EpochLines())
-        # its notes on hardware and its advertising; warnings stay
-        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
-        logger = TensorBoardLogger(self.out, name="", version="tensorboard")
-        trainer = pl.Trainer(
+        return pl.Trainer(
             **options,
-            logger=logger,
+            logger=TensorBoardLogger(self.out, name="", version="tensorboard"),
             callbacks=callbacks,
             default_root_dir=self.out,
             use_distributed_sampler=False,  # our samplers deal the batches out themselves
         )
-        trainer.fit(task, data, ckpt_path=self.last if self.last.exists() else None)
-        task.load_state_dict(average_weights(list(kept.best_k_models)))
-        return next(c.seconds for c in callbacks if isinstance(c, Clock)) / 60
 
 
 def average_weights(checkpoints: Sequence[str | Path]) -> dict[str, Tensor]:
@@ -155,10 +207,25 @@ def average_weights(checkpoints: Sequence[str | Path]) -> dict[str, Tensor]:
     return mean
 
 
+class KeptEpochs(ModelCheckpoint):
+    """Lightning's checkpoints, which it would no longer know in a folder that was renamed."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        state = dict(state_dict, dirpath=self.dirpath)
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = here(state[name])
+        state["best_k_models"] = {here(p): score for p, score in state["best_k_models"].items()}
+        super().load_state_dict(state)
+
+
 class StopCleanly(Callback):
     """Ctrl-C or SIGTERM end training after the step under way, with its state saved.
 
-    A second one ends it at once; then, as after SIGKILL, the state of the last epoch's end remains.
+    During an epoch's last step or the validation behind it, they do once that is over. A second
+    one ends the process at once; then, as after SIGKILL, the state of the last epoch's end remains.
 
     Args:
         checkpoint: where the state goes.
@@ -167,27 +234,56 @@ class StopCleanly(Callback):
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self._received: int | None = None
-        self._before: dict[int, Any] = {}
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within it signals are noted; behind it they do what they did before."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._listen()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        self._listen()  # Lightning has put its own before it
+
+    def _listen(self) -> None:
+        if self._received is None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        signal.signal(number, self._before[number])
+        signal.signal(number, signal.SIG_DFL)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self._received is not None:
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches  # gradients aren't saved
+        if not accumulating and not trainer.is_last_batch and self._stops(trainer):
             trainer.save_checkpoint(self.checkpoint)
-            place = f"step {trainer.global_step} in epoch {trainer.current_epoch + 1}"
-            print(f"stopped after {place}; the same command goes on from there", file=sys.stderr)
-            sys.exit(128 + self._received)
+            self._exit(trainer)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.current_epoch and self._stops(trainer):  # the epoch before is saved
+            self._exit(trainer)
+
+    def _stops(self, trainer: pl.Trainer) -> bool:
+        # one process may have the signal before another: all stop at the same step
+        return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
+
+    def _exit(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            step = f"step {trainer.global_step} of {trainer.estimated_stepping_batches}"
+            print(f"stopped after {step}; the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + (self._received or signal.SIGTERM))
 
 
 class Clock(Callback):
@@ -199,6 +295,7 @@ class Clock(Callback):
 
     @property
     def seconds(self) -> float:
+        """Until now."""
         return self._earlier + time.monotonic() - self._since
 
     def state_dict(self) -> dict[str, float]:
@@ -212,16 +309,43 @@ class EpochLines(Callback):
     """One line an epoch on stderr, where there is no terminal for a progress bar."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        parts = [f"{name} {value:.4f}" for name, value in sorted(values.items())]
+        of_epoch = sorted(name for name in values if not name.endswith(("_step", "_epoch")))
+        parts = [f"{name} {values[name]:.4f}" for name in of_epoch if "/" not in name]
         print(f"epoch {trainer.current_epoch + 1}", *parts, file=sys.stderr, flush=True)
 
 
-def _difference(old: str, new: str) -> str:
-    """The first lines in which two YAML texts differ, but for the config file's own name."""
-    pairs = zip(_lines(old), _lines(new), strict=False)
-    return next((f"{a.strip()} there, {b.strip()} now" for a, b in pairs if a != b), "")
+def _quiet() -> None:
+    """Leave out Lightning's notes and advertising, and warnings of what is as it should be."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
 
 
-def _lines(text: str) -> list[str]:
-    return text.splitlines()
+def _read(path: Path) -> dict[str, Any]:
+    """The values of a YAML file (JSON is YAML too), none where there is no file."""
+    try:
+        values = yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InputError(f"{path}: is not YAML; expected what training wrote") from None
+    return values if isinstance(values, dict) else {}
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(name, old value, new value) of what differs."""
+    there, now = dict(_flat(old)), dict(_flat(new))
+    for name in sorted(there.keys() | now.keys()):
+        values = there.get(name, "missing"), now.get(name, "missing")
+        if values[0] != values[1]:
+            yield name, *values
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,123 @@
+"""A corpus of tones for the tests of training and all that follows it, and a model of it."""
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.manifest import Utterance, write_manifest
+
+ROOT = Path(__file__).parent.parent
+SAMPLE_RATE = 8000
+PITCH_HZ = {"a": 500.0, "b": 1700.0}
+
+
+@dataclass(frozen=True)
+class Tones:
+    """A folder with train.jsonl, dev.jsonl, their audio, and settings for a tiny model."""
+
+    folder: Path
+
+    @property
+    def options(self) -> list[str]:
+        """Of `train_ctc`, all but `--out`."""
+        data = [f"--data.{part}={self.folder / part}.jsonl" for part in ("train", "dev")]
+        return ["--config", str(self.folder / "ctc.yaml"), *data]
+
+
+SETTINGS = """
+data:
+  batch_s: 1.6
+features:
+  sample_rate: 8000
+  n_mels: 12
+model:
+  time_reduction: 2
+  hidden_size: 8
+  n_layers: 1
+  dropout: 0.2
+augment:
+  speeds: [0.9, 1.0, 1.1]
+  n_time_masks: 1
+  time_mask_frames: 4
+optim:
+  lr: 0.02
+averaging:
+  n_epochs: 2
+trainer:
+  max_epochs: 3
+  accelerator: cpu
+  log_every_n_steps: 1
+"""
+
+
+def spoken(text: str, seed: int) -> np.ndarray:
+    """A tone of 90 ms a letter, 60 ms of near-silence before each and behind the last."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(0.09 * SAMPLE_RATE)) / SAMPLE_RATE
+    gap = np.zeros(round(0.06 * SAMPLE_RATE))
+    parts = [gap]
+    for letter in text.replace(" ", ""):
+        parts += [0.3 * np.sin(2 * np.pi * PITCH_HZ[letter] * time), gap]
+    waveform = np.concatenate(parts)
+    return (waveform + generator.normal(0, 0.003, len(waveform))).astype(np.float32)
+
+
+def write_tones(folder: Path, sizes: dict[str, int], seed: int) -> None:
+    """Manifests `part`.jsonl of so many utterances of two to five letters."""
+    generator = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, size in sizes.items():
+        utterances = []
+        for number in range(size):
+            text = " ".join(generator.choice(["a", "b"], size=2 + number % 4))
+            waveform = spoken(text, seed=number)
+            path = folder / f"{part}{number:02d}.wav"
+            soundfile.write(path, waveform, SAMPLE_RATE)
+            duration = len(waveform) / SAMPLE_RATE
+            utterances.append(Utterance(path.stem, str(path), duration, text))
+        write_manifest(folder / f"{part}.jsonl", utterances)
+    (folder / "ctc.yaml").write_text(SETTINGS)
+
+
+def load_script(path: str) -> ModuleType:
+    """A script of the repository as a module, so that tests need no process of their own."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_script(path: str, *arguments: str | Path) -> None:
+    """Run a recipe's `main` with a command line, in this process."""
+    before = sys.argv
+    sys.argv = [path, *map(str, arguments)]
+    try:
+        load_script(path).main()
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> Tones:
+    """Twelve utterances to train on and four of development, in a folder of the test's own."""
+    write_tones(tmp_path / "tones", {"train": 12, "dev": 4}, seed=0)
+    return Tones(tmp_path / "tones")
+
+
+@pytest.fixture(scope="session")
+def tone_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that has learnt the tones, with the corpus beside it as `tones`."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_tones(folder / "tones", {"train": 24, "dev": 8}, seed=1)
+    options = Tones(folder / "tones").options
+    options += ["--trainer.max_epochs=40", "--model.dropout=0", "--augment.speeds=[1.0]"]
+    run_script("recipes/train_ctc.py", *options, "--out", folder / "model")
+    return folder / "model"

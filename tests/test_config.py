@@ -1,0 +1,179 @@
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+import yaml
+from conftest import run_script
+
+from asr.acoustic import AcousticSettings
+from asr.config import from_dict, parse, settings_parser
+from asr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Oven:
+    """A part of the settings.
+
+    Args:
+        degrees: of heat.
+        kind: of heating.
+        minutes: of baking; null leaves it in.
+        rows: used.
+    """
+
+    degrees: float = 180.0
+    kind: Literal["gas", "fan"] = "gas"
+    minutes: int | None = None
+    rows: tuple[int, ...] = (1, 2)
+
+    def __post_init__(self) -> None:
+        if self.degrees > 300:
+            raise InputError(f"oven.degrees is {self.degrees}; expected at most 300")
+
+
+@dataclass(frozen=True)
+class Cake:
+    """Settings of a program.
+
+    Args:
+        eggs: how many.
+        oven: where it is baked.
+    """
+
+    eggs: int = 3
+    oven: Oven = field(default_factory=Oven)
+
+
+def parsed(*arguments):
+    return parse(settings_parser("bake", Cake), Cake, ["--out", "there", *map(str, arguments)])
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text, name="cake.yaml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def test_later_options_win_over_files_and_files_over_defaults(config):
+    file = config("eggs: 4\noven:\n  degrees: 2e+2\n  rows: [3]\n")
+    assert parsed("--config", file).settings == Cake(4, Oven(200.0, rows=(3,)))
+    second = config("eggs: 5\n", "second.yaml")
+    settings, options, _ = parsed(
+        "--config", file, f"--config={second}", "--oven.kind=fan", "--oven.degrees", "1e2"
+    )
+    assert settings == Cake(5, Oven(100.0, "fan", rows=(3,)))
+    assert options.out == "there"
+    assert parsed("--out=elsewhere").options.out == "elsewhere"
+
+
+def test_the_text_of_all_settings_gives_them_again(config):
+    first = parsed("--eggs=7", "--oven.rows=[4,5,6]")
+    again = parsed("--config", config(first.text))
+    assert again.settings == first.settings == Cake(7, Oven(rows=(4, 5, 6)))
+    assert again.text == first.text
+
+
+def test_what_print_config_prints_can_be_fed_back(config, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(settings_parser("bake", Cake), Cake, ["--oven.degrees=90", "--print_config"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["oven"]["degrees"] == 90
+    assert parsed("--config", config(printed)).settings == Cake(oven=Oven(90.0))
+
+
+def test_help_names_the_settings(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(settings_parser("bake", Cake), Cake, ["--help"])
+    assert ended.value.code == 0
+    assert "--oven.degrees" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("oven:\n  heat: 1", ": unknown setting oven.heat; expected one of degrees, kind, minutes"),
+        ("flour: 1", ": unknown setting flour; expected one of eggs, oven"),
+        ("eggs: two", ": eggs is 'two'; expected int"),
+        ("eggs: 2.5", ": eggs is '2.5'; expected int"),
+        ("eggs:", ": eggs is null; expected a value"),
+        ("oven:\n  kind: wood", ": oven.kind is 'wood'; expected 'gas', 'fan'"),
+        ("oven:\n  minutes: x", ": oven.minutes is 'x'; expected int, null"),
+        ("oven:\n  rows: 1", ": oven.rows is '1'; expected"),
+        ("oven:\n  degrees: 400", ": oven.degrees is 400.0; expected at most 300"),
+        ("oven: 5", ": oven is 5; expected settings by name"),
+        ("oven:", ": oven is None; expected settings by name"),
+        ("- eggs", ": is list; expected settings by name"),
+        ("", ": is NoneType; expected settings by name"),
+        ("eggs: 1\noven: [1", ":2: is not YAML: "),
+        ("eggs: \x07", ": is not YAML: "),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_the_setting(config, text, line):
+    file = config(text)
+    with pytest.raises(InputError) as refused:
+        parsed("--config", config("eggs: 1", "right.yaml"), "--config", file)
+    assert str(refused.value).startswith(f"{file}{line}")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nope.yaml: can't be read: No such file"):
+        parsed("--config", tmp_path / "nope.yaml")
+    with pytest.raises(InputError, match=r"can't be read: Is a directory"):
+        parsed("--config", tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"eggs: \xe9")
+    with pytest.raises(InputError, match=r"latin.yaml: is not YAML: .*utf-8"):
+        parsed("--config", tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--out", "x", "--egs", "2"], "bake: unrecognized arguments: --egs 2"),
+        (["--out", "x", "eggs=2"], "bake: unrecognized arguments: eggs=2"),
+        (["--eggs", "2"], "bake: the following arguments are required: out"),
+        (["--out"], "bake: argument --out: expected one argument"),
+        (["--out", "x", "--config"], "bake: argument --config: expected one argument"),
+        (["--out", "x", "--eggs", "two"], "bake: eggs is 'two'; expected int"),
+        (["--out", "x", "--oven.kind=wood"], "bake: oven.kind is 'wood'; expected 'gas', 'fan'"),
+        (["--out", "x", "--oven.degrees=400"], "bake: oven.degrees is 400.0; expected at most 300"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line_with_status_2(arguments, line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(settings_parser("bake", Cake), Cake, arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == line + "\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"n_layers": "2"}, None),
+        ({"n_layers": 2}, None),
+        ({"layers": 2}, "m.json: model: unknown setting layers; expected one of bidirectional, "),
+        ({"n_layers": [2]}, r"m.json: model: n_layers is '\[2\]'; expected int"),
+        ({"n_layers": 0}, "m.json: model: model.n_layers is 0; expected 1 or more"),
+        (5, "m.json: model is 5; expected settings by name"),
+    ],
+)
+def test_saved_values_are_checked(values, line):
+    if line is None:
+        assert from_dict(AcousticSettings, values, "m.json: model") == AcousticSettings(n_layers=2)
+    else:
+        with pytest.raises(InputError, match=line):
+            from_dict(AcousticSettings, values, "m.json: model")
+
+
+def test_every_setting_of_training_is_in_its_printed_settings(capsys, tones):
+    with pytest.raises(SystemExit) as ended:
+        run_script("recipes/train_ctc.py", *tones.options, "--print_config")
+    assert ended.value.code == 0
+    values = yaml.safe_load(capsys.readouterr().out)
+    assert values["model"]["hidden_size"] == 8
+    assert values["trainer"]["max_epochs"] == 3
+    assert "logger" not in values["trainer"]
