@@ -1,5 +1,7 @@
 """What a user gave and can't be used -> one line, and the exit status."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +18,16 @@ class InputError(ValueError):
 def reported(program: str) -> Iterator[None]:
     """End the program with one line on stderr and status 1 where the user's input is at fault.
 
-    Any other exception is a bug of ours and keeps its traceback.
+    Ctrl-C ends it without a word, with the shell's status for it; so does, with status 1, that
+    nobody reads its output any more. Any other exception is a bug of ours and keeps its traceback.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        # what is left in the buffer would be tried once more at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (InputError, OSError) as error:
         sys.exit(f"{program}: {' '.join(str(error).split())}")
