@@ -52,7 +52,8 @@ def save_model(folder: str | Path, model: Model) -> None:
         "trained_on": model.trained_on,
     }
     partial = folder / (WEIGHTS + ".partial")
-    save_file(_weights(model.features, model.acoustic), partial)
+    weights = _weights(model.features, model.acoustic)
+    save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
     os.replace(partial, folder / WEIGHTS)
     partial = folder / (DESCRIPTION + ".partial")
     partial.write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -75,8 +76,10 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     found = values.get("format") if isinstance(values, dict) else None
     if found != FORMAT:
         raise InputError(f"{path}: format is {found}; expected {FORMAT}")
-    if missing := {"features", "model", "tokenizer", "trained_on"} - set(values):
-        raise InputError(f"{path}: has no {sorted(missing)[0]!r}; expected a model's description")
+    for name in ("features", "model", "tokenizer", "trained_on"):
+        if not isinstance(values.get(name), dict):
+            found = repr(values[name]) if name in values else "missing"
+            raise InputError(f"{path}: {name} is {found}; expected values by name")
     return values
 
 
@@ -91,26 +94,35 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     features = Features(from_dict(FeatureSettings, values["features"], f"{place}: features"))
     settings = from_dict(AcousticSettings, values["model"], f"{place}: model")
     tokenizer = tokenizer_from_dict(values["tokenizer"], f"{place}: tokenizer")
-    acoustic = AcousticModel(features.settings.n_features, len(tokenizer.symbols), settings)
+    with torch.device("meta"):  # shapes alone, until the weights are known to fit them
+        acoustic = AcousticModel(features.settings.n_features, len(tokenizer.symbols), settings)
     path = Path(folder) / WEIGHTS
     try:
         weights = load_file(path, device="cpu")
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: can't be read as weights: {error}") from None
-    expected = {name: value.shape for name, value in _weights(features, acoustic).items()}
-    found = {name: value.shape for name, value in weights.items()}
+    expected = {name: _shown(value) for name, value in _weights(features, acoustic).items()}
+    found = {name: _shown(value) for name, value in weights.items()}
     for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            shapes = [list(x[name]) if name in x else "missing" for x in (found, expected)]
-            raise InputError(f"{path}: {name} is {shapes[0]}; {DESCRIPTION} expects {shapes[1]}")
-    for prefix, module in (("features.", features), ("acoustic.", acoustic)):
-        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        module.load_state_dict(own, strict=False)
+        there, wanted = found.get(name, "missing"), expected.get(name, "nothing of that name")
+        if there != wanted:
+            raise InputError(f"{path}: {name} is {there}; expected {wanted}, as {DESCRIPTION} says")
+    # the features keep what follows from their settings in buffers of their own
+    features.load_state_dict(_part(weights, "features."), strict=False)
+    acoustic.load_state_dict(_part(weights, "acoustic."), assign=True)
     features, acoustic = features.to(device).eval(), acoustic.to(device).eval()
     return Model(features, acoustic, tokenizer, values["trained_on"])
 
 
 def _weights(features: Features, acoustic: AcousticModel) -> dict[str, torch.Tensor]:
     weights = {f"acoustic.{name}": value for name, value in acoustic.state_dict().items()}
-    weights["features.mean"], weights["features.std"] = features.mean, features.std
-    return {name: value.contiguous().cpu() for name, value in weights.items()}
+    return weights | {"features.mean": features.mean, "features.std": features.std}
+
+
+def _part(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    names = [name for name in weights if name.startswith(prefix)]
+    return {name.removeprefix(prefix): weights[name] for name in names}
+
+
+def _shown(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

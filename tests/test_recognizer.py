@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import SAMPLE_RATE, run_script, spoken
+from safetensors.torch import load_file
+
+import asr
+from asr.audio import load_audio
+from asr.errors import InputError
+from asr.manifest import read_manifest
+from asr.recognizer import load
+from asr.search import greedy_search
+
+
+@pytest.fixture(scope="module")
+def recognizer(tone_model):
+    return load(tone_model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def utterances(tone_model):
+    return read_manifest(tone_model.parent / "tones" / "train.jsonl")
+
+
+def test_what_was_learnt_is_recognised(recognizer, utterances):
+    texts = [recognizer.transcribe(utterance.audio).text for utterance in utterances]
+    right = sum(text == utterance.text for text, utterance in zip(texts, utterances, strict=True))
+    assert right > len(utterances) / 2
+
+
+def test_a_transcript_is_what_its_parts_give_one_by_one(tone_model, recognizer, utterances):
+    utterance = utterances[5]
+    transcript = asr.load(tone_model, device="cpu").transcribe(utterance.audio)
+    waveform, rate = soundfile.read(utterance.audio, dtype="float32")
+    model = recognizer.model
+    with torch.inference_mode():
+        length = torch.tensor([len(waveform)])
+        log_probs, lengths = model.acoustic(*model.features(torch.tensor(waveform)[None], length))
+    hypothesis = greedy_search(log_probs[: lengths[0], 0].numpy())
+    assert transcript.text == model.tokenizer.decode(hypothesis.tokens)
+    assert transcript.log_prob == pytest.approx(hypothesis.log_prob, rel=1e-6)
+    assert transcript.duration == len(waveform) / rate
+
+
+def test_company_changes_nothing(recognizer, utterances):
+    waveforms = [load_audio(utterance.audio, SAMPLE_RATE) for utterance in utterances[:8]]
+    waveforms.append(waveforms[0][:200])  # a single window
+    together = recognizer.log_probs(waveforms)
+    for waveform, log_probs in zip(waveforms, together, strict=True):
+        alone = recognizer.log_probs([waveform])[0]
+        assert alone.shape == log_probs.shape
+        np.testing.assert_allclose(log_probs, alone, atol=1e-5)
+        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, atol=1e-5)
+
+
+def test_files_of_another_rate_and_more_channels_are_taken(recognizer, tmp_path):
+    waveform = spoken("a b b", seed=77)
+    expected = recognizer.transcribe_waveform(waveform)
+    silence = np.zeros_like(waveform)
+    soundfile.write(tmp_path / "two.wav", np.stack([silence, waveform], axis=1), SAMPLE_RATE)
+    right = recognizer.transcribe(tmp_path / "two.wav", channel=1)
+    assert right.text == expected.text
+    with pytest.raises(InputError, match=r"two.wav: has 2 channels; expected channel 2 among them"):
+        recognizer.transcribe(tmp_path / "two.wav", channel=2)
+    soundfile.write(tmp_path / "fast.wav", np.repeat(waveform, 2), 2 * SAMPLE_RATE)
+    assert recognizer.transcribe(tmp_path / "fast.wav").duration == pytest.approx(expected.duration)
+
+
+def test_audio_of_less_than_one_window_is_named(recognizer, tmp_path):
+    soundfile.write(tmp_path / "short.wav", np.zeros(199), SAMPLE_RATE)
+    line = r"short.wav: has 24.9 ms of audio; expected at least one window, 25 ms"
+    with pytest.raises(InputError, match=line):
+        recognizer.transcribe(tmp_path / "short.wav")
+    soundfile.write(tmp_path / "window.wav", np.zeros(200), SAMPLE_RATE)
+    assert recognizer.transcribe(tmp_path / "window.wav").duration == 0.025
+
+
+def test_moments_of_training_are_the_models_own(tones, tmp_path):
+    options = ["--features.normalisation=global", "--trainer.max_epochs=1"]
+    run_script("recipes/train_ctc.py", *tones.options, *options, "--out", tmp_path / "model")
+    features = load(tmp_path / "model", "cpu").model.features
+    waveform = torch.from_numpy(load_audio(tones.folder / "train00.wav", SAMPLE_RATE))[None]
+    length = torch.tensor([waveform.shape[1]])
+    plain, _ = features.unnormalised(waveform, length)
+    weights = load_file(tmp_path / "model" / "weights.safetensors")
+    expected = (plain - weights["features.mean"]) / weights["features.std"]
+    assert weights["features.std"].std() > 0
+    torch.testing.assert_close(features(waveform, length)[0], expected)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda"])
+def test_a_device_that_is_not_there_is_refused(tone_model, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=f"device is '{device}'"):
+        load(tone_model, device)
+    assert load(tone_model, "auto").device.type == "cpu"
