@@ -1,6 +1,7 @@
 """recogniser and manifest -> hypotheses beside references, error rates, speed and memory."""
 
 import json
+import math
 import platform
 import resource
 import subprocess
@@ -39,7 +40,7 @@ class SystemResult:
 
     Args:
         name: of the way of decoding.
-        wer: pooled over all words; a fraction.
+        wer: pooled over all words; a fraction, infinite where there are errors but no words.
         wer_low: lower end of the 95 % bootstrap interval over utterances.
         wer_high: its upper end.
         cer: likewise of characters, the blanks between words included.
@@ -110,9 +111,7 @@ def evaluate(
     hypotheses = [transcript.text for transcript in transcripts]
     counts = [count_errors(alignment) for alignment in align_words(references, hypotheses)]
     pooled = sum(counts, ErrorCounts())
-    characters = sum(
-        map(count_errors, align_characters(references, hypotheses)), ErrorCounts()
-    )
+    characters = sum(map(count_errors, align_characters(references, hypotheses)), ErrorCounts())
     low, high = bootstrap_interval(counts)
     audio_s = sum(transcript.duration for transcript in transcripts)
     result = SystemResult(
@@ -137,29 +136,55 @@ def evaluate(
 def write_texts(
     out: Path, utterances: Sequence[Utterance], transcripts: Sequence[Transcript], name: str
 ) -> None:
-    """Write references and hypotheses as `id text` lines and as sclite's .trn, and aligned."""
+    """Write references and hypotheses as `id text` lines and as sclite's .trn, and aligned.
+
+    A .trn whose texts have signs that sclite would take for its own is left out, and that is said
+    on stderr.
+    """
     out.mkdir(parents=True, exist_ok=True)
     said = {utterance.id: utterance.text for utterance in utterances}
     heard = {u.id: t.text for u, t in zip(utterances, transcripts, strict=True)}
     for stem, texts in (("references", said), (f"hypotheses.{name}", heard)):
         lines = [f"{id} {text}".rstrip() + "\n" for id, text in texts.items()]
         (out / f"{stem}.txt").write_text("".join(lines), "utf-8")
-        write_trn(out / f"{stem}.trn", texts)
+        try:
+            write_trn(out / f"{stem}.trn", texts)
+        except ValueError as error:
+            print(f"{out / stem}.trn: not written: {error}", file=sys.stderr)
     alignments = align_words(list(said.values()), list(heard.values()))
     aligned = [f"{id}\n{alignment_text(a)}\n\n" for id, a in zip(said, alignments, strict=True)]
     (out / f"alignments.{name}.txt").write_text("".join(aligned), "utf-8")
 
 
 def write_results(
-    out: Path, model: Path, manifest: Path, systems: Sequence[SystemResult]
+    out: Path,
+    model: Path,
+    manifest: Path,
+    systems: Sequence[SystemResult],
+    device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Write `results.json`: the figures with all that is needed to believe them."""
+    """Write `results.json`: the figures with all that is needed to believe them.
+
+    Args:
+        out: folder of the file.
+        model: what was measured.
+        manifest: what it was measured on.
+        systems: one for each way of decoding.
+        device: where the model ran.
+
+    Returns:
+        values: what is in the file; there a rate that is infinite is null.
+    """
+    out.mkdir(parents=True, exist_ok=True)
     values = {
         "model": str(model),
         "manifest": str(manifest),
         "commit": commit(),
-        "machine": machine(),
-        "systems": [asdict(system) for system in systems],
+        "machine": machine(device),
+        "systems": [
+            {name: None if value == math.inf else value for name, value in asdict(system).items()}
+            for system in systems
+        ],
     }
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "results.json").write_text(text + "\n", "utf-8")
@@ -168,24 +193,25 @@ def write_results(
 
 def commit() -> str:
     """The source's commit, with + behind it where files differ from it; empty outside git."""
-    source = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
-            cwd=source,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
+    here = Path(__file__)
+    # installed somewhere below another project's repository, that one's commit says nothing
+    if not _git("ls-files", "--error-unmatch", here.name, folder=here.parent):
         return ""
-    return found.stdout.strip()
+    return _git("describe", "--always", "--abbrev=12", "--dirty=+", folder=here.parent)
 
 
-def machine() -> str:
-    """What the figures of speed were measured on."""
-    if torch.cuda.is_available():
-        processor = torch.cuda.get_device_name()
+def _git(*arguments: str, folder: Path) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return "" if done.returncode else done.stdout.strip()
+
+
+def machine(device: torch.device | str) -> str:
+    """What a device's figures of speed were measured on."""
+    if torch.device(device).type == "cuda":
+        processor = torch.cuda.get_device_name(device)
     else:
         processor = f"{_processor()}, {torch.get_num_threads()} threads"
     python = platform.python_version()

@@ -26,11 +26,11 @@ def main() -> None:
     recognizer = load(options.model, options.device)
     result, transcripts = evaluate(recognizer, utterances, options.decoder)
     write_texts(out, utterances, transcripts, options.decoder)
-    write_results(out, options.model, options.manifest, [result])
+    write_results(out, options.model, options.manifest, [result], recognizer.device)
     print(
         f"{options.decoder}: WER {result.wer:.2%} ({result.wer_low:.2%} to {result.wer_high:.2%}),"
-        f" CER {result.cer:.2%}; {result.substitutions} substitutions, {result.deletions} deletions,"
-        f" {result.insertions} insertions in {result.words} words;"
+        f" CER {result.cer:.2%}; {result.substitutions} substitutions,"
+        f" {result.deletions} deletions, {result.insertions} insertions in {result.words} words;"
         f" real-time factor {result.real_time_factor:.4f}, {result.peak_memory_mb:.0f} MiB"
     )
     print(out)
