@@ -57,7 +57,7 @@ def main():
     )
     parser.add_argument("--runs", type=int, default=5, help="of each (%(default)s)")
     n_runs = parser.parse_args().runs
-    print(machine())
+    print(machine("cpu"))
     heads = ("median s", "least s", "most s", "processor s")
     print(f"{'':28}" + "".join(f"{head:>13}" for head in heads))
     medians = []

@@ -136,7 +136,7 @@ def main():
     with reported("train_step"), tempfile.TemporaryDirectory() as folder:
         rows = measure(arguments.corpus, arguments.rounds, options, Path(folder) / "run")
 
-    print(f"{arguments.corpus}; {machine()}")
+    print(f"{arguments.corpus}; {machine('cpu')}")
     print(f"{'':8}{'':8}{'ms a step, wall':>24}{'':8}{'ms a step, processor':>24}")
     heads = ("training", "bare", "ratio")
     print(f"{'round':>8}{'steps':>8}" + "".join(f"{head:>11}" for head in heads * 2))

@@ -130,7 +130,7 @@ def main():
         core = one_core()
         runs, durations = measure(parser.parse_args(), Path(folder))
 
-    print(f"{len(durations)} files, {sum(durations):.0f} s; {machine()}, {core}")
+    print(f"{len(durations)} files, {sum(durations):.0f} s; {machine('cpu')}, {core}")
     heads = ("import torch s", "first text s", "all s", "RTF", "with start", "processor's")
     print(f"{'run':>4}" + "".join(f"{head:>15}" for head in heads))
     table = []
