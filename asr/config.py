@@ -65,6 +65,22 @@ def check_file(parser: ArgumentParser, path: str | Path) -> None:
         InputError: the file can't be read, or has a setting that the parser doesn't know, or one
             of the wrong type or out of its range.
     """
+    values = read_yaml(path)
+    known = parser.get_defaults().as_dict()
+    del known["config"]
+    _check_names(values, known, f"{path}: ")
+    try:
+        parser.instantiate(parser.parse_object(values, Namespace(out="")))
+    except (ArgumentError, InputError) as error:
+        raise InputError(f"{path}: {_explained(error)}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The values of a YAML file by their names.
+
+    Raises:
+        InputError: the file can't be read, is not YAML, or has no values by name.
+    """
     try:
         values = yaml.safe_load(Path(path).read_text("utf-8"))
     except OSError as error:
@@ -76,13 +92,7 @@ def check_file(parser: ArgumentParser, path: str | Path) -> None:
         raise InputError(f"{path}: is not YAML: {_one_line(error)}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: is {type(values).__name__}; expected settings by name")
-    known = parser.get_defaults().as_dict()
-    del known["config"]
-    _check_names(values, known, f"{path}: ")
-    try:
-        parser.instantiate(parser.parse_object(values, Namespace(out="")))
-    except (ArgumentError, InputError) as error:
-        raise InputError(f"{path}: {_explained(error)}") from None
+    return values
 
 
 def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:

@@ -7,17 +7,13 @@ A stage whose command and input files have not changed since it succeeded is ski
 """
 
 import argparse
-import hashlib
 import json
-import shlex
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
-import yaml
-
+from asr.config import read_yaml
 from asr.errors import reported
+from asr.stages import run_stage
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,46 +29,30 @@ def main() -> None:
     options = parser.parse_intermixed_args()  # settings may stand behind options
     if wrong := [setting for setting in options.settings if "=" not in setting]:
         parser.error(f"{wrong[0]}: is no setting; expected key=value")
+    if options.seeds < 1:
+        parser.error(f"--seeds is {options.seeds}; expected 1 or more")
     out = options.out or Path("exp") / options.corpus
     data, conf = ROOT / "data" / options.corpus, ROOT / "conf" / options.corpus / "ctc.yaml"
-    name = Path(yaml.safe_load(conf.read_text("utf-8"))["data"]["train"]).name  # words, or phones
+    name = Path(read_yaml(conf)["data"]["train"]).name  # words, or phones
     train, dev, test = (data / name.replace("train", part) for part in ("train", "dev", "test"))
 
     prepare = [data / "prepare.py", "--out", data]
     if options.data_root:
         prepare += ["--data-root", options.data_root]
-    stage(prepare, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=[train, dev, test])
+    run_stage(prepare, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=[train, dev, test])
     results = []
     for seed in range(1, options.seeds + 1):
         model = out / ("ctc" if options.seeds == 1 else f"ctc-seed{seed}")
         command = [ROOT / "recipes/train_ctc.py", "--config", conf, "--out", model, "--seed", seed]
         command += ["--data.train", train, "--data.dev", dev]
         command += [f"--{setting}" for setting in options.settings]
-        stage(command, inputs=[conf, train, dev], outputs=[model / "model.json"])
+        run_stage(command, inputs=[conf, train, dev], outputs=[model / "model.json"])
         evaluate = [ROOT / "recipes/evaluate.py", "--model", model, "--manifest", test]
         inputs = [model / "model.json", model / "weights.safetensors", test]
-        stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
+        run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
         results.append(json.loads((model / test.stem / "results.json").read_text())["systems"][0])
     report(options.corpus, results)
     print(f"model: {model}")
-
-
-def stage(command: list, inputs: list[Path], outputs: list[Path]) -> None:
-    """Run a script, unless it has succeeded with the same command and the same input files."""
-    words = [str(word) for word in command]
-    digest = hashlib.sha256("\0".join(words).encode())
-    for path in sorted(inputs):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    done = outputs[-1].with_name(f".{outputs[-1].stem}.done")
-    shown = shlex.join(["python", *(_relative(word) for word in words)])
-    if done.exists() and done.read_text() == digest.hexdigest() and all(map(Path.exists, outputs)):
-        print(f"unchanged: {shown}", file=sys.stderr)
-        return
-    print(shown, file=sys.stderr, flush=True)
-    status = subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL).returncode
-    if status:
-        raise SystemExit(status if status > 0 else 128 - status)
-    done.write_text(digest.hexdigest())
 
 
 def report(corpus: str, results: list[dict]) -> None:
@@ -87,10 +67,6 @@ def report(corpus: str, results: list[dict]) -> None:
             values = [result[name] for result in results]
             mean, deviation = statistics.mean(values), statistics.stdev(values)
             print(f"mean {name.upper()} {mean:.2%}, standard deviation {deviation:.2%}")
-
-
-def _relative(word: str) -> str:
-    return word.removeprefix(f"{ROOT}/") if Path.cwd() == ROOT else word
 
 
 if __name__ == "__main__":

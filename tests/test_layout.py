@@ -15,6 +15,7 @@ FLOORS = {
         "manifest",
         "nbest",
         "recurrent",
+        "stages",
         "text",
         "transcripts",
         "wer",

@@ -1,0 +1,183 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, load_script, write_tones
+
+from asr.stages import run_stage
+
+PREPARE = """
+import argparse, shutil
+from pathlib import Path
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--data-root", type=Path)
+parser.add_argument("--out", type=Path)
+options = parser.parse_args()
+for part in ("train", "dev", "test"):
+    text = (options.data_root / f"{part}.jsonl").read_text()
+    text = text.replace('"audio": "', f'"audio": "{options.data_root}/')
+    (options.out / f"{part}.jsonl").write_text(text)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A copy of the recipes with a corpus of its own, as `data/tones` and `conf/tones`."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(ROOT / "recipes", home / "recipes")
+    write_tones(home / "official", {"train": 12, "dev": 4, "test": 4}, seed=3)
+    for folder in ("data", "conf"):
+        (home / folder / "tones").mkdir(parents=True)
+    (home / "data" / "tones" / "prepare.py").write_text(PREPARE)
+    settings = (home / "official" / "ctc.yaml").read_text()
+    names = "data:\n  train: data/tones/train.jsonl\n  dev: data/tones/dev.jsonl"
+    (home / "conf" / "tones" / "ctc.yaml").write_text(settings.replace("data:", names))
+    return home
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "recipes/run.py", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=home, capture_output=True, text=True, env=environment)
+
+
+def test_a_corpus_goes_the_whole_way_and_then_nothing_is_left_to_do(home):
+    command = ["tones", "--data-root", str(home / "official"), "trainer.max_epochs=2"]
+    done = run(home, *command)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((home / "exp/tones/ctc/test/results.json").read_text())["systems"][0]
+    assert done.stdout.splitlines() == [
+        f"tones, seed 1: test WER {results['wer']:.2%} (95 %: {results['wer_low']:.2%} to"
+        f" {results['wer_high']:.2%}), CER {results['cer']:.2%}",
+        "model: exp/tones/ctc",
+    ]
+    stages = [line for line in done.stderr.splitlines() if line.startswith("python ")]
+    scripts = ["data/tones/prepare.py", "recipes/train_ctc.py", "recipes/evaluate.py"]
+    assert [stage.split()[1] for stage in stages] == scripts
+
+    again = run(home, *command)
+    assert again.stdout == done.stdout
+    assert again.stderr.splitlines() == [f"unchanged: {stage}" for stage in stages]
+
+    before = (home / "exp/tones/ctc/weights.safetensors").read_bytes()
+    other = run(home, *command, "model.hidden_size=4")
+    assert other.returncode == 1
+    assert other.stdout == ""
+    assert other.stderr.splitlines()[-1] == (
+        "train_ctc: exp/tones/ctc: holds a run with other settings (model.hidden_size is 8 there,"
+        " 4 now); give another --out, or remove the folder"
+    )
+    assert (home / "exp/tones/ctc/weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere"], "invalid choice: 'nowhere'"),
+        (["tones", "hidden"], "hidden: is no setting; expected key=value"),
+        (["tones", "--seeds", "0"], "--seeds is 0; expected 1 or more"),
+        ([], "the following arguments are required: CORPUS"),
+    ],
+)
+def test_wrong_usage_has_status_2(home, arguments, line, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+    script = load_script("recipes/run.py")
+    monkeypatch.setattr(script, "ROOT", home)
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    assert ended.value.code == 2
+    assert line in capsys.readouterr().err
+
+
+def test_seeds_are_reported_with_their_mean_and_deviation(capsys):
+    rates = {"wer_low": 0.1, "wer_high": 0.4}
+    results = [{"wer": wer, "cer": wer / 2} | rates for wer in (0.2, 0.3, 0.4)]
+    load_script("recipes/run.py").report("tones", results)
+    assert capsys.readouterr().out.splitlines() == [
+        "tones, seed 1: test WER 20.00% (95 %: 10.00% to 40.00%), CER 10.00%",
+        "tones, seed 2: test WER 30.00% (95 %: 10.00% to 40.00%), CER 15.00%",
+        "tones, seed 3: test WER 40.00% (95 %: 10.00% to 40.00%), CER 20.00%",
+        "mean WER 30.00%, standard deviation 10.00%",
+        "mean CER 15.00%, standard deviation 5.00%",
+    ]
+
+
+@pytest.fixture
+def copying(tmp_path):
+    """A script that copies a file, with its input and output."""
+    script = tmp_path / "copy.py"
+    script.write_text("import shutil, sys\nprint('said')\nshutil.copy(*sys.argv[1:3])\n")
+    (tmp_path / "in").write_text("one")
+    return script, tmp_path / "in", tmp_path / "out"
+
+
+def test_a_stage_runs_again_when_something_changed(copying, capfd):
+    script, source, target = copying
+
+    def ran(*more):
+        run_stage([script, source, target, *more], inputs=[script, source], outputs=[target])
+        out, err = capfd.readouterr()
+        assert out == ""
+        return not err.startswith("unchanged: ")
+
+    assert ran()
+    assert not ran()
+    source.write_text("two")
+    assert ran()
+    assert target.read_text() == "two"
+    assert ran("--option")
+    assert not ran("--option")
+    target.unlink()
+    assert ran("--option")
+
+
+def test_a_stage_that_failed_is_not_done(copying, tmp_path):
+    script, source, target = copying
+    run_stage([script, source, target], inputs=[source], outputs=[target])
+    source.write_text("two")
+    script.write_text("import sys; sys.exit(3)")
+    with pytest.raises(SystemExit) as ended:
+        run_stage([script, source, target], inputs=[source], outputs=[target])
+    assert ended.value.code == 3
+    source.write_text("one")  # what the first success had; but since then it has failed
+    with pytest.raises(SystemExit):
+        run_stage([script, source, target], inputs=[source], outputs=[target])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        run_stage([script], inputs=[tmp_path / "nowhere"], outputs=[target])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stage_is_stopped_once_and_waited_for(tmp_path, number):
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import signal, sys, time\n"
+        "from pathlib import Path\n"
+        "times = []\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(number, lambda number, frame: times.append(number))\n"
+        "Path(sys.argv[1]).write_text('ready')\n"
+        "while not times:\n"
+        "    time.sleep(0.01)\n"
+        "time.sleep(0.5)\n"
+        "Path(sys.argv[1]).write_text(f'saved after {len(times)}')\n"
+        "sys.exit(128 + times[0])\n"
+    )
+    program = "from pathlib import Path; import sys; from asr.stages import run_stage;"
+    program += " out = Path(sys.argv[2]); run_stage([sys.argv[1], out], inputs=[], outputs=[out])"
+    # in a group of its own, which gets the signal as a terminal gives it
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, script, tmp_path / "out"], start_new_session=True
+    )
+    end = time.monotonic() + 30
+    while not (tmp_path / "out").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=30) == 128 + number
+    assert (tmp_path / "out").read_text() == "saved after 1"
