@@ -30,4 +30,5 @@ def reported(program: str) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (InputError, OSError) as error:
-        sys.exit(f"{program}: {' '.join(str(error).split())}")
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)

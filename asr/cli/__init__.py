@@ -3,6 +3,8 @@
 Everything heavy is imported inside the commands: `asr --help` and `asr score` go without torch.
 """
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +28,8 @@ app.command()(info)
 
 def main() -> None:
     """Run the command line, `asr`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may be no text at all
     app(prog_name="asr")
 
 

@@ -32,6 +32,7 @@ def _rows(model: "Model", results: list[dict[str, Any]]) -> list[tuple[str, str]
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
     n_parameters = sum(parameter.numel() for parameter in model.acoustic.parameters())
     trained_on = ", ".join(f"{name} {value}" for name, value in model.trained_on.items())
+    convolutions = f"2 convolutions of {acoustic.conv_channels} channels, "
     rows = [
         ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {' '.join(map(_shown, symbols))}"),
         (
@@ -42,6 +43,7 @@ def _rows(model: "Model", results: list[dict[str, Any]]) -> list[tuple[str, str]
         ),
         (
             "layers",
+            f"{convolutions if acoustic.conv_channels else ''}"
             f"{acoustic.n_layers} x {acoustic.hidden_size} {directions} {acoustic.cell},"
             f" a frame every {features.hop_ms * acoustic.time_reduction:g} ms",
         ),
@@ -50,10 +52,15 @@ def _rows(model: "Model", results: list[dict[str, Any]]) -> list[tuple[str, str]
     ]
     for result in results:
         for system in result["systems"]:
-            interval = f"{system['wer_low']:.2%} to {system['wer_high']:.2%}"
-            figures = f"WER {system['wer']:.2%} ({interval}), CER {system['cer']:.2%}"
+            low, high = _percent(system["wer_low"]), _percent(system["wer_high"])
+            figures = f"WER {_percent(system['wer'])} ({low} to {high})"
+            figures += f", CER {_percent(system['cer'])}"
             rows.append(("result", f"{result['manifest']}, {system['name']}: {figures}"))
     return rows
+
+
+def _percent(rate: float | None) -> str:
+    return "infinite" if rate is None else f"{rate:.2%}"
 
 
 def _results(folder: Path) -> list[dict[str, Any]]:
@@ -61,10 +68,21 @@ def _results(folder: Path) -> list[dict[str, Any]]:
     results = []
     for path in sorted(folder.glob("*/results.json")):
         try:
-            results.append(json.loads(path.read_text("utf-8")))
+            values = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise InputError(f"{path}: is not JSON ({error}); expected results") from None
+        if not _is_results(values):
+            raise InputError(f"{path}: has no manifest or no rates; expected results")
+        results.append(values)
     return results
+
+
+def _is_results(values: Any) -> bool:
+    match values:
+        case {"manifest": str(), "systems": [*systems]}:
+            rates = {"name", "wer", "wer_low", "wer_high", "cer"}
+            return all(isinstance(system, dict) and rates <= system.keys() for system in systems)
+    return False
 
 
 def _shown(symbol: str) -> str:

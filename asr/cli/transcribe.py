@@ -77,14 +77,14 @@ def transcribe(
         for path, file in zip(audio, files, strict=True):
             try:
                 transcript = recognizer.transcribe(path, channel)
+                if file is not None:
+                    file.write_text(_content(path, transcript, format), "utf-8")
             except (InputError, OSError) as error:
                 failed += 1
                 print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
                 continue
             if file is None:
                 print(_line(path, transcript, format), flush=True)
-            else:
-                file.write_text(_content(path, transcript, format), "utf-8")
     if failed:
         raise typer.Exit(1)
 
