@@ -1,6 +1,5 @@
 """audio file -> Transcript: the whole way."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
