@@ -57,9 +57,11 @@ def steps(monkeypatch):
 def signal_at(monkeypatch, hook, step, number):
     """Send this process a signal in a hook of the training once that many steps were taken."""
     original = getattr(CTCTraining, hook)
+    sent = []
 
     def signalling(self, batch, batch_idx):
-        if self.trainer.global_step == step and (batch_idx == 0 or hook == "training_step"):
+        if self.trainer.global_step == step and not sent:
+            sent.append(number)
             os.kill(os.getpid(), number)
         return original(self, batch, batch_idx)
 
@@ -134,6 +136,23 @@ def test_a_killed_process_and_a_terminated_one_leave_a_run_that_goes_on(tones, t
 
     run_script(SCRIPT, *options, "--out", out)
     assert_same_weights(tmp_path / "straight", out)
+
+
+def test_a_run_stops_between_steps_where_a_step_takes_several_batches(
+    tones, tmp_path, monkeypatch, capsys, steps
+):
+    option = "--trainer.accumulate_grad_batches=2"
+    train(tones, tmp_path / "straight", option)
+    straight = list(steps)
+    steps.clear()
+    with monkeypatch.context() as patched:
+        signal_at(patched, "training_step", 5, signal.SIGINT)
+        with pytest.raises(SystemExit):
+            train(tones, tmp_path / "stopped", option)
+    assert "stopped after step 6 of 12;" in capsys.readouterr().err
+    train(tones, tmp_path / "stopped", option)
+    assert steps == straight
+    assert_same_weights(tmp_path / "straight", tmp_path / "stopped")
 
 
 def test_a_run_that_was_moved_in_between_goes_on(tones, tmp_path, monkeypatch):
