@@ -268,7 +268,7 @@ def write_manifests(
         if not members:
             raise InputError(f"{out}: the {split} split is empty; expected at least one utterance")
         for utterance in members:
-            for name in {utterance.id, utterance.audio}:
+            for name in (utterance.id, utterance.audio):
                 if seen.setdefault(name, split) != split:
                     raise InputError(f"{out}: {name} is in {seen[name]} and in {split}")
     for split, members in utterances.items():
