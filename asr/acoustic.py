@@ -22,6 +22,7 @@ class AcousticSettings:
         n_layers: recurrent layers.
         bidirectional: every layer reads both ways.
         dropout: share of each layer's output that training sets to 0.
+        layer_norm: each recurrent layer's output is normalised frame by frame.
     """
 
     time_reduction: int = 3
@@ -31,6 +32,7 @@ class AcousticSettings:
     n_layers: int = 3
     bidirectional: bool = True
     dropout: float = 0.3
+    layer_norm: bool = True
 
     def __post_init__(self) -> None:
         for name in ("time_reduction", "hidden_size", "n_layers"):
@@ -68,6 +70,7 @@ class AcousticModel(nn.Module):
             settings.n_layers,
             settings.bidirectional,
             settings.dropout,
+            settings.layer_norm,
         )
         self.output = nn.Linear(self.stack.output_size, n_tokens)
 

@@ -10,9 +10,10 @@ EACH_CELL = pytest.mark.parametrize("cell", CELLS)
 LENGTHS = [5, 9, 1, 9]
 
 
-def stack_of(cell, bidirectional=True, n_layers=3, hidden_size=4, dropout=0.0):
+def stack_of(cell, bidirectional=True, n_layers=3, hidden_size=4, dropout=0.0, layer_norm=False):
     torch.manual_seed(0)
-    return RecurrentStack(3, cell, hidden_size, n_layers, bidirectional, dropout).double()
+    stack = RecurrentStack(3, cell, hidden_size, n_layers, bidirectional, dropout, layer_norm)
+    return stack.double()
 
 
 def sequences(lengths=LENGTHS):
@@ -64,13 +65,23 @@ def test_outputs_and_gradients_equal_torch_s_on_packed_sequences(cell, bidirecti
 
 @EACH_CELL
 @pytest.mark.parametrize("training", [False, True])
-def test_company_in_a_batch_changes_nothing(cell, training):
-    stack = stack_of(cell).train(training)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_company_in_a_batch_changes_nothing(cell, training, layer_norm):
+    stack = stack_of(cell, layer_norm=layer_norm).train(training)
     alone = sequences()
     together = stack(*padded(alone))
     for n, inputs in enumerate(alone):
         expected = stack(inputs[:, None], torch.tensor([len(inputs)]))[:, 0]
         torch.testing.assert_close(together[: len(inputs), n], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_normalised_outputs_are_those_without_brought_to_mean_0_and_variance_1():
+    plain, normalised = (stack_of("lstm", n_layers=1, layer_norm=on) for on in (False, True))
+    inputs, lengths = padded(sequences())
+    outputs = plain(inputs, lengths)
+    deviations = outputs - outputs.mean(2, keepdim=True)
+    expected = deviations / (deviations.square().mean(2, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(normalised(inputs, lengths), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_a_stack_that_reads_one_way_knows_nothing_of_the_future():
