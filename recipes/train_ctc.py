@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from asr.checkpoint import Model, save_model
 from asr.config import parse, settings_parser
 from asr.errors import reported
+from asr.evaluation import commit
 from asr.training.ctc import CTCData, CTCSettings, CTCTraining
 from asr.training.run import Run, add_trainer_options
 
@@ -35,6 +36,7 @@ def main() -> None:
         "hours": round(data.hours, 3),
         "epochs": task.current_epoch,
         "seed": settings.seed,
+        "commit": commit(),
         "minutes": round(minutes, 1),
     }
     save_model(run.out, Model(task.features, task.acoustic, task.tokenizer, trained_on))
