@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ from asr.batching import bucket_sizes
 from asr.errors import InputError
 from asr.manifest import Utterance
 from asr.recognizer import Recognizer, Transcript
-from asr.transcripts import write_trn
+from asr.transcripts import read_pairs, write_trn
 from asr.wer import (
     ErrorCounts,
     align_characters,
     align_words,
     alignment_text,
     bootstrap_interval,
+    character_errors,
     count_errors,
+    word_errors,
 )
 
 BATCH_S = 120.0
@@ -189,6 +192,41 @@ def write_results(
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "results.json").write_text(text + "\n", "utf-8")
     return values
+
+
+def report(folders: Sequence[Path]) -> list[str]:
+    """Lines that say how models did that differ in their seed alone, and how they did together.
+
+    The mean's interval is over utterances, each drawn with the errors of all models; the deviation
+    is over models.
+
+    Args:
+        folders: what `write_texts` and `write_results` wrote for each, on the same manifest.
+    """
+    lines: list[str] = []
+    words: list[list[ErrorCounts]] = []  # of each model, of each utterance
+    wer: list[float] = []
+    cer: list[float] = []
+    for folder in folders:
+        name = json.loads((folder / "results.json").read_text("utf-8"))["systems"][0]["name"]
+        texts = (folder / "references.txt", folder / f"hypotheses.{name}.txt")
+        pairs = read_pairs(*texts, with_ids=True)
+        words.append(word_errors(pairs.references, pairs.hypotheses))
+        wer.append(sum(words[-1], ErrorCounts()).rate)
+        characters = character_errors(pairs.references, pairs.hypotheses)
+        cer.append(sum(characters, ErrorCounts()).rate)
+        low, high = bootstrap_interval(words[-1])
+        interval = f"95 %: {low:.2%} to {high:.2%}"
+        lines.append(f"{folder}: WER {wer[-1]:.2%} ({interval}), CER {cer[-1]:.2%}")
+    if len(folders) > 1:
+        pooled = [sum(same, ErrorCounts()) for same in zip(*words, strict=True)]
+        low, high = bootstrap_interval(pooled)
+        lines.append(
+            f"mean of {len(folders)}: WER {mean(wer):.2%} (95 %: {low:.2%} to {high:.2%}),"
+            f" standard deviation {stdev(wer):.2%};"
+            f" CER {mean(cer):.2%}, standard deviation {stdev(cer):.2%}"
+        )
+    return lines
 
 
 def commit() -> str:

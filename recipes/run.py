@@ -7,12 +7,11 @@ A stage whose command and input files have not changed since it succeeded is ski
 """
 
 import argparse
-import json
-import statistics
 from pathlib import Path
 
 from asr.config import read_yaml
 from asr.errors import reported
+from asr.evaluation import report
 from asr.stages import run_stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,23 +49,9 @@ def main() -> None:
         evaluate = [ROOT / "recipes/evaluate.py", "--model", model, "--manifest", test]
         inputs = [model / "model.json", model / "weights.safetensors", test]
         run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
-        results.append(json.loads((model / test.stem / "results.json").read_text())["systems"][0])
-    report(options.corpus, results)
+        results.append(model / test.stem)
+    print("\n".join(report(results)))
     print(f"model: {model}")
-
-
-def report(corpus: str, results: list[dict]) -> None:
-    """Print the error rates of all seeds, and their mean."""
-    for seed, result in enumerate(results, 1):
-        print(
-            f"{corpus}, seed {seed}: test WER {result['wer']:.2%}"
-            f" (95 %: {result['wer_low']:.2%} to {result['wer_high']:.2%}), CER {result['cer']:.2%}"
-        )
-    if len(results) > 1:
-        for name in ("wer", "cer"):
-            values = [result[name] for result in results]
-            mean, deviation = statistics.mean(values), statistics.stdev(values)
-            print(f"mean {name.upper()} {mean:.2%}, standard deviation {deviation:.2%}")
 
 
 if __name__ == "__main__":

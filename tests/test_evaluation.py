@@ -12,8 +12,15 @@ from typer.testing import CliRunner
 from asr import evaluation
 from asr.cli import app
 from asr.errors import InputError
-from asr.evaluation import SystemResult, evaluate, transcribe_all, write_results, write_texts
-from asr.manifest import read_manifest
+from asr.evaluation import (
+    SystemResult,
+    evaluate,
+    report,
+    transcribe_all,
+    write_results,
+    write_texts,
+)
+from asr.manifest import Utterance, read_manifest
 from asr.recognizer import Transcript, load
 from asr.wer import ErrorCounts, character_errors, word_errors
 
@@ -147,3 +154,24 @@ def test_an_empty_manifest_ends_the_recipe_with_its_name(tone_model, tmp_path):
     arguments = ["--model", tone_model, "--manifest", tmp_path / "empty.jsonl"]
     with pytest.raises(InputError, match=r"empty.jsonl: is empty; expected at least one utterance"):
         run_script("recipes/evaluate.py", *arguments)
+
+
+def test_models_of_several_seeds_are_reported_with_mean_and_deviation(tmp_path):
+    utterances = [Utterance(f"u{n}", "a.wav", 1.0, "ab cd ab cd") for n in (1, 2)]
+    texts = {"one": ("ab cd ab cd", "ab"), "two": ("ab", "ab"), "three": ("", "ab")}
+    for name, heard in texts.items():
+        transcripts = [Transcript(text, -1.0, 1.0) for text in heard]
+        write_texts(tmp_path / name, utterances, transcripts, "greedy")
+        rates = dict.fromkeys((field.name for field in fields(SystemResult)), 0)
+        system = SystemResult(**rates | {"name": "greedy"})
+        write_results(tmp_path / name, tmp_path, tmp_path, [system])
+    lines = report([tmp_path / name for name in texts])
+    assert [line.partition(" (")[0] for line in lines] == [
+        f"{tmp_path}/one: WER 37.50%",
+        f"{tmp_path}/two: WER 75.00%",
+        f"{tmp_path}/three: WER 87.50%",
+        "mean of 3: WER 66.67%",
+    ]
+    # of the two utterances, 7 and 9 of 12 words are wrong over the three
+    assert "(95 %: 58.33% to 75.00%), standard deviation 26.02%" in lines[3]
+    assert report([tmp_path / "one"]) == lines[:1]

@@ -54,7 +54,7 @@ def test_a_corpus_goes_the_whole_way_and_then_nothing_is_left_to_do(home):
     assert done.returncode == 0, done.stderr
     results = json.loads((home / "exp/tones/ctc/test/results.json").read_text())["systems"][0]
     assert done.stdout.splitlines() == [
-        f"tones, seed 1: test WER {results['wer']:.2%} (95 %: {results['wer_low']:.2%} to"
+        f"exp/tones/ctc/test: WER {results['wer']:.2%} (95 %: {results['wer_low']:.2%} to"
         f" {results['wer_high']:.2%}), CER {results['cer']:.2%}",
         "model: exp/tones/ctc",
     ]
@@ -94,19 +94,6 @@ def test_wrong_usage_has_status_2(home, arguments, line, capsys, monkeypatch):
         script.main()
     assert ended.value.code == 2
     assert line in capsys.readouterr().err
-
-
-def test_seeds_are_reported_with_their_mean_and_deviation(capsys):
-    rates = {"wer_low": 0.1, "wer_high": 0.4}
-    results = [{"wer": wer, "cer": wer / 2} | rates for wer in (0.2, 0.3, 0.4)]
-    load_script("recipes/run.py").report("tones", results)
-    assert capsys.readouterr().out.splitlines() == [
-        "tones, seed 1: test WER 20.00% (95 %: 10.00% to 40.00%), CER 10.00%",
-        "tones, seed 2: test WER 30.00% (95 %: 10.00% to 40.00%), CER 15.00%",
-        "tones, seed 3: test WER 40.00% (95 %: 10.00% to 40.00%), CER 20.00%",
-        "mean WER 30.00%, standard deviation 10.00%",
-        "mean CER 15.00%, standard deviation 5.00%",
-    ]
 
 
 @pytest.fixture
