@@ -67,6 +67,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         InputError: it is not a model's folder, or not of this format.
     """
     path = Path(folder) / DESCRIPTION
+    if not Path(folder).is_dir():
+        state = "is a file" if Path(folder).exists() else "is not there"
+        raise InputError(f"{folder}: {state}; expected a trained model's folder")
     if not path.is_file():
         raise InputError(f"{folder}: has no {DESCRIPTION}; expected a trained model's folder")
     try:

@@ -99,11 +99,14 @@ class SpeechDataset(Dataset[Example]):
         if cached is not None:
             return cached
         utterance = self.utterances[index]
-        waveform = load_audio(utterance.audio, self.sample_rate)
+        try:
+            waveform = load_audio(utterance.audio, self.sample_rate)
+        except InputError as error:
+            raise InputError(f"utterance {utterance.id}: {error}") from None
         found = len(waveform) / self.sample_rate
         if abs(found - utterance.duration) > 0.02:
             raise InputError(
-                f"{utterance.audio}: has {found:.2f} s of audio;"
+                f"utterance {utterance.id}: {utterance.audio}: has {found:.2f} s of audio;"
                 f" its manifest says {utterance.duration:.2f} s"
             )
         waveform = change_speed(waveform, speed)

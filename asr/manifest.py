@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -66,6 +66,21 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     if not utterances:
         raise InputError(f"{path}: is empty; expected at least one utterance")
     return utterances
+
+
+def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
+    """Raise InputError naming the utterances of a manifest whose audio is no file.
+
+    Args:
+        path: of the manifest; begins the error's line.
+        utterances: what `read_manifest` gave.
+    """
+    missing = [utterance for utterance in utterances if not os.path.isfile(utterance.audio)]
+    if missing:
+        named = ", ".join(f"{utterance.id} ({utterance.audio})" for utterance in missing)
+        raise InputError(
+            f"{path}: {len(missing)} of {len(utterances)} utterances have no audio file: {named}"
+        )
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:

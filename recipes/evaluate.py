@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr.errors import reported
 from asr.evaluation import evaluate, write_results, write_texts
-from asr.manifest import read_manifest
+from asr.manifest import check_audio, read_manifest
 from asr.recognizer import load
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     out = options.out or options.model / options.manifest.stem
 
     utterances = read_manifest(options.manifest)
+    check_audio(options.manifest, utterances)
     recognizer = load(options.model, options.device)
     result, transcripts = evaluate(recognizer, utterances, options.decoder)
     write_texts(out, utterances, transcripts, options.decoder)

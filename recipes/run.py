@@ -7,6 +7,7 @@ A stage whose command and input files have not changed since it succeeded is ski
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from asr.config import read_yaml
@@ -24,13 +25,14 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")
     parser.add_argument("--out", type=Path, help="default exp/CORPUS")
     parser.add_argument("--seeds", type=int, default=1, help="trainings, from seed 1 on")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="see conf/CORPUS/ctc.yaml")
+    keys = {"metavar": "key=value", "default": [], "help": "see conf/CORPUS/ctc.yaml"}
+    parser.add_argument("settings", nargs="*", **keys)
     options = parser.parse_intermixed_args()  # settings may stand behind options
     if wrong := [setting for setting in options.settings if "=" not in setting]:
         parser.error(f"{wrong[0]}: is no setting; expected key=value")
     if options.seeds < 1:
         parser.error(f"--seeds is {options.seeds}; expected 1 or more")
-    out = options.out or Path("exp") / options.corpus
+    out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus))
     data, conf = ROOT / "data" / options.corpus, ROOT / "conf" / options.corpus / "ctc.yaml"
     name = Path(read_yaml(conf)["data"]["train"]).name  # words, or phones
     train, dev, test = (data / name.replace("train", part) for part in ("train", "dev", "test"))

@@ -112,7 +112,7 @@ def test_a_description_that_is_wrong_is_named(folder, values, line):
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: has no model.json; expected a trained model's"):
+    with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's"):
         load_model(tmp_path / "nowhere")
 
 

@@ -152,7 +152,7 @@ def test_a_character_that_is_not_in_the_alphabet_names_its_utterance(utterances)
 def test_a_file_of_another_length_than_its_manifest_says_is_refused(utterances):
     path = utterances[0].audio
     dataset = dataset_of([Utterance("u0", path, 0.53, "a")])
-    message = f"{path}: has 0.50 s of audio; its manifest says 0.53 s"
+    message = f"utterance u0: {path}: has 0.50 s of audio; its manifest says 0.53 s"
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         dataset[Draw(0, 0)]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from asr.errors import InputError
-from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.manifest import Utterance, check_audio, read_manifest, write_manifest
 
 FIRST = {"id": "a1", "audio": "wav/a1.wav", "duration": 1.5, "text": "one two"}
 
@@ -119,3 +119,17 @@ def test_a_manifest_that_is_no_text_is_refused(tmp_path):
     path.write_bytes(b"RIFF\xff\xfe")
     with pytest.raises(InputError, match=r"a.jsonl: is not UTF-8 text \(.*\); expected JSON lines"):
         read_manifest(path)
+
+
+def test_utterances_without_audio_are_all_named(tmp_path):
+    (tmp_path / "a.wav").touch()
+    utterances = [
+        Utterance(name, str(tmp_path / f"{name}.wav"), 1.0, "yes") for name in ("a", "b", "c")
+    ]
+    check_audio("train.jsonl", utterances[:1])
+    with pytest.raises(InputError) as caught:
+        check_audio("train.jsonl", utterances)
+    assert str(caught.value) == (
+        f"train.jsonl: 2 of 3 utterances have no audio file: b ({tmp_path}/b.wav),"
+        f" c ({tmp_path}/c.wav)"
+    )

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import re
@@ -391,3 +392,23 @@ def test_the_learning_rate_rises_in_a_line_and_falls_along_a_cosine():
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 11)
     falling = 0.5 * (1 + np.cos(np.pi * np.arange(91) / 90))
     np.testing.assert_allclose(rates[10:], falling, atol=1e-15)
+
+
+def test_two_runs_in_one_folder_are_refused(tones, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    with (out / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as the process that trains there holds it
+        with pytest.raises(InputError, match=f"^{out}: another process trains there"):
+            train(tones, out)
+    assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+def test_audio_that_is_not_there_is_named_before_training(tones, tmp_path):
+    manifest = tones.folder / "train.jsonl"
+    utterances = read_manifest(manifest)
+    Path(utterances[2].audio).unlink()
+    message = f"1 of {len(utterances)} utterances have no audio file: {utterances[2].id}"
+    with pytest.raises(InputError, match=message):
+        train(tones, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -103,6 +103,8 @@ def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]
         if file.exists():
             raise InputError(f"{file}: is there already; expected a new file")
         sources[file] = path
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; expected a folder, or a new name")
     out.mkdir(parents=True, exist_ok=True)
     return files
 

@@ -23,7 +23,7 @@ from asr.ctc import ctc_loss, frames_needed
 from asr.dataset import Batch, SpeechDataset, collate
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings, mask
-from asr.manifest import Utterance, read_manifest
+from asr.manifest import Utterance, check_audio, read_manifest
 from asr.search import greedy_search
 from asr.text import CharTokenizer, Tokenizer, UnitTokenizer
 from asr.training.run import AveragingSettings
@@ -104,6 +104,8 @@ class CTCData(pl.LightningDataModule):
         self.settings = settings
         train = read_manifest(settings.data.train)
         dev = read_manifest(settings.data.dev)
+        check_audio(settings.data.train, train)
+        check_audio(settings.data.dev, dev)
         self.tokenizer: Tokenizer = _tokenizer(settings.data.tokens, train)
         augment = settings.augment
         sample_rate = settings.features.sample_rate

@@ -1,7 +1,9 @@
 """A training run in its folder: begun, stopped, taken up again where it was, finished."""
 
+import fcntl
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -147,10 +149,9 @@ class Run:
             trainer = self._trainer(trainer_settings, averaging, monitor, [kept, clock, stop])
         except (MisconfigurationException, ValueError) as error:
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
-        self._begin()
         ckpt_path = self.last if self.last.exists() else None
         try:
-            with stop.listening():
+            with self._begin(), stop.listening():
                 trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
         except MisconfigurationException as error:  # such as a monitored value never logged
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
@@ -161,10 +162,22 @@ class Run:
         task.load_state_dict(average_weights(sorted(kept.best_k_models)))
         return clock.seconds / 60
 
-    def _begin(self) -> None:
+    @contextmanager
+    def _begin(self) -> Iterator[None]:
+        """Take the folder for this process alone, and keep in it what the run is."""
         self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "settings.yaml").write_text(self._settings, "utf-8")
-        (self.out / "data.json").write_text(json.dumps(self._digests, indent=1) + "\n", "utf-8")
+        with (self.out / ".lock").open("a") as lock:
+            if "LOCAL_RANK" not in os.environ:  # set for Lightning's other processes of one run
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise InputError(
+                        f"{self.out}: another process trains there; wait for it"
+                    ) from None
+            (self.out / "settings.yaml").write_text(self._settings, "utf-8")
+            digests = json.dumps(self._digests, indent=1)
+            (self.out / "data.json").write_text(digests + "\n", "utf-8")
+            yield
 
     def _trainer(
         self,
@@ -322,6 +335,7 @@ def _quiet() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
 
 
