@@ -26,6 +26,7 @@ def main() -> None:
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return
 
+    source = commit()  # now, since it may move on while training runs
     pl.seed_everything(settings.seed, verbose=False)
     task = CTCTraining(settings, data.tokenizer)
     minutes = run.fit(task, data, options.trainer, settings.averaging, monitor="dev_wer")
@@ -36,7 +37,7 @@ def main() -> None:
         "hours": round(data.hours, 3),
         "epochs": task.current_epoch,
         "seed": settings.seed,
-        "commit": commit(),
+        "commit": source,
         "minutes": round(minutes, 1),
     }
     save_model(run.out, Model(task.features, task.acoustic, task.tokenizer, trained_on))
