@@ -20,12 +20,13 @@ FLOORS = {
         "transcripts",
         "wer",
     },
-    2: {"acoustic", "corpus", "ctc", "dataset", "search"},
-    3: {"checkpoint"},
-    4: {"recognizer", "training", "training.run"},
-    5: {"evaluation", "training.ctc", "cli.info", "cli.score", "cli.transcribe"},
-    6: {"cli"},
-    7: {"cli.__main__"},
+    2: {"acoustic", "corpus", "ctc", "dataset", "vocabulary"},
+    3: {"checkpoint", "search"},
+    4: {"training", "training.run"},
+    5: {"recognizer"},
+    6: {"evaluation", "training.ctc", "cli.info", "cli.score", "cli.transcribe"},
+    7: {"cli"},
+    8: {"cli.__main__"},
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
 
