@@ -1,14 +1,47 @@
-"""sequence -> sequence: deep recurrent nets, exact under padding."""
+"""sequence -> sequence: deep recurrent nets, exact under padding and in chunks."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
 Cell = Literal["rnn", "gru", "lstm"]
 """Tanh units (Elman), gated recurrent units, or long short-term memory."""
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Shares that training sets to 0; what is left grows, so that sums keep their mean.
+
+    Args:
+        hidden: of each layer's output but the last one's.
+        output: of the last layer's output.
+        recurrent: of the weights by which a layer reads its own last output (DropConnect).
+        variational: an output's mask is drawn once for all frames, not for each.
+
+    Raises:
+        ValueError: a share is not from 0 to below 1.
+
+    Source: Gal and Ghahramani 2016, arXiv:1512.05287 (one mask for all frames); Merity, Keskar and
+    Socher 2018, arXiv:1708.02182, section 2 (recurrent weights).
+    """
+
+    hidden: float = 0.0
+    output: float = 0.0
+    recurrent: float = 0.0
+    variational: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "output", "recurrent"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"dropout.{name} is {getattr(self, name)}; expected from 0 to below 1"
+                )
 
 
 class RecurrentStack(nn.Module):
@@ -25,12 +58,12 @@ class RecurrentStack(nn.Module):
         hidden_size: units of one layer in one direction.
         n_layers: depth.
         bidirectional: every layer reads both ways and hands both outputs on.
-        dropout: share of each layer's output that training sets to 0.
+        dropout: share of each layer's output that training sets to 0; or more of them, by name.
         layer_norm: each frame of a layer's output is brought to mean 0 and variance 1, then scaled
             and moved by trained numbers. CTC learns where its tokens lie in half the epochs.
 
     Raises:
-        ValueError: the cell is unknown, a size is below 1, or `dropout` is not from 0 to below 1.
+        ValueError: the cell is unknown, a size is below 1, or a share is not from 0 to below 1.
 
     Source: Graves, Mohamed and Hinton 2013, arXiv:1303.5778 (deep bidirectional LSTM). A forget
     gate's bias begins at 1 (Jozefowicz et al. 2015). Layer normalisation: Ba, Kiros and Hinton
@@ -44,19 +77,20 @@ class RecurrentStack(nn.Module):
         hidden_size: int = 320,
         n_layers: int = 3,
         bidirectional: bool = True,
-        dropout: float = 0.0,
+        dropout: float | Dropout = 0.0,
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"cell is {cell!r}; expected one of {', '.join(CELLS)}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is {dropout}; expected from 0 to below 1")
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "n_layers": n_layers}
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} is {size}; expected 1 or more")
+        self.dropout = dropout if isinstance(dropout, Dropout) else Dropout(dropout, dropout)
         self.output_size = hidden_size * (2 if bidirectional else 1)
+        parts = 2 if cell == "lstm" else 1
+        self.state_size = parts * n_layers * hidden_size
         inputs = [input_size] + [self.output_size] * (n_layers - 1)
         self.forwards = nn.ModuleList(_layer(cell, size, hidden_size) for size in inputs)
         self.backwards = nn.ModuleList(
@@ -65,7 +99,6 @@ class RecurrentStack(nn.Module):
         self.norms = nn.ModuleList(
             nn.LayerNorm(self.output_size) if layer_norm else nn.Identity() for _ in inputs
         )
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Run the whole of each sequence through all layers.
@@ -80,12 +113,91 @@ class RecurrentStack(nn.Module):
         turned = _turning(lengths, len(inputs))
         outputs = inputs
         for depth, forwards in enumerate(self.forwards):
-            directions = [forwards(outputs)[0]]
+            directions = [self._outputs(forwards, outputs)]
             if self.backwards:
                 backwards = self.backwards[depth]
-                directions.append(_turn(backwards(_turn(outputs, turned))[0], turned))
-            outputs = self.dropout(self.norms[depth](torch.cat(directions, dim=2)))
+                directions.append(_turn(self._outputs(backwards, _turn(outputs, turned)), turned))
+            outputs = self._drop(self.norms[depth](torch.cat(directions, dim=2)), depth)
         return outputs
+
+    def zero_state(self, rows: int) -> Tensor:
+        """(rows, S): what `carry` starts from, on the device of the weights.
+
+        Raises:
+            ValueError: the stack reads both ways, so that no state can stand for what came before.
+        """
+        if self.backwards:
+            raise ValueError("bidirectional is True; expected a stack that reads one way")
+        weights = self.forwards[0].get_parameter("weight_hh_l0")
+        return weights.new_zeros(rows, self.state_size)
+
+    def carry(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read on from where another call has ended: chunk by chunk is the same as at once.
+
+        Args:
+            inputs: (T, N, input_size), all of them of the length T.
+            state: (N, S), of `zero_state` or an earlier call; side by side every layer's output,
+                then every layer's cells where it is an LSTM.
+
+        Returns:
+            outputs: (T, N, output_size).
+            state: (N, S), after the last frame.
+
+        Raises:
+            ValueError: the stack reads both ways, or the state does not fit it or the inputs.
+        """
+        if self.backwards:
+            raise ValueError("bidirectional is True; expected a stack that reads one way")
+        if state.shape != (inputs.shape[1], self.state_size):
+            expected = (inputs.shape[1], self.state_size)
+            raise ValueError(f"state has shape {tuple(state.shape)}; expected {expected}")
+        # (N, S) -> for each layer (1 or 2, N, H)
+        before = state.unflatten(1, (-1, len(self.forwards), self.output_size)).permute(2, 1, 0, 3)
+        after = []
+        outputs = inputs
+        for depth, layer in enumerate(self.forwards):
+            outputs, last = self._read(layer, outputs, before[depth].contiguous())
+            after.append(last.to(state.dtype))
+            outputs = self._drop(self.norms[depth](outputs), depth)
+        return outputs, torch.stack(after).permute(2, 1, 0, 3).flatten(1)
+
+    def _outputs(self, layer: nn.Module, inputs: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(layer, self._dropped(layer), (inputs,))[0]
+        return outputs
+
+    def _read(self, layer: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One layer's outputs and its state: (1, N, H), or of an LSTM (2, N, H)."""
+        is_lstm = isinstance(layer, nn.LSTM)
+        begin = tuple(state.split(1)) if is_lstm else state
+        outputs, end = functional_call(layer, self._dropped(layer), (inputs, begin))
+        return outputs, torch.cat(end) if is_lstm else end
+
+    def _dropped(self, layer: nn.Module) -> dict[str, Tensor]:
+        """The recurrent weights that training reads a layer with, where some are left out."""
+        if not (self.training and self.dropout.recurrent):
+            return {}
+        return {
+            "weight_hh_l0": F.dropout(layer.get_parameter("weight_hh_l0"), self.dropout.recurrent)
+        }
+
+    def _drop(self, outputs: Tensor, depth: int) -> Tensor:
+        last = depth == len(self.forwards) - 1
+        share = self.dropout.output if last else self.dropout.hidden
+        return drop(outputs, share, self.dropout.variational, self.training)
+
+
+def drop(outputs: Tensor, share: float, variational: bool, training: bool) -> Tensor:
+    """Outputs, (T, N, H), of which training sets a share to 0; the rest grows by 1 / (1 - share).
+
+    Args:
+        outputs: (T, N, H).
+        share: from 0 to below 1.
+        variational: the same values of a sequence are set to 0 in all its frames.
+        training: nothing is set to 0 where it is not.
+    """
+    if not variational:
+        return F.dropout(outputs, share, training)
+    return outputs * F.dropout(torch.ones_like(outputs[:1]), share, training)
 
 
 def _layer(cell: Cell, input_size: int, hidden_size: int) -> nn.Module:

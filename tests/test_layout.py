@@ -21,7 +21,7 @@ FLOORS = {
         "wer",
     },
     2: {"acoustic", "corpus", "ctc", "dataset", "vocabulary"},
-    3: {"checkpoint", "search"},
+    3: {"checkpoint", "rnnlm", "search"},
     4: {"training", "training.run"},
     5: {"recognizer"},
     6: {"evaluation", "training.ctc", "cli.info", "cli.score", "cli.transcribe"},

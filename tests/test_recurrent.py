@@ -167,7 +167,7 @@ def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
         ({"hidden_size": 0}, "hidden_size is 0; expected 1 or more"),
         ({"n_layers": 0}, "n_layers is 0; expected 1 or more"),
         ({"cell": "LSTM"}, "cell is 'LSTM'; expected one of rnn, gru, lstm"),
-        ({"dropout": 1.0}, "dropout is 1.0; expected from 0 to below 1"),
+        ({"dropout": 1.0}, "dropout.hidden is 1.0; expected from 0 to below 1"),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(values, message):
