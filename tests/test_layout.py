@@ -16,6 +16,7 @@ FLOORS = {
         "nbest",
         "recurrent",
         "stages",
+        "subword",
         "text",
         "transcripts",
         "wer",
