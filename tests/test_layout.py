@@ -21,7 +21,7 @@ FLOORS = {
         "transcripts",
         "wer",
     },
-    2: {"acoustic", "corpus", "ctc", "dataset", "vocabulary"},
+    2: {"acoustic", "corpus", "ctc", "dataset", "sentences", "vocabulary"},
     3: {"checkpoint", "rnnlm", "search"},
     4: {"training", "training.run"},
     5: {"recognizer"},

@@ -1,0 +1,87 @@
+"""A file of text -> its sentences, one after the other."""
+
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from asr.errors import InputError
+
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+"""What reading a compressed file raises where it is cut, or was never one."""
+
+
+def read_sentences(path: str | Path) -> Iterator[str]:
+    """The sentences of a corpus in its order, read as they are asked for.
+
+    A name in `.jsonl` is that of a manifest, or of any JSON lines with a "text"; all other files
+    have a sentence a line. Behind it, `.gz` and `.xz` mean that the file is compressed. Blank
+    lines and empty texts are no sentences and are left out.
+
+    Args:
+        path: of the file; UTF-8.
+
+    Yields:
+        sentences without the white space around them, and otherwise as they stand.
+
+    Raises:
+        InputError: a line can't be read, or there is no sentence at all; the message has the
+            line's number. It comes with the line, or at the end.
+        OSError: the file can't be read.
+    """
+    path = Path(path)
+    is_json = path.name.removesuffix(".gz").removesuffix(".xz").endswith(".jsonl")
+    found = False
+    for number, line in enumerate(_lines(path), 1):
+        sentence = _text(line, f"{path}:{number}").strip() if is_json else line
+        if sentence:
+            found = True
+            yield sentence
+    if not found:
+        raise InputError(f"{path}: has no sentence; expected at least one")
+
+
+def open_bytes(path: str | Path) -> BinaryIO:
+    """A file's content as bytes, decompressed where its name ends in `.gz` or `.xz`.
+
+    Reading it may raise one of `DAMAGED`.
+    """
+    match Path(path).suffix:
+        case ".gz":
+            return cast(BinaryIO, gzip.open(path))
+        case ".xz":
+            return cast(BinaryIO, lzma.open(path))
+    return open(path, "rb")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    number = 1
+    with open_bytes(path) as stream:
+        try:
+            # bytes end lines at "\n" alone; texts may have other ends, such as U+2028, inside
+            for line in stream:
+                yield line.decode("utf-8").strip()
+                number += 1
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}:{number}: is not UTF-8 text ({error.reason})") from None
+        except DAMAGED as error:
+            raise InputError(f"{path}:{number}: can't be decompressed: {error}") from None
+
+
+def _text(line: str, place: str) -> str:
+    """The text of a JSON line; of a blank one, nothing."""
+    if not line:
+        return ""
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: not JSON: {error.msg} at column {error.colno}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
+    if not isinstance(values.get("text"), str):
+        found = f"text is {values['text']!r}" if "text" in values else "has no 'text'"
+        raise InputError(f"{place}: {found}; expected a text")
+    return values["text"]
