@@ -96,9 +96,20 @@ class RNNLM(nn.Module):
         self.projection: nn.Module = nn.Identity()
         if settings.tied and hidden != size:
             self.projection = nn.Linear(hidden, size)
-        self.output = nn.Linear(size if settings.tied else hidden, len(vocabulary.symbols))
-        if settings.tied:
-            self.output.weight = self.embedding.weight
+        if not settings.tied:
+            self.output_weight = nn.Parameter(torch.empty(len(vocabulary.symbols), hidden))
+        self.output_bias = nn.Parameter(torch.zeros(len(vocabulary.symbols)))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        if not self.settings.tied:
+            bound = self.settings.hidden_size**-0.5
+            nn.init.uniform_(self.output_weight, -bound, bound)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """What the softmax turns into probabilities: (..., E) -> (..., V)."""
+        weight = self.embedding.weight if self.settings.tied else self.output_weight
+        return F.linear(outputs, weight, self.output_bias)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read a chunk.
@@ -134,7 +145,7 @@ class RNNLM(nn.Module):
             state: (N, S), after the chunk.
         """
         outputs, state = self(inputs, state)
-        logits = self.output(outputs).float()
+        logits = self.logits(outputs).float()
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return losses.view_as(targets), state
 
@@ -157,7 +168,7 @@ class RNNLM(nn.Module):
         hidden = self.settings.hidden_size
         end = self.settings.n_layers * hidden
         outputs = self.projection(state[:, end - hidden : end])
-        return self.output(outputs).float().log_softmax(1)
+        return self.logits(outputs).float().log_softmax(1)
 
     @torch.no_grad()
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
