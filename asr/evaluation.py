@@ -18,6 +18,7 @@ import torch
 
 from asr.audio import load_audio
 from asr.batching import bucket_sizes
+from asr.bootstrap import bootstrap_interval
 from asr.errors import InputError
 from asr.manifest import Utterance
 from asr.recognizer import Recognizer, Transcript
@@ -27,7 +28,6 @@ from asr.wer import (
     align_characters,
     align_words,
     alignment_text,
-    bootstrap_interval,
     character_errors,
     count_errors,
     word_errors,

@@ -1,4 +1,4 @@
-"""References and hypotheses -> alignments -> ErrorCounts -> rates with intervals."""
+"""References and hypotheses -> alignments -> ErrorCounts -> rates."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -105,49 +105,6 @@ def count_errors(alignment: Alignment) -> ErrorCounts:
         insertions=insertions,
         words=len(alignment) - insertions,
     )
-
-
-def bootstrap_interval(
-    counts: Sequence[ErrorCounts],
-    confidence: float = 0.95,
-    samples: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Between which rates the pooled rate lies when the utterances are drawn anew.
-
-    Args:
-        counts: one for each utterance; utterances are what is drawn, with replacement.
-        confidence: how much of the samples' rates lies inside, as a fraction.
-        samples: number of times that as many utterances are drawn.
-        seed: of the draws; the same seed gives the same interval.
-
-    Returns:
-        low, high: fractions; the quantiles of the samples' rates, so that neither is below 0.
-            One utterance alone gives an interval without width: it says nothing of others.
-
-    Raises:
-        ValueError: there are no counts, or the confidence is not between 0 and 1.
-
-    Source: Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance
-    evaluation". Kaldi's compute-wer-bootci and kaldialign take 1.96 standard deviations on both
-    sides of the mean instead, and each utterance's words in place of its counts.
-    """
-    import numpy as np  # it takes longer to load than a score takes to compute
-
-    if not counts:
-        raise ValueError("counts is empty; expected one for each utterance")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a fraction between 0 and 1")
-    generator = np.random.default_rng(seed)
-    table = np.array([[count.errors for count in counts], [count.words for count in counts]])
-    draws = (generator.integers(len(counts), size=len(counts)) for _ in range(samples))
-    errors, words = np.array([table.take(draw, axis=1).sum(axis=1) for draw in draws]).T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rates = np.where(errors > 0, errors / words, 0.0)  # infinite without words, as `rate` is
-    tail = (1 - confidence) / 2
-    # a sample without words may have an infinite rate, between which and another nothing lies
-    low, high = np.quantile(rates, [tail, 1 - tail], method="inverted_cdf")
-    return float(low), float(high)
 
 
 def confusions(alignments: Iterable[Alignment]) -> list[tuple[str, str, int]]:

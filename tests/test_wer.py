@@ -3,8 +3,6 @@ import random
 from pathlib import Path
 
 import jiwer
-import kaldialign
-import numpy as np
 import pytest
 from benchmarks.score_against_sclite import (
     possible_counts,
@@ -17,7 +15,6 @@ from asr.wer import (
     ErrorCounts,
     align_words,
     alignment_text,
-    bootstrap_interval,
     character_errors,
     confusions,
     word_errors,
@@ -104,56 +101,6 @@ def test_different_numbers_of_texts_are_refused():
         word_errors(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="references is one text; expected a sequence"):
         word_errors("ab", "ab")
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_interval_is_kaldialigns_within_the_noise_of_sampling(seed):
-    references, hypotheses = random_pairs(600, seed=seed)
-    low, high = bootstrap_interval(word_errors(references, hypotheses), seed=seed)
-    expected = kaldialign.bootstrap_wer_ci(
-        [text.split() for text in references], [text.split() for text in hypotheses], seed=seed
-    )
-    # theirs is 1.96 standard deviations of 10,000 samples: 1/sqrt(20,000), 0.7 %, of noise, and
-    # about 1.5 % (tail density at 2.5 %) for a quantile of ours
-    width = expected["ci95max"] - expected["ci95min"]
-    assert low == pytest.approx(expected["ci95min"], abs=0.04 * width)
-    assert high == pytest.approx(expected["ci95max"], abs=0.04 * width)
-
-
-def test_interval_covers_the_true_rate_as_often_as_it_says():
-    generator = np.random.default_rng(0)
-    covered = 0
-    for seed in range(200):
-        errors = generator.binomial(10, 0.2, size=100)
-        counts = [ErrorCounts(substitutions=int(n), words=10) for n in errors]
-        low, high = bootstrap_interval(counts, confidence=0.9, samples=500, seed=seed)
-        covered += low <= 0.2 <= high
-    # 4 standard deviations of a binomial around 180
-    assert abs(covered - 180) <= 4 * math.sqrt(200 * 0.9 * 0.1)
-
-
-def test_interval_depends_on_the_seed_alone_and_holds_the_rate():
-    counts = word_errors(*random_pairs(50, seed=0))
-    low, high = bootstrap_interval(counts)
-    assert (low, high) == bootstrap_interval(counts)
-    assert (low, high) != bootstrap_interval(counts, seed=1)
-    assert 0 <= low < sum(counts, ErrorCounts()).rate < high
-    wider = bootstrap_interval(counts, confidence=0.99)
-    assert wider[0] < low < high < wider[1]
-
-
-def test_intervals_of_few_words_are_what_they_can_be():
-    assert bootstrap_interval([ErrorCounts(1, 0, 0, 4)]) == (0.25, 0.25)
-    assert bootstrap_interval([ErrorCounts()]) == (0.0, 0.0)
-    assert bootstrap_interval([ErrorCounts(insertions=1)]) == (math.inf, math.inf)
-    assert bootstrap_interval([ErrorCounts(insertions=1), ErrorCounts(words=1)]) == (0.0, math.inf)
-
-
-def test_no_counts_and_no_confidence_are_refused():
-    with pytest.raises(ValueError, match="counts is empty"):
-        bootstrap_interval([])
-    with pytest.raises(ValueError, match="confidence is 95; expected a fraction"):
-        bootstrap_interval([ErrorCounts()], confidence=95)
 
 
 def test_alignments_are_pairs_and_read_well():

@@ -94,7 +94,8 @@ Values = dict[str, float | int | str | None]
 
 
 def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
-    from asr.wer import ErrorCounts, bootstrap_interval, character_errors, count_errors
+    from asr.bootstrap import bootstrap_interval
+    from asr.wer import ErrorCounts, character_errors, count_errors
 
     counts = [count_errors(alignment) for alignment in alignments]
     total = sum(counts, ErrorCounts())
