@@ -1,0 +1,177 @@
+"""word lists and frames, or a file -> pairs of sentences of which one is right."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two sentences that differ in little.
+
+    Args:
+        good: is grammatical.
+        bad: is not.
+        groups: what is counted together with other pairs of the same group.
+    """
+
+    good: str
+    bad: str
+    groups: tuple[str, ...] = ()
+
+
+def read_minimal_pairs(path: str | Path) -> list[Pair]:
+    """The pairs of a file: a line each, good, tab, bad, and perhaps a tab and a group.
+
+    Raises:
+        InputError: a line is no pair, or there is none at all; the message has the line's number.
+    """
+    try:
+        lines = Path(path).read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        columns = [column.strip() for column in line.split("\t")]
+        if len(columns) not in (2, 3) or not all(columns):
+            raise InputError(
+                f"{path}:{number}: is {line[:80]!r}; expected good, tab, bad,"
+                " and perhaps a tab and a group"
+            )
+        good, bad, *groups = columns
+        pairs.append(Pair(good, bad, tuple(groups)))
+    if not pairs:
+        raise InputError(f"{path}: has no pair; expected at least one line: good, tab, bad")
+    return pairs
+
+
+def subject_verb_pairs() -> list[Pair]:
+    """Some hundred sentences in English whose verb agrees with its subject, and does not.
+
+    Each is in two groups: by the words between subject and verb, and by the nouns among them whose
+    number is not the subject's (attractors). Each sentence is there with its subject in singular
+    and in plural, with the same words around: a model that knows the verbs' frequencies alone is
+    right half the time in every group.
+
+    Source: the task is that of Linzen, Dupoux and Goldberg 2016, arXiv:1611.01368, and of Marvin
+    and Linzen 2018, arXiv:1808.09031; the sentences are our own, of words of 19th-century novels.
+    """
+    pairs = []
+    for between, frames in _FRAMES.items():
+        n_nouns = frames[0][1].count("{}")
+        for item in range(_ITEMS[n_nouns]):
+            for numbers in itertools.product((0, 1), repeat=1 + n_nouns):
+                pairs.append(_pair(between, item, numbers))
+    return pairs
+
+
+def _pair(between: int, item: int, numbers: tuple[int, ...]) -> Pair:
+    """The pair of a frame and its words, which `item` chooses; numbers: 0 singular, 1 plural."""
+    frames = _FRAMES[between]
+    kind, frame = frames[item % len(frames)]
+    nouns = list(_nouns(kind, between + item))
+    subject, *others = (noun[number] for noun, number in zip(nouns, numbers, strict=False))
+    verb = _VERBS[item // len(frames) % len(_VERBS)]
+    predicate = _PREDICATES[kind][item % len(_PREDICATES[kind])]
+    words = frame.format(*others)
+    begin = f"the {subject} {words}" if words else f"the {subject}"
+    good, bad = (f"{begin} {verb[n]} {predicate}" for n in (numbers[0], 1 - numbers[0]))
+    attractors = sum(number != numbers[0] for number in numbers[1:])
+    groups = _counted(between, "word") + " between", _counted(attractors, "attractor")
+    return Pair(good, bad, groups)
+
+
+def _nouns(kind: str, item: int) -> Iterator[tuple[str, str]]:
+    """A subject of the kind, then others, none of them twice."""
+    nouns = _NOUNS[kind]
+    for step in (0, 5, 10):
+        yield nouns[(item + step) % len(nouns)]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+_ITEMS = {0: 24, 1: 16, 2: 8}
+"""How many sentences by the number of nouns between subject and verb, before their numbers."""
+
+_NOUNS = {
+    "person": (
+        ("man", "men"),
+        ("lady", "ladies"),
+        ("boy", "boys"),
+        ("woman", "women"),
+        ("friend", "friends"),
+        ("child", "children"),
+        ("servant", "servants"),
+        ("girl", "girls"),
+        ("gentleman", "gentlemen"),
+        ("sister", "sisters"),
+        ("soldier", "soldiers"),
+        ("brother", "brothers"),
+        ("stranger", "strangers"),
+    ),
+    "thing": (
+        ("house", "houses"),
+        ("letter", "letters"),
+        ("room", "rooms"),
+        ("tree", "trees"),
+        ("book", "books"),
+        ("garden", "gardens"),
+        ("picture", "pictures"),
+        ("window", "windows"),
+        ("flower", "flowers"),
+        ("door", "doors"),
+        ("paper", "papers"),
+    ),
+}
+
+_VERBS = (("was", "were"), ("is", "are"), ("has been", "have been"))
+
+_PREDICATES = {
+    "person": ("very happy", "quite alone", "too proud", "ill", "silent", "ready to go", "tired"),
+    "thing": ("very old", "beautiful", "too small", "quite lost", "dear to me"),
+}
+
+_FRAMES = {
+    0: (("person", ""), ("thing", "")),
+    1: (("person", "always"), ("thing", "never"), ("person", "often"), ("thing", "now")),
+    2: (("person", "before me"), ("thing", "behind him"), ("person", "beside her")),
+    3: (
+        ("person", "with the {}"),
+        ("thing", "near the {}"),
+        ("person", "behind the {}"),
+        ("thing", "beside the {}"),
+    ),
+    4: (
+        ("person", "who loved the {}"),
+        ("thing", "behind the old {}"),
+        ("person", "whom the {} knew"),
+    ),
+    5: (
+        ("person", "who lived with the {}"),
+        ("thing", "that stood near the {}"),
+        ("person", "who came with the {}"),
+        ("person", "who spoke to the {}"),
+    ),
+    6: (
+        ("person", "between the {} and the {}"),
+        ("thing", "behind the {} near the {}"),
+        ("person", "beside the {} of the {}"),
+    ),
+    8: (
+        ("person", "who had followed the {} and the {}"),
+        ("thing", "that stood between the {} and the {}"),
+        ("person", "who went with the {} of the {}"),
+    ),
+    11: (
+        ("person", "of whom the {} had so often spoken to the {}"),
+        ("thing", "that we had often seen near the {} of the {}"),
+    ),
+}
+"""What stands between subject and verb, by its number of words; in each, as many nouns."""
