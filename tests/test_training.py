@@ -18,7 +18,8 @@ from asr.audio import load_audio
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings
 from asr.manifest import read_manifest, write_manifest
-from asr.training.ctc import CTCTraining, rate_at
+from asr.training.ctc import CTCTraining
+from asr.training.optim import rate_at
 from asr.training.run import average_weights
 
 SCRIPT = "recipes/train_ctc.py"

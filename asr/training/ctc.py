@@ -1,7 +1,6 @@
 """manifests -> a trained acoustic model: CTC training as a Lightning module and its data module."""
 
 import hashlib
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from asr.features import Features, FeatureSettings, mask
 from asr.manifest import Utterance, check_audio, read_manifest
 from asr.search import greedy_search
 from asr.text import CharTokenizer, Tokenizer, UnitTokenizer
+from asr.training.optim import OptimSettings, clip_finite, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.wer import ErrorCounts, character_errors, word_errors
 
@@ -49,29 +49,6 @@ class DataSettings:
     def __post_init__(self) -> None:
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
-
-
-@dataclass(frozen=True)
-class OptimSettings:
-    """AdamW with linear warm-up, then decay along a cosine to 0 at the last step.
-
-    Args:
-        lr: the highest learning rate.
-        weight_decay: of matrices, not of biases.
-        warmup: share of all steps.
-    """
-
-    lr: float = 2e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.lr < math.inf:
-            raise InputError(f"optim.lr is {self.lr}; expected more than 0")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"optim.weight_decay is {self.weight_decay}; expected 0 or more")
-        if not 0 <= self.warmup <= 1:
-            raise InputError(f"optim.warmup is {self.warmup}; expected from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -172,9 +149,7 @@ class CTCTraining(pl.LightningModule):
     was interrupted goes on exactly as it would have.
 
     Where the gradient is not finite, the utterances of its batches are named on stderr (those
-    whose loss is not finite, if there are some) and the step leaves the weights and the optimiser
-    as they are. AdamW's own count of steps stays too: it says how many gradients are in its means.
-    The learning rate goes on, so that the schedule ends with the last batch.
+    whose loss is not finite, if there are some) and the step is not taken.
     """
 
     def __init__(self, settings: CTCSettings, tokenizer: Tokenizer) -> None:
@@ -224,15 +199,7 @@ class CTCTraining(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if norm.isfinite():
-            self.log("gradient_norm", norm)
-            if gradient_clip_val:
-                self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        else:
-            # of several processes all come here together, since they share the gradient
-            optimizer.zero_grad(set_to_none=True)  # a weight without a gradient stays as it is
+        if not clip_finite(self, optimizer, gradient_clip_val, gradient_clip_algorithm):
             what = "the loss" if self._ids_not_finite else "the gradient"
             named = ", ".join(self._ids_not_finite or self._ids)
             step = self.trainer.global_step + 1
@@ -262,21 +229,7 @@ class CTCTraining(pl.LightningModule):
         self._references, self._hypotheses, self._dev_loss = [], [], 0.0
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optim = self.settings.optim
-        matrices = [p for p in self.parameters() if p.ndim > 1]
-        biases = [p for p in self.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(matrices, lr=optim.lr, weight_decay=optim.weight_decay)
-        optimizer.add_param_group({"params": biases, "weight_decay": 0.0})
-        steps = self.trainer.estimated_stepping_batches
-        if steps == math.inf:
-            raise InputError("trainer.max_epochs is -1; expected a number: the learning rate's end")
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(step, int(steps), optim.warmup)
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return scheduled_optimizer(self, self.settings.optim)
 
     @torch.no_grad()
     def _estimate_moments(self, dataset: SpeechDataset) -> None:
@@ -297,14 +250,6 @@ class CTCTraining(pl.LightningModule):
         std = (squares / count - mean.square()).clamp(min=1e-10).sqrt()
         self.features.mean, self.features.std = mean.float(), std.float()
         self.features.to(self.device)
-
-
-def rate_at(step: int, steps: int, warmup: float) -> float:
-    """The learning rate's share of its highest: up in a line, down along a cosine to 0."""
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
 
 
 def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -> None:
