@@ -1,14 +1,12 @@
 """recogniser and manifest -> hypotheses beside references, error rates, speed and memory."""
 
+import hashlib
 import json
 import math
-import platform
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -18,60 +16,16 @@ import torch
 
 from asr.audio import load_audio
 from asr.batching import bucket_sizes
-from asr.bootstrap import bootstrap_interval
+from asr.bootstrap import bootstrap_interval, paired_gain
 from asr.errors import InputError
 from asr.manifest import Utterance
 from asr.recognizer import Recognizer, Transcript
+from asr.results import SystemResult, commit, machine, system_result
 from asr.transcripts import read_pairs, write_trn
-from asr.wer import (
-    ErrorCounts,
-    align_characters,
-    align_words,
-    alignment_text,
-    character_errors,
-    count_errors,
-    word_errors,
-)
+from asr.wer import ErrorCounts, align_words, alignment_text, character_errors, word_errors
 
 BATCH_S = 120.0
 """Seconds of audio recognised at once, padding included."""
-
-
-@dataclass(frozen=True)
-class SystemResult:
-    """How one way of decoding did on one manifest.
-
-    Args:
-        name: of the way of decoding.
-        wer: pooled over all words; a fraction, infinite where there are errors but no words.
-        wer_low: lower end of the 95 % bootstrap interval over utterances.
-        wer_high: its upper end.
-        cer: likewise of characters, the blanks between words included.
-        substitutions: of words; so are the next two.
-        deletions: words not recognised.
-        insertions: words not said.
-        words: of the references.
-        utterances: how many.
-        wrong_utterances: with an error in them.
-        audio_s: seconds of audio.
-        real_time_factor: seconds of work for a second of audio, reading it included.
-        peak_memory_mb: of the process, in MiB.
-    """
-
-    name: str
-    wer: float
-    wer_low: float
-    wer_high: float
-    cer: float
-    substitutions: int
-    deletions: int
-    insertions: int
-    words: int
-    utterances: int
-    wrong_utterances: int
-    audio_s: float
-    real_time_factor: float
-    peak_memory_mb: float
 
 
 def transcribe_all(
@@ -112,28 +66,8 @@ def evaluate(
     transcripts, seconds = transcribe_all(recognizer, utterances)
     references = [utterance.text for utterance in utterances]
     hypotheses = [transcript.text for transcript in transcripts]
-    counts = [count_errors(alignment) for alignment in align_words(references, hypotheses)]
-    pooled = sum(counts, ErrorCounts())
-    characters = sum(map(count_errors, align_characters(references, hypotheses)), ErrorCounts())
-    low, high = bootstrap_interval(counts)
     audio_s = sum(transcript.duration for transcript in transcripts)
-    result = SystemResult(
-        name=name,
-        wer=pooled.rate,
-        wer_low=low,
-        wer_high=high,
-        cer=characters.rate,
-        substitutions=pooled.substitutions,
-        deletions=pooled.deletions,
-        insertions=pooled.insertions,
-        words=pooled.words,
-        utterances=len(utterances),
-        wrong_utterances=sum(count.errors > 0 for count in counts),
-        audio_s=round(audio_s, 2),
-        real_time_factor=round(seconds / audio_s, 5),
-        peak_memory_mb=round(_peak_memory_mb(), 1),
-    )
-    return result, transcripts
+    return system_result(name, references, hypotheses, audio_s, seconds), transcripts
 
 
 def write_texts(
@@ -168,6 +102,10 @@ def write_results(
 ) -> dict[str, Any]:
     """Write `results.json`: the figures with all that is needed to believe them.
 
+    Systems of other names that the file has already, of the same model and manifest, stay in it;
+    one of the same name is replaced. Those of another model, of other weights or of another
+    manifest go, and stderr says which.
+
     Args:
         out: folder of the file.
         model: what was measured.
@@ -176,95 +114,132 @@ def write_results(
         device: where the model ran.
 
     Returns:
-        values: what is in the file; there a rate that is infinite is null.
+        values: what is in the file. There a rate that is infinite is null, what a system does not
+            have is left out, and a system from before has "commit" and "machine" of its own where
+            they were others.
     """
     out.mkdir(parents=True, exist_ok=True)
-    values = {
+    measured = {
         "model": str(model),
         "manifest": str(manifest),
-        "commit": commit(),
-        "machine": machine(device),
-        "systems": [
-            {name: None if value == math.inf else value for name, value in asdict(system).items()}
-            for system in systems
-        ],
+        "sha256": {
+            "weights": _sha256(model / "weights.safetensors"),
+            "manifest": _sha256(manifest),
+        },
     }
+    origin = {"commit": commit(), "machine": machine(device)}
+    found = {system.name: _plain(system) for system in systems}
+    kept = _kept(out / "results.json", measured, origin, found)
+    values = measured | origin | {"systems": list((kept | found).values())}
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "results.json").write_text(text + "\n", "utf-8")
     return values
 
 
+def _plain(system: SystemResult) -> dict[str, Any]:
+    values = asdict(system)
+    optional = {field.name for field in fields(system) if field.default is None}
+    return {
+        name: None if isinstance(value, float) and math.isinf(value) else value
+        for name, value in values.items()
+        if not (name in optional and value is None)
+    }
+
+
+def _kept(
+    path: Path, measured: dict[str, Any], origin: dict[str, str], found: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The systems of the file as it is, by name, where they are of the same model and manifest."""
+    if not path.exists():
+        return {}
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        systems = {system["name"]: system for system in before["systems"]}
+        others = {name: before[name] for name in origin if before[name] != origin[name]}
+    except (ValueError, KeyError, TypeError):
+        print(f"{path}: had no results that can be read; written anew", file=sys.stderr)
+        return {}
+    if any(before.get(name) != value for name, value in measured.items()):
+        if lost := ", ".join(name for name in systems if name not in found):
+            print(
+                f"{path}: {lost} left out: of another model, other weights or another manifest",
+                file=sys.stderr,
+            )
+        return {}
+    return {name: others | system for name, system in systems.items()}
+
+
+def _sha256(path: Path) -> str:
+    """Of a file; empty where there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def report(folders: Sequence[Path]) -> list[str]:
     """Lines that say how models did that differ in their seed alone, and how they did together.
 
-    The mean's interval is over utterances, each drawn with the errors of all models; the deviation
-    is over models.
+    Each way of decoding has a line for each model and, where there are several, one for their mean:
+    its interval is over utterances, each drawn with the errors of all models; the deviation is
+    over models. A gain over another way of decoding is given where `results.json` has one.
 
     Args:
         folders: what `write_texts` and `write_results` wrote for each, on the same manifest.
     """
+    scored = {folder: _scored(folder) for folder in folders}
+    names = dict.fromkeys(name for systems in scored.values() for name in systems)
     lines: list[str] = []
-    words: list[list[ErrorCounts]] = []  # of each model, of each utterance
-    wer: list[float] = []
-    cer: list[float] = []
-    for folder in folders:
-        name = json.loads((folder / "results.json").read_text("utf-8"))["systems"][0]["name"]
-        texts = (folder / "references.txt", folder / f"hypotheses.{name}.txt")
-        pairs = read_pairs(*texts, with_ids=True)
-        words.append(word_errors(pairs.references, pairs.hypotheses))
-        wer.append(sum(words[-1], ErrorCounts()).rate)
-        characters = character_errors(pairs.references, pairs.hypotheses)
-        cer.append(sum(characters, ErrorCounts()).rate)
-        low, high = bootstrap_interval(words[-1])
-        interval = f"95 %: {low:.2%} to {high:.2%}"
-        lines.append(f"{folder}: WER {wer[-1]:.2%} ({interval}), CER {cer[-1]:.2%}")
-    if len(folders) > 1:
-        pooled = [sum(same, ErrorCounts()) for same in zip(*words, strict=True)]
-        low, high = bootstrap_interval(pooled)
-        lines.append(
-            f"mean of {len(folders)}: WER {mean(wer):.2%} (95 %: {low:.2%} to {high:.2%}),"
-            f" standard deviation {stdev(wer):.2%};"
-            f" CER {mean(cer):.2%}, standard deviation {stdev(cer):.2%}"
-        )
+    for name in names:
+        models = {folder: systems for folder, systems in scored.items() if name in systems}
+        lines += [f"{folder}: {_line(name, [systems])}" for folder, systems in models.items()]
+        if len(models) > 1:
+            lines.append(f"mean of {len(models)}: {_line(name, list(models.values()))}")
     return lines
 
 
-def commit() -> str:
-    """The source's commit, with + behind it where files differ from it; empty outside git."""
-    here = Path(__file__)
-    # installed somewhere below another project's repository, that one's commit says nothing
-    if not _git("ls-files", "--error-unmatch", here.name, folder=here.parent):
-        return ""
-    return _git("describe", "--always", "--abbrev=12", "--dirty=+", folder=here.parent)
+@dataclass(frozen=True)
+class _Scored:
+    words: list[ErrorCounts]  # of each utterance
+    cer: float
+    over: str | None
 
 
-def _git(*arguments: str, folder: Path) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
-    except OSError:
-        return ""
-    return "" if done.returncode else done.stdout.strip()
+def _scored(folder: Path) -> dict[str, _Scored]:
+    """The systems of a folder by their names, counted from the texts beside `results.json`."""
+    scored = {}
+    for system in json.loads((folder / "results.json").read_text("utf-8"))["systems"]:
+        name = system["name"]
+        texts = (folder / "references.txt", folder / f"hypotheses.{name}.txt")
+        pairs = read_pairs(*texts, with_ids=True)
+        characters = character_errors(pairs.references, pairs.hypotheses)
+        scored[name] = _Scored(
+            words=word_errors(pairs.references, pairs.hypotheses),
+            cer=sum(characters, ErrorCounts()).rate,
+            over=system.get("over"),
+        )
+    return scored
 
 
-def machine(device: torch.device | str) -> str:
-    """What a device's figures of speed were measured on."""
-    if torch.device(device).type == "cuda":
-        processor = torch.cuda.get_device_name(device)
-    else:
-        processor = f"{_processor()}, {torch.get_num_threads()} threads"
-    python = platform.python_version()
-    return f"{processor}, {platform.system()}, Python {python}, torch {torch.__version__}"
+def _line(name: str, models: list[dict[str, _Scored]]) -> str:
+    """How a system did with one model, or with several as their mean."""
+    wer = [sum(systems[name].words, ErrorCounts()).rate for systems in models]
+    cer = [systems[name].cer for systems in models]
+    deviations = [f", standard deviation {stdev(r):.2%}" if len(r) > 1 else "" for r in (wer, cer)]
+    low, high = bootstrap_interval(_pooled(name, models))
+    line = (
+        f"{name}: WER {mean(wer):.2%} (95 %: {low:.2%} to {high:.2%}){deviations[0]};"
+        f" CER {mean(cer):.2%}{deviations[1]}"
+    )
+    over = models[0][name].over
+    if over is not None and all(over in systems for systems in models):
+        found = paired_gain(_pooled(name, models), _pooled(over, models))
+        line += f"; gain over {over} {found.gain:.2%}"
+        line += f" (95 %: {found.low:.2%} to {found.high:.2%}; p {found.p:.4f})"
+    return line
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _peak_memory_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def _pooled(name: str, models: list[dict[str, _Scored]]) -> list[ErrorCounts]:
+    """Each utterance's counts, summed over the models."""
+    each = zip(*(systems[name].words for systems in models), strict=True)
+    return [sum(counts, ErrorCounts()) for counts in each]

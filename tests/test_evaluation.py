@@ -1,7 +1,7 @@
 import json
 import math
-import subprocess
-from dataclasses import fields, replace
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,16 +12,10 @@ from typer.testing import CliRunner
 from asr import evaluation
 from asr.cli import app
 from asr.errors import InputError
-from asr.evaluation import (
-    SystemResult,
-    evaluate,
-    report,
-    transcribe_all,
-    write_results,
-    write_texts,
-)
+from asr.evaluation import evaluate, report, transcribe_all, write_results, write_texts
 from asr.manifest import Utterance, read_manifest
 from asr.recognizer import Transcript, load
+from asr.results import compared, system_result
 from asr.wer import ErrorCounts, character_errors, word_errors
 
 
@@ -75,11 +69,16 @@ def test_the_recipe_writes_what_asr_score_reads_to_the_same_counts(tone_model, m
     arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
     run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / "out")
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert list(results) == ["model", "manifest", "commit", "machine", "systems"]
+    assert list(results) == ["model", "manifest", "sha256", "commit", "machine", "systems"]
     assert results["model"] == str(tone_model)
     assert results["manifest"] == str(manifest)
     (system,) = results["systems"]
-    assert list(system) == [field.name for field in fields(SystemResult)]
+    # whatever compares it with another system is left out
+    assert list(system) == [
+        *("name", "wer", "wer_low", "wer_high", "cer"),
+        *("substitutions", "deletions", "insertions", "words"),
+        *("utterances", "wrong_utterances", "audio_s", "real_time_factor", "peak_memory_mb"),
+    ]
     assert system["name"] == "greedy"
 
     for suffix in ("txt", "trn"):
@@ -136,19 +135,6 @@ def test_a_text_that_sclite_can_not_read_costs_the_trn_file_alone(manifest, tmp_
     assert (tmp_path / "references.txt").read_text().startswith("dev00 a (b)\ndev01 ")
 
 
-def test_the_commit_is_this_repositorys_or_none(monkeypatch, tmp_path):
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    if head.returncode == 0:
-        found = evaluation.commit().removesuffix("+")
-        assert len(found) >= 12
-        assert head.stdout.startswith(found)
-    # installed below another repository: not that one's commit
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    (tmp_path / "evaluation.py").touch()
-    monkeypatch.setattr(evaluation, "__file__", str(tmp_path / "evaluation.py"))
-    assert evaluation.commit() == ""
-
-
 def test_an_empty_manifest_ends_the_recipe_with_its_name(tone_model, tmp_path):
     (tmp_path / "empty.jsonl").touch()
     arguments = ["--model", tone_model, "--manifest", tmp_path / "empty.jsonl"]
@@ -156,22 +142,125 @@ def test_an_empty_manifest_ends_the_recipe_with_its_name(tone_model, tmp_path):
         run_script("recipes/evaluate.py", *arguments)
 
 
+def system(name, **others):
+    return replace(system_result(name, ["a b"], ["a"], audio_s=1.0, seconds=0.5), **others)
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """What `write_results` is told of a model and a manifest, in a folder of the test's own."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.safetensors").write_bytes(b"weights")
+    (tmp_path / "test.jsonl").write_text("utterances")
+    return tmp_path / "out", tmp_path / "model", tmp_path / "test.jsonl"
+
+
+def systems_of(folder):
+    values = json.loads((folder / "results.json").read_text())
+    return {system["name"]: system for system in values["systems"]}
+
+
+def test_systems_of_other_names_stay_and_the_same_name_is_replaced(measured, capsys):
+    settings = {"beam_width": 16, "lm_weights": [0.5, 1.0]}
+    write_results(*measured, [system("greedy"), system("beam", decoding=settings)])
+    write_results(*measured, [system("rescored", over="beam", gain=0.1, p=0.5)])
+    write_results(*measured, [system("greedy", words=7)])
+    found = systems_of(measured[0])
+    assert list(found) == ["greedy", "beam", "rescored"]
+    assert found["greedy"]["words"] == 7
+    assert found["beam"]["decoding"] == settings
+    assert (found["rescored"]["over"], found["rescored"]["gain"]) == ("beam", 0.1)
+    assert "gain_low" not in found["rescored"]
+    assert "commit" not in found["beam"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_system_from_before_keeps_its_commit_and_machine(measured, monkeypatch):
+    monkeypatch.setattr(evaluation, "commit", lambda: "first")
+    write_results(*measured, [system("greedy")])
+    monkeypatch.setattr(evaluation, "commit", lambda: "second")
+    write_results(*measured, [system("beam")])
+    monkeypatch.setattr(evaluation, "commit", lambda: "third")
+    values = write_results(*measured, [system("rescored")])
+    assert values["commit"] == "third"
+    assert [s.get("commit") for s in systems_of(measured[0]).values()] == ["first", "second", None]
+    assert "machine" not in systems_of(measured[0])["greedy"]
+
+
+@pytest.mark.parametrize("other", ["model", "weights", "manifest"])
+def test_systems_of_another_model_or_manifest_go_and_that_is_said(measured, other, capsys):
+    out, model, manifest = measured
+    write_results(out, model, manifest, [system("greedy"), system("beam")])
+    if other == "model":
+        model = model.rename(model.with_name("renamed"))
+    elif other == "weights":
+        (model / "weights.safetensors").write_bytes(b"trained again")
+    else:
+        manifest.write_text("other utterances")
+    write_results(out, model, manifest, [system("greedy")])
+    assert list(systems_of(out)) == ["greedy"]
+    assert "results.json: beam left out: of another model, other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"systems": [{}]}'])
+def test_results_that_can_not_be_read_are_written_anew_and_that_is_said(measured, text, capsys):
+    measured[0].mkdir()
+    (measured[0] / "results.json").write_text(text)
+    write_results(*measured, [system("greedy")])
+    assert list(systems_of(measured[0])) == ["greedy"]
+    assert "results.json: had no results that can be read; written anew" in capsys.readouterr().err
+
+
+UTTERANCES = [Utterance(f"u{n}", "a.wav", 1.0, "ab cd ab cd") for n in (1, 2)]
+REFERENCES = [utterance.text for utterance in UTTERANCES]
+
+
+def write_systems(folder, **heard):
+    """Texts and results of systems that heard these two texts each; all but greedy are compared."""
+    results = []
+    for name, texts in heard.items():
+        transcripts = [Transcript(text, -1.0, 1.0) for text in texts]
+        write_texts(folder, UTTERANCES, transcripts, name)
+        result = system_result(name, REFERENCES, texts, audio_s=2.0, seconds=1.0)
+        if name != "greedy":
+            result = compared(result, REFERENCES, texts, "greedy", heard["greedy"])
+        results.append(result)
+    write_results(folder, folder, folder / "test.jsonl", results)
+
+
 def test_models_of_several_seeds_are_reported_with_mean_and_deviation(tmp_path):
-    utterances = [Utterance(f"u{n}", "a.wav", 1.0, "ab cd ab cd") for n in (1, 2)]
     texts = {"one": ("ab cd ab cd", "ab"), "two": ("ab", "ab"), "three": ("", "ab")}
     for name, heard in texts.items():
-        transcripts = [Transcript(text, -1.0, 1.0) for text in heard]
-        write_texts(tmp_path / name, utterances, transcripts, "greedy")
-        rates = dict.fromkeys((field.name for field in fields(SystemResult)), 0)
-        system = SystemResult(**rates | {"name": "greedy"})
-        write_results(tmp_path / name, tmp_path, tmp_path, [system])
+        write_systems(tmp_path / name, greedy=heard)
     lines = report([tmp_path / name for name in texts])
     assert [line.partition(" (")[0] for line in lines] == [
-        f"{tmp_path}/one: WER 37.50%",
-        f"{tmp_path}/two: WER 75.00%",
-        f"{tmp_path}/three: WER 87.50%",
-        "mean of 3: WER 66.67%",
+        f"{tmp_path}/one: greedy: WER 37.50%",
+        f"{tmp_path}/two: greedy: WER 75.00%",
+        f"{tmp_path}/three: greedy: WER 87.50%",
+        "mean of 3: greedy: WER 66.67%",
     ]
     # of the two utterances, 7 and 9 of 12 words are wrong over the three
     assert "(95 %: 58.33% to 75.00%), standard deviation 26.02%" in lines[3]
     assert report([tmp_path / "one"]) == lines[:1]
+
+
+def test_each_system_of_several_seeds_is_reported_with_its_gain(tmp_path):
+    greedy, beam = ("ab", "ab cd"), ("ab cd ab", "ab cd")
+    write_systems(tmp_path / "one", greedy=greedy, beam=beam, rescored=REFERENCES)
+    write_systems(tmp_path / "two", greedy=greedy, beam=greedy)
+    lines = report([tmp_path / "one", tmp_path / "two"])
+    assert [line.rpartition(": WER")[0] for line in lines] == [
+        f"{tmp_path}/one: greedy",
+        f"{tmp_path}/two: greedy",
+        "mean of 2: greedy",
+        f"{tmp_path}/one: beam",
+        f"{tmp_path}/two: beam",
+        "mean of 2: beam",
+        f"{tmp_path}/one: rescored",  # of one model alone, and so without a mean
+    ]
+    assert "gain" not in lines[2]
+    # 2 of 8 words right again in one of two utterances; 2 of 16 over both models
+    assert "; gain over greedy 25.00% (95 %: 0.00% to 50.00%; p 1.0000)" in lines[3]
+    assert "; gain over greedy 12.50% (95 %: 0.00% to 25.00%; p 1.0000)" in lines[5]
+    # better in both of two utterances: the sign test's p is 1/2, give or take the samples' noise
+    assert re.search(r"gain over greedy 62.50% \(95 %: 50.00% to 75.00%; p 0.(49|50)", lines[6])
