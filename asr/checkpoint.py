@@ -11,7 +11,7 @@ from asr.config import from_dict
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings
 from asr.folder import DESCRIPTION, check_parts, read_description, read_weights, write_folder
-from asr.text import Tokenizer, tokenizer_from_dict
+from asr.tokenizer import Tokenizer, tokenizer_from_dict
 
 
 @dataclass(frozen=True)

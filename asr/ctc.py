@@ -7,7 +7,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from asr.text import BLANK
+from asr.tokenizer import BLANK
 
 
 def ctc_loss(

@@ -13,7 +13,7 @@ from asr.augment import WaveformAugmenter, change_speed
 from asr.batching import Draw
 from asr.errors import InputError
 from asr.manifest import Utterance
-from asr.text import Tokenizer
+from asr.tokenizer import Tokenizer
 
 
 class Example(NamedTuple):

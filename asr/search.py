@@ -3,7 +3,7 @@
 import numpy as np
 
 from asr.nbest import Hypothesis
-from asr.text import BLANK
+from asr.tokenizer import BLANK
 
 
 def greedy_search(log_probs: np.ndarray) -> Hypothesis:

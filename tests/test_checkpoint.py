@@ -10,7 +10,7 @@ from asr.acoustic import AcousticModel, AcousticSettings
 from asr.checkpoint import Model, load_model, save_model
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings
-from asr.text import CharTokenizer, UnitTokenizer
+from asr.tokenizer import CharTokenizer, UnitTokenizer
 
 
 def made(tokenizer=None, features=None, **settings):

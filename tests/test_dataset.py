@@ -11,7 +11,7 @@ from asr.batching import Draw
 from asr.dataset import Example, SpeechDataset, collate
 from asr.errors import InputError
 from asr.manifest import Utterance
-from asr.text import BLANK_SYMBOL, CharTokenizer
+from asr.tokenizer import BLANK_SYMBOL, CharTokenizer
 
 SAMPLE_RATE = 8000
 TOKENIZER = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))

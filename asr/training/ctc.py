@@ -24,7 +24,7 @@ from asr.errors import InputError
 from asr.features import Features, FeatureSettings, mask
 from asr.manifest import Utterance, check_audio, read_manifest
 from asr.search import greedy_search
-from asr.text import CharTokenizer, Tokenizer, UnitTokenizer
+from asr.tokenizer import CharTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, clip_finite, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.wer import ErrorCounts, character_errors, word_errors

@@ -33,7 +33,7 @@ from asr.errors import InputError, reported
 from asr.evaluation import machine
 from asr.features import Features
 from asr.manifest import read_manifest
-from asr.text import CharTokenizer
+from asr.tokenizer import CharTokenizer
 from asr.training.ctc import CTCSettings
 from asr.training.run import add_trainer_options
 
