@@ -23,7 +23,7 @@ FLOORS = {
         "wer",
     },
     2: {"acoustic", "bootstrap", "corpus", "sentences", "tokenizer", "vocabulary"},
-    3: {"checkpoint", "results", "rnnlm", "search"},
+    3: {"checkpoint", "ctc", "dataset", "results", "rnnlm", "search"},
     4: {"language_model", "training", "training.optim", "training.stream", "training.run"},
     5: {"recognizer"},
     6: {"evaluation", "training.ctc", "training.lm", "cli.info", "cli.score", "cli.transcribe"},
