@@ -36,7 +36,7 @@ class SubwordModel:
                 return
         except RuntimeError:
             pass
-        raise ValueError("it is not a model of sentencepiece; expected what SubwordModel wrote")
+        raise ValueError(_NO_MODEL)
 
     @classmethod
     def train(cls, texts: Iterable[str], n_pieces: int) -> "SubwordModel":
@@ -96,7 +96,11 @@ class SubwordModel:
         Raises:
             ValueError: the text is not from there.
         """
-        return cls(base64.b64decode(text, validate=True))
+        try:
+            proto = base64.b64decode(text, validate=True)
+        except ValueError:
+            raise ValueError(_NO_MODEL) from None
+        return cls(proto)
 
     def to_text(self) -> str:
         """The model as one line of ASCII, for JSON."""
@@ -128,6 +132,9 @@ class SubwordModel:
     @cached_property
     def _processor(self) -> sentencepiece.SentencePieceProcessor:
         return sentencepiece.SentencePieceProcessor(model_proto=self.proto)
+
+
+_NO_MODEL = "the pieces' model is damaged; expected a model of sentencepiece, as base64 in a text"
 
 
 def _checked(texts: Iterable[str], characters: set[str]) -> Iterator[str]:

@@ -10,7 +10,8 @@ from asr.acoustic import AcousticModel, AcousticSettings
 from asr.checkpoint import Model, load_model, save_model
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings
-from asr.tokenizer import CharTokenizer, UnitTokenizer
+from asr.lexicon import parse_lexicon
+from asr.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, UnitTokenizer
 
 
 def made(tokenizer=None, features=None, **settings):
@@ -41,8 +42,10 @@ def log_probs(model):
             n_layers=2,
             conv_channels=3,
         ),
+        made(BpeTokenizer.from_texts(["ab abc ab"], n_pieces=6)),
+        made(PhoneTokenizer.from_lexicon(parse_lexicon(["a AH", "a(2) EY", "be B IY"], "x"))),
     ],
-    ids=["default", "units", "convolutions"],
+    ids=["default", "units", "convolutions", "pieces", "phones"],
 )
 def test_a_loaded_model_is_the_saved_one(tmp_path, model):
     generator = torch.Generator().manual_seed(2)

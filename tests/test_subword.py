@@ -141,5 +141,5 @@ def test_the_sign_for_the_blank_is_refused_in_a_text():
 
 @pytest.mark.parametrize("text", ["", "not base64!", "anVuaw==", "é"])
 def test_what_is_no_model_is_refused(text):
-    with pytest.raises(ValueError, match=r"is not a model of sentencepiece|base64|ASCII"):
+    with pytest.raises(ValueError, match="the pieces' model is damaged; expected"):
         SubwordModel.from_text(text)
