@@ -11,9 +11,13 @@ from torch.nn import functional as F
 
 from asr.errors import InputError
 from asr.recurrent import Cell, Dropout, RecurrentStack, drop
+from asr.softmax import Softmax, SoftmaxKind
 from asr.vocabulary import EOS, Vocabulary
 
 Initialisation = Literal["uniform", "xavier", "orthogonal"]
+
+TOGETHER = 4096
+"""Sentences that `sentence_log_probs` reads at once: more are hardly faster, and take memory."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,15 @@ class RNNLMSettings:
         n_layers: recurrent layers.
         tied: the output's weights are the embeddings; where `hidden_size` is another than
             `embedding_size`, a linear map lies between.
+        softmax: over all units at once, or frequent ones first: for thousands of words.
         dropout_input: share of the embeddings' values that training sets to 0.
         dropout_hidden: the same of each layer's output but the last one's.
         dropout_output: the same of the last layer's output.
         variational: a mask is drawn once for all units of a chunk, not for each.
         weight_drop: share of the recurrent weights that training sets to 0, drawn once a chunk.
-        initialisation: what training begins with. "uniform": all weights of a layer of n units
-            within 1 / sqrt(n); "xavier": by the sizes of both sides; "orthogonal": like "xavier",
-            but recurrent weights that keep lengths.
+        initialisation: what training begins with. "uniform": all weights of a matrix of n columns
+            within 1 / sqrt(n); "xavier": within sqrt(6 / (rows + columns)); "orthogonal": the
+            same, but recurrent matrices are rotations or reflections. Gates have one each.
 
     Source: tied: Press and Wolf 2017, arXiv:1608.05859; Inan, Khosravi and Socher 2017,
     arXiv:1611.01462. Initialisations: Glorot and Bengio 2010; Saxe, McClelland and Ganguli 2014,
@@ -42,10 +47,11 @@ class RNNLMSettings:
     """
 
     cell: Cell = "lstm"
-    embedding_size: int = 256
+    embedding_size: int = 512
     hidden_size: int = 512
     n_layers: int = 1
     tied: bool = True
+    softmax: SoftmaxKind = "full"
     dropout_input: float = 0.0
     dropout_hidden: float = 0.0
     dropout_output: float = 0.0
@@ -66,8 +72,8 @@ class RNNLMSettings:
 class RNNLM(nn.Module):
     """A recurrent language model.
 
-    Its state is that of the recurrent layers after all units so far, `EOS` first: that begins
-    every sentence.
+    Its state is that of the recurrent layers after all units so far, the first of them `EOS`, as at
+    every sentence's beginning.
 
     Args:
         vocabulary: the units.
@@ -78,12 +84,14 @@ class RNNLM(nn.Module):
         super().__init__()
         self.vocabulary = vocabulary
         self.settings = settings
-        size, hidden = settings.embedding_size, settings.hidden_size
-        self.embedding = nn.Embedding(len(vocabulary.symbols), size)
+        V, hidden_size = len(vocabulary.symbols), settings.hidden_size
+        output_size = settings.embedding_size if settings.tied else hidden_size
+        self.output = Softmax(output_size, V, settings.softmax)
+        self.embedding = None if settings.tied else nn.Embedding(V, settings.embedding_size)
         self.stack = RecurrentStack(
-            size,
+            settings.embedding_size,
             settings.cell,
-            hidden,
+            hidden_size,
             settings.n_layers,
             bidirectional=False,
             dropout=Dropout(
@@ -93,23 +101,10 @@ class RNNLM(nn.Module):
                 settings.variational,
             ),
         )
-        self.projection: nn.Module = nn.Identity()
-        if settings.tied and hidden != size:
-            self.projection = nn.Linear(hidden, size)
-        if not settings.tied:
-            self.output_weight = nn.Parameter(torch.empty(len(vocabulary.symbols), hidden))
-        self.output_bias = nn.Parameter(torch.zeros(len(vocabulary.symbols)))
-        self._initialise()
-
-    def _initialise(self) -> None:
-        if not self.settings.tied:
-            bound = self.settings.hidden_size**-0.5
-            nn.init.uniform_(self.output_weight, -bound, bound)
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """What the softmax turns into probabilities: (..., E) -> (..., V)."""
-        weight = self.embedding.weight if self.settings.tied else self.output_weight
-        return F.linear(outputs, weight, self.output_bias)
+        self.projection = (
+            None if output_size == hidden_size else nn.Linear(hidden_size, output_size)
+        )
+        _initialise(self)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read a chunk.
@@ -119,17 +114,22 @@ class RNNLM(nn.Module):
             state: (N, S), of `zero_state` or of the chunk before.
 
         Returns:
-            outputs: (T, N, E), what the softmax layer reads.
+            outputs: (T, N, E), what the softmax reads.
             state: (N, S), after the chunk.
         """
         settings = self.settings
-        embedded = self.embedding(inputs)
+        embedded = F.embedding(inputs, self.embeddings)
         embedded = drop(embedded, settings.dropout_input, settings.variational, self.training)
         outputs, state = self.stack.carry(embedded, state)
-        return self.projection(outputs), state
+        return self._projected(outputs), state
+
+    @property
+    def embeddings(self) -> Tensor:
+        """(V, embedding_size): what stands for each unit."""
+        return self.output.weight if self.embedding is None else self.embedding.weight
 
     def zero_state(self, rows: int) -> Tensor:
-        """(rows, S), before any unit, not even `EOS`: where a stream of sentences begins."""
+        """(rows, S), before any unit, even `EOS`: where a stream of sentences begins."""
         return self.stack.zero_state(rows)
 
     def losses(self, inputs: Tensor, targets: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +137,7 @@ class RNNLM(nn.Module):
 
         Args:
             inputs: (T, N), int64.
-            targets: (T, N), int64: what should follow each input.
+            targets: (T, N), int64: what follows each input.
             state: (N, S), of `zero_state` or of the chunk before.
 
         Returns:
@@ -145,49 +145,104 @@ class RNNLM(nn.Module):
             state: (N, S), after the chunk.
         """
         outputs, state = self(inputs, state)
-        logits = self.logits(outputs).float()
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        return losses.view_as(targets), state
+        scores = self.output.score(outputs.flatten(0, 1), targets.flatten())
+        return -scores.view_as(targets), state
 
     @torch.no_grad()
     def start(self, rows: int) -> Tensor:
         """(rows, S): the state at a sentence's beginning, once for each hypothesis."""
-        begin = torch.full((1, rows), EOS, device=self.embedding.weight.device)
-        return self(begin, self.zero_state(rows))[1]
+        return self._after(self.zero_state(1), torch.tensor([EOS])).repeat(rows, 1)
 
     @torch.no_grad()
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """(rows,) natural log-probabilities of the next units, (rows,), and the states after."""
-        units = units.to(self.embedding.weight.device)
-        scores = self.log_probs(state).gather(1, units[:, None])[:, 0]
-        return scores, self(units[None], state)[1]
+        units = units.to(state.device)
+        return self.output.score(self._outputs(state), units), self._after(state, units)
 
     @torch.no_grad()
     def log_probs(self, state: Tensor) -> Tensor:
         """(rows, V), float32: the natural log-probability of every next unit."""
-        hidden = self.settings.hidden_size
-        end = self.settings.n_layers * hidden
-        outputs = self.projection(state[:, end - hidden : end])
-        return self.logits(outputs).float().log_softmax(1)
+        return self.output.log_probs(self._outputs(state))
 
     @torch.no_grad()
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
-        found = []
-        for sentence in sentences:
-            units = torch.tensor([[EOS, *sentence, EOS]], device=self.embedding.weight.device).T
-            losses, _ = self.losses(units[:-1], units[1:], self.zero_state(1))
-            found.append(-losses[:, 0].cpu().numpy())
-        return found
+        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end.
+
+        Sentences that begin alike, as those of an n-best list do, are read together up to where
+        they part: each beginning is computed once. Give it many sentences at once.
+        """
+        order = sorted(range(len(sentences)), key=lambda n: tuple(sentences[n]))
+        found: dict[int, np.ndarray] = {}
+        for begin in range(0, len(order), TOGETHER):
+            numbers = order[begin : begin + TOGETHER]
+            found |= zip(numbers, self._of_sorted([sentences[n] for n in numbers]), strict=True)
+        return [found[n] for n in range(len(sentences))]
 
     @torch.no_grad()
     def activations(self, units: Sequence[int]) -> Tensor:
         """(U, n_layers, hidden_size): every layer's output after each unit of a sentence."""
-        settings = self.settings
-        shape = settings.n_layers, settings.hidden_size
-        state = self.start(1)
-        found = [state.new_empty(0, *shape)]
+        state, found = self.start(1), []
         for unit in units:
-            _, state = self(torch.tensor([[unit]], device=state.device), state)
-            found.append(state[:, : settings.n_layers * settings.hidden_size].view(1, *shape))
-        return torch.cat(found)
+            state = self._after(state, torch.tensor([unit]))
+            found.append(state)
+        states = torch.cat([state[:0], *found])
+        outputs = states[:, : self.settings.n_layers * self.settings.hidden_size]
+        return outputs.unflatten(1, (self.settings.n_layers, self.settings.hidden_size))
+
+    def _of_sorted(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """`sentence_log_probs` of sentences in lexicographic order."""
+        device = self.embeddings.device
+        lengths = np.array([len(sentence) for sentence in sentences])
+        units = np.full((len(sentences), lengths.max() + 1), EOS)
+        for row, sentence in zip(units, sentences, strict=True):
+            row[: len(sentence)] = sentence
+        # how far each begins like the one before; so do all those in between, being sorted
+        alike = (units[1:] == units[:-1]).cumprod(1).sum(1)
+        alike = np.concatenate([[-1], np.minimum(alike, lengths[:-1])])
+
+        found = np.empty(units.shape, dtype=np.float32)
+        states = self.start(1)
+        beginning = np.zeros(len(sentences), dtype=int)  # which of the states each has come to
+        for t in range(units.shape[1]):
+            going = np.flatnonzero(lengths >= t)
+            if t:
+                new = going[alike[going] < t]
+                states = self._after(states[beginning[new]], torch.from_numpy(units[new, t - 1]))
+                beginning[going] = (alike[going] < t).cumsum() - 1
+            found[going, t] = self.output.score(
+                self._outputs(states),
+                torch.from_numpy(units[going, t]).to(device),
+                torch.from_numpy(beginning[going]).to(device),
+            ).cpu()
+        return [found[n, : length + 1] for n, length in enumerate(lengths)]
+
+    def _after(self, state: Tensor, units: Tensor) -> Tensor:
+        """The states, (N, S), after one more unit each, (N,)."""
+        return self.stack.carry(F.embedding(units.to(state.device), self.embeddings)[None], state)[
+            1
+        ]
+
+    def _outputs(self, state: Tensor) -> Tensor:
+        """(N, E): what the softmax reads in a state: the last layer's output."""
+        end = self.settings.n_layers * self.settings.hidden_size
+        return self._projected(state[:, end - self.settings.hidden_size : end])
+
+    def _projected(self, outputs: Tensor) -> Tensor:
+        return outputs if self.projection is None else self.projection(outputs)
+
+
+@torch.no_grad()
+def _initialise(model: RNNLM) -> None:
+    """Draw all matrices as the settings say; biases stay as their layers begin."""
+    kind, hidden_size = model.settings.initialisation, model.settings.hidden_size
+    for name, values in model.named_parameters():
+        if values.ndim == 1:
+            continue
+        # of a recurrent layer's gates each has a matrix of its own
+        for matrix in values.split(hidden_size if name.startswith("stack.") else len(values)):
+            if kind == "uniform":
+                nn.init.uniform_(matrix, -(matrix.shape[1] ** -0.5), matrix.shape[1] ** -0.5)
+            elif kind == "orthogonal" and "weight_hh" in name:
+                nn.init.orthogonal_(matrix)
+            else:
+                nn.init.xavier_uniform_(matrix)

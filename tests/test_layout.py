@@ -17,6 +17,7 @@ FLOORS = {
         "manifest",
         "nbest",
         "recurrent",
+        "softmax",
         "stages",
         "subword",
         "transcripts",
