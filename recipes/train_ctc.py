@@ -29,7 +29,7 @@ def main() -> None:
     source = commit()  # now, since it may move on while training runs
     pl.seed_everything(settings.seed, verbose=False)
     task = CTCTraining(settings, data.tokenizer)
-    minutes = run.fit(task, data, options.trainer, settings.averaging, monitor="dev_wer")
+    minutes = run.fit(task, data, options.trainer, settings.averaging, monitor=task.monitor)
 
     trained_on = {
         "train": settings.data.train,

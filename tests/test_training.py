@@ -13,12 +13,15 @@ import torch
 from conftest import ROOT, SAMPLE_RATE, Tones, run_script
 from safetensors.torch import load_file
 
+import asr
 import asr.dataset
 from asr.audio import load_audio
+from asr.checkpoint import load_model
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings
+from asr.lexicon import read_lexicon
 from asr.manifest import read_manifest, write_manifest
-from asr.training.ctc import CTCTraining
+from asr.training.ctc import CTCTraining, DataSettings
 from asr.training.optim import rate_at
 from asr.training.run import average_weights
 
@@ -336,6 +339,90 @@ def test_texts_too_long_for_their_audio_are_all_named_before_training(tones, tmp
     )
     assert "lower model.time_reduction (2) or features.hop_ms (10.0)" in line
     assert not (tmp_path / "run").exists()  # so that other settings may follow
+
+
+def lexicon_options(folder: Path, *lines: str) -> list[str]:
+    (folder / "lexicon.dic").write_text("".join(line + "\n" for line in lines))
+    return ["--data.tokens=phone", f"--data.lexicon={folder / 'lexicon.dic'}"]
+
+
+def logged(monkeypatch) -> dict[str, list[float]]:
+    """What development data gave, epoch by epoch."""
+    values: dict[str, list[float]] = {}
+    original = CTCTraining.log
+
+    def log(self, name, value, *arguments, **options):
+        if name.startswith("dev_"):
+            values.setdefault(name, []).append(float(value))
+        return original(self, name, value, *arguments, **options)
+
+    monkeypatch.setattr(CTCTraining, "log", log)
+    return values
+
+
+def test_phones_of_the_first_pronunciation_are_learnt(tones, tmp_path, monkeypatch):
+    values = logged(monkeypatch)
+    options = lexicon_options(tmp_path, "A EY", "A(2) AH", "B B IY", "c S IY")
+    options += ["--trainer.max_epochs=20", "--model.dropout=0", "--augment.speeds=[1.0]"]
+    train(tones, tmp_path / "run", *options, "--averaging.which=best")
+    tokenizer = load_model(tmp_path / "run").tokenizer
+    assert tokenizer.symbols == ("<blank>", "AH", "B", "EY", "IY", "S")
+    assert tokenizer.lexicon == read_lexicon(tmp_path / "lexicon.dic")
+    assert set(values) == {
+        "dev_loss",
+        "dev_per",
+    }  # no rate of words or characters, which are phones
+    assert min(values["dev_per"]) < 0.2
+    assert asr.load(tmp_path / "run").transcribe(tones.folder / "dev00.wav").text.split()
+
+
+def test_pieces_are_learnt(tones, tmp_path, monkeypatch):
+    values = logged(monkeypatch)
+    options = ["--trainer.max_epochs=10", "--model.dropout=0", "--augment.speeds=[1.0]"]
+    train(tones, tmp_path / "run", "--data.tokens=bpe", "--data.n_pieces=5", *options)
+    tokenizer = load_model(tmp_path / "run").tokenizer
+    assert set(tokenizer.symbols) == {"<blank>", "▁", "a", "b", "▁a", "▁b"}
+    assert set(values) == {"dev_loss", "dev_wer", "dev_cer"}
+    assert min(values["dev_wer"]) < 0.2
+
+
+def test_all_words_without_pronunciation_are_named_before_training(tones, tmp_path):
+    for part, number, text in (("train", 2, "a z"), ("train", 4, "q z"), ("dev", 1, "a y")):
+        path = tones.folder / f"{part}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows[number]["text"] = text
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = r"^.*lexicon.dic: has no pronunciation of 3 words of the utterances:"
+    line += r" q \(train04\), y \(dev01\), z \(train02\); expected all words of train and dev$"
+    with pytest.raises(InputError, match=line):
+        train(tones, tmp_path / "run", *lexicon_options(tmp_path, "a EY", "b B IY"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_another_lexicon_is_refused(tones, tmp_path):
+    train(tones, tmp_path / "run", *lexicon_options(tmp_path, "a EY", "b B IY"))
+    options = lexicon_options(tmp_path, "a AH", "b B IY")
+    with pytest.raises(InputError, match=r"holds a run on other data \(lexicon differs\)"):
+        train(tones, tmp_path / "run", *options)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"tokens": "bpe"}, "data.n_pieces is 0; expected 1 or more with bpe"),
+        ({"n_pieces": 9}, "data.n_pieces is 9; expected 0 with char"),
+        ({"tokens": "phone"}, "data.lexicon is empty; expected a file, or cmudict, with phone"),
+        ({"lexicon": "cmudict"}, "data.lexicon is cmudict; expected none with char"),
+    ],
+)
+def test_settings_of_other_tokens_are_refused(values, line):
+    with pytest.raises(InputError, match=line):
+        DataSettings(**values)
+
+
+def test_more_pieces_than_the_texts_have_are_refused(tones, tmp_path):
+    with pytest.raises(InputError, match=r"train.jsonl: n_pieces is 6; the texts give at most 5"):
+        train(tones, tmp_path / "run", "--data.tokens=bpe", "--data.n_pieces=6")
 
 
 def test_a_dev_text_outside_the_alphabet_is_named(tones, tmp_path):

