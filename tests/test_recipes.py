@@ -39,6 +39,8 @@ def home(tmp_path_factory):
     settings = (home / "official" / "ctc.yaml").read_text()
     names = "data:\n  train: data/tones/train.jsonl\n  dev: data/tones/dev.jsonl"
     (home / "conf" / "tones" / "ctc.yaml").write_text(settings.replace("data:", names))
+    names += "\n  tokens: phone\n  lexicon: lexicon.dic"
+    (home / "conf" / "tones" / "ctc-phone.yaml").write_text(settings.replace("data:", names))
     return home
 
 
@@ -75,6 +77,37 @@ def test_a_corpus_goes_the_whole_way_and_then_nothing_is_left_to_do(home):
         " 4 now); give another --out, or remove the folder"
     )
     assert (home / "exp/tones/ctc/weights.safetensors").read_bytes() == before
+
+
+def test_another_file_of_settings_gives_a_folder_of_its_name(home, monkeypatch, capsys):
+    stages = []
+    script = load_script("recipes/run.py")
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(script, "ROOT", Path())
+    monkeypatch.setattr(script, "report", lambda results: [])
+    monkeypatch.setattr(script, "run_stage", lambda *arguments, **outputs: stages.append(arguments))
+    conf = home / "conf" / "tones" / "ctc-phone.yaml"
+    monkeypatch.setattr(sys, "argv", ["run.py", "tones", "--config", str(conf), "--seeds", "2"])
+    script.main()
+    assert capsys.readouterr().out.splitlines()[-1] == "model: exp/tones/ctc-phone-seed2"
+    _, train, evaluate, *_ = [[str(word) for word in command] for command, *_ in stages]
+    assert train[1:7] == [
+        "--config",
+        str(conf),
+        "--out",
+        "exp/tones/ctc-phone-seed1",
+        "--seed",
+        "1",
+    ]
+    assert "--data.lexicon=data/tones/lexicon.dic" in train
+    assert evaluate[1:3] == ["--model", "exp/tones/ctc-phone-seed1"]
+
+    stages.clear()
+    monkeypatch.setattr(sys, "argv", ["run.py", "tones"])
+    script.main()
+    train = [str(word) for word in stages[1][0]]
+    assert train[1:5] == ["--config", "conf/tones/ctc.yaml", "--out", "exp/tones/ctc"]
+    assert not any("lexicon" in word for word in train)
 
 
 @pytest.mark.parametrize(
