@@ -1,11 +1,13 @@
 """A pronouncing dictionary -> Lexicon: words, and the phones that they are spoken with."""
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from asr.errors import InputError
 from asr.text import TextSettings, normalise
@@ -44,10 +46,11 @@ class Lexicon:
         """Those of the words that have no pronunciation here, sorted, each once."""
         return sorted(set(words) - self.pronunciations.keys())
 
-    def lines(self) -> list[str]:
-        """The dictionary in Sphinx's form, for `parse_lexicon`: `word(2)  PHONE PHONE`."""
+    def lines(self, notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+        """The dictionary in Sphinx's form, for `parse_lexicon`: `word(2)  PHONE PHONE # note`."""
         return [
             f"{word if number == 1 else f'{word}({number})'}  {' '.join(phones)}"
+            f"{f' # {notes[word]}' if word in notes else ''}"
             for word, spoken in self.pronunciations.items()
             for number, phones in enumerate(spoken, 1)
         ]
@@ -66,6 +69,17 @@ def read_lexicon(path: str | Path, stress: bool = True) -> Lexicon:
         except UnicodeDecodeError as error:
             raise InputError(f"{path}:{number}: is not UTF-8 text ({error.reason})") from None
     return parse_lexicon(lines, str(path), stress)
+
+
+def write_lexicon(
+    path: str | Path, lexicon: Lexicon, notes: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Write a dictionary's file, with notes on words as comments, at once or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(line + "\n" for line in lexicon.lines(notes)), encoding="utf-8")
+    os.replace(partial, path)
 
 
 def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexicon:

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from asr.errors import InputError
-from asr.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
+from asr.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon, write_lexicon
 
 SPHINX = """\
 ;;; a comment
@@ -77,6 +77,15 @@ def test_what_is_written_is_read_again(seed):
     lexicon = Lexicon(found)
     assert parse_lexicon(lexicon.lines(), "x") == lexicon
     assert list(parse_lexicon(lexicon.lines(), "x").pronunciations) == list(found)
+
+
+def test_notes_on_words_are_comments(tmp_path):
+    lexicon = parse_lexicon(["a AH", "a EY", "bee B IY"], "x")
+    write_lexicon(tmp_path / "new" / "words.dic", lexicon, {"bee": "guessed # by hand"})
+    text = (tmp_path / "new" / "words.dic").read_text()
+    assert text == "a  AH\na(2)  EY\nbee  B IY # guessed # by hand\n"
+    assert read_lexicon(tmp_path / "new" / "words.dic") == lexicon
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["words.dic"]
 
 
 def test_words_without_a_pronunciation_are_found():

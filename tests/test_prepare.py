@@ -12,6 +12,7 @@ import soundfile
 
 from asr.corpus import Source
 from asr.errors import InputError
+from asr.lexicon import read_lexicon
 from asr.manifest import read_manifest
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +64,10 @@ def make_an4(root, suffix=".sph"):
     etc = root / "an4" / "etc"
     lines = [f"<s> ENTER SIX </s> ({id})\n" for id in train]
     (etc / "an4_train.transcription").write_text("".join(lines))
-    (etc / "an4_test.transcription").write_text("RUBOUT G M E F THREE NINE (an406-fcaw-b)\n")
+    (etc / "an4_test.transcription").write_text("RUBOUT G M (an406-fcaw-b)\n")
+    spoken = ["ENTER  EH N T ER", "G  JH IY", "M  EH M", "M(2)  EH M M", "RUBOUT  R AH B", "SIX  S"]
+    (etc / "an4.dic").write_text("\n".join(spoken))
+    (etc / "an4.phone").write_text("AH B EH ER IY JH M N R S SIL T\n".replace(" ", "\n"))
 
 
 @pytest.fixture
@@ -81,10 +85,28 @@ def test_an4_is_split_by_speaker_and_read_in_lower_case(an4, tmp_path):
     splits = read_all(tmp_path / "out")
     assert {item.speaker for item in splits["train"]} == {"fa", "fb", "fc", "ma", "mc"}
     assert [item.id for item in splits["dev"]] == ["an1-mb-b", "an2-mb-b"]
-    assert [item.text for item in splits["test"]] == ["rubout g m e f three nine"]
+    assert [item.text for item in splits["test"]] == ["rubout g m"]
     assert {item.text for item in splits["train"]} == {"enter six"}
     assert splits["test"][0].duration == 0.1
     assert splits["test"][0].audio.endswith("an4test_clstk/fcaw/an406-fcaw-b.sph")
+
+
+def test_an4_has_a_lexicon_of_its_own(an4, tmp_path):
+    an4.prepare(tmp_path, tmp_path / "out")
+    lexicon = read_lexicon(tmp_path / "out" / "lexicon.dic")
+    assert lexicon == read_lexicon(tmp_path / "an4" / "etc" / "an4.dic")
+    assert lexicon.pronunciations["m"] == (("EH", "M"), ("EH", "M", "M"))
+
+
+def test_an4_words_without_pronunciation_and_phones_of_no_list_are_refused(an4, tmp_path, capsys):
+    etc = tmp_path / "an4" / "etc"
+    (etc / "an4.dic").write_text("ENTER  EH N T ER\nRUBOUT  R AH B AW T\nG  JH IY\n")
+    with pytest.raises(InputError, match="CMU AN4: 3 problems"):
+        an4.prepare(tmp_path, tmp_path / "out")
+    err = capsys.readouterr().err
+    for line in ("an4.dic: has no word 'm'", "an4.dic: has no word 'six'", "has no phone 'AW'"):
+        assert line in err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("byte_order", ["<i2", ">i2"])

@@ -1,4 +1,4 @@
-"""CMU AN4 -> data/an4/{train,dev,test}.jsonl."""
+"""CMU AN4 -> data/an4/{train,dev,test}.jsonl and lexicon.dic."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,11 @@ from asr.corpus import (
     command_line,
     find_recordings,
     obtain,
+    refuse,
     write_manifests,
 )
 from asr.errors import InputError, reported
+from asr.lexicon import Lexicon, read_lexicon, write_lexicon
 from asr.manifest import Utterance
 
 AN4 = Source(
@@ -30,14 +32,15 @@ TRANSCRIPT = re.compile(r"(?:<s> )?([A-Z' ]+?)(?: </s>)? \(([\w-]+)\)")
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the official files and write the three manifests.
+    """Check the official files, write the three manifests and the corpus's own lexicon.
 
     Train and test are the official split, 948 and 130 utterances. Dev is taken from train: every
     ninth of its 74 speakers in alphabetical order, from the fifth on. These are 8 speakers (2 of
     21 women, 6 of 53 men), so that no speaker of dev or test is in train.
 
     Raises:
-        InputError: a file is missing, damaged, surplus or without transcript.
+        InputError: a file is missing, damaged, surplus or without transcript; a word has no
+            pronunciation.
     """
     home = obtain(AN4, data_root, out / "download")
     train = read_transcripts(home / "etc" / "an4_train.transcription")
@@ -46,6 +49,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     recordings = check_recordings(
         AN4.name, files, {**train, **test}, SAMPLE_RATE, FACTS, update_facts
     )
+    lexicon = checked_lexicon(home / "etc", {**train, **test})
 
     dev_speakers = set(sorted({speaker(id) for id in train})[4::9])
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
@@ -54,7 +58,24 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         recording = recordings[id]
         duration = recording.samples / SAMPLE_RATE
         splits[split].append(Utterance(id, str(recording.path), duration, text, speaker(id)))
+    write_lexicon(out / "lexicon.dic", lexicon)
     write_manifests(out, splits)
+
+
+def checked_lexicon(etc: Path, transcripts: dict[str, str]) -> Lexicon:
+    """The corpus's dictionary: every word that is said, in phones of the corpus's list.
+
+    Raises:
+        InputError: a line can't be used, a word or a phone is missing.
+    """
+    lexicon = read_lexicon(etc / "an4.dic")
+    phones = (etc / "an4.phone").read_text(encoding="utf-8").split()
+    words = {word for text in transcripts.values() for word in text.split()}
+    problems = [f"{etc / 'an4.dic'}: has no word {word!r}" for word in lexicon.missing(words)]
+    unknown = sorted(set(lexicon.phones) - set(phones))
+    problems += [f"{etc / 'an4.phone'}: has no phone {phone!r}" for phone in unknown]
+    refuse(problems, AN4.name)
+    return lexicon
 
 
 def speaker(id: str) -> str:
