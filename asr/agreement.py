@@ -95,12 +95,16 @@ def judge(model: LanguageModel, pairs: Sequence[Pair]) -> list[Judgement]:
 
 
 def by_group(judgements: Sequence[Judgement]) -> list[GroupResult]:
-    """The results of all pairs together, then of each group, in the order in which they come."""
-    members: dict[str, list[Judgement]] = {ALL: list(judgements)}
+    """The results of all pairs together, then of each group.
+
+    Those that pairs name first come before those that they name second; else as the pairs come.
+    """
+    members: dict[tuple[int, str], list[Judgement]] = {(-1, ALL): list(judgements)}
     for judgement in judgements:
-        for group in judgement.pair.groups:
-            members.setdefault(group, []).append(judgement)
-    return [_result(group, judged) for group, judged in members.items()]
+        for place, group in enumerate(judgement.pair.groups):
+            members.setdefault((place, group), []).append(judgement)
+    ordered = sorted(members.items(), key=lambda item: item[0][0])  # else as they came
+    return [_result(group, judged) for (_, group), judged in ordered]
 
 
 def wilson_interval(right: int, pairs: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -105,6 +105,12 @@ def test_there_are_some_hundred_different_pairs_of_some_dozen_frames():
     assert min(nouns.values()) > 5
 
 
+def test_groups_come_by_words_between_and_then_by_attractors():
+    groups = [result.group for result in by_group(judge(RuleModel(PAIRS, len), PAIRS))]
+    distances = [f"{n} word{'' if n == 1 else 's'} between" for n in (0, 1, 2, 3, 4, 5, 6, 8, 11)]
+    assert groups == ["all", *distances, "0 attractors", "1 attractor", "2 attractors"]
+
+
 def test_frequencies_of_words_alone_are_right_half_the_time_in_every_group():
     class UnigramModel(RuleModel):
         def sentence_log_probs(self, sentences):

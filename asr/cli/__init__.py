@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.info import info
+from asr.cli.lm import lm
 from asr.cli.score import score
 from asr.cli.transcribe import transcribe
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(transcribe)
 app.command()(score)
 app.command()(info)
+app.add_typer(lm)
 
 
 def main() -> None:
