@@ -234,11 +234,13 @@ def _draw(path: Path, tuning: Tuning) -> None:
 def _draw_map(plot: "Axes", tuning: Tuning, x: int, y: int) -> None:
     others = tuple(n for n in range(tuning.errors.ndim) if n not in (x, y))
     rates = 100 * tuning.errors.min(axis=others) / tuning.words  # x < y, so columns are y's
-    image = plot.imshow(rates.T, origin="lower", aspect="auto", cmap="viridis_r")
+    # the worst corner would leave one colour for all that is worth seeing
+    worst = np.quantile(rates, 0.75)
+    image = plot.imshow(rates.T, origin="lower", aspect="auto", cmap="viridis_r", vmax=worst)
     label = "WER, %" + (
         f" (least over {', '.join(tuning.names[n] for n in others)})" if others else ""
     )
-    plot.figure.colorbar(image, ax=plot, label=label)
+    plot.figure.colorbar(image, ax=plot, label=label, extend="max")
     plot.plot(tuning.chosen[x], tuning.chosen[y], "o", ms=12, mec="red", mew=2, mfc="none")
     for axis, number in ((plot.xaxis, x), (plot.yaxis, y)):
         values = tuning.axes[number]

@@ -148,6 +148,16 @@ def test_a_lone_lucky_point_loses_to_a_plateau():
     assert Tuning(axis, axis, errors, words=1000).chosen == (13, 11)
 
 
+def test_a_plateau_that_is_worse_than_no_rescoring_is_not_chosen():
+    errors = np.full((21, 21), 90)
+    errors[:3, :3] = 120
+    errors[0, 0] = 89
+    axis = tuple(0.1 * n for n in range(21))
+    tuning = Tuning(axis, axis, errors, words=1000)
+    assert tuning.smoothed[0, 0] > tuning.smoothed[10, 10]
+    assert tuning.weights == RescoreWeights((0.0,), 0.0)
+
+
 def test_points_far_apart_are_chosen_by_their_own_errors():
     errors = np.array([[30, 30, 30], [30, 20, 19], [30, 20, 20]])
     assert Tuning((0.0, 1.0, 2.0), (0.0, 1.0, 2.0), errors, words=100).chosen == (1, 2)
@@ -158,6 +168,16 @@ def test_equal_errors_everywhere_choose_the_smallest_weights():
     tuning = tune(nbests, [np.array([[-2.0]])], ["b"])
     assert tuning.weights == RescoreWeights((0.0,), 0.0)
     assert tuning.wer == 1.0
+
+
+def test_a_text_that_a_language_model_finds_impossible_is_chosen_only_without_it():
+    likely, unlikely = (Hypothesis((), p, words=(w,)) for w, p in (("a", -1.0), ("b", -9.0)))
+    axes, impossible, possible = ((0.0, 0.5), (0.0,)), [-np.inf], [-3.0]
+    for nbest, found, errors in (
+        ([likely, unlikely], [impossible, possible], [[0], [1]]),
+        ([likely, unlikely], [possible, impossible], [[0], [0]]),
+    ):
+        assert tune([nbest], [np.array(found)], ["a"], *axes).errors.tolist() == errors
 
 
 def test_a_choice_at_an_end_is_named():
