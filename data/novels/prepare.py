@@ -1,0 +1,247 @@
+"""English novels, or any plain text -> data/novels/{train,dev,test}.txt, a sentence a line."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spoken import spell_numbers, spell_titles
+
+from asr.download import download
+from asr.errors import InputError, reported
+from asr.sentences import DAMAGED, open_bytes
+from asr.text import normalise
+
+NOVELS = Path("text/english_novels.txt.xz")
+LIBRISPEECH = Path("librispeech-lm-norm.txt.gz")
+LIBRISPEECH_URL = f"https://www.openslr.org/resources/11/{LIBRISPEECH}"
+SPLITS = ("train", "dev", "test")
+TITLE = "== "
+LONGEST_BOOK = 200_000  # lines; a longer text counts as several books, so that memory has a bound
+
+
+@dataclass
+class Report:
+    """What became of the sentences.
+
+    Args:
+        numbers: that were spelled out.
+        wordless: sentences without a letter, such as rows of asterisks.
+        unspeakable: sentences left out for a digit that is part of no number.
+    """
+
+    sentences: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    words: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    books: int = 0
+    numbers: int = 0
+    wordless: int = 0
+    unspeakable: list[str] = field(default_factory=list)
+
+
+def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
+    """Write the three files; the end of each book goes to dev, and what is behind that to test.
+
+    Args:
+        texts: plain, .gz or .xz; UTF-8.
+        out: folder of the files.
+        held_out: share of a book's words that dev and test have together, half each.
+
+    Raises:
+        InputError: a text can't be read, or is too short to give each file a sentence.
+    """
+    report = Report()
+    out.mkdir(parents=True, exist_ok=True)
+    partial = {split: out / f"{split}.txt.partial" for split in SPLITS}
+    files = {split: path.open("w", encoding="utf-8") for split, path in partial.items()}
+    try:
+        for lines in books(texts):
+            report.books += 1
+            written = [line for one in sentences(lines) if (line := line_of(one, report))]
+            for split, sentence in zip(split_of(written, held_out), written, strict=True):
+                files[split].write(sentence + "\n")
+                report.sentences[split] += 1
+                report.words[split] += len(sentence.split())
+    finally:
+        for file in files.values():
+            file.close()
+    for split, count in report.sentences.items():
+        if not count:
+            raise InputError(f"{', '.join(map(str, texts))}: too short: {split} has no sentence")
+    for split, path in partial.items():
+        os.replace(path, out / f"{split}.txt")
+    return report
+
+
+def books(texts: Iterable[Path]) -> Iterator[list[str]]:
+    """The lines of each book; a line `== Title` begins one, and so does a file."""
+    for path in texts:
+        lines: list[str] = []
+        for line in _lines(path):
+            title = line.startswith(TITLE)
+            if lines and (title or len(lines) == LONGEST_BOOK):
+                yield lines
+                lines = []
+            if not title:
+                lines.append(line)
+        if lines:
+            yield lines
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with open_bytes(path) as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    yield line.decode("utf-8").strip()
+                except UnicodeDecodeError as error:
+                    place = f"{path}:{number}"
+                    raise InputError(f"{place}: is not UTF-8 text ({error.reason})") from None
+    except DAMAGED as error:
+        raise InputError(f"{path}: can't be decompressed: {error}") from None
+
+
+def sentences(lines: Sequence[str]) -> Iterator[str]:
+    """The sentences of a book, as they are written."""
+    for paragraph in paragraphs(lines):
+        start = 0
+        for end in _SENTENCE_END.finditer(paragraph):
+            if not _goes_on(paragraph[start : end.start()], end):
+                yield paragraph[start : end.end()]
+                start = end.end()
+        yield paragraph[start:]
+
+
+def paragraphs(lines: Sequence[str]) -> Iterator[str]:
+    """Whole paragraphs, whether each is one line or lines were broken at some width.
+
+    Broken lines often begin with a small letter, paragraphs hardly ever. Text that knows no capital
+    letters was normalised before: it is taken to have a sentence a line.
+    """
+    begins = [line[0] for line in lines if line]
+    small = sum(map(str.islower, begins))
+    if not (small > 0.1 * len(begins) and any(map(str.isupper, begins))):
+        yield from filter(None, lines)
+        return
+    paragraph: list[str] = []
+    for line in [*lines, ""]:
+        if line:
+            paragraph.append(line)
+        elif paragraph:
+            yield " ".join(paragraph)
+            paragraph = []
+
+
+# a full stop (or several), what is closed behind it, white space, and a capital or a digit next
+_SENTENCE_END = re.compile(
+    r"(?P<mark>[.!?]+(?:\s+[.!?]+)*)[\"'”’)\]_]*\s+(?=(?:[-–—]+\s*)?[\"'“‘(\[_]*[A-ZÀ-ÞΑ-Ω0-9£])"
+)
+_ABBREVIATED = re.compile(
+    r"(?:^|[^\w.])(?:Mr|Mrs|Messrs|Dr|St|Sta|Mme|Mlle|Capt|Col|Gen|Lieut|Lt|Sergt|Rev|Hon|Prof"
+    r"|viz|vol|[A-HJ-Z](?:\.[A-Z])*)$"
+)
+_NUMBERED = re.compile(r"(?:^|\W)(?:No|Nos|p|pp|ch|chap)$", re.IGNORECASE)
+
+
+def _goes_on(sentence: str, end: re.Match[str]) -> bool:
+    """Whether the full stop is an abbreviation's: Mr. X, J. Smith, No. 7."""
+    if end["mark"] != ".":
+        return False
+    if end.string[end.end()].isdigit() and _NUMBERED.search(sentence):
+        return True
+    return _ABBREVIATED.search(sentence) is not None
+
+
+def line_of(sentence: str, report: Report) -> str:
+    """The sentence as it is read aloud and normalised; "" where it has no word or can't be read."""
+    sentence, numbers = spell_numbers(spell_titles(sentence))
+    report.numbers += numbers
+    words = normalise(sentence)
+    if any(character.isdigit() for character in words):
+        report.unspeakable.append(words)
+        return ""
+    if not any(character.isalpha() for character in words):
+        report.wordless += 1
+        return ""
+    return words
+
+
+def split_of(sentences: Sequence[str], held_out: float) -> Iterator[str]:
+    """Which of the three files each sentence of a book goes to, by the words before it."""
+    total = sum(len(sentence.split()) for sentence in sentences)
+    before = 0
+    for sentence in sentences:
+        before += len(sentence.split())
+        left = total - before
+        if left < 0.5 * held_out * total:
+            yield "test"
+        else:
+            yield "dev" if left < held_out * total else "train"
+
+
+def locate(name: Path, data_root: Path | None) -> Path | None:
+    """A file under `data_root`, else under `$ASR_DATA`, else None."""
+    if data_root is not None and not data_root.is_dir():
+        raise InputError(f"--data-root {data_root}: is not a folder")
+    roots = [data_root, Path(os.environ["ASR_DATA"]) if os.environ.get("ASR_DATA") else None]
+    candidates = [root / name for root in roots if root is not None]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def find_texts(options: argparse.Namespace) -> list[Path]:
+    """The files that the command line asks for."""
+    if options.text:
+        return options.text
+    if options.librispeech:
+        if found := locate(LIBRISPEECH, options.data_root):
+            return [found]
+        print(f"downloading 1.5 GB from {LIBRISPEECH_URL} (public domain)", file=sys.stderr)
+        return [download(LIBRISPEECH_URL, options.out / "download" / LIBRISPEECH)]
+    if found := locate(NOVELS, options.data_root):
+        return [found]
+    raise InputError(
+        f"{NOVELS}: neither under --data-root nor under $ASR_DATA; give another text with --text,"
+        " or take LibriSpeech's with --librispeech"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-root", type=Path, help=f"folder that has {NOVELS}")
+    parser.add_argument("--text", type=Path, nargs="+", help="other texts: plain, .gz or .xz")
+    parser.add_argument(
+        "--librispeech",
+        action="store_true",
+        help=f"LibriSpeech's text for language models, {LIBRISPEECH}; where it is neither under"
+        " --data-root nor under $ASR_DATA, 1.5 GB are downloaded",
+    )
+    parser.add_argument(
+        "--held-out", type=float, default=0.02, help="share of each book's words (%(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder of the files (%(default)s)"
+    )
+    options = parser.parse_args()
+    if not 0 < options.held_out < 1:
+        parser.error(f"--held-out is {options.held_out}; expected a share between 0 and 1")
+    report = prepare(find_texts(options), options.out, options.held_out)
+    for split in SPLITS:
+        print(
+            f"{options.out / split}.txt: {report.sentences[split]} sentences,"
+            f" {report.words[split]} words",
+            file=sys.stderr,
+        )
+    print(f"{report.books} books; {report.numbers} numbers spelled out", file=sys.stderr)
+    examples = "; ".join(line[:60] for line in report.unspeakable[:3])
+    print(
+        f"left out: {report.wordless} sentences without a word, {len(report.unspeakable)} with a"
+        f" digit that is part of no number{f', such as: {examples}' if examples else ''}",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    with reported("prepare novels"):
+        main()
