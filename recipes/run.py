@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    corpora = sorted(path.parent.name for path in ROOT.glob("data/*/prepare.py"))
+    corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/ctc.yaml"))  # others are text
     parser = argparse.ArgumentParser(prog="run", usage=__doc__.splitlines()[2])
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
     parser.add_argument("--config", type=Path, help="default conf/CORPUS/ctc.yaml")

@@ -36,6 +36,8 @@ def home(tmp_path_factory):
     for folder in ("data", "conf"):
         (home / folder / "tones").mkdir(parents=True)
     (home / "data" / "tones" / "prepare.py").write_text(PREPARE)
+    (home / "data" / "letters").mkdir()  # text alone: it has no conf/letters/ctc.yaml
+    (home / "data" / "letters" / "prepare.py").write_text(PREPARE)
     settings = (home / "official" / "ctc.yaml").read_text()
     names = "data:\n  train: data/tones/train.jsonl\n  dev: data/tones/dev.jsonl"
     (home / "conf" / "tones" / "ctc.yaml").write_text(settings.replace("data:", names))
@@ -114,6 +116,7 @@ def test_another_file_of_settings_gives_a_folder_of_its_name(home, monkeypatch, 
     ("arguments", "line"),
     [
         (["nowhere"], "invalid choice: 'nowhere'"),
+        (["letters"], "invalid choice: 'letters'"),
         (["tones", "hidden"], "hidden: is no setting; expected key=value"),
         (["tones", "--seeds", "0"], "--seeds is 0; expected 1 or more"),
         ([], "the following arguments are required: CORPUS"),
