@@ -9,6 +9,7 @@ FLOORS = {
         "audio",
         "augment",
         "batching",
+        "boosts",
         "config",
         "download",
         "features",
@@ -22,14 +23,18 @@ FLOORS = {
         "stages",
         "subword",
         "transcripts",
+        "trie",
         "wer",
     },
     2: {"acoustic", "bootstrap", "corpus", "sentences", "tokenizer", "vocabulary"},
     3: {
         "agreement",
         "checkpoint",
+        "contexts",
         "ctc",
         "dataset",
+        "decoder",
+        "events",
         "perplexity",
         "results",
         "rnnlm",
@@ -37,6 +42,8 @@ FLOORS = {
         "search",
     },
     4: {
+        "fusion",
+        "hypotheses",
         "inspection",
         "language_model",
         "rescore",
@@ -45,8 +52,9 @@ FLOORS = {
         "training.stream",
         "training.run",
     },
-    5: {"activation_page", "recognizer", "tuning", "cli.lm_results"},
-    6: {
+    5: {"activation_page", "beam", "tuning", "cli.lm_results"},
+    6: {"recognizer"},
+    7: {
         "evaluation",
         "cli.lm",
         "training.ctc",
@@ -55,8 +63,8 @@ FLOORS = {
         "cli.score",
         "cli.transcribe",
     },
-    7: {"cli"},
-    8: {"cli.__main__"},
+    8: {"cli"},
+    9: {"cli.__main__"},
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
 

@@ -1,0 +1,255 @@
+"""log_probs -> n-best lists: CTC prefix beam search of a batch."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from asr.contexts import Context
+from asr.decoder import Decoder
+from asr.events import Event, find_events
+from asr.fusion import Arcs, Choice, Fusion
+from asr.hypotheses import Ending, Trace, read_back
+from asr.nbest import Hypothesis
+from asr.tokenizer import BLANK
+from asr.trie import NONE
+
+NOBODY, ORPHAN, EMPTY = 0, 1, 2
+"""Names of a slot without a prefix, of what the empty prefix extends, and of the empty prefix."""
+
+
+class Beam(NamedTuple):
+    """The prefixes that are kept, (N, K)."""
+
+    blank: Tensor  # float64, log-probability of the alignments so far that end in blank
+    token: Tensor  # float64, of those that end in the prefix's last token
+    total: Tensor  # float64, of both
+    last: Tensor  # the last token; BLANK where the prefix is empty
+    name: Tensor  # a hash that stands for tokens and words
+    parent: Tensor  # the name of the prefix without the last token
+    context: Context
+
+
+class Stay(NamedTuple):
+    """The prefixes of a beam after an event, (N, K)."""
+
+    blank: Tensor
+    token: Tensor
+    total: Tensor
+    parent: Tensor  # the slot of the prefix without the last token
+    known: Tensor  # bool, whether there is one
+    arrives: Tensor  # float64, what that prefix gave: a part of `token`
+
+
+@torch.inference_mode()
+def beam_search(
+    log_probs: Tensor, input_lengths: Tensor, decoder: Decoder
+) -> list[list[Hypothesis]]:
+    """The most probable token sequences, each summed over its alignments.
+
+    Args:
+        log_probs: (T, N, C), natural logs, on any device; padding is not used.
+        input_lengths: (N,), int64.
+        decoder: how far to look, and what to go by besides.
+
+    Returns:
+        nbest: of each utterance at most `n_best` hypotheses, best first; none where none is
+            possible. Acoustic log-probabilities are exact where nothing was pruned, and lower
+            bounds elsewhere.
+
+    Raises:
+        ValueError: `log_probs` is not (T, N, C) with the tokenizer's C, or a length is not from 0
+            to T.
+
+    Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1; here in log space and in batches.
+    """
+    _check(log_probs, input_lengths, len(decoder.tokenizer.symbols))
+    settings, device = decoder.settings, log_probs.device
+    N, K = log_probs.shape[1], settings.beam_width
+    events = find_events(
+        log_probs, input_lengths.to(device), settings.token_floor, settings.blank_skip
+    )
+    fusion = Fusion(decoder, N, device) if decoder.informed else None
+    beam = _start(N, K, fusion, device)
+    ended: list[Beam] = []
+    traces: list[Trace] = []
+    for number, active in enumerate(events.n_active):
+        if active < len(beam.last):
+            ended.append(_rows(beam, slice(active, None)))
+            beam = _rows(beam, slice(active))
+        if fusion and fusion.pool and len(fusion.pool) < active * K:
+            fusion.pool.keep(some.context["row"] for some in (beam, *ended))
+        beam, trace = _step(beam, events.at(number), log_probs, fusion)
+        traces.append(trace)
+    ending = _end(_join([beam, *reversed(ended)]), events.tail, fusion)
+    return read_back(ending, traces, events, decoder)
+
+
+def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
+    shape = tuple(log_probs.shape)
+    if log_probs.ndim != 3 or shape[2] != C:
+        raise ValueError(f"log_probs has shape {shape}; expected (T, N, {C})")
+    if input_lengths.shape != shape[1:2]:
+        found = tuple(input_lengths.shape)
+        raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
+    if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
+        raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
+
+
+def _start(N: int, K: int, fusion: Fusion | None, device: torch.device) -> Beam:
+    """Beams of the empty prefix alone."""
+    never = torch.full((N, K), -math.inf, dtype=torch.float64, device=device)
+    name = torch.full((N, K), NOBODY, device=device)
+    blank = never.clone()
+    blank[:, 0], name[:, 0] = 0.0, EMPTY
+    last, parent = torch.full_like(name, BLANK), torch.full_like(name, ORPHAN)
+    return Beam(blank, never, blank, last, name, parent, fusion.start(name) if fusion else {})
+
+
+def _step(beam: Beam, event: Event, log_probs: Tensor, fusion: Fusion | None) -> tuple[Beam, Trace]:
+    """Take the beams through the quiet before an event and through the event."""
+    beam = _after_quiet(beam, event)
+    stay = _stay(beam, event, log_probs)
+    arcs = fusion.arcs(beam.context, event.tokens) if fusion else Arcs(1)
+    mass = _mass(beam, stay, arcs, event)
+    if fusion is None:
+        choice = _choose(mass, beam, arcs, event)
+        context = {}
+    else:
+        known = beam.context["score"]
+        reach = mass[:, known.shape[1] :].view(*known.shape, -1) + known[:, :, None]
+        # the prefixes are enough to fill the beam: a way must reach the worst of them
+        reach = reach - (stay.total + known).amin(1)[:, None, None]
+        gains = fusion.gains(beam.context, beam.last, event.tokens, arcs, reach)
+        ways = known[:, :, None] + gains.score
+        choice = _choose(mass + torch.cat((known, ways.flatten(1)), 1), beam, arcs, event)
+        context = fusion.advance(beam.context, arcs, gains, choice)
+    return _keep(beam, stay, mass, choice, context), _trace(beam, stay, choice, context)
+
+
+def _after_quiet(beam: Beam, event: Event) -> Beam:
+    """Blanks all over the quiet frames before an event."""
+    if event.quiet is None or event.hushed is None:
+        return beam
+    total = beam.total + event.quiet
+    blank = torch.where(event.hushed < 0, total, beam.blank)
+    return beam._replace(blank=blank, token=beam.token + event.hushed, total=total)
+
+
+def _stay(beam: Beam, event: Event, log_probs: Tensor) -> Stay:
+    """The prefixes as they are after an event.
+
+    They go on with blank or with their last token. And where the prefix without that token is in
+    the beam as well, its extension arrives here.
+    """
+    goes_on = log_probs[event.frames, event.rows, beam.last].double()
+    names, order = beam.name.sort(1)
+    found = torch.searchsorted(names, beam.parent).clamp(max=names.shape[1] - 1)
+    parent, known = order.gather(1, found), names.gather(1, found) == beam.parent
+    repeats = beam.last.gather(1, parent) == beam.last
+    arrives = torch.where(repeats, beam.blank.gather(1, parent), beam.total.gather(1, parent))
+    arrives = torch.where(known, arrives + goes_on, -math.inf)
+    blank = beam.total + event.blank
+    token = torch.logaddexp(beam.token + goes_on, arrives)
+    return Stay(blank, token, torch.logaddexp(blank, token), parent, known, arrives)
+
+
+def _mass(beam: Beam, stay: Stay, arcs: Arcs, event: Event) -> Tensor:
+    """(N, K + K * X), float64: acoustic log-probabilities of the prefixes and of their extensions.
+
+    An extension that is in the beam has arrived there, and is impossible here.
+    """
+    repeats = beam.last[:, :, None] == event.tokens[:, None]  # (N, K, M)
+    grow = torch.where(repeats, beam.blank[:, :, None], beam.total[:, :, None])
+    grow = grow + event.token_log_probs[:, None]
+    tried, way = repeats.max(2)
+    if arcs.nodes is not None:
+        grow = grow.repeat_interleave(arcs.n_outcomes, 2)
+        way = way * arcs.n_outcomes + beam.context["outcome"]
+    K, X = grow.shape[1:]
+    arrived = tried & stay.known
+    here = torch.arange(K, device=grow.device)
+    return torch.cat((stay.total, grow.flatten(1)), 1).scatter_(
+        1,
+        torch.where(arrived, K + stay.parent * X + way, here),
+        torch.where(arrived, -math.inf, stay.total),
+    )
+
+
+def _choose(score: Tensor, beam: Beam, arcs: Arcs, event: Event) -> Choice:
+    """The K prefixes and extensions of the highest score, in no order."""
+    K = beam.last.shape[1]
+    X = score.shape[1] // K - 1
+    best, place = score.topk(K, 1, sorted=False)
+    arc = place - K
+    extended, possible = arc >= 0, best > -math.inf
+    arc = arc.clamp(min=0)
+    return Choice(
+        place=place,
+        slot=torch.where(extended, arc // X, place),
+        arc=arc,
+        token=event.tokens.gather(1, arc % X // arcs.n_outcomes),
+        new=extended & possible,
+        possible=possible,
+    )
+
+
+def _keep(beam: Beam, stay: Stay, mass: Tensor, choice: Choice, context: Context) -> Beam:
+    """The prefixes chosen."""
+    old = choice.possible & ~choice.new
+    total = torch.where(choice.possible, mass.gather(1, choice.place), -math.inf)
+    name, parent = beam.name.gather(1, choice.slot), beam.parent.gather(1, choice.slot)
+    named = _name(name, choice.token, context.get("outcome"))
+    return Beam(
+        blank=torch.where(old, stay.blank.gather(1, choice.slot), -math.inf),
+        token=torch.where(old, stay.token.gather(1, choice.slot), total),
+        total=total,
+        last=torch.where(choice.new, choice.token, beam.last.gather(1, choice.slot)),
+        name=torch.where(choice.new, named, torch.where(old, name, NOBODY)),
+        parent=torch.where(choice.new, name, torch.where(old, parent, ORPHAN)),
+        context=context,
+    )
+
+
+def _trace(beam: Beam, stay: Stay, choice: Choice, context: Context) -> Trace:
+    """Where the chosen come from.
+
+    Where most of a prefix's alignments have just arrived, it comes from the prefix without its last
+    token as if it were new, so that this token begins here.
+    """
+    arrived = stay.arrives - stay.total > math.log(0.5)
+    here = torch.arange(beam.last.shape[1], device=beam.last.device)
+    slot = torch.where(arrived, stay.parent, here).gather(1, choice.slot)
+    token = torch.where(arrived, beam.last, BLANK).gather(1, choice.slot)
+    token = torch.where(choice.new, choice.token, token)
+    word = torch.where(token == BLANK, NONE, context["word"]) if "word" in context else None
+    return Trace(torch.where(choice.new, choice.slot, slot), token, word)
+
+
+def _name(parent: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
+    """64 bits that tell a prefix from all others."""
+    label = token if outcome is None else token + (outcome << 32)
+    mixed = (parent ^ (label * -7046029254386353131)) * -4417276706812531889
+    return mixed ^ (mixed >> 29)
+
+
+def _rows(beam: Beam, rows: slice) -> Beam:
+    *fields, context = beam
+    some = {name: known[rows] for name, known in context.items()}
+    return Beam._make([*(field[rows] for field in fields), some])
+
+
+def _join(beams: list[Beam]) -> Beam:
+    *fields, contexts = zip(*beams, strict=True)
+    joined = {name: torch.cat([some[name] for some in contexts]) for name in contexts[0]}
+    return Beam._make([*(torch.cat(field) for field in fields), joined])
+
+
+def _end(beam: Beam, tail: Tensor, fusion: Fusion | None) -> Ending:
+    """What the utterances' ends make of the prefixes."""
+    log_prob = beam.total + tail
+    if fusion is None:
+        return Ending(log_prob, log_prob[:, :, None], None, None)
+    score, lm, words = fusion.end(beam.context, beam.last, log_prob > -math.inf)
+    return Ending(log_prob, log_prob[:, :, None] + score, lm, words)

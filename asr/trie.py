@@ -1,0 +1,219 @@
+"""Words and their spellings -> one tree of tokens, as tables for search."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ROOT = 0
+"""The node where no word has begun."""
+
+NONE = -1
+"""No node, or no word."""
+
+
+@dataclass(frozen=True)
+class Trie:
+    """A lexicon whose words share the beginnings of their spellings.
+
+    With a separator, a word ends where that comes or the utterance ends, and separators where no
+    word has begun change nothing. Without one, a word may end wherever its spelling does, and
+    the next token begins another. Words of one spelling are different outcomes.
+
+    An open lexicon has one word more, `len(words)`: whatever else is spelled between separators.
+
+    Args:
+        words: (W,); one without a spelling is never found.
+        separator: the token between words; None where there is none.
+        open: whether other words are allowed.
+        children: (nodes, C), int32, the node that a token leads to, or NONE. Separators lead to
+            ROOT, from ROOT and from where a word may end.
+        parents: (nodes,), int64, lower than the node's own number; ROOT's is ROOT.
+        first_word: (nodes,), int64, where in `endings` the words begin that end at the node.
+        n_words: (nodes,), int64, how many they are.
+        endings: int64, words.
+        inner: (nodes,), bool, whether a spelling goes on from the node.
+    """
+
+    words: tuple[str, ...]
+    separator: int | None
+    open: bool
+    children: Tensor
+    parents: Tensor
+    first_word: Tensor
+    n_words: Tensor
+    endings: Tensor
+    inner: Tensor
+
+    @classmethod
+    def build(
+        cls,
+        spellings: Mapping[str, Sequence[tuple[int, ...]]],
+        separator: int | None,
+        n_tokens: int,
+        open: bool = False,
+    ) -> "Trie":
+        """The tree of a lexicon.
+
+        Args:
+            spellings: of each word, in tokens, as `asr.tokenizer.spellings` gives them.
+            separator: the token between words; None where there is none.
+            n_tokens: C, blank among them.
+            open: whether other words are allowed; only where there is a separator.
+
+        Raises:
+            ValueError: no word has a spelling; one is empty, or has a token that is blank, the
+                separator or not among the C; or an open lexicon has no separator.
+        """
+        if open and separator is None:
+            raise ValueError("open is True and separator None; other words would have no end")
+        words, lengths, tokens = _flatten(spellings, separator, n_tokens)
+        nodes, parents, arcs = _number(lengths, tokens, n_tokens)
+        other = len(spellings)
+        endings = np.unique(nodes * (other + 1) + words)  # a spelling twice is one
+        if open:  # the last node: a spelling that has left the tree
+            parents = np.append(parents, ROOT)
+            wordless = np.setdiff1d(np.arange(1, len(parents)), nodes)
+            endings = np.sort(np.append(endings, wordless * (other + 1) + other))
+        n_words = np.bincount(endings // (other + 1), minlength=len(parents))
+        children = np.full((len(parents), n_tokens), len(parents) - 1 if open else NONE, np.int32)
+        children.reshape(-1)[arcs] = np.arange(1, len(arcs) + 1)
+        if separator is not None:
+            children[:, separator] = np.where(n_words > 0, ROOT, NONE)
+            children[ROOT, separator] = ROOT
+        return cls(
+            words=tuple(spellings),
+            separator=separator,
+            open=open,
+            children=torch.from_numpy(children),
+            parents=torch.from_numpy(parents),
+            first_word=torch.from_numpy(n_words.cumsum() - n_words),
+            n_words=torch.from_numpy(n_words),
+            endings=torch.from_numpy(endings % (other + 1)),
+            inner=torch.from_numpy(np.bincount(parents[1:], minlength=len(parents)) > 0),
+        )
+
+    def to(self, device: torch.device) -> "Trie":
+        """The same tree with its tables on a device."""
+        tables = {
+            field.name: getattr(self, field.name).to(device)
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tables)
+
+    def outcomes(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What a token may lead to.
+
+        Args:
+            nodes: (N, K).
+            tokens: (N, M).
+
+        Returns:
+            nodes: (N, K, M * V), the nodes after, NONE where there is none; V is the number of
+                outcomes of the token that has most. Those of a token stand together, each always
+                in the same place among them.
+            words: (N, K, M * V), the word that ends with it; NONE where none does.
+        """
+        nodes, tokens = nodes[:, :, None], tokens[:, None]
+        after = self.children[nodes, tokens].long()
+        if self.separator is None:
+            return self._endings_at_once(after)
+        ends = (tokens == self.separator) & (nodes != ROOT) & (after != NONE)
+        n_words = torch.where(ends, self.n_words[nodes], 0)
+        outcome = torch.arange(max(1, int(n_words.amax())), device=nodes.device)
+        possible = (outcome == 0) | (outcome < n_words[..., None])
+        last = len(self.endings) - 1
+        word = self.endings[(self.first_word[nodes][..., None] + outcome).clamp(max=last)]
+        return (
+            torch.where(possible, after[..., None], NONE).flatten(2),
+            torch.where(ends[..., None] & possible, word, NONE).flatten(2),
+        )
+
+    def _endings_at_once(self, after: Tensor) -> tuple[Tensor, Tensor]:
+        """`outcomes` where nothing separates words: go on, or end as one of the node's words."""
+        n_words = torch.where(after == NONE, 0, self.n_words[after])[..., None]
+        outcome = torch.arange(1 + int(n_words.amax()), device=after.device)
+        last = len(self.endings) - 1
+        word = self.endings[(self.first_word[after][..., None] + outcome - 1).clamp(0, last)]
+        goes_on = torch.where(self.inner[after], after, NONE)[..., None]
+        ends = (outcome > 0) & (outcome <= n_words)
+        return (
+            torch.where(outcome == 0, goes_on, torch.where(ends, ROOT, NONE)).flatten(2),
+            torch.where(ends, word, NONE).flatten(2),
+        )
+
+    def best_below(self, scores: Tensor) -> Tensor:
+        """The highest score of a word that ends at a node or below.
+
+        Args:
+            scores: (W,), with one more for other words where the lexicon is open.
+
+        Returns:
+            best: (nodes,), at ROOT 0.
+        """
+        nodes = torch.arange(len(self.parents), device=scores.device).repeat_interleave(
+            self.n_words
+        )
+        best = scores.new_full(self.parents.shape, -torch.inf)
+        best = best.scatter_reduce(0, nodes, scores[self.endings], "amax")
+        while True:
+            higher = best.scatter_reduce(0, self.parents, best, "amax")
+            if torch.equal(higher, best):
+                break
+            best = higher
+        best[ROOT] = 0.0
+        return best
+
+
+def _flatten(
+    spellings: Mapping[str, Sequence[tuple[int, ...]]], separator: int | None, n_tokens: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(S,) the word of each spelling, (S,) its length, and the tokens of all, end to end."""
+    pairs = [(n, tokens) for n, some in enumerate(spellings.values()) for tokens in some]
+    if not pairs:
+        raise ValueError("spellings has none; expected at least one")
+    words = np.array([word for word, _ in pairs])
+    lengths = np.array([len(tokens) for _, tokens in pairs])
+    flat = np.array([token for _, tokens in pairs for token in tokens], dtype=np.int64)
+    wrong = (flat < 1) | (flat >= n_tokens)
+    if separator is not None:
+        wrong |= flat == separator
+    if lengths.min() == 0 or wrong.any():
+        ends = lengths.cumsum()
+        first = int(np.flatnonzero(wrong)[0]) if wrong.any() else -1
+        spelling = int(lengths.argmin() if first < 0 else np.searchsorted(ends, first, "right"))
+        word, tokens = list(spellings)[words[spelling]], pairs[spelling][1]
+        but = "" if separator is None else f" but {separator}, the separator"
+        raise ValueError(
+            f"spellings[{word!r}] has {tokens}; expected tokens from 1 to {n_tokens - 1}{but}"
+        )
+    return words, lengths, flat
+
+
+def _number(
+    lengths: np.ndarray, tokens: np.ndarray, n_tokens: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number the nodes, those nearer to the root first.
+
+    Returns:
+        nodes: (S,), where each spelling ends.
+        parents: (nodes,).
+        arcs: (nodes - 1,), of each node but the root `parent * n_tokens + token`.
+    """
+    begins = lengths.cumsum() - lengths
+    nodes = np.zeros_like(lengths)
+    arcs: list[np.ndarray] = []
+    n_nodes = 1
+    for depth in range(lengths.max()):
+        longer = np.flatnonzero(lengths > depth)
+        arc, which = np.unique(
+            nodes[longer] * n_tokens + tokens[begins[longer] + depth], return_inverse=True
+        )
+        nodes[longer] = n_nodes + which
+        n_nodes += len(arc)
+        arcs.append(arc)
+    every = np.concatenate(arcs)
+    return nodes, np.append(ROOT, every // n_tokens), every
