@@ -113,20 +113,27 @@ def perplexity(model: LanguageModel, texts: Iterable[str], place: str = "the tex
         raise InputError(f"{place}: has no word; expected at least one")
     units = [vocabulary.encode(sentence) for sentence in sentences]
     scores = model.sentence_log_probs(units)
-    rows = zip(sentences, units, scores, strict=True)
-    parts = [part for row in rows for part in _parts(vocabulary, *row)]
-    whole = sum((part.total for part in parts), Total())
-    oov = tuple(part.word for part in parts if part.unknown)
+    whole, known = Total(), Total()
+    oov: list[str] = []
+    n_letters = 0
+    for row in zip(sentences, units, scores, strict=True):
+        for part in _parts(vocabulary, *row):
+            whole += part.total
+            if part.unknown:
+                oov.append(part.word)
+                n_letters += part.letters
+            else:
+                known += part.total
     letters = {letter for text in (*vocabulary.symbols[2:], *oov) for letter in text}
     alphabet = len(letters) + 1  # and the end of a word
-    spelling = -sum(part.letters for part in parts) * math.log(alphabet)
+    spelled = whole.log_prob - n_letters * math.log(alphabet)
     return Perplexity(
         sentences=len(sentences),
         empty=len(lines) - len(sentences),
-        oov=oov,
+        oov=tuple(oov),
         whole=whole,
-        known=sum((part.total for part in parts if not part.unknown), Total()),
-        spelled=replace(whole, log_prob=whole.log_prob + spelling),
+        known=known,
+        spelled=replace(whole, log_prob=spelled),
         alphabet=alphabet,
     )
 

@@ -143,11 +143,11 @@ ngram 2=5
 def test_it_is_kenlms_own_perplexity_of_an_arpa(tmp_path):
     import kenlm
 
-    from asr.language_model import load_language_model
+    from asr.ngram import read_ngram
 
     (tmp_path / "x.arpa").write_text(ARPA)
     theirs = kenlm.Model(str(tmp_path / "x.arpa"))
-    ours = load_language_model(tmp_path / "x.arpa")
+    ours = read_ngram(tmp_path / "x.arpa")
     for text in ("the cat sat", "the the sat cat", "cat", "the hound sat"):
         found = perplexity(ours, [text])
         assert found.whole.per_word == pytest.approx(theirs.perplexity(text), rel=1e-5)

@@ -259,13 +259,15 @@ def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
     import torch
 
     from asr.language_model import load_language_model
+    from asr.text import normalise
 
     name = device.value
     if device is Device.auto:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     elif device is Device.cuda and not torch.cuda.is_available():
         raise InputError("device is 'cuda'; this machine has no GPU that torch can use")
-    return load_language_model(model, name, words={w for text in texts for w in text.split()})
+    words = (word for text in texts for word in normalise(text).split())
+    return load_language_model(model, name, words)
 
 
 def _check_known(vocabulary: "Vocabulary", texts: Iterable[str], place: Path) -> None:
