@@ -177,6 +177,24 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def table(results: Sequence[SystemResult]) -> list[str]:
+    """Lines that set the systems of one manifest side by side."""
+    width = max(len(result.name) for result in results)
+    lines = []
+    for r in results:
+        line = (
+            f"{r.name:{width}}  WER {r.wer:7.2%} ({r.wer_low:.2%} to {r.wer_high:.2%}),"
+            f" CER {r.cer:6.2%}; {r.substitutions} substitutions, {r.deletions} deletions,"
+            f" {r.insertions} insertions in {r.words} words;"
+            f" real-time factor {r.real_time_factor:.4f}, {r.peak_memory_mb:.0f} MiB"
+        )
+        if r.gain is not None:
+            line += f"; {r.gain:.2%} below {r.over} ({r.gain_low:.2%} to {r.gain_high:.2%}"
+            line += f", p {r.p:.4f})"
+        lines.append(line)
+    return lines
+
+
 def report(folders: Sequence[Path]) -> list[str]:
     """Lines that say how models did that differ in their seed alone, and how they did together.
 

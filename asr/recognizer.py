@@ -1,16 +1,19 @@
 """audio file -> Transcript: the whole way."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 
 from asr.audio import load_audio
 from asr.checkpoint import Model, load_model
+from asr.decoder import BeamSettings
+from asr.decoding import UNTUNED, DecoderName, Decoding, DecodingSettings, load_decoding
 from asr.errors import InputError
-from asr.nbest import Hypothesis
-from asr.search import greedy_search
+from asr.rescore import text_of
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class Recognizer:
 
     Args:
         model: from `asr.checkpoint.load_model`.
+        decoding: how its log-probabilities become text; greedy search by default.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, decoding: Decoding | None = None) -> None:
         self.model = model
         self.device = model.features.mean.device
+        self.decoding = decoding or Decoding(DecodingSettings(), model.tokenizer, self.device)
 
     @property
     def sample_rate(self) -> int:
@@ -64,13 +69,9 @@ class Recognizer:
 
     def transcript(self, log_probs: np.ndarray, samples: int) -> Transcript:
         """The text of the log-probabilities, (T, C), of so many samples."""
-        best = self.search(log_probs)[0]
-        text = " ".join(self.model.tokenizer.decode(best.tokens).split())
+        best = self.decoding.nbests([log_probs])[0][0]
+        text = text_of(best, self.model.tokenizer)
         return Transcript(text, best.log_prob, samples / self.sample_rate)
-
-    def search(self, log_probs: np.ndarray) -> list[Hypothesis]:
-        """The n-best list of (T, C), best first."""
-        return [greedy_search(log_probs)]
 
     @torch.inference_mode()
     def log_probs(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
@@ -107,17 +108,47 @@ class Recognizer:
             )
 
 
-def load(folder: str | Path, device: str = "auto") -> Recognizer:
+def load(
+    folder: str | Path,
+    device: str = "auto",
+    decoder: DecoderName | None = None,
+    lm: str | Path | None = None,
+    beam_width: int | None = None,
+    phrases: Mapping[str, float] | None = None,
+) -> Recognizer:
     """The recogniser of a model's folder.
+
+    What is not given is as the folder's `decoding.json` has it; without that, search is greedy.
 
     Args:
         folder: as a recipe wrote it.
         device: cpu, cuda, or auto for cuda where there is one.
+        decoder: greedy, beam or flashlight; beam where a language model or phrases are given.
+        lm: path of the language model that the search goes by, with nothing else to rescore.
+        beam_width: prefixes kept after every frame.
+        phrases: likely to be said, with the nats that each of their tokens is worth; 2 is a start.
 
     Raises:
-        InputError: the folder can't be used, or there is no such device.
+        InputError: the folder, the language model or a phrase can't be used, or there is no such
+            device.
     """
-    return Recognizer(load_model(folder, _device(device)))
+    if decoder not in (None, *get_args(DecoderName)):
+        raise InputError(f"decoder is {decoder!r}; expected {', '.join(get_args(DecoderName))}")
+    if decoder == "greedy" and (lm or phrases or beam_width):
+        raise InputError("decoder is greedy, which goes by log_probs alone; expected beam")
+    model = load_model(folder, _device(device))
+    settings = load_decoding(folder) or DecodingSettings()
+    if decoder == "greedy":
+        settings = DecodingSettings()
+    elif settings.decoder == "greedy" and (decoder or lm or phrases or beam_width):
+        settings = DecodingSettings("beam", UNTUNED if lm else BeamSettings())
+    if decoder:
+        settings = replace(settings, decoder=decoder)
+    if lm:
+        settings = replace(settings, lm=str(lm), rescorers=(), lm_weights=(), word_bonus=0.0)
+    if beam_width is not None:
+        settings = replace(settings, beam=replace(settings.beam, beam_width=beam_width))
+    return Recognizer(model, Decoding.load(settings, model.tokenizer, _device(device), phrases))
 
 
 def _device(name: str) -> torch.device:

@@ -1,40 +1,70 @@
-"""Measure a model on a manifest: hypotheses beside references, error rates, speed and memory.
+"""Measure a model on a manifest: every way of decoding, side by side, with its error rates.
 
-python recipes/evaluate.py --model exp/an4/ctc --manifest data/an4/test.jsonl [--decoder greedy]
+python recipes/evaluate.py --model exp/an4/ctc --manifest data/an4/test.jsonl
+  [--decoder beam [--lm DIR|FILE ...] [--rescorer DIR|FILE ...] [--tune data/an4/dev.jsonl]]
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+from asr.comparison import Comparison
+from asr.decoding import UNTUNED, DecodingSettings, save_decoding
 from asr.errors import reported
-from asr.evaluation import evaluate, write_results, write_texts
+from asr.evaluation import Heard, hear, table, write_results, write_texts
 from asr.manifest import check_audio, read_manifest
-from asr.recognizer import load
+from asr.recognizer import Recognizer, load
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__.splitlines()[0])
+    usage = "\n".join(__doc__.splitlines()[2:]).removeprefix("python ")
+    parser = argparse.ArgumentParser(prog="evaluate", usage=usage)
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
-    parser.add_argument("--decoder", choices=["greedy"], default="greedy", help="how to search")
+    parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"], default="greedy")
+    parser.add_argument("--lm", action="append", default=[], help="one that a search goes by")
+    parser.add_argument("--rescorer", action="append", default=[], help="one to re-order with")
+    parser.add_argument("--lexicon", default="", help="words that may be said; default: the LM's")
+    parser.add_argument("--beam-width", type=int, default=50, help="prefixes kept")
+    parser.add_argument("--tune", type=Path, help="development data: finds weights, keeps them")
     parser.add_argument("--out", type=Path, help="default: a folder in the model's")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     options = parser.parse_args()
-    out = options.out or options.model / options.manifest.stem
+    if options.decoder == "greedy" and (options.lm or options.rescorer or options.lexicon):
+        parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
 
-    utterances = read_manifest(options.manifest)
-    check_audio(options.manifest, utterances)
-    recognizer = load(options.model, options.device)
-    result, transcripts = evaluate(recognizer, utterances, options.decoder)
-    write_texts(out, utterances, transcripts, options.decoder)
-    write_results(out, options.model, options.manifest, [result], recognizer.device)
-    print(
-        f"{options.decoder}: WER {result.wer:.2%} ({result.wer_low:.2%} to {result.wer_high:.2%}),"
-        f" CER {result.cer:.2%}; {result.substitutions} substitutions,"
-        f" {result.deletions} deletions, {result.insertions} insertions in {result.words} words;"
-        f" real-time factor {result.real_time_factor:.4f}, {result.peak_memory_mb:.0f} MiB"
-    )
+    recognizer = load(options.model, options.device, "greedy")
+    test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
+    out = options.out or options.model / options.manifest.stem
+    comparison = Comparison(recognizer, test, dev, out)
+    found = comparison.search("greedy", DecodingSettings())
+    if options.decoder != "greedy":
+        beam = replace(UNTUNED, beam_width=options.beam_width, n_best=options.beam_width)
+        base = DecodingSettings(options.decoder, beam, lexicon=options.lexicon)
+        weightless = replace(beam, lm_weight=0.0, word_bonus=0.0)
+        found = comparison.search("beam", replace(base, beam=weightless))
+        informed = [
+            comparison.search(f"beam-{Path(lm).stem}", replace(base, lm=lm)) for lm in options.lm
+        ]
+        found = informed[0] if informed else found
+        if options.rescorer:
+            found = comparison.rescore(found, [*options.lm[:1], *options.rescorer])
+        if dev:
+            save_decoding(options.model, found.settings)
+    for system in comparison.systems:
+        write_texts(out, test.utterances, system.hypotheses, system.result.name)
+    results = [system.result for system in comparison.systems]
+    write_results(out, options.model, options.manifest, results, recognizer.device)
+    print("\n".join(table(results)))
     print(out)
+
+
+def _heard(recognizer: Recognizer, manifest: Path | None) -> Heard | None:
+    if manifest is None:
+        return None
+    utterances = read_manifest(manifest)
+    check_audio(manifest, utterances)
+    return hear(recognizer, utterances)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from asr import evaluation
 from asr.cli import app
+from asr.comparison import Comparison
+from asr.decoding import DecodingSettings
 from asr.errors import InputError
-from asr.evaluation import evaluate, report, transcribe_all, write_results, write_texts
+from asr.evaluation import hear, report, write_results, write_texts
 from asr.manifest import Utterance, read_manifest
-from asr.recognizer import Transcript, load
+from asr.recognizer import load
 from asr.results import compared, system_result
 from asr.wer import ErrorCounts, character_errors, word_errors
 
@@ -29,22 +31,32 @@ def manifest(tone_model):
     return tone_model.parent / "tones" / "dev.jsonl"
 
 
+def greedy(recognizer, utterances, out):
+    """The one system of greedy search."""
+    comparison = Comparison(recognizer, hear(recognizer, utterances), None, out)
+    return comparison.search("greedy", DecodingSettings())
+
+
 def test_a_manifest_is_recognised_as_file_by_file(recognizer, manifest, monkeypatch):
     utterances = read_manifest(manifest)
     monkeypatch.setattr(evaluation, "BATCH_S", 2.0)  # several batches, out of the manifest's order
-    transcripts, seconds = transcribe_all(recognizer, utterances)
-    assert seconds > 0
-    for utterance, transcript in zip(utterances, transcripts, strict=True):
+    heard = hear(recognizer, utterances)
+    assert heard.seconds > 0
+    nbests = recognizer.decoding.nbests(heard.log_probs)
+    durations = 0.0
+    for utterance, nbest in zip(utterances, nbests, strict=True):
         alone = recognizer.transcribe(utterance.audio)
-        assert transcript.text == alone.text
-        assert transcript.log_prob == pytest.approx(alone.log_prob, rel=1e-4)
-        assert transcript.duration == alone.duration
+        assert nbest[0].words == tuple(alone.text.split())
+        assert nbest[0].log_prob == pytest.approx(alone.log_prob, rel=1e-4)
+        durations += alone.duration
+    assert heard.audio_s == pytest.approx(durations)
 
 
-def test_rates_are_those_of_the_transcripts(recognizer, manifest):
+def test_rates_are_those_of_the_transcripts(recognizer, manifest, tmp_path):
     utterances = read_manifest(manifest)
-    result, transcripts = evaluate(recognizer, utterances, "greedy")
-    texts = [u.text for u in utterances], [t.text for t in transcripts]
+    system = greedy(recognizer, utterances, tmp_path)
+    result = system.result
+    texts = [u.text for u in utterances], system.hypotheses
     counts = word_errors(*texts)
     total = sum(counts, ErrorCounts())
     assert total.errors > 0  # else the test would say little
@@ -105,17 +117,17 @@ def test_audio_that_can_not_be_used_is_named(recognizer, manifest, tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(150), SAMPLE_RATE)
     short = replace(utterances[0], audio=str(tmp_path / "short.wav"))
     with pytest.raises(InputError, match=r"short.wav: has 18.8 ms of audio; expected at least one"):
-        evaluate(recognizer, [short, *utterances[1:]], "greedy")
+        hear(recognizer, [short, *utterances[1:]])
     missing = replace(utterances[0], audio=str(tmp_path / "nope.wav"))
     with pytest.raises(InputError, match=r"nope.wav"):
-        evaluate(recognizer, [missing, *utterances[1:]], "greedy")
+        hear(recognizer, [missing, *utterances[1:]])
     with pytest.raises(InputError, match=r"the manifest has no utterance"):
-        evaluate(recognizer, [], "greedy")
+        hear(recognizer, [])
 
 
 def test_an_infinite_rate_is_null_in_results(recognizer, manifest, tmp_path):
     utterances = [replace(u, text="") for u in read_manifest(manifest)]
-    result, _ = evaluate(recognizer, utterances, "greedy")
+    result = greedy(recognizer, utterances, tmp_path).result
     assert result.wer == math.inf
     write_results(tmp_path, tmp_path, manifest, [result])
     results = json.loads((tmp_path / "results.json").read_text())
@@ -126,8 +138,7 @@ def test_an_infinite_rate_is_null_in_results(recognizer, manifest, tmp_path):
 def test_a_text_that_sclite_can_not_read_costs_the_trn_file_alone(manifest, tmp_path, capsys):
     utterances = read_manifest(manifest)[:2]
     utterances[0] = replace(utterances[0], text="a (b)")
-    transcripts = [Transcript("a", -1.0, 0.5), Transcript("", -1.0, 0.5)]
-    write_texts(tmp_path, utterances, transcripts, "greedy")
+    write_texts(tmp_path, utterances, ["a", ""], "greedy")
     assert "references.trn: not written: text of dev00 is 'a (b)'" in capsys.readouterr().err
     assert not (tmp_path / "references.trn").exists()
     assert (tmp_path / "hypotheses.greedy.trn").read_text() == "a (dev00)\n(dev01)\n"
@@ -219,8 +230,7 @@ def write_systems(folder, **heard):
     """Texts and results of systems that heard these two texts each; all but greedy are compared."""
     results = []
     for name, texts in heard.items():
-        transcripts = [Transcript(text, -1.0, 1.0) for text in texts]
-        write_texts(folder, UTTERANCES, transcripts, name)
+        write_texts(folder, UTTERANCES, texts, name)
         result = system_result(name, REFERENCES, texts, audio_s=2.0, seconds=1.0)
         if name != "greedy":
             result = compared(result, REFERENCES, texts, "greedy", heard["greedy"])

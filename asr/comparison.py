@@ -1,0 +1,169 @@
+"""A model, language models and manifests -> every way of decoding, side by side."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from asr.decoding import Decoding, DecodingSettings
+from asr.evaluation import Heard
+from asr.nbest import Hypothesis
+from asr.recognizer import Recognizer
+from asr.rescore import exact_log_probs, hypothesis_errors, lm_log_probs, text_of
+from asr.results import SystemResult, compared, system_result
+from asr.tuning import tune, tune_search, write_tuning
+
+LM_WEIGHTS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6)
+"""Tried for a language model that the search goes by: a search of all development data each."""
+
+WORD_BONUSES = (0.0, 1.0, 2.0, 3.5)
+"""Tried with each."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One way of decoding, with what it made of the test set.
+
+    Args:
+        result: its figures.
+        hypotheses: its texts, one an utterance.
+        settings: how it decodes.
+    """
+
+    result: SystemResult
+    hypotheses: list[str]
+    settings: DecodingSettings
+
+
+@dataclass
+class Comparison:
+    """Decodes one test set in every way that it is asked for.
+
+    Weights are tuned on development data. Without any, they are those of the settings.
+
+    Args:
+        recognizer: of the acoustic model.
+        test: what it makes of the test set.
+        dev: likewise of development data; None where weights are not to be tuned.
+        out: folder for the grids of the tuning.
+        systems: those decoded so far.
+    """
+
+    recognizer: Recognizer
+    test: Heard
+    dev: Heard | None
+    out: Path
+    systems: list[System] = field(default_factory=list)
+
+    def search(self, name: str, settings: DecodingSettings) -> System:
+        """Add the system that searches as the settings say.
+
+        Where the search goes by a language model, its weight and the word bonus are tuned.
+
+        Args:
+            name: of the system.
+            settings: without rescorers.
+        """
+        decoding = self._loaded(settings)
+        if settings.lm and self.dev is not None:
+            decoding = self._tuned(name, decoding, self.dev)
+        started = time.perf_counter()
+        nbests = decoding.nbests(self.test.log_probs)
+        return self._add(name, nbests, time.perf_counter() - started, decoding.settings)
+
+    def rescore(self, base: System, rescorers: Sequence[str]) -> System:
+        """Add the system that re-orders what another one found, and the best order there is.
+
+        Args:
+            base: the other one.
+            rescorers: paths of language models.
+        """
+        name = f"{base.result.name}-rescored"
+        settings = replace(
+            base.settings,
+            rescorers=tuple(rescorers),
+            lm_weights=(0.0,) * len(rescorers),
+            word_bonus=0.0,
+        )
+        decoding = self._loaded(settings)
+        if self.dev is not None:
+            nbests = self._loaded(base.settings).nbests(self.dev.log_probs)
+            pairs = zip(self.dev.log_probs, nbests, strict=True)
+            nbests = [exact_log_probs(log_probs, nbest) for log_probs, nbest in pairs]
+            scores = lm_log_probs(nbests, decoding.rescorers)
+            tuning = tune(nbests, scores, self.dev.references)
+            write_tuning(self.out, tuning, f"tuning.{name}")
+            _tell(name, tuning.at_end)
+            weights = tuning.weights
+            decoding = decoding.weighted(replace(settings, **weights.to_dict()))
+        started = time.perf_counter()
+        nbests = decoding.nbests(self.test.log_probs)
+        seconds = time.perf_counter() - started
+        system = self._add(name, nbests, seconds, decoding.settings, base)
+        self._add_oracle(f"{base.result.name}-oracle", nbests, decoding.settings)
+        return system
+
+    def _loaded(self, settings: DecodingSettings) -> Decoding:
+        recognizer = self.recognizer
+        return Decoding.load(settings, recognizer.model.tokenizer, recognizer.device)
+
+    def _tuned(self, name: str, decoding: Decoding, dev: Heard) -> Decoding:
+        def weighted(lm_weight: float, word_bonus: float) -> Decoding:
+            beam = replace(decoding.settings.beam, lm_weight=lm_weight, word_bonus=word_bonus)
+            return decoding.weighted(replace(decoding.settings, beam=beam))
+
+        def run(lm_weight: float, word_bonus: float) -> list[str]:
+            nbests = weighted(lm_weight, word_bonus).nbests(dev.log_probs)
+            return [text_of(nbest[0], decoding.tokenizer) for nbest in nbests]
+
+        tuning = tune_search(run, dev.references, LM_WEIGHTS, WORD_BONUSES)
+        write_tuning(self.out, tuning, f"tuning.{name}")
+        _tell(name, tuning.at_end)
+        (lm_weight,) = tuning.weights.lm_weights
+        return weighted(lm_weight, tuning.weights.word_bonus)
+
+    def _add(
+        self,
+        name: str,
+        nbests: Sequence[Sequence[Hypothesis]],
+        seconds: float,
+        settings: DecodingSettings,
+        over: System | None = None,
+    ) -> System:
+        texts = [text_of(nbest[0], self.recognizer.model.tokenizer) for nbest in nbests]
+        seconds += self.test.seconds
+        decoding = None if settings.decoder == "greedy" else asdict(settings)
+        result = system_result(
+            name, self.test.references, texts, self.test.audio_s, seconds, decoding
+        )
+        if self.systems:
+            other = over or self.systems[0]
+            result = compared(
+                result, self.test.references, texts, other.result.name, other.hypotheses
+            )
+        self.systems.append(System(result, texts, settings))
+        return self.systems[-1]
+
+    def _add_oracle(
+        self,
+        name: str,
+        nbests: Sequence[Sequence[Hypothesis]],
+        settings: DecodingSettings,
+    ) -> None:
+        errors = hypothesis_errors(nbests, self.test.references)
+        best = [
+            nbest[int(np.argmin([count.errors for count in counts]))]
+            for nbest, counts in zip(nbests, errors, strict=True)
+        ]
+        texts = [text_of(hypothesis, self.recognizer.model.tokenizer) for hypothesis in best]
+        seconds = self.test.seconds  # of looking up what was said nothing is counted
+        result = system_result(name, self.test.references, texts, self.test.audio_s, seconds)
+        self.systems.append(System(result, texts, settings))
+
+
+def _tell(name: str, at_end: Sequence[str]) -> None:
+    for axis in at_end:
+        print(f"{name}: the best {axis} is at the end of what was tried", file=sys.stderr)

@@ -1,0 +1,280 @@
+"""log_probs -> nbest and text, by the search and the language models that a folder names."""
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from asr.beam import beam_search
+from asr.boosts import PhraseBoosts
+from asr.config import from_dict
+from asr.decoder import BeamSettings, Decoder
+from asr.errors import InputError
+from asr.language_model import load_language_model
+from asr.lexicon import read_lexicon
+from asr.nbest import Hypothesis
+from asr.rescore import RescoreWeights, exact_log_probs, lm_log_probs, rescore, spelled
+from asr.search import greedy_search
+from asr.tokenizer import PhoneTokenizer, Tokenizer, spellings
+from asr.trie import Trie
+from asr.vocabulary import EOS, UNK, LanguageModel
+
+DECODING = "decoding.json"
+"""What a model's folder calls its settings."""
+
+DecoderName = Literal["greedy", "beam", "flashlight"]
+"""Best path, our prefix beam search, or flashlight-text's."""
+
+UNTUNED = BeamSettings(lm_weight=0.7, word_bonus=1.0)
+"""For a language model whose weights nobody has tuned."""
+
+MODEL_FILES = ("model.json", "weights.safetensors", "ngram.arpa.gz", "ngram.arpa")
+"""What a language model's folder is copied with."""
+
+BATCH = 64
+"""Utterances searched at once."""
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """How log-probabilities become text.
+
+    Args:
+        decoder: the kind of search.
+        beam: of the beam search.
+        lm: path of the language model that the search goes by; empty for none.
+        lexicon: path of the words that may be said: a word a line, or a pronouncing dictionary.
+            Empty for those of the acoustic model's own lexicon or else of `lm`, if it has words.
+        rescorers: paths of the language models that re-order what the search found.
+        lm_weights: of the rescorers, one each.
+        word_bonus: nats a word, of the rescoring.
+    """
+
+    decoder: DecoderName = "greedy"
+    beam: BeamSettings = field(default_factory=BeamSettings)
+    lm: str = ""
+    lexicon: str = ""
+    rescorers: tuple[str, ...] = ()
+    lm_weights: tuple[float, ...] = ()
+    word_bonus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.rescorers) != len(self.lm_weights):
+            raise InputError(
+                f"lm_weights has {len(self.lm_weights)} numbers; expected one for each of the"
+                f" {len(self.rescorers)} rescorers"
+            )
+        if self.decoder == "greedy" and (self.lm or self.lexicon or self.rescorers):
+            raise InputError("decoder is greedy, which goes by no language model; expected beam")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Settings with all that they name, loaded.
+
+    Args:
+        settings: paths as they are seen from here.
+        tokenizer: the acoustic model's.
+        device: of the language models and the search.
+        decoder: what a beam search goes by; None where search is greedy.
+        rescorers: the language models that re-order what it found.
+    """
+
+    settings: DecodingSettings
+    tokenizer: Tokenizer
+    device: torch.device
+    decoder: Decoder | None = None
+    rescorers: tuple[LanguageModel, ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        settings: DecodingSettings,
+        tokenizer: Tokenizer,
+        device: str | torch.device = "cpu",
+        phrases: Mapping[str, float] | None = None,
+    ) -> "Decoding":
+        """Read what the settings name.
+
+        Args:
+            settings: paths as they are seen from here.
+            tokenizer: the acoustic model's.
+            device: of the language models and the search.
+            phrases: likely to be said, with the nats that each of their tokens is worth. Their
+                words are allowed besides those of the lexicon.
+
+        Raises:
+            InputError: a file can't be used, or does not fit the tokens.
+        """
+        device = torch.device(device)
+        if settings.decoder == "greedy":
+            return cls(settings, tokenizer, device)
+        words: Iterable[str] = ()
+        if settings.lexicon:
+            words = read_words(settings.lexicon)
+        elif isinstance(tokenizer, PhoneTokenizer):
+            words = tokenizer.lexicon.pronunciations
+        lm = load_language_model(settings.lm, device, words) if settings.lm else None
+        if lm is not None and lm.vocabulary.unit == "word" and not words:
+            words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
+        trie = boosts = None
+        if words:
+            extra = [word for phrase in phrases or () for word in phrase.split()]
+            trie = make_trie([*words, *extra], tokenizer)
+        if phrases:
+            encoded = {tokenizer.encode(p, f"phrase {p!r}"): b for p, b in phrases.items()}
+            boosts = PhraseBoosts.build(encoded, tokenizer.separator, len(tokenizer.symbols))
+        decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
+        rescorers = tuple(load_language_model(p, device, words) for p in settings.rescorers)
+        return cls(settings, tokenizer, device, decoder, rescorers)
+
+    def weighted(self, settings: DecodingSettings) -> "Decoding":
+        """The same with other weights; what the settings name must be the same."""
+        decoder = self.decoder and replace(self.decoder, settings=settings.beam)
+        return replace(self, settings=settings, decoder=decoder)
+
+    def nbests(self, log_probs: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
+        """The n-best list of each utterance, (T, C), best first, with its words."""
+        if self.decoder is None:
+            return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
+        nbests = search_all(log_probs, self.decoder, self.device, self.settings.decoder)
+        if not self.rescorers:
+            return nbests
+        nbests = [exact_log_probs(r, n) for r, n in zip(log_probs, nbests, strict=True)]
+        weights = RescoreWeights(self.settings.lm_weights, self.settings.word_bonus)
+        scores = lm_log_probs(nbests, self.rescorers)
+        return [rescore(n, s, weights) for n, s in zip(nbests, scores, strict=True)]
+
+
+def search_all(
+    log_probs: Sequence[np.ndarray], decoder: Decoder, device: torch.device, name: str = "beam"
+) -> list[list[Hypothesis]]:
+    """The n-best lists of many utterances, in their order, with their words.
+
+    Args:
+        log_probs: of each utterance (T, C), natural logs.
+        decoder: how far to look, and what to go by besides.
+        device: where to search.
+        name: beam, or flashlight for flashlight-text's search.
+    """
+    nbests: list[list[Hypothesis]] = [[] for _ in log_probs]
+    if name == "flashlight":
+        from asr.flashlight import flashlight_search as search
+    else:
+        search = beam_search
+    # those of about the same length together, long ones first
+    order = sorted(range(len(log_probs)), key=lambda n: -len(log_probs[n]))
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
+        rows = [torch.from_numpy(log_probs[n]).to(device) for n in batch]
+        lengths = torch.tensor([len(row) for row in rows])
+        for n, nbest in zip(batch, search(pad_sequence(rows), lengths, decoder), strict=True):
+            # where a lexicon leaves nothing that the frames could say, nothing was said
+            nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], decoder.tokenizer)
+    return nbests
+
+
+def read_words(path: str | Path) -> list[str]:
+    """The words of a file: one a line, or those of a pronouncing dictionary.
+
+    Raises:
+        InputError: the file can't be read, is a dictionary with a faulty line, or has no word.
+    """
+    try:
+        lines = [line.split() for line in Path(path).read_text("utf-8").splitlines()]
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
+    if any(len(line) > 1 for line in lines):
+        return list(read_lexicon(path, stress=False).pronunciations)
+    words = list(dict.fromkeys(word for line in lines for word in line))
+    if not words:
+        raise InputError(f"{path}: has no word; expected one a line, or a pronouncing dictionary")
+    return words
+
+
+def make_trie(words: Iterable[str], tokenizer: Tokenizer) -> Trie:
+    """The tree of the words that the tokens can spell; stderr names some that they can't.
+
+    Raises:
+        InputError: they can spell none.
+    """
+    spelled_words = spellings(dict.fromkeys(words), tokenizer)
+    silent = [word for word, spelling in spelled_words.items() if not spelling]
+    if len(silent) == len(spelled_words):
+        raise InputError(f"the model's tokens spell none of the {len(silent)} words; expected some")
+    if silent:
+        named = ", ".join(silent[:10]) + (", ..." if len(silent) > 10 else "")
+        print(
+            f"{len(silent)} of {len(spelled_words)} words left out, which the model's tokens can't"
+            f" spell: {named}",
+            file=sys.stderr,
+        )
+    return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))
+
+
+def save_decoding(folder: str | Path, settings: DecodingSettings) -> None:
+    """Write `decoding.json` into a model's folder, and copy there all that it names."""
+    folder = Path(folder)
+    roles = {path: f"rescorer-{n}" for n, path in enumerate(settings.rescorers, 1)}
+    roles |= {settings.lm: "lm", settings.lexicon: "lexicon"}
+    copied = {path: _copy(Path(path), folder, role) for path, role in roles.items() if path}
+    values = asdict(_moved(settings, copied))
+    partial = folder / (DECODING + ".partial")
+    partial.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
+    os.replace(partial, folder / DECODING)
+
+
+def load_decoding(folder: str | Path) -> DecodingSettings | None:
+    """The settings of a model's folder, with paths as they are seen from here; None without any.
+
+    Raises:
+        InputError: the file can't be used.
+    """
+    path = Path(folder) / DECODING
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({error}); expected settings of decoding") from None
+    settings = from_dict(DecodingSettings, values, str(path))
+    return _moved(settings, {name: str(Path(folder) / name) for name in _paths(settings)})
+
+
+def _paths(settings: DecodingSettings) -> list[str]:
+    return [path for path in (settings.lm, settings.lexicon, *settings.rescorers) if path]
+
+
+def _moved(settings: DecodingSettings, to: Mapping[str, str]) -> DecodingSettings:
+    return replace(
+        settings,
+        lm=to.get(settings.lm, ""),
+        lexicon=to.get(settings.lexicon, ""),
+        rescorers=tuple(to[path] for path in settings.rescorers),
+    )
+
+
+def _copy(source: Path, folder: Path, role: str) -> str:
+    """Copy a file, or a language model's folder without its checkpoints and the like."""
+    name = f"decoding/{role}{source.suffix if source.is_file() else ''}"
+    target = folder / name
+    if source.resolve() == target.resolve():
+        return name
+    files = [source] if source.is_file() else [source / part for part in MODEL_FILES]
+    target = target.parent if source.is_file() else target
+    target.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if file.exists():
+            shutil.copyfile(file, folder / name if source.is_file() else target / file.name)
+    return name
