@@ -34,6 +34,17 @@ def write_folder(
     partial = folder / (WEIGHTS + ".partial")
     save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
     os.replace(partial, folder / WEIGHTS)
+    write_description(folder, description)
+
+
+def write_description(folder: str | Path, description: Mapping[str, Any]) -> None:
+    """Write what a model's folder says of it: the last thing, once all else is there.
+
+    Args:
+        folder: there already.
+        description: plain values by name, without the format's number.
+    """
+    folder = Path(folder)
     partial = folder / (DESCRIPTION + ".partial")
     text = json.dumps({"format": FORMAT, **description}, indent=1, ensure_ascii=False)
     partial.write_text(text + "\n", "utf-8")

@@ -1,0 +1,90 @@
+"""Settings of an n-gram model; whether a folder has the model of these settings already."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr.errors import InputError
+from asr.folder import DESCRIPTION, read_description
+from asr.kneser_ney import EstimateSettings
+from asr.ngram import KIND
+from asr.text import TextSettings
+from asr.vocabulary import Unit
+
+
+@dataclass(frozen=True)
+class NgramDataSettings:
+    """What is read, and how.
+
+    Args:
+        train: file of sentences, see `asr.sentences.read_sentences`.
+        unit: what the model counts in.
+        max_size: at most so many units, the most frequent ones; null: all.
+        min_count: rarer units are unknown.
+        text: how sentences are normalised first.
+    """
+
+    train: str = "train.txt"
+    unit: Unit = "word"
+    max_size: int | None = None
+    min_count: int = 1
+    text: TextSettings = field(default_factory=TextSettings)
+
+    def __post_init__(self) -> None:
+        if self.min_count < 1:
+            raise InputError(f"data.min_count is {self.min_count}; expected 1 or more")
+        if self.max_size is not None and self.max_size < 3:
+            raise InputError(
+                f"data.max_size is {self.max_size}; expected 3 or more: <unk> and <eos> count"
+            )
+
+
+@dataclass(frozen=True)
+class NgramSettings:
+    """All that an n-gram model is estimated with.
+
+    Args:
+        data: what is read.
+        model: order, and what is left out by its counts.
+        entropy: afterwards, n-grams go that raise the perplexity by a smaller share than this if
+            they go, such as 1e-8; 0: none. See `asr.pruning`.
+    """
+
+    data: NgramDataSettings = field(default_factory=NgramDataSettings)
+    model: EstimateSettings = field(default_factory=EstimateSettings)
+    entropy: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.entropy >= 0:
+            raise InputError(f"entropy is {self.entropy}; expected 0 or more")
+
+
+def plain(settings: NgramSettings) -> dict[str, Any]:
+    """Settings as `model.json` has them."""
+    return json.loads(json.dumps(asdict(settings)))
+
+
+def is_estimated(folder: Path, settings: NgramSettings, trained_on: Mapping[str, Any]) -> bool:
+    """Whether a folder has the model of these settings and texts.
+
+    Args:
+        folder: that may not be there.
+        settings: of the model.
+        trained_on: what is known of the texts beforehand.
+
+    Raises:
+        InputError: it has another model.
+    """
+    if not (folder / DESCRIPTION).exists():
+        return False
+    values = read_description(folder)
+    there = values.get("trained_on")
+    same_texts = isinstance(there, dict) and dict(trained_on).items() <= there.items()
+    if values.get("kind") == KIND and values.get("settings") == plain(settings) and same_texts:
+        return True
+    raise InputError(
+        f"{folder}: holds another model, or one of other settings or texts; give another --out, or"
+        " remove the folder"
+    )
