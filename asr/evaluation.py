@@ -19,8 +19,8 @@ from asr.batching import bucket_sizes
 from asr.bootstrap import bootstrap_interval, paired_gain
 from asr.errors import InputError
 from asr.manifest import Utterance
-from asr.recognizer import Recognizer, Transcript
-from asr.results import SystemResult, commit, machine, system_result
+from asr.recognizer import Recognizer
+from asr.results import SystemResult, commit, machine
 from asr.transcripts import read_pairs, write_trn
 from asr.wer import ErrorCounts, align_words, alignment_text, character_errors, word_errors
 
@@ -28,16 +28,39 @@ BATCH_S = 120.0
 """Seconds of audio recognised at once, padding included."""
 
 
-def transcribe_all(
-    recognizer: Recognizer, utterances: Sequence[Utterance]
-) -> tuple[list[Transcript], float]:
-    """The transcripts of a manifest's utterances, in its order, and the seconds it took.
+@dataclass(frozen=True)
+class Heard:
+    """What an acoustic model makes of a manifest's utterances.
+
+    Args:
+        utterances: in the manifest's order.
+        log_probs: of each (T, C), float32.
+        audio_s: seconds of audio.
+        seconds: of work that it took, reading the audio included.
+    """
+
+    utterances: Sequence[Utterance]
+    log_probs: list[np.ndarray]
+    audio_s: float
+    seconds: float
+
+    @property
+    def references(self) -> list[str]:
+        """What was said in each."""
+        return [utterance.text for utterance in self.utterances]
+
+
+def hear(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Heard:
+    """The log-probabilities of a manifest's utterances, in its order.
 
     Raises:
-        InputError: an audio file can't be used.
+        InputError: there is no utterance, or an audio file can't be used.
     """
+    if not utterances:
+        raise InputError("the manifest has no utterance; expected at least one")
     started = time.perf_counter()
-    transcripts: dict[int, Transcript] = {}
+    found: dict[int, np.ndarray] = {}
+    samples = 0
     durations = [utterance.duration for utterance in utterances]
     order = np.argsort(durations, kind="stable")
     for indices in np.split(order, np.cumsum(bucket_sizes(durations, BATCH_S))[:-1]):
@@ -45,33 +68,20 @@ def transcribe_all(
         waveforms = [load_audio(path, recognizer.sample_rate) for path in paths]
         for path, waveform in zip(paths, waveforms, strict=True):
             recognizer.check_length(waveform, path)
-        for index, log_probs, waveform in zip(
-            indices, recognizer.log_probs(waveforms), waveforms, strict=True
-        ):
-            transcripts[int(index)] = recognizer.transcript(log_probs, len(waveform))
-    seconds = time.perf_counter() - started
-    return [transcripts[index] for index in range(len(utterances))], seconds
-
-
-def evaluate(
-    recognizer: Recognizer, utterances: Sequence[Utterance], name: str
-) -> tuple[SystemResult, list[Transcript]]:
-    """Recognise a manifest's utterances and compare with their texts.
-
-    Raises:
-        InputError: there is no utterance, or an audio file can't be used.
-    """
-    if not utterances:
-        raise InputError("the manifest has no utterance; expected at least one")
-    transcripts, seconds = transcribe_all(recognizer, utterances)
-    references = [utterance.text for utterance in utterances]
-    hypotheses = [transcript.text for transcript in transcripts]
-    audio_s = sum(transcript.duration for transcript in transcripts)
-    return system_result(name, references, hypotheses, audio_s, seconds), transcripts
+        samples += sum(map(len, waveforms))
+        rows = recognizer.log_probs(waveforms)
+        # copies: a row of a batch would keep the whole batch in memory
+        found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
+    return Heard(
+        utterances,
+        [found[index] for index in range(len(utterances))],
+        samples / recognizer.sample_rate,
+        time.perf_counter() - started,
+    )
 
 
 def write_texts(
-    out: Path, utterances: Sequence[Utterance], transcripts: Sequence[Transcript], name: str
+    out: Path, utterances: Sequence[Utterance], hypotheses: Sequence[str], name: str
 ) -> None:
     """Write references and hypotheses as `id text` lines and as sclite's .trn, and aligned.
 
@@ -80,15 +90,15 @@ def write_texts(
     """
     out.mkdir(parents=True, exist_ok=True)
     said = {utterance.id: utterance.text for utterance in utterances}
-    heard = {u.id: t.text for u, t in zip(utterances, transcripts, strict=True)}
-    for stem, texts in (("references", said), (f"hypotheses.{name}", heard)):
+    recognised = {u.id: text for u, text in zip(utterances, hypotheses, strict=True)}
+    for stem, texts in (("references", said), (f"hypotheses.{name}", recognised)):
         lines = [f"{id} {text}".rstrip() + "\n" for id, text in texts.items()]
         (out / f"{stem}.txt").write_text("".join(lines), "utf-8")
         try:
             write_trn(out / f"{stem}.trn", texts)
         except ValueError as error:
             print(f"{out / stem}.trn: not written: {error}", file=sys.stderr)
-    alignments = align_words(list(said.values()), list(heard.values()))
+    alignments = align_words(list(said.values()), list(recognised.values()))
     aligned = [f"{id}\n{alignment_text(a)}\n\n" for id, a in zip(said, alignments, strict=True)]
     (out / f"alignments.{name}.txt").write_text("".join(aligned), "utf-8")
 
