@@ -19,6 +19,9 @@ Initialisation = Literal["uniform", "xavier", "orthogonal"]
 TOGETHER = 4096
 """Sentences that `sentence_log_probs` reads at once: more are hardly faster, and take memory."""
 
+LOGITS = 2**23
+"""So many it computes at once, for the same reason."""
+
 
 @dataclass(frozen=True)
 class RNNLMSettings:
@@ -151,7 +154,7 @@ class RNNLM(nn.Module):
     @torch.no_grad()
     def start(self, rows: int) -> Tensor:
         """(rows, S): the state at a sentence's beginning, once for each hypothesis."""
-        return self._after(self.zero_state(1), torch.tensor([EOS])).repeat(rows, 1)
+        return self._after(self.zero_state(1), self._units([EOS])).repeat(rows, 1)
 
     @torch.no_grad()
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,7 +186,7 @@ class RNNLM(nn.Module):
         """(U, n_layers, hidden_size): every layer's output after each unit of a sentence."""
         state, found = self.start(1), []
         for unit in units:
-            state = self._after(state, torch.tensor([unit]))
+            state = self._after(state, self._units([unit]))
             found.append(state)
         states = torch.cat([state[:0], *found])
         outputs = states[:, : self.settings.n_layers * self.settings.hidden_size]
@@ -201,26 +204,39 @@ class RNNLM(nn.Module):
         alike = np.concatenate([[-1], np.minimum(alike, lengths[:-1])])
 
         found = np.empty(units.shape, dtype=np.float32)
+        distinct, numbers = np.unique(units, return_inverse=True)
+        received = self.stack.receive(self.embeddings[torch.from_numpy(distinct).to(device)])
         states = self.start(1)
-        beginning = np.zeros(len(sentences), dtype=int)  # which of the states each has come to
+        at = np.zeros(len(sentences), dtype=int)  # which of the states each sentence has come to
         for t in range(units.shape[1]):
             going = np.flatnonzero(lengths >= t)
             if t:
-                new = going[alike[going] < t]
-                states = self._after(states[beginning[new]], torch.from_numpy(units[new, t - 1]))
-                beginning[going] = (alike[going] < t).cumsum() - 1
-            found[going, t] = self.output.score(
-                self._outputs(states),
-                torch.from_numpy(units[going, t]).to(device),
-                torch.from_numpy(beginning[going]).to(device),
-            ).cpu()
+                parts = alike[going] < t  # where another beginning begins
+                new = going[parts]
+                states = self.stack.step(received[numbers[new, t - 1]], states[at[new]])
+                at[going] = parts.cumsum() - 1
+            found[going, t] = self._score_each(states, at[going], units[going, t])
         return [found[n, : length + 1] for n, length in enumerate(lengths)]
+
+    def _score_each(self, states: Tensor, at: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """(M,) log-probabilities of units, (M,), each in one of the states, (M,), first to last."""
+        outputs = self._outputs(states)
+        rows = max(1, LOGITS // len(self.vocabulary.symbols))
+        scores = []
+        for begin in range(0, len(states), rows):
+            first, end = at.searchsorted([begin, begin + rows])
+            where, asked = (torch.from_numpy(values[first:end]) for values in (at, units))
+            device = states.device
+            part = outputs[begin : begin + rows]
+            scores.append(self.output.score(part, asked.to(device), where.to(device) - begin))
+        return torch.cat(scores).cpu().numpy()
 
     def _after(self, state: Tensor, units: Tensor) -> Tensor:
         """The states, (N, S), after one more unit each, (N,)."""
-        return self.stack.carry(F.embedding(units.to(state.device), self.embeddings)[None], state)[
-            1
-        ]
+        return self.stack.step(self.stack.receive(F.embedding(units, self.embeddings)), state)
+
+    def _units(self, units: Sequence[int]) -> Tensor:
+        return torch.tensor(units, device=self.embeddings.device)
 
     def _outputs(self, state: Tensor) -> Tensor:
         """(N, E): what the softmax reads in a state: the last layer's output."""
