@@ -10,8 +10,13 @@ import torch
 from asr.config import from_dict
 from asr.errors import InputError
 from asr.folder import DESCRIPTION, check_parts, read_description, read_weights, write_folder
+from asr.kenlm import KenlmModel
+from asr.ngram import load_ngram, read_ngram
 from asr.rnnlm import RNNLM, RNNLMSettings
 from asr.vocabulary import LanguageModel, vocabulary_from_dict
+
+KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
+"""What KenLM's binary files begin with."""
 
 
 def save_rnnlm(folder: str | Path, model: RNNLM, trained_on: dict[str, Any]) -> None:
@@ -37,20 +42,28 @@ def load_language_model(
     """The language model of a folder or file, ready to be asked.
 
     Args:
-        path: a folder that `save_rnnlm` wrote.
-        device: where a recurrent model computes.
+        path: a folder that a recipe wrote, an ARPA file, or a KenLM file.
+        device: where the model computes; a KenLM file's does so on the CPU.
         words: what a model that can't list its words will be asked for.
 
     Raises:
         InputError: there is no language model, or one that is damaged.
     """
+    if Path(path).is_file():
+        with Path(path).open("rb") as file:
+            is_kenlm = file.read(len(KENLM_MAGIC)) == KENLM_MAGIC
+        return KenlmModel(path, words) if is_kenlm else read_ngram(path).to(device)
     values = read_description(path)
     match values.get("kind"):
         case "rnnlm":
             return _load_rnnlm(path, values).to(device)
+        case "ngram":
+            return load_ngram(path).to(device)
         case None:
             raise InputError(f"{path}: is an acoustic model's folder; expected a language model")
-    raise InputError(f"{Path(path) / DESCRIPTION}: kind is {values['kind']!r}; expected rnnlm")
+    raise InputError(
+        f"{Path(path) / DESCRIPTION}: kind is {values['kind']!r}; expected rnnlm or ngram"
+    )
 
 
 def _load_rnnlm(folder: str | Path, values: dict[str, Any]) -> RNNLM:
