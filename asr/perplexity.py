@@ -78,7 +78,8 @@ class Perplexity:
         spelled: all of the text; each unknown unit has the probability of `<unk>` times that of
             its spelling, where all characters are equally probable. A vocabulary's size is no
             advantage here, and a model of words can be compared with one of characters.
-        alphabet: between so many characters a spelling chooses.
+        alphabet: between so many characters a spelling chooses: those of the text's words, and an
+            end.
     """
 
     sentences: int
@@ -124,8 +125,8 @@ def perplexity(model: LanguageModel, texts: Iterable[str], place: str = "the tex
                 n_letters += part.letters
             else:
                 known += part.total
-    letters = {letter for text in (*vocabulary.symbols[2:], *oov) for letter in text}
-    alphabet = len(letters) + 1  # and the end of a word
+    letters = set().union(*sentences)  # the text's, so that they are the same for every model
+    alphabet = len(letters - {" "}) + 1  # and the end of a word
     spelled = whole.log_prob - n_letters * math.log(alphabet)
     return Perplexity(
         sentences=len(sentences),

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from asr.agreement import by_group, judge
 from asr.cli import app
 from asr.inspection import followers, properties, read
-from asr.language_model import load_language_model, save_rnnlm
+from asr.kneser_ney import EstimateSettings, estimate
+from asr.language_model import KENLM_MAGIC, load_language_model, save_rnnlm
 from asr.minimal_pairs import subject_verb_pairs
+from asr.ngram import NgramModel, save_ngram, write_ngram
 from asr.perplexity import perplexity
 from asr.rnnlm import RNNLM, RNNLMSettings
 from asr.sampling import SamplingSettings, sample
@@ -294,11 +296,35 @@ def test_what_is_no_language_model_is_one_line(command, text, tmp_path):
     assert "acoustic model" in lm(command, acoustic, *arguments).stderr
 
 
-def test_an_n_gram_has_no_hidden_units(given, text):
-    model = given(random_model(Vocabulary.from_texts(TEXTS), seed=0))
-    done = lm("inspect", model, text)
-    expected = "x.arpa: is an n-gram model; expected a recurrent one's folder"
+@pytest.mark.parametrize("form", ["folder", "ARPA file"])
+def test_n_grams_pass_over_the_bench_but_have_no_hidden_units(form, text, tmp_path):
+    vocabulary = Vocabulary.from_texts(TEXTS)
+    settings = EstimateSettings(order=2, discount_fallback=True)
+    sentences = [vocabulary.encode(line) for line in TEXTS]
+    model = NgramModel(vocabulary, estimate(sentences, len(vocabulary.symbols), settings))
+    path = tmp_path / ("bigram" if form == "folder" else "bigram.arpa")
+    if form == "folder":
+        save_ngram(path, model, {}, {})
+    else:
+        write_ngram(path, model)
+    values = json.loads(lm("perplexity", path, text, "--format", "json").stdout)
+    expected = perplexity(model, text.read_text().splitlines())
+    assert values["whole"]["log_prob"] == pytest.approx(expected.whole.log_prob, rel=1e-5)
+    assert len(lm("score", path, text).stdout.splitlines()) == 4
+    drawn = lm("sample", path, "the cat", "--number", 3).stdout.splitlines()
+    assert [line[:7] for line in drawn] == ["the cat"] * 3
+    (tmp_path / "pairs.tsv").write_text("the cat sat\tsat the cat\n")
+    assert lm("agree", path, tmp_path / "pairs.tsv").stdout.splitlines()[1].split()[2] == "1"
+    done = lm("inspect", path, text)
+    expected = f"{path}: is an n-gram model; expected a recurrent one's folder"
     assert (done.exit_code, done.stderr) == (1, f"asr lm inspect: {expected}\n")
+
+
+def test_what_can_not_list_its_words_draws_none(tmp_path):
+    (tmp_path / "x.bin").write_bytes(KENLM_MAGIC + b" format")
+    done = lm("sample", tmp_path / "x.bin")
+    expected = f"{tmp_path}/x.bin: can't list its words; expected the ARPA it was made of"
+    assert (done.exit_code, done.stderr) == (1, f"asr lm sample: {expected}\n")
 
 
 def test_pairs_of_unknown_words_alone_are_refused(words, tmp_path):

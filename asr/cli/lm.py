@@ -113,7 +113,7 @@ def score(
 def sample(
     model: Model,
     prompt: Annotated[
-        str, typer.Argument(metavar="[PROMPT]", help="What each text begins with.")
+        str, typer.Argument(metavar="PROMPT", help="What each text begins with.")
     ] = "",
     number: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
     max_units: Annotated[int, typer.Option(min=1, help="Cut a text after so many units.")] = 200,
@@ -142,6 +142,7 @@ def sample(
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
     with reported("asr lm sample"):
+        _refuse_kenlm(model)
         loaded = _load(model, Device.cpu, [prompt])
         _warn_of_unknown(loaded.vocabulary, prompt)
         begin = loaded.vocabulary.encode(prompt)
@@ -159,7 +160,7 @@ def agree(
     pairs: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PAIRS]",
+            metavar="PAIRS",
             help="Lines of good, tab, bad, and perhaps tab, group.",
             show_default="English verbs near and far from their subjects",
         ),
@@ -268,6 +269,16 @@ def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
         raise InputError("device is 'cuda'; this machine has no GPU that torch can use")
     words = (word for text in texts for word in normalise(text).split())
     return load_language_model(model, name, words)
+
+
+def _refuse_kenlm(model: Path) -> None:
+    """Raise InputError for KenLM's binary files: what can't list its words can't draw them."""
+    from asr.language_model import KENLM_MAGIC
+
+    if model.is_file():
+        with model.open("rb") as file:
+            if file.read(len(KENLM_MAGIC)) == KENLM_MAGIC:
+                raise InputError(f"{model}: can't list its words; expected the ARPA it was made of")
 
 
 def _check_known(vocabulary: "Vocabulary", texts: Iterable[str], place: Path) -> None:
