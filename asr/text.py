@@ -49,6 +49,20 @@ def normalise(text: str, settings: TextSettings = DEFAULT) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def words_and_marks(text: str) -> list[str]:
+    """The words of a text and its punctuation, each mark by itself: "no, don't" is no , don't.
+
+    A mark is what `normalise` takes out: an apostrophe is one at the edge of a word only.
+    """
+    text = "".join(c if _without_punctuation(c) == c else f" {c} " for c in text)
+    found = []
+    for word in text.split():
+        begins, ends = len(word) - len(word.lstrip("'")), len(word.rstrip("'"))
+        inside = [word[begins:ends]] if begins < ends else []
+        found += ["'"] * begins + inside + ["'"] * (len(word) - max(begins, ends))
+    return found
+
+
 _APOSTROPHES = str.maketrans("’‘ʼ＇`", "'''''")
 _ELLIPSIS = re.compile(r"\.{2,}")
 _BETWEEN_WORDS = "/\\…‥・፡་"  # besides dashes and low lines
