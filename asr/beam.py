@@ -9,11 +9,12 @@ from torch import Tensor
 from asr.contexts import Context
 from asr.decoder import Decoder
 from asr.events import Event, find_events
-from asr.fusion import Arcs, Choice, Fusion
-from asr.hypotheses import Ending, Trace, read_back
+from asr.fusion import Fusion
+from asr.hypotheses import Trace, read_back
 from asr.nbest import Hypothesis
 from asr.tokenizer import BLANK
 from asr.trie import NONE
+from asr.ways import Choice, Ways
 
 NOBODY, ORPHAN, EMPTY = 0, 1, 2
 """Names of a slot without a prefix, of what the empty prefix extends, and of the empty prefix."""
@@ -75,15 +76,15 @@ def beam_search(
     ended: list[Beam] = []
     traces: list[Trace] = []
     for number, active in enumerate(events.n_active):
-        if active < len(beam.last):
+        if active < beam.last.shape[0]:
             ended.append(_rows(beam, slice(active, None)))
             beam = _rows(beam, slice(active))
         if fusion and fusion.pool and len(fusion.pool) < active * K:
             fusion.pool.keep(some.context["row"] for some in (beam, *ended))
         beam, trace = _step(beam, events.at(number), log_probs, fusion)
         traces.append(trace)
-    ending = _end(_join([beam, *reversed(ended)]), events.tail, fusion)
-    return read_back(ending, traces, events, decoder)
+    ends = _end(_join([beam, *reversed(ended)]), events.tail, fusion)
+    return read_back(ends, traces, events, decoder)
 
 
 def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
@@ -111,21 +112,16 @@ def _step(beam: Beam, event: Event, log_probs: Tensor, fusion: Fusion | None) ->
     """Take the beams through the quiet before an event and through the event."""
     beam = _after_quiet(beam, event)
     stay = _stay(beam, event, log_probs)
-    arcs = fusion.arcs(beam.context, event.tokens) if fusion else Arcs(1)
-    mass = _mass(beam, stay, arcs, event)
-    if fusion is None:
-        choice = _choose(mass, beam, arcs, event)
-        context = {}
-    else:
-        known = beam.context["score"]
-        reach = mass[:, known.shape[1] :].view(*known.shape, -1) + known[:, :, None]
-        # the prefixes are enough to fill the beam: a way must reach the worst of them
-        reach = reach - (stay.total + known).amin(1)[:, None, None]
-        gains = fusion.gains(beam.context, beam.last, event.tokens, arcs, reach)
-        ways = known[:, :, None] + gains.score
-        choice = _choose(mass + torch.cat((known, ways.flatten(1)), 1), beam, arcs, event)
-        context = fusion.advance(beam.context, arcs, gains, choice)
-    return _keep(beam, stay, mass, choice, context), _trace(beam, stay, choice, context)
+    score = stay.total + beam.context["score"] if fusion else stay.total
+    # the prefixes alone fill the beam: what is to be kept must reach the worst of them
+    least = score.amin(1)
+    ways = _ways(beam, stay, event, least, fusion)
+    if fusion:
+        ways = fusion.with_lm(beam.context, beam.last, ways, least)
+    ways = ways.or_impossible()
+    choice = _choose(score, ways)
+    context = fusion.advance(beam.context, ways, choice) if fusion else {}
+    return _keep(beam, stay, ways, choice, context), _trace(beam, stay, ways, choice, context)
 
 
 def _after_quiet(beam: Beam, event: Event) -> Beam:
@@ -155,64 +151,89 @@ def _stay(beam: Beam, event: Event, log_probs: Tensor) -> Stay:
     return Stay(blank, token, torch.logaddexp(blank, token), parent, known, arrives)
 
 
-def _mass(beam: Beam, stay: Stay, arcs: Arcs, event: Event) -> Tensor:
-    """(N, K + K * X), float64: acoustic log-probabilities of the prefixes and of their extensions.
+def _ways(beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | None) -> Ways:
+    """The extensions that may be kept, as far as can be told without the language model.
 
-    An extension that is in the beam has arrived there, and is impossible here.
+    One that is in the beam has arrived there, and is impossible here.
+
+    Args:
+        beam: before the event.
+        stay: its prefixes after the event.
+        event: what is tried.
+        least: (N,), the score that an extension must reach.
+        fusion: what there is besides the acoustic model.
     """
     repeats = beam.last[:, :, None] == event.tokens[:, None]  # (N, K, M)
     grow = torch.where(repeats, beam.blank[:, :, None], beam.total[:, :, None])
     grow = grow + event.token_log_probs[:, None]
-    tried, way = repeats.max(2)
-    if arcs.nodes is not None:
-        grow = grow.repeat_interleave(arcs.n_outcomes, 2)
-        way = way * arcs.n_outcomes + beam.context["outcome"]
-    K, X = grow.shape[1:]
-    arrived = tried & stay.known
-    here = torch.arange(K, device=grow.device)
-    return torch.cat((stay.total, grow.flatten(1)), 1).scatter_(
-        1,
-        torch.where(arrived, K + stay.parent * X + way, here),
-        torch.where(arrived, -math.inf, stay.total),
-    )
+    short = least[:, None] - fusion.highest(beam.context) if fusion else least[:, None]
+    may_be = (grow >= short[:, :, None]) & (grow > -math.inf)
+    place = may_be.flatten().nonzero()[:, 0]
+    K, M = grow.shape[1:]
+    slot = place // M
+    token = event.tokens.flatten()[slot // K * M + place % M]
+    ways = Ways(slot, token, grow.flatten()[place])
+    if fusion:
+        ways = fusion.ways(beam.context, beam.last, ways)
+    return ways._replace(mass=_but_arrived(beam, stay, ways))
 
 
-def _choose(score: Tensor, beam: Beam, arcs: Arcs, event: Event) -> Choice:
-    """The K prefixes and extensions of the highest score, in no order."""
-    K = beam.last.shape[1]
-    X = score.shape[1] // K - 1
-    best, place = score.topk(K, 1, sorted=False)
-    arc = place - K
-    extended, possible = arc >= 0, best > -math.inf
-    arc = arc.clamp(min=0)
-    return Choice(
-        place=place,
-        slot=torch.where(extended, arc // X, place),
-        arc=arc,
-        token=event.tokens.gather(1, arc % X // arcs.n_outcomes),
-        new=extended & possible,
-        possible=possible,
-    )
+def _but_arrived(beam: Beam, stay: Stay, ways: Ways) -> Tensor:
+    """(F,), the mass of ways, -inf of those to prefixes that are in the beam."""
+    if not ways.slot.shape[0]:
+        return ways.mass
+    N, K = beam.last.shape
+    parent = torch.arange(0, N * K, K, device=stay.parent.device)[:, None] + stay.parent
+    arrived = _number(parent, beam.last, beam.context.get("outcome"))
+    numbers = _number(ways.slot, ways.token, ways.outcome)
+    found = torch.searchsorted(numbers, arrived).clamp(max=numbers.shape[0] - 1)
+    found = found[stay.known & (numbers[found] == arrived)]
+    return ways.mass.index_fill(0, found, -math.inf)
 
 
-def _keep(beam: Beam, stay: Stay, mass: Tensor, choice: Choice, context: Context) -> Beam:
+def _number(slot: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
+    """Numbers of ways, rising in their order."""
+    number = (slot << 24) + token
+    return number << 16 if outcome is None else (number << 16) + outcome
+
+
+def _choose(score: Tensor, ways: Ways) -> Choice:
+    """The K prefixes and ways of the highest score, in no order.
+
+    Args:
+        score: (N, K), of the prefixes.
+        ways: one or more.
+    """
+    N, K = score.shape
+    table, first = ways.table(N, K)
+    best, place = torch.cat((score, table), 1).topk(K, 1, sorted=False)
+    possible = best > -math.inf
+    new = possible & (place >= K)
+    way = torch.where(new, first[:, None] + place - K, 0)
+    return Choice(torch.where(place < K, place, ways.slot[way] % K), way, new, possible)
+
+
+def _keep(beam: Beam, stay: Stay, ways: Ways, choice: Choice, context: Context) -> Beam:
     """The prefixes chosen."""
-    old = choice.possible & ~choice.new
-    total = torch.where(choice.possible, mass.gather(1, choice.place), -math.inf)
-    name, parent = beam.name.gather(1, choice.slot), beam.parent.gather(1, choice.slot)
-    named = _name(name, choice.token, context.get("outcome"))
+    slot, new = choice.slot, choice.new
+    old = choice.possible & ~new
+    mass = torch.where(new, ways.mass[choice.way], -math.inf)
+    last = ways.token[choice.way]
+    name = beam.name.gather(1, slot)
+    named = _name(name, last, context.get("outcome"))
+    parent = torch.where(old, beam.parent.gather(1, slot), ORPHAN)
     return Beam(
-        blank=torch.where(old, stay.blank.gather(1, choice.slot), -math.inf),
-        token=torch.where(old, stay.token.gather(1, choice.slot), total),
-        total=total,
-        last=torch.where(choice.new, choice.token, beam.last.gather(1, choice.slot)),
-        name=torch.where(choice.new, named, torch.where(old, name, NOBODY)),
-        parent=torch.where(choice.new, name, torch.where(old, parent, ORPHAN)),
+        blank=torch.where(old, stay.blank.gather(1, slot), -math.inf),
+        token=torch.where(old, stay.token.gather(1, slot), mass),
+        total=torch.where(old, stay.total.gather(1, slot), mass),
+        last=torch.where(new, last, beam.last.gather(1, slot)),
+        name=torch.where(new, named, torch.where(old, name, NOBODY)),
+        parent=torch.where(new, name, parent),
         context=context,
     )
 
 
-def _trace(beam: Beam, stay: Stay, choice: Choice, context: Context) -> Trace:
+def _trace(beam: Beam, stay: Stay, ways: Ways, choice: Choice, context: Context) -> Trace:
     """Where the chosen come from.
 
     Where most of a prefix's alignments have just arrived, it comes from the prefix without its last
@@ -222,7 +243,7 @@ def _trace(beam: Beam, stay: Stay, choice: Choice, context: Context) -> Trace:
     here = torch.arange(beam.last.shape[1], device=beam.last.device)
     slot = torch.where(arrived, stay.parent, here).gather(1, choice.slot)
     token = torch.where(arrived, beam.last, BLANK).gather(1, choice.slot)
-    token = torch.where(choice.new, choice.token, token)
+    token = torch.where(choice.new, ways.token[choice.way], token)
     word = torch.where(token == BLANK, NONE, context["word"]) if "word" in context else None
     return Trace(torch.where(choice.new, choice.slot, slot), token, word)
 
@@ -246,10 +267,10 @@ def _join(beams: list[Beam]) -> Beam:
     return Beam._make([*(torch.cat(field) for field in fields), joined])
 
 
-def _end(beam: Beam, tail: Tensor, fusion: Fusion | None) -> Ending:
+def _end(beam: Beam, tail: Tensor, fusion: Fusion | None) -> Ways:
     """What the utterances' ends make of the prefixes."""
     log_prob = beam.total + tail
-    if fusion is None:
-        return Ending(log_prob, log_prob[:, :, None], None, None)
-    score, lm, words = fusion.end(beam.context, beam.last, log_prob > -math.inf)
-    return Ending(log_prob, log_prob[:, :, None] + score, lm, words)
+    if fusion:
+        return fusion.end(beam.context, beam.last, log_prob)
+    slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
+    return Ways(slot, torch.full_like(slot, BLANK), log_prob.flatten()[slot])

@@ -28,11 +28,11 @@ class StatePool:
 
     def __len__(self) -> int:
         """How many more there is room for."""
-        return len(self._free)
+        return self._free.shape[0]
 
     def add(self, states: Tensor) -> Tensor:
         """The numbers, (n,), of n states more."""
-        numbers, self._free = self._free[: len(states)], self._free[len(states) :]
+        numbers, self._free = self._free[: states.shape[0]], self._free[states.shape[0] :]
         self.states[numbers] = states
         return numbers
 
@@ -70,34 +70,29 @@ class TokenLM:
         zeros = torch.zeros_like(like)
         return {"lm": zeros.double(), "row": zeros, "unread": zeros.bool()}
 
-    def score(self, context: Context, last: Tensor, tokens: Tensor, needed: Tensor) -> Tensor:
-        """(N, K, M), float64, log-probabilities of the next tokens; right where needed.
+    def read(self, context: Context, last: Tensor, slots: Tensor) -> None:
+        """Read the last tokens of prefixes, which `score` needs.
 
         Args:
             context: of the prefixes; brought up to date.
             last: (N, K), their last tokens.
-            tokens: (N, M), the next.
-            needed: (N, K), of which prefixes.
+            slots: (n,), numbers of prefixes, row by row.
         """
-        self._read(context, last, needed)
-        rows = context["row"][:, :, None]
-        return self._log_probs[rows, self.units[tokens][:, None]].double()
-
-    def end(self, context: Context, last: Tensor, possible: Tensor) -> Tensor:
-        """(N, K), float64, log-probabilities of the sentence's end; right where possible."""
-        self._read(context, last, possible)
-        return self._log_probs[context["row"], EOS].double()
-
-    def _read(self, context: Context, last: Tensor, needed: Tensor) -> None:
-        place = (context["unread"] & needed).nonzero(as_tuple=True)
-        if not len(place[0]):
+        asked = torch.zeros_like(context["unread"])
+        asked.view(-1)[slots] = True
+        place = (context["unread"] & asked).nonzero(as_tuple=True)
+        if not place[0].shape[0]:
             return
         before = self.pool.states[context["row"][place]]
         _, states = self.lm.score(before, self.units[last[place]])
         rows = self.pool.add(states)
         self._log_probs[rows] = self.lm.log_probs(states)
         context["row"] = context["row"].index_put(place, rows)
-        context["unread"] = context["unread"] & ~needed
+        context["unread"] = context["unread"] & ~asked
+
+    def score(self, context: Context, slots: Tensor, units: Tensor) -> Tensor:
+        """(n,), float64, log-probabilities of a unit after each of n prefixes that were read."""
+        return self._log_probs[context["row"].flatten()[slots], units].double()
 
 
 class WordLM:
@@ -119,46 +114,26 @@ class WordLM:
         zeros = torch.zeros_like(like)
         return {"lm": zeros.double(), "row": zeros}
 
-    def score(
-        self, context: Context, words: Tensor, needed: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the ends of words cost.
+    def score(self, context: Context, slots: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of words after prefixes.
 
         Args:
             context: of the prefixes.
-            words: (N, K, X), the words that extensions end.
-            needed: (N, K, X), which do and are to be read.
+            slots: (n,), numbers of prefixes, row by row.
+            words: (n,).
 
         Returns:
-            log_probs: (N, K, X), float64; 0 where not needed.
-            numbers: (N, K, X), where in `states` the one after the word lies; -1 for none.
-            states: (n, ...), not yet in the pool.
+            log_probs: (n,), float64.
+            states: (n, ...), after the words; not yet in the pool.
         """
-        place = needed.nonzero(as_tuple=True)
-        before = self.pool.states[context["row"][place[:2]]]
-        found, states = self.lm.score(before, self.units[words[place]])
-        log_probs = torch.zeros_like(words, dtype=torch.float64).index_put(place, found.double())
-        numbers = torch.arange(len(states), device=words.device)
-        return log_probs, torch.full_like(words, -1).index_put(place, numbers), states
+        before = self.pool.states[context["row"].flatten()[slots]]
+        log_probs, states = self.lm.score(before, self.units[words])
+        return log_probs.double(), states
 
-    def end(self, context: Context, words: Tensor, possible: Tensor) -> Tensor:
-        """Log-probabilities of last words and the sentence's end.
-
-        Args:
-            context: of the prefixes.
-            words: (N, K, V), the last words, -1 where there is none more.
-            possible: (N, K, V), which to score.
-
-        Returns:
-            log_probs: (N, K, V), float64; 0 where not possible.
-        """
-        place = possible.nonzero(as_tuple=True)
-        states = self.pool.states[context["row"][place[:2]]]
-        last = words[place]
-        found = torch.zeros(len(last), dtype=torch.float64, device=words.device)
-        ends = (last >= 0).nonzero()[:, 0]
-        word_log_probs, after = self.lm.score(states[ends], self.units[last[ends]])
-        found[ends] = word_log_probs.double()
-        states = states.index_put((ends,), after)
-        found += self.lm.score(states, torch.full_like(last, EOS))[0].double()
-        return torch.zeros_like(words, dtype=torch.float64).index_put(place, found)
+    def end(self, context: Context, slots: Tensor, words: Tensor) -> Tensor:
+        """(n,), float64, log-probabilities of last words, -1 for none, and the sentence's end."""
+        states = self.pool.states[context["row"].flatten()[slots]]
+        log_probs = torch.zeros_like(words, dtype=torch.float64)
+        ends = (words >= 0).nonzero()[:, 0]
+        log_probs[ends], states[ends] = self.score(context, slots[ends], words[ends])
+        return log_probs + self.lm.score(states, torch.full_like(words, EOS))[0].double()

@@ -57,7 +57,7 @@ class BeamSettings:
                 raise InputError(f"{name} is {getattr(self, name)}; expected nats")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decoder:
     """What search goes by, besides log_probs.
 

@@ -1,7 +1,6 @@
 """Prefixes and tokens -> what lexicon, language model and phrases add to the score."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,34 +9,8 @@ from asr.contexts import Context, StatePool, TokenLM, WordLM
 from asr.decoder import Decoder
 from asr.tokenizer import BLANK
 from asr.trie import NONE, ROOT
-
-
-class Arcs(NamedTuple):
-    """The ways on from each prefix: with each of M tokens V ways, X = M * V together."""
-
-    n_outcomes: int  # V
-    nodes: Tensor | None = None  # (N, K, X), of the lexicon; NONE where there is no way
-    words: Tensor | None = None  # (N, K, X), the words that end; NONE where none does
-
-
-class Gains(NamedTuple):
-    """What the ways on add, (N, K, X)."""
-
-    score: Tensor  # float64, nats; -inf where there is no way, or none that would be kept
-    lm: Tensor | None = None  # float64, the language model's log-probability
-    numbers: Tensor | None = None  # where in `states` those after a word lie
-    states: Tensor | None = None
-
-
-class Choice(NamedTuple):
-    """The prefixes and extensions that are kept, (N, K)."""
-
-    place: Tensor  # the place among K prefixes and then K * X extensions
-    slot: Tensor  # the prefix, be it extended or not
-    arc: Tensor  # the place among the K * X extensions, where it is one
-    token: Tensor  # what the prefix is extended with, where it is
-    new: Tensor  # bool, whether it is
-    possible: Tensor  # bool, whether it is anything: a beam may have room left
+from asr.vocabulary import EOS
+from asr.ways import Choice, Ways
 
 
 class Fusion:
@@ -71,6 +44,10 @@ class Fusion:
             bonuses[n_words] += settings.unk_bonus
             bonuses[NONE] = 0.0
             self._bonuses = bonuses.to(device)
+        # by how much a token may raise a score at most, what is taken back left out
+        self._most = max(0.0, settings.word_bonus, settings.word_bonus + settings.unk_bonus)
+        if self.boosts is not None:
+            self._most += float(self.boosts.worth.amax())
 
     @property
     def pool(self) -> StatePool | None:
@@ -91,139 +68,141 @@ class Fusion:
                 context |= lm.start(like)
         return context
 
-    def arcs(self, context: Context, tokens: Tensor) -> Arcs:
-        """The ways on with tokens, (N, M)."""
+    def highest(self, context: Context) -> Tensor:
+        """(N, K), float64: the most that scores of extensions have besides the acoustic part."""
+        highest = context["score"] + self._most
+        if self.boosts is not None:
+            highest = highest - self.boosts.lent[context["phrase"]]
+        if self.trie is not None:
+            highest = highest - self._ahead[context["node"]]
+        return highest
+
+    def ways(self, context: Context, last: Tensor, ways: Ways) -> Ways:
+        """The ways on, scored without the language model.
+
+        Args:
+            context: of the prefixes.
+            last: (N, K), their last tokens.
+            ways: as the acoustic model has them.
+        """
+        slot, token, mass, *_ = ways
+        extra = context["score"].flatten()[slot]
+        if self.boosts is not None:
+            phrase = context["phrase"].flatten()[slot]
+            after = self.boosts.after[phrase, token].long()
+            extra = extra + self.boosts.worth[after] - self.boosts.lent[phrase]
         if self.trie is None:
-            return Arcs(1)
-        nodes, words = self.trie.outcomes(context["node"], tokens)
-        return Arcs(nodes.shape[2] // tokens.shape[1], nodes, words)
+            begins = self._begins_word(last.flatten()[slot], token)
+            return Ways(slot, token, mass, extra + self.settings.word_bonus * begins.double())
+        node = context["node"].flatten()[slot]
+        of, outcome, after, word = self.trie.ways(node, token)
+        extra = extra[of] - self._ahead[node[of]] + self._ahead[after] + self._bonuses[word]
+        return Ways(slot[of], token[of], mass[of], extra, outcome, after, word)
 
-    def gains(
-        self, context: Context, last: Tensor, tokens: Tensor, arcs: Arcs, reach: Tensor
-    ) -> Gains:
-        """What the ways on add to the score.
+    def with_lm(self, context: Context, last: Tensor, ways: Ways, least: Tensor) -> Ways:
+        """The ways, scored with the language model too.
 
-        The language model only takes from a score. Where too little is left without it already, it
-        is not asked.
+        That only takes from scores. Where too little is left without it, it is not asked, and the
+        score is no better.
 
         Args:
             context: of the prefixes; brought up to date.
             last: (N, K), their last tokens.
-            tokens: (N, M), the next.
-            arcs: the ways on.
-            reach: (N, K, X), nats that a way may lose and still be kept.
+            ways: scored without it.
+            least: (N,), what a way must reach to be kept.
         """
-        score = self._without_lm(context, last, tokens, arcs)
-        if self.token_lm is None and self.word_lm is None:
-            return Gains(score)
-        needed = (score + reach >= 0) & (score > -math.inf)
-        numbers = states = None
-        if self.word_lm is not None:
-            assert arcs.words is not None
-            ends = needed & (arcs.words != NONE)
-            lm, numbers, states = self.word_lm.score(context, arcs.words, ends)
-        else:
-            assert self.token_lm is not None
-            lm = self.token_lm.score(context, last, tokens, needed.any(2))
-            lm = lm.repeat_interleave(arcs.n_outcomes, 2)
-        score = torch.where(needed, score + self._weighted(lm), -math.inf)
-        return Gains(score, lm, numbers, states)
+        assert ways.extra is not None
+        may_be = ways.score >= least[ways.slot // last.shape[1]]
+        if self.token_lm is not None:
+            asked = ways.slot[may_be.nonzero()[:, 0]]
+            self.token_lm.read(context, last, asked)
+            lm = self.token_lm.score(context, ways.slot, self.token_lm.units[ways.token])
+            return ways._replace(extra=ways.extra + self._weighted(lm), lm=lm)
+        if self.word_lm is None or ways.word is None:
+            return ways
+        ends = ((ways.word != NONE) & may_be).nonzero()[:, 0]
+        found, states = self.word_lm.score(context, ways.slot[ends], ways.word[ends])
+        lm = torch.zeros_like(ways.mass).index_put((ends,), found)
+        numbers = torch.arange(ends.shape[0], device=ends.device)
+        number = torch.full_like(ways.slot, -1).index_put((ends,), numbers)
+        extra = ways.extra + self._weighted(lm)
+        return ways._replace(extra=extra, lm=lm, number=number, states=states)
 
-    def advance(self, context: Context, arcs: Arcs, gains: Gains, choice: Choice) -> Context:
-        """What is known of the prefixes that are kept, and of the new ones among them."""
-        slot, new = choice.slot, choice.new
-        kept = {name: known.gather(1, slot) for name, known in context.items()}
-
-        def taken(name: str, ways: Tensor) -> None:
-            kept[name] = torch.where(new, ways.flatten(1).gather(1, choice.arc), kept[name])
-
-        taken("score", context["score"][:, :, None] + gains.score)
-        if self.trie is not None and arcs.nodes is not None and arcs.words is not None:
-            taken("node", arcs.nodes)
-            taken("word", arcs.words)
-            kept["outcome"] = torch.where(new, choice.arc % arcs.n_outcomes, kept["outcome"])
+    def advance(self, context: Context, ways: Ways, choice: Choice) -> Context:
+        """What is known of the prefixes and ways that are kept."""
+        new, way = choice.new, choice.way
+        kept = {name: known.gather(1, choice.slot) for name, known in context.items()}
+        assert ways.extra is not None
+        kept["score"] = torch.where(new, ways.extra[way], kept["score"])
+        if ways.outcome is not None and ways.node is not None and ways.word is not None:
+            kept["outcome"] = torch.where(new, ways.outcome[way], kept["outcome"])
+            kept["node"] = torch.where(new, ways.node[way], kept["node"])
+            kept["word"] = torch.where(new, ways.word[way], kept["word"])
         if self.boosts is not None:
-            after = self.boosts.after[kept["phrase"], choice.token].long()
+            after = self.boosts.after[kept["phrase"], ways.token[way]].long()
             kept["phrase"] = torch.where(new, after, kept["phrase"])
-        if gains.lm is not None:
-            taken("lm", context["lm"][:, :, None] + gains.lm)
+        if ways.lm is not None:
+            kept["lm"] = kept["lm"] + torch.where(new, ways.lm[way], 0.0)
         if self.token_lm is not None:
             kept["unread"] = kept["unread"] | new
-        if self.word_lm is not None and gains.states is not None:
-            assert gains.numbers is not None
-            number = gains.numbers.flatten(1).gather(1, choice.arc)
-            place = (new & (number != NONE)).nonzero(as_tuple=True)
-            rows = self.word_lm.pool.add(gains.states[number[place]])
+        if self.word_lm is not None and ways.number is not None and ways.states is not None:
+            number = ways.number[way]
+            place = (new & (number >= 0)).nonzero(as_tuple=True)
+            rows = self.word_lm.pool.add(ways.states[number[place]])
             kept["row"] = kept["row"].index_put(place, rows)
         return kept
 
-    def end(
-        self, context: Context, last: Tensor, alive: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """What the utterance's end makes of the prefixes: V outcomes each.
+    def end(self, context: Context, last: Tensor, log_prob: Tensor) -> Ways:
+        """What the utterances' ends make of the prefixes.
 
-        Where no prefix ends with a whole word, all stay, without what they have begun.
+        Where no prefix of an utterance ends with a whole word, all stay as they are, without the
+        word that they have begun.
 
         Args:
             context: of the prefixes; brought up to date.
             last: (N, K), their last tokens.
-            alive: (N, K), which there are.
+            log_prob: (N, K), their acoustic log-probabilities.
 
         Returns:
-            score: (N, K, V), float64, all but the acoustic part; -inf where there is no outcome.
-            lm: (N, K, V), float64, the language model's log-probability of the whole.
-            words: (N, K, V), the word that ends there.
+            ways: with the language model's log-probability of the whole.
         """
-        score, possible, words = context["score"][:, :, None], alive[:, :, None], None
+        slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
+        extra, word = context["score"].flatten()[slot], None
         if self.boosts is not None:
-            score = score + self.boosts.end[context["phrase"]][:, :, None]
+            extra = extra + self.boosts.end[context["phrase"].flatten()[slot]]
         if self.trie is not None:
-            nodes, words = self._last_words(context["node"])
-            possible = possible & (nodes != NONE)
-            stuck = ~possible.flatten(1).any(1)
-            possible[:, :, 0] |= alive & stuck[:, None]
-            score = score - self._ahead[context["node"]][:, :, None] + self._bonuses[words]
-        if self.word_lm is not None:
-            assert words is not None
-            lm = self.word_lm.end(context, words, possible)
-        elif self.token_lm is not None:
-            lm = self.token_lm.end(context, last, alive)[:, :, None].expand_as(possible)
+            node = context["node"].flatten()[slot]
+            of, word = self._last_words(slot // last.shape[1], node)
+            slot, extra = slot[of], extra[of] - self._ahead[node[of]] + self._bonuses[word]
+        if self.token_lm is not None:
+            self.token_lm.read(context, last, slot)
+            lm = self.token_lm.score(context, slot, torch.full_like(slot, EOS))
+        elif self.word_lm is not None:
+            assert word is not None
+            lm = self.word_lm.end(context, slot, word)
         else:
-            return torch.where(possible, score, -math.inf), None, words
-        score = torch.where(possible, score + self._weighted(lm), -math.inf)
-        return score, context["lm"][:, :, None] + lm, words
+            lm = torch.zeros_like(extra)
+        whole = context["lm"].flatten()[slot] + lm if "lm" in context else lm
+        mass, none = log_prob.flatten()[slot], torch.full_like(slot, BLANK)
+        return Ways(slot, none, mass, extra + self._weighted(lm), word=word, lm=whole)
 
-    def _without_lm(self, context: Context, last: Tensor, tokens: Tensor, arcs: Arcs) -> Tensor:
-        """(N, K, X): look-ahead, bonuses and boosts; -inf where there is no way."""
-        score = torch.zeros((), dtype=torch.float64, device=last.device)
-        if self.boosts is not None:
-            phrase = context["phrase"][:, :, None]
-            after = self.boosts.after[phrase, tokens[:, None]].long()
-            score = score + self.boosts.worth[after] - self.boosts.lent[phrase]
-        if arcs.nodes is None or arcs.words is None:
-            begins = self._word_begins(last, tokens).double()
-            return score + self.settings.word_bonus * begins
-        score = score.expand(*last.shape, tokens.shape[1]).repeat_interleave(arcs.n_outcomes, 2)
-        score = score + self._ahead[arcs.nodes] - self._ahead[context["node"]][:, :, None]
-        score = score + self._bonuses[arcs.words]
-        return torch.where(arcs.nodes == NONE, -math.inf, score)
-
-    def _word_begins(self, last: Tensor, tokens: Tensor) -> Tensor:
-        """(N, K, M), bool: whether a token begins a word, where there is no lexicon."""
-        if self.separator is None:
-            return torch.ones_like(last, dtype=torch.bool)[:, :, None].expand(
-                -1, -1, tokens.shape[1]
-            )
-        apart = (last == self.separator) | (last == BLANK)
-        return apart[:, :, None] & (tokens != self.separator)[:, None]
-
-    def _last_words(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K, V), (N, K, V): nodes and words of the utterance's end, as of `Trie.outcomes`."""
+    def _last_words(self, row: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
+        """Of prefixes in rows and at nodes: numbers of those that may end, and their last words."""
         assert self.trie is not None
-        if self.separator is not None:
-            return self.trie.outcomes(nodes, torch.full_like(nodes[:, :1], self.separator))
-        nodes = nodes[:, :, None]
-        return torch.where(nodes == ROOT, ROOT, NONE), torch.full_like(nodes, NONE)
+        if self.separator is None:
+            of = (node == ROOT).nonzero()[:, 0]
+            word = torch.full_like(of, NONE)
+        else:
+            of, _, _, word = self.trie.ways(node, torch.full_like(node, self.separator))
+        stuck = (~torch.isin(row, row[of])).nonzero()[:, 0]
+        of, order = torch.cat((of, stuck)).sort(stable=True)
+        return of, torch.cat((word, torch.full_like(stuck, NONE)))[order]
+
+    def _begins_word(self, last: Tensor, token: Tensor) -> Tensor:
+        """Whether a token begins a word, where there is no lexicon."""
+        if self.separator is None:
+            return torch.ones_like(token, dtype=torch.bool)
+        return ((last == self.separator) | (last == BLANK)) & (token != self.separator)
 
     def _weighted(self, lm: Tensor) -> Tensor:
         # 0 times -inf is no number

@@ -14,6 +14,7 @@ from asr.events import Events
 from asr.nbest import Hypothesis
 from asr.tokenizer import BLANK
 from asr.trie import NONE
+from asr.ways import Ways
 
 
 class Trace(NamedTuple):
@@ -24,39 +25,31 @@ class Trace(NamedTuple):
     word: Tensor | None  # the word that ended with it; NONE for none
 
 
-class Ending(NamedTuple):
-    """What the prefixes are after their utterance's end; each may end in V ways."""
-
-    log_prob: Tensor  # (N, K), float64, acoustic
-    score: Tensor  # (N, K, V), float64, of everything; -inf where there is no such end
-    lm: Tensor | None  # (N, K, V), float64
-    word: Tensor | None  # (N, K, V), that ends there; NONE for none
-
-
 def read_back(
-    ending: Ending, traces: Sequence[Trace], events: Events, decoder: Decoder
+    ends: Ways, traces: Sequence[Trace], events: Events, decoder: Decoder
 ) -> list[list[Hypothesis]]:
     """The n-best lists of a search, in the order of `log_probs`.
 
     Args:
-        ending: of the prefixes after the last event.
+        ends: what the utterances' ends made of the prefixes.
         traces: of all events.
         events: of the search.
         decoder: what it went by.
     """
-    score, place = ending.score.flatten(1).sort(dim=1, descending=True, stable=True)
-    n_best = decoder.settings.n_best
-    score, place = score[:, :n_best], place[:, :n_best]
-    slots = place // ending.score.shape[2]
-    log_prob = ending.log_prob.gather(1, slots)
-    lm = torch.zeros_like(score) if ending.lm is None else ending.lm.flatten(1).gather(1, place)
-    tokens, words = _follow(slots, traces)
-    if ending.word is not None:
-        words = torch.cat((words, ending.word.flatten(1).gather(1, place)[None]))
+    N, K = len(events.order), decoder.settings.beam_width
+    ends = ends.or_impossible()
+    table, first = ends.table(N, K)
+    score, place = table.sort(dim=1, descending=True, stable=True)
+    score, place = score[:, : decoder.settings.n_best], place[:, : decoder.settings.n_best]
+    end = torch.where(score > -math.inf, first[:, None] + place, 0)
+    lm = torch.zeros_like(ends.mass) if ends.lm is None else ends.lm
+    tokens, words = _follow(ends.slot[end] % K, traces)
+    if ends.word is not None:
+        words = torch.cat((words, ends.word[end][None]))
     found = (tokens, words, events.frames[:, :, None].expand_as(tokens))
     rows = zip(*(array.cpu().numpy().transpose(1, 2, 0) for array in found), strict=True)
-    numbers = zip(score.tolist(), log_prob.tolist(), lm.tolist(), strict=True)
-    lists: list[list[Hypothesis]] = [[] for _ in score]
+    numbers = zip(score.tolist(), ends.mass[end].tolist(), lm[end].tolist(), strict=True)
+    lists: list[list[Hypothesis]] = [[] for _ in range(N)]
     for n, row, number in zip(events.order.tolist(), rows, numbers, strict=True):
         lists[n] = _hypotheses(row, list(zip(*number, strict=True)), decoder)
     return lists
@@ -86,6 +79,7 @@ def _hypotheses(
     row: Sequence[np.ndarray], numbers: Sequence[tuple[float, ...]], decoder: Decoder
 ) -> list[Hypothesis]:
     """Those of an utterance, from tokens, words and frames, (n, E) each, and three numbers each."""
+    informed = decoder.informed
     tokens, words, frames = row
     added = tokens != BLANK
     parts = _split(tokens, added), _split(frames, added), _split(words, words != NONE)
@@ -94,7 +88,7 @@ def _hypotheses(
         if score == -math.inf:
             break
         spelled = None if decoder.lexicon is None else _spelled(said, ended, decoder)
-        total = score if decoder.informed else None
+        total = score if informed else None
         nbest.append(Hypothesis(said, log_prob, begun, spelled, lm, total))
     return nbest
 

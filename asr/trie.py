@@ -14,7 +14,7 @@ NONE = -1
 """No node, or no word."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trie:
     """A lexicon whose words share the beginnings of their spellings.
 
@@ -35,6 +35,7 @@ class Trie:
         n_words: (nodes,), int64, how many they are.
         endings: int64, words.
         inner: (nodes,), bool, whether a spelling goes on from the node.
+        homophones: whether several words end at one node.
     """
 
     words: tuple[str, ...]
@@ -46,6 +47,7 @@ class Trie:
     n_words: Tensor
     endings: Tensor
     inner: Tensor
+    homophones: bool
 
     @classmethod
     def build(
@@ -89,10 +91,11 @@ class Trie:
             open=open,
             children=torch.from_numpy(children),
             parents=torch.from_numpy(parents),
-            first_word=torch.from_numpy(n_words.cumsum() - n_words),
+            first_word=torch.from_numpy((n_words.cumsum() - n_words).clip(max=len(endings) - 1)),
             n_words=torch.from_numpy(n_words),
             endings=torch.from_numpy(endings % (other + 1)),
             inner=torch.from_numpy(np.bincount(parents[1:], minlength=len(parents)) > 0),
+            homophones=bool(n_words.max() > 1),
         )
 
     def to(self, device: torch.device) -> "Trie":
@@ -104,46 +107,38 @@ class Trie:
         }
         return replace(self, **tables)
 
-    def outcomes(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What a token may lead to.
+    def ways(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What tokens lead to: nothing, one thing, or several.
 
         Args:
-            nodes: (N, K).
-            tokens: (N, M).
+            nodes: (n,).
+            tokens: (n,), one for each node.
 
         Returns:
-            nodes: (N, K, M * V), the nodes after, NONE where there is none; V is the number of
-                outcomes of the token that has most. Those of a token stand together, each always
-                in the same place among them.
-            words: (N, K, M * V), the word that ends with it; NONE where none does.
+            of: (ways,), which pair of node and token each way is of, in their order.
+            outcomes: (ways,), which of the pair's ways it is, the same whenever it is asked for.
+            nodes: (ways,), where it leads to.
+            words: (ways,), the word that ends with it; NONE where none does.
         """
-        nodes, tokens = nodes[:, :, None], tokens[:, None]
         after = self.children[nodes, tokens].long()
+        of = (after != NONE).nonzero()[:, 0]
+        after, holders = after[of], nodes[of]
         if self.separator is None:
-            return self._endings_at_once(after)
-        ends = (tokens == self.separator) & (nodes != ROOT) & (after != NONE)
-        n_words = torch.where(ends, self.n_words[nodes], 0)
-        outcome = torch.arange(max(1, int(n_words.amax())), device=nodes.device)
-        possible = (outcome == 0) | (outcome < n_words[..., None])
-        last = len(self.endings) - 1
-        word = self.endings[(self.first_word[nodes][..., None] + outcome).clamp(max=last)]
-        return (
-            torch.where(possible, after[..., None], NONE).flatten(2),
-            torch.where(ends[..., None] & possible, word, NONE).flatten(2),
-        )
-
-    def _endings_at_once(self, after: Tensor) -> tuple[Tensor, Tensor]:
-        """`outcomes` where nothing separates words: go on, or end as one of the node's words."""
-        n_words = torch.where(after == NONE, 0, self.n_words[after])[..., None]
-        outcome = torch.arange(1 + int(n_words.amax()), device=after.device)
-        last = len(self.endings) - 1
-        word = self.endings[(self.first_word[after][..., None] + outcome - 1).clamp(0, last)]
-        goes_on = torch.where(self.inner[after], after, NONE)[..., None]
-        ends = (outcome > 0) & (outcome <= n_words)
-        return (
-            torch.where(outcome == 0, goes_on, torch.where(ends, ROOT, NONE)).flatten(2),
-            torch.where(ends, word, NONE).flatten(2),
-        )
+            # where spellings go on, that is one way; each word that ends is another
+            holders, goes_on = after, self.inner[after].long()
+            each, outcomes = _repeated(self.n_words[holders] + goes_on)
+            ends = outcomes >= goes_on[each]
+            word = self.first_word[holders[each]] + outcomes - goes_on[each]
+            after = torch.where(ends, ROOT, after[each])
+            return of[each], outcomes, after, torch.where(ends, self.endings[word], NONE)
+        ends = (tokens[of] == self.separator) & (holders != ROOT)
+        word = self.first_word[holders]
+        if not self.homophones:
+            word = torch.where(ends, self.endings[word], NONE)
+            return of, torch.zeros_like(of), after, word
+        each, outcomes = _repeated(torch.where(ends, self.n_words[holders], 1))
+        word = torch.where(ends[each], self.endings[word[each] + outcomes], NONE)
+        return of[each], outcomes, after[each], word
 
     def best_below(self, scores: Tensor) -> Tensor:
         """The highest score of a word that ends at a node or below.
@@ -166,6 +161,13 @@ class Trie:
             best = higher
         best[ROOT] = 0.0
         return best
+
+
+def _repeated(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """For counts 2, 0, 3: (0, 0, 2, 2, 2) and (0, 1, 0, 1, 2)."""
+    each = torch.arange(counts.shape[0], device=counts.device).repeat_interleave(counts)
+    first = counts.cumsum(0) - counts
+    return each, torch.arange(each.shape[0], device=each.device) - first[each]
 
 
 def _flatten(

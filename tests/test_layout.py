@@ -26,6 +26,7 @@ FLOORS = {
         "subword",
         "transcripts",
         "trie",
+        "ways",
         "wer",
     },
     2: {"acoustic", "arpa", "bootstrap", "corpus", "pruning", "tokenizer", "vocabulary"},

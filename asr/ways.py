@@ -1,0 +1,62 @@
+"""What search may do next, and what it keeps of that."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Ways(NamedTuple):
+    """Extensions of prefixes by a token, of the whole batch one after the other, F of them.
+
+    They are ordered by prefix, then token, then outcome.
+    """
+
+    slot: Tensor  # number of the prefix, row by row: n * K + k
+    token: Tensor  # what it is extended with
+    mass: Tensor  # float64, acoustic log-probability
+    extra: Tensor | None = None  # float64, the rest of the score
+    outcome: Tensor | None = None  # with a lexicon: which of those that prefix and token have
+    node: Tensor | None = None  # where in the lexicon it leads to
+    word: Tensor | None = None  # the word that ends with it; NONE for none
+    lm: Tensor | None = None  # float64, log-probability of what the language model was asked
+    number: Tensor | None = None  # where the state after a word lies in `states`; -1 for none
+    states: Tensor | None = None
+
+    def only(self, which: Tensor) -> "Ways":
+        """Some of them, by their numbers."""
+        *fields, states = self
+        some = [None if field is None else field[which] for field in fields]
+        return Ways._make([*some, states])
+
+    def or_impossible(self) -> "Ways":
+        """Themselves, or where there is none, one that is impossible."""
+        if self.slot.shape[0]:
+            return self
+        *fields, states = self
+        one = Ways._make([*(None if f is None else f.new_zeros(1) for f in fields), states])
+        return one._replace(mass=self.mass.new_full((1,), -math.inf))
+
+    @property
+    def score(self) -> Tensor:
+        """(F,), float64, what search goes by."""
+        return self.mass if self.extra is None else self.mass + self.extra
+
+    def table(self, N: int, K: int) -> tuple[Tensor, Tensor]:
+        """The scores by utterance, (N, most ways of one), then -inf; (N,) numbers of the first."""
+        row = self.slot // K
+        n_ways = torch.bincount(row, minlength=N)
+        first = n_ways.cumsum(0) - n_ways
+        column = torch.arange(row.shape[0], device=row.device) - first[row]
+        shape = N, int(n_ways.max())
+        return self.mass.new_full(shape, -math.inf).index_put((row, column), self.score), first
+
+
+class Choice(NamedTuple):
+    """The prefixes and ways that are kept, (N, K)."""
+
+    slot: Tensor  # the place in its row of the prefix, extended or not
+    way: Tensor  # number of the way, where it is one
+    new: Tensor  # bool, whether it is
+    possible: Tensor  # bool, whether it is anything: a beam may have room left
