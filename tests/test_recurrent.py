@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from asr.recurrent import RecurrentStack
+from asr.recurrent import Dropout, RecurrentStack, drop
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 EACH_CELL = pytest.mark.parametrize("cell", CELLS)
@@ -149,6 +149,167 @@ def test_dropout_acts_in_training_only():
     torch.testing.assert_close(outputs[outputs != 0], 2 * stack.eval()(*batch)[outputs != 0])
 
 
+def one_way(cell, **values):
+    return stack_of(cell, bidirectional=False, **values)
+
+
+@EACH_CELL
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("lengths", [[9], [4, 5], [1] * 9, [2, 6, 1]])
+def test_chunks_are_read_as_if_they_were_one(cell, layer_norm, lengths):
+    stack = one_way(cell, layer_norm=layer_norm)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    expected = stack(inputs, torch.tensor([9] * 4))
+    state, found = stack.zero_state(4), []
+    for chunk in inputs.split(lengths):
+        outputs, state = stack.carry(chunk, state)
+        found.append(outputs)
+    torch.testing.assert_close(torch.cat(found), expected, rtol=1e-12, atol=1e-12)
+
+
+@EACH_CELL
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_frame_by_frame_is_the_same_as_at_once(cell, layer_norm):
+    stack = one_way(cell, layer_norm=layer_norm)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    state = stack.zero_state(4)
+    for frame in inputs:
+        _, expected = stack.carry(frame[None], state)
+        state = stack.step(stack.receive(frame), state)
+        torch.testing.assert_close(state, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        stack.carry(inputs, stack.zero_state(4))[1], state, rtol=1e-12, atol=1e-12
+    )
+
+
+@EACH_CELL
+def test_a_state_is_outputs_then_cells_of_all_layers(cell):
+    stack = one_way(cell, n_layers=2)
+    (inputs,) = sequences([6])
+    _, state = stack.carry(inputs[:, None], stack.zero_state(1))
+    outputs, cells = inputs.numpy(), []
+    ends = []
+    for layer in stack.forwards:
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = [getattr(layer, name).detach().numpy() for name in names]
+        h, c, rows = np.zeros(4), np.zeros(4), []
+        for x in outputs:
+            h, c = STEPS[cell](x, h, c, *weights)
+            rows.append(h)
+        outputs = np.array(rows)
+        ends.append(h)
+        cells.append(c)
+    expected = np.concatenate([*ends, *(cells if cell == "lstm" else [])])
+    np.testing.assert_allclose(state[0].detach().numpy(), expected, rtol=1e-12, atol=1e-14)
+
+
+@EACH_CELL
+def test_rows_of_a_state_are_picked_and_repeated_by_indexing(cell):
+    stack = one_way(cell)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    _, state = stack.carry(inputs[:5], stack.zero_state(4))
+    picked = torch.tensor([2, 0, 2])
+    found, _ = stack.carry(inputs[5:, picked], state[picked])
+    expected = stack(inputs, torch.tensor([9] * 4))[5:, picked]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@EACH_CELL
+def test_gradients_go_back_through_a_state_that_was_carried(cell):
+    stack = one_way(cell)
+    inputs = torch.stack(sequences([9] * 2), 1)
+    weights = torch.randn(9, 2, 4, dtype=torch.double)
+    gradients = []
+    for lengths in ([9], [4, 5]):
+        state, loss = stack.zero_state(2), 0.0
+        for chunk, weight in zip(inputs.split(lengths), weights.split(lengths), strict=True):
+            outputs, state = stack.carry(chunk, state)
+            loss = loss + (outputs * weight).sum()
+        gradients.append(torch.autograd.grad(loss, list(stack.parameters())))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+
+
+@EACH_CELL
+def test_a_state_is_kept_in_full_precision(cell):
+    stack = one_way(cell).float()
+    inputs = torch.stack(sequences([9] * 2), 1).float()
+    _, expected = stack.carry(inputs, stack.zero_state(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        _, state = stack.carry(inputs, stack.zero_state(2))
+        stepped = stack.step(stack.receive(inputs[0]), state)
+    assert state.dtype == stepped.dtype == torch.float32
+    torch.testing.assert_close(state, expected, rtol=0, atol=0.02)  # bfloat16 has 8 bits
+
+
+def test_a_variational_mask_is_one_for_all_frames_and_another_for_each_row():
+    ones = torch.ones(7, 300, 40)
+    torch.manual_seed(0)
+    once, anew = (drop(ones, 0.25, variational, training=True) for variational in (True, False))
+    assert (once == once[:1]).all()
+    assert (anew != anew[:1]).any()
+    assert once[0, 0].tolist() != once[0, 1].tolist()
+    for outputs in (once, anew):
+        assert outputs.unique().tolist() == pytest.approx([0, 1 / 0.75])
+        share = (outputs[0] == 0).float().mean()
+        assert abs(share - 0.25) < 5 * (0.25 * 0.75 / 12_000) ** 0.5  # five standard deviations
+    assert drop(ones, 0.25, variational=True, training=False).equal(ones)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("dropout", "dropped"),
+    [(Dropout(hidden=0.5), False), (Dropout(output=0.5), True), (Dropout(0.5, 0.5), True)],
+)
+def test_only_what_is_named_is_set_to_0_and_only_in_training(dropout, dropped, training):
+    stack = one_way("lstm", n_layers=2, dropout=dropout).train(training)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    outputs, state = stack.carry(inputs, stack.zero_state(4))
+    assert (outputs == 0).any() == (training and dropped)
+    assert (state != 0).all()
+    whole = one_way("lstm", n_layers=2).carry(inputs, stack.zero_state(4))[1]
+    # the first layer's own state never changes; what the second reads of it does
+    first = [slice(0, 4), slice(8, 12)]
+    assert all(state[:, part].equal(whole[:, part]) for part in first)
+    assert state.equal(whole) == (not training or dropout.hidden == 0)
+
+
+@EACH_CELL
+def test_recurrent_weights_are_left_out_alike_in_all_frames_and_only_in_training(cell):
+    stack = one_way(cell, n_layers=2, dropout=Dropout(recurrent=0.5))
+    inputs = torch.stack(sequences([9] * 2), 1)
+    before = [parameter.clone() for parameter in stack.parameters()]
+    torch.manual_seed(3)
+    found, _ = stack.carry(inputs, stack.zero_state(2))
+    assert all(a.equal(b) for a, b in zip(before, stack.parameters(), strict=True))
+
+    plain = one_way(cell, n_layers=2)
+    torch.testing.assert_close(
+        stack.eval().carry(inputs, stack.zero_state(2)),
+        plain.carry(inputs, plain.zero_state(2)),
+        rtol=0,
+        atol=0,
+    )
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for layer in plain.forwards:
+            layer.weight_hh_l0.copy_(nn.functional.dropout(layer.weight_hh_l0, 0.5))
+            assert 0.2 < (layer.weight_hh_l0 == 0).float().mean() < 0.8
+    expected, _ = plain.carry(inputs, plain.zero_state(2))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_weights_left_out_get_no_gradient():
+    stack = one_way("lstm", n_layers=1, dropout=Dropout(recurrent=0.5))
+    inputs = torch.stack(sequences([9] * 2), 1)
+    torch.manual_seed(3)
+    stack.carry(inputs, stack.zero_state(2))[0].square().sum().backward()
+    weights = stack.forwards[0].weight_hh_l0
+    torch.manual_seed(3)
+    left_out = nn.functional.dropout(weights.detach(), 0.5) == 0
+    assert (weights.grad == 0).equal(left_out)
+
+
 @EACH_CELL
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
@@ -173,3 +334,28 @@ def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
 def test_sizes_that_make_no_sense_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         RecurrentStack(**{"input_size": 3, **values})
+
+
+def test_shares_that_make_no_sense_are_refused():
+    for name in ("hidden", "output", "recurrent"):
+        for share in (-0.1, 1.0):
+            message = f"dropout.{name} is {share}; expected from 0 to below 1"
+            with pytest.raises(ValueError, match=message):
+                Dropout(**{name: share})
+
+
+def test_a_stack_that_reads_both_ways_has_no_state_to_carry():
+    stack = stack_of("lstm")
+    message = "bidirectional is True; expected a stack that reads one way"
+    with pytest.raises(ValueError, match=message):
+        stack.zero_state(1)
+    with pytest.raises(ValueError, match=message):
+        stack.carry(torch.zeros(1, 1, 3), torch.zeros(1, 24))
+
+
+def test_a_state_that_does_not_fit_is_refused():
+    stack = one_way("lstm")
+    with pytest.raises(ValueError, match=r"state has shape \(2, 24\); expected \(1, 24\)"):
+        stack.carry(torch.zeros(5, 1, 3).double(), stack.zero_state(2))
+    with pytest.raises(ValueError, match=r"state has shape \(1, 12\); expected \(1, 24\)"):
+        stack.carry(torch.zeros(5, 1, 3).double(), one_way("gru").zero_state(1))
