@@ -235,17 +235,19 @@ def inspect(
         if len(reading.pieces) == MAX_UNITS:
             _say("asr lm inspect", f"{text}: only the first {MAX_UNITS:,} units are read")
         found, left_out = properties(reading, loaded.vocabulary)
-        for reason in left_out:
-            _say("asr lm inspect", f"left out: {reason}")
+        notes = [f"left out: {reason}" for reason in left_out]
+        for note in notes:
+            _say("asr lm inspect", note)
         ranked = [(property, followers(reading, property, best)) for property in found]
         if format is Format.json:
             for values in follower_values(ranked):
                 _print_json(values)
         else:
-            print("\n".join(follower_lines(ranked)))
+            for line in follower_lines(ranked):
+                print(line)
         if out:
             named = {f"{property.name} ({property.measure})": units for property, units in ranked}
-            page = activation_page(f"{model}: {text}", reading, named, left_out)
+            page = activation_page(f"{model}: {text}", reading, named, notes)
             out.write_text(page, "utf-8")
 
 
