@@ -173,7 +173,14 @@ class RNNLM(nn.Module):
 
         Sentences that begin alike, as those of an n-best list do, are read together up to where
         they part: each beginning is computed once. Give it many sentences at once.
+
+        Raises:
+            ValueError: a unit is not among the V.
         """
+        V = len(self.vocabulary.symbols)
+        wrong = [unit for sentence in sentences for unit in sentence if not 0 <= unit < V]
+        if wrong:
+            raise ValueError(f"sentences have the unit {wrong[0]}; expected 0 to {V - 1}")
         order = sorted(range(len(sentences)), key=lambda n: tuple(sentences[n]))
         found: dict[int, np.ndarray] = {}
         for begin in range(0, len(order), TOGETHER):
