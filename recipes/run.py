@@ -4,6 +4,7 @@ python recipes/run.py CORPUS [--config FILE] [--data-root DIR] [--out DIR] [--se
 
 FILE is conf/CORPUS/ctc.yaml by default; the model's folder, exp/CORPUS/ctc, is called after it.
 key=value changes a setting of it: `model.n_layers=4 trainer.max_epochs=20`.
+Where there is a conf/CORPUS/decode.yaml, the language models that it names are trained as well.
 A stage whose command and input files have not changed since it succeeded is skipped.
 """
 
@@ -20,6 +21,36 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    options = parse()
+    out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus))
+    data, confs = ROOT / "data" / options.corpus, ROOT / "conf" / options.corpus
+    conf = options.config or confs / "ctc.yaml"
+    settings = read_yaml(conf)["data"]
+    name = Path(settings["train"]).name  # words, or phones
+    train, dev, test = (data / name.replace("train", part) for part in ("train", "dev", "test"))
+    lexicon = settings.get("lexicon", "cmudict")  # which is none of the corpus's files
+    lexicon = [] if lexicon == "cmudict" else [data / Path(lexicon).name]
+
+    prepare(data, options.data_root, [*lexicon, train, dev, test])
+    ways, models = decoding(confs, out, options.data_root)
+    results = []
+    for seed in range(1, options.seeds + 1):
+        model = out / (conf.stem if options.seeds == 1 else f"{conf.stem}-seed{seed}")
+        command = [ROOT / "recipes/train_ctc.py", "--config", conf, "--out", model, "--seed", seed]
+        command += ["--data.train", train, "--data.dev", dev]
+        command += [f"--data.lexicon={path}" for path in lexicon]
+        command += [f"--{setting}" for setting in options.settings]
+        run_stage(command, inputs=[conf, *lexicon, train, dev], outputs=[model / "model.json"])
+        evaluate = [ROOT / "recipes/evaluate.py", "--model", model, "--manifest", test]
+        evaluate += [*ways, "--tune", dev] if ways else []
+        inputs = [model / "model.json", model / "weights.safetensors", test, dev, *models]
+        run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
+        results.append(model / test.stem)
+    print("\n".join(report(results)))
+    print(f"model: {model}")
+
+
+def parse() -> argparse.Namespace:
     corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/ctc.yaml"))  # others are text
     parser = argparse.ArgumentParser(prog="run", usage=__doc__.splitlines()[2])
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
@@ -34,34 +65,39 @@ def main() -> None:
         parser.error(f"{wrong[0]}: is no setting; expected key=value")
     if options.seeds < 1:
         parser.error(f"--seeds is {options.seeds}; expected 1 or more")
-    out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus))
-    data = ROOT / "data" / options.corpus
-    conf = options.config or ROOT / "conf" / options.corpus / "ctc.yaml"
-    settings = read_yaml(conf)["data"]
-    name = Path(settings["train"]).name  # words, or phones
-    train, dev, test = (data / name.replace("train", part) for part in ("train", "dev", "test"))
-    lexicon = settings.get("lexicon", "cmudict")  # which is none of the corpus's files
-    lexicon = [] if lexicon == "cmudict" else [data / Path(lexicon).name]
+    return options
 
-    prepare = [data / "prepare.py", "--out", data]
-    if options.data_root:
-        prepare += ["--data-root", options.data_root]
-    inputs = [*data.glob("*.py"), *data.glob("*.tsv")]
-    run_stage(prepare, inputs, outputs=[*lexicon, train, dev, test])
-    results = []
-    for seed in range(1, options.seeds + 1):
-        model = out / (conf.stem if options.seeds == 1 else f"{conf.stem}-seed{seed}")
-        command = [ROOT / "recipes/train_ctc.py", "--config", conf, "--out", model, "--seed", seed]
-        command += ["--data.train", train, "--data.dev", dev]
-        command += [f"--data.lexicon={path}" for path in lexicon]
-        command += [f"--{setting}" for setting in options.settings]
-        run_stage(command, inputs=[conf, *lexicon, train, dev], outputs=[model / "model.json"])
-        evaluate = [ROOT / "recipes/evaluate.py", "--model", model, "--manifest", test]
-        inputs = [model / "model.json", model / "weights.safetensors", test]
-        run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
-        results.append(model / test.stem)
-    print("\n".join(report(results)))
-    print(f"model: {model}")
+
+def prepare(data: Path, data_root: Path | None, outputs: list[Path]) -> None:
+    """The manifests or texts of a folder of data/."""
+    command = [data / "prepare.py", "--out", data]
+    command += ["--data-root", data_root] if data_root else []
+    run_stage(command, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=outputs)
+
+
+def decoding(confs: Path, out: Path, data_root: Path | None) -> tuple[list[str | Path], list[Path]]:
+    """What conf/CORPUS/decode.yaml asks of recipes/evaluate.py, and the models that it takes."""
+    path = confs / "decode.yaml"
+    if not path.exists():
+        return [], []
+    values = read_yaml(path)
+    ways: list[str | Path] = ["--decoder", "beam"]
+    ways += ["--lexicon", ROOT / values["lexicon"]] if values.get("lexicon") else []
+    models = []
+    for option in ("lm", "rescorer"):
+        for name in values.get(option, []):
+            conf, model = confs / f"{name}.yaml", out / name
+            data = read_yaml(conf)["data"]
+            texts = {part: ROOT / data[part] for part in ("train", "dev") if part in data}
+            if (folder := texts["train"].parent).name != confs.name:
+                prepare(folder, data_root, list(texts.values()))
+            script = "train_ngram.py" if name.startswith("ngram") else "train_lm.py"
+            command = [ROOT / "recipes" / script, "--config", conf, "--out", model]
+            command += [f"--data.{part}={path}" for part, path in texts.items()]
+            run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
+            ways += [f"--{option}", model]
+            models.append(model / "model.json")
+    return ways, models
 
 
 if __name__ == "__main__":

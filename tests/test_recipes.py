@@ -58,8 +58,8 @@ def test_a_corpus_goes_the_whole_way_and_then_nothing_is_left_to_do(home):
     assert done.returncode == 0, done.stderr
     results = json.loads((home / "exp/tones/ctc/test/results.json").read_text())["systems"][0]
     assert done.stdout.splitlines() == [
-        f"exp/tones/ctc/test: WER {results['wer']:.2%} (95 %: {results['wer_low']:.2%} to"
-        f" {results['wer_high']:.2%}), CER {results['cer']:.2%}",
+        f"exp/tones/ctc/test: greedy: WER {results['wer']:.2%} (95 %: {results['wer_low']:.2%} to"
+        f" {results['wer_high']:.2%}); CER {results['cer']:.2%}",
         "model: exp/tones/ctc",
     ]
     stages = [line for line in done.stderr.splitlines() if line.startswith("python ")]
