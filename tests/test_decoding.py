@@ -1,0 +1,197 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from asr.ctc import log_probability
+from asr.decoder import BeamSettings
+from asr.decoding import Decoding, DecodingSettings, load_decoding, read_words, save_decoding
+from asr.errors import InputError
+from asr.recognizer import load
+from asr.search import greedy_search
+from asr.tokenizer import CharTokenizer
+
+TOKENIZER = CharTokenizer(("<blank>", " ", "a", "b"))
+
+ARPA = """\\data\\
+ngram 1=5
+
+\\1-grams:
+-1.0\t<unk>
+-99\t<s>
+-0.3\t</s>
+{a}\ta
+{b}\tb
+
+\\end\\
+"""
+
+
+def write_lm(path, a, b):
+    """A language model of single words, with the log10 of each one's probability."""
+    path.write_text(ARPA.format(a=a, b=b))
+    return str(path)
+
+
+def random_log_probs(T, seed):
+    generator = np.random.default_rng(seed)
+    return np.log(generator.dirichlet(np.ones(len(TOKENIZER.symbols)), size=T)).astype(np.float32)
+
+
+def beam(**weights):
+    return DecodingSettings("beam", BeamSettings(token_floor=-np.inf, **weights))
+
+
+def texts(nbests):
+    return [" ".join(nbest[0].words) for nbest in nbests]
+
+
+def test_without_settings_search_is_greedy():
+    rows = [random_log_probs(T, seed=T) for T in (3, 9)]
+    decoding = Decoding.load(DecodingSettings(), TOKENIZER)
+    expected = [TOKENIZER.decode(greedy_search(one).tokens).split() for one in rows]
+    assert texts(decoding.nbests(rows)) == [" ".join(words) for words in expected]
+
+
+def test_a_language_model_of_words_brings_its_words_along(tmp_path):
+    settings = replace(beam(lm_weight=2.0), lm=write_lm(tmp_path / "lm.arpa", a=-2.0, b=-0.1))
+    rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
+    nbests = Decoding.load(settings, TOKENIZER).nbests(rows)
+    assert {word for nbest in nbests for h in nbest for word in h.words} == {"a", "b"}
+    heard = " ".join(texts(nbests))
+    assert heard.count("b") > 2 * heard.count("a")  # which is twenty times less probable
+
+
+def test_rescoring_orders_by_exact_probabilities_and_weights(tmp_path):
+    lms = [
+        write_lm(tmp_path / f"{n}.arpa", a=a, b=b) for n, (a, b) in enumerate([(-1, -2), (-3, 0)])
+    ]
+    settings = replace(
+        beam(beam_width=8, n_best=8), rescorers=tuple(lms), lm_weights=(0.5, 1.5), word_bonus=0.25
+    )
+    log_probs = random_log_probs(T=6, seed=3)
+    (nbest,) = Decoding.load(settings, TOKENIZER).nbests([log_probs])
+
+    def score(hypothesis):
+        n_a, n_b = hypothesis.words.count("a"), hypothesis.words.count("b")
+        n_unknown = len(hypothesis.words) - n_a - n_b
+        first = -0.3 - n_a - 2 * n_b - n_unknown
+        second = -0.3 - 3 * n_a - n_unknown
+        language = np.log(10) * (0.5 * first + 1.5 * second)
+        return hypothesis.log_prob + language + 0.25 * len(hypothesis.words)
+
+    for hypothesis in nbest:
+        assert hypothesis.score == pytest.approx(score(hypothesis), rel=1e-5)
+    scores = [hypothesis.score for hypothesis in nbest]
+    assert scores == sorted(scores, reverse=True)
+    one = nbest[0]
+    exact = log_probability(torch.from_numpy(log_probs), one.tokens)
+    assert one.log_prob >= exact - 1e-4  # of this spelling, perhaps with others of the same words
+
+
+def test_likely_phrases_are_heard_more_often():
+    rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
+    plain = Decoding.load(beam(), TOKENIZER).nbests(rows)
+    boosted = Decoding.load(beam(), TOKENIZER, phrases={"ab": 3.0}).nbests(rows)
+    said = [sum("ab" in text.split() for text in texts(found)) for found in (plain, boosted)]
+    assert said[1] > said[0]
+
+
+def test_words_of_phrases_are_allowed_besides_those_of_the_lexicon(tmp_path):
+    (tmp_path / "words.txt").write_text("a\n")
+    settings = replace(beam(), lexicon=str(tmp_path / "words.txt"))
+    rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
+    for phrases, expected in ((None, {"a"}), ({"bab": 3.0}, {"a", "bab"})):
+        nbests = Decoding.load(settings, TOKENIZER, phrases=phrases).nbests(rows)
+        assert {word for nbest in nbests for h in nbest for word in h.words} == expected
+
+
+def test_words_that_the_tokens_can_not_spell_are_named(tmp_path, capsys):
+    words = tmp_path / "words.txt"
+    words.write_text("a\nzed\n")
+    Decoding.load(replace(beam(), lexicon=str(words)), TOKENIZER)
+    assert "1 of 2 words left out, which the model's tokens can't spell: zed" in (
+        capsys.readouterr().err
+    )
+    words.write_text("zed\n")
+    with pytest.raises(InputError, match="tokens spell none of the 1 words; expected some"):
+        Decoding.load(replace(beam(), lexicon=str(words)), TOKENIZER)
+
+
+def test_a_lexicon_is_a_list_of_words_or_a_dictionary(tmp_path):
+    path = tmp_path / "lexicon"
+    path.write_text("b\na\n\nb\n")
+    assert read_words(path) == ["b", "a"]
+    path.write_text("B  B IY\nA  AH\nA(2)  EY\n")
+    assert read_words(path) == ["b", "a"]
+    path.write_text("\n")
+    with pytest.raises(InputError, match="lexicon: has no word; expected one a line"):
+        read_words(path)
+    with pytest.raises(InputError, match="nope: can't be read: No such file"):
+        read_words(tmp_path / "nope")
+
+
+def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
+    lm = write_lm(tmp_path / "lm.arpa", a=-3.0, b=-0.1)
+    (tmp_path / "words.txt").write_text("a\nb\n")
+    settings = replace(
+        beam(lm_weight=1.5, word_bonus=0.5),
+        lm=lm,
+        lexicon=str(tmp_path / "words.txt"),
+        rescorers=(lm,),
+        lm_weights=(2.0,),
+        word_bonus=1.0,
+    )
+    shutil.copytree(tone_model, tmp_path / "one")
+    save_decoding(tmp_path / "one", settings)
+    shutil.move(tmp_path / "one", tmp_path / "two")
+    for file in (tmp_path / "lm.arpa", tmp_path / "words.txt"):
+        file.unlink()
+    found = load_decoding(tmp_path / "two")
+    assert found.beam == settings.beam
+    assert (found.lm_weights, found.word_bonus) == ((2.0,), 1.0)
+    recognizer = load(tmp_path / "two")
+    audio = tone_model.parent / "tones" / "dev03.wav"
+    assert set(recognizer.transcribe(audio).text.split()) <= {"a", "b"}
+    assert recognizer.decoding.decoder.lm is not None
+    assert len(recognizer.decoding.rescorers) == 1
+    assert load(tmp_path / "two", decoder="greedy").decoding.decoder is None
+    assert load_decoding(tone_model) is None
+
+
+def test_what_is_asked_for_comes_before_what_the_folder_says(tone_model, tmp_path):
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.3)
+    decoding = load(tone_model, lm=lm, beam_width=7).decoding
+    assert decoding.settings.decoder == "beam"
+    assert decoding.decoder.settings.beam_width == 7
+    assert decoding.decoder.settings.lm_weight > 0
+    assert load(tone_model, decoder="beam").decoding.decoder.lm is None
+    with pytest.raises(InputError, match="decoder is greedy, which goes by log_probs alone"):
+        load(tone_model, decoder="greedy", lm=lm)
+    with pytest.raises(InputError, match="decoder is 'viterbi'; expected greedy, beam"):
+        load(tone_model, decoder="viterbi")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "decoding.json: is not JSON"),
+        ('{"decoder": "beam", "lm": 3}', "decoding.json: lm is '3'; expected str"),
+        ('{"decoder": "beam", "width": 3}', "decoding.json: unknown setting width"),
+        ('{"rescorers": ["a"]}', "lm_weights has 0 numbers; expected one for each of the 1"),
+    ],
+)
+def test_a_damaged_description_is_named(tmp_path, text, message):
+    (tmp_path / "decoding.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_decoding(tmp_path)
+
+
+def test_what_is_saved_is_plain_json(tmp_path):
+    save_decoding(tmp_path, beam(lm_weight=1.5))
+    values = json.loads((tmp_path / "decoding.json").read_text())
+    assert values["decoder"] == "beam"
+    assert values["beam"]["lm_weight"] == 1.5
