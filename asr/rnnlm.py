@@ -212,6 +212,7 @@ class RNNLM(nn.Module):
 
         found = np.empty(units.shape, dtype=np.float32)
         distinct, numbers = np.unique(units, return_inverse=True)
+        numbers = numbers.reshape(units.shape)  # which NumPy 1 does not
         received = self.stack.receive(self.embeddings[torch.from_numpy(distinct).to(device)])
         states = self.start(1)
         at = np.zeros(len(sentences), dtype=int)  # which of the states each sentence has come to
