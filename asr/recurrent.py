@@ -126,8 +126,7 @@ class RecurrentStack(nn.Module):
         Raises:
             ValueError: the stack reads both ways, so that no state can stand for what came before.
         """
-        if self.backwards:
-            raise ValueError("bidirectional is True; expected a stack that reads one way")
+        self._check_one_way()
         weights = self.forwards[0].get_parameter("weight_hh_l0")
         return weights.new_zeros(rows, self.state_size)
 
@@ -146,8 +145,7 @@ class RecurrentStack(nn.Module):
         Raises:
             ValueError: the stack reads both ways, or the state does not fit it or the inputs.
         """
-        if self.backwards:
-            raise ValueError("bidirectional is True; expected a stack that reads one way")
+        self._check_one_way()
         if state.shape != (inputs.shape[1], self.state_size):
             expected = (inputs.shape[1], self.state_size)
             raise ValueError(f"state has shape {tuple(state.shape)}; expected {expected}")
@@ -169,7 +167,11 @@ class RecurrentStack(nn.Module):
 
         Returns:
             received: (N, R).
+
+        Raises:
+            ValueError: the stack reads both ways.
         """
+        self._check_one_way()
         return _product(self.forwards[0], "ih", inputs)
 
     def step(self, received: Tensor, state: Tensor) -> Tensor:
@@ -193,6 +195,10 @@ class RecurrentStack(nn.Module):
                 received = _product(layer, "ih", self.norms[depth - 1](after[-1][0]))
             after.append(_step(layer, received, before[depth]))
         return torch.stack(after, 1).permute(2, 0, 1, 3).flatten(1)
+
+    def _check_one_way(self) -> None:
+        if self.backwards:
+            raise ValueError("bidirectional is True; expected a stack that reads one way")
 
     def _outputs(self, layer: nn.Module, inputs: Tensor) -> Tensor:
         outputs: Tensor = functional_call(layer, self._dropped(layer), (inputs,))[0]

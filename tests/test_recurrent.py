@@ -351,6 +351,8 @@ def test_a_stack_that_reads_both_ways_has_no_state_to_carry():
         stack.zero_state(1)
     with pytest.raises(ValueError, match=message):
         stack.carry(torch.zeros(1, 1, 3), torch.zeros(1, 24))
+    with pytest.raises(ValueError, match=message):
+        stack.receive(torch.zeros(1, 3))
 
 
 def test_a_state_that_does_not_fit_is_refused():
