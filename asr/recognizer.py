@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -111,7 +111,7 @@ class Recognizer:
 def load(
     folder: str | Path,
     device: str = "auto",
-    decoder: DecoderName | None = None,
+    decoder: str | None = None,
     lm: str | Path | None = None,
     beam_width: int | None = None,
     phrases: Mapping[str, float] | None = None,
@@ -143,7 +143,7 @@ def load(
     elif settings.decoder == "greedy" and (decoder or lm or phrases or beam_width):
         settings = DecodingSettings("beam", UNTUNED if lm else BeamSettings())
     if decoder:
-        settings = replace(settings, decoder=decoder)
+        settings = replace(settings, decoder=cast(DecoderName, decoder))
     if lm:
         settings = replace(settings, lm=str(lm), rescorers=(), lm_weights=(), word_bonus=0.0)
     if beam_width is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import SAMPLE_RATE
+from test_decoding import write_lm
 from typer.testing import CliRunner
 
 from asr.cli import app
@@ -48,6 +49,17 @@ def test_an_object_for_each_file(tone_model, audio, recognizer):
         assert values["text"] == transcript.text
         assert values["duration"] == transcript.duration
         assert values["log_prob"] == pytest.approx(transcript.log_prob)
+
+
+def test_a_search_goes_by_the_language_model_that_is_named(tone_model, audio, tmp_path):
+    lm = write_lm(tmp_path / "lm.arpa", a=-20.0, b=-0.1)
+    done = transcribe(tone_model, "--lm", lm, "--beam-width", 20, *audio)
+    assert done.exit_code == 0, done.stderr
+    texts = [line.split("\t")[1] for line in done.stdout.splitlines()]
+    assert set(" ".join(texts).split()) == {"b"}
+    refused = transcribe(tone_model, "--decoder", "greedy", "--lm", lm, *audio)
+    assert refused.exit_code == 2
+    assert "need --decoder beam" in refused.stderr
 
 
 def test_a_file_that_is_damaged_leaves_the_others(tone_model, audio, tmp_path):

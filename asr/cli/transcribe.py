@@ -28,6 +28,8 @@ class Decoder(StrEnum):
     """How the log-probabilities are searched."""
 
     greedy = "greedy"
+    beam = "beam"
+    flashlight = "flashlight"
 
 
 class Device(StrEnum):
@@ -60,7 +62,23 @@ def transcribe(
         int | None,
         typer.Option(min=0, help="Take this channel, from 0; by default the mean of all."),
     ] = None,
-    decoder: Annotated[Decoder, typer.Option(help="How to search.")] = Decoder.greedy,
+    decoder: Annotated[
+        Decoder | None,
+        typer.Option(
+            help="How to search.",
+            show_default="as the model's decoding.json says, else greedy; beam with --lm",
+        ),
+    ] = None,
+    lm: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|FILE", help="Go by this language model alone.", show_default=False
+        ),
+    ] = None,
+    beam_width: Annotated[
+        int | None,
+        typer.Option(min=1, help="Prefixes that a beam search keeps.", show_default="50"),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """The text of audio files.
@@ -68,11 +86,13 @@ def transcribe(
     A file that can't be used is named on stderr with the reason, the others are done, and the exit
     status is 1.
     """
+    if decoder is Decoder.greedy and (lm or beam_width):
+        raise typer.BadParameter("--lm and --beam-width need --decoder beam or flashlight")
     with reported(PROGRAM):
         from asr.recognizer import load
 
         files = _files(audio, out, format) if out else [None] * len(audio)
-        recognizer = load(model, device)
+        recognizer = load(model, device, decoder and decoder.value, lm, beam_width)
         failed = 0
         for path, file in zip(audio, files, strict=True):
             try:
