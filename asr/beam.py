@@ -79,11 +79,12 @@ def beam_search(
         if active < beam.last.shape[0]:
             ended.append(_rows(beam, slice(active, None)))
             beam = _rows(beam, slice(active))
-        if fusion and fusion.pool and len(fusion.pool) < active * K:
-            fusion.pool.keep(some.context["row"] for some in (beam, *ended))
-        beam, trace = _step(beam, events.at(number), log_probs, fusion)
+        if fusion:
+            fusion.make_room(active * K, (some.context for some in (beam, *ended)))
+        beam, trace = _step(beam, events.at(number), log_probs, settings.score_floor, fusion)
         traces.append(trace)
-    ends = _end(_join([beam, *reversed(ended)]), events.tail, fusion)
+    beam = _join([beam, *reversed(ended)])
+    ends = _end(beam, events.tail, fusion)
     return read_back(ends, traces, events, decoder)
 
 
@@ -108,13 +109,15 @@ def _start(N: int, K: int, fusion: Fusion | None, device: torch.device) -> Beam:
     return Beam(blank, never, blank, last, name, parent, fusion.start(name) if fusion else {})
 
 
-def _step(beam: Beam, event: Event, log_probs: Tensor, fusion: Fusion | None) -> tuple[Beam, Trace]:
+def _step(
+    beam: Beam, event: Event, log_probs: Tensor, score_floor: float, fusion: Fusion | None
+) -> tuple[Beam, Trace]:
     """Take the beams through the quiet before an event and through the event."""
     beam = _after_quiet(beam, event)
     stay = _stay(beam, event, log_probs)
     score = stay.total + beam.context["score"] if fusion else stay.total
     # the prefixes alone fill the beam: what is to be kept must reach the worst of them
-    least = score.amin(1)
+    least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
     ways = _ways(beam, stay, event, least, fusion)
     if fusion:
         ways = fusion.with_lm(beam.context, beam.last, ways, least)
@@ -271,6 +274,7 @@ def _end(beam: Beam, tail: Tensor, fusion: Fusion | None) -> Ways:
     """What the utterances' ends make of the prefixes."""
     log_prob = beam.total + tail
     if fusion:
+        fusion.make_room(log_prob.numel(), [beam.context])
         return fusion.end(beam.context, beam.last, log_prob)
     slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
     return Ways(slot, torch.full_like(slot, BLANK), log_prob.flatten()[slot])

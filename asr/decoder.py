@@ -26,6 +26,8 @@ class BeamSettings:
         n_best: hypotheses that come out, at most; no more than `beam_width` do.
         token_floor: in nats; in a frame only those tokens are tried whose log-probability is at
             least that, or that of blank. -inf tries all.
+        score_floor: in nats, 0 or less; a prefix is not extended where that would score so much
+            below the best prefix. -inf for off.
         blank_skip: in frames where blank has at least this probability no token is tried; 1 for
             off.
         lm_weight: of the language model's log-probability.
@@ -37,6 +39,7 @@ class BeamSettings:
     beam_width: int = 50
     n_best: int = 50
     token_floor: float = -8.0
+    score_floor: float = -20.0
     blank_skip: float = 1.0
     lm_weight: float = 0.0
     word_bonus: float = 0.0
@@ -46,8 +49,9 @@ class BeamSettings:
         for name in ("beam_width", "n_best"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if not self.token_floor <= 0:
-            raise InputError(f"token_floor is {self.token_floor}; expected nats, 0 or less")
+        for name in ("token_floor", "score_floor"):
+            if not getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected nats, 0 or less")
         if not 0 < self.blank_skip <= 1:
             raise InputError(f"blank_skip is {self.blank_skip}; expected more than 0, at most 1")
         if not 0 <= self.lm_weight < math.inf:

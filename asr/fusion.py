@@ -1,11 +1,12 @@
 """Prefixes and tokens -> what lexicon, language model and phrases add to the score."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from asr.contexts import Context, StatePool, TokenLM, WordLM
+from asr.contexts import Context, TokenLM, WordLM
 from asr.decoder import Decoder
 from asr.tokenizer import BLANK
 from asr.trie import NONE, ROOT
@@ -49,11 +50,11 @@ class Fusion:
         if self.boosts is not None:
             self._most += float(self.boosts.worth.amax())
 
-    @property
-    def pool(self) -> StatePool | None:
-        """The language model's states."""
+    def make_room(self, n: int, contexts: Iterable[Context]) -> None:
+        """Let there be room for the language model's states of n prefixes beside those known."""
         lm = self.token_lm or self.word_lm
-        return None if lm is None else lm.pool
+        if lm is not None and len(lm.pool) < n:
+            lm.pool.keep(context["row"] for context in contexts)
 
     def start(self, like: Tensor) -> Context:
         """What is known of empty prefixes, (N, K) as `like` is, which is int64."""
@@ -103,7 +104,7 @@ class Fusion:
         """The ways, scored with the language model too.
 
         That only takes from scores. Where too little is left without it, it is not asked, and the
-        score is no better.
+        way is impossible.
 
         Args:
             context: of the prefixes; brought up to date.
@@ -114,10 +115,10 @@ class Fusion:
         assert ways.extra is not None
         may_be = ways.score >= least[ways.slot // last.shape[1]]
         if self.token_lm is not None:
-            asked = ways.slot[may_be.nonzero()[:, 0]]
-            self.token_lm.read(context, last, asked)
+            self.token_lm.read(context, last, ways.slot[may_be.nonzero()[:, 0]])
             lm = self.token_lm.score(context, ways.slot, self.token_lm.units[ways.token])
-            return ways._replace(extra=ways.extra + self._weighted(lm), lm=lm)
+            extra = torch.where(may_be, ways.extra + self._weighted(lm), -math.inf)
+            return ways._replace(extra=extra, lm=lm)
         if self.word_lm is None or ways.word is None:
             return ways
         ends = ((ways.word != NONE) & may_be).nonzero()[:, 0]
@@ -125,7 +126,7 @@ class Fusion:
         lm = torch.zeros_like(ways.mass).index_put((ends,), found)
         numbers = torch.arange(ends.shape[0], device=ends.device)
         number = torch.full_like(ways.slot, -1).index_put((ends,), numbers)
-        extra = ways.extra + self._weighted(lm)
+        extra = torch.where(may_be, ways.extra + self._weighted(lm), -math.inf)
         return ways._replace(extra=extra, lm=lm, number=number, states=states)
 
     def advance(self, context: Context, ways: Ways, choice: Choice) -> Context:
@@ -155,8 +156,8 @@ class Fusion:
     def end(self, context: Context, last: Tensor, log_prob: Tensor) -> Ways:
         """What the utterances' ends make of the prefixes.
 
-        Where no prefix of an utterance ends with a whole word, all stay as they are, without the
-        word that they have begun.
+        Where none of an utterance's prefixes ends with a word, all stay as they are, without the
+        word that they may have begun.
 
         Args:
             context: of the prefixes; brought up to date.
@@ -172,7 +173,8 @@ class Fusion:
             extra = extra + self.boosts.end[context["phrase"].flatten()[slot]]
         if self.trie is not None:
             node = context["node"].flatten()[slot]
-            of, word = self._last_words(slot // last.shape[1], node)
+            empty = last.flatten()[slot] == BLANK
+            of, word = self._last_words(slot // last.shape[1], node, empty)
             slot, extra = slot[of], extra[of] - self._ahead[node[of]] + self._bonuses[word]
         if self.token_lm is not None:
             self.token_lm.read(context, last, slot)
@@ -186,17 +188,28 @@ class Fusion:
         mass, none = log_prob.flatten()[slot], torch.full_like(slot, BLANK)
         return Ways(slot, none, mass, extra + self._weighted(lm), word=word, lm=whole)
 
-    def _last_words(self, row: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
-        """Of prefixes in rows and at nodes: numbers of those that may end, and their last words."""
+    def _last_words(self, row: Tensor, node: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
+        """How prefixes may end.
+
+        Args:
+            row: (n,), their utterances.
+            node: (n,), where they are in the lexicon.
+            empty: (n,), whether they are empty.
+
+        Returns:
+            of: (ends,), the number of the prefix that ends, rising.
+            word: (ends,), the word that ends there.
+        """
         assert self.trie is not None
-        if self.separator is None:
-            of = (node == ROOT).nonzero()[:, 0]
-            word = torch.full_like(of, NONE)
-        else:
+        whole = node == ROOT
+        of, word = node[:0], node[:0]
+        if self.separator is not None:
+            whole &= empty
             of, _, _, word = self.trie.ways(node, torch.full_like(node, self.separator))
-        stuck = (~torch.isin(row, row[of])).nonzero()[:, 0]
-        of, order = torch.cat((of, stuck)).sort(stable=True)
-        return of, torch.cat((word, torch.full_like(stuck, NONE)))[order]
+        of = torch.cat((of, whole.nonzero()[:, 0]))
+        stuck = ~torch.isin(row, row[of])
+        of, order = torch.cat((of, stuck.nonzero()[:, 0])).sort(stable=True)
+        return of, torch.cat((word, torch.full_like(of[word.shape[0] :], NONE)))[order]
 
     def _begins_word(self, last: Tensor, token: Tensor) -> Tensor:
         """Whether a token begins a word, where there is no lexicon."""

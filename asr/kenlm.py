@@ -27,6 +27,8 @@ class KenlmModel:
         words: those that may come; what the file does not know is `<unk>`. Where it knows none of
             them as they are but some in capitals, its words are taken to be in capitals.
 
+    `path` is kept, and `spellings`: (V,), the words as the file has them.
+
     Raises:
         InputError: the package kenlm-ex is not installed; the file can't be read by KenLM, or
             knows none of the words.
@@ -53,6 +55,7 @@ class KenlmModel:
                 f"{path}: is no file of KenLM, or a damaged one: {' '.join(str(error).split())}"
             ) from None
         self._new_state = kenlm.State
+        self.path = Path(path)
         self.order: int = self._model.order
         wanted = [word for word in dict.fromkeys(words) if word not in (UNK_SYMBOL, EOS_SYMBOL)]
         known = {word: word for word in wanted if word in self._model}
@@ -63,7 +66,7 @@ class KenlmModel:
                 f"{path}: knows none of the {len(wanted)} words; expected some of them"
             )
         self.vocabulary = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *known))
-        self._spellings = ("<unk>", "</s>", *known.values())
+        self.spellings = ("<unk>", "</s>", *known.values())
 
     def start(self, rows: int) -> Tensor:
         """(rows, order - 1), int64: the state at a sentence's beginning, once a hypothesis."""
@@ -82,7 +85,7 @@ class KenlmModel:
     def log_probs(self, state: Tensor) -> Tensor:
         """(rows, V), float32: the natural log-probability of every next unit."""
         contexts = [self._context(context) for context in state.tolist()]
-        units = range(len(self._spellings))
+        units = range(len(self.spellings))
         rows = [[self._score(context, unit) for unit in units] for context in contexts]
         return torch.tensor(rows, device=state.device).view(len(rows), len(units))
 
@@ -90,7 +93,7 @@ class KenlmModel:
         """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
         found = []
         for sentence in sentences:
-            text = " ".join(self._spellings[unit] for unit in sentence)
+            text = " ".join(self.spellings[unit] for unit in sentence)
             scores = [score for score, _, _ in self._model.full_scores(text)]
             found.append(np.array(scores, dtype=np.float32) * np.float32(_LN10))
         return found
@@ -105,9 +108,9 @@ class KenlmModel:
         for unit in units:
             if unit != _BEGIN:
                 after = self._new_state()
-                self._model.BaseScore(state, self._spellings[unit], after)
+                self._model.BaseScore(state, self.spellings[unit], after)
                 state = after
         return state
 
     def _score(self, state: Any, unit: int) -> float:
-        return self._model.BaseScore(state, self._spellings[unit], self._new_state()) * _LN10
+        return self._model.BaseScore(state, self.spellings[unit], self._new_state()) * _LN10

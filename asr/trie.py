@@ -18,9 +18,9 @@ NONE = -1
 class Trie:
     """A lexicon whose words share the beginnings of their spellings.
 
-    With a separator, a word ends where that comes or the utterance ends, and separators where no
-    word has begun change nothing. Without one, a word may end wherever its spelling does, and
-    the next token begins another. Words of one spelling are different outcomes.
+    With a separator, one stands between two words, and nowhere else. Without one, a word may end
+    wherever its spelling does, and the next token begins another. Words of one spelling are
+    different outcomes.
 
     An open lexicon has one word more, `len(words)`: whatever else is spelled between separators.
 
@@ -28,8 +28,8 @@ class Trie:
         words: (W,); one without a spelling is never found.
         separator: the token between words; None where there is none.
         open: whether other words are allowed.
-        children: (nodes, C), int32, the node that a token leads to, or NONE. Separators lead to
-            ROOT, from ROOT and from where a word may end.
+        children: (nodes, C), int32, the node that a token leads to, or NONE. A separator leads to
+            ROOT from where a word may end.
         parents: (nodes,), int64, lower than the node's own number; ROOT's is ROOT.
         first_word: (nodes,), int64, where in `endings` the words begin that end at the node.
         n_words: (nodes,), int64, how many they are.
@@ -84,7 +84,6 @@ class Trie:
         children.reshape(-1)[arcs] = np.arange(1, len(arcs) + 1)
         if separator is not None:
             children[:, separator] = np.where(n_words > 0, ROOT, NONE)
-            children[ROOT, separator] = ROOT
         return cls(
             words=tuple(spellings),
             separator=separator,
@@ -131,7 +130,7 @@ class Trie:
             word = self.first_word[holders[each]] + outcomes - goes_on[each]
             after = torch.where(ends, ROOT, after[each])
             return of[each], outcomes, after, torch.where(ends, self.endings[word], NONE)
-        ends = (tokens[of] == self.separator) & (holders != ROOT)
+        ends = tokens[of] == self.separator
         word = self.first_word[holders]
         if not self.homophones:
             word = torch.where(ends, self.endings[word], NONE)

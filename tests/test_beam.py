@@ -11,7 +11,7 @@ from asr.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
 from asr.trie import Trie
 from asr.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 
-ALL = BeamSettings(beam_width=3000, n_best=3000, token_floor=-np.inf)
+ALL = BeamSettings(beam_width=3000, n_best=3000, token_floor=-np.inf, score_floor=-np.inf)
 CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))  # " " is token 1
 PHONES = UnitTokenizer((BLANK_SYMBOL, "p", "q", "r"))
 
@@ -131,14 +131,13 @@ SPOKEN = {
 
 def readings(tokens, lexicon, separator):
     """All sequences of words that tokens may stand for, by trying all."""
-    if separator is not None:
-        spelled = [
-            tuple(g) for s, g in itertools.groupby(tokens, lambda t: t == separator) if not s
-        ]
-        choices = [[word for word, some in lexicon.items() if one in some] for one in spelled]
-        return list(itertools.product(*choices))
     if not tokens:
         return [()]
+    if separator is not None:
+        ends = [-1, *(n for n, token in enumerate(tokens) if token == separator), len(tokens)]
+        spelled = [tokens[begin + 1 : end] for begin, end in itertools.pairwise(ends)]
+        choices = [[word for word, some in lexicon.items() if one in some] for one in spelled]
+        return list(itertools.product(*choices))
     return [
         (word, *rest)
         for word, some in lexicon.items()
