@@ -68,6 +68,8 @@ def beam_search(
     _check(log_probs, input_lengths, len(decoder.tokenizer.symbols))
     settings, device = decoder.settings, log_probs.device
     N, K = log_probs.shape[1], settings.beam_width
+    if not N:
+        return []
     events = find_events(
         log_probs, input_lengths.to(device), settings.token_floor, settings.blank_skip
     )

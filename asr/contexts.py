@@ -31,7 +31,13 @@ class StatePool:
         return self._free.shape[0]
 
     def add(self, states: Tensor) -> Tensor:
-        """The numbers, (n,), of n states more."""
+        """The numbers, (n,), of n states more.
+
+        Raises:
+            ValueError: there is no room for them.
+        """
+        if states.shape[0] > len(self):
+            raise ValueError(f"states has {states.shape[0]}; there is room for {len(self)}")
         numbers, self._free = self._free[: states.shape[0]], self._free[states.shape[0] :]
         self.states[numbers] = states
         return numbers

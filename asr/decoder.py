@@ -91,9 +91,9 @@ class Decoder:
         C = len(self.tokenizer.symbols)
         if self.lexicon is not None and self.lexicon.children.shape[1] != C:
             found = self.lexicon.children.shape[1]
-            raise ValueError(f"lexicon is for {found} tokens; the tokenizer has {C}")
+            raise ValueError(f"lexicon is of {found} tokens; expected {C}")
         if self.boosts is not None and self.boosts.after.shape[1] != C:
-            raise ValueError(f"boosts are for {self.boosts.after.shape[1]} tokens; expected {C}")
+            raise ValueError(f"boosts are of {self.boosts.after.shape[1]} tokens; expected {C}")
         _ = self.units  # refused here, not in the middle of a search
 
     @property
@@ -119,7 +119,8 @@ class Decoder:
             assert self.lexicon is not None
             units = [number.get(word, UNK) for word in self.lexicon.words]
             if set(units) == {UNK}:
-                raise InputError("the language model knows no word of the lexicon; expected some")
+                n = len(units)
+                raise InputError(f"language model: knows none of the lexicon's {n} words")
             return torch.tensor([*units, UNK])
         for token, symbol in enumerate(self.tokenizer.symbols):
             if token != BLANK and symbol not in number:

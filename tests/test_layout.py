@@ -48,6 +48,7 @@ FLOORS = {
         "search",
     },
     4: {
+        "flashlight",
         "fusion",
         "hypotheses",
         "inspection",
