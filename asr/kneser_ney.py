@@ -174,7 +174,7 @@ def _trie(
         discounts = _discounts(counts, len(sizes) + 1, fallback)[np.minimum(counts, 3)]
         total = np.bincount(level.parents, counts, minlength=len(lower))
         freed = np.bincount(level.parents, np.where(kept, discounts, counts), minlength=len(lower))
-        weights = np.divide(freed, total, out=np.ones_like(total), where=total > 0)
+        weights = np.divide(freed, total, out=np.ones(len(total)), where=total > 0)
         if sizes:
             backoffs.append(np.log(weights[nodes > 0]))
         probs = (counts - discounts) / total[level.parents]

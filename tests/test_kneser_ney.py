@@ -198,6 +198,17 @@ def test_pruning_leaves_n_grams_that_come_often_enough():
 # --- refusals ---------------------------------------------------------------------------------
 
 
+def test_orders_that_no_sentence_reaches_have_no_n_grams_and_change_nothing():
+    sentences = [[2], [3, 2], [2, 3, 4]]  # with both ends at most five units
+    settings = [EstimateSettings(order, discount_fallback=True) for order in (5, 7)]
+    reached, longer = (estimate(sentences, N_UNITS, each) for each in settings)
+    assert longer.sizes == (*reached.sizes, 0, 0)
+    assert torch.equal(longer.keys, reached.keys)
+    assert torch.equal(longer.log_probs, reached.log_probs)
+    states = torch.arange(len(reached.backoffs))
+    assert torch.equal(longer.distribution(states), reached.distribution(states))
+
+
 def test_counts_without_discounts_are_refused_unless_the_fallback_is_asked_for():
     sentences = [[2, 3], [2, 3], [3, 2]]
     complaint = r"the 1-grams have none that comes 1 times, and give no discounts; expected more"
