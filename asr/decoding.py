@@ -19,6 +19,7 @@ from asr.boosts import PhraseBoosts
 from asr.config import from_dict
 from asr.decoder import BeamSettings, Decoder
 from asr.errors import InputError
+from asr.folder import DESCRIPTION, WEIGHTS
 from asr.language_model import load_language_model
 from asr.lexicon import read_lexicon
 from asr.nbest import Hypothesis
@@ -36,9 +37,6 @@ DecoderName = Literal["greedy", "beam", "flashlight"]
 
 UNTUNED = BeamSettings(lm_weight=0.7, word_bonus=1.0)
 """For a language model whose weights nobody has tuned."""
-
-MODEL_FILES = ("model.json", "weights.safetensors", "ngram.arpa.gz", "ngram.arpa")
-"""What a language model's folder is copied with."""
 
 BATCH = 64
 """Utterances searched at once."""
@@ -271,10 +269,12 @@ def _copy(source: Path, folder: Path, role: str) -> str:
     target = folder / name
     if source.resolve() == target.resolve():
         return name
-    files = [source] if source.is_file() else [source / part for part in MODEL_FILES]
-    target = target.parent if source.is_file() else target
-    target.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        if file.exists():
-            shutil.copyfile(file, folder / name if source.is_file() else target / file.name)
+    files = {source: target}
+    if source.is_dir():
+        files = {source / part: target / part for part in (DESCRIPTION, WEIGHTS)}
+    for here, there in files.items():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        partial = there.with_name(there.name + ".partial")
+        shutil.copyfile(here, partial)
+        os.replace(partial, there)  # another program may have the old one mapped into memory
     return name

@@ -1,4 +1,4 @@
-"""units -> log-probabilities of the next units, by an n-gram model; its files."""
+"""units -> log-probabilities of the next units, by an n-gram model; its folder and ARPA files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +11,15 @@ from torch import Tensor
 
 from asr.arpa import MARKS, read_arpa, write_arpa
 from asr.errors import InputError
-from asr.folder import DESCRIPTION, check_parts, read_description, write_description
-from asr.ngram_trie import NgramTrie
+from asr.folder import (
+    DESCRIPTION,
+    WEIGHTS,
+    check_parts,
+    read_description,
+    read_weights,
+    write_folder,
+)
+from asr.ngram_trie import MAX_NODES, NgramTrie, check_trie, empty_tables
 from asr.text import DEFAULT, TextSettings
 from asr.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
 
@@ -21,9 +28,6 @@ BLANK_WORD = "▁"
 
 KIND = "ngram"
 """What the description of such a model's folder says."""
-
-ARPA = "ngram.arpa.gz"
-"""The folder's n-grams; they may be there uncompressed too, as `ngram.arpa`."""
 
 _ROWS = 4096  # sentences that are scored at once
 
@@ -138,7 +142,7 @@ def write_ngram(path: str | Path, model: NgramModel) -> None:
 def save_ngram(
     folder: str | Path, model: NgramModel, settings: dict[str, Any], trained_on: dict[str, Any]
 ) -> None:
-    """Write a model's folder: `model.json` and `ngram.arpa.gz`.
+    """Write a model's folder: `model.json`, and the trie's tables in `weights.safetensors`.
 
     Args:
         folder: made where it is not there.
@@ -149,23 +153,20 @@ def save_ngram(
     Raises:
         InputError: the folder has a model already.
     """
-    folder = Path(folder)
-    if (folder / DESCRIPTION).exists():
+    if (Path(folder) / DESCRIPTION).exists():
         raise InputError(f"{folder}: has a model already; expected a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_ngram(folder / ARPA, model)
     description = {
         "kind": KIND,
-        "order": model.order,
+        "sizes": list(model.trie.sizes),
         "vocabulary": model.vocabulary.to_dict(),
         "settings": settings,
         "trained_on": trained_on,
     }
-    write_description(folder, description)
+    write_folder(folder, description, model.trie.tables)
 
 
 def load_ngram(folder: str | Path) -> NgramModel:
-    """The model of a folder that `save_ngram` wrote; its n-grams may be in `ngram.arpa` as well.
+    """The model of a folder that `save_ngram` wrote; its tables are mapped into memory, not copied.
 
     Raises:
         InputError: a file is missing, damaged, or does not fit the other.
@@ -176,15 +177,14 @@ def load_ngram(folder: str | Path) -> NgramModel:
         raise InputError(f"{folder}: is no n-gram model's folder; expected one")
     check_parts(folder, values, ("vocabulary", "settings", "trained_on"))
     vocabulary = vocabulary_from_dict(values["vocabulary"], f"{folder / DESCRIPTION}")
-    plain = folder / ARPA.removesuffix(".gz")
-    path = plain if plain.exists() else folder / ARPA
-    if not path.exists():
-        raise InputError(f"{folder}: has neither {ARPA} nor {plain.name}; expected one")
-    model = read_ngram(path, vocabulary)
-    if model.order != values.get("order"):
-        found, expected = model.order, values.get("order")
-        raise InputError(f"{path}: is of order {found}; expected {expected}, as {DESCRIPTION} says")
-    return model
+    n_units = len(vocabulary.symbols)
+    sizes = _sizes(values.get("sizes"), n_units, f"{folder / DESCRIPTION}")
+    trie = NgramTrie(n_units, sizes, **read_weights(folder, empty_tables(sizes)))
+    try:
+        check_trie(trie)
+    except ValueError as error:
+        raise InputError(f"{folder / WEIGHTS}: {error}") from None
+    return NgramModel(vocabulary, trie)
 
 
 def arpa_words(vocabulary: Vocabulary, place: str) -> tuple[str, ...]:
@@ -201,6 +201,18 @@ def arpa_words(vocabulary: Vocabulary, place: str) -> tuple[str, ...]:
     if " " in symbols and BLANK_WORD in symbols:
         raise InputError(f"{place}: units are ' ' and {BLANK_WORD!r}, which stands for it there")
     return (*MARKS[:2], *(BLANK_WORD if symbol == " " else symbol for symbol in symbols))
+
+
+def _sizes(found: Any, n_units: int, place: str) -> tuple[int, ...]:
+    """How many n-grams each order has, as a description says."""
+    sizes = tuple(found) if isinstance(found, list) else ()
+    counts = all(type(size) is int and size >= 0 for size in sizes)
+    if not counts or sizes[:1] != (n_units + 1,) or sum(sizes) >= MAX_NODES:
+        raise InputError(
+            f"{place}: sizes is {found!r}; expected how many n-grams each order has, the first"
+            f" {n_units + 1}, and fewer than {MAX_NODES} in all"
+        )
+    return sizes
 
 
 def _vocabulary(words: Sequence[str]) -> Vocabulary:

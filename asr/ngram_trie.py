@@ -1,11 +1,14 @@
 """n-grams with their probabilities -> the probability of any unit after any others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
+
+MAX_NODES = 2**31
+"""Nodes' numbers are int32, and below this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +17,8 @@ class NgramTrie:
 
     Node 0 is the root, the n-gram without any unit. The others are numbered by their order, then
     by the node that they continue, then by their last unit, so that keys that rise are all it
-    takes to find a child. The sentence's beginning is a unit of its own, the one after the last.
+    takes to find a child, in one search; 32 bits would not hold them. The sentence's beginning is
+    a unit of its own, the one after the last.
 
     Args:
         n_units: V, without the sentence's beginning.
@@ -48,10 +52,15 @@ class NgramTrie:
         firsts = accumulate(self.sizes, initial=1)
         return [slice(first, last) for first, last in pairwise(firsts)]
 
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        """The tensors by their names."""
+        return {field.name: getattr(self, field.name) for field in fields(self)[2:]}
+
     def to(self, device: str | torch.device) -> "NgramTrie":
         """The same trie on a device."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)[2:]}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        tables = {name: table.to(device) for name, table in self.tables.items()}
+        return NgramTrie(self.n_units, self.sizes, **tables)
 
     def start(self, rows: int) -> Tensor:
         """(rows,), int64: the state at a sentence's beginning."""
@@ -72,13 +81,19 @@ class NgramTrie:
             log_probs: (rows,), float32, natural logarithms.
             state: (rows,), int64: after the units.
         """
+        # asked at each frame of a search: few operations, each the fastest of its kind
         log_probs = torch.zeros_like(state, dtype=torch.float32)
+        keys = self.keys[:-1]  # so that every search ends at a key
+        places, missing = state, torch.ones_like(state, dtype=torch.bool)
         for _ in range(self.order - 1):
-            missing = self.children(state, units) == 0
-            log_probs = log_probs + self.backoffs[state] * missing
-            state = torch.where(missing, self.suffixes[state].long(), state)
-        found = self.children(state, units)  # at last in the root, which has all units
-        return log_probs + self.log_probs[found], self.states[found].long()
+            wanted = torch.add(units, state, alpha=self.n_units + 1)
+            places = torch.searchsorted(keys, wanted)
+            missing = self.keys.index_select(0, places) != wanted
+            log_probs.addcmul_(self.backoffs.index_select(0, state), missing)
+            state = torch.where(missing, self.suffixes.index_select(0, state), state)
+        found = torch.where(missing, units + 1, places)  # at last in the root, which has all units
+        log_probs += self.log_probs.index_select(0, found)
+        return log_probs, self.states.index_select(0, found).long()
 
     def distribution(self, state: Tensor) -> Tensor:
         """(rows, V), float32: the natural log-probability of every unit after each context."""
@@ -129,9 +144,62 @@ def make_trie(
     )
 
 
+def empty_tables(sizes: Sequence[int]) -> dict[str, Tensor]:
+    """Tables of the types and shapes that a trie has them in, without their numbers ("meta").
+
+    Args:
+        sizes: (order,), how many n-grams each order has.
+    """
+    nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
+    return {
+        "keys": torch.empty(nodes, dtype=torch.int64, device="meta"),
+        "log_probs": torch.empty(nodes, dtype=torch.float32, device="meta"),
+        "backoffs": torch.empty(contexts, dtype=torch.float32, device="meta"),
+        "suffixes": torch.empty(contexts, dtype=torch.int32, device="meta"),
+        "states": torch.empty(nodes, dtype=torch.int32, device="meta"),
+    }
+
+
+def check_trie(trie: NgramTrie) -> None:
+    """Refuse tables with which a trie could not be asked: those of a damaged file, say.
+
+    Args:
+        trie: with tables of the types and lengths that `NgramTrie` gives them.
+
+    Raises:
+        ValueError: keys don't rise, a node belongs where it can't, or a number is not finite.
+    """
+    keys = trie.keys
+    if keys[0] != -1 or not (keys[1:] > keys[:-1]).all():
+        raise ValueError("keys don't rise from -1 on; expected those of n-grams in their order")
+    shorter = slice(0, 1)
+    for order, nodes in enumerate(trie.levels, 1):
+        if nodes.start < nodes.stop:
+            first, last = (keys[[nodes.start, nodes.stop - 1]] // (trie.n_units + 1)).tolist()
+            if first < shorter.start or last >= shorter.stop:
+                raise ValueError(
+                    f"keys let {order}-grams continue the nodes {first} to {last}; expected"
+                    f" {shorter.start} to {shorter.stop - 1}"
+                )
+        shorter = nodes
+    for nodes in [slice(0, 1), *trie.levels[:-1]]:  # the way to the root gets shorter and shorter
+        _check_range("suffixes", trie.suffixes[nodes], max(nodes.start, 1))
+    _check_range("states", trie.states, len(trie.backoffs))
+    for name in ("log_probs", "backoffs"):
+        if not trie.tables[name].isfinite().all():
+            raise ValueError(f"{name} has numbers that are not finite; expected none")
+
+
+def _check_range(name: str, nodes: Tensor, n: int) -> None:
+    if len(nodes):
+        lowest, highest = (int(bound) for bound in nodes.aminmax())
+        if lowest < 0 or highest >= n:
+            raise ValueError(f"{name} has nodes from {lowest} to {highest}; expected 0 to {n - 1}")
+
+
 def _find(keys: Tensor, wanted: Tensor) -> Tensor:
     """Where keys stand among the ascending ones; 0, the root, for those that are not there."""
-    places = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+    places = torch.searchsorted(keys[:-1], wanted)  # so that every search ends at a key
     return places * (keys[places] == wanted)
 
 

@@ -1,6 +1,7 @@
 """Estimate an n-gram language model: settings -> texts -> model -> save.
 
 python recipes/train_ngram.py --config conf/an4/ngram.yaml --out exp/an4/ngram [--model.order 4] ...
+With --arpa, the model is written to OUT/ngram.arpa.gz too, for other programs.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from asr.config import parse, settings_parser
 from asr.errors import reported
 from asr.kneser_ney import estimate
-from asr.ngram import NgramModel, save_ngram
+from asr.ngram import NgramModel, load_ngram, save_ngram, write_ngram
 from asr.pruning import prune_by_entropy
 from asr.results import commit
 from asr.sentences import read_sentences
@@ -20,33 +21,34 @@ from asr.vocabulary import UNK, Vocabulary
 
 
 def main() -> None:
-    settings, options, _ = parse(settings_parser("train_ngram", NgramSettings), NgramSettings)
+    parser = settings_parser("train_ngram", NgramSettings)
+    parser.add_argument("--arpa", action="store_true", help="write ngram.arpa.gz beside the model")
+    settings, options, _ = parse(parser, NgramSettings)
     out, data = Path(options.out), settings.data
     texts = {"train": data.train, "sha256": digest(data.train)}
     if is_estimated(out, settings, texts):
         print(f"{out}: is estimated already, with these settings", file=sys.stderr)
-        return
-
-    start = time.monotonic()
-    vocabulary = Vocabulary.from_texts(
-        read_sentences(data.train), data.unit, data.max_size, data.min_count, data.text
-    )
-    sentences = [vocabulary.encode(sentence) for sentence in read_sentences(data.train)]
-    trie = estimate(sentences, len(vocabulary.symbols), settings.model)
-    if settings.entropy:
-        trie = prune_by_entropy(trie, settings.entropy)
-
-    trained_on = {
-        **texts,
-        "sentences": len(sentences),
-        "units": sum(map(len, sentences)) + len(sentences),
-        "unknown": sum(sentence.count(UNK) for sentence in sentences),
-        "ngrams": list(trie.sizes),
-        "commit": commit(),
-        "minutes": round((time.monotonic() - start) / 60, 1),
-    }
-    save_ngram(out, NgramModel(vocabulary, trie), plain(settings), trained_on)
-    print(out)
+    else:
+        start = time.monotonic()
+        vocabulary = Vocabulary.from_texts(
+            read_sentences(data.train), data.unit, data.max_size, data.min_count, data.text
+        )
+        sentences = [vocabulary.encode(sentence) for sentence in read_sentences(data.train)]
+        trie = estimate(sentences, len(vocabulary.symbols), settings.model)
+        if settings.entropy:
+            trie = prune_by_entropy(trie, settings.entropy)
+        trained_on = {
+            **texts,
+            "sentences": len(sentences),
+            "units": sum(map(len, sentences)) + len(sentences),
+            "unknown": sum(sentence.count(UNK) for sentence in sentences),
+            "commit": commit(),
+            "minutes": round((time.monotonic() - start) / 60, 1),
+        }
+        save_ngram(out, NgramModel(vocabulary, trie), plain(settings), trained_on)
+        print(out)
+    if options.arpa:  # of a model from an earlier run, too
+        write_ngram(out / "ngram.arpa.gz", load_ngram(out))
 
 
 if __name__ == "__main__":

@@ -44,9 +44,8 @@ def written(folder, text, name="a.arpa"):
 
 
 def same(trie, other):
-    names = ("keys", "log_probs", "backoffs", "suffixes", "states")
     return trie.sizes == other.sizes and all(
-        torch.equal(getattr(trie, name), getattr(other, name)) for name in names
+        torch.equal(table, other.tables[name]) for name, table in trie.tables.items()
     )
 
 

@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from asr.ctc import log_probability
 from asr.decoder import BeamSettings
 from asr.decoding import Decoding, DecodingSettings, load_decoding, read_words, save_decoding
 from asr.errors import InputError
+from asr.ngram import load_ngram, read_ngram, save_ngram
 from asr.recognizer import load
 from asr.search import greedy_search
 from asr.tokenizer import CharTokenizer
@@ -160,6 +162,21 @@ def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
     assert len(recognizer.decoding.rescorers) == 1
     assert load(tmp_path / "two", decoder="greedy").decoding.decoder is None
     assert load_decoding(tone_model) is None
+
+
+def test_of_a_language_models_folder_the_model_alone_goes_along(tmp_path):
+    lm = read_ngram(write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.1))
+    save_ngram(tmp_path / "lm", lm, {}, {})
+    shutil.move(tmp_path / "lm.arpa", tmp_path / "lm" / "ngram.arpa")
+    (tmp_path / "model").mkdir()
+    settings = replace(beam(lm_weight=1.5), lm=str(tmp_path / "lm"))
+    for _ in range(2):  # again over what is there
+        save_decoding(tmp_path / "model", settings)
+    shutil.rmtree(tmp_path / "lm")
+    found = load_decoding(tmp_path / "model")
+    files = sorted(path.name for path in Path(found.lm).iterdir())
+    assert files == ["model.json", "weights.safetensors"]
+    assert torch.equal(load_ngram(found.lm).trie.log_probs, lm.trie.log_probs)
 
 
 def test_what_is_asked_for_comes_before_what_the_folder_says(tone_model, tmp_path):

@@ -1,15 +1,19 @@
 import json
 import os
+import shutil
+from dataclasses import replace
 
 import arpa_dictionary
 import numpy as np
 import pytest
 import torch
 from conftest import run_script
+from safetensors.torch import load_file, save_file
 
 from asr.errors import InputError
 from asr.kneser_ney import EstimateSettings, estimate
 from asr.ngram import NgramModel, load_ngram, read_ngram, save_ngram, write_ngram
+from asr.pruning import prune_by_entropy
 from asr.text import TextSettings
 from asr.vocabulary import EOS, UNK, LanguageModel, Vocabulary
 
@@ -24,10 +28,9 @@ def estimated(texts=TEXTS, order=3, unit="word"):
 
 
 def same(model, other):
-    names = ("keys", "log_probs", "backoffs", "suffixes", "states")
-    return model.vocabulary == other.vocabulary and all(
-        torch.equal(getattr(model.trie, name), getattr(other.trie, name)) for name in names
-    )
+    ours, theirs = ((m.vocabulary, m.trie.n_units, m.trie.sizes) for m in (model, other))
+    tables = other.trie.tables
+    return ours == theirs and all(torch.equal(t, tables[n]) for n, t in model.trie.tables.items())
 
 
 def unigrams(folder, words):
@@ -146,16 +149,31 @@ def test_a_word_that_is_the_vocabularys_own_sign_is_refused(tmp_path):
         read_ngram(unigrams(tmp_path, ["a", "<eos>"]))
 
 
-def test_a_folder_gives_the_model_back(tmp_path):
-    model = estimated()
-    save_ngram(tmp_path / "lm", model, {"order": 3}, {"sentences": 6})
-    assert sorted(os.listdir(tmp_path / "lm")) == ["model.json", "ngram.arpa.gz"]
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_folder_gives_the_model_back(tmp_path, order):
+    model = estimated(order=order)
+    save_ngram(tmp_path / "lm", model, {"order": order}, {"sentences": 6})
+    assert sorted(os.listdir(tmp_path / "lm")) == ["model.json", "weights.safetensors"]
     values = json.loads((tmp_path / "lm" / "model.json").read_text())
-    assert (values["format"], values["kind"], values["order"]) == (1, "ngram", 3)
-    assert (values["settings"], values["trained_on"]) == ({"order": 3}, {"sentences": 6})
-    assert same(load_ngram(tmp_path / "lm"), model)
-    write_ngram(tmp_path / "lm" / "ngram.arpa", model)
-    (tmp_path / "lm" / "ngram.arpa.gz").unlink()
+    assert (values["format"], values["kind"], values["sizes"]) == (1, "ngram", [*model.trie.sizes])
+    assert (values["settings"], values["trained_on"]) == ({"order": order}, {"sentences": 6})
+    again = load_ngram(tmp_path / "lm")
+    assert same(again, model)
+    units = [model.vocabulary.encode(text) for text in TEXTS]
+    for found, expected in zip(
+        again.sentence_log_probs(units), model.sentence_log_probs(units), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    save_ngram(tmp_path / "copy", again, {"order": order}, {"sentences": 6})
+    for name in ("model.json", "weights.safetensors"):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "lm" / name).read_bytes()
+
+
+def test_an_order_without_n_grams_comes_back(tmp_path):
+    model = estimated()
+    model = replace(model, trie=prune_by_entropy(model.trie, threshold=10.0))
+    assert model.trie.sizes == (7, 0, 0)
+    save_ngram(tmp_path / "lm", model, {}, {})
     assert same(load_ngram(tmp_path / "lm"), model)
 
 
@@ -175,25 +193,115 @@ def test_a_folder_with_a_model_is_not_written_over(tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / "lm").iterdir()} == before
 
 
-@pytest.mark.parametrize(
-    ("damage", "complaint"),
-    [
-        (lambda lm: (lm / "ngram.arpa.gz").unlink(), "has neither ngram.arpa.gz nor ngram.arpa"),
-        (lambda lm: edit(lm, kind="rnnlm"), "is no n-gram model's folder; expected one"),
-        (lambda lm: edit(lm, vocabulary=3), "vocabulary is 3; expected values by name"),
-        (lambda lm: edit(lm, order=4), "is of order 3; expected 4, as model.json says"),
-    ],
-)
-def test_a_damaged_folder_is_refused(tmp_path, damage, complaint):
+@pytest.fixture
+def folder(tmp_path):
     save_ngram(tmp_path / "lm", estimated(), {}, {})
-    damage(tmp_path / "lm")
-    with pytest.raises(InputError, match=complaint):
-        load_ngram(tmp_path / "lm")
+    return tmp_path / "lm"
 
 
 def edit(folder, **changes):
     values = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"kind": "rnnlm"}, ": is no n-gram model's folder; expected one"),
+        ({"vocabulary": 3}, "/model.json: vocabulary is 3; expected values by name"),
+        ({"sizes": None}, "/model.json: sizes is None; expected how many n-grams each order has"),
+        ({"sizes": []}, r"/model.json: sizes is \[\]; .* each order has, the first 7, and fewer"),
+        ({"sizes": [6, 13, 14]}, r"/model.json: sizes is \[6, 13, 14\]; .* the first 7"),
+        ({"sizes": [7, 13.0]}, r"/model.json: sizes is \[7, 13.0\]; expected how many"),
+        ({"sizes": [7, -1]}, r"/model.json: sizes is \[7, -1\]; expected how many"),
+        ({"sizes": [7, 2**31]}, r"sizes is \[7, 2147483648\]; .* fewer than 2147483648 in all"),
+        ({"sizes": [7, 13]}, r"backoffs is float32 \[21\]; expected float32 \[8\], as model.json"),
+        ({"sizes": [7, 14, 13]}, r"backoffs is float32 \[21\]; expected float32 \[22\]"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(folder, changes, complaint):
+    assert estimated().trie.sizes == (7, 13, 14)
+    edit(folder, **changes)
+    refused(folder, complaint)
+
+
+def refused(folder, complaint):
+    with pytest.raises(InputError, match=complaint) as error:
+        load_ngram(folder)
+    assert str(error.value).startswith(str(folder))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "complaint"),
+    [
+        ("keys", 0, 0, "keys don't rise from -1 on; expected those of n-grams in their order"),
+        ("keys", 12, 2, "keys don't rise from -1 on"),
+        ("keys", 7, 8, "keys let 1-grams continue the nodes 0 to 1; expected 0 to 0"),
+        ("keys", 8, 6, "keys don't rise from -1 on"),
+        ("keys", 34, 7 * 21, "keys let 3-grams continue the nodes 9 to 21; expected 8 to 20"),
+        ("suffixes", 0, 1, "suffixes has nodes from 1 to 1; expected 0 to 0"),
+        ("suffixes", 8, 8, "suffixes has nodes from .* to 8; expected 0 to 7"),
+        ("suffixes", 3, -1, "suffixes has nodes from -1 to 0; expected 0 to 0"),
+        ("states", 34, 21, "states has nodes from 0 to 21; expected 0 to 20"),
+        ("states", 1, -1, "states has nodes from -1 to 20; expected 0 to 20"),
+        ("log_probs", 34, np.nan, "log_probs has numbers that are not finite; expected none"),
+        ("backoffs", 20, -np.inf, "backoffs has numbers that are not finite; expected none"),
+    ],
+)
+def test_a_table_with_a_fault_is_refused(folder, name, place, value, complaint):
+    tables = load_file(folder / "weights.safetensors")
+    tables[name][place] = value
+    save_file(tables, folder / "weights.safetensors")
+    refused(folder, f"/weights.safetensors: {complaint}")
+
+
+def test_tables_of_another_kind_are_refused(folder):
+    path = folder / "weights.safetensors"
+    tables = load_file(path)
+    shutil.copy(path, folder / "sound")
+    for changed, complaint in [
+        ({"output.weight": torch.zeros(3)}, "backoffs is missing; expected float32"),
+        (tables | {"keys": tables["keys"].int()}, r"keys is int32 \[35\]; expected int64 \[35\]"),
+        (
+            tables | {"more": torch.zeros(2)},
+            r"more is float32 \[2\]; expected nothing of that name",
+        ),
+    ]:
+        save_file(changed, path)
+        refused(folder, f"/weights.safetensors: {complaint}")
+    path.unlink()
+    refused(folder, "/weights.safetensors: can't be read as weights: No such file")
+    shutil.copy(folder / "sound", path)
+    assert same(load_ngram(folder), estimated())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.999])
+def test_tables_that_are_cut_are_refused(folder, share):
+    path = folder / "weights.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    refused(folder, "/weights.safetensors: can't be read as weights: ")
+
+
+def test_a_byte_that_changed_is_refused_or_does_no_harm(folder):
+    """What is accepted can be asked for everything, and knows numbers for it."""
+    whole = (folder / "weights.safetensors").read_bytes()
+    units = [estimated().vocabulary.encode(text) for text in TEXTS]
+    generator = np.random.default_rng(0)
+    accepted = 0
+    for place in generator.choice(len(whole), 150, replace=False):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(generator.integers(8))
+        (folder / "weights.safetensors").write_bytes(damaged)
+        try:
+            model = load_ngram(folder)
+        except InputError:
+            continue
+        accepted += 1
+        assert np.isfinite(np.concatenate(model.sentence_log_probs(units))).all()
+        assert not model.log_probs(torch.arange(21)).isnan().any()
+    assert 0 < accepted < 150
 
 
 def test_a_unit_that_stands_for_the_blank_and_a_blank_are_refused(tmp_path):
@@ -226,10 +334,20 @@ def test_the_recipe_estimates_a_model_and_does_not_do_it_twice(corpus, tmp_path,
     assert values["settings"]["model"]["order"] == 3
     known = {"train": str(corpus), "sentences": 6, "units": 22, "unknown": 0}
     assert {name: values["trained_on"][name] for name in known} == known
-    written = (tmp_path / "lm" / "ngram.arpa.gz").stat().st_mtime_ns
+    written = (tmp_path / "lm" / "weights.safetensors").stat().st_mtime_ns
     train(corpus, tmp_path / "lm")
     assert "is estimated already, with these settings" in capsys.readouterr().err
-    assert (tmp_path / "lm" / "ngram.arpa.gz").stat().st_mtime_ns == written
+    assert (tmp_path / "lm" / "weights.safetensors").stat().st_mtime_ns == written
+    assert sorted(os.listdir(tmp_path / "lm")) == ["model.json", "weights.safetensors"]
+
+
+def test_the_recipe_writes_an_arpa_file_where_it_is_asked_to(corpus, tmp_path):
+    train(corpus, tmp_path / "lm", "--arpa")
+    assert same(read_ngram(tmp_path / "lm" / "ngram.arpa.gz"), estimated())
+    written = (tmp_path / "lm" / "ngram.arpa.gz").read_bytes()
+    (tmp_path / "lm" / "ngram.arpa.gz").unlink()
+    train(corpus, tmp_path / "lm", "--arpa")  # of the model that is there
+    assert (tmp_path / "lm" / "ngram.arpa.gz").read_bytes() == written
 
 
 def test_the_recipe_prunes_and_limits_the_vocabulary(corpus, tmp_path):

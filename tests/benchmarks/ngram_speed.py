@@ -1,8 +1,9 @@
 """Minutes and memory of an n-gram model: at most 10 minutes and 12 GB for 14 M words, order 5.
 
-Each step is a process of its own, with one thread: our estimation from normalised text to an ARPA
-file, lmplz's where it is on PATH, and our reading of the file. Both files have to have the same
-numbers of n-grams. Then a batch of hypotheses is scored, as at one frame of a beam search.
+Each step is a process of its own, with one thread: our estimation from normalised text to a
+model's folder and an ARPA file, lmplz's where it is on PATH, and our reading of the folder. Both
+ARPA files have to have the same numbers of n-grams. Then batches of hypotheses are scored, as at
+one frame of a beam search.
 Processor's minutes stand beside the wall's: they say more where other programs take their share.
 
 Run: python tests/benchmarks/ngram_speed.py [--text FILE] [--order 5] [--sentences N]
@@ -31,10 +32,10 @@ def normalise_texts(source, target, n_sentences):
             file.write(line + "\n")
 
 
-def estimate_ours(text, order, target):
-    """From text to an ARPA file; the seconds of each step go to stderr."""
+def estimate_ours(text, order, folder, arpa):
+    """From text to a model's folder and an ARPA file; the seconds of each step go to stderr."""
     from asr.kneser_ney import EstimateSettings, estimate
-    from asr.ngram import NgramModel, write_ngram
+    from asr.ngram import NgramModel, save_ngram, write_ngram
     from asr.sentences import read_sentences
     from asr.vocabulary import Vocabulary
 
@@ -44,31 +45,38 @@ def estimate_ours(text, order, target):
     clock.append(time.monotonic())
     trie = estimate(sentences, len(vocabulary.symbols), EstimateSettings(int(order)))
     clock.append(time.monotonic())
-    write_ngram(target, NgramModel(vocabulary, trie))
+    model = NgramModel(vocabulary, trie)
+    save_ngram(folder, model, {}, {})
     clock.append(time.monotonic())
-    read, estimated, written = (b - a for a, b in itertools.pairwise(clock))
-    print(
-        f"  ours: words -> units {read:.0f} s, estimation {estimated:.0f} s, ARPA {written:.0f} s",
-        file=sys.stderr,
-    )
+    write_ngram(arpa, model)
+    clock.append(time.monotonic())
+    seconds = [b - a for a, b in itertools.pairwise(clock)]
+    names = ("words -> units", "estimation", "folder", "ARPA")
+    steps = ", ".join(f"{name} {part:.1f} s" for name, part in zip(names, seconds, strict=True))
+    print(f"  ours: {steps}", file=sys.stderr)
+    sizes = [Path(path).stat().st_size / 1e6 for path in (f"{folder}/weights.safetensors", arpa)]
+    print("  ours: weights {:.0f} MB, ARPA {:.0f} MB".format(*sizes), file=sys.stderr)
 
 
-def read_ours(path, rows=1000, calls=50):
-    """Read an ARPA file and score units after random states; milliseconds a call go to stderr."""
+def read_ours(folder, calls=200):
+    """Read a model's folder and score units after random states; the times go to stderr."""
     import torch
 
-    from asr.ngram import read_ngram
+    from asr.ngram import load_ngram
 
-    model = read_ngram(path)
+    start = time.process_time()
+    model = load_ngram(folder)
+    print(f"  ours: {time.process_time() - start:.2f} s to read", file=sys.stderr)
     generator = torch.Generator().manual_seed(1)
     n_contexts, n_units = len(model.trie.backoffs), model.trie.n_units
-    states = torch.randint(n_contexts, (calls, rows), generator=generator)
-    units = torch.randint(min(n_units, 5000), (calls, rows), generator=generator)
-    start = time.monotonic()
-    for state, unit in zip(states, units, strict=True):
-        model.score(state, unit)
-    milliseconds = 1000 * (time.monotonic() - start) / calls
-    print(f"  ours: {milliseconds:.1f} ms to score a batch of {rows} rows", file=sys.stderr)
+    for rows in (50, 300, 1000):
+        states = torch.randint(n_contexts, (calls, rows), generator=generator)
+        units = torch.randint(min(n_units, 5000), (calls, rows), generator=generator)
+        start = time.process_time()
+        for state, unit in zip(states, units, strict=True):
+            model.score(state, unit)
+        milliseconds = 1000 * (time.process_time() - start) / calls
+        print(f"  ours: {milliseconds:.2f} ms to score {rows} rows", file=sys.stderr)
 
 
 STEPS = {"normalise": normalise_texts, "estimate": estimate_ours, "read": read_ours}
@@ -116,16 +124,17 @@ def main():
     print(machine("cpu"))
     print(f"{'':24}{'minutes':>10}{'processor':>12}{'GB':>10}")
     with tempfile.TemporaryDirectory() as folder:
-        text, ours, theirs = (str(Path(folder, name)) for name in ("text", "a.arpa", "b.arpa"))
+        names = ("text", "lm", "a.arpa", "b.arpa")
+        text, model, ours, theirs = (str(Path(folder, name)) for name in names)
         step = [sys.executable, __file__]
         run("normalise", [*step, "normalise", options.text, text, options.sentences])
-        minutes, gigabytes = run("ours", [*step, "estimate", text, options.order, ours])
+        minutes, gigabytes = run("ours", [*step, "estimate", text, options.order, model, ours])
         if shutil.which("lmplz"):
             command = ["lmplz", "-o", options.order, "-S", "4G", "-T", folder]
             run("lmplz", [*command, "--text", text, "--arpa", theirs])
             if ngram_counts(ours) != ngram_counts(theirs):
                 sys.exit(f"{ngram_counts(ours)} of ours; expected {ngram_counts(theirs)}")
-        run("reading ours", [*step, "read", ours])
+        run("reading ours", [*step, "read", model])
     print(f"ours: at most {BAR_MINUTES} minutes and {BAR_GB} GB")
     sys.exit(0 if minutes <= BAR_MINUTES and gigabytes <= BAR_GB else 1)
 
