@@ -33,6 +33,7 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (WEIGHTS + ".partial")
     save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
+    partial.chmod(0o666 & ~_umask())  # safetensors lets the owner alone read it
     os.replace(partial, folder / WEIGHTS)
     write_description(folder, description)
 
@@ -114,3 +115,9 @@ def read_weights(
 
 def _shown(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # the one way to read it is to set it
+    os.umask(mask)
+    return mask

@@ -114,6 +114,12 @@ def test_a_description_that_is_wrong_is_named(folder, values, line):
     assert "\n" not in str(refused.value)
 
 
+def test_others_may_read_a_model_as_they_may_its_description(tmp_path, model):
+    save_model(tmp_path, model)
+    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes["weights.safetensors"] == modes["model.json"]
+
+
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's"):
         load_model(tmp_path / "nowhere")
