@@ -114,9 +114,8 @@ def test_a_description_that_is_wrong_is_named(folder, values, line):
     assert "\n" not in str(refused.value)
 
 
-def test_others_may_read_a_model_as_they_may_its_description(tmp_path, model):
-    save_model(tmp_path, model)
-    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+def test_others_may_read_a_model_as_they_may_its_description(folder):
+    modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
     assert modes["weights.safetensors"] == modes["model.json"]
 
 
