@@ -10,10 +10,10 @@ import torch
 
 from asr.audio import load_audio
 from asr.checkpoint import Model, load_model
-from asr.decoder import BeamSettings
 from asr.decoding import UNTUNED, DecoderName, Decoding, DecodingSettings, load_decoding
 from asr.errors import InputError
 from asr.rescore import text_of
+from asr.tokenizer import PhoneTokenizer
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def load(
 ) -> Recognizer:
     """The recogniser of a model's folder.
 
-    What is not given is as the folder's `decoding.json` has it; without that, search is greedy.
+    What is not given is as the folder's `decoding.json` has it. Without that, search is greedy, or
+    where the tokens are phones, a beam search for the words of the model's lexicon.
 
     Args:
         folder: as a recipe wrote it.
@@ -137,11 +138,14 @@ def load(
     if decoder == "greedy" and (lm or phrases or beam_width):
         raise InputError("decoder is greedy, which goes by log_probs alone; expected beam")
     model = load_model(folder, _device(device))
-    settings = load_decoding(folder) or DecodingSettings()
+    speaks = isinstance(model.tokenizer, PhoneTokenizer)
+    settings = load_decoding(folder) or DecodingSettings("beam" if speaks else "greedy")
     if decoder == "greedy":
         settings = DecodingSettings()
     elif settings.decoder == "greedy" and (decoder or lm or phrases or beam_width):
-        settings = DecodingSettings("beam", UNTUNED if lm else BeamSettings())
+        settings = DecodingSettings("beam")
+    if lm and not settings.lm:
+        settings = replace(settings, beam=UNTUNED)
     if decoder:
         settings = replace(settings, decoder=cast(DecoderName, decoder))
     if lm:

@@ -14,6 +14,7 @@ from asr.errors import reported
 from asr.evaluation import Heard, hear, table, write_results, write_texts
 from asr.manifest import check_audio, read_manifest
 from asr.recognizer import Recognizer, load
+from asr.tokenizer import PhoneTokenizer
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="evaluate", usage=usage)
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
-    parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"], default="greedy")
+    parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"])
     parser.add_argument("--lm", action="append", default=[], help="one that a search goes by")
     parser.add_argument("--rescorer", action="append", default=[], help="one to re-order with")
     parser.add_argument("--lexicon", default="", help="words that may be said; default: the LM's")
@@ -30,17 +31,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: a folder in the model's")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     options = parser.parse_args()
-    if options.decoder == "greedy" and (options.lm or options.rescorer or options.lexicon):
+    needs_beam = options.lm or options.rescorer or options.lexicon
+    if options.decoder in (None, "greedy") and needs_beam:
         parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
 
     recognizer = load(options.model, options.device, "greedy")
+    speaks = isinstance(recognizer.model.tokenizer, PhoneTokenizer)  # words take a search
+    decoder = options.decoder or ("beam" if speaks else "greedy")
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
     out = options.out or options.model / options.manifest.stem
     comparison = Comparison(recognizer, test, dev, out)
-    found = comparison.search("greedy", DecodingSettings())
-    if options.decoder != "greedy":
+    if not speaks or decoder == "greedy":
+        comparison.search("greedy", DecodingSettings())
+    if decoder != "greedy":
         beam = replace(UNTUNED, beam_width=options.beam_width, n_best=options.beam_width)
-        base = DecodingSettings(options.decoder, beam, lexicon=options.lexicon)
+        base = DecodingSettings(decoder, beam, lexicon=options.lexicon)
         weightless = replace(beam, lm_weight=0.0, word_bonus=0.0)
         found = comparison.search("beam", replace(base, beam=weightless))
         informed = [

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import run_script
 
 from asr.ctc import log_probability
 from asr.decoder import BeamSettings
@@ -212,3 +213,20 @@ def test_what_is_saved_is_plain_json(tmp_path):
     values = json.loads((tmp_path / "decoding.json").read_text())
     assert values["decoder"] == "beam"
     assert values["beam"]["lm_weight"] == 1.5
+
+
+def test_words_of_a_model_of_phones_are_searched_for(tones, tmp_path):
+    (tmp_path / "lexicon.dic").write_text("a AH\nb B IY\n")
+    options = [*tones.options, "--data.tokens=phone", f"--data.lexicon={tmp_path}/lexicon.dic"]
+    run_script("recipes/train_ctc.py", *options, "--out", tmp_path / "model")
+    audio = tones.folder / "dev03.wav"
+    assert set(load(tmp_path / "model").transcribe(audio).text.split()) <= {"a", "b"}
+    phones = load(tmp_path / "model", decoder="greedy").transcribe(audio).text.split()
+    assert set(phones) <= {"AH", "B", "IY"}
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.3)
+    assert load(tmp_path / "model", lm=lm).decoding.decoder.settings.lm_weight > 0
+    out = tmp_path / "out"
+    arguments = ["--model", tmp_path / "model", "--manifest", tones.folder / "dev.jsonl"]
+    run_script("recipes/evaluate.py", *arguments, "--out", out)
+    systems = json.loads((out / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems] == ["beam"]
