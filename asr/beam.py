@@ -14,7 +14,7 @@ from asr.hypotheses import Trace, read_back
 from asr.nbest import Hypothesis
 from asr.tokenizer import BLANK
 from asr.trie import NONE
-from asr.ways import Choice, Ways
+from asr.ways import Choice, Ways, at
 
 NOBODY, ORPHAN, EMPTY = 0, 1, 2
 """Names of a slot without a prefix, of what the empty prefix extends, and of the empty prefix."""
@@ -172,12 +172,10 @@ def _ways(beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | 
     grow = torch.where(repeats, beam.blank[:, :, None], beam.total[:, :, None])
     grow = grow + event.token_log_probs[:, None]
     short = least[:, None] - fusion.highest(beam.context) if fusion else least[:, None]
-    may_be = (grow >= short[:, :, None]) & (grow > -math.inf)
-    place = may_be.flatten().nonzero()[:, 0]
-    K, M = grow.shape[1:]
-    slot = place // M
-    token = event.tokens.flatten()[slot // K * M + place % M]
-    ways = Ways(slot, token, grow.flatten()[place])
+    short = short.clamp(min=torch.finfo(short.dtype).min)  # what is impossible is short of all
+    place = (grow >= short[:, :, None]).flatten().nonzero()[:, 0]
+    token = event.tokens[:, None].expand_as(grow)
+    ways = Ways(place // grow.shape[2], at(token, place), at(grow, place))
     if fusion:
         ways = fusion.ways(beam.context, beam.last, ways)
     return ways._replace(mass=_but_arrived(beam, stay, ways))
@@ -192,14 +190,14 @@ def _but_arrived(beam: Beam, stay: Stay, ways: Ways) -> Tensor:
     arrived = _number(parent, beam.last, beam.context.get("outcome"))
     numbers = _number(ways.slot, ways.token, ways.outcome)
     found = torch.searchsorted(numbers, arrived).clamp(max=numbers.shape[0] - 1)
-    found = found[stay.known & (numbers[found] == arrived)]
+    found = found[stay.known & (numbers.take(found) == arrived)]
     return ways.mass.index_fill(0, found, -math.inf)
 
 
 def _number(slot: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
     """Numbers of ways, rising in their order."""
     number = (slot << 24) + token
-    return number << 16 if outcome is None else (number << 16) + outcome
+    return number if outcome is None else (number << 16) + outcome
 
 
 def _choose(score: Tensor, ways: Ways) -> Choice:
@@ -215,15 +213,15 @@ def _choose(score: Tensor, ways: Ways) -> Choice:
     possible = best > -math.inf
     new = possible & (place >= K)
     way = torch.where(new, first[:, None] + place - K, 0)
-    return Choice(torch.where(place < K, place, ways.slot[way] % K), way, new, possible)
+    return Choice(torch.where(place < K, place, ways.slot.take(way) % K), way, new, possible)
 
 
 def _keep(beam: Beam, stay: Stay, ways: Ways, choice: Choice, context: Context) -> Beam:
     """The prefixes chosen."""
     slot, new = choice.slot, choice.new
     old = choice.possible & ~new
-    mass = torch.where(new, ways.mass[choice.way], -math.inf)
-    last = ways.token[choice.way]
+    mass = torch.where(new, ways.mass.take(choice.way), -math.inf)
+    last = ways.token.take(choice.way)
     name = beam.name.gather(1, slot)
     named = _name(name, last, context.get("outcome"))
     parent = torch.where(old, beam.parent.gather(1, slot), ORPHAN)
@@ -248,7 +246,7 @@ def _trace(beam: Beam, stay: Stay, ways: Ways, choice: Choice, context: Context)
     here = torch.arange(beam.last.shape[1], device=beam.last.device)
     slot = torch.where(arrived, stay.parent, here).gather(1, choice.slot)
     token = torch.where(arrived, beam.last, BLANK).gather(1, choice.slot)
-    token = torch.where(choice.new, ways.token[choice.way], token)
+    token = torch.where(choice.new, ways.token.take(choice.way), token)
     word = torch.where(token == BLANK, NONE, context["word"]) if "word" in context else None
     return Trace(torch.where(choice.new, choice.slot, slot), token, word)
 
@@ -279,4 +277,4 @@ def _end(beam: Beam, tail: Tensor, fusion: Fusion | None) -> Ways:
         fusion.make_room(log_prob.numel(), [beam.context])
         return fusion.end(beam.context, beam.last, log_prob)
     slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
-    return Ways(slot, torch.full_like(slot, BLANK), log_prob.flatten()[slot])
+    return Ways(slot, torch.full_like(slot, BLANK), at(log_prob, slot))

@@ -91,6 +91,10 @@ class PhraseBoosts:
             end=torch.from_numpy(closed - lent),
         )
 
+    def next(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """The states after tokens, of the same shape."""
+        return self.after.take(states * self.after.shape[1] + tokens).long()
+
     def to(self, device: torch.device) -> "PhraseBoosts":
         """The same boosts with their tables on a device."""
         tables = (self.after, self.worth, self.lent, self.end)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from asr.vocabulary import EOS, LanguageModel
+from asr.ways import at
 
 Context = dict[str, Tensor]
 """What search remembers of each prefix besides the acoustic model, by name, each (N, K)."""
@@ -89,7 +90,7 @@ class TokenLM:
         place = (context["unread"] & asked).nonzero(as_tuple=True)
         if not place[0].shape[0]:
             return
-        before = self.pool.states[context["row"][place]]
+        before = self.pool.states.index_select(0, context["row"][place])
         _, states = self.lm.score(before, self.units[last[place]])
         rows = self.pool.add(states)
         self._log_probs[rows] = self.lm.log_probs(states)
@@ -98,7 +99,8 @@ class TokenLM:
 
     def score(self, context: Context, slots: Tensor, units: Tensor) -> Tensor:
         """(n,), float64, log-probabilities of a unit after each of n prefixes that were read."""
-        return self._log_probs[context["row"].flatten()[slots], units].double()
+        rows = at(context["row"], slots)
+        return at(self._log_probs, rows * self._log_probs.shape[1] + units).double()
 
 
 class WordLM:
@@ -132,13 +134,13 @@ class WordLM:
             log_probs: (n,), float64.
             states: (n, ...), after the words; not yet in the pool.
         """
-        before = self.pool.states[context["row"].flatten()[slots]]
-        log_probs, states = self.lm.score(before, self.units[words])
+        before = self.pool.states.index_select(0, at(context["row"], slots))
+        log_probs, states = self.lm.score(before, at(self.units, words))
         return log_probs.double(), states
 
     def end(self, context: Context, slots: Tensor, words: Tensor) -> Tensor:
         """(n,), float64, log-probabilities of last words, -1 for none, and the sentence's end."""
-        states = self.pool.states[context["row"].flatten()[slots]]
+        states = self.pool.states.index_select(0, at(context["row"], slots))
         log_probs = torch.zeros_like(words, dtype=torch.float64)
         ends = (words >= 0).nonzero()[:, 0]
         log_probs[ends], states[ends] = self.score(context, slots[ends], words[ends])

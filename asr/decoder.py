@@ -39,7 +39,7 @@ class BeamSettings:
     beam_width: int = 50
     n_best: int = 50
     token_floor: float = -8.0
-    score_floor: float = -20.0
+    score_floor: float = -15.0
     blank_skip: float = 1.0
     lm_weight: float = 0.0
     word_bonus: float = 0.0
@@ -142,6 +142,7 @@ class Decoder:
             return None
         assert self.lm is not None
         assert self.lexicon is not None
-        _, state = self.lm.score(self.lm.start(1), torch.tensor([UNK]))
+        start = self.lm.start(1)
+        _, state = self.lm.score(start, torch.tensor([UNK], device=start.device))
         scores = self.lm.log_probs(state)[0].double().cpu()[self.units]
         return self.lexicon.best_below(scores.clamp(min=LEAST))

@@ -11,7 +11,7 @@ from asr.decoder import Decoder
 from asr.tokenizer import BLANK
 from asr.trie import NONE, ROOT
 from asr.vocabulary import EOS
-from asr.ways import Choice, Ways
+from asr.ways import Choice, Ways, at
 
 
 class Fusion:
@@ -39,11 +39,10 @@ class Fusion:
         if self.trie is not None:
             ahead = torch.zeros(len(self.trie.parents)) if decoder.ahead is None else decoder.ahead
             self._ahead = settings.lm_weight * ahead.to(device, torch.float64)
+            # for no word, for each word, for all others
             n_words = len(self.trie.words)
-            # for each word, for all others, for none
             bonuses = torch.full((n_words + 2,), settings.word_bonus, dtype=torch.float64)
-            bonuses[n_words] += settings.unk_bonus
-            bonuses[NONE] = 0.0
+            bonuses[0], bonuses[-1] = 0.0, settings.word_bonus + settings.unk_bonus
             self._bonuses = bonuses.to(device)
         # by how much a token may raise a score at most, what is taken back left out
         self._most = max(0.0, settings.word_bonus, settings.word_bonus + settings.unk_bonus)
@@ -87,18 +86,19 @@ class Fusion:
             ways: as the acoustic model has them.
         """
         slot, token, mass, *_ = ways
-        extra = context["score"].flatten()[slot]
+        extra = at(context["score"], slot)
         if self.boosts is not None:
-            phrase = context["phrase"].flatten()[slot]
-            after = self.boosts.after[phrase, token].long()
-            extra = extra + self.boosts.worth[after] - self.boosts.lent[phrase]
+            phrase = at(context["phrase"], slot)
+            after = self.boosts.next(phrase, token)
+            extra = extra + at(self.boosts.worth, after) - at(self.boosts.lent, phrase)
         if self.trie is None:
-            begins = self._begins_word(last.flatten()[slot], token)
+            begins = self._begins_word(at(last, slot), token)
             return Ways(slot, token, mass, extra + self.settings.word_bonus * begins.double())
-        node = context["node"].flatten()[slot]
+        node = at(context["node"], slot)
         of, outcome, after, word = self.trie.ways(node, token)
-        extra = extra[of] - self._ahead[node[of]] + self._ahead[after] + self._bonuses[word]
-        return Ways(slot[of], token[of], mass[of], extra, outcome, after, word)
+        extra = at(extra - at(self._ahead, node), of) + at(self._ahead, after)
+        extra = extra + at(self._bonuses, word + 1)
+        return Ways(at(slot, of), at(token, of), at(mass, of), extra, outcome, after, word)
 
     def with_lm(self, context: Context, last: Tensor, ways: Ways, least: Tensor) -> Ways:
         """The ways, scored with the language model too.
@@ -113,16 +113,16 @@ class Fusion:
             least: (N,), what a way must reach to be kept.
         """
         assert ways.extra is not None
-        may_be = ways.score >= least[ways.slot // last.shape[1]]
+        may_be = ways.score >= at(least, ways.slot // last.shape[1])
         if self.token_lm is not None:
-            self.token_lm.read(context, last, ways.slot[may_be.nonzero()[:, 0]])
-            lm = self.token_lm.score(context, ways.slot, self.token_lm.units[ways.token])
+            self.token_lm.read(context, last, at(ways.slot, may_be.nonzero()[:, 0]))
+            lm = self.token_lm.score(context, ways.slot, at(self.token_lm.units, ways.token))
             extra = torch.where(may_be, ways.extra + self._weighted(lm), -math.inf)
             return ways._replace(extra=extra, lm=lm)
         if self.word_lm is None or ways.word is None:
             return ways
         ends = ((ways.word != NONE) & may_be).nonzero()[:, 0]
-        found, states = self.word_lm.score(context, ways.slot[ends], ways.word[ends])
+        found, states = self.word_lm.score(context, at(ways.slot, ends), at(ways.word, ends))
         lm = torch.zeros_like(ways.mass).index_put((ends,), found)
         numbers = torch.arange(ends.shape[0], device=ends.device)
         number = torch.full_like(ways.slot, -1).index_put((ends,), numbers)
@@ -134,20 +134,20 @@ class Fusion:
         new, way = choice.new, choice.way
         kept = {name: known.gather(1, choice.slot) for name, known in context.items()}
         assert ways.extra is not None
-        kept["score"] = torch.where(new, ways.extra[way], kept["score"])
+        kept["score"] = torch.where(new, ways.extra.take(way), kept["score"])
         if ways.outcome is not None and ways.node is not None and ways.word is not None:
-            kept["outcome"] = torch.where(new, ways.outcome[way], kept["outcome"])
-            kept["node"] = torch.where(new, ways.node[way], kept["node"])
-            kept["word"] = torch.where(new, ways.word[way], kept["word"])
+            kept["outcome"] = torch.where(new, ways.outcome.take(way), kept["outcome"])
+            kept["node"] = torch.where(new, ways.node.take(way), kept["node"])
+            kept["word"] = torch.where(new, ways.word.take(way), kept["word"])
         if self.boosts is not None:
-            after = self.boosts.after[kept["phrase"], ways.token[way]].long()
+            after = self.boosts.next(kept["phrase"], ways.token.take(way))
             kept["phrase"] = torch.where(new, after, kept["phrase"])
         if ways.lm is not None:
-            kept["lm"] = kept["lm"] + torch.where(new, ways.lm[way], 0.0)
+            kept["lm"] = kept["lm"] + torch.where(new, ways.lm.take(way), 0.0)
         if self.token_lm is not None:
             kept["unread"] = kept["unread"] | new
         if self.word_lm is not None and ways.number is not None and ways.states is not None:
-            number = ways.number[way]
+            number = ways.number.take(way)
             place = (new & (number >= 0)).nonzero(as_tuple=True)
             rows = self.word_lm.pool.add(ways.states[number[place]])
             kept["row"] = kept["row"].index_put(place, rows)
@@ -168,14 +168,14 @@ class Fusion:
             ways: with the language model's log-probability of the whole.
         """
         slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
-        extra, word = context["score"].flatten()[slot], None
+        extra, word = at(context["score"], slot), None
         if self.boosts is not None:
-            extra = extra + self.boosts.end[context["phrase"].flatten()[slot]]
+            extra = extra + at(self.boosts.end, at(context["phrase"], slot))
         if self.trie is not None:
-            node = context["node"].flatten()[slot]
-            empty = last.flatten()[slot] == BLANK
-            of, word = self._last_words(slot // last.shape[1], node, empty)
-            slot, extra = slot[of], extra[of] - self._ahead[node[of]] + self._bonuses[word]
+            node = at(context["node"], slot)
+            of, word = self._last_words(slot // last.shape[1], node, at(last, slot) == BLANK)
+            slot, extra = at(slot, of), at(extra - at(self._ahead, node), of)
+            extra = extra + at(self._bonuses, word + 1)
         if self.token_lm is not None:
             self.token_lm.read(context, last, slot)
             lm = self.token_lm.score(context, slot, torch.full_like(slot, EOS))
@@ -184,8 +184,8 @@ class Fusion:
             lm = self.word_lm.end(context, slot, word)
         else:
             lm = torch.zeros_like(extra)
-        whole = context["lm"].flatten()[slot] + lm if "lm" in context else lm
-        mass, none = log_prob.flatten()[slot], torch.full_like(slot, BLANK)
+        whole = at(context["lm"], slot) + lm if "lm" in context else lm
+        mass, none = at(log_prob, slot), torch.full_like(slot, BLANK)
         return Ways(slot, none, mass, extra + self._weighted(lm), word=word, lm=whole)
 
     def _last_words(self, row: Tensor, node: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,8 @@ def read_back(
     ends = ends.or_impossible()
     table, first = ends.table(N, K)
     score, place = table.sort(dim=1, descending=True, stable=True)
-    score, place = score[:, : decoder.settings.n_best], place[:, : decoder.settings.n_best]
+    n_best = min(decoder.settings.n_best, K)
+    score, place = score[:, :n_best], place[:, :n_best]
     end = torch.where(score > -math.inf, first[:, None] + place, 0)
     lm = torch.zeros_like(ends.mass) if ends.lm is None else ends.lm
     tokens, words = _follow(ends.slot[end] % K, traces)

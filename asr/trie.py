@@ -119,9 +119,9 @@ class Trie:
             nodes: (ways,), where it leads to.
             words: (ways,), the word that ends with it; NONE where none does.
         """
-        after = self.children[nodes, tokens].long()
+        after = self.children.take(nodes * self.children.shape[1] + tokens).long()
         of = (after != NONE).nonzero()[:, 0]
-        after, holders = after[of], nodes[of]
+        after, holders = after.index_select(0, of), nodes.index_select(0, of)
         if self.separator is None:
             # where spellings go on, that is one way; each word that ends is another
             holders, goes_on = after, self.inner[after].long()
@@ -130,10 +130,10 @@ class Trie:
             word = self.first_word[holders[each]] + outcomes - goes_on[each]
             after = torch.where(ends, ROOT, after[each])
             return of[each], outcomes, after, torch.where(ends, self.endings[word], NONE)
-        ends = tokens[of] == self.separator
-        word = self.first_word[holders]
+        ends = tokens.index_select(0, of) == self.separator
+        word = self.first_word.index_select(0, holders)
         if not self.homophones:
-            word = torch.where(ends, self.endings[word], NONE)
+            word = torch.where(ends, self.endings.index_select(0, word), NONE)
             return of, torch.zeros_like(of), after, word
         each, outcomes = _repeated(torch.where(ends, self.n_words[holders], 1))
         word = torch.where(ends[each], self.endings[word[each] + outcomes], NONE)

@@ -7,6 +7,14 @@ import torch
 from torch import Tensor
 
 
+def at(values: Tensor, places: Tensor) -> Tensor:
+    """(n,), the values at n places, which are counted row by row.
+
+    On the CPU this takes a quarter of the time that indexing does.
+    """
+    return values.flatten().index_select(0, places)
+
+
 class Ways(NamedTuple):
     """Extensions of prefixes by a token, of the whole batch one after the other, F of them.
 
@@ -23,12 +31,6 @@ class Ways(NamedTuple):
     lm: Tensor | None = None  # float64, log-probability of what the language model was asked
     number: Tensor | None = None  # where the state after a word lies in `states`; -1 for none
     states: Tensor | None = None
-
-    def only(self, which: Tensor) -> "Ways":
-        """Some of them, by their numbers."""
-        *fields, states = self
-        some = [None if field is None else field[which] for field in fields]
-        return Ways._make([*some, states])
 
     def or_impossible(self) -> "Ways":
         """Themselves, or where there is none, one that is impossible."""
@@ -48,7 +50,7 @@ class Ways(NamedTuple):
         row = self.slot // K
         n_ways = torch.bincount(row, minlength=N)
         first = n_ways.cumsum(0) - n_ways
-        column = torch.arange(row.shape[0], device=row.device) - first[row]
+        column = torch.arange(row.shape[0], device=row.device) - at(first, row)
         shape = N, int(n_ways.max())
         return self.mass.new_full(shape, -math.inf).index_put((row, column), self.score), first
 

@@ -1,0 +1,144 @@
+"""Speed of our beam search beside flashlight-text's, on the same log-probabilities.
+
+Bars, at a beam of 50: without a language model at least 3 times flashlight-text's speed; with a
+lexicon and an n-gram model of words at least the same; with a recurrent language model of
+characters, an LSTM of 512 units, at least 20 utterances of 300 frames a second.
+
+Both search in turn, and the medians by the wall's clock decide; utterances for a second of the
+processor say more where other programs take their share. flashlight-text tries every token in every
+frame and drops what is 50 nats below the best, as torchaudio has it. Error rates are there so that
+nobody pays for speed with words. Without --rnn the recurrent model is untrained: it helps nothing,
+and rules nothing out.
+
+Run: python tests/benchmarks/search_speed.py --model exp/an4/ctc-seed1 --manifest
+         data/an4/test.jsonl --ngram DIR|FILE [--rnn DIR] [--cache DIR] [--runs 5] [--threads 2]
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr.audio import load_audio
+from asr.decoder import BeamSettings, Decoder
+from asr.decoding import UNTUNED, make_trie, search_all
+from asr.errors import reported
+from asr.language_model import load_language_model
+from asr.manifest import read_manifest
+from asr.recognizer import load
+from asr.results import machine
+from asr.rnnlm import RNNLM, RNNLMSettings
+from asr.vocabulary import EOS, UNK, Vocabulary
+from asr.wer import ErrorCounts, word_errors
+
+FRAMES = 300  # of an utterance that speed is counted in
+
+
+def read_log_probs(recognizer, utterances, cache):
+    """(T, C) of each utterance, long ones last; computed once where there is a cache."""
+    if cache and cache.exists():
+        return list(np.load(cache).values())
+    log_probs = []
+    for utterance in utterances:
+        waveform = load_audio(utterance.audio, recognizer.sample_rate)
+        log_probs += recognizer.log_probs([waveform])
+    if cache:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(cache, *log_probs)
+    return log_probs
+
+
+def decoders(arguments, tokenizer):
+    """For each kind of search its decoder, and the bar."""
+    ngram = load_language_model(arguments.ngram)
+    words = [w for n, w in enumerate(ngram.vocabulary.symbols) if n not in (UNK, EOS)]
+    if arguments.rnn:
+        rnn = load_language_model(arguments.rnn)
+    else:
+        vocabulary = Vocabulary.from_texts(["".join(tokenizer.symbols[1:])], "char")
+        torch.manual_seed(1)
+        rnn = RNNLM(vocabulary, RNNLMSettings(hidden_size=512, n_layers=1)).eval()
+    lexicon = make_trie(words, tokenizer)
+    return {
+        "no language model": (Decoder(tokenizer, BeamSettings()), 3.0),
+        "words, n-gram": (Decoder(tokenizer, UNTUNED, lexicon, ngram), 1.0),
+        "characters, RNN": (Decoder(tokenizer, UNTUNED, lm=rnn), 20.0),
+    }
+
+
+def measure(log_probs, decoder, name):
+    """The best texts; utterances a second by the wall's clock and by the processor's."""
+    started, processor = time.perf_counter(), time.process_time()
+    nbests = search_all(log_probs, decoder, torch.device("cpu"), name)
+    seconds = time.perf_counter() - started, time.process_time() - processor
+    utterances = sum(map(len, log_probs)) / FRAMES
+    texts = [" ".join(nbest[0].words) for nbest in nbests]
+    return texts, utterances / seconds[0], utterances / seconds[1]
+
+
+def compare(log_probs, references, decoder, runs, alone):
+    """Print a line for each search; the median of the speeds or of their ratios."""
+    names = ["beam"] if alone else ["beam", "flashlight"]
+    speeds = {name: [] for name in names}
+    for run in range(-1, runs):
+        for name in names:
+            texts, wall, processor = measure(log_probs, decoder, name)
+            if run < 0:  # loads what it needs
+                errors = sum(word_errors(references, texts), ErrorCounts())
+                print(f"  {name:12} WER {errors.rate:7.2%}", flush=True)
+            else:
+                speeds[name].append((wall, processor))
+    for name, pairs in speeds.items():
+        wall, processor = (statistics.median(column) for column in zip(*pairs, strict=True))
+        print(f"  {name:12} {wall:8.1f} utterances/s {processor:8.1f} utterances/cpu s")
+    if alone:
+        return statistics.median(wall for wall, _ in speeds["beam"])
+    ratios = [
+        [mine / other for mine, other in zip(*both, strict=True)]
+        for both in zip(speeds["beam"], speeds["flashlight"], strict=True)
+    ]
+    wall, processor = (statistics.median(column) for column in zip(*ratios, strict=True))
+    print(f"  {'ratio':12} {wall:8.1f} {processor:23.1f}")
+    return wall
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--ngram", required=True, help="model of words")
+    parser.add_argument("--rnn", help="model of characters")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the log-probabilities")
+    parser.add_argument("--utterances", type=int, default=128, help="at most (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="of each (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of torch (%(default)s)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    reached = True
+    with reported("search_speed"):
+        recognizer = load(arguments.model, "cpu")
+        utterances = read_manifest(arguments.manifest)
+        utterances = utterances[:: -(-len(utterances) // arguments.utterances)]
+        name = "-".join(map(str, (*arguments.model.parts[-2:], arguments.manifest.stem)))
+        cache = arguments.cache and arguments.cache / f"{name}-{len(utterances)}.npz"
+        log_probs = read_log_probs(recognizer, utterances, cache)
+        references = [utterance.text for utterance in utterances]
+        frames = sum(map(len, log_probs))
+        print(f"{len(log_probs)} utterances, {frames} frames; {machine('cpu')}")
+        for kind, (decoder, bar) in decoders(arguments, recognizer.model.tokenizer).items():
+            print(kind)
+            alone = kind.endswith("RNN")
+            found = compare(log_probs, references, decoder, arguments.runs, alone)
+            print(f"  bar: {bar:g}{'' if alone else ' times'}")
+            reached &= found >= bar
+    sys.exit(0 if reached else 1)
+
+
+if __name__ == "__main__":
+    main()
