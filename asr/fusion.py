@@ -61,6 +61,7 @@ class Fusion:
         context = {"score": zeros.double()}
         if self.trie is not None:
             context |= {"node": zeros + ROOT, "word": zeros + NONE, "outcome": zeros}
+            context["score"] += self._ahead[ROOT]
         if self.boosts is not None:
             context |= {"phrase": zeros + self.boosts.start}
         for lm in (self.token_lm, self.word_lm):

@@ -146,7 +146,7 @@ class Trie:
             scores: (W,), with one more for other words where the lexicon is open.
 
         Returns:
-            best: (nodes,), at ROOT 0.
+            best: (nodes,).
         """
         nodes = torch.arange(len(self.parents), device=scores.device).repeat_interleave(
             self.n_words
@@ -158,7 +158,6 @@ class Trie:
             if torch.equal(higher, best):
                 break
             best = higher
-        best[ROOT] = 0.0
         return best
 
 
