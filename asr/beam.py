@@ -12,6 +12,7 @@ from asr.events import Event, find_events
 from asr.fusion import Fusion
 from asr.hypotheses import Trace, read_back
 from asr.nbest import Hypothesis
+from asr.threads import threads
 from asr.tokenizer import BLANK
 from asr.trie import NONE
 from asr.ways import Choice, Ways, at
@@ -49,6 +50,8 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The most probable token sequences, each summed over its alignments.
 
+    On the CPU it computes with one thread, whatever torch is set to.
+
     Args:
         log_probs: (T, N, C), natural logs, on any device; padding is not used.
         input_lengths: (N,), int64.
@@ -66,28 +69,12 @@ def beam_search(
     Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1; here in log space and in batches.
     """
     _check(log_probs, input_lengths, len(decoder.tokenizer.symbols))
-    settings, device = decoder.settings, log_probs.device
-    N, K = log_probs.shape[1], settings.beam_width
+    N, device = log_probs.shape[1], log_probs.device
     if not N:
         return []
-    events = find_events(
-        log_probs, input_lengths.to(device), settings.token_floor, settings.blank_skip
-    )
-    fusion = Fusion(decoder, N, device) if decoder.informed else None
-    beam = _start(N, K, fusion, device)
-    ended: list[Beam] = []
-    traces: list[Trace] = []
-    for number, active in enumerate(events.n_active):
-        if active < beam.last.shape[0]:
-            ended.append(_rows(beam, slice(active, None)))
-            beam = _rows(beam, slice(active))
-        if fusion:
-            fusion.make_room(active * K, (some.context for some in (beam, *ended)))
-        beam, trace = _step(beam, events.at(number), log_probs, settings.score_floor, fusion)
-        traces.append(trace)
-    beam = _join([beam, *reversed(ended)])
-    ends = _end(beam, events.tail, fusion)
-    return read_back(ends, traces, events, decoder)
+    with threads(1):
+        fusion = Fusion(decoder, N, device) if decoder.informed else None
+        return _search(log_probs, input_lengths.to(device), decoder, fusion)
 
 
 def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
@@ -99,6 +86,26 @@ def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
         raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
     if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
         raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
+
+
+def _search(
+    log_probs: Tensor, input_lengths: Tensor, decoder: Decoder, fusion: Fusion | None
+) -> list[list[Hypothesis]]:
+    N, settings = log_probs.shape[1], decoder.settings
+    events = find_events(log_probs, input_lengths, settings.token_floor, settings.blank_skip)
+    beam = _start(N, settings.beam_width, fusion, log_probs.device)
+    ended: list[Beam] = []
+    traces: list[Trace] = []
+    for number, active in enumerate(events.n_active):
+        if active < beam.last.shape[0]:
+            ended.append(_rows(beam, slice(active, None)))
+            beam = _rows(beam, slice(active))
+        if fusion:
+            fusion.make_room(beam.last.numel(), (some.context for some in (beam, *ended)))
+        beam, trace = _step(beam, events.at(number), log_probs, settings.score_floor, fusion)
+        traces.append(trace)
+    ends = _end(_join([beam, *reversed(ended)]), events.tail, fusion)
+    return read_back(ends, traces, events, decoder)
 
 
 def _start(N: int, K: int, fusion: Fusion | None, device: torch.device) -> Beam:

@@ -449,6 +449,17 @@ def test_half_precision_and_float32_are_taken():
         assert found.log_prob == pytest.approx(best.log_prob, abs=tolerance)
 
 
+def test_the_number_of_threads_stays_what_it_was():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        decoder = informed_decoders()["words"]
+        search(random_log_probs(10, 4, 0), decoder)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_values_are_plain_python():
     decoder = informed_decoders()["words"]
     for hypothesis in search(random_log_probs(10, 4, 0), decoder):

@@ -24,6 +24,7 @@ FLOORS = {
         "softmax",
         "stages",
         "subword",
+        "threads",
         "transcripts",
         "trie",
         "ways",
