@@ -9,7 +9,10 @@ from asr.beam import beam_search
 from asr.boosts import PhraseBoosts
 from asr.ctc import log_probability
 from asr.decoder import BeamSettings, Decoder
+from asr.kneser_ney import EstimateSettings, estimate
 from asr.nbest import Hypothesis
+from asr.ngram import NgramModel
+from asr.rnnlm import RNNLM, RNNLMSettings
 from asr.search import greedy_search
 from asr.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
 from asr.trie import Trie
@@ -437,6 +440,28 @@ def test_the_language_model_reads_each_prefix_at_most_once_and_only_where_tokens
     search(np.concatenate((quiet, said, quiet)), decoder)
     # the empty prefix was read at the start, so that only the one that has begun is, for its end
     assert lm.rows == 1
+
+
+@pytest.mark.parametrize("kind", ["rnn", "rnn in bfloat16", "n-gram"])
+def test_what_real_language_models_say_in_search_they_say_of_the_whole_sentence(kind):
+    texts = ["a ba ab", "ab ab", "b a bb a", "bb"]
+    vocabulary = Vocabulary.from_texts(texts, "char")
+    tolerance = 1e-4
+    if kind == "n-gram":
+        encoded = [vocabulary.encode(text) for text in texts]
+        settings = EstimateSettings(order=3, discount_fallback=True)
+        lm = NgramModel(vocabulary, estimate(encoded, len(vocabulary.symbols), settings))
+    else:
+        torch.manual_seed(0)
+        lm = RNNLM(vocabulary, RNNLMSettings(hidden_size=24, n_layers=2, embedding_size=8)).eval()
+        if "bfloat16" in kind:
+            lm, tolerance = lm.bfloat16(), 0.2
+    settings = BeamSettings(20, 20, lm_weight=0.5)
+    for hypothesis in search(random_log_probs(20, 4, 0), Decoder(CHARS, settings, lm=lm)):
+        sentence = vocabulary.encode(CHARS.decode(hypothesis.tokens))
+        if CHARS.decode(hypothesis.tokens) == vocabulary.decode(sentence):  # no blank too many
+            expected = float(lm.sentence_log_probs([sentence])[0].sum())
+            assert hypothesis.lm_log_prob == pytest.approx(expected, abs=tolerance)
 
 
 def test_half_precision_and_float32_are_taken():
