@@ -1,15 +1,18 @@
 """The whole way for one corpus: prepare, train, evaluate, report.
 
-python recipes/run.py CORPUS [--config FILE] [--data-root DIR] [--out DIR] [--seeds N] [key=value]
+python recipes/run.py CORPUS [--data-root DIR] [--out DIR] [--seeds N] [--greedy] [key=value]
 
-FILE is conf/CORPUS/ctc.yaml by default; the model's folder, exp/CORPUS/ctc, is called after it.
+Settings are those of conf/CORPUS/ctc.yaml; the model's folder, exp/CORPUS/ctc, is called after it.
+--config FILE takes others.
 key=value changes a setting of it: `model.n_layers=4 trainer.max_epochs=20`.
-Where there is a conf/CORPUS/decode.yaml, the language models that it names are trained as well.
+Where there is a conf/CORPUS/decode.yaml, the language models that it names are trained as well,
+unless --greedy asks for best path alone.
 A stage whose command and input files have not changed since it succeeded is skipped.
 """
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from asr.config import read_yaml
@@ -32,7 +35,9 @@ def main() -> None:
     lexicon = [] if lexicon == "cmudict" else [data / Path(lexicon).name]
 
     prepare(data, options.data_root, [*lexicon, train, dev, test])
-    ways, models = decoding(confs, out, options.data_root)
+    ways, models = [], []
+    if (confs / "decode.yaml").exists() and not options.greedy:
+        ways, models = decoding(confs, out, options.data_root)
     results = []
     for seed in range(1, options.seeds + 1):
         model = out / (conf.stem if options.seeds == 1 else f"{conf.stem}-seed{seed}")
@@ -58,6 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")
     parser.add_argument("--out", type=Path, help="default exp/CORPUS")
     parser.add_argument("--seeds", type=int, default=1, help="trainings, from seed 1 on")
+    parser.add_argument("--greedy", action="store_true", help="best path, no language model")
     keys = {"metavar": "key=value", "default": [], "help": "see the file of settings"}
     parser.add_argument("settings", nargs="*", **keys)
     options = parser.parse_intermixed_args()  # settings may stand behind options
@@ -77,27 +83,35 @@ def prepare(data: Path, data_root: Path | None, outputs: list[Path]) -> None:
 
 def decoding(confs: Path, out: Path, data_root: Path | None) -> tuple[list[str | Path], list[Path]]:
     """What conf/CORPUS/decode.yaml asks of recipes/evaluate.py, and the models that it takes."""
-    path = confs / "decode.yaml"
-    if not path.exists():
-        return [], []
-    values = read_yaml(path)
+    values = read_yaml(confs / "decode.yaml")
     ways: list[str | Path] = ["--decoder", "beam"]
     ways += ["--lexicon", ROOT / values["lexicon"]] if values.get("lexicon") else []
     models = []
     for option in ("lm", "rescorer"):
         for name in values.get(option, []):
-            conf, model = confs / f"{name}.yaml", out / name
-            data = read_yaml(conf)["data"]
-            texts = {part: ROOT / data[part] for part in ("train", "dev") if part in data}
-            if (folder := texts["train"].parent).name != confs.name:
-                prepare(folder, data_root, list(texts.values()))
-            script = "train_ngram.py" if name.startswith("ngram") else "train_lm.py"
-            command = [ROOT / "recipes" / script, "--config", conf, "--out", model]
-            command += [f"--data.{part}={path}" for part, path in texts.items()]
-            run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
+            shared = "/" in name  # novels/lm has its settings in conf/novels, whoever asks for it
+            conf = (confs.parent if shared else confs) / f"{name}.yaml"
+            model = (out.parent if shared else out) / name
+            train_language_model(conf, model, confs.name, data_root)
             ways += [f"--{option}", model]
             models.append(model / "model.json")
     return ways, models
+
+
+def train_language_model(conf: Path, model: Path, corpus: str, data_root: Path | None) -> None:
+    """A language model's folder; texts of another corpus than the recipe's are prepared first."""
+    data = read_yaml(conf)["data"]
+    texts = {part: ROOT / data[part] for part in ("train", "dev") if part in data}
+    if (folder := texts["train"].parent).name != corpus:
+        try:
+            prepare(folder, data_root, list(texts.values()))
+        except SystemExit:
+            print(f"run: {conf} takes these texts; --greedy does without", file=sys.stderr)
+            raise
+    script = "train_ngram.py" if conf.stem.startswith("ngram") else "train_lm.py"
+    command = [ROOT / "recipes" / script, "--config", conf, "--out", model]
+    command += [f"--data.{part}={path}" for part, path in texts.items()]
+    run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
 
 
 if __name__ == "__main__":

@@ -112,6 +112,57 @@ def test_another_file_of_settings_gives_a_folder_of_its_name(home, monkeypatch, 
     assert not any("lexicon" in word for word in train)
 
 
+def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkeypatch, capsys):
+    stages = []
+
+    def stage(command, **files):
+        stages.append([str(word) for word in command])
+        if stages[-1][0] == "data/letters/prepare.py" and "refused" in os.environ:
+            raise SystemExit(1)
+
+    script = load_script("recipes/run.py")
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(script, "ROOT", Path())
+    monkeypatch.setattr(script, "report", lambda results: [])
+    monkeypatch.setattr(script, "run_stage", lambda command, *a, **k: stage(command))
+    conf = home / "conf"
+    (conf / "letters").mkdir()
+    (conf / "letters" / "lm.yaml").write_text("data:\n  train: data/letters/train.txt\n")
+    (conf / "tones" / "ngram.yaml").write_text("data:\n  train: data/tones/train.jsonl\n")
+    (conf / "tones" / "decode.yaml").write_text("lm: [ngram]\nrescorer: [letters/lm]\n")
+    monkeypatch.setattr(sys, "argv", ["run.py", "tones"])
+    script.main()
+    assert [command[0] for command in stages] == [
+        "data/tones/prepare.py",
+        "recipes/train_ngram.py",
+        "data/letters/prepare.py",
+        "recipes/train_lm.py",
+        "recipes/train_ctc.py",
+        "recipes/evaluate.py",
+    ]
+    assert stages[1][1:5] == ["--config", "conf/tones/ngram.yaml", "--out", "exp/tones/ngram"]
+    assert stages[3][1:5] == ["--config", "conf/letters/lm.yaml", "--out", "exp/letters/lm"]
+    ways = "--decoder beam --lm exp/tones/ngram --rescorer exp/letters/lm"
+    assert f"{ways} --tune data/tones/dev.jsonl" in " ".join(stages[-1])
+
+    monkeypatch.setenv("refused", "yes")
+    with pytest.raises(SystemExit):
+        script.main()
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "run: conf/letters/lm.yaml takes these texts; --greedy does without"
+    )
+    stages.clear()
+    monkeypatch.setattr(sys, "argv", ["run.py", "tones", "--greedy"])
+    script.main()
+    assert [command[0] for command in stages] == [
+        "data/tones/prepare.py",
+        "recipes/train_ctc.py",
+        "recipes/evaluate.py",
+    ]
+    assert "--decoder" not in stages[-1]
+    (conf / "tones" / "decode.yaml").unlink()
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
