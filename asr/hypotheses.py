@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from asr.decoder import Decoder
-from asr.events import Events
 from asr.nbest import Hypothesis
 from asr.tokenizer import BLANK
 from asr.trie import NONE
@@ -26,17 +25,18 @@ class Trace(NamedTuple):
 
 
 def read_back(
-    ends: Ways, traces: Sequence[Trace], events: Events, decoder: Decoder
+    ends: Ways, traces: Sequence[Trace], order: Tensor, frames: Tensor, decoder: Decoder
 ) -> list[list[Hypothesis]]:
     """The n-best lists of a search, in the order of `log_probs`.
 
     Args:
         ends: what the utterances' ends made of the prefixes.
         traces: of all events.
-        events: of the search.
+        order: (N,), the number in `log_probs` of each row's utterance.
+        frames: (E, N), where each event of a row lies in `log_probs`.
         decoder: what it went by.
     """
-    N, K = len(events.order), decoder.settings.beam_width
+    N, K = len(order), decoder.settings.beam_width
     ends = ends.or_impossible()
     table, first = ends.table(N, K)
     score, place = table.sort(dim=1, descending=True, stable=True)
@@ -47,11 +47,11 @@ def read_back(
     tokens, words = _follow(ends.slot[end] % K, traces)
     if ends.word is not None:
         words = torch.cat((words, ends.word[end][None]))
-    found = (tokens, words, events.frames[:, :, None].expand_as(tokens))
+    found = (tokens, words, frames[:, :, None].expand_as(tokens))
     rows = zip(*(array.cpu().numpy().transpose(1, 2, 0) for array in found), strict=True)
     numbers = zip(score.tolist(), ends.mass[end].tolist(), lm[end].tolist(), strict=True)
     lists: list[list[Hypothesis]] = [[] for _ in range(N)]
-    for n, row, number in zip(events.order.tolist(), rows, numbers, strict=True):
+    for n, row, number in zip(order.tolist(), rows, numbers, strict=True):
         lists[n] = _hypotheses(row, list(zip(*number, strict=True)), decoder)
     return lists
 

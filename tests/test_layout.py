@@ -62,12 +62,13 @@ FLOORS = {
         "training.stream",
         "training.run",
     },
-    5: {"activation_page", "beam", "tuning", "cli.lm_results"},
-    6: {"cli.lm", "decoding", "training.ctc", "training.lm"},
-    7: {"recognizer", "cli.info", "cli.score"},
-    8: {"evaluation", "cli.transcribe"},
-    9: {"comparison", "cli"},
-    10: {"cli.__main__"},
+    5: {"activation_page", "prefixes", "tuning", "cli.lm_results"},
+    6: {"beam", "cli.lm", "training.ctc", "training.lm"},
+    7: {"decoding"},
+    8: {"recognizer", "cli.info", "cli.score"},
+    9: {"evaluation", "cli.transcribe"},
+    10: {"comparison", "cli"},
+    11: {"cli.__main__"},
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
 
