@@ -11,9 +11,9 @@ from asr.events import Event, find_events
 from asr.fusion import Fusion
 from asr.hypotheses import Trace, read_back
 from asr.nbest import Hypothesis
-from asr.prefixes import Prefixes, but_arrived, choose, end, grown, join, short_of, trace
+from asr.prefixes import Prefixes, but_arrived, choose, end, join, short_of, trace
 from asr.threads import threads
-from asr.ways import Choice, Ways
+from asr.ways import Choice, Ways, at
 
 
 class Beam(NamedTuple):
@@ -175,7 +175,10 @@ def _ways(beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | 
     repeats = last[:, :, None] == event.tokens[:, None]  # (N, K, M)
     grow = torch.where(repeats, beam.blank[:, :, None], beam.total[:, :, None])
     grow = grow + event.token_log_probs[:, None]
-    ways = grown(grow, event.tokens, short_of(least, context, fusion))
+    short = short_of(least, context, fusion)
+    place = (grow >= short[:, :, None]).flatten().nonzero()[:, 0]
+    token = event.tokens[:, None].expand_as(grow)
+    ways = Ways(place // grow.shape[2], at(token, place), at(grow, place))
     if fusion:
         ways = fusion.ways(context, last, ways)
     return ways._replace(mass=but_arrived(beam.prefixes, stay.parent, stay.known, ways))

@@ -74,13 +74,6 @@ def short_of(least: Tensor, context: Context, fusion: Fusion | None) -> Tensor:
     return short.clamp(min=torch.finfo(short.dtype).min)  # what is impossible is short of all
 
 
-def grown(mass: Tensor, tokens: Tensor, short: Tensor) -> Ways:
-    """Extensions by tokens, (N, M), with masses, (N, K, M), that are not `short`, (N, K)."""
-    place = (mass >= short[:, :, None]).flatten().nonzero()[:, 0]
-    token = tokens[:, None].expand_as(mass)
-    return Ways(place // mass.shape[2], at(token, place), at(mass, place))
-
-
 def but_arrived(prefixes: Prefixes, parent: Tensor, known: Tensor, ways: Ways) -> Tensor:
     """(F,), the mass of ways, -inf of those to prefixes that are in the beam.
 
