@@ -30,7 +30,16 @@ FLOORS = {
         "ways",
         "wer",
     },
-    2: {"acoustic", "arpa", "bootstrap", "corpus", "pruning", "tokenizer", "vocabulary"},
+    2: {
+        "acoustic",
+        "arpa",
+        "bootstrap",
+        "corpus",
+        "decision_tree",
+        "pruning",
+        "tokenizer",
+        "vocabulary",
+    },
     3: {
         "agreement",
         "checkpoint",
@@ -47,6 +56,7 @@ FLOORS = {
         "rnnlm",
         "sampling",
         "search",
+        "tree_growth",
     },
     4: {
         "flashlight",
