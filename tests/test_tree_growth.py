@@ -258,8 +258,9 @@ def test_states_of_one_frame_are_no_more_likely_than_the_floor_allows():
     _, gains = naive_growth(samples, questions, n_leaves=6)
     assert np.isfinite(gains).all()
     assert grow_trees(statistics, questions, FREE).n_pdfs == 6
-    settings = replace(FREE, min_gain=max(gains) * (1 + 1e-9))
-    assert grow_trees(statistics, questions, settings).n_pdfs == 1
+    for min_gain, expected in ((gains[0] * (1 - 1e-9), 2), (gains[0] * (1 + 1e-9), 1)):
+        settings = replace(FREE, n_leaves=2, min_gain=min_gain)
+        assert grow_trees(statistics, questions, settings).n_pdfs == expected
 
 
 def test_without_questions_each_phone_has_one_pdf_a_state():
