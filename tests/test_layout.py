@@ -59,6 +59,7 @@ FLOORS = {
         "tree_growth",
     },
     4: {
+        "alignment",
         "flashlight",
         "fusion",
         "hypotheses",
