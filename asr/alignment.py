@@ -204,15 +204,16 @@ class BoundaryAccuracy:
 def boundary_errors(reference: Sequence[Times], found: Sequence[Times]) -> np.ndarray:
     """By how much each start and end is late.
 
-    An end and the next start that coincide in both are one boundary. Starts and ends that can't be
-    wrong, such as those of the recording, count like others: leave out segments whose are.
+    Where segments touch, an end and the next start count both, so that how many boundaries there
+    are hangs on the reference alone. What can't be wrong counts too, such as that a first silence
+    begins with the recording: leave silences at either end out.
 
     Args:
         reference: segments of a recording, such as those of a manifest.
         found: segments with the same labels.
 
     Returns:
-        errors: (B,), seconds, in order; below 0 where a boundary is early.
+        errors: (B,), seconds, start and end of each segment in turn; below 0 where one is early.
 
     Raises:
         ValueError: the labels differ.
@@ -222,13 +223,11 @@ def boundary_errors(reference: Sequence[Times], found: Sequence[Times]) -> np.nd
         pairs = enumerate(itertools.zip_longest(labels, others))
         n, (label, other) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
         raise ValueError(f"found[{n}] has label {other!r}; the reference has {label!r}")
-    boundaries: list[tuple[float, float]] = []
-    for (_, *expected), (_, *actual) in zip(reference, found, strict=True):
-        start, end = zip(expected, actual, strict=True)
-        if boundaries[-1:] != [start]:
-            boundaries.append(start)
-        boundaries.append(end)
-    return np.array([late - due for due, late in boundaries], dtype=np.float64)
+    due, late = (
+        np.array([time for _, *times in segments for time in times], dtype=np.float64)
+        for segments in (reference, found)
+    )
+    return late - due
 
 
 def boundary_accuracy(errors: np.ndarray) -> BoundaryAccuracy:
