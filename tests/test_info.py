@@ -6,6 +6,9 @@ from typer.testing import CliRunner
 
 from asr.checkpoint import load_model
 from asr.cli import app
+from asr.language_model import save_rnnlm
+from asr.rnnlm import RNNLM, RNNLMSettings
+from asr.vocabulary import Vocabulary
 
 
 def info(folder):
@@ -38,6 +41,28 @@ def test_it_says_what_a_model_is(tone_model):
         f"{manifest}, greedy: WER {system['wer']:.2%} ({system['wer_low']:.2%} to"
         f" {system['wer_high']:.2%}), CER {system['cer']:.2%}"
     )
+
+
+def test_it_says_what_a_language_model_is(tmp_path):
+    (tmp_path / "texts.txt").write_text("the cat\nthe dog\n" * 9)
+    train = f"--data.train={tmp_path / 'texts.txt'}"
+    ngram, lm = tmp_path / "ngram", tmp_path / "lm"
+    settings = "--model.order=2", "--model.discount_fallback=true"
+    run_script("recipes/train_ngram.py", train, *settings, "--out", ngram)
+    assert dict(rows(info(ngram))) | {"trained on": ""} == {
+        "units": "5 (word)",
+        "n-grams": "6, 5 (of 1 to 2)",
+        "trained on": "",
+    }
+    vocabulary = Vocabulary.from_texts(["the cat", "the dog"])
+    model = RNNLM(vocabulary, RNNLMSettings(embedding_size=3, hidden_size=4))
+    save_rnnlm(lm, model, {"seed": 1})
+    assert rows(info(lm)) == [
+        ("units", "5 (word)"),
+        ("layers", "1 x 4 lstm, embeddings of 3"),
+        ("parameters", f"{sum(weight.numel() for weight in model.parameters()):,}"),
+        ("trained on", "seed 1"),
+    ]
 
 
 @pytest.mark.parametrize(

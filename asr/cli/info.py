@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -10,6 +10,8 @@ from asr.errors import InputError, reported
 
 if TYPE_CHECKING:
     from asr.checkpoint import Model
+    from asr.ngram import NgramModel
+    from asr.rnnlm import RNNLM
 
 
 def info(
@@ -17,23 +19,51 @@ def info(
         Path, typer.Argument(metavar="MODEL", help="A trained model's folder.", show_default=False)
     ],
 ) -> None:
-    """What a model is: tokens, features, layers, parameters, what it was trained on, results."""
+    """What a model is: tokens or units, layers, parameters, what it was trained on, results."""
     with reported("asr info"):
-        from asr.checkpoint import load_model
+        from asr.folder import read_description
 
-        for name, value in _rows(load_model(model), _results(model)):
+        description = read_description(model)
+        if "kind" in description:
+            rows = _language_model(model, description)
+        else:
+            from asr.checkpoint import load_model
+
+            rows = _rows(load_model(model)) + _measured(_results(model))
+        for name, value in rows:
             typer.echo(f"{name:<12}{value}")
 
 
-def _rows(model: "Model", results: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
+    from asr.language_model import load_language_model
+    from asr.ngram import NgramModel
+
+    model = cast("NgramModel | RNNLM", load_language_model(folder))  # a folder has no other
+    vocabulary = model.vocabulary
+    rows = [("units", f"{len(vocabulary.symbols)} ({vocabulary.unit})")]
+    if isinstance(model, NgramModel):
+        sizes = ", ".join(f"{size:,}" for size in model.trie.sizes)
+        rows.append(("n-grams", f"{sizes} (of 1 to {model.order})"))
+    else:
+        settings = model.settings
+        layers = f"{settings.n_layers} x {settings.hidden_size} {settings.cell}"
+        rows.append(("layers", f"{layers}, embeddings of {settings.embedding_size}"))
+        rows.append(("parameters", f"{sum(weight.numel() for weight in model.parameters()):,}"))
+    return [*rows, ("trained on", _listed(description["trained_on"]))]
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _rows(model: "Model") -> list[tuple[str, str]]:
     features, acoustic = model.features.settings, model.acoustic.settings
     symbols = model.tokenizer.symbols
     directions = "bidirectional" if acoustic.bidirectional else "forward"
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
     n_parameters = sum(parameter.numel() for parameter in model.acoustic.parameters())
-    trained_on = ", ".join(f"{name} {value}" for name, value in model.trained_on.items())
     convolutions = f"2 convolutions of {acoustic.conv_channels} channels, "
-    rows = [
+    return [
         ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {' '.join(map(_shown, symbols))}"),
         (
             "features",
@@ -48,8 +78,12 @@ def _rows(model: "Model", results: list[dict[str, Any]]) -> list[tuple[str, str]
             f" a frame every {features.hop_ms * acoustic.time_reduction:g} ms",
         ),
         ("parameters", f"{n_parameters:,}"),
-        ("trained on", trained_on),
+        ("trained on", _listed(model.trained_on)),
     ]
+
+
+def _measured(results: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    rows = []
     for result in results:
         for system in result["systems"]:
             low, high = _percent(system["wer_low"]), _percent(system["wer_high"])
