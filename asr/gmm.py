@@ -1,0 +1,292 @@
+"""features -> emissions: Gaussian mixtures of all states at once, and how EM estimates them."""
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MIN_VARIANCE = 1e-6
+"""No variance is estimated below it, even of a value that never changes."""
+
+SPLIT_DEVIATIONS = 0.2
+"""How far the halves of a split component go, in its standard deviations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gmm:
+    """A mixture of Gaussians with diagonal covariances for each of S states.
+
+    Args:
+        log_weights: (S, M); -inf where a state has fewer components. Each state has at least one.
+        means: (S, M, F); any finite values where there is no component.
+        variances: (S, M, F), above 0; likewise.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    variances: Tensor
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.means.shape)
+        if len(shape) != 3 or self.log_weights.shape != shape[:2]:
+            found = tuple(self.log_weights.shape)
+            raise ValueError(f"log_weights has shape {found}, means {shape}; expected (S, M, F)")
+        if self.variances.shape != shape:
+            raise ValueError(f"variances has shape {tuple(self.variances.shape)}; expected {shape}")
+
+    @property
+    def n_components(self) -> Tensor:
+        """(S,), int64, of each state."""
+        return (self.log_weights > -math.inf).sum(1)
+
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Gmm":
+        """The same mixtures on a device, and of a type."""
+        parts = (self.log_weights, self.means, self.variances)
+        return Gmm(*(part.to(device, dtype or part.dtype) for part in parts))
+
+    def emissions(self, features: Tensor) -> Tensor:
+        """Log p(features | state).
+
+        Args:
+            features: (..., F), float32 or float64.
+
+        Returns:
+            emissions: (..., S), of the features' type.
+        """
+        return self.component_log_probs(features).logsumexp(-1)
+
+    def component_log_probs(self, features: Tensor) -> Tensor:
+        """Log p(features, component | state): (..., S, M), of the features' type."""
+        log_probs = self._log_probs(self._powers(features))
+        return log_probs.view(*features.shape[:-1], *self.log_weights.shape)
+
+    def _powers(self, features: Tensor) -> Tensor:
+        """(B, 2 F): the features and their squares, about the middle of the means.
+
+        The squares grow with the distance from 0, and with them the rounding errors of what is
+        left when the terms of (x - mean)^2 cancel.
+        """
+        centred = features.reshape(-1, features.shape[-1]) - self._centre.to(features.dtype)
+        return torch.cat([centred, centred.square()], 1)
+
+    def _log_probs(self, powers: Tensor) -> Tensor:
+        """(B, S, M)."""
+        factors, constants = (table.to(powers.dtype) for table in self._tables)
+        S, M = self.log_weights.shape
+        return torch.addmm(constants, powers, factors).view(-1, S, M)
+
+    @cached_property
+    def _centre(self) -> Tensor:
+        """(F,), float64, of values that float32 has exactly, whatever the features' type."""
+        there = (self.log_weights > -math.inf)[:, :, None]
+        middle = self.means.double().masked_fill(~there, 0.0).sum((0, 1)) / there.sum()
+        return middle.float().double()
+
+    @cached_property
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        """What a frame's powers are multiplied with, (2 F, S M), and what is added, (S M,)."""
+        F = self.means.shape[2]
+        means = (self.means.double() - self._centre).reshape(-1, F)
+        precisions = self.variances.double().reshape(-1, F).reciprocal()
+        squares = means.square() * precisions - precisions.log() + math.log(2 * math.pi)
+        constants = self.log_weights.double().reshape(-1) - 0.5 * squares.sum(1)
+        return torch.cat([means * precisions, -0.5 * precisions], 1).T.contiguous(), constants
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What EM's M-step needs of the data; those of several batches or processes add up.
+
+    Args:
+        counts: (S, M), float64, frames of each component.
+        sums: (S, M, F), float64, of the features of these frames.
+        squares: (S, M, F), float64, of the features' squares.
+    """
+
+    counts: Tensor
+    sums: Tensor
+    squares: Tensor
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        return Statistics(
+            self.counts + other.counts, self.sums + other.sums, self.squares + other.squares
+        )
+
+
+def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
+    """The E-step: each frame goes to its states' components by their posterior probabilities.
+
+    Args:
+        gmm: the mixtures so far.
+        features: (B, F), float32 or float64, of frames from anywhere; no padding.
+        occupancies: (B, S), how probable each state is in each frame; or an alignment, (B,), int64,
+            each frame's one state.
+    """
+    if occupancies.ndim == 1:
+        occupancies = torch.nn.functional.one_hot(occupancies, len(gmm.log_weights))
+    powers = gmm._powers(features)
+    posteriors = gmm._log_probs(powers).softmax(2).mul_(occupancies.to(powers.dtype)[:, :, None])
+    counts = posteriors.sum(0).double()
+    centred = (posteriors.flatten(1).T @ powers).double().view(*counts.shape, -1)  # (S, M, 2 F)
+    sums, squares = centred.chunk(2, dim=2)
+    offsets = counts[:, :, None] * gmm._centre  # from about the centre to about 0
+    return Statistics(counts, sums + offsets, squares + gmm._centre * (2 * sums + offsets))
+
+
+class Update(NamedTuple):
+    """New mixtures, and which parts of the old ones had too little data."""
+
+    gmm: Gmm
+    starved: Tensor  # (S,), bool: states that stay as they were
+    removed: Tensor  # (S, M), bool: components of other states that are gone
+
+
+def maximise(gmm: Gmm, found: Statistics, floor: Tensor, min_count: float = 10.0) -> Update:
+    """The M-step: weights, means and variances of the highest likelihood.
+
+    A state with fewer than `min_count` frames stays as it was. Of another state's components those
+    with fewer are removed, but for its heaviest, and the weights of the others grow; what is left
+    moves up, so that a state's components come first.
+
+    Args:
+        gmm: the mixtures that the statistics were made with.
+        found: of all data.
+        floor: (F,), below which no variance goes.
+        min_count: frames; a component without any has too few even if this is 0.
+
+    Returns:
+        update: with float64 mixtures.
+    """
+    counts, M = found.counts, gmm.log_weights.shape[1]
+    there = gmm.log_weights > -math.inf
+    enough = (counts >= min_count) & (counts > 0)
+    total = counts.sum(1, keepdim=True)
+    starved = (total < min_count) | (total == 0)  # (S, 1)
+    heaviest = torch.nn.functional.one_hot(counts.argmax(1), M).bool()
+    kept = there & (enough | heaviest | starved)
+    updated = (kept & ~starved)[:, :, None]
+
+    divisor = torch.where(updated, counts[:, :, None], 1.0)
+    means = found.sums / divisor
+    variances = (found.squares / divisor - means.square()).maximum(floor.to(means))
+    shares = counts.masked_fill(~kept, 0.0)
+    log_weights = torch.where(starved, gmm.log_weights.double(), _log_shares(shares))
+    means = torch.where(updated, means, gmm.means.double())
+    variances = torch.where(updated, variances, gmm.variances.double())
+
+    order = kept.to(torch.int8).argsort(dim=1, descending=True, stable=True)  # (S, M)
+    places = order[:, :, None].expand_as(means)
+    parts = log_weights.gather(1, order), means.gather(1, places), variances.gather(1, places)
+    return Update(Gmm(*parts), starved[:, 0], there & ~kept)
+
+
+def flat_start(frames: Iterable[Tensor], n_states: int) -> Gmm:
+    """One Gaussian a state, all with the mean and the variance of all frames, in float64.
+
+    Args:
+        frames: parts of the data, each (B, F).
+        n_states: S.
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    count, sums, squares = 0, torch.zeros(()), torch.zeros(())
+    for part in frames:
+        part = part.double()
+        count, sums, squares = count + len(part), sums + part.sum(0), squares + part.square().sum(0)
+    if not count:
+        raise ValueError("frames has none; expected at least one")
+    mean = sums / count
+    variance = (squares / count - mean.square()).clamp(min=MIN_VARIANCE)
+    shape = n_states, 1, len(mean)
+    return Gmm(mean.new_zeros(shape[:2]), mean.expand(shape), variance.expand(shape))
+
+
+def variance_floor(variance: Tensor, share: float = 0.01) -> Tensor:
+    """A floor for the variances of components: a share of all data's, and `MIN_VARIANCE`.
+
+    Args:
+        variance: (F,), of all data.
+        share: of it.
+    """
+    return (share * variance).clamp(min=MIN_VARIANCE)
+
+
+def share_out(
+    counts: Tensor, total: int, most: int, min_count: float = 10.0, power: float = 0.2
+) -> Tensor:
+    """How many components each state should have, more where there is more data.
+
+    Each state has one. The others go one after the other to the state whose count**power is
+    largest for each component that it has. A state may have no more than `most`, nor more than
+    leave it `min_count` frames a component; what is left then stays unused.
+
+    Args:
+        counts: (S,), frames of each state.
+        total: components of all states.
+        most: components of a state.
+        min_count: frames.
+        power: 0 gives all states the same number, 1 gives numbers in proportion to the data.
+
+    Returns:
+        targets: (S,), int64, on the CPU.
+
+    Source: Kaldi's gmm-mixup.
+    """
+    frames = counts.tolist()
+    limits = [min(most, count / min_count if min_count else math.inf) for count in frames]
+    targets = [1] * len(frames)
+    queue = [(-(count**power), state) for state, count in enumerate(frames) if count > 0]
+    heapq.heapify(queue)
+    for _ in range(total - len(frames)):
+        while queue and targets[queue[0][1]] + 1 > limits[queue[0][1]]:
+            heapq.heappop(queue)
+        if not queue:
+            break
+        state = queue[0][1]
+        targets[state] += 1
+        heapq.heapreplace(queue, (-(frames[state] ** power) / targets[state], state))
+    return torch.tensor(targets)
+
+
+def split(gmm: Gmm, targets: Tensor) -> Gmm:
+    """Split each state's heaviest component, again and again, until it has as many as it should.
+
+    Both halves have half the weight and the same variances; their means lie `SPLIT_DEVIATIONS` on
+    either side in all dimensions, so that the mean of the mixture stays where it is.
+
+    Args:
+        gmm: the mixtures.
+        targets: (S,), components of each state; a state that has more keeps them.
+    """
+    targets = targets.to(gmm.means.device)
+    more = max(0, int(targets.max()) - gmm.log_weights.shape[1])
+    log_weights = torch.nn.functional.pad(gmm.log_weights, (0, more), value=-math.inf)
+    means = torch.nn.functional.pad(gmm.means, (0, 0, 0, more))
+    variances = torch.nn.functional.pad(gmm.variances, (0, 0, 0, more), value=1.0)
+    while True:
+        there = log_weights > -math.inf
+        states = (there.sum(1) < targets).nonzero()[:, 0]
+        if not len(states):
+            return Gmm(log_weights, means, variances)
+        heaviest = log_weights[states].argmax(1)
+        free = there[states].to(torch.int8).argmin(1)
+        step = SPLIT_DEVIATIONS * variances[states, heaviest].sqrt()
+        means[states, free] = means[states, heaviest] - step
+        means[states, heaviest] += step
+        variances[states, free] = variances[states, heaviest]
+        log_weights[states, heaviest] -= math.log(2)
+        log_weights[states, free] = log_weights[states, heaviest]
+
+
+def _log_shares(counts: Tensor) -> Tensor:
+    """(S, M): logarithms of each count's share of its row; a row without any has no meaning."""
+    return (counts / counts.sum(1, keepdim=True)).log()
