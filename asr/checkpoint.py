@@ -11,6 +11,7 @@ from asr.config import from_dict
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings
 from asr.folder import DESCRIPTION, check_parts, read_description, read_weights, write_folder
+from asr.hmm import Topology
 from asr.tokenizer import Tokenizer, tokenizer_from_dict
 
 
@@ -23,12 +24,14 @@ class Model:
         acoustic: features -> log_probs.
         tokenizer: what the tokens are.
         trained_on: what is known of the training, as plain values.
+        topology: of an HMM, whose emissions stand in for the log-probabilities; None for CTC.
     """
 
     features: Features
     acoustic: AcousticModel
     tokenizer: Tokenizer
     trained_on: dict[str, Any] = field(default_factory=dict)
+    topology: Topology | None = None
 
 
 def save_model(folder: str | Path, model: Model) -> None:

@@ -8,19 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
+from asr import tuning
 from asr.decoding import Decoding, DecodingSettings
 from asr.evaluation import Heard
 from asr.nbest import Hypothesis
 from asr.recognizer import Recognizer
-from asr.rescore import exact_log_probs, hypothesis_errors, lm_log_probs, text_of
+from asr.rescore import hypothesis_errors, lm_log_probs, text_of
 from asr.results import SystemResult, compared, system_result
-from asr.tuning import tune, tune_search, write_tuning
 
 LM_WEIGHTS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6)
 """Tried for a language model that the search goes by: a search of all development data each."""
 
 WORD_BONUSES = (0.0, 1.0, 2.0, 3.5)
 """Tried with each."""
+
+HMM_SCALE = 10.0
+"""An HMM's emissions take weights so many times as large."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,13 @@ class Comparison:
         decoding = self._loaded(settings)
         if self.dev is not None:
             nbests = self._loaded(base.settings).nbests(self.dev.log_probs)
-            pairs = zip(self.dev.log_probs, nbests, strict=True)
-            nbests = [exact_log_probs(log_probs, nbest) for log_probs, nbest in pairs]
+            nbests = decoding.by_text(self.dev.log_probs, nbests)
             scores = lm_log_probs(nbests, decoding.rescorers)
-            tuning = tune(nbests, scores, self.dev.references)
-            write_tuning(self.out, tuning, f"tuning.{name}")
-            _tell(name, tuning.at_end)
-            weights = tuning.weights
+            grid = self._scaled(tuning.LM_WEIGHTS), self._scaled(tuning.WORD_BONUSES)
+            found = tuning.tune(nbests, scores, self.dev.references, *grid)
+            tuning.write_tuning(self.out, found, f"tuning.{name}")
+            _tell(name, found.at_end)
+            weights = found.weights
             decoding = decoding.weighted(replace(settings, **weights.to_dict()))
         started = time.perf_counter()
         nbests = decoding.nbests(self.test.log_probs)
@@ -108,7 +111,8 @@ class Comparison:
 
     def _loaded(self, settings: DecodingSettings) -> Decoding:
         recognizer = self.recognizer
-        return Decoding.load(settings, recognizer.model.tokenizer, recognizer.device)
+        model = recognizer.model
+        return Decoding.load(settings, model.tokenizer, recognizer.device, topology=model.topology)
 
     def _tuned(self, name: str, decoding: Decoding, dev: Heard) -> Decoding:
         def weighted(lm_weight: float, word_bonus: float) -> Decoding:
@@ -119,11 +123,16 @@ class Comparison:
             nbests = weighted(lm_weight, word_bonus).nbests(dev.log_probs)
             return [text_of(nbest[0], decoding.tokenizer) for nbest in nbests]
 
-        tuning = tune_search(run, dev.references, LM_WEIGHTS, WORD_BONUSES)
-        write_tuning(self.out, tuning, f"tuning.{name}")
-        _tell(name, tuning.at_end)
-        (lm_weight,) = tuning.weights.lm_weights
-        return weighted(lm_weight, tuning.weights.word_bonus)
+        grid = self._scaled(LM_WEIGHTS), self._scaled(WORD_BONUSES)
+        found = tuning.tune_search(run, dev.references, *grid)
+        tuning.write_tuning(self.out, found, f"tuning.{name}")
+        _tell(name, found.at_end)
+        (lm_weight,) = found.weights.lm_weights
+        return weighted(lm_weight, found.weights.word_bonus)
+
+    def _scaled(self, values: Sequence[float]) -> tuple[float, ...]:
+        scale = 1.0 if self.recognizer.model.topology is None else HMM_SCALE
+        return tuple(scale * value for value in values)
 
     def _add(
         self,

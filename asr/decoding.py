@@ -1,12 +1,13 @@
-"""log_probs -> nbest and text, by the search and the language models that a folder names."""
+"""log_probs or emissions -> nbest and text, by search and language models that a folder names."""
 
 import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +21,19 @@ from asr.config import from_dict
 from asr.decoder import BeamSettings, Decoder
 from asr.errors import InputError
 from asr.folder import DESCRIPTION, WEIGHTS
+from asr.hmm import Topology
+from asr.hmm_beam import hmm_beam_search
 from asr.language_model import load_language_model
 from asr.lexicon import read_lexicon
 from asr.nbest import Hypothesis
-from asr.rescore import RescoreWeights, exact_log_probs, lm_log_probs, rescore, spelled
+from asr.rescore import (
+    RescoreWeights,
+    exact_log_probs,
+    lm_log_probs,
+    merged,
+    rescore,
+    spelled,
+)
 from asr.search import greedy_search
 from asr.tokenizer import PhoneTokenizer, Tokenizer, spellings
 from asr.trie import Trie
@@ -37,6 +47,9 @@ DecoderName = Literal["greedy", "beam", "flashlight"]
 
 UNTUNED = BeamSettings(lm_weight=0.7, word_bonus=1.0)
 """For a language model whose weights nobody has tuned."""
+
+UNTUNED_HMM = BeamSettings(beam_width=200, score_floor=-200.0, lm_weight=10.0)
+"""Likewise for an HMM, whose emissions weigh more: neighbouring frames count as independent."""
 
 BATCH = 64
 """Utterances searched at once."""
@@ -85,6 +98,7 @@ class Decoding:
         device: of the language models and the search.
         decoder: what a beam search goes by; None where search is greedy.
         rescorers: the language models that re-order what it found.
+        topology: of an HMM, whose emissions are searched; None for CTC.
     """
 
     settings: DecodingSettings
@@ -92,6 +106,7 @@ class Decoding:
     device: torch.device
     decoder: Decoder | None = None
     rescorers: tuple[LanguageModel, ...] = ()
+    topology: Topology | None = None
 
     @classmethod
     def load(
@@ -100,6 +115,7 @@ class Decoding:
         tokenizer: Tokenizer,
         device: str | torch.device = "cpu",
         phrases: Mapping[str, float] | None = None,
+        topology: Topology | None = None,
     ) -> "Decoding":
         """Read what the settings name.
 
@@ -109,11 +125,15 @@ class Decoding:
             device: of the language models and the search.
             phrases: likely to be said, with the nats that each of their tokens is worth. Their
                 words are allowed besides those of the lexicon.
+            topology: of an HMM.
 
         Raises:
-            InputError: a file can't be used, or does not fit the tokens.
+            InputError: a file can't be used, or does not fit the tokens; or the decoder is none
+                for an HMM.
         """
         device = torch.device(device)
+        if topology is not None and settings.decoder != "beam":
+            raise InputError(f"decoder is {settings.decoder}; expected beam with an HMM")
         if settings.decoder == "greedy":
             return cls(settings, tokenizer, device)
         words: Iterable[str] = ()
@@ -133,7 +153,7 @@ class Decoding:
             boosts = PhraseBoosts.build(encoded, tokenizer.separator, len(tokenizer.symbols))
         decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
         rescorers = tuple(load_language_model(p, device, words) for p in settings.rescorers)
-        return cls(settings, tokenizer, device, decoder, rescorers)
+        return cls(settings, tokenizer, device, decoder, rescorers, topology)
 
     def weighted(self, settings: DecodingSettings) -> "Decoding":
         """The same with other weights; what the settings name must be the same."""
@@ -141,44 +161,63 @@ class Decoding:
         return replace(self, settings=settings, decoder=decoder)
 
     def nbests(self, log_probs: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
-        """The n-best list of each utterance, (T, C), best first, with its words."""
+        """The n-best list of each utterance, (T, C) or (T, S), best first, with its words."""
         if self.decoder is None:
             return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
-        nbests = search_all(log_probs, self.decoder, self.device, self.settings.decoder)
+        search = self.settings.decoder if self.topology is None else self.topology
+        nbests = search_all(log_probs, self.decoder, self.device, search)
         if not self.rescorers:
             return nbests
-        nbests = [exact_log_probs(r, n) for r, n in zip(log_probs, nbests, strict=True)]
+        nbests = self.by_text(log_probs, nbests)
         weights = RescoreWeights(self.settings.lm_weights, self.settings.word_bonus)
         scores = lm_log_probs(nbests, self.rescorers)
         return [rescore(n, s, weights) for n, s in zip(nbests, scores, strict=True)]
 
+    def by_text(
+        self, log_probs: Sequence[np.ndarray], nbests: Sequence[Sequence[Hypothesis]]
+    ) -> list[list[Hypothesis]]:
+        """The lists with each text once, with its exact log-probability or, of an HMM, a bound."""
+        if self.topology is not None:
+            return [merged(nbest) for nbest in nbests]
+        return [exact_log_probs(r, n) for r, n in zip(log_probs, nbests, strict=True)]
+
 
 def search_all(
-    log_probs: Sequence[np.ndarray], decoder: Decoder, device: torch.device, name: str = "beam"
+    log_probs: Sequence[np.ndarray],
+    decoder: Decoder,
+    device: torch.device,
+    search: str | Topology = "beam",
 ) -> list[list[Hypothesis]]:
     """The n-best lists of many utterances, in their order, with their words.
 
     Args:
-        log_probs: of each utterance (T, C), natural logs.
+        log_probs: of each utterance (T, C), natural logs; or an HMM's emissions, (T, S).
         decoder: how far to look, and what to go by besides.
         device: where to search.
-        name: beam, or flashlight for flashlight-text's search.
+        search: beam, or flashlight for flashlight-text's; or an HMM's topology.
     """
     nbests: list[list[Hypothesis]] = [[] for _ in log_probs]
-    if name == "flashlight":
-        from asr.flashlight import flashlight_search as search
-    else:
-        search = beam_search
+    run = _search(search)
     # those of about the same length together, long ones first
     order = sorted(range(len(log_probs)), key=lambda n: -len(log_probs[n]))
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
         rows = [torch.from_numpy(log_probs[n]).to(device) for n in batch]
         lengths = torch.tensor([len(row) for row in rows])
-        for n, nbest in zip(batch, search(pad_sequence(rows), lengths, decoder), strict=True):
+        for n, nbest in zip(batch, run(pad_sequence(rows), lengths, decoder), strict=True):
             # where a lexicon leaves nothing that the frames could say, nothing was said
             nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], decoder.tokenizer)
     return nbests
+
+
+def _search(search: str | Topology) -> Callable[..., list[list[Hypothesis]]]:
+    if isinstance(search, Topology):
+        return partial(hmm_beam_search, topology=search)
+    if search == "flashlight":
+        from asr.flashlight import flashlight_search
+
+        return flashlight_search
+    return beam_search
 
 
 def read_words(path: str | Path) -> list[str]:

@@ -10,7 +10,14 @@ import torch
 
 from asr.audio import load_audio
 from asr.checkpoint import Model, load_model
-from asr.decoding import UNTUNED, DecoderName, Decoding, DecodingSettings, load_decoding
+from asr.decoding import (
+    UNTUNED,
+    UNTUNED_HMM,
+    DecoderName,
+    Decoding,
+    DecodingSettings,
+    load_decoding,
+)
 from asr.errors import InputError
 from asr.rescore import text_of
 from asr.tokenizer import PhoneTokenizer
@@ -36,7 +43,8 @@ class Recognizer:
 
     Args:
         model: from `asr.checkpoint.load_model`.
-        decoding: how its log-probabilities become text; greedy search by default.
+        decoding: how its log-probabilities become text; greedy search by default, which an HMM
+            has not.
     """
 
     def __init__(self, model: Model, decoding: Decoding | None = None) -> None:
@@ -81,7 +89,7 @@ class Recognizer:
             waveforms: each (samples,), float32, at the model's rate.
 
         Returns:
-            log_probs: each (T, C), float32.
+            log_probs: each (T, C), float32; of an HMM emissions, (T, S).
 
         Raises:
             ValueError: a waveform is shorter than one window.
@@ -137,25 +145,34 @@ def load(
         raise InputError(f"decoder is {decoder!r}; expected {', '.join(get_args(DecoderName))}")
     if decoder == "greedy" and (lm or phrases or beam_width):
         raise InputError("decoder is greedy, which goes by log_probs alone; expected beam")
-    model = load_model(folder, _device(device))
+    on = pick_device(device)
+    model = load_model(folder, on)
+    untuned = UNTUNED if model.topology is None else UNTUNED_HMM
     speaks = isinstance(model.tokenizer, PhoneTokenizer)
-    settings = load_decoding(folder) or DecodingSettings("beam" if speaks else "greedy")
+    plain = replace(untuned, lm_weight=0.0, word_bonus=0.0)
+    settings = load_decoding(folder) or DecodingSettings("beam" if speaks else "greedy", plain)
     if decoder == "greedy":
         settings = DecodingSettings()
     elif settings.decoder == "greedy" and (decoder or lm or phrases or beam_width):
         settings = DecodingSettings("beam")
     if lm and not settings.lm:
-        settings = replace(settings, beam=UNTUNED)
+        settings = replace(settings, beam=untuned)
     if decoder:
         settings = replace(settings, decoder=cast(DecoderName, decoder))
     if lm:
         settings = replace(settings, lm=str(lm), rescorers=(), lm_weights=(), word_bonus=0.0)
     if beam_width is not None:
         settings = replace(settings, beam=replace(settings.beam, beam_width=beam_width))
-    return Recognizer(model, Decoding.load(settings, model.tokenizer, _device(device), phrases))
+    decoding = Decoding.load(settings, model.tokenizer, on, phrases, model.topology)
+    return Recognizer(model, decoding)
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """The device called cpu, cuda, or auto for cuda where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name not in ("cpu", "cuda"):

@@ -102,11 +102,28 @@ def exact_log_probs(log_probs: np.ndarray, nbest: Sequence[Hypothesis]) -> list[
     """
     if log_probs.ndim != 2 or not len(log_probs):
         raise ValueError(f"log_probs has shape {log_probs.shape}; expected (T, C) of one utterance")
-    found: dict[tuple[str, ...], Hypothesis] = {}
     batches = [nbest[start : start + BATCH] for start in range(0, len(nbest), BATCH)]
     losses = [loss for batch in batches for loss in _losses(log_probs, batch)]
-    exact = [replace(h, log_prob=-loss, score=None) for h, loss in zip(nbest, losses, strict=True)]
-    for hypothesis in sorted(exact, key=lambda h: -h.log_prob):
+    exact = [replace(h, log_prob=-loss) for h, loss in zip(nbest, losses, strict=True)]
+    return merged(exact)
+
+
+def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Each text once, with the sum of the probabilities of its hypotheses.
+
+    Args:
+        nbest: with their words and acoustic log-probabilities.
+
+    Returns:
+        nbest: best first, and ordered by `log_prob` alone. Of several hypotheses that became one,
+            tokens and frames are those of the most probable.
+
+    Raises:
+        ValueError: a hypothesis has no words.
+    """
+    found: dict[tuple[str, ...], Hypothesis] = {}
+    acoustic = [replace(hypothesis, score=None) for hypothesis in nbest]
+    for hypothesis in sorted(acoustic, key=lambda h: -h.log_prob):
         words = _words(hypothesis)
         if words in found:
             both = np.logaddexp(found[words].log_prob, hypothesis.log_prob)

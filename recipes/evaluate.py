@@ -8,12 +8,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from asr.checkpoint import load_model
 from asr.comparison import Comparison
-from asr.decoding import UNTUNED, DecodingSettings, save_decoding
+from asr.decoding import UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
 from asr.errors import reported
 from asr.evaluation import Heard, hear, table, write_results, write_texts
 from asr.manifest import check_audio, read_manifest
-from asr.recognizer import Recognizer, load
+from asr.recognizer import Recognizer, pick_device
 from asr.tokenizer import PhoneTokenizer
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--lm", action="append", default=[], help="one that a search goes by")
     parser.add_argument("--rescorer", action="append", default=[], help="one to re-order with")
     parser.add_argument("--lexicon", default="", help="words that may be said; default: the LM's")
-    parser.add_argument("--beam-width", type=int, default=50, help="prefixes kept")
+    parser.add_argument("--beam-width", type=int, help="prefixes kept; default 50, an HMM's 200")
     parser.add_argument("--tune", type=Path, help="development data: finds weights, keeps them")
     parser.add_argument("--out", type=Path, help="default: a folder in the model's")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -35,16 +36,20 @@ def main() -> None:
     if options.decoder in (None, "greedy") and needs_beam:
         parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
 
-    recognizer = load(options.model, options.device, "greedy")
+    recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
+    is_hmm = recognizer.model.topology is not None
     speaks = isinstance(recognizer.model.tokenizer, PhoneTokenizer)  # words take a search
     decoder = options.decoder or ("beam" if speaks else "greedy")
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
     out = options.out or options.model / options.manifest.stem
     comparison = Comparison(recognizer, test, dev, out)
-    if not speaks or decoder == "greedy":
+    if not speaks or (decoder == "greedy" and not is_hmm):
         comparison.search("greedy", DecodingSettings())
-    if decoder != "greedy":
-        beam = replace(UNTUNED, beam_width=options.beam_width, n_best=options.beam_width)
+    if decoder != "greedy" or is_hmm:
+        untuned = UNTUNED_HMM if is_hmm else UNTUNED
+        given = options.beam_width
+        width = untuned.beam_width if given is None else given
+        beam = replace(untuned, beam_width=width, n_best=width)
         base = DecodingSettings(decoder, beam, lexicon=options.lexicon)
         weightless = replace(beam, lm_weight=0.0, word_bonus=0.0)
         found = comparison.search("beam", replace(base, beam=weightless))

@@ -43,7 +43,6 @@ FLOORS = {
     },
     3: {
         "agreement",
-        "checkpoint",
         "contexts",
         "ctc",
         "dataset",
@@ -62,6 +61,7 @@ FLOORS = {
     },
     4: {
         "alignment",
+        "checkpoint",
         "flashlight",
         "fusion",
         "hmm_graph",
@@ -77,7 +77,7 @@ FLOORS = {
         "training.run",
     },
     5: {"activation_page", "hmm_paths", "prefixes", "tuning", "cli.lm_results"},
-    6: {"beam", "cli.lm", "training.ctc", "training.lm"},
+    6: {"beam", "cli.lm", "hmm_beam", "training.ctc", "training.lm"},
     7: {"decoding"},
     8: {"recognizer", "cli.info", "cli.score"},
     9: {"evaluation", "cli.transcribe"},
