@@ -86,6 +86,7 @@ def decoding(confs: Path, out: Path, data_root: Path | None) -> tuple[list[str |
     values = read_yaml(confs / "decode.yaml")
     ways: list[str | Path] = ["--decoder", "beam"]
     ways += ["--lexicon", ROOT / values["lexicon"]] if values.get("lexicon") else []
+    ways += ["--beam-width", str(values["beam_width"])] if values.get("beam_width") else []
     models = []
     for option in ("lm", "rescorer"):
         for name in values.get(option, []):

@@ -129,7 +129,9 @@ def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkey
     (conf / "letters").mkdir()
     (conf / "letters" / "lm.yaml").write_text("data:\n  train: data/letters/train.txt\n")
     (conf / "tones" / "ngram.yaml").write_text("data:\n  train: data/tones/train.jsonl\n")
-    (conf / "tones" / "decode.yaml").write_text("lm: [ngram]\nrescorer: [letters/lm]\n")
+    (conf / "tones" / "decode.yaml").write_text(
+        "beam_width: 9\nlm: [ngram]\nrescorer: [letters/lm]\n"
+    )
     monkeypatch.setattr(sys, "argv", ["run.py", "tones"])
     script.main()
     assert [command[0] for command in stages] == [
@@ -142,7 +144,7 @@ def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkey
     ]
     assert stages[1][1:5] == ["--config", "conf/tones/ngram.yaml", "--out", "exp/tones/ngram"]
     assert stages[3][1:5] == ["--config", "conf/letters/lm.yaml", "--out", "exp/letters/lm"]
-    ways = "--decoder beam --lm exp/tones/ngram --rescorer exp/letters/lm"
+    ways = "--decoder beam --beam-width 9 --lm exp/tones/ngram --rescorer exp/letters/lm"
     assert f"{ways} --tune data/tones/dev.jsonl" in " ".join(stages[-1])
 
     monkeypatch.setenv("refused", "yes")
