@@ -1,0 +1,234 @@
+"""batches of features and graphs -> a trained HMM: EM as a Lightning module."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from asr.errors import InputError
+from asr.features import mask
+from asr.gmm import (
+    Gmm,
+    Statistics,
+    flat_start,
+    maximise,
+    share_out,
+    split,
+    statistics,
+    variance_floor,
+)
+from asr.hmm import Topology, update_self_loops
+from asr.hmm_paths import best_path, forward_backward, log_likelihoods
+from asr.training.hmm_data import HmmBatch, HmmSettings
+
+STATISTICS = ("counts", "sums", "squares", "stays", "leaves", "log_likelihood", "n_frames")
+"""The buffers of a pass under way; those of several processes add up."""
+
+
+class HmmTraining(pl.LightningModule):
+    """Expectation-maximisation: an epoch is a pass over all data, and an M-step at its end.
+
+    It begins with all states at the mean and the variance of all frames. Their paths are then
+    equally probable for any division of an utterance's frames among its states, so that the first
+    pass takes them about equally long.
+
+    Logged are `train_log_likelihood`, of the model before the M-step, and `dev_log_likelihood`, of
+    that after it and after Gaussians were split; both in nats a frame, of all paths or of the best
+    as the algorithm has it, dev always of all paths.
+
+    States and Gaussians with too little data are named on stderr; see `asr.gmm.maximise`.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    variances: Tensor
+    self_loops: Tensor
+    floor: Tensor
+    counts: Tensor
+    sums: Tensor
+    squares: Tensor
+    stays: Tensor
+    leaves: Tensor
+    log_likelihood: Tensor
+    n_frames: Tensor
+
+    def __init__(self, settings: HmmSettings, topology: Topology, symbols: Sequence[str]) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.settings = settings
+        self.topology = topology
+        self._names = pdf_names(topology, symbols)
+        S, M = len(self._names), settings.model.max_components
+        F = settings.features.n_features
+        if not S <= settings.model.n_components <= S * M:
+            raise InputError(
+                f"model.n_components is {settings.model.n_components}; expected from {S}, the"
+                f" states, to {S * M}, model.max_components in each"
+            )
+        shapes = {"log_weights": (S, M), "means": (S, M, F), "variances": (S, M, F), "floor": (F,)}
+        shapes |= {"counts": (S, M), "sums": (S, M, F), "squares": (S, M, F)}
+        shapes |= {"stays": (S,), "leaves": (S,), "log_likelihood": (), "n_frames": ()}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("self_loops", topology.self_loops.double())
+        # each process gathers its own; DDP would give all the first one's when a run goes on
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, STATISTICS)
+        # Lightning counts its steps by those of an optimiser, and keeps checkpoints by them
+        self._nothing = nn.Parameter(torch.zeros(()))
+        self._starved: list[str] = []
+        self._dev = torch.zeros(2, dtype=torch.float64)  # log-likelihood and frames
+
+    @property
+    def gmm(self) -> Gmm:
+        """The mixtures so far, no wider than the largest of them."""
+        M = int((self.log_weights > -torch.inf).sum(1).max())
+        return Gmm(self.log_weights[:, :M], self.means[:, :M], self.variances[:, :M])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([{"params": [self._nothing], "name": "steps"}], lr=0.0)
+
+    def on_fit_start(self) -> None:
+        epochs, until = self.trainer.max_epochs, self.settings.schedule.grow_until
+        if epochs is None or epochs <= until:
+            raise InputError(
+                f"schedule.grow_until is {until}; expected less than trainer.max_epochs, {epochs}"
+            )
+        if self.trainer.precision != "32-true":
+            raise InputError(f"trainer.precision is {self.trainer.precision}; expected 32-true")
+        if not self.trainer.ckpt_path:
+            frames = self.trainer.datamodule.frames()  # type: ignore[attr-defined]
+            gmm = flat_start(frames, len(self.self_loops))
+            self._keep(gmm.to(self.device))
+            share = self.settings.model.variance_floor
+            self.floor.copy_(variance_floor(gmm.variances[0, 0], share))
+
+    def training_step(self, batch: HmmBatch, batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        optimizer.step()
+        if batch.counted:
+            self._gather(batch)
+        if self.trainer.is_last_batch:
+            self._end_pass()
+
+    def validation_step(self, batch: HmmBatch, batch_idx: int) -> None:
+        emissions = self.gmm.emissions(batch.features)
+        found = log_likelihoods(emissions, batch.input_lengths, batch.graphs, self.self_loops)
+        self._dev += torch.stack([found.sum(), batch.input_lengths.sum()]).cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        log_likelihood, n_frames = self._dev.tolist()
+        self.log("dev_log_likelihood", log_likelihood / n_frames, prog_bar=True, sync_dist=True)
+        self._dev.zero_()
+
+    # of several processes the first alone saves a checkpoint: it has what all have gathered, and
+    # hands it to the first again
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name in STATISTICS:
+            checkpoint["state_dict"][name] = self._of_all_processes(name)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if not self.trainer.is_global_zero:
+            for name in STATISTICS:
+                checkpoint["state_dict"][name].zero_()
+
+    @torch.no_grad()
+    def _gather(self, batch: HmmBatch) -> None:
+        """The E-step of one batch."""
+        gmm, features = self.gmm, batch.features
+        best = self.settings.schedule.algorithm == "viterbi" and self.current_epoch > 0
+        found = (best_path if best else forward_backward)(
+            gmm.emissions(features), batch.input_lengths, batch.graphs, self.self_loops
+        )
+        if not found.log_likelihoods.isfinite().all():
+            bad = (~found.log_likelihoods.isfinite()).nonzero()[:, 0].tolist()
+            named = ", ".join(batch.ids[n] for n in bad)
+            raise InputError(f"no finite likelihood of {named}; expected finite audio")
+        inside = mask(batch.input_lengths, len(features))
+        counted = statistics(gmm, features[inside], found.occupancies[inside])
+        M = counted.counts.shape[1]
+        self.counts[:, :M] += counted.counts
+        self.sums[:, :M] += counted.sums
+        self.squares[:, :M] += counted.squares
+        self.stays += found.stays
+        self.leaves += found.leaves
+        self.log_likelihood += found.log_likelihoods.sum()
+        self.n_frames += batch.input_lengths.sum()
+
+    @torch.no_grad()
+    def _end_pass(self) -> None:
+        """The M-step, and what is split after it."""
+        model, until = self.settings.model, self.settings.schedule.grow_until
+        of_all = {name: self._of_all_processes(name) for name in STATISTICS}
+        gmm = self.gmm
+        M = gmm.log_weights.shape[1]
+        counted = Statistics(*(of_all[name][:, :M] for name in ("counts", "sums", "squares")))
+        update = maximise(gmm, counted, self.floor, model.min_count)
+        gmm, frames = update.gmm, counted.counts.sum(1)
+        S, passes = len(self._names), self.current_epoch + 1
+        if passes <= until:
+            total = S + round((model.n_components - S) * passes / until)
+            # twice as many frames as keep a Gaussian, since halves are not equal
+            targets = share_out(frames, total, model.max_components, 2 * model.min_count)
+            gmm = split(gmm, targets)
+        self._keep(gmm)
+        self.self_loops.copy_(
+            update_self_loops(self.self_loops, of_all["stays"], of_all["leaves"], model.min_count)
+        )
+        self._report(update.starved, update.removed)
+        mean = float(of_all["log_likelihood"] / of_all["n_frames"])
+        n_components = float(gmm.n_components.sum())
+        found = {"train_log_likelihood": mean, "n_components": n_components}
+        self.log_dict(found, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        for name in STATISTICS:
+            getattr(self, name).zero_()
+
+    def _keep(self, gmm: Gmm) -> None:
+        M = gmm.log_weights.shape[1]
+        self.log_weights.fill_(-torch.inf)
+        self.variances.fill_(1.0)
+        self.log_weights[:, :M] = gmm.log_weights
+        self.means[:, :M] = gmm.means
+        self.variances[:, :M] = gmm.variances
+
+    def _of_all_processes(self, name: str) -> Tensor:
+        value = getattr(self, name).clone()
+        return self.trainer.strategy.reduce(value, reduce_op="sum")
+
+    def _report(self, starved: Tensor, removed: Tensor) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        few = f"fewer than {self.settings.model.min_count:g} frames"
+        names = [self._names[pdf] for pdf in starved.nonzero()[:, 0].tolist()]
+        if names and names != self._starved:  # the same ones are told once
+            stay = f"states with {few} stay as they were: {', '.join(names)}"
+            print(f"epoch {self.current_epoch + 1}: {stay}", file=sys.stderr)
+        self._starved = names
+        gone = removed.sum(1).tolist()
+        if any(gone):
+            parts = (f"{n} of {name}" for n, name in zip(gone, self._names, strict=True) if n)
+            went = f"Gaussians with {few} are removed: {', '.join(parts)}"
+            print(f"epoch {self.current_epoch + 1}: {went}", file=sys.stderr)
+
+
+def trained_parts(task: HmmTraining) -> tuple[Gmm, Topology]:
+    """What a training has estimated, on the CPU."""
+    self_loops = task.self_loops.cpu()
+    return task.gmm.to("cpu"), replace(task.topology, self_loops=self_loops)
+
+
+def pdf_names(topology: Topology, symbols: Sequence[str]) -> list[str]:
+    """(S,), what each pdf is of, such as "AH[0]": the first state of AH."""
+    names = [""] * len(topology.self_loops)
+    for state, pdf in enumerate(topology.silence):
+        names[pdf] = f"silence[{state}]"
+    for symbol, pdfs in reversed(list(zip(symbols, topology.pdfs.tolist(), strict=True))[1:]):
+        for state, pdf in enumerate(pdfs):
+            names[pdf] = f"{symbol}[{state}]"
+    return names

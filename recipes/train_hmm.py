@@ -1,0 +1,49 @@
+"""Train an HMM with Gaussian mixtures: settings -> data -> model -> fit -> save.
+
+python recipes/train_hmm.py --config conf/digits/hmm.yaml --out exp/digits/hmm ...
+"""
+
+import sys
+from pathlib import Path
+
+from asr.config import parse, settings_parser
+from asr.errors import reported
+from asr.evaluation import commit
+from asr.hmm_checkpoint import HmmModel, save_hmm
+from asr.training.hmm import HmmTraining, trained_parts
+from asr.training.hmm_data import HmmData, HmmSettings
+from asr.training.run import AveragingSettings, Run, add_trainer_options
+
+
+def main() -> None:
+    parser = settings_parser("train_hmm", HmmSettings)
+    add_trainer_options(parser)
+    parser.set_defaults({"trainer.max_epochs": 40, "trainer.gradient_clip_val": None})
+    settings, options, text = parse(parser, HmmSettings)
+    data = HmmData(settings)
+    run = Run(Path(options.out), text, data.digests)
+    if run.is_finished():
+        print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
+        return
+
+    source = commit()  # now, since it may move on while training runs
+    task = HmmTraining(settings, data.topology, data.tokenizer.symbols)
+    only_the_last = AveragingSettings(which="last", n_epochs=1)
+    minutes = run.fit(task, data, options.trainer, only_the_last, monitor="step")
+
+    trained_on = {
+        "train": settings.data.train,
+        "utterances": len(data.train),
+        "hours": round(data.hours, 3),
+        "epochs": task.current_epoch,
+        "commit": source,
+        "minutes": round(minutes, 1),
+    }
+    gmm, topology = trained_parts(task)
+    save_hmm(run.out, HmmModel(data.features, gmm, topology, data.tokenizer, trained_on))
+    print(run.out)
+
+
+if __name__ == "__main__":
+    with reported("train_hmm"):
+        main()
