@@ -37,6 +37,7 @@ from asr.rescore import (
 from asr.search import greedy_search
 from asr.tokenizer import PhoneTokenizer, Tokenizer, spellings
 from asr.trie import Trie
+from asr.unknown_words import knowing
 from asr.vocabulary import EOS, UNK, LanguageModel
 
 DECODING = "decoding.json"
@@ -144,6 +145,8 @@ class Decoding:
         lm = load_language_model(settings.lm, device, words) if settings.lm else None
         if lm is not None and lm.vocabulary.unit == "word" and not words:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
+        if lm is not None and settings.decoder != "flashlight":
+            lm = knowing(lm, words)
         trie = boosts = None
         if words:
             extra = [word for phrase in phrases or () for word in phrase.split()]
@@ -152,7 +155,8 @@ class Decoding:
             encoded = {tokenizer.encode(p, f"phrase {p!r}"): b for p, b in phrases.items()}
             boosts = PhraseBoosts.build(encoded, tokenizer.separator, len(tokenizer.symbols))
         decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
-        rescorers = tuple(load_language_model(p, device, words) for p in settings.rescorers)
+        loaded = (load_language_model(path, device, words) for path in settings.rescorers)
+        rescorers = tuple(knowing(rescorer, words) for rescorer in loaded)
         return cls(settings, tokenizer, device, decoder, rescorers, topology)
 
     def weighted(self, settings: DecodingSettings) -> "Decoding":

@@ -58,6 +58,7 @@ FLOORS = {
         "sampling",
         "search",
         "tree_growth",
+        "unknown_words",
     },
     4: {
         "alignment",
