@@ -6,10 +6,11 @@ python recipes/train_hmm.py --config conf/digits/hmm.yaml --out exp/digits/hmm .
 import sys
 from pathlib import Path
 
+from asr.checkpoint import Model, save_model
 from asr.config import parse, settings_parser
+from asr.emissions import GmmEmissions
 from asr.errors import reported
 from asr.evaluation import commit
-from asr.hmm_checkpoint import HmmModel, save_hmm
 from asr.training.hmm import HmmTraining, trained_parts
 from asr.training.hmm_data import HmmData, HmmSettings
 from asr.training.run import AveragingSettings, Run, add_trainer_options
@@ -40,7 +41,8 @@ def main() -> None:
         "minutes": round(minutes, 1),
     }
     gmm, topology = trained_parts(task)
-    save_hmm(run.out, HmmModel(data.features, gmm, topology, data.tokenizer, trained_on))
+    emissions = GmmEmissions(gmm)
+    save_model(run.out, Model(data.features, emissions, data.tokenizer, trained_on, topology))
     print(run.out)
 
 

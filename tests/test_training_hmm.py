@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
 from asr.audio import load_audio
+from asr.checkpoint import load_model
 from asr.config import check_file, settings_parser
 from asr.errors import InputError
 from asr.gmm import flat_start, maximise, share_out, split, statistics, variance_floor
 from asr.hmm import update_self_loops
-from asr.hmm_checkpoint import load_hmm
 from asr.hmm_graph import pad_graphs, segments, utterance_graph
 from asr.hmm_paths import best_path, forward_backward, log_likelihoods, viterbi
 from asr.manifest import read_manifest, write_manifest
@@ -85,16 +85,16 @@ def data_of(tones: Tones, **settings) -> HmmData:
 
 def test_tones_are_found_where_they_are(tones, options, tmp_path, capsys):
     train(options, tmp_path / "model", "--trainer.max_epochs=12")
-    model = load_hmm(tmp_path / "model")
+    model = load_model(tmp_path / "model")
     assert capsys.readouterr().out == f"{tmp_path / 'model'}\n"
     assert model.trained_on["epochs"] == 12
-    assert model.gmm.n_components.sum() <= 14
+    assert model.acoustic.gmm.n_components.sum() <= 14
     for utterance in read_manifest(tones.folder / "dev.jsonl"):
         waveform = torch.from_numpy(load_audio(utterance.audio, SAMPLE_RATE))
         features, lengths = model.features(waveform[None], torch.tensor([len(waveform)]))
         words = utterance.text.split()
         graph = utterance_graph([model.tokenizer.pronunciations(w) for w in words], model.topology)
-        given = model.gmm.emissions(features), lengths, pad_graphs([graph])
+        given = model.acoustic.gmm.emissions(features), lengths, pad_graphs([graph])
         _, alignment = viterbi(*given, model.topology.self_loops)
         found = [one for one in segments(graph, alignment[:, 0].tolist()) if one.word >= 0]
         assert [model.tokenizer.symbols[one.token] for one in found] == words
@@ -107,7 +107,7 @@ def test_tones_are_found_where_they_are(tones, options, tmp_path, capsys):
 def test_training_is_em_without_batches_written_out(tones, options, tmp_path, capsys, algorithm):
     train(options, tmp_path / "model", f"--schedule.algorithm={algorithm}")
     text = capsys.readouterr().err
-    model = load_hmm(tmp_path / "model")
+    model = load_model(tmp_path / "model")
 
     def utterances(part):
         for utterance in read_manifest(tones.folder / f"{part}.jsonl"):
@@ -143,7 +143,7 @@ def test_training_is_em_without_batches_written_out(tones, options, tmp_path, ca
     assert logged(text, "train_log_likelihood") == pytest.approx(train_expected, abs=1e-4)
     assert logged(text, "dev_log_likelihood") == pytest.approx(dev_expected, abs=1e-4)
     assert logged(text, "n_components")[-1] == gmm.n_components.sum() == 14
-    torch.testing.assert_close(model.gmm.means, gmm.means.float(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(model.acoustic.gmm.means, gmm.means.float(), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(model.topology.self_loops, self_loops.float(), rtol=1e-3, atol=1e-3)
 
 
@@ -228,15 +228,17 @@ def test_states_without_data_are_named_once_and_stay_as_they_were(tones, options
     lines = [line for line in capsys.readouterr().err.splitlines() if "stay as they were" in line]
     few = "epoch 1: states with fewer than 5 frames stay as they were: ZZ[0], ZZ[1]"
     assert lines == [few]
-    model = load_hmm(tmp_path / "run")
+    model = load_model(tmp_path / "run")
     zed = model.topology.pdfs[model.tokenizer.symbols.index("ZZ")].tolist()
-    assert model.gmm.n_components[zed].tolist() == [1, 1]
+    assert model.acoustic.gmm.n_components[zed].tolist() == [1, 1]
     data = data_of(tones, features=model.features.settings)
     data.setup("fit")
     start = flat_start(data.frames(), 1)
     for pdf in zed:
-        torch.testing.assert_close(model.gmm.means[pdf, 0], start.means[0, 0].float())
-        torch.testing.assert_close(model.gmm.variances[pdf, 0], start.variances[0, 0].float())
+        torch.testing.assert_close(model.acoustic.gmm.means[pdf, 0], start.means[0, 0].float())
+        torch.testing.assert_close(
+            model.acoustic.gmm.variances[pdf, 0], start.variances[0, 0].float()
+        )
         assert float(model.topology.self_loops[pdf].exp()) == pytest.approx(0.5)
 
 

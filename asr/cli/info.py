@@ -24,7 +24,7 @@ def info(
         from asr.folder import read_description
 
         description = read_description(model)
-        if "kind" in description:
+        if "vocabulary" in description:
             rows = _language_model(model, description)
         else:
             from asr.checkpoint import load_model
@@ -57,12 +57,9 @@ def _listed(values: dict[str, Any]) -> str:
 
 
 def _rows(model: "Model") -> list[tuple[str, str]]:
-    features, acoustic = model.features.settings, model.acoustic.settings
+    features = model.features.settings
     symbols = model.tokenizer.symbols
-    directions = "bidirectional" if acoustic.bidirectional else "forward"
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
-    n_parameters = sum(parameter.numel() for parameter in model.acoustic.parameters())
-    convolutions = f"2 convolutions of {acoustic.conv_channels} channels, "
     return [
         ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {' '.join(map(_shown, symbols))}"),
         (
@@ -71,15 +68,37 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
             f" {features.hop_ms:g} ms at {features.sample_rate} Hz,"
             f" normalised: {features.normalisation}",
         ),
-        (
-            "layers",
-            f"{convolutions if acoustic.conv_channels else ''}"
-            f"{acoustic.n_layers} x {acoustic.hidden_size} {directions} {acoustic.cell},"
-            f" a frame every {features.hop_ms * acoustic.time_reduction:g} ms",
-        ),
-        ("parameters", f"{n_parameters:,}"),
+        *_acoustic(model),
         ("trained on", _listed(model.trained_on)),
     ]
+
+
+def _acoustic(model: "Model") -> list[tuple[str, str]]:
+    from asr.emissions import GmmEmissions, HybridEmissions
+
+    rows = []
+    if model.topology is not None:
+        J, Z = model.topology.pdfs.shape[1], len(model.topology.silence)
+        pdfs = f"{len(model.topology.self_loops)} pdfs"
+        rows.append(("states", f"{J} a token, {Z} of silence, {pdfs}"))
+    if isinstance(model.acoustic, GmmEmissions):
+        gmm = model.acoustic.gmm
+        n_components, n_features = int(gmm.n_components.sum()), gmm.means.shape[2]
+        rows.append(("Gaussians", f"{n_components:,}"))
+        # of each a weight, a mean and a variance for each feature; weights of a state add up to 1
+        free = n_components * (2 * n_features + 1) - len(gmm.means)
+        return [*rows, ("parameters", f"{free:,}")]
+    network = model.acoustic
+    if isinstance(network, HybridEmissions):
+        network = network.network
+    settings = network.settings
+    directions = "bidirectional" if settings.bidirectional else "forward"
+    convolutions = f"2 convolutions of {settings.conv_channels} channels, "
+    frame_ms = model.features.settings.hop_ms * settings.time_reduction
+    layers = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
+    layers += f" {settings.hidden_size} {directions} {settings.cell}, a frame every {frame_ms:g} ms"
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    return [*rows, ("layers", layers), ("parameters", f"{n_parameters:,}")]
 
 
 def _measured(results: list[dict[str, Any]]) -> list[tuple[str, str]]:
