@@ -8,19 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from asr import tuning
 from asr.decoding import Decoding, DecodingSettings
 from asr.evaluation import Heard
 from asr.nbest import Hypothesis
 from asr.recognizer import Recognizer
-from asr.rescore import hypothesis_errors, lm_log_probs, text_of
+from asr.rescore import RescoreWeights, hypothesis_errors, lm_log_probs, text_of
 from asr.results import SystemResult, compared, system_result
+from asr.tuning import LM_WEIGHTS, WORD_BONUSES, Tuning, tune, write_tuning
+from asr.wer import ErrorCounts, word_errors
 
-LM_WEIGHTS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6)
-"""Tried for a language model that the search goes by: a search of all development data each."""
-
-WORD_BONUSES = (0.0, 1.0, 2.0, 3.5)
-"""Tried with each."""
+ROUNDS = 4
+"""Searches of development data, at most, that find the weights of a language model."""
 
 HMM_SCALE = 10.0
 """An HMM's emissions take weights so many times as large."""
@@ -64,7 +62,10 @@ class Comparison:
     def search(self, name: str, settings: DecodingSettings) -> System:
         """Add the system that searches as the settings say.
 
-        Where the search goes by a language model, its weight and the word bonus are tuned.
+        Where the search goes by a language model, its weight and the word bonus are tuned by turns:
+        those that make the fewest errors among the hypotheses that a search with others found are
+        taken for the next search. That takes a few searches where a grid of them takes dozens; of
+        these few the one with the fewest errors decides.
 
         Args:
             name: of the system.
@@ -96,9 +97,7 @@ class Comparison:
             nbests = self._loaded(base.settings).nbests(self.dev.log_probs)
             nbests = decoding.by_text(self.dev.log_probs, nbests)
             scores = lm_log_probs(nbests, decoding.rescorers)
-            grid = self._scaled(tuning.LM_WEIGHTS), self._scaled(tuning.WORD_BONUSES)
-            found = tuning.tune(nbests, scores, self.dev.references, *grid)
-            tuning.write_tuning(self.out, found, f"tuning.{name}")
+            found = self._tune(name, nbests, scores, self.dev)
             _tell(name, found.at_end)
             weights = found.weights
             decoding = decoding.weighted(replace(settings, **weights.to_dict()))
@@ -115,24 +114,37 @@ class Comparison:
         return Decoding.load(settings, model.tokenizer, recognizer.device, topology=model.topology)
 
     def _tuned(self, name: str, decoding: Decoding, dev: Heard) -> Decoding:
-        def weighted(lm_weight: float, word_bonus: float) -> Decoding:
-            beam = replace(decoding.settings.beam, lm_weight=lm_weight, word_bonus=word_bonus)
-            return decoding.weighted(replace(decoding.settings, beam=beam))
-
-        def run(lm_weight: float, word_bonus: float) -> list[str]:
-            nbests = weighted(lm_weight, word_bonus).nbests(dev.log_probs)
-            return [text_of(nbest[0], decoding.tokenizer) for nbest in nbests]
-
-        grid = self._scaled(LM_WEIGHTS), self._scaled(WORD_BONUSES)
-        found = tuning.tune_search(run, dev.references, *grid)
-        tuning.write_tuning(self.out, found, f"tuning.{name}")
+        assert decoding.decoder is not None
+        lms = [lm for lm in [decoding.decoder.lm] if lm is not None]
+        tried: dict[RescoreWeights, tuple[int, Decoding]] = {}
+        beam = decoding.settings.beam
+        weights = RescoreWeights((beam.lm_weight,), beam.word_bonus)
+        while weights not in tried and len(tried) < ROUNDS:
+            decoding = _weighted(decoding, weights)
+            nbests = decoding.nbests(dev.log_probs)
+            texts = [text_of(nbest[0], decoding.tokenizer) for nbest in nbests]
+            errors = sum(word_errors(dev.references, texts), ErrorCounts()).errors
+            tried[weights] = errors, decoding
+            nbests = decoding.by_text(dev.log_probs, nbests)
+            found = self._tune(name, nbests, lm_log_probs(nbests, lms), dev)
+            weights = found.weights
         _tell(name, found.at_end)
-        (lm_weight,) = found.weights.lm_weights
-        return weighted(lm_weight, found.weights.word_bonus)
+        return min(tried.values(), key=lambda one: one[0])[1]
 
-    def _scaled(self, values: Sequence[float]) -> tuple[float, ...]:
+    def _tune(
+        self,
+        name: str,
+        nbests: Sequence[Sequence[Hypothesis]],
+        scores: Sequence[np.ndarray],
+        dev: Heard,
+    ) -> Tuning:
         scale = 1.0 if self.recognizer.model.topology is None else HMM_SCALE
-        return tuple(scale * value for value in values)
+        # a grid of all weights of three language models would take minutes, of four hours
+        axes = LM_WEIGHTS[:: max(1, scores[0].shape[1] - 1)], WORD_BONUSES
+        lm_weights, word_bonuses = (tuple(scale * value for value in axis) for axis in axes)
+        found = tune(nbests, scores, dev.references, lm_weights, word_bonuses)
+        write_tuning(self.out, found, f"tuning.{name}")
+        return found
 
     def _add(
         self,
@@ -171,6 +183,12 @@ class Comparison:
         seconds = self.test.seconds  # of looking up what was said nothing is counted
         result = system_result(name, self.test.references, texts, self.test.audio_s, seconds)
         self.systems.append(System(result, texts, settings))
+
+
+def _weighted(decoding: Decoding, weights: RescoreWeights) -> Decoding:
+    (lm_weight,) = weights.lm_weights
+    beam = replace(decoding.settings.beam, lm_weight=lm_weight, word_bonus=weights.word_bonus)
+    return decoding.weighted(replace(decoding.settings, beam=beam))
 
 
 def _tell(name: str, at_end: Sequence[str]) -> None:

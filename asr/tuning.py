@@ -1,6 +1,6 @@
 """nbests and references of development data -> the weights that make the fewest errors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, pairwise
@@ -11,7 +11,6 @@ import numpy as np
 
 from asr.nbest import Hypothesis
 from asr.rescore import NEVER, RescoreWeights, check_list, hypothesis_errors
-from asr.wer import ErrorCounts, word_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,39 +167,12 @@ def tune(
     return _tuning(lm_weights, word_bonuses, errors, references)
 
 
-def tune_search(
-    run: Callable[[float, float], Sequence[str]],
-    references: Sequence[str],
-    lm_weights: Sequence[float],
-    word_bonuses: Sequence[float],
-) -> Tuning:
-    """The weights with which a search makes the fewest word errors.
-
-    Args:
-        run: what the search hears in each utterance of development data with one weight of its
-            language model and one word bonus.
-        references: what was said.
-        lm_weights: tried, ascending; each with every bonus takes a search of all the data.
-        word_bonuses: tried, ascending.
-
-    Raises:
-        ValueError: there are not as many texts as references, or no word; an axis is empty or
-            doesn't ascend.
-    """
-    _check_axes(lm_weights, word_bonuses)
-    errors = [
-        [sum(word_errors(references, run(w, b)), ErrorCounts()).errors for b in word_bonuses]
-        for w in lm_weights
-    ]
-    return _tuning(lm_weights, word_bonuses, np.array(errors), references)
-
-
 def write_tuning(folder: str | Path, tuning: Tuning, name: str = "tuning") -> None:
     """Write the whole grid as `name`.tsv, and as a picture, `name`.png.
 
     Args:
         folder: made where it is not there.
-        tuning: from `tune` or `tune_search`.
+        tuning: from `tune`.
         name: of the files, without suffix.
     """
     folder = Path(folder)

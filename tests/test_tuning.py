@@ -7,7 +7,7 @@ from matplotlib.image import imread
 
 from asr.nbest import Hypothesis
 from asr.rescore import RescoreWeights, rescore
-from asr.tuning import SMOOTHING, Tuning, tune, tune_search, write_tuning
+from asr.tuning import SMOOTHING, Tuning, tune, write_tuning
 
 WORDS = [f"w{n}" for n in range(20)]
 
@@ -191,21 +191,6 @@ def test_a_choice_at_an_end_is_named():
     assert Tuning((2.0,), (1.0,), np.array([[3]]), 10).at_end == []  # nothing else was tried
 
 
-def test_a_search_is_tuned_as_its_lists_would_be():
-    nbests, found, references = random_lists(25, n_lms=1, seed=0)
-    axes = (0.0, 0.4, 0.8), (0.0, 1.0)
-    asked = []
-
-    def run(lm_weight, word_bonus):
-        asked.append((lm_weight, word_bonus))
-        return best_texts(nbests, found, [lm_weight], word_bonus)
-
-    searched, rescored = tune_search(run, references, *axes), tune(nbests, found, references, *axes)
-    np.testing.assert_array_equal(searched.errors, rescored.errors)
-    assert searched.weights == rescored.weights
-    assert sorted(asked) == list(itertools.product(*axes))
-
-
 @pytest.mark.parametrize("n_lms", [1, 2])
 def test_the_whole_grid_is_written_with_the_choice_marked(n_lms, tmp_path):
     tuning = tune(*random_lists(10, n_lms, seed=0), (0.0, 0.5, 1.0), (0.0, 2.0))
@@ -245,8 +230,6 @@ def test_lists_that_do_not_belong_together_are_refused():
         tune(nbests, [rows[:, :0] for rows in found], references)
     with pytest.raises(ValueError, match="the references have no word"):
         tune(nbests, found, [""] * 3)
-    with pytest.raises(ValueError, match="2 hypotheses for 3 references"):
-        tune_search(lambda w, b: ["a", "b"], references, (0.0,), (0.0,))
 
 
 @pytest.mark.parametrize("axis", [(), (0.0, 0.0), (1.0, 0.5)])
@@ -255,4 +238,4 @@ def test_axes_that_do_not_ascend_are_refused(axis):
     with pytest.raises(ValueError, match=r"lm_weights is .*; expected numbers that ascend"):
         tune(*lists, lm_weights=axis)
     with pytest.raises(ValueError, match=r"word_bonuses is .*; expected numbers that ascend"):
-        tune_search(lambda w, b: [], lists[2], (0.0,), axis)
+        tune(*lists, word_bonuses=axis)
