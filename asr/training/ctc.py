@@ -1,13 +1,10 @@
 """manifests -> a trained acoustic model: CTC training as a Lightning module and its data module."""
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -15,19 +12,29 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asr.acoustic import AcousticModel, AcousticSettings
-from asr.audio import SUFFIXES, load_audio
-from asr.augment import AugmentSettings, WaveformAugmenter, spec_augment
+from asr.augment import AugmentSettings, spec_augment
 from asr.batching import BucketSampler
 from asr.ctc import ctc_loss, frames_needed
 from asr.dataset import Batch, SpeechDataset, collate
 from asr.errors import InputError
-from asr.features import Features, FeatureSettings, mask
+from asr.features import Features, FeatureSettings
 from asr.lexicon import cmudict_lexicon, read_lexicon
-from asr.manifest import Utterance, check_audio, read_manifest
+from asr.manifest import Utterance
 from asr.search import greedy_search
 from asr.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
-from asr.training.optim import OptimSettings, clip_finite, scheduled_optimizer
+from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings
+from asr.training.speech import (
+    FiniteSteps,
+    digest,
+    estimate_moments,
+    hours,
+    in_order,
+    read_spoken,
+    seed_batch,
+    shuffled,
+    varied,
+)
 from asr.wer import ErrorCounts, character_errors, word_errors
 
 
@@ -95,27 +102,13 @@ class CTCData(pl.LightningDataModule):
     def __init__(self, settings: CTCSettings) -> None:
         super().__init__()
         self.settings = settings
-        train = read_manifest(settings.data.train)
-        dev = read_manifest(settings.data.dev)
-        check_audio(settings.data.train, train)
-        check_audio(settings.data.dev, dev)
+        train, dev = read_spoken(settings.data.train), read_spoken(settings.data.dev)
         self.tokenizer: Tokenizer = _tokenizer(settings.data, train)
         if isinstance(self.tokenizer, PhoneTokenizer):
             refuse_unspoken([*train, *dev], self.tokenizer, settings.data.lexicon)
-        augment = settings.augment
         sample_rate = settings.features.sample_rate
         self.dev = SpeechDataset(dev, self.tokenizer, sample_rate)
-        self.train = SpeechDataset(
-            train, self.tokenizer, sample_rate, augment.speeds, seed=settings.seed
-        )
-        if augment.noise_probability or augment.reverb_probability:
-            self.train.augmenter = WaveformAugmenter(
-                augment,
-                sample_rate,
-                noises=_recordings(augment.noise_dir, sample_rate),
-                impulse_responses=_recordings(augment.reverb_dir, sample_rate),
-                speech=self.train.waveforms,
-            )
+        self.train = varied(train, self.tokenizer, sample_rate, settings.augment, settings.seed)
         self._sampler: BucketSampler | None = None
         self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
         refuse_short(self.train, settings, settings.data.train)
@@ -124,12 +117,12 @@ class CTCData(pl.LightningDataModule):
     @property
     def hours(self) -> float:
         """Of training speech."""
-        return sum(utterance.duration for utterance in self.train.utterances) / 3600
+        return hours(self.train.utterances)
 
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        digests = {"train": _digest(self.train.utterances), "dev": _digest(self.dev.utterances)}
+        digests = {"train": digest(self.train.utterances), "dev": digest(self.dev.utterances)}
         if isinstance(self.tokenizer, PhoneTokenizer):
             lines = "\n".join(self.tokenizer.lexicon.lines())
             digests["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
@@ -137,14 +130,8 @@ class CTCData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
-        self._sampler = BucketSampler(
-            [u.duration for u in self.train.utterances],
-            self.settings.data.batch_s,
-            self.settings.seed,
-            self.train.duration,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
+        data = self.settings.data
+        self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
         if self._place is not None:
             self._sampler.load_state_dict(self._place)
         return DataLoader(self.train, batch_sampler=self._sampler, collate_fn=collate)
@@ -159,8 +146,7 @@ class CTCData(pl.LightningDataModule):
         self._place = state_dict
 
     def val_dataloader(self) -> DataLoader:
-        durations = [u.duration for u in self.dev.utterances]
-        sampler = BucketSampler(durations, self.settings.data.batch_s, shuffle=False)
+        sampler = in_order(self.dev, self.settings.data.batch_s)
         return DataLoader(self.dev, batch_sampler=sampler, collate_fn=collate)
 
 
@@ -190,8 +176,7 @@ class CTCTraining(pl.LightningModule):
         self._references: list[str] = []
         self._hypotheses: list[str] = []
         self._dev_loss = 0.0
-        self._ids: list[str] = []  # of the batches since the last step; so are the next
-        self._ids_not_finite: list[str] = []
+        self._steps = FiniteSteps()
 
     @property
     def monitor(self) -> str:
@@ -200,13 +185,11 @@ class CTCTraining(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
-            self._estimate_moments(self.trainer.datamodule.train)  # type: ignore[attr-defined]
+            train = self.trainer.datamodule.train  # type: ignore[attr-defined]
+            estimate_moments(self.features, train, self.settings.data.batch_s)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        place = [self.settings.seed, self.current_epoch, batch_idx, self.global_rank]
-        dropout, masks = np.random.SeedSequence(place).generate_state(2)
-        torch.manual_seed(int(dropout))
-        self._masks.manual_seed(int(masks))
+        seed_batch(self, self.settings.seed, batch_idx, self._masks)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         with torch.no_grad():
@@ -216,10 +199,7 @@ class CTCTraining(pl.LightningModule):
         losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
         # a text may be empty, all of a batch's hardly: its silence then weighs as one token
         loss = losses.sum() / batch.target_lengths.sum().clamp(min=1).cpu()
-        finite = losses.isfinite().tolist()
-        self._ids += batch.ids
-        self._ids_not_finite += [id for id, one in zip(batch.ids, finite, strict=True) if not one]
-        if all(finite):
+        if self._steps.note(batch.ids, losses):
             # not summed over processes: the others would wait for one that has nothing to log
             self.log("train_loss", loss.detach(), on_epoch=True, batch_size=len(losses))
         return loss.to(self.device)
@@ -230,12 +210,7 @@ class CTCTraining(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        if not clip_finite(self, optimizer, gradient_clip_val, gradient_clip_algorithm):
-            what = "the loss" if self._ids_not_finite else "the gradient"
-            named = ", ".join(self._ids_not_finite or self._ids)
-            step = self.trainer.global_step + 1
-            print(f"step {step} not taken: {what} is not finite: {named}", file=sys.stderr)
-        self._ids, self._ids_not_finite = [], []
+        self._steps.clip(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         log_probs, input_lengths = self.acoustic(
@@ -262,26 +237,6 @@ class CTCTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return scheduled_optimizer(self, self.settings.optim)
-
-    @torch.no_grad()
-    def _estimate_moments(self, dataset: SpeechDataset) -> None:
-        """Mean and deviation of each dimension over the training set, as it is read."""
-        durations = [u.duration for u in dataset.utterances]
-        sampler = BucketSampler(durations, self.settings.data.batch_s, shuffle=False)
-        count, sums, squares = 0, torch.zeros(()), torch.zeros(())
-        for draws in sampler.batches(0):
-            batch = collate([dataset[draw] for draw in draws])
-            features, lengths = self.features.cpu().unnormalised(
-                batch.waveforms, batch.sample_lengths
-            )
-            frames = features[mask(lengths, len(features))].double()  # (frames, F)
-            count += len(frames)
-            sums, squares = sums + frames.sum(0), squares + frames.square().sum(0)
-        mean = sums / count
-        # a constant's variance may come out below 0
-        std = (squares / count - mean.square()).clamp(min=1e-10).sqrt()
-        self.features.mean, self.features.std = mean.float(), std.float()
-        self.features.to(self.device)
 
 
 def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -> None:
@@ -321,13 +276,6 @@ def refuse_unspoken(
         )
 
 
-def _digest(utterances: Sequence[Utterance]) -> str:
-    digest = hashlib.sha256()
-    for utterance in utterances:
-        digest.update(repr((utterance.id, utterance.duration, utterance.text)).encode())
-    return digest.hexdigest()
-
-
 def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer:
     texts = [utterance.text for utterance in utterances]
     match data.tokens:
@@ -342,12 +290,3 @@ def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer
                 raise InputError(f"{data.train}: {error}") from None
     cmudict = data.lexicon == "cmudict"
     return PhoneTokenizer.from_lexicon(cmudict_lexicon() if cmudict else read_lexicon(data.lexicon))
-
-
-def _recordings(folder: str, sample_rate: int) -> list[Any]:
-    if not folder:
-        return []
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(f"{folder}: holds no audio file; expected recordings")
-    return [load_audio(path, sample_rate) for path in paths]
