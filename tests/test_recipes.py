@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, load_script, write_tones
 
+from asr import pipeline
 from asr.stages import run_stage
 
 PREPARE = """
@@ -87,7 +88,7 @@ def test_another_file_of_settings_gives_a_folder_of_its_name(home, monkeypatch, 
     monkeypatch.chdir(home)
     monkeypatch.setattr(script, "ROOT", Path())
     monkeypatch.setattr(script, "report", lambda results: [])
-    monkeypatch.setattr(script, "run_stage", lambda *arguments, **outputs: stages.append(arguments))
+    monkeypatch.setattr(pipeline, "run_stage", lambda *a, **outputs: stages.append(a))
     conf = home / "conf" / "tones" / "ctc-phone.yaml"
     monkeypatch.setattr(sys, "argv", ["run.py", "tones", "--config", str(conf), "--seeds", "2"])
     script.main()
@@ -124,7 +125,7 @@ def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkey
     monkeypatch.chdir(home)
     monkeypatch.setattr(script, "ROOT", Path())
     monkeypatch.setattr(script, "report", lambda results: [])
-    monkeypatch.setattr(script, "run_stage", lambda command, *a, **k: stage(command))
+    monkeypatch.setattr(pipeline, "run_stage", lambda command, *a, **k: stage(command))
     conf = home / "conf"
     (conf / "letters").mkdir()
     (conf / "letters" / "lm.yaml").write_text("data:\n  train: data/letters/train.txt\n")
@@ -151,7 +152,7 @@ def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkey
     with pytest.raises(SystemExit):
         script.main()
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "run: conf/letters/lm.yaml takes these texts; --greedy does without"
+        "conf/letters/lm.yaml takes these texts; --greedy does without"
     )
     stages.clear()
     monkeypatch.setattr(sys, "argv", ["run.py", "tones", "--greedy"])
@@ -163,6 +164,29 @@ def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkey
     ]
     assert "--decoder" not in stages[-1]
     (conf / "tones" / "decode.yaml").unlink()
+
+
+def test_a_hybrid_comes_after_its_hmm_which_has_no_seed(home, monkeypatch):
+    stages = []
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(pipeline, "run_stage", lambda command, *a, **k: stages.append(command))
+    conf = home / "conf" / "tones"
+    manifests = "data:\n  train: data/tones/train.jsonl\n"
+    (conf / "hmm.yaml").write_text(manifests)
+    (conf / "hybrid.yaml").write_text(manifests + "  hmm: exp/tones/hmm\n")
+    corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
+    results = pipeline.run(corpus, Path("conf/tones/hybrid.yaml"), seeds=2)
+    assert results == [Path(f"exp/tones/hybrid-seed{seed}/test") for seed in (1, 2)]
+    commands = [[str(word) for word in command] for command in stages]
+    assert [command[0] for command in commands] == [
+        "data/tones/prepare.py",
+        "recipes/train_hmm.py",
+        *["recipes/train_hybrid.py", "recipes/evaluate.py"] * 2,
+    ]
+    assert "--seed" not in commands[1]
+    assert commands[1][3:5] == ["--out", "exp/tones/hmm"]
+    assert commands[4][3:7] == ["--out", "exp/tones/hybrid-seed2", "--seed", "2"]
+    assert "--data.hmm=exp/tones/hmm" in commands[4]
 
 
 @pytest.mark.parametrize(

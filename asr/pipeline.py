@@ -1,0 +1,153 @@
+"""A corpus' settings -> prepared data -> trained models -> results, each a stage of its own."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.config import read_yaml
+from asr.stages import run_stage
+
+KINDS = ("ctc", "hmm", "hybrid")
+"""Of acoustic models; settings are of the kind that their file's name begins with, or of the first.
+"""
+
+SEEDLESS = ("hmm",)
+"""Kinds that nothing is drawn for."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where things of a corpus are.
+
+    Args:
+        root: the repository.
+        name: of its folders there.
+        out: of its models.
+        data_root: where corpora lie; None for $ASR_DATA.
+    """
+
+    root: Path
+    name: str
+    out: Path
+    data_root: Path | None
+
+    @property
+    def data(self) -> Path:
+        """Manifests, a lexicon, and the script that makes them."""
+        return self.root / "data" / self.name
+
+    @property
+    def conf(self) -> Path:
+        """Settings."""
+        return self.root / "conf" / self.name
+
+    def parts(self, conf: Path) -> list[Path]:
+        """The manifests of train, dev and test that settings are for: of words, or of phones."""
+        name = Path(read_yaml(conf)["data"]["train"]).name
+        return [self.data / name.replace("train", part) for part in ("train", "dev", "test")]
+
+    def lexicon(self, conf: Path) -> list[Path]:
+        """The dictionary that settings name, where it is a file of the corpus."""
+        lexicon = read_yaml(conf)["data"].get("lexicon", "")
+        return [self.data / Path(lexicon).name] if Path(lexicon).suffix else []
+
+
+def run(
+    corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = (), greedy: bool = False
+) -> list[Path]:
+    """Prepare, train and evaluate.
+
+    Args:
+        corpus: where things are.
+        conf: settings of the acoustic model.
+        seeds: trainings, from seed 1 on; one of a kind that has none.
+        settings: changes to them, key=value.
+        greedy: leave language models out, though conf/CORPUS/decode.yaml names some.
+
+    Returns:
+        results: the folders of results.json, one for each model, in the models' folders.
+    """
+    _, dev, test = parts = corpus.parts(conf)
+    prepare(corpus.data, corpus.data_root, [*corpus.lexicon(conf), *parts])
+    ways: list[str | Path] = []
+    lms: list[Path] = []
+    if (corpus.conf / "decode.yaml").exists() and not greedy:
+        ways, lms = decoding(corpus)
+    results = []
+    for model in train(corpus, conf, seeds, settings):
+        evaluate = [corpus.root / "recipes/evaluate.py", "--model", model, "--manifest", test]
+        evaluate += [*ways, "--tune", dev] if ways else []
+        inputs = [model / "model.json", model / "weights.safetensors", test, dev, *lms]
+        run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
+        results.append(model / test.stem)
+    return results
+
+
+def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) -> Iterator[Path]:
+    """The folders of acoustic models, one trained after the other as settings say; see `run`."""
+    train_part, dev, _ = corpus.parts(conf)
+    inputs = [conf, *corpus.lexicon(conf), train_part, dev]
+    given = [f"--data.train={train_part}", f"--data.dev={dev}"]
+    given += [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
+    for name in ("start", "hmm"):  # a model that this one begins with, or learns from
+        if other := read_yaml(conf)["data"].get(name):
+            (model,) = train(corpus, corpus.conf / f"{Path(other).name}.yaml", seeds=1)
+            given.append(f"--data.{name}={model}")
+            inputs += [model / "model.json", model / "weights.safetensors"]
+    given += [f"--{setting}" for setting in settings]
+    kind = kind_of(conf)
+    for seed in [None] if kind in SEEDLESS else range(1, seeds + 1):
+        of_seed = f"-seed{seed}" if seed and seeds > 1 else ""
+        model = corpus.out / (conf.stem + of_seed)
+        command = [corpus.root / f"recipes/train_{kind}.py", "--config", conf, "--out", model]
+        command += ["--seed", str(seed)] if seed else []
+        run_stage([*command, *given], inputs, outputs=[model / "model.json"])
+        yield model
+
+
+def kind_of(conf: Path) -> str:
+    """The kind of acoustic model that settings are for, one of `KINDS`."""
+    first = conf.stem.partition("-")[0]
+    return first if first in KINDS else KINDS[0]
+
+
+def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None:
+    """The manifests or texts of a folder of data/."""
+    command = [data / "prepare.py", "--out", data]
+    command += ["--data-root", data_root] if data_root else []
+    run_stage(command, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=outputs)
+
+
+def decoding(corpus: Corpus) -> tuple[list[str | Path], list[Path]]:
+    """What conf/CORPUS/decode.yaml asks of recipes/evaluate.py, and the models that it takes."""
+    values = read_yaml(corpus.conf / "decode.yaml")
+    ways: list[str | Path] = ["--decoder", "beam"]
+    ways += ["--lexicon", corpus.root / values["lexicon"]] if values.get("lexicon") else []
+    ways += ["--beam-width", str(values["beam_width"])] if values.get("beam_width") else []
+    models = []
+    for option in ("lm", "rescorer"):
+        for name in values.get(option, []):
+            shared = "/" in name  # novels/lm has its settings in conf/novels, whoever asks for it
+            conf = (corpus.conf.parent if shared else corpus.conf) / f"{name}.yaml"
+            model = (corpus.out.parent if shared else corpus.out) / name
+            train_language_model(corpus, conf, model)
+            ways += [f"--{option}", model]
+            models.append(model / "model.json")
+    return ways, models
+
+
+def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
+    """A language model's folder; texts of another corpus are prepared first."""
+    data = read_yaml(conf)["data"]
+    texts = {part: corpus.root / data[part] for part in ("train", "dev") if part in data}
+    if (folder := texts["train"].parent).name != corpus.name:
+        try:
+            prepare(folder, corpus.data_root, list(texts.values()))
+        except SystemExit:
+            print(f"{conf} takes these texts; --greedy does without", file=sys.stderr)
+            raise
+    script = "train_ngram.py" if conf.stem.startswith("ngram") else "train_lm.py"
+    command = [corpus.root / "recipes" / script, "--config", conf, "--out", model]
+    command += [f"--data.{part}={path}" for part, path in texts.items()]
+    run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
