@@ -1,6 +1,7 @@
 """Train an HMM with Gaussian mixtures: settings -> data -> model -> fit -> save.
 
-python recipes/train_hmm.py --config conf/digits/hmm.yaml --out exp/digits/hmm ...
+python recipes/train_hmm.py --config conf/an4/hmm.yaml --out exp/an4/hmm ...
+python recipes/train_hmm.py --config conf/an4/hmm-tri.yaml --out exp/an4/hmm-tri ...
 """
 
 import sys
@@ -12,7 +13,8 @@ from asr.emissions import GmmEmissions
 from asr.errors import reported
 from asr.evaluation import commit
 from asr.training.hmm import HmmTraining, trained_parts
-from asr.training.hmm_data import HmmData, HmmSettings
+from asr.training.hmm_data import HmmData
+from asr.training.hmm_settings import HmmSettings
 from asr.training.run import AveragingSettings, Run, add_trainer_options
 
 
@@ -28,7 +30,8 @@ def main() -> None:
         return
 
     source = commit()  # now, since it may move on while training runs
-    task = HmmTraining(settings, data.topology, data.tokenizer.symbols)
+    beginning = data.tie(run.last)  # of units in context
+    task = HmmTraining(settings, data.topology, data.tokenizer.symbols, beginning)
     only_the_last = AveragingSettings(which="last", n_epochs=1)
     minutes = run.fit(task, data, options.trainer, only_the_last, monitor="step")
 
@@ -40,6 +43,8 @@ def main() -> None:
         "commit": source,
         "minutes": round(minutes, 1),
     }
+    if settings.data.start:
+        trained_on["start"] = settings.data.start
     gmm, topology = trained_parts(task)
     emissions = GmmEmissions(gmm)
     save_model(run.out, Model(data.features, emissions, data.tokenizer, trained_on, topology))

@@ -21,13 +21,8 @@ from asr.hmm_graph import pad_graphs, segments, utterance_graph
 from asr.hmm_paths import best_path, forward_backward, log_likelihoods, viterbi
 from asr.manifest import read_manifest, write_manifest
 from asr.training.hmm import STATISTICS, HmmTraining
-from asr.training.hmm_data import (
-    HmmBatches,
-    HmmData,
-    HmmDataSettings,
-    HmmModelSettings,
-    HmmSettings,
-)
+from asr.training.hmm_data import HmmBatches, HmmData
+from asr.training.hmm_settings import HmmDataSettings, HmmModelSettings, HmmSettings
 from asr.training.run import add_trainer_options
 
 SCRIPT = "recipes/train_hmm.py"

