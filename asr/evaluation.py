@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,12 @@ import torch
 
 from asr.audio import load_audio
 from asr.batching import bucket_sizes
-from asr.bootstrap import bootstrap_interval, paired_gain
 from asr.errors import InputError
 from asr.manifest import Utterance
 from asr.recognizer import Recognizer
 from asr.results import SystemResult, commit, machine
-from asr.transcripts import read_pairs, write_trn
-from asr.wer import ErrorCounts, align_words, alignment_text, character_errors, word_errors
+from asr.transcripts import write_trn
+from asr.wer import align_words, alignment_text
 
 BATCH_S = 120.0
 """Seconds of audio recognised at once, padding included."""
@@ -203,71 +201,3 @@ def table(results: Sequence[SystemResult]) -> list[str]:
             line += f", p {r.p:.4f})"
         lines.append(line)
     return lines
-
-
-def report(folders: Sequence[Path]) -> list[str]:
-    """Lines that say how models did that differ in their seed alone, and how they did together.
-
-    Each way of decoding has a line for each model and, where there are several, one for their mean:
-    its interval is over utterances, each drawn with the errors of all models; the deviation is
-    over models. A gain over another way of decoding is given where `results.json` has one.
-
-    Args:
-        folders: what `write_texts` and `write_results` wrote for each, on the same manifest.
-    """
-    scored = {folder: _scored(folder) for folder in folders}
-    names = dict.fromkeys(name for systems in scored.values() for name in systems)
-    lines: list[str] = []
-    for name in names:
-        models = {folder: systems for folder, systems in scored.items() if name in systems}
-        lines += [f"{folder}: {_line(name, [systems])}" for folder, systems in models.items()]
-        if len(models) > 1:
-            lines.append(f"mean of {len(models)}: {_line(name, list(models.values()))}")
-    return lines
-
-
-@dataclass(frozen=True)
-class _Scored:
-    words: list[ErrorCounts]  # of each utterance
-    cer: float
-    over: str | None
-
-
-def _scored(folder: Path) -> dict[str, _Scored]:
-    """The systems of a folder by their names, counted from the texts beside `results.json`."""
-    scored = {}
-    for system in json.loads((folder / "results.json").read_text("utf-8"))["systems"]:
-        name = system["name"]
-        texts = (folder / "references.txt", folder / f"hypotheses.{name}.txt")
-        pairs = read_pairs(*texts, with_ids=True)
-        characters = character_errors(pairs.references, pairs.hypotheses)
-        scored[name] = _Scored(
-            words=word_errors(pairs.references, pairs.hypotheses),
-            cer=sum(characters, ErrorCounts()).rate,
-            over=system.get("over"),
-        )
-    return scored
-
-
-def _line(name: str, models: list[dict[str, _Scored]]) -> str:
-    """How a system did with one model, or with several as their mean."""
-    wer = [sum(systems[name].words, ErrorCounts()).rate for systems in models]
-    cer = [systems[name].cer for systems in models]
-    deviations = [f", standard deviation {stdev(r):.2%}" if len(r) > 1 else "" for r in (wer, cer)]
-    low, high = bootstrap_interval(_pooled(name, models))
-    line = (
-        f"{name}: WER {mean(wer):.2%} (95 %: {low:.2%} to {high:.2%}){deviations[0]};"
-        f" CER {mean(cer):.2%}{deviations[1]}"
-    )
-    over = models[0][name].over
-    if over is not None and all(over in systems for systems in models):
-        found = paired_gain(_pooled(name, models), _pooled(over, models))
-        line += f"; gain over {over} {found.gain:.2%}"
-        line += f" (95 %: {found.low:.2%} to {found.high:.2%}; p {found.p:.4f})"
-    return line
-
-
-def _pooled(name: str, models: list[dict[str, _Scored]]) -> list[ErrorCounts]:
-    """Each utterance's counts, summed over the models."""
-    each = zip(*(systems[name].words for systems in models), strict=True)
-    return [sum(counts, ErrorCounts()) for counts in each]

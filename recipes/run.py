@@ -15,8 +15,8 @@ import os
 from pathlib import Path
 
 from asr.errors import reported
-from asr.evaluation import report
 from asr.pipeline import Corpus, run
+from asr.report import report
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,6 +1,5 @@
 import json
 import math
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +13,10 @@ from asr.cli import app
 from asr.comparison import Comparison
 from asr.decoding import DecodingSettings
 from asr.errors import InputError
-from asr.evaluation import hear, report, write_results, write_texts
-from asr.manifest import Utterance, read_manifest
+from asr.evaluation import hear, write_results, write_texts
+from asr.manifest import read_manifest
 from asr.recognizer import load
-from asr.results import compared, system_result
+from asr.results import system_result
 from asr.wer import ErrorCounts, character_errors, word_errors
 
 
@@ -220,57 +219,3 @@ def test_results_that_can_not_be_read_are_written_anew_and_that_is_said(measured
     write_results(*measured, [system("greedy")])
     assert list(systems_of(measured[0])) == ["greedy"]
     assert "results.json: had no results that can be read; written anew" in capsys.readouterr().err
-
-
-UTTERANCES = [Utterance(f"u{n}", "a.wav", 1.0, "ab cd ab cd") for n in (1, 2)]
-REFERENCES = [utterance.text for utterance in UTTERANCES]
-
-
-def write_systems(folder, **heard):
-    """Texts and results of systems that heard these two texts each; all but greedy are compared."""
-    results = []
-    for name, texts in heard.items():
-        write_texts(folder, UTTERANCES, texts, name)
-        result = system_result(name, REFERENCES, texts, audio_s=2.0, seconds=1.0)
-        if name != "greedy":
-            result = compared(result, REFERENCES, texts, "greedy", heard["greedy"])
-        results.append(result)
-    write_results(folder, folder, folder / "test.jsonl", results)
-
-
-def test_models_of_several_seeds_are_reported_with_mean_and_deviation(tmp_path):
-    texts = {"one": ("ab cd ab cd", "ab"), "two": ("ab", "ab"), "three": ("", "ab")}
-    for name, heard in texts.items():
-        write_systems(tmp_path / name, greedy=heard)
-    lines = report([tmp_path / name for name in texts])
-    assert [line.partition(" (")[0] for line in lines] == [
-        f"{tmp_path}/one: greedy: WER 37.50%",
-        f"{tmp_path}/two: greedy: WER 75.00%",
-        f"{tmp_path}/three: greedy: WER 87.50%",
-        "mean of 3: greedy: WER 66.67%",
-    ]
-    # of the two utterances, 7 and 9 of 12 words are wrong over the three
-    assert "(95 %: 58.33% to 75.00%), standard deviation 26.02%" in lines[3]
-    assert report([tmp_path / "one"]) == lines[:1]
-
-
-def test_each_system_of_several_seeds_is_reported_with_its_gain(tmp_path):
-    greedy, beam = ("ab", "ab cd"), ("ab cd ab", "ab cd")
-    write_systems(tmp_path / "one", greedy=greedy, beam=beam, rescored=REFERENCES)
-    write_systems(tmp_path / "two", greedy=greedy, beam=greedy)
-    lines = report([tmp_path / "one", tmp_path / "two"])
-    assert [line.rpartition(": WER")[0] for line in lines] == [
-        f"{tmp_path}/one: greedy",
-        f"{tmp_path}/two: greedy",
-        "mean of 2: greedy",
-        f"{tmp_path}/one: beam",
-        f"{tmp_path}/two: beam",
-        "mean of 2: beam",
-        f"{tmp_path}/one: rescored",  # of one model alone, and so without a mean
-    ]
-    assert "gain" not in lines[2]
-    # 2 of 8 words right again in one of two utterances; 2 of 16 over both models
-    assert "; gain over greedy 25.00% (95 %: 0.00% to 50.00%; p 1.0000)" in lines[3]
-    assert "; gain over greedy 12.50% (95 %: 0.00% to 25.00%; p 1.0000)" in lines[5]
-    # better in both of two utterances: the sign test's p is 1/2, give or take the samples' noise
-    assert re.search(r"gain over greedy 62.50% \(95 %: 50.00% to 75.00%; p 0.(49|50)", lines[6])

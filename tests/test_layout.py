@@ -55,6 +55,7 @@ FLOORS = {
         "kneser_ney",
         "ngram",
         "perplexity",
+        "report",
         "results",
         "rnnlm",
         "sampling",
