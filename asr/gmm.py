@@ -133,10 +133,20 @@ def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
     if occupancies.ndim == 1:
         occupancies = torch.nn.functional.one_hot(occupancies, len(gmm.log_weights))
     powers = gmm._powers(features)
-    posteriors = gmm._log_probs(powers).softmax(2).mul_(occupancies.to(powers.dtype)[:, :, None])
-    counts = posteriors.sum(0).double()
-    centred = (posteriors.flatten(1).T @ powers).double().view(*counts.shape, -1)  # (S, M, 2 F)
-    sums, squares = centred.chunk(2, dim=2)
+    factors, constants = (table.to(powers.dtype) for table in gmm._tables)
+    S, M = gmm.log_weights.shape
+    counts = powers.new_zeros(S, M)
+    centred = powers.new_zeros(S, M, powers.shape[1])
+    # state by state, since most are impossible in most frames: a tenth of the work
+    for state, occupancy in enumerate(occupancies.to(powers.dtype).T.contiguous()):
+        rows = occupancy.nonzero()[:, 0]
+        if len(rows):
+            own, columns = powers[rows], slice(state * M, (state + 1) * M)
+            log_probs = torch.addmm(constants[columns], own, factors[:, columns])
+            posteriors = log_probs.softmax(1).mul_(occupancy[rows][:, None])
+            counts[state], centred[state] = posteriors.sum(0), posteriors.T @ own
+    counts = counts.double()
+    sums, squares = centred.double().chunk(2, dim=2)
     offsets = counts[:, :, None] * gmm._centre  # from about the centre to about 0
     return Statistics(counts, sums + offsets, squares + gmm._centre * (2 * sums + offsets))
 

@@ -1,3 +1,7 @@
+import re
+
+import pytest
+
 from asr.evaluation import write_results, write_texts
 from asr.manifest import Utterance
 from asr.report import System, markdown, report
