@@ -1,0 +1,127 @@
+"""an HMM's alignment -> a network that gives its states' probabilities: training frame by frame."""
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from asr.augment import spec_augment
+from asr.dataset import Batch
+from asr.emissions import HybridEmissions
+from asr.features import Features, mask
+from asr.training.hybrid_data import HybridSettings
+from asr.training.optim import scheduled_optimizer
+from asr.training.speech import FiniteSteps, estimate_moments, seed_batch
+
+FEWEST_FRAMES = 10.0
+"""A pdf that is aligned with fewer counts as if it had so many; see `log_priors`."""
+
+
+class HybridTraining(pl.LightningModule):
+    """Features, network and cross-entropy with the state of each frame, under AdamW.
+
+    Logged are `train_loss` and `dev_loss`, in nats a frame, and `dev_fer`, the share of frames of
+    development data in which another state than the aligned one is the most probable.
+
+    Dropout and masks are drawn anew from seed, epoch and batch in every batch, so that a run that
+    was interrupted goes on exactly as it would have. A frame that is masked keeps its target.
+
+    Args:
+        settings: of the run.
+        n_pdfs: S, of the HMM.
+    """
+
+    monitor = "dev_fer"
+
+    def __init__(self, settings: HybridSettings, n_pdfs: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.features = Features(settings.features)
+        self.emissions = HybridEmissions(settings.features.n_features, n_pdfs, settings.model)
+        self._masks = torch.Generator()
+        self._steps = FiniteSteps()
+        self._dev = torch.zeros(3, dtype=torch.float64)  # loss, errors, frames
+
+    def on_fit_start(self) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.emissions.log_priors.copy_(log_priors(data.counts))
+        if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
+            estimate_moments(self.features, data.train, self.settings.data.batch_s)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        seed_batch(self, self.settings.seed, batch_idx, self._masks)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        with torch.no_grad():
+            features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
+            features = spec_augment(features, input_lengths, self.settings.augment, self._masks)
+        log_probs, _ = self.emissions.network(features, input_lengths)
+        losses = frame_losses(log_probs, batch.targets, input_lengths)
+        loss = losses.sum() / input_lengths.sum()
+        if self._steps.note(batch.ids, losses):
+            # not summed over processes: the others would wait for one that has nothing to log
+            self.log("train_loss", loss.detach(), on_epoch=True, batch_size=len(losses))
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        self._steps.clip(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
+        log_probs, _ = self.emissions.network(features, input_lengths)
+        loss = frame_losses(log_probs, batch.targets, input_lengths).sum()
+        inside = mask(input_lengths, len(log_probs))
+        errors = ((log_probs.argmax(2) != batch.targets.T) & inside).sum()
+        self._dev += torch.stack([loss.double(), errors, inside.sum()]).cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        loss, errors, n_frames = self._dev.tolist()
+        self.log("dev_loss", loss / n_frames, prog_bar=True, sync_dist=True)
+        self.log(self.monitor, errors / n_frames, prog_bar=True, sync_dist=True)
+        self._dev.zero_()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return scheduled_optimizer(self, self.settings.optim)
+
+
+def frame_losses(log_probs: Tensor, targets: Tensor, input_lengths: Tensor) -> Tensor:
+    """Cross-entropy of each utterance, the sum over its frames.
+
+    Args:
+        log_probs: (T, N, S), of the pdfs; padding is not used.
+        targets: (N, T), int64, the pdf of each frame.
+        input_lengths: (N,).
+
+    Returns:
+        losses: (N,), in nats.
+
+    Raises:
+        ValueError: there are not as many targets as frames.
+    """
+    if targets.shape != log_probs.shape[1::-1]:
+        expected = tuple(log_probs.shape[1::-1])
+        raise ValueError(f"targets has shape {tuple(targets.shape)}; expected {expected}")
+    of_targets = log_probs.gather(2, targets.T[:, :, None])[:, :, 0]
+    return -of_targets.masked_fill(~mask(input_lengths, len(log_probs)), 0.0).sum(0)
+
+
+def log_priors(counts: Tensor) -> Tensor:
+    """Log p(state), from how often each pdf is aligned.
+
+    A pdf that is hardly ever aligned, or never, counts as if it had `FEWEST_FRAMES`. Its logarithm
+    stays finite, and what a network believes of a state that it has not learned, however little, is
+    not divided by next to nothing: the search would find that state everywhere.
+
+    Args:
+        counts: (S,), frames.
+
+    Returns:
+        log_priors: (S,), float64; their probabilities add up to 1.
+    """
+    counts = counts.double().clamp(min=FEWEST_FRAMES)
+    return (counts / counts.sum()).log()

@@ -1,0 +1,295 @@
+"""manifests and an HMM -> batches of audio with the HMM's pdf of each frame; settings of a run."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from asr.acoustic import AcousticSettings
+from asr.augment import AugmentSettings
+from asr.batching import BucketSampler, Draw
+from asr.checkpoint import Model, load_model
+from asr.dataset import Example, SpeechDataset, collate
+from asr.errors import InputError
+from asr.features import FeatureSettings
+from asr.folder import WEIGHTS, read_description
+from asr.hmm import Topology
+from asr.hmm_graph import Graph, pad_graphs, utterance_graph
+from asr.hmm_paths import viterbi
+from asr.tokenizer import PhoneTokenizer
+from asr.training.ctc import refuse_unspoken
+from asr.training.optim import OptimSettings
+from asr.training.run import AveragingSettings
+from asr.training.speech import digest, hours, in_order, read_spoken, shuffled, varied
+
+
+@dataclass(frozen=True)
+class HybridDataSettings:
+    """What is read.
+
+    Args:
+        train: manifest of the utterances trained on.
+        dev: manifest of the utterances that choose among epochs.
+        hmm: folder of the HMM whose alignment is learned; an earlier hybrid's does as well.
+        batch_s: seconds of audio in a batch, padding included.
+    """
+
+    train: str = "train.jsonl"
+    dev: str = "dev.jsonl"
+    hmm: str = "hmm"
+    batch_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.batch_s > 0:
+            raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+
+
+def _every_frame() -> AcousticSettings:
+    return AcousticSettings(time_reduction=1)
+
+
+@dataclass(frozen=True)
+class HybridSettings:
+    """All of a training run but Lightning's own settings."""
+
+    seed: int = 1
+    data: HybridDataSettings = field(default_factory=HybridDataSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    model: AcousticSettings = field(default_factory=_every_frame)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    averaging: AveragingSettings = field(default_factory=AveragingSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; expected from 0 to 2**32 - 1")
+
+
+class AlignedDataset(Dataset[Example]):
+    """Utterances whose tokens are pdfs, one for each frame, at the speed that a draw has.
+
+    Args:
+        speech: the utterances.
+        alignments: of each (T,), the pdfs of its frames as recorded.
+        features: how frames are computed.
+    """
+
+    def __init__(
+        self, speech: SpeechDataset, alignments: Sequence[np.ndarray], features: FeatureSettings
+    ) -> None:
+        self._speech, self._alignments, self._features = speech, alignments, features
+
+    def __len__(self) -> int:
+        return len(self._speech)
+
+    def __getitem__(self, draw: Draw) -> Example:
+        """The utterance, changed as that draw's epoch has it."""
+        example = self._speech[draw]
+        speed = self._speech.utterances[draw.index].duration / self._speech.duration(draw)
+        alignment = self._alignments[draw.index]
+        T = self._features.n_frames(len(example.waveform))
+        frames = recorded_frames(T, len(alignment), speed, self._features)
+        return example._replace(tokens=tuple(alignment[frames].tolist()))
+
+
+class HybridData(pl.LightningDataModule):
+    """Batches of training and development utterances; a checkpoint says which of them are left.
+
+    The HMM aligns all utterances once, before training begins; its alignment stays in memory.
+
+    Raises:
+        InputError: a manifest or the HMM can't be used, the HMM has other frames than the network,
+            words have no pronunciation in its lexicon, or utterances have too few frames for the
+            states of their words; all such are named.
+    """
+
+    def __init__(self, settings: HybridSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.hmm, self.tokenizer, self.topology = _load_hmm(settings.data.hmm)
+        _refuse_other_frames(settings, self.hmm.features.settings)
+        train, dev = read_spoken(settings.data.train), read_spoken(settings.data.dev)
+        refuse_unspoken([*train, *dev], self.tokenizer, settings.data.hmm)
+        sample_rate = settings.features.sample_rate
+        self.dev = SpeechDataset(dev, self.tokenizer, sample_rate)
+        self.train = varied(train, self.tokenizer, sample_rate, settings.augment, settings.seed)
+        self._train_graphs = self._graphs(self.train, settings.data.train)
+        self._dev_graphs = self._graphs(self.dev, settings.data.dev)
+        self._sampler: BucketSampler | None = None
+        self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
+
+    @property
+    def hours(self) -> float:
+        """Of training speech."""
+        return hours(self.train.utterances)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of what is trained on; where the audio files lie does not count."""
+        return {
+            "train": digest(self.train.utterances),
+            "dev": digest(self.dev.utterances),
+            "hmm": _hmm_digest(self.settings.data.hmm),
+        }
+
+    @property
+    def counts(self) -> Tensor:
+        """(S,), int64: with how many training frames, as recorded, each pdf is aligned."""
+        frames = torch.from_numpy(np.concatenate(self._train_alignments))
+        return frames.bincount(minlength=len(self.topology.self_loops))
+
+    def setup(self, stage: str) -> None:
+        batch_s = self.settings.data.batch_s
+        self._train_alignments = align(self.hmm, self.train, self._train_graphs, batch_s)
+        self._dev_alignments = align(self.hmm, self.dev, self._dev_graphs, batch_s)
+
+    def train_dataloader(self) -> DataLoader:
+        assert self.trainer is not None
+        data = self.settings.data
+        self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
+        if self._place is not None:
+            self._sampler.load_state_dict(self._place)
+        aligned = AlignedDataset(self.train, self._train_alignments, self.settings.features)
+        return DataLoader(aligned, batch_sampler=self._sampler, collate_fn=collate)
+
+    def val_dataloader(self) -> DataLoader:
+        sampler = in_order(self.dev, self.settings.data.batch_s)
+        aligned = AlignedDataset(self.dev, self._dev_alignments, self.settings.features)
+        return DataLoader(aligned, batch_sampler=sampler, collate_fn=collate)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._sampler is None else self._sampler.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._place = state_dict
+
+    def _graphs(self, dataset: SpeechDataset, manifest: str) -> list[Graph]:
+        texts = [utterance.text.split() for utterance in dataset.utterances]
+        silent = [u.id for u, words in zip(dataset.utterances, texts, strict=True) if not words]
+        if silent and not self.topology.silence:
+            raise InputError(
+                f"{manifest}: nothing is said in {', '.join(silent)}; expected words, since the"
+                " HMM has no silence"
+            )
+        spoken = ([self.tokenizer.pronunciations(word) for word in words] for words in texts)
+        graphs = [utterance_graph(words, self.topology) for words in spoken]
+        _refuse_short(dataset, graphs, self.settings.features, manifest)
+        return graphs
+
+
+@torch.no_grad()
+def align(
+    hmm: Model, dataset: SpeechDataset, graphs: Sequence[Graph], batch_s: float
+) -> list[np.ndarray]:
+    """The pdfs on the most probable path through each utterance, as it was recorded.
+
+    Args:
+        hmm: on the CPU.
+        dataset: the utterances; what it changes of them is left out.
+        graphs: of each, what is said in it.
+        batch_s: seconds of audio aligned at once.
+
+    Returns:
+        alignments: of each utterance (T,), int32.
+
+    Raises:
+        InputError: utterances have no path of a finite probability; all are named.
+    """
+    assert hmm.topology is not None
+    found: dict[int, np.ndarray] = {}
+    lost: list[str] = []
+    for draws in in_order(dataset, batch_s).batches(0):
+        own = [draw.index for draw in draws]
+        batch = collate([Example(dataset.utterances[i].id, dataset.waveform(i), ()) for i in own])
+        features, input_lengths = hmm.features(batch.waveforms, batch.sample_lengths)
+        emissions, input_lengths = hmm.acoustic(features, input_lengths)
+        padded = pad_graphs([graphs[i] for i in own])
+        log_probs, states = viterbi(emissions, input_lengths, padded, hmm.topology.self_loops)
+        for n, (i, length) in enumerate(zip(own, input_lengths.tolist(), strict=True)):
+            found[i] = graphs[i].pdfs[states[:length, n].numpy()].astype(np.int32)
+        finite = log_probs.isfinite().tolist()
+        lost += [id for id, one in zip(batch.ids, finite, strict=True) if not one]
+    if lost:
+        raise InputError(f"no finite likelihood of {', '.join(lost)}; expected finite audio")
+    return [found[i] for i in range(len(dataset))]
+
+
+def recorded_frames(T: int, n_recorded: int, speed: float, features: FeatureSettings) -> np.ndarray:
+    """For each frame of audio that is played faster, the frame of the recording at that place.
+
+    It is the one whose window has its middle nearest to what was recorded in the middle of the
+    frame played: about t * speed.
+
+    Args:
+        T: frames as played.
+        n_recorded: frames as recorded.
+        speed: 1.1 is faster.
+        features: how frames are computed.
+
+    Returns:
+        frames: (T,), int64, from 0 to below `n_recorded`.
+    """
+    to_middle = features.win_length / 2 / features.hop_length  # of a window, in hops
+    places = (np.arange(T) + to_middle) * speed - to_middle
+    return np.floor(places + 0.5).astype(np.int64).clip(0, n_recorded - 1)
+
+
+def _load_hmm(folder: str) -> tuple[Model, PhoneTokenizer, Topology]:
+    model = load_model(folder)
+    if model.topology is None or not isinstance(model.tokenizer, PhoneTokenizer):
+        raise InputError(f"{folder}: is a CTC model's folder; expected an HMM's")
+    return model, model.tokenizer, model.topology
+
+
+def _hmm_digest(folder: str) -> str:
+    """Of all that its alignment hangs on."""
+    values = {name: v for name, v in read_description(folder).items() if name != "trained_on"}
+    found = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    found.update((Path(folder) / WEIGHTS).read_bytes())
+    return found.hexdigest()
+
+
+def _refuse_other_frames(settings: HybridSettings, of_hmm: FeatureSettings) -> None:
+    """Raise InputError where the network would have other frames than the HMM."""
+
+    def sizes(features: FeatureSettings) -> tuple[int, int, int]:
+        return features.sample_rate, features.win_length, features.hop_length
+
+    def shown(features: FeatureSettings) -> str:
+        window, hop = features.window_ms, features.hop_ms
+        return f"windows of {window:g} ms every {hop:g} ms at {features.sample_rate} Hz"
+
+    if sizes(settings.features) != sizes(of_hmm):
+        raise InputError(
+            f"features has {shown(settings.features)}; the HMM {settings.data.hmm} has"
+            f" {shown(of_hmm)}: expected the same"
+        )
+
+
+def _refuse_short(
+    dataset: SpeechDataset, graphs: Sequence[Graph], features: FeatureSettings, manifest: str
+) -> None:
+    """Raise InputError naming all utterances whose frames are fewer than their words' states.
+
+    Counted at the highest speed, at which each state should still have a frame.
+    """
+    fastest = max(dataset.speeds)
+    short = []
+    for utterance, graph in zip(dataset.utterances, graphs, strict=True):
+        n_frames = features.n_frames(round(utterance.duration * features.sample_rate / fastest))
+        if n_frames < graph.shortest:
+            short.append(f"{utterance.id} ({n_frames} for {graph.shortest})")
+    if short:
+        raise InputError(
+            f"{manifest}: {len(short)} of {len(dataset)} utterances have fewer frames than their"
+            f" words have states in the HMM: {', '.join(short)}; take them out of the manifest, or"
+            f" lower the highest of augment.speeds ({fastest:g})"
+        )
