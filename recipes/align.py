@@ -1,0 +1,80 @@
+"""When each unit and each word of a manifest's texts was said, by any model.
+
+python recipes/align.py --model exp/an4/hmm --manifest data/an4/test.jsonl --out times.jsonl
+
+Writes a manifest with the times of words and units (as its phones), silences left out. Where the
+manifest has times already, says how far off the boundaries are.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from asr.aligner import align_text
+from asr.alignment import SILENCE, boundary_accuracy, boundary_errors
+from asr.checkpoint import load_model
+from asr.decision_tree import middle_phone
+from asr.errors import InputError, reported
+from asr.evaluation import hear
+from asr.manifest import Segment, Utterance, check_audio, read_manifest, write_manifest
+from asr.recognizer import Recognizer, pick_device
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="align", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
+    parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
+    parser.add_argument("--out", type=Path, required=True, help="a manifest, which must be new")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    options = parser.parse_args()
+    if options.out.exists():
+        raise InputError(f"{options.out}: is there already; expected a new file")
+    recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
+    utterances = read_manifest(options.manifest)
+    check_audio(options.manifest, utterances)
+    heard = hear(recognizer, utterances)
+    pairs = zip(utterances, heard.log_probs, strict=True)
+    found = [aligned(recognizer, *pair) for pair in pairs]
+    write_manifest(options.out, found)
+    for name in ("words", "phones"):
+        judge(name, [getattr(u, name) for u in utterances], [getattr(u, name) for u in found])
+    print(options.out)
+
+
+def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: np.ndarray) -> Utterance:
+    """The utterance with the times that were found."""
+    try:
+        found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
+    except InputError as error:
+        raise InputError(f"{utterance.id}: {error}") from None
+    phones = [s._replace(label=middle_phone(s.label)) for s in found.units if s.label != SILENCE]
+    return replace(utterance, words=tuple(found.words), phones=tuple(phones))
+
+
+def judge(name: str, due: Sequence[Sequence[Segment]], found: Sequence[Sequence[Segment]]) -> None:
+    """Say how far off boundaries are, of those recordings where they are of the same labels."""
+    pairs = [
+        (reference, times)
+        for reference, times in zip(due, found, strict=True)
+        if reference and [label for label, *_ in reference] == [label for label, *_ in times]
+    ]
+    if not any(due):
+        return
+    if pairs:
+        accuracy = boundary_accuracy(np.concatenate([boundary_errors(*pair) for pair in pairs]))
+        print(
+            f"{name}: {accuracy.boundaries} boundaries, {accuracy.within_20_ms:.1%} within 20 ms,"
+            f" {accuracy.within_50_ms:.1%} within 50 ms; off by {1000 * accuracy.mean_absolute:.0f}"
+            f" ms in the mean, late by {1000 * accuracy.bias:.0f} ms",
+            file=sys.stderr,
+        )
+    print(f"{name}: {len(pairs)} of {len(due)} utterances have the same labels", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with reported("align"):
+        main()
