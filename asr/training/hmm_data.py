@@ -22,10 +22,11 @@ from asr.hmm import left_to_right
 from asr.hmm_graph import SILENCE, Graph, Graphs, pad_graphs, utterance_graph
 from asr.hmm_paths import viterbi
 from asr.lexicon import Lexicon, cmudict_lexicon, read_lexicon
-from asr.manifest import Utterance, check_audio, read_manifest
+from asr.manifest import Utterance
 from asr.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
 from asr.training.hmm_settings import HmmSettings
+from asr.training.speech import digest, hours, read_spoken
 from asr.training.stream import ChunkSampler, Draw
 from asr.training.triphones import (
     Frames,
@@ -90,11 +91,7 @@ class HmmData(pl.LightningDataModule):
     def __init__(self, settings: HmmSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.train, self.dev = (
-            read_manifest(path) for path in (settings.data.train, settings.data.dev)
-        )
-        check_audio(settings.data.train, self.train)
-        check_audio(settings.data.dev, self.dev)
+        self.train, self.dev = read_spoken(settings.data.train), read_spoken(settings.data.dev)
         lexicon = _lexicon(settings.data.lexicon, [*self.train, *self.dev])
         self._start = load_start(settings, lexicon) if settings.data.start else None
         self._trees: DecisionTrees | None = None
@@ -118,15 +115,15 @@ class HmmData(pl.LightningDataModule):
     @property
     def hours(self) -> float:
         """Of training speech."""
-        return sum(utterance.duration for utterance in self.train) / 3600
+        return hours(self.train)
 
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
         lines = "\n".join(self.tokenizer.lexicon.lines())
         digests = {
-            "train": _digest(self.train),
-            "dev": _digest(self.dev),
+            "train": digest(self.train),
+            "dev": digest(self.dev),
             "lexicon": hashlib.sha256(lines.encode()).hexdigest(),
         }
         if self._start:
@@ -286,13 +283,6 @@ def _refuse_short(
             f" words have states: {', '.join(short)}; lower model.n_states or features.hop_ms"
             f" ({features.hop_ms}), or take them out of the manifest"
         )
-
-
-def _digest(utterances: Sequence[Utterance]) -> str:
-    digest = hashlib.sha256()
-    for utterance in utterances:
-        digest.update(repr((utterance.id, utterance.duration, utterance.text)).encode())
-    return digest.hexdigest()
 
 
 def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:
