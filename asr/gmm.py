@@ -61,12 +61,14 @@ class Gmm:
         Returns:
             emissions: (..., S), of the features' type.
         """
-        return self.component_log_probs(features).logsumexp(-1)
-
-    def component_log_probs(self, features: Tensor) -> Tensor:
-        """Log p(features, component | state): (..., S, M), of the features' type."""
-        log_probs = self._log_probs(self._powers(features))
-        return log_probs.view(*features.shape[:-1], *self.log_weights.shape)
+        powers, S = self._powers(features), len(self.log_weights)
+        factors, constants = (table.to(powers.dtype) for table in self._tables)
+        emissions = powers.new_empty(len(powers), S)
+        for M, states in self._alike:
+            own = factors[:, states, :M].flatten(1), constants[states, :M].flatten()
+            log_probs = torch.addmm(own[1], powers, own[0]).view(-1, len(states), M)
+            emissions[:, states] = log_probs.logsumexp(2)
+        return emissions.view(*features.shape[:-1], S)
 
     def _powers(self, features: Tensor) -> Tensor:
         """(B, 2 F): the features and their squares, about the middle of the means.
@@ -77,12 +79,6 @@ class Gmm:
         centred = features.reshape(-1, features.shape[-1]) - self._centre.to(features.dtype)
         return torch.cat([centred, centred.square()], 1)
 
-    def _log_probs(self, powers: Tensor) -> Tensor:
-        """(B, S, M)."""
-        factors, constants = (table.to(powers.dtype) for table in self._tables)
-        S, M = self.log_weights.shape
-        return torch.addmm(constants, powers, factors).view(-1, S, M)
-
     @cached_property
     def _centre(self) -> Tensor:
         """(F,), float64, of values that float32 has exactly, whatever the features' type."""
@@ -92,13 +88,21 @@ class Gmm:
 
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor]:
-        """What a frame's powers are multiplied with, (2 F, S M), and what is added, (S M,)."""
-        F = self.means.shape[2]
+        """What a frame's powers are multiplied with, (2 F, S, M), and what is added, (S, M)."""
+        S, M, F = self.means.shape
         means = (self.means.double() - self._centre).reshape(-1, F)
         precisions = self.variances.double().reshape(-1, F).reciprocal()
         squares = means.square() * precisions - precisions.log() + math.log(2 * math.pi)
         constants = self.log_weights.double().reshape(-1) - 0.5 * squares.sum(1)
-        return torch.cat([means * precisions, -0.5 * precisions], 1).T.contiguous(), constants
+        factors = torch.cat([means * precisions, -0.5 * precisions], 1).T.contiguous()
+        return factors.view(-1, S, M), constants.view(S, M)
+
+    @cached_property
+    def _alike(self) -> list[tuple[int, Tensor]]:
+        """How far components go, and the states where they go so far: none is computed in vain."""
+        places = torch.arange(1, self.log_weights.shape[1] + 1, device=self.log_weights.device)
+        last = (places * (self.log_weights > -math.inf)).amax(1)
+        return [(M, (last == M).nonzero()[:, 0]) for M in last.unique().tolist()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +145,8 @@ def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
     for state, occupancy in enumerate(occupancies.to(powers.dtype).T.contiguous()):
         rows = occupancy.nonzero()[:, 0]
         if len(rows):
-            own, columns = powers[rows], slice(state * M, (state + 1) * M)
-            log_probs = torch.addmm(constants[columns], own, factors[:, columns])
+            own = powers[rows]
+            log_probs = torch.addmm(constants[state], own, factors[:, state])
             posteriors = log_probs.softmax(1).mul_(occupancy[rows][:, None])
             counts[state], centred[state] = posteriors.sum(0), posteriors.T @ own
     counts = counts.double()
