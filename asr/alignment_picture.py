@@ -37,7 +37,7 @@ def draw_alignment(
     path: str | Path,
     text: str,
     spectrogram: tuple[np.ndarray, np.ndarray],
-    states: tuple[np.ndarray, Sequence[Segment]],
+    states: tuple[np.ndarray, np.ndarray, Sequence[Segment]],
     posteriors: Sequence[Posteriors],
 ) -> None:
     """Write a picture: the spectrogram, the HMM's path, and the posteriors of each network.
@@ -46,7 +46,7 @@ def draw_alignment(
         path: of the PNG file.
         text: what was said.
         spectrogram: (T + 1,) seconds, as `Posteriors.times`; and (T, F), log energies.
-        states: (T,), the number of the HMM's state in each frame of the spectrogram, as they follow
+        states: (T + 1,) seconds; (T,), the number of the HMM's state in each frame, as they follow
             each other; and the units that they belong to.
         posteriors: of one network after the other, on time axes of their own steps.
 
@@ -55,13 +55,12 @@ def draw_alignment(
     from matplotlib.figure import Figure  # it takes long to load, and only this needs it
 
     times, energies = spectrogram
-    numbers, segments = states
     figure = Figure(figsize=(12, 4.5 + 2 * len(posteriors)), layout="constrained")
     plots = figure.subplots(2 + len(posteriors), 1, sharex=True, squeeze=False)[:, 0]
     plots[0].pcolormesh(times, np.arange(energies.shape[1] + 1), energies.T, cmap="magma")
     plots[0].set_ylabel("mel band")
     plots[0].set_title(text)
-    _draw_path(plots[1], times, numbers, segments)
+    _draw_path(plots[1], *states)
     for plot, track in zip(plots[2:], posteriors, strict=True):
         _draw_posteriors(plot, track)
     plots[-1].set_xlabel("seconds")

@@ -48,6 +48,17 @@ class Model:
     trained_on: dict[str, Any] = field(default_factory=dict)
     topology: Topology | None = None
 
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that training has estimated, but for an HMM's transitions."""
+        if not isinstance(self.acoustic, GmmEmissions):
+            return sum(parameter.numel() for parameter in self.acoustic.parameters())
+        # of each Gaussian a weight, and for each feature a mean and a variance; the weights of a
+        # state add up to 1
+        gmm = self.acoustic.gmm
+        S, _, F = gmm.means.shape
+        return int(gmm.n_components.sum()) * (2 * F + 1) - S
+
 
 @dataclass(frozen=True)
 class HmmSizes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.config import read_yaml
+from asr.folder import read_description
 from asr.stages import run_stage
 
 KINDS = ("ctc", "hmm", "hybrid")
@@ -14,6 +15,14 @@ KINDS = ("ctc", "hmm", "hybrid")
 
 SEEDLESS = ("hmm",)
 """Kinds that nothing is drawn for."""
+
+
+OTHERS = ("start", "hmm")
+"""Settings of data that name a model which this one begins with, or learns from."""
+
+
+Command = list[str | Path]
+"""A script and its options, or a part of them."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,19 @@ def run(
     """
     _, dev, test = parts = corpus.parts(conf)
     prepare(corpus.data, corpus.data_root, [*corpus.lexicon(conf), *parts])
-    ways: list[str | Path] = []
+    ways: Command = []
     lms: list[Path] = []
     if (corpus.conf / "decode.yaml").exists() and not greedy:
         ways, lms = decoding(corpus)
     results = []
     for model in train(corpus, conf, seeds, settings):
-        evaluate = [corpus.root / "recipes/evaluate.py", "--model", model, "--manifest", test]
+        evaluate: Command = [
+            corpus.root / "recipes/evaluate.py",
+            "--model",
+            model,
+            "--manifest",
+            test,
+        ]
         evaluate += [*ways, "--tune", dev] if ways else []
         inputs = [model / "model.json", model / "weights.safetensors", test, dev, *lms]
         run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
@@ -90,7 +105,7 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
     inputs = [conf, *corpus.lexicon(conf), train_part, dev]
     given = [f"--data.train={train_part}", f"--data.dev={dev}"]
     given += [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
-    for name in ("start", "hmm"):  # a model that this one begins with, or learns from
+    for name in OTHERS:
         if other := read_yaml(conf)["data"].get(name):
             (model,) = train(corpus, corpus.conf / f"{Path(other).name}.yaml", seeds=1)
             given.append(f"--data.{name}={model}")
@@ -100,7 +115,13 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
     for seed in [None] if kind in SEEDLESS else range(1, seeds + 1):
         of_seed = f"-seed{seed}" if seed and seeds > 1 else ""
         model = corpus.out / (conf.stem + of_seed)
-        command = [corpus.root / f"recipes/train_{kind}.py", "--config", conf, "--out", model]
+        command: Command = [
+            corpus.root / f"recipes/train_{kind}.py",
+            "--config",
+            conf,
+            "--out",
+            model,
+        ]
         command += ["--seed", str(seed)] if seed else []
         run_stage([*command, *given], inputs, outputs=[model / "model.json"])
         yield model
@@ -112,17 +133,27 @@ def kind_of(conf: Path) -> str:
     return first if first in KINDS else KINDS[0]
 
 
+def minutes_of(corpus: Corpus, conf: Path, model: Path) -> float:
+    """Minutes of training a model, with those of the models that it begins with or learns from."""
+    minutes = read_description(model)["trained_on"]["minutes"]
+    for name in OTHERS:
+        if other := read_yaml(conf)["data"].get(name):
+            before = corpus.out / Path(other).name
+            minutes += minutes_of(corpus, corpus.conf / f"{before.name}.yaml", before)
+    return minutes
+
+
 def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None:
     """The manifests or texts of a folder of data/."""
-    command = [data / "prepare.py", "--out", data]
+    command: Command = [data / "prepare.py", "--out", data]
     command += ["--data-root", data_root] if data_root else []
     run_stage(command, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=outputs)
 
 
-def decoding(corpus: Corpus) -> tuple[list[str | Path], list[Path]]:
+def decoding(corpus: Corpus) -> tuple[Command, list[Path]]:
     """What conf/CORPUS/decode.yaml asks of recipes/evaluate.py, and the models that it takes."""
     values = read_yaml(corpus.conf / "decode.yaml")
-    ways: list[str | Path] = ["--decoder", "beam"]
+    ways: Command = ["--decoder", "beam"]
     ways += ["--lexicon", corpus.root / values["lexicon"]] if values.get("lexicon") else []
     ways += ["--beam-width", str(values["beam_width"])] if values.get("beam_width") else []
     models = []
@@ -148,6 +179,6 @@ def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
             print(f"{conf} takes these texts; --greedy does without", file=sys.stderr)
             raise
     script = "train_ngram.py" if conf.stem.startswith("ngram") else "train_lm.py"
-    command = [corpus.root / "recipes" / script, "--config", conf, "--out", model]
+    command: Command = [corpus.root / "recipes" / script, "--config", conf, "--out", model]
     command += [f"--data.{part}={path}" for part, path in texts.items()]
     run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])

@@ -75,6 +75,13 @@ class System:
     n_parameters: int
     minutes: float
 
+    @property
+    def ways(self) -> list[str]:
+        """Names of the ways of decoding, but for what nothing could decode: an oracle."""
+        systems = json.loads((self.folders[0] / "results.json").read_text("utf-8"))["systems"]
+        names = [system["name"] for system in systems]
+        return [name for name in names if not name.endswith("oracle")]
+
 
 def markdown(systems: Sequence[System], ways: Sequence[str], label: str) -> list[str]:
     """The lines of a table that sets systems side by side, on the same manifest.

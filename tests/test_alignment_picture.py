@@ -25,7 +25,7 @@ def test_all_is_drawn_on_one_time_axis(tmp_path):
         Posteriors("CTC", coarse, spikes, [SILENCE, "s", "ah"]),
     ]
     spectrogram = times, generator.normal(size=(120, 20))
-    states = np.arange(120) // 20, segments
+    states = times, np.arange(120) // 20, segments
     draw_alignment(tmp_path / "new" / "picture.png", "so", spectrogram, states, tracks)
     picture = imread(tmp_path / "new" / "picture.png")
     assert picture.shape[0] > 800

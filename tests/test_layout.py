@@ -101,7 +101,7 @@ FLOORS = {
     },
     7: {"decoding", "training.hmm_data", "training.hybrid_data"},
     8: {"recognizer", "cli.info", "cli.score", "training.hmm", "training.hybrid"},
-    9: {"evaluation", "cli.transcribe"},
+    9: {"cli.transcribe", "evaluation", "views"},
     10: {"comparison", "cli"},
     11: {"cli.__main__"},
 }

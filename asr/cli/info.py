@@ -82,12 +82,12 @@ def _acoustic(model: "Model") -> list[tuple[str, str]]:
         pdfs = f"{len(model.topology.self_loops)} pdfs"
         rows.append(("states", f"{J} a token, {Z} of silence, {pdfs}"))
     if isinstance(model.acoustic, GmmEmissions):
-        gmm = model.acoustic.gmm
-        n_components, n_features = int(gmm.n_components.sum()), gmm.means.shape[2]
-        rows.append(("Gaussians", f"{n_components:,}"))
-        # of each a weight, a mean and a variance for each feature; weights of a state add up to 1
-        free = n_components * (2 * n_features + 1) - len(gmm.means)
-        return [*rows, ("parameters", f"{free:,}")]
+        n_components = int(model.acoustic.gmm.n_components.sum())
+        return [
+            *rows,
+            ("Gaussians", f"{n_components:,}"),
+            ("parameters", f"{model.n_parameters:,}"),
+        ]
     network = model.acoustic
     if isinstance(network, HybridEmissions):
         network = network.network
@@ -97,8 +97,7 @@ def _acoustic(model: "Model") -> list[tuple[str, str]]:
     frame_ms = model.features.settings.hop_ms * settings.time_reduction
     layers = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
     layers += f" {settings.hidden_size} {directions} {settings.cell}, a frame every {frame_ms:g} ms"
-    n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return [*rows, ("layers", layers), ("parameters", f"{n_parameters:,}")]
+    return [*rows, ("layers", layers), ("parameters", f"{model.n_parameters:,}")]
 
 
 def _measured(results: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -1,0 +1,69 @@
+"""HMM, hybrid and CTC on the same corpus, side by side: a table and a picture.
+
+python recipes/compare.py CORPUS [--data-root DIR] [--out DIR] [--seeds N] [--utterance ID]
+
+conf/CORPUS/compare.yaml names the systems; recipes/run.py trains and evaluates each. What has been
+done already is not done again.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from asr.checkpoint import load_model
+from asr.config import read_yaml
+from asr.errors import InputError, reported
+from asr.manifest import read_manifest
+from asr.pipeline import Corpus, kind_of, minutes_of, run
+from asr.report import System, markdown
+from asr.views import draw_views
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    options = parse()
+    out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus))
+    corpus = Corpus(ROOT, options.corpus, out, options.data_root)
+    values = read_yaml(corpus.conf / "compare.yaml")
+    systems, models = [], {}
+    for name, title in values["systems"].items():
+        conf = corpus.conf / f"{name}.yaml"
+        results = run(corpus, conf, options.seeds)
+        model = models[kind_of(conf)] = load_model(results[0].parent)
+        minutes = minutes_of(corpus, conf, results[0].parent)
+        systems.append(System(title, results, model.n_parameters, minutes))
+    ways = list(dict.fromkeys(way for system in systems for way in system.ways))
+    lines = markdown(systems, ways, values["label"])
+    folder = corpus.out / "compare"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.md").write_text("\n".join(lines) + "\n", "utf-8")
+    print("\n".join(lines))
+
+    test = corpus.parts(corpus.conf / f"{next(iter(values['systems']))}.yaml")[2]
+    utterances = {utterance.id: utterance for utterance in read_manifest(test)}
+    shown = options.utterance or next(iter(utterances))
+    if shown not in utterances:
+        raise InputError(f"--utterance is {shown}, which {test} has not")
+    networks = [models[kind] for kind in ("hybrid", "ctc") if kind in models]
+    draw_views(folder / "picture.png", utterances[shown], models["hmm"], networks)
+    print(folder / "table.md", folder / "picture.png", sep="\n")
+
+
+def parse() -> argparse.Namespace:
+    corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/compare.yaml"))
+    parser = argparse.ArgumentParser(prog="compare", usage=__doc__.splitlines()[2])
+    parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
+    parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")
+    parser.add_argument("--out", type=Path, help="default exp/CORPUS")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings, of kinds that have seeds")
+    parser.add_argument("--utterance", help="of the picture, by its id; default: test's first")
+    options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error(f"--seeds is {options.seeds}; expected 1 or more")
+    return options
+
+
+if __name__ == "__main__":
+    with reported("compare"):
+        main()
