@@ -51,6 +51,12 @@ class Corpus:
         """Settings."""
         return self.root / "conf" / self.name
 
+    @property
+    def decode(self) -> Path | None:
+        """What names the language models of this corpus, if there are any."""
+        path = self.conf / "decode.yaml"
+        return path if path.exists() else None
+
     def parts(self, conf: Path) -> list[Path]:
         """The manifests of train, dev and test that settings are for: of words, or of phones."""
         name = Path(read_yaml(conf)["data"]["train"]).name
@@ -63,7 +69,11 @@ class Corpus:
 
 
 def run(
-    corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = (), greedy: bool = False
+    corpus: Corpus,
+    conf: Path,
+    seeds: int,
+    settings: Sequence[str] = (),
+    decode: Path | None = None,
 ) -> list[Path]:
     """Prepare, train and evaluate.
 
@@ -72,7 +82,7 @@ def run(
         conf: settings of the acoustic model.
         seeds: trainings, from seed 1 on; one of a kind that has none.
         settings: changes to them, key=value.
-        greedy: leave language models out, though conf/CORPUS/decode.yaml names some.
+        decode: what names the language models to decode with; None for none.
 
     Returns:
         results: the folders of results.json, one for each model, in the models' folders.
@@ -81,8 +91,8 @@ def run(
     prepare(corpus.data, corpus.data_root, [*corpus.lexicon(conf), *parts])
     ways: Command = []
     lms: list[Path] = []
-    if (corpus.conf / "decode.yaml").exists() and not greedy:
-        ways, lms = decoding(corpus)
+    if decode is not None:
+        ways, lms = decoding(corpus, decode)
     results = []
     for model in train(corpus, conf, seeds, settings):
         evaluate: Command = [
@@ -150,9 +160,9 @@ def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None
     run_stage(command, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=outputs)
 
 
-def decoding(corpus: Corpus) -> tuple[Command, list[Path]]:
-    """What conf/CORPUS/decode.yaml asks of recipes/evaluate.py, and the models that it takes."""
-    values = read_yaml(corpus.conf / "decode.yaml")
+def decoding(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:
+    """What a file asks of recipes/evaluate.py, and the models that it takes, which are trained."""
+    values = read_yaml(decode)
     ways: Command = ["--decoder", "beam"]
     ways += ["--lexicon", corpus.root / values["lexicon"]] if values.get("lexicon") else []
     ways += ["--beam-width", str(values["beam_width"])] if values.get("beam_width") else []

@@ -83,7 +83,7 @@ class System:
         return [name for name in names if not name.endswith("oracle")]
 
 
-def markdown(systems: Sequence[System], ways: Sequence[str], label: str) -> list[str]:
+def markdown(systems: Sequence[System], ways: Sequence[str], of_phones: bool) -> list[str]:
     """The lines of a table that sets systems side by side, on the same manifest.
 
     Rates are means over a system's models, intervals over utterances, deviations over models. The
@@ -92,27 +92,26 @@ def markdown(systems: Sequence[System], ways: Sequence[str], label: str) -> list
     Args:
         systems: in the table's order.
         ways: names of ways of decoding, likewise; a system may lack some.
-        label: what the error rate of characters is called there.
+        of_phones: whether the texts' words are phones, whose characters mean nothing.
     """
-    columns = ["model", "decoding", f"{label} %", "WER % (95 %)", "p", "parameters", "minutes"]
-    lines = [
-        f"| {' | '.join(columns)} | real-time factor |",
-        f"|---|---{'|---:' * (len(columns) - 1)}|",
-    ]
+    rates = ["PER % (95 %)"] if of_phones else ["CER %", "WER % (95 %)"]
+    columns = ["model", "decoding", *rates, "p", "parameters", "minutes", "real-time factor"]
+    lines = [f"| {' | '.join(columns)} |", f"|---|---{'|---:' * (len(columns) - 2)}|"]
     found = [[scored(folder) for folder in system.folders] for system in systems]
     for system, models in zip(systems, found, strict=True):
         for way in ways:
             if all(way in model for model in models):
-                lines.append(_row(system, models, way, found[-1]))
+                cells = _cells(system, models, way, found[-1])
+                lines.append(f"| {' | '.join(cells[:2] + cells[2 + of_phones :])} |")
     return lines
 
 
-def _row(
+def _cells(
     system: System,
     models: Sequence[dict[str, Scored]],
     way: str,
     others: Sequence[dict[str, Scored]],
-) -> str:
+) -> list[str]:
     of_way = [model[way] for model in models]
     rates = [one.wer for one in of_way]
     low, high = bootstrap_interval(pooled(one.words for one in of_way))
@@ -124,7 +123,7 @@ def _row(
         mine = pooled([one.words for one in of_way] * len(others))
         theirs = pooled([other[way].words for other in others] * len(models))
         p = f"{paired_gain(mine, theirs).p:.4f}"
-    cells = [
+    return [
         system.name,
         way,
         f"{100 * mean(one.cer for one in of_way):.2f}",
@@ -134,7 +133,6 @@ def _row(
         f"{system.minutes:.1f}",
         f"{mean(one.real_time_factor for one in of_way):.3f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def scored(folder: Path) -> dict[str, Scored]:

@@ -2,8 +2,9 @@
 
 python recipes/compare.py CORPUS [--data-root DIR] [--out DIR] [--seeds N] [--utterance ID]
 
-conf/CORPUS/compare.yaml names the systems; recipes/run.py trains and evaluates each. What has been
-done already is not done again.
+conf/CORPUS/compare.yaml names the systems, and the language models where conf/CORPUS/decode.yaml
+names none. They are trained and evaluated as by recipes/run.py; what has been done already is not
+done again.
 """
 
 import argparse
@@ -25,16 +26,18 @@ def main() -> None:
     options = parse()
     out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus))
     corpus = Corpus(ROOT, options.corpus, out, options.data_root)
-    values = read_yaml(corpus.conf / "compare.yaml")
+    compared = corpus.conf / "compare.yaml"
+    values = read_yaml(compared)
+    decode = compared if "lm" in values else corpus.decode
     systems, models = [], {}
     for name, title in values["systems"].items():
         conf = corpus.conf / f"{name}.yaml"
-        results = run(corpus, conf, options.seeds)
+        results = run(corpus, conf, options.seeds, decode=decode)
         model = models[kind_of(conf)] = load_model(results[0].parent)
         minutes = minutes_of(corpus, conf, results[0].parent)
         systems.append(System(title, results, model.n_parameters, minutes))
     ways = list(dict.fromkeys(way for system in systems for way in system.ways))
-    lines = markdown(systems, ways, values["label"])
+    lines = markdown(systems, ways, bool(values.get("of_phones")))
     folder = corpus.out / "compare"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.md").write_text("\n".join(lines) + "\n", "utf-8")

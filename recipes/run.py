@@ -26,7 +26,8 @@ def main() -> None:
     out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus))
     corpus = Corpus(ROOT, options.corpus, out, options.data_root)
     conf = options.config or corpus.conf / "ctc.yaml"
-    results = run(corpus, conf, options.seeds, options.settings, options.greedy)
+    decode = None if options.greedy else corpus.decode
+    results = run(corpus, conf, options.seeds, options.settings, decode)
     print("\n".join(report(results)))
     print(f"model: {results[-1].parent}")
 
