@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 import asr
 import asr.dataset
-from asr.acoustic import AcousticSettings
+from asr.acoustic import AcousticModel, AcousticSettings
 from asr.audio import load_audio
+from asr.augment import AugmentSettings
 from asr.batching import Draw
 from asr.checkpoint import Model, load_model, save_model
 from asr.config import check_file, settings_parser
@@ -70,7 +71,7 @@ def features_of(features: Features, audio: str) -> tuple[torch.Tensor, torch.Ten
     return features(waveform[None], torch.tensor([len(waveform)]))
 
 
-def write_hmm(folder: Path, tones: Tones, lexicon: tuple[str, ...]) -> None:
+def write_hmm(folder: Path, tones: Tones, lexicon: tuple[str, ...], variance: float = 0.5) -> None:
     """An HMM of two states a letter, whose means are those of the frames where the letters lie."""
     tokenizer = PhoneTokenizer.from_lexicon(parse_lexicon(lexicon, "lexicon"))
     topology = left_to_right(len(tokenizer.symbols), 2, 1, stay=0.8)
@@ -89,7 +90,7 @@ def write_hmm(folder: Path, tones: Tones, lexicon: tuple[str, ...]) -> None:
     means = (sums / counts.clamp(min=1)[:, None])[:, None]
     generator = torch.Generator().manual_seed(0)
     means = means + 0.1 * torch.randn(means.shape, generator=generator)
-    gmm = Gmm(torch.zeros(S, 1), means, torch.full_like(means, 0.5))
+    gmm = Gmm(torch.zeros(S, 1), means, torch.full_like(means, variance))
     save_model(folder, Model(features, GmmEmissions(gmm), tokenizer, {}, topology))
 
 
@@ -169,8 +170,10 @@ def best_of_all(emissions: np.ndarray, words: list, model: Model) -> list[int]:
     return max(found)[1]
 
 
-def test_targets_are_the_best_of_all_ways_to_say_the_words(tones, hmm):
-    data = aligned(tones, hmm)
+def test_targets_are_the_best_of_all_ways_to_say_the_words_as_recorded(tones, tmp_path):
+    hmm = tmp_path / "hmm"
+    write_hmm(hmm, tones, ("a A", "b B", "b(2) B B", "c C"), variance=20.0)  # moves count as well
+    data = aligned(tones, hmm, augment=AugmentSettings(speeds=(0.8, 1.2)))
     model = load_model(hmm)
     for dataset, alignments in (
         (data.train, data._train_alignments),
@@ -423,9 +426,12 @@ def test_settings_that_can_not_work_are_refused(options, tmp_path, capsys, optio
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_that_is_no_hmm_is_refused(tones, tone_model):
-    with pytest.raises(InputError, match=r"model: is a CTC model's folder; expected an HMM's"):
-        HybridData(settings_of(tones, tone_model))
+def test_a_model_that_is_no_hmm_is_refused(tones, tmp_path):
+    tokenizer = CharTokenizer.from_texts(["a b"])
+    acoustic = AcousticModel(12, len(tokenizer.symbols), AcousticSettings(hidden_size=2))
+    save_model(tmp_path / "ctc", Model(Features(FEATURES), acoustic, tokenizer))
+    with pytest.raises(InputError, match=r"ctc: is a CTC model's folder; expected an HMM's"):
+        HybridData(settings_of(tones, tmp_path / "ctc"))
 
 
 def with_texts(path: Path, texts: dict[int, str]) -> None:
