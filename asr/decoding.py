@@ -49,7 +49,7 @@ DecoderName = Literal["greedy", "beam", "flashlight"]
 UNTUNED = BeamSettings(lm_weight=0.7, word_bonus=1.0)
 """For a language model whose weights nobody has tuned."""
 
-UNTUNED_HMM = BeamSettings(beam_width=200, score_floor=-200.0, lm_weight=10.0)
+UNTUNED_HMM = BeamSettings(beam_width=200, score_floor=-200.0, lm_weight=8.0, word_bonus=-5.0)
 """Likewise for an HMM, whose emissions weigh more: neighbouring frames count as independent."""
 
 BATCH = 64
