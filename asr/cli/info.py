@@ -61,7 +61,7 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
     symbols = model.tokenizer.symbols
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
     return [
-        ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {' '.join(map(_shown, symbols))}"),
+        ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {_tokens(model)}"),
         (
             "features",
             f"{bands} {features.kind}, {features.n_deltas} deltas, {features.window_ms:g} ms every"
@@ -71,6 +71,18 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
         *_acoustic(model),
         ("trained on", _listed(model.trained_on)),
     ]
+
+
+def _tokens(model: "Model") -> str:
+    """All of them; of units in context, which are hundreds, their phones alone."""
+    symbols = model.tokenizer.symbols
+    if model.topology is not None:
+        from asr.decision_tree import middle_phone
+
+        phones = dict.fromkeys(map(middle_phone, symbols[1:]))
+        if len(phones) < len(symbols) - 1:
+            return f"{len(phones)} phones in their contexts: {' '.join(phones)}"
+    return " ".join(map(_shown, symbols))
 
 
 def _acoustic(model: "Model") -> list[tuple[str, str]]:
