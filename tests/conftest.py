@@ -1,6 +1,8 @@
 """A corpus of tones for the tests of training and all that follows it, and a model of it."""
 
 import importlib.util
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,3 +123,17 @@ def tone_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options += ["--trainer.max_epochs=40", "--model.dropout=0", "--augment.speeds=[1.0]"]
     run_script("recipes/train_ctc.py", *options, "--out", folder / "model")
     return folder / "model"
+
+
+def signal_at(monkeypatch, training, step, hook="training_step", number=signal.SIGINT):
+    """Send this process a signal in a hook of a training once that many steps were taken."""
+    original = getattr(training, hook)
+    sent = []
+
+    def signalling(self, batch, batch_idx):
+        if self.trainer.global_step == step and not sent:
+            sent.append(True)
+            os.kill(os.getpid(), number)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(training, hook, signalling)

@@ -26,6 +26,8 @@ CHARS = CharTokenizer.from_texts(TEXTS)
 PHONES = UnitTokenizer((BLANK_SYMBOL, *"ptkaiu"))
 SPOKEN = {"tea": [(2, 5)], "tee": [(2, 5)], "cat": [(3, 4, 2)], "a": [(4,)], "tack": [(2, 4, 3)]}
 
+REASON = "flashlight-text, of the extra [flashlight], is not installed"
+
 
 def said(tokens, C, seed, sure=0.7):
     """Log-probabilities, (T, C), of frames that say the tokens, with doubts."""
@@ -90,7 +92,7 @@ def score_of(hypothesis, rows, decoder):
 
 @pytest.mark.parametrize("name", ["nothing", "characters", "lexicon", "words", "phones"])
 def test_our_best_is_never_worse_than_that_of_flashlight(name):
-    pytest.importorskip("flashlight.lib.text.decoder")
+    pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     decoder, (log_probs, lengths) = decoders()[name]
     ours = beam_search(log_probs, lengths, decoder)
     theirs = flashlight_search(log_probs, lengths, decoder)
@@ -104,7 +106,7 @@ def test_our_best_is_never_worse_than_that_of_flashlight(name):
 
 
 def test_its_hypotheses_are_like_ours():
-    pytest.importorskip("flashlight.lib.text.decoder")
+    pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     decoder, (log_probs, lengths) = decoders()["words"]
     ours = beam_search(log_probs, lengths, decoder)
     theirs = flashlight_search(log_probs, lengths, decoder)
@@ -120,8 +122,8 @@ def test_its_hypotheses_are_like_ours():
 
 
 def test_a_file_of_kenlm_goes_in_as_it_is(tmp_path):
-    pytest.importorskip("flashlight.lib.text.decoder")
-    pytest.importorskip("kenlm")
+    pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
+    pytest.importorskip("kenlm", reason="kenlm-ex, of the extra [kenlm], is not installed")
     from asr.kenlm import KenlmModel
 
     decoder, (log_probs, lengths) = decoders()["words"]
@@ -151,6 +153,6 @@ def test_without_flashlight_one_line_says_how_to_get_it(monkeypatch):
     ],
 )
 def test_what_it_can_not_do_is_refused(given, message):
-    pytest.importorskip("flashlight.lib.text.decoder")
+    pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     with pytest.raises(InputError, match=f"which {message}; expected decoder beam"):
         flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), Decoder(PHONES, **given))

@@ -44,11 +44,11 @@ def walks(graph):
             yield from onwards(state, weight, [])
 
 
-@pytest.mark.parametrize("n_silent", [0, 1, 2])
-@pytest.mark.parametrize("words", [*TEXTS, []])
+@pytest.mark.parametrize(
+    ("words", "n_silent"),
+    [*((words, n) for words in TEXTS for n in (0, 1, 2)), ([], 1), ([], 2)],
+)
 def test_a_graph_has_every_way_to_say_the_words_once(words, n_silent):
-    if not words and not n_silent:
-        pytest.skip("nothing to say")
     hmm = topology(n_silent=n_silent)
     graph = utterance_graph(words, hmm)
     found = sorted(walks(graph), key=str)

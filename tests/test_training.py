@@ -1,6 +1,5 @@
 import fcntl
 import json
-import os
 import re
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SAMPLE_RATE, Tones, run_script
+from conftest import ROOT, SAMPLE_RATE, Tones, run_script, signal_at
 from safetensors.torch import load_file
 
 import asr
@@ -59,20 +58,6 @@ def steps(monkeypatch):
     return seen
 
 
-def signal_at(monkeypatch, hook, step, number):
-    """Send this process a signal in a hook of the training once that many steps were taken."""
-    original = getattr(CTCTraining, hook)
-    sent = []
-
-    def signalling(self, batch, batch_idx):
-        if self.trainer.global_step == step and not sent:
-            sent.append(number)
-            os.kill(os.getpid(), number)
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(CTCTraining, hook, signalling)
-
-
 # an epoch has 7 steps
 @pytest.mark.parametrize(
     ("hook", "step", "number", "taken"),
@@ -95,7 +80,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     capsys.readouterr()
 
     with monkeypatch.context() as patched:
-        signal_at(patched, hook, step, number)
+        signal_at(patched, CTCTraining, step, hook, number)
         with pytest.raises(SystemExit) as stopped:
             train(tones, tmp_path / "stopped")
     assert stopped.value.code == 128 + number
@@ -151,7 +136,7 @@ def test_a_run_stops_between_steps_where_a_step_takes_several_batches(
     straight = list(steps)
     steps.clear()
     with monkeypatch.context() as patched:
-        signal_at(patched, "training_step", 5, signal.SIGINT)
+        signal_at(patched, CTCTraining, 5)
         with pytest.raises(SystemExit):
             train(tones, tmp_path / "stopped", option)
     assert "stopped after step 6 of 12;" in capsys.readouterr().err
@@ -163,7 +148,7 @@ def test_a_run_stops_between_steps_where_a_step_takes_several_batches(
 def test_a_run_that_was_moved_in_between_goes_on(tones, tmp_path, monkeypatch):
     train(tones, tmp_path / "straight")
     with monkeypatch.context() as patched:
-        signal_at(patched, "training_step", 14, signal.SIGINT)
+        signal_at(patched, CTCTraining, 14)
         with pytest.raises(SystemExit):
             train(tones, tmp_path / "before")
     (tmp_path / "before").rename(tmp_path / "after")
@@ -173,7 +158,7 @@ def test_a_run_that_was_moved_in_between_goes_on(tones, tmp_path, monkeypatch):
 
 def test_minutes_of_earlier_processes_count(tones, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        signal_at(patched, "training_step", 9, signal.SIGINT)
+        signal_at(patched, CTCTraining, 9)
         with pytest.raises(SystemExit):
             train(tones, tmp_path / "run")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
@@ -451,7 +436,7 @@ def test_global_moments_are_those_of_the_training_set(tones, tmp_path):
 
 def test_a_damaged_checkpoint_is_named(tones, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        signal_at(patched, "training_step", 9, signal.SIGINT)
+        signal_at(patched, CTCTraining, 9)
         with pytest.raises(SystemExit):
             train(tones, tmp_path / "run")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"

@@ -1,13 +1,11 @@
 import json
-import os
 import re
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, SAMPLE_RATE, Tones, run_script
+from conftest import ROOT, SAMPLE_RATE, Tones, run_script, signal_at
 from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
@@ -149,20 +147,6 @@ def test_the_likelihood_never_falls_while_nothing_is_split(options, tmp_path, ca
     assert sorted(of_train) == of_train
 
 
-def signal_at(monkeypatch, step, hook="training_step"):
-    """Send this process SIGINT in a hook of the training once that many steps were taken."""
-    original = getattr(HmmTraining, hook)
-    sent = []
-
-    def signalling(self, batch, batch_idx):
-        if self.trainer.global_step == step and not sent:
-            sent.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(HmmTraining, hook, signalling)
-
-
 # an epoch has 7 steps
 @pytest.mark.parametrize(
     ("step", "hook", "more"),
@@ -180,7 +164,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     train(options, tmp_path / "straight", *more)
     straight = capsys.readouterr().err
     with monkeypatch.context() as patched:
-        signal_at(patched, step, hook)
+        signal_at(patched, HmmTraining, step, hook)
         with pytest.raises(SystemExit):
             train(options, tmp_path / "stopped", *more)
     first = capsys.readouterr().err

@@ -1,15 +1,13 @@
 import itertools
 import json
-import os
 import re
-import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SAMPLE_RATE, Tones, run_script, write_tones
+from conftest import ROOT, SAMPLE_RATE, Tones, run_script, signal_at, write_tones
 from safetensors.torch import load_file, save_file
 
 import asr
@@ -331,20 +329,6 @@ def test_a_hybrid_teaches_another_hybrid(trained, tmp_path):
     assert load_model(tmp_path / "next").topology.silence == load_model(trained).topology.silence
 
 
-def signal_at(monkeypatch, step, hook="training_step"):
-    """Send this process SIGINT in a hook of the training once that many steps were taken."""
-    original = getattr(HybridTraining, hook)
-    sent = []
-
-    def signalling(self, batch, batch_idx):
-        if self.trainer.global_step == step and not sent:
-            sent.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(HybridTraining, hook, signalling)
-
-
 # an epoch has 7 steps
 @pytest.mark.parametrize(
     ("step", "more"),
@@ -356,7 +340,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
 ):
     train(options, tmp_path / "straight", *more)
     with monkeypatch.context() as patched:
-        signal_at(patched, step)
+        signal_at(patched, HybridTraining, step)
         with pytest.raises(SystemExit):
             train(options, tmp_path / "stopped", *more)
     assert f"stopped after step {step + 1} of 21; the same command" in capsys.readouterr().err

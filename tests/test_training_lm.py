@@ -1,8 +1,6 @@
 import json
 import math
-import os
 import re
-import signal
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_script
+from conftest import ROOT, run_script, signal_at
 from safetensors.torch import load_file
 
 import asr.training.stream
@@ -295,20 +293,6 @@ def test_chunks_are_read_as_if_they_were_one(corpus, tmp_path, steps):
         )
 
 
-def signal_at(monkeypatch, step, hook="training_step"):
-    """Send this process SIGINT in a hook of the training once that many steps were taken."""
-    original = getattr(LMTraining, hook)
-    sent = []
-
-    def signalling(self, batch, batch_idx):
-        if self.trainer.global_step == step and not sent:
-            sent.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(LMTraining, hook, signalling)
-
-
 # an epoch has 4 steps
 @pytest.mark.parametrize(
     ("step", "hook", "options"),
@@ -330,7 +314,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert len(straight) == 12
     steps.clear()
     with monkeypatch.context() as patched:
-        signal_at(patched, step, hook)
+        signal_at(patched, LMTraining, step, hook)
         with pytest.raises(SystemExit):
             train(corpus, tmp_path / "stopped", *options)
     taken = step + (hook == "training_step")
