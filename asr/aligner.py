@@ -20,7 +20,7 @@ from asr.checkpoint import Model
 from asr.ctc import align, frames_needed
 from asr.errors import InputError
 from asr.hmm import Topology
-from asr.hmm_graph import pad_graphs, segments, utterance_graph
+from asr.hmm_graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm_paths import viterbi
 from asr.tokenizer import PhoneTokenizer
 
@@ -92,7 +92,7 @@ def _hmm(
         Span(None, SILENCE, some.first, some.last)
         if some.word < 0
         else Span(some.word, tokenizer.symbols[some.token], some.first, some.last)
-        for some in segments(graph, path[:, 0].tolist())
+        for some in token_spans(graph, path[:, 0].tolist())
     ]
     return path[:, 0].numpy(), found
 

@@ -234,7 +234,7 @@ def _tables(
     return states, weights
 
 
-class Segment(NamedTuple):
+class TokenSpan(NamedTuple):
     """Where in an utterance a token is said, or silence is."""
 
     word: int  # its number, or SILENCE
@@ -244,18 +244,18 @@ class Segment(NamedTuple):
     last: int  # frame, this one included
 
 
-def segments(graph: Graph, alignment: Sequence[int]) -> list[Segment]:
+def token_spans(graph: Graph, alignment: Sequence[int]) -> list[TokenSpan]:
     """The tokens and silences of an aligned utterance, in their order.
 
     Args:
         graph: of the utterance.
         alignment: (T,), the graph's state in each frame.
     """
-    found: list[Segment] = []
+    found: list[TokenSpan] = []
     for frame, state in enumerate(alignment):
         word, position = int(graph.words[state]), int(graph.positions[state])
         if found and found[-1][:3] == (word, position, graph.tokens[state]):
             found[-1] = found[-1]._replace(last=frame)
         else:
-            found.append(Segment(word, position, int(graph.tokens[state]), frame, frame))
+            found.append(TokenSpan(word, position, int(graph.tokens[state]), frame, frame))
     return found

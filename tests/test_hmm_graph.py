@@ -6,7 +6,7 @@ import torch
 from utterances import chains
 
 from asr.hmm import Topology, left_to_right
-from asr.hmm_graph import Segment, pad_graphs, segments, utterance_graph
+from asr.hmm_graph import TokenSpan, pad_graphs, token_spans, utterance_graph
 
 A, B, C = (1,), (2,), (3,)
 TEXTS = [
@@ -105,12 +105,12 @@ def test_an_alignment_is_read_as_segments():
     labels = [(0, 0, 2, 0), (0, 0, 2, 1), (0, 1, 2, 0), (0, 1, 2, 1), (1, 0, 3, 0), (1, 0, 3, 1)]
     b1, b2, b3, b4, c1, c2 = (by_label[label] for label in labels)
     alignment = [silences[0], silences[0], b1, b2, b3, b3, b4, silences[1], c1, c2, c2]
-    assert segments(graph, alignment) == [
-        Segment(word=-1, position=-1, token=0, first=0, last=1),
-        Segment(word=0, position=0, token=2, first=2, last=3),
-        Segment(word=0, position=1, token=2, first=4, last=6),
-        Segment(word=-1, position=-1, token=0, first=7, last=7),
-        Segment(word=1, position=0, token=3, first=8, last=10),
+    assert token_spans(graph, alignment) == [
+        TokenSpan(word=-1, position=-1, token=0, first=0, last=1),
+        TokenSpan(word=0, position=0, token=2, first=2, last=3),
+        TokenSpan(word=0, position=1, token=2, first=4, last=6),
+        TokenSpan(word=-1, position=-1, token=0, first=7, last=7),
+        TokenSpan(word=1, position=0, token=3, first=8, last=10),
     ]
 
 

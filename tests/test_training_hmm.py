@@ -15,7 +15,7 @@ from asr.config import check_file, settings_parser
 from asr.errors import InputError
 from asr.gmm import flat_start, maximise, share_out, split, statistics, variance_floor
 from asr.hmm import update_self_loops
-from asr.hmm_graph import pad_graphs, segments, utterance_graph
+from asr.hmm_graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm_paths import best_path, forward_backward, log_likelihoods, viterbi
 from asr.manifest import read_manifest, write_manifest
 from asr.training.hmm import STATISTICS, HmmTraining
@@ -89,7 +89,7 @@ def test_tones_are_found_where_they_are(tones, options, tmp_path, capsys):
         graph = utterance_graph([model.tokenizer.pronunciations(w) for w in words], model.topology)
         given = model.acoustic.gmm.emissions(features), lengths, pad_graphs([graph])
         _, alignment = viterbi(*given, model.topology.self_loops)
-        found = [one for one in segments(graph, alignment[:, 0].tolist()) if one.word >= 0]
+        found = [one for one in token_spans(graph, alignment[:, 0].tolist()) if one.word >= 0]
         assert [model.tokenizer.symbols[one.token] for one in found] == words
         for number, one in enumerate(found):  # a tone of 9 frames begins every 15, after 6
             assert abs(one.first - (5 + 15 * number)) <= 3
