@@ -14,11 +14,11 @@ from asr.nbest import Hypothesis
 from asr.recognizer import Recognizer
 from asr.rescore import RescoreWeights, hypothesis_errors, lm_log_probs, text_of
 from asr.results import SystemResult, compared, system_result
-from asr.tuning import LM_WEIGHTS, WORD_BONUSES, Tuning, tune, write_tuning
+from asr.tuning import LM_WEIGHTS, LONE_WORD_BONUSES, WORD_BONUSES, Tuning, tune, write_tuning
 from asr.wer import ErrorCounts, word_errors
 
 ROUNDS = 4
-"""Searches of development data, at most, that find the weights of a language model."""
+"""Searches of development data, at most, that find the weights of a search."""
 
 HMM_SCALE = 10.0
 """An HMM's emissions take weights so many times as large."""
@@ -62,17 +62,20 @@ class Comparison:
     def search(self, name: str, settings: DecodingSettings) -> System:
         """Add the system that searches as the settings say.
 
-        Where the search goes by a language model, its weight and the word bonus are tuned by turns:
-        those that make the fewest errors among the hypotheses that a search with others found are
-        taken for the next search. That takes a few searches where a grid of them takes dozens; of
-        these few the one with the fewest errors decides.
+        Where the search goes by a language model, its weight and the word bonus are tuned; where an
+        HMM has none, the bonus alone, since nothing else keeps it from finding many short words
+        in a long one. They are tuned by turns: those that make the fewest errors among the
+        hypotheses that a search with others found are taken for the next search. That takes a few
+        searches where a grid of them takes dozens; of these few the one with the fewest errors
+        decides.
 
         Args:
             name: of the system.
             settings: without rescorers.
         """
         decoding = self._loaded(settings)
-        if settings.lm and self.dev is not None:
+        is_hmm = self.recognizer.model.topology is not None
+        if (settings.lm or is_hmm) and self.dev is not None:
             decoding = self._tuned(name, decoding, self.dev)
         started = time.perf_counter()
         nbests = decoding.nbests(self.test.log_probs)
@@ -118,7 +121,7 @@ class Comparison:
         lms = [lm for lm in [decoding.decoder.lm] if lm is not None]
         tried: dict[RescoreWeights, tuple[int, Decoding]] = {}
         beam = decoding.settings.beam
-        weights = RescoreWeights((beam.lm_weight,), beam.word_bonus)
+        weights = RescoreWeights((beam.lm_weight,) * len(lms), beam.word_bonus)
         while weights not in tried and len(tried) < ROUNDS:
             decoding = _weighted(decoding, weights)
             nbests = decoding.nbests(dev.log_probs)
@@ -139,8 +142,9 @@ class Comparison:
         dev: Heard,
     ) -> Tuning:
         scale = 1.0 if self.recognizer.model.topology is None else HMM_SCALE
+        n_lms = scores[0].shape[1]
         # a grid of all weights of three language models would take minutes, of four hours
-        axes = LM_WEIGHTS[:: max(1, scores[0].shape[1] - 1)], WORD_BONUSES
+        axes = LM_WEIGHTS[:: max(1, n_lms - 1)], WORD_BONUSES if n_lms else LONE_WORD_BONUSES
         lm_weights, word_bonuses = (tuple(scale * value for value in axis) for axis in axes)
         found = tune(nbests, scores, dev.references, lm_weights, word_bonuses)
         write_tuning(self.out, found, f"tuning.{name}")
@@ -186,7 +190,7 @@ class Comparison:
 
 
 def _weighted(decoding: Decoding, weights: RescoreWeights) -> Decoding:
-    (lm_weight,) = weights.lm_weights
+    lm_weight = sum(weights.lm_weights)  # of the only language model, or of none
     beam = replace(decoding.settings.beam, lm_weight=lm_weight, word_bonus=weights.word_bonus)
     return decoding.weighted(replace(decoding.settings, beam=beam))
 

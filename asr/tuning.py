@@ -21,6 +21,9 @@ LM_WEIGHTS = tuple(round(0.1 * n, 1) for n in range(21))
 WORD_BONUSES = tuple(0.5 * n for n in range(-4, 17))
 """Likewise; a language model takes some 6 nats a word, of which a bonus gives back a part."""
 
+LONE_WORD_BONUSES = tuple(0.5 * n for n in range(-40, 9))
+"""Tried where there is no language model: below 0 they alone make words dear."""
+
 SMOOTHING = 0.05
 """Standard deviation of the smoothing of errors, as a part of each axis' length."""
 
@@ -43,7 +46,7 @@ class Tuning:
 
     Raises:
         ValueError: an axis is empty or doesn't ascend, the errors have another shape, or there is
-            no word or no language model.
+            no word.
     """
 
     lm_weights: tuple[float, ...]
@@ -54,7 +57,7 @@ class Tuning:
     def __post_init__(self) -> None:
         _check_axes(self.lm_weights, self.word_bonuses)
         shape = tuple(map(len, self.axes))
-        if self.errors.shape != shape or len(shape) < 2:
+        if self.errors.shape != shape:
             raise ValueError(
                 f"errors has shape {self.errors.shape}; expected one axis for each"
                 f" language model's {len(self.lm_weights)} weights, then {len(self.word_bonuses)}"
@@ -71,7 +74,7 @@ class Tuning:
     def names(self) -> list[str]:
         """Of the axes: lm_weight, or lm_weight_1 and so on, and word_bonus."""
         n_lms = self.errors.ndim - 1
-        numbers = [f"_{n + 1}" for n in range(n_lms)] if n_lms > 1 else [""]
+        numbers = [f"_{n + 1}" for n in range(n_lms)] if n_lms > 1 else [""] * n_lms
         return [*(f"lm_weight{number}" for number in numbers), "word_bonus"]
 
     @cached_property
@@ -188,12 +191,15 @@ def write_tuning(folder: str | Path, tuning: Tuning, name: str = "tuning") -> No
 
 
 def _draw(path: Path, tuning: Tuning) -> None:
-    """A map of the word error rate for every two axes."""
+    """A map of the word error rate for every two axes, or a curve over the only one."""
     from matplotlib.figure import Figure  # it takes long to load, and only this needs it
 
     pairs = list(combinations(range(tuning.errors.ndim), 2))
-    figure = Figure(figsize=(1 + 5 * len(pairs), 4.5), layout="constrained")
-    for plot, (x, y) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
+    figure = Figure(figsize=(1 + 5 * max(1, len(pairs)), 4.5), layout="constrained")
+    plots = figure.subplots(1, max(1, len(pairs)), squeeze=False)[0]
+    if not pairs:
+        _draw_curve(plots[0], tuning)
+    for plot, (x, y) in zip(plots, pairs, strict=False):
         _draw_map(plot, tuning, x, y)
     at = ", ".join(
         f"{name} {axis[n]:g}"
@@ -201,6 +207,15 @@ def _draw(path: Path, tuning: Tuning) -> None:
     )
     figure.suptitle(f"{at}: WER {tuning.wer:.2%}\nof {tuning.words} words of development data")
     figure.savefig(path)
+
+
+def _draw_curve(plot: "Axes", tuning: Tuning) -> None:
+    rates = 100 * tuning.errors / tuning.words
+    plot.plot(tuning.word_bonuses, rates, "o-", ms=3)
+    (chosen,) = tuning.chosen
+    plot.plot(tuning.word_bonuses[chosen], rates[chosen], "o", ms=12, mec="red", mew=2, mfc="none")
+    plot.set_xlabel("word_bonus")
+    plot.set_ylabel("WER, %")
 
 
 def _draw_map(plot: "Axes", tuning: Tuning, x: int, y: int) -> None:

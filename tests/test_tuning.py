@@ -98,6 +98,22 @@ def test_a_planted_word_bonus_is_found():
     assert tuning.wer == 0
 
 
+def test_without_a_language_model_the_word_bonus_alone_is_tuned(tmp_path):
+    # from one word to the next the acoustic model gains 30 nats, and only the first was said
+    nbest = [Hypothesis((), 30.0 * n, words=("a",) * n) for n in (1, 2, 3)]
+    tuning = tune([nbest], [np.empty((3, 0))], ["a"], word_bonuses=range(-95, 6, 10))
+    assert tuning.errors.tolist() == [0] * 7 + [2] * 4
+    assert -95 < tuning.weights.word_bonus < -35
+    assert tuning.weights.lm_weights == ()
+    assert tuning.wer == 0
+    write_tuning(tmp_path, tuning)
+    assert (tmp_path / "tuning.tsv").read_text().splitlines()[0].split()[:2] == [
+        "word_bonus",
+        "errors",
+    ]
+    assert (tmp_path / "tuning.png").stat().st_size > 1000
+
+
 def test_of_two_language_models_the_one_that_knows_gets_the_weight():
     nbests, found, references = (20 * part for part in planted(0.7, width=0.25))
     noise = np.random.default_rng(0).normal(0, 20, size=(40, 2, 1))
@@ -226,8 +242,8 @@ def test_lists_that_do_not_belong_together_are_refused():
         tune(nbests, [*found[:2], found[2] * np.nan], references)
     with pytest.raises(ValueError, match=r"lm_log_probs\[2\] is of 2 language models, the first"):
         tune(nbests, [*found[:2], np.hstack([found[2]] * 2)], references)
-    with pytest.raises(ValueError, match=r"errors has shape \(21,\); expected one axis for each"):
-        tune(nbests, [rows[:, :0] for rows in found], references)
+    with pytest.raises(ValueError, match=r"errors has shape \(3,\); expected one axis for each"):
+        Tuning((0.0,), (0.0, 1.0), np.zeros(3, dtype=np.int64), words=1)
     with pytest.raises(ValueError, match="the references have no word"):
         tune(nbests, found, [""] * 3)
 
