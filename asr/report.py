@@ -68,12 +68,14 @@ class System:
         folders: of results.
         n_parameters: of one model.
         minutes: of training one.
+        alignment: where its training takes from what is said when.
     """
 
     name: str
     folders: Sequence[Path]
     n_parameters: int
     minutes: float
+    alignment: str
 
     @property
     def ways(self) -> list[str]:
@@ -96,7 +98,10 @@ def markdown(systems: Sequence[System], ways: Sequence[str], of_phones: bool) ->
     """
     rates = ["PER % (95 %)"] if of_phones else ["CER %", "WER % (95 %)"]
     columns = ["model", "decoding", *rates, "p", "parameters", "minutes", "real-time factor"]
-    lines = [f"| {' | '.join(columns)} |", f"|---|---{'|---:' * (len(columns) - 2)}|"]
+    lines = [
+        f"| {' | '.join(columns)} | alignment |",
+        f"|---|---{'|---:' * (len(columns) - 2)}|---|",
+    ]
     found = [[scored(folder) for folder in system.folders] for system in systems]
     for system, models in zip(systems, found, strict=True):
         for way in ways:
@@ -132,6 +137,7 @@ def _cells(
         f"{system.n_parameters:,}",
         f"{system.minutes:.1f}",
         f"{mean(one.real_time_factor for one in of_way):.3f}",
+        system.alignment,
     ]
 
 

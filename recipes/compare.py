@@ -11,7 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
-from asr.checkpoint import load_model
+from asr.checkpoint import Model, load_model
 from asr.config import read_yaml
 from asr.errors import InputError, reported
 from asr.manifest import read_manifest
@@ -35,7 +35,7 @@ def main() -> None:
         results = run(corpus, conf, options.seeds, decode=decode)
         model = models[kind_of(conf)] = load_model(results[0].parent)
         minutes = minutes_of(corpus, conf, results[0].parent)
-        systems.append(System(title, results, model.n_parameters, minutes))
+        systems.append(System(title, results, model.n_parameters, minutes, alignment_of(model)))
     ways = list(dict.fromkeys(way for system in systems for way in system.ways))
     lines = markdown(systems, ways, bool(values.get("of_phones")))
     folder = corpus.out / "compare"
@@ -51,6 +51,17 @@ def main() -> None:
     networks = [models[kind] for kind in ("hybrid", "ctc") if kind in models]
     draw_views(folder / "picture.png", utterances[shown], models["hmm"], networks)
     print(folder / "table.md", folder / "picture.png", sep="\n")
+
+
+def alignment_of(model: Model) -> str:
+    """Where a model's training takes from what is said when."""
+    trained_on = model.trained_on
+    if model.topology is None:
+        return "none: the loss sums over all"
+    if "hmm" in trained_on:
+        return "the HMM's, a state for each frame"
+    passes = f"{trained_on['epochs']} passes over all"
+    return f"the first HMM's, for trees, then {passes}" if "start" in trained_on else passes
 
 
 def parse() -> argparse.Namespace:

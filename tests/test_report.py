@@ -66,38 +66,40 @@ def test_systems_stand_in_a_table_each_against_the_same_way_of_decoding_of_the_l
     for name, texts in heard.items():
         write_systems(tmp_path / name, beam=texts, greedy=texts)
     systems = [
-        System("HMM", [tmp_path / "none"], 1200, 2.0),
-        System("CTC", [tmp_path / "half", tmp_path / "right"], 3_400_000, 7.25),
+        System("HMM", [tmp_path / "none"], 1200, 2.0, "many passes"),
+        System("CTC", [tmp_path / "half", tmp_path / "right"], 3_400_000, 7.25, "none"),
     ]
     lines = markdown(systems, ["beam"], of_phones=False)
     assert lines[:2] == [
-        "| model | decoding | CER % | WER % (95 %) | p | parameters | minutes | real-time factor |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| model | decoding | CER % | WER % (95 %) | p | parameters | minutes | real-time factor"
+        " | alignment |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     # the HMM makes 8 errors of 8 words, CTC 4 of 16 over its two models
     hmm, ctc = (line.split(" | ") for line in lines[2:])
     assert hmm[:3] == ["| HMM", "beam", "100.00"]
     assert hmm[3] == "100.00 (100.00 to 100.00)"
     assert float(hmm[4]) == pytest.approx(0.5, abs=0.02)  # better in both of two utterances
-    assert hmm[5:] == ["1,200", "2.0", "0.500 |"]
+    assert hmm[5:] == ["1,200", "2.0", "0.500", "many passes |"]
     assert ctc[0] == "| CTC"
     assert ctc[3:] == [
         "25.00 (25.00 to 25.00), deviation 35.36",
         "",
         "3,400,000",
         "7.2",
-        "0.500 |",
+        "0.500",
+        "none |",
     ]
 
 
 def test_a_way_of_decoding_that_a_system_lacks_has_no_line(tmp_path):
     write_systems(tmp_path / "hmm", beam=REFERENCES, greedy=REFERENCES)
     write_systems(tmp_path / "ctc", greedy=REFERENCES)
-    systems = [System("HMM", [tmp_path / "hmm"], 1, 1.0), System("CTC", [tmp_path / "ctc"], 1, 1.0)]
+    systems = [System(name, [tmp_path / name], 1, 1.0, "") for name in ("hmm", "ctc")]
     lines = markdown(systems, ["greedy", "beam"], of_phones=True)
     assert [line.split(" | ")[:2] for line in lines[2:]] == [
-        ["| HMM", "greedy"],
-        ["| HMM", "beam"],
-        ["| CTC", "greedy"],
+        ["| hmm", "greedy"],
+        ["| hmm", "beam"],
+        ["| ctc", "greedy"],
     ]
     assert lines[3].split(" | ")[3] == ""  # nothing to be compared with
