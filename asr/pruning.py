@@ -39,7 +39,8 @@ def prune_by_entropy(trie: NgramTrie, threshold: float) -> NgramTrie:
 def _context_log_probs(trie: NgramTrie) -> Tensor:
     """(C + 1,), float64: log-probability of every n-gram that may be a context."""
     log_probs = trie.log_probs[: len(trie.backoffs)].double()
-    log_probs[trie.n_units + 1 : trie.n_units + 2] = log_probs[2]  # a beginning: as its end
+    if trie.order > 1:  # else the root is the only context
+        log_probs[trie.n_units + 1] = log_probs[2]  # a beginning: as its end
     for nodes in trie.levels[1:-1]:
         log_probs[nodes] += log_probs[trie.keys[nodes] // (trie.n_units + 1)]
     return log_probs

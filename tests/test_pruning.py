@@ -106,6 +106,14 @@ def test_a_tiny_threshold_leaves_all_and_a_huge_one_the_units_alone(trie):
     assert prune_by_entropy(trie, 1e9).sizes == (N_UNITS + 1, 0, 0)
 
 
+def test_of_a_model_of_single_units_nothing_can_go():
+    sentences = [(2, 3, 2), (4,)]
+    unigrams = estimate(sentences, N_UNITS, EstimateSettings(1, discount_fallback=True))
+    same = prune_by_entropy(unigrams, 1.0)
+    assert same.sizes == unigrams.sizes
+    assert torch.equal(same.log_probs, unigrams.log_probs)
+
+
 def test_the_larger_the_threshold_the_fewer_n_grams_and_the_worse_the_model(trie):
     states = [(6,), *itertools.product((2, 3, 4, 5), repeat=2)]
     grams = as_grams(trie)
