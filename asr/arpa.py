@@ -59,8 +59,8 @@ def read_arpa(
             reader.expect("\\end\\")
         except DAMAGED as error:
             reader.fail(f"can't be decompressed: {error}", reader.number + 1)
-    found = tuple(word.decode() for word in numbers)[:-1]
-    return found, _joined(reader, [unigrams, *longer])
+    _, *others, _ = numbers
+    return (MARKS[0], *(word.decode() for word in others)), _joined(reader, [unigrams, *longer])
 
 
 def write_arpa(path: str | Path, words: Sequence[str], trie: NgramTrie) -> None:
@@ -159,12 +159,19 @@ class _Reader:
     def unigrams(
         self, sizes: Sequence[int], words: Sequence[str] | None
     ) -> tuple[dict[bytes, int], _Section]:
-        """The words with their numbers, in this order, `<s>` last; the unigrams in this order."""
+        """The words, as the file has them, with their numbers, and the unigrams in this order.
+
+        `<unk>` is first, and `<s>` last.
+        """
         places: dict[bytes, int] = defaultdict(count().__next__)
         section = self.section(1, sizes, places)
         if len(again := np.flatnonzero(section.units[:, 0] != np.arange(len(section.units)))):
             self.fail("has a word that was there before", section.line + int(again[0]))
-        places = {b"<unk>" if word == b"<UNK>" else word: n for word, n in places.items()}
+        unk = b"<UNK>" if b"<UNK>" in places else b"<unk>"
+        if {b"<UNK>", b"<unk>"} <= places.keys():
+            last = section.line + max(places[b"<UNK>"], places[b"<unk>"])
+            self.fail("has <UNK> beside <unk>; expected one of them", last)
+        places = {b"<unk>" if word == unk else word: n for word, n in places.items()}
         texts = [self._text(word, section.line + n) for word, n in places.items()]
         if words is None:
             words = [*MARKS[:2], *(text for text in texts if text not in MARKS)]
@@ -179,9 +186,8 @@ class _Reader:
                 )
         order = [places[word] for word in numbers]
         units = np.arange(len(order), dtype=np.int32)[:, None]
-        return numbers, _Section(
-            section.line, units, section.log_probs[order], section.backoffs[order]
-        )
+        found = _Section(section.line, units, section.log_probs[order], section.backoffs[order])
+        return {unk if word == b"<unk>" else word: n for word, n in numbers.items()}, found
 
     def section(self, order: int, sizes: Sequence[int], numbers: Mapping[bytes, int]) -> _Section:
         """The n-grams of an order, with their words' numbers."""

@@ -107,6 +107,14 @@ def test_other_programs_files_are_read(tmp_path):
     assert same(found[1], expected[1])
 
 
+def test_unk_in_capitals_is_unk_in_longer_n_grams_too(tmp_path):
+    text = TINY.replace("b a\t", "<unk> a\t").replace("b a b", "<unk> a b")
+    expected = read_arpa(written(tmp_path, text))
+    found = read_arpa(written(tmp_path, text.replace("<unk>", "<UNK>")))
+    assert found[0] == expected[0]
+    assert same(found[1], expected[1])
+
+
 def test_words_can_be_numbered_as_a_vocabulary_says(tmp_path):
     words, trie = read_arpa(written(tmp_path, TINY), ("<unk>", "</s>", "b", "a"))
     assert words == ("<unk>", "</s>", "b", "a")
@@ -160,6 +168,8 @@ def test_an4s_own_language_model_is_read():
         ("-0.7\t</s>\t0", "-0.7\tend\t0", r":12: the unigrams end .* </s> among them"),
         ("0\t<s>", "0\tbegin", r":12: the unigrams end here; expected <s> among them"),
         ("-0.8\tb\t", "-0.8\ta\t", r":11: has a word that was there before"),
+        ("-0.6\ta\t", "-0.6\t<UNK>\t", r":10: has <UNK> beside <unk>; expected one of them"),
+        ("-0.9\tb a", "-0.9\t<UNK> a", r":16: has the word '<UNK>', which is not among"),
         ("-0.9\tb a", "-0.9\tb c", r":16: has the word 'c', which is not among the unigrams"),
         ("-0.9\tb a", "-0.9\ta b", r":16: has an n-gram that was there before"),
         ("-0.3\tb a b", "-0.3\ta a b", r":21: continues 2 words that are no 2-gram of the file"),
