@@ -123,11 +123,17 @@ class SubwordModel:
             InputError: the text has the sign that stands for the blank.
         """
         _refuse_sign(text)
-        return self._processor.encode(text, out_type=str)
+        pieces = self._processor.encode(text, out_type=str)
+        # sentencepiece gives unknown characters that follow each other as one piece
+        return [part for piece in pieces for part in ([piece] if piece in self._known else piece)]
 
     def decode(self, pieces: Sequence[str]) -> str:
         """The text of the pieces: what `encode` was given."""
         return "".join(pieces).replace(WORD_START, " ").removeprefix(" ")
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.pieces)
 
     @cached_property
     def _processor(self) -> sentencepiece.SentencePieceProcessor:

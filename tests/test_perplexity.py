@@ -95,6 +95,17 @@ def test_a_spelled_word_costs_its_letters_and_an_end():
     assert found.known == Total(pytest.approx(-3 * math.log(4)), 3, 3, 6)
 
 
+def test_each_unknown_letter_of_a_word_in_pieces_is_spelled():
+    model = uniform_model(Vocabulary.from_texts(["ab ba"], "bpe", max_size=6))
+    found = perplexity(model, ["ab xyz ba"])
+    V, letters = 6, 5 + 1  # a, b, x, y, z and an end
+    assert found.oov == ("xyz",)
+    spelling = 3 * math.log(letters)
+    assert found.whole.units == found.known.units + 4  # the sign of a word's beginning, x, y, z
+    assert found.whole.log_prob == pytest.approx(-found.whole.units * math.log(V))
+    assert found.spelled.log_prob == pytest.approx(found.whole.log_prob - spelling)
+
+
 def test_a_smaller_vocabulary_looks_better_until_its_unknown_words_are_spelled():
     texts = ["aa bb cc dd ee ff gg hh"] * 5
     large = Vocabulary.from_texts(texts, "word")

@@ -100,6 +100,7 @@ def test_long_texts_count():
 def test_unknown_characters_stay_visible():
     model = SubwordModel.train(["ab ab"], n_pieces=4)
     assert model.encode("axb") == [WORD_START, "a", "x", "b"]
+    assert model.encode("xya xy") == [WORD_START, "x", "y", "a", WORD_START, "x", "y"]
     assert "x" not in model.pieces
 
 
