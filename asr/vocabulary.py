@@ -104,17 +104,26 @@ class Vocabulary:
             text: how texts are normalised first.
 
         Raises:
-            InputError: the texts have no unit at all, or can't have so many pieces.
+            InputError: the texts have no unit at all, or none so often, or can't have so many
+                pieces.
         """
         if unit == "bpe":
             return _learn_pieces(texts, max_size, min_count, text)
         normalised = (normalise(line, text) for line in texts)
         counts = Counter(piece for line in normalised for piece in _units(line, unit, text))
+        for mark in (UNK_SYMBOL, EOS_SYMBOL):
+            counts.pop(mark, None)
         # equal counts: by spelling, so that the order of the texts does not matter
         often = sorted((-count, piece) for piece, count in counts.items() if count >= min_count)
-        kept = [piece for _, piece in often if piece not in (UNK_SYMBOL, EOS_SYMBOL)]
-        if not kept:
+        kept = [piece for _, piece in often]
+        if not counts:
             raise InputError("the texts have no unit; expected at least one word")
+        if not kept:
+            most = max(counts.values())
+            raise InputError(
+                f"min_count is {min_count}; the most frequent unit of the texts comes {most} times;"
+                f" expected {most} or less"
+            )
         return cls(unit, (UNK_SYMBOL, EOS_SYMBOL, *kept)[:max_size], text)
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -187,9 +196,10 @@ def vocabulary_from_dict(values: Mapping[str, Any], place: str) -> Vocabulary:
 def _learn_pieces(
     texts: Iterable[str], max_size: int | None, min_count: int, text: TextSettings
 ) -> Vocabulary:
-    if max_size is None or min_count != 1:
-        what = f"max_size is {max_size} and min_count {min_count}"
-        raise InputError(f"{what}; expected a number of pieces, and no count for them (1)")
+    if max_size is None:
+        raise InputError("max_size is null; expected how many pieces, with <unk> and <eos>")
+    if min_count != 1:
+        raise InputError(f"min_count is {min_count}; expected 1: of pieces none is left out")
     if max_size < 3:
         raise InputError(f"max_size is {max_size}; expected 3 or more: <unk> and <eos> count")
     try:

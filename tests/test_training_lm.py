@@ -478,7 +478,7 @@ def test_other_units_are_not_mistaken_for_these(corpus, tmp_path):
         ("--data.rows=0", "data.rows is 0; expected 1 or more"),
         ("--data.restart=1.5", "data.restart is 1.5; expected from 0 to 1"),
         ("--data.max_size=2", "data.max_size is 2; expected 3 or more"),
-        ("--data.min_count=100", "the texts have no unit"),
+        ("--data.min_count=100", r"min_count is 100; .* comes \d+ times; expected \d+ or less"),
         ("--trainer.max_epochs=-1", "trainer.max_epochs is -1; expected a number"),
         ("--seed=-1", "seed is -1; expected from 0"),
     ],

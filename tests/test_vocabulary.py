@@ -70,6 +70,7 @@ def test_plain_values_give_the_vocabulary_again(unit, max_size):
         ("word", "", []),
         ("char", "the zoo", ["t", "h", "e", " ", "<unk>", "o", "o"]),
         ("bpe", "zt", ["▁", "<unk>", "t"]),
+        ("bpe", "zzt", ["▁", "<unk>", "<unk>", "t"]),
     ],
 )
 def test_what_is_not_in_the_vocabulary_is_unknown(unit, text, pieces):
@@ -148,19 +149,22 @@ def test_a_vocabulary_of_pieces_has_the_size_that_is_asked_for():
     assert spelled(vocabulary, "THE cat's") == pieces.encode("the cat's")
 
 
-@pytest.mark.parametrize("texts", [[], ["", " "], ["?!"]])
+@pytest.mark.parametrize("texts", [[], ["", " "], ["?!"], ["<eos>"]])
 def test_texts_without_a_unit_are_refused(texts):
     with pytest.raises(InputError, match="the texts have no unit; expected at least one word"):
         of(texts=texts)
-    with pytest.raises(InputError, match="the texts have no unit"):
-        of(texts=["a b"], min_count=2)
+    with pytest.raises(InputError, match=r"min_count is 3; .* comes 2 times; expected 2 or less"):
+        of(texts=["a b", "b"], min_count=3)
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({}, "max_size is None and min_count 1; expected a number of pieces"),
-        ({"max_size": 40, "min_count": 2}, "max_size is 40 and min_count 2; expected a number"),
+        ({}, "max_size is null; expected how many pieces, with <unk> and <eos>"),
+        (
+            {"max_size": 40, "min_count": 2},
+            "min_count is 2; expected 1: of pieces none is left out",
+        ),
         ({"max_size": 2}, "max_size is 2; expected 3 or more"),
         ({"max_size": 9}, "max_size is 9, <unk> and <eos> among them: n_pieces is 7; the texts"),
         ({"max_size": 999}, "max_size is 999, <unk> and .* the texts give at most"),
