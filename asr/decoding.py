@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain, product
 from pathlib import Path
 from typing import Literal
 
@@ -124,36 +125,32 @@ class Decoding:
             settings: paths as they are seen from here.
             tokenizer: the acoustic model's.
             device: of the language models and the search.
-            phrases: likely to be said, with the nats that each of their tokens is worth. Their
-                words are allowed besides those of the lexicon.
+            phrases: likely to be said, with the nats that each of their tokens is worth; see
+                `make_boosts`. Their words are allowed besides those of the lexicon.
             topology: of an HMM.
 
         Raises:
-            InputError: a file can't be used, or does not fit the tokens; or the decoder is none
-                for an HMM.
+            InputError: a file or a phrase can't be used, or does not fit the tokens; or the decoder
+                is none for an HMM.
         """
         device = torch.device(device)
         if topology is not None and settings.decoder != "beam":
             raise InputError(f"decoder is {settings.decoder}; expected beam with an HMM")
         if settings.decoder == "greedy":
             return cls(settings, tokenizer, device)
-        words: Iterable[str] = ()
+        boosts = make_boosts(phrases, tokenizer) if phrases else None
+        extra = [word for phrase in phrases or () for word in phrase.split()]
+        words: list[str] = []
         if settings.lexicon:
-            words = read_words(settings.lexicon)
+            words = [*read_words(settings.lexicon), *extra]
         elif isinstance(tokenizer, PhoneTokenizer):
-            words = tokenizer.lexicon.pronunciations
+            words = [*tokenizer.lexicon.pronunciations, *extra]
         lm = load_language_model(settings.lm, device, words) if settings.lm else None
         if lm is not None and lm.vocabulary.unit == "word" and not words:
-            words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
+            words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)] + extra
         if lm is not None and settings.decoder != "flashlight":
             lm = knowing(lm, words)
-        trie = boosts = None
-        if words:
-            extra = [word for phrase in phrases or () for word in phrase.split()]
-            trie = make_trie([*words, *extra], tokenizer)
-        if phrases:
-            encoded = {tokenizer.encode(p, f"phrase {p!r}"): b for p, b in phrases.items()}
-            boosts = PhraseBoosts.build(encoded, tokenizer.separator, len(tokenizer.symbols))
+        trie = make_trie(words, tokenizer) if words else None
         decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
         loaded = (load_language_model(path, device, words) for path in settings.rescorers)
         rescorers = tuple(knowing(rescorer, words) for rescorer in loaded)
@@ -262,6 +259,33 @@ def make_trie(words: Iterable[str], tokenizer: Tokenizer) -> Trie:
             file=sys.stderr,
         )
     return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))
+
+
+def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoosts:
+    """The boosts of phrases, in all pronunciations; of phrases that sound alike the highest counts.
+
+    Args:
+        phrases: with the nats that each of their tokens is worth.
+        tokenizer: of the acoustic model.
+
+    Raises:
+        InputError: a phrase has no word, or one that the tokens can't spell, or its boost is no
+            number.
+    """
+    boosts: dict[tuple[int, ...], float] = {}
+    for phrase, nats in phrases.items():
+        words = phrase.split()
+        if not words:
+            raise InputError(f"phrase {phrase!r}: has no word; expected one or more")
+        if not math.isfinite(nats):
+            raise InputError(f"phrase {phrase!r}: its boost is {nats}; expected nats")
+        spoken = [tokenizer.encode(" ".join(words), f"phrase {phrase!r}")]
+        if isinstance(tokenizer, PhoneTokenizer):
+            ways = product(*map(tokenizer.pronunciations, words))
+            spoken = [tuple(chain.from_iterable(way)) for way in ways]
+        for tokens in spoken:
+            boosts[tokens] = max(nats, boosts.get(tokens, -math.inf))
+    return PhraseBoosts.build(boosts, tokenizer.separator, len(tokenizer.symbols))
 
 
 def save_decoding(folder: str | Path, settings: DecodingSettings) -> None:

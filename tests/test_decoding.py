@@ -8,14 +8,23 @@ import pytest
 import torch
 from conftest import run_script
 
+from asr.boosts import PhraseBoosts
 from asr.ctc import log_probability
 from asr.decoder import BeamSettings
-from asr.decoding import Decoding, DecodingSettings, load_decoding, read_words, save_decoding
+from asr.decoding import (
+    Decoding,
+    DecodingSettings,
+    load_decoding,
+    make_boosts,
+    read_words,
+    save_decoding,
+)
 from asr.errors import InputError
+from asr.lexicon import Lexicon
 from asr.ngram import load_ngram, read_ngram, save_ngram
 from asr.recognizer import load
 from asr.search import greedy_search
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import CharTokenizer, PhoneTokenizer
 
 TOKENIZER = CharTokenizer(("<blank>", " ", "a", "b"))
 
@@ -110,6 +119,60 @@ def test_words_of_phrases_are_allowed_besides_those_of_the_lexicon(tmp_path):
     for phrases, expected in ((None, {"a"}), ({"bab": 3.0}, {"a", "bab"})):
         nbests = Decoding.load(settings, TOKENIZER, phrases=phrases).nbests(rows)
         assert {word for nbest in nbests for h in nbest for word in h.words} == expected
+
+
+def test_words_of_phrases_are_as_well_known_to_the_language_model_as_the_lexicons(tmp_path):
+    (tmp_path / "words.txt").write_text("a\naa\naab\n")  # of these it knows "a" alone
+    lm = write_lm(tmp_path / "lm.arpa", a=-1.0, b=-2.0)
+    settings = replace(
+        beam(lm_weight=1.0, n_best=3000, beam_width=3000),
+        lm=lm,
+        lexicon=str(tmp_path / "words.txt"),
+    )
+    decoding = Decoding.load(settings, TOKENIZER, phrases={"b": 1.0, "bab": 1.0})
+    (nbest,) = decoding.nbests([random_log_probs(T=6, seed=0)])
+    found = {h.words[0]: h.lm_log_prob / np.log(10) for h in nbest if len(h.words) == 1}
+    share = -1.0 - np.log10(3)  # of <unk>, among aa, aab and bab
+    expected = {"a": -1.0, "b": -2.0, "aa": share, "aab": share, "bab": share}
+    assert found == pytest.approx({word: p - 0.3 for word, p in expected.items()}, rel=1e-5)
+
+
+def test_a_file_of_kenlm_is_asked_for_words_of_phrases_too(tmp_path, monkeypatch):
+    pytest.importorskip("kenlm", reason="kenlm-ex, of the extra [kenlm], is not installed")
+    monkeypatch.setattr("asr.language_model.KENLM_MAGIC", b"\\data\\")
+    lm = Path(write_lm(tmp_path / "lm.arpa", a=-1.0, b=-2.0))
+    bigrams = "ngram 1=5\nngram 2=1\n", "\\2-grams:\n-0.5\ta b\n\n\\end\\"
+    lm.write_text(lm.read_text().replace("ngram 1=5\n", bigrams[0]).replace("\\end\\", bigrams[1]))
+    (tmp_path / "words.txt").write_text("a\n")
+    settings = replace(beam(lm_weight=1.0), lm=str(lm), lexicon=str(tmp_path / "words.txt"))
+    decoding = Decoding.load(settings, TOKENIZER, phrases={"b": 1.0})
+    assert decoding.decoder.lm.vocabulary.symbols == ("<unk>", "<eos>", "a", "b")
+    assert decoding.decoder.units.tolist() == [2, 3, 0]
+    with pytest.raises(InputError, match=r"lm\.arpa: can't list its words; expected a lexicon"):
+        Decoding.load(replace(settings, lexicon=""), TOKENIZER, phrases={"b": 1.0})
+
+
+def test_phrases_are_boosted_however_they_are_pronounced():
+    lexicon = Lexicon({"a": (("AH",), ("EY",)), "eh": (("EY",),), "b": (("B", "IY"),)})
+    phones = PhoneTokenizer.from_lexicon(lexicon)  # AH, B, EY, IY
+    found = make_boosts({"a  b": 1.0, "a": 2.0, "eh": 3.0}, phones)
+    expected = {(1, 2, 4): 1.0, (3, 2, 4): 1.0, (1,): 2.0, (3,): 3.0}
+    expected = PhraseBoosts.build(expected, None, 5)
+    for name in ("after", "worth", "lent", "end"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize(
+    ("phrases", "message"),
+    [
+        ({" ": 1.0}, "phrase ' ': has no word; expected one or more"),
+        ({"a": np.inf}, "phrase 'a': its boost is inf; expected nats"),
+        ({"a z": 1.0}, r"phrase 'a z': character 'z' .* is not in the alphabet"),
+    ],
+)
+def test_phrases_that_can_not_be_boosted_are_named(phrases, message):
+    with pytest.raises(InputError, match=message):
+        Decoding.load(beam(), TOKENIZER, phrases=phrases)
 
 
 def test_words_that_the_tokens_can_not_spell_are_named(tmp_path, capsys):
