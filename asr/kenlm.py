@@ -26,16 +26,19 @@ class KenlmModel:
         path: of the file.
         words: those that may come; what the file does not know is `<unk>`. Where it knows none of
             them as they are but some in capitals, its words are taken to be in capitals.
+        device: of the states, for a search there; the model itself computes on the CPU.
 
     `path` is kept, and `spellings`: (V,), the words as the file has them.
 
     Raises:
         InputError: the package kenlm-ex is not installed; the file can't be read by KenLM, or
-            knows none of the words.
+            knows none of the words; or there are none.
         OSError: the file is not there.
     """
 
-    def __init__(self, path: str | Path, words: Iterable[str]) -> None:
+    def __init__(
+        self, path: str | Path, words: Iterable[str], device: str | torch.device = "cpu"
+    ) -> None:
         try:
             import kenlm
         except ImportError:
@@ -56,8 +59,13 @@ class KenlmModel:
             ) from None
         self._new_state = kenlm.State
         self.path = Path(path)
+        self.device = torch.device(device)
         self.order: int = self._model.order
         wanted = [word for word in dict.fromkeys(words) if word not in (UNK_SYMBOL, EOS_SYMBOL)]
+        if not wanted:
+            raise InputError(
+                f"{path}: can't list its words; expected a lexicon, or a text, that has some"
+            )
         known = {word: word for word in wanted if word in self._model}
         if not known:
             known = {word: word.upper() for word in wanted if word.upper() in self._model}
@@ -70,7 +78,7 @@ class KenlmModel:
 
     def start(self, rows: int) -> Tensor:
         """(rows, order - 1), int64: the state at a sentence's beginning, once a hypothesis."""
-        return torch.full((rows, self.order - 1), _BEGIN)
+        return torch.full((rows, self.order - 1), _BEGIN, device=self.device)
 
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
         """(rows,), float32, natural log-probabilities of the next units, and the states after."""

@@ -43,7 +43,7 @@ def load_language_model(
 
     Args:
         path: a folder that a recipe wrote, an ARPA file, or a KenLM file.
-        device: where the model computes; a KenLM file's does so on the CPU.
+        device: where the model computes, but for a KenLM file's; its states are there, too.
         words: what a model that can't list its words will be asked for.
 
     Raises:
@@ -52,7 +52,7 @@ def load_language_model(
     if Path(path).is_file():
         with Path(path).open("rb") as file:
             is_kenlm = file.read(len(KENLM_MAGIC)) == KENLM_MAGIC
-        return KenlmModel(path, words) if is_kenlm else read_ngram(path).to(device)
+        return KenlmModel(path, words, device) if is_kenlm else read_ngram(path).to(device)
     values = read_description(path)
     match values.get("kind"):
         case "rnnlm":

@@ -89,6 +89,13 @@ def test_words_that_the_file_does_not_know_are_unknown():
 
 
 @pytest.mark.usefixtures("kenlm")
+def test_its_states_are_where_search_is():
+    model = KenlmModel(DATA / "trigram.binary", WORDS, "meta")
+    assert model.start(2).device.type == "meta"
+    assert KenlmModel(DATA / "trigram.binary", WORDS).start(2).device.type == "cpu"
+
+
+@pytest.mark.usefixtures("kenlm")
 def test_a_file_in_capitals_is_asked_in_capitals(tmp_path):
     text = (DATA / "trigram.arpa").read_text()
     for word in sorted(WORDS):
@@ -114,5 +121,7 @@ def test_other_files_are_refused_in_one_line(tmp_path):
             KenlmModel(tmp_path / "a.binary", WORDS)
     with pytest.raises(InputError, match=r"knows none of the 2 words; expected some of them"):
         KenlmModel(DATA / "trigram.binary", ["xylophone", "zebra"])
+    with pytest.raises(InputError, match=r"trigram\.binary: can't list its words; expected a lexi"):
+        KenlmModel(DATA / "trigram.binary", iter([]))
     with pytest.raises(FileNotFoundError):
         KenlmModel(tmp_path / "b.binary", WORDS)
