@@ -1,5 +1,6 @@
 """nbest -> nbest, re-ordered by exact log-probabilities and language models."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -100,7 +101,7 @@ def exact_log_probs(log_probs: np.ndarray, nbest: Sequence[Hypothesis]) -> list[
 
     Source: Graves et al. 2006, "Connectionist temporal classification", equation 8.
     """
-    if log_probs.ndim != 2 or not len(log_probs):
+    if log_probs.ndim != 2:
         raise ValueError(f"log_probs has shape {log_probs.shape}; expected (T, C) of one utterance")
     batches = [nbest[start : start + BATCH] for start in range(0, len(nbest), BATCH)]
     losses = [loss for batch in batches for loss in _losses(log_probs, batch)]
@@ -135,6 +136,8 @@ def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
 
 def _losses(log_probs: np.ndarray, nbest: Sequence[Hypothesis]) -> list[float]:
     T, C = log_probs.shape
+    if not T:  # which torch refuses
+        return [math.inf if hypothesis.tokens else 0.0 for hypothesis in nbest]
     targets = [torch.tensor(hypothesis.tokens, dtype=torch.int64) for hypothesis in nbest]
     return ctc_loss(
         torch.from_numpy(log_probs)[:, None].expand(T, len(nbest), C),

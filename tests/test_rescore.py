@@ -100,6 +100,12 @@ def test_what_does_not_fit_the_frames_comes_last_with_probability_0():
     ]
 
 
+def test_no_frames_say_nothing_for_sure():
+    nbest = spelled([Hypothesis((2,), -1.0), Hypothesis((), -2.0)], TOKENIZER)
+    exact = exact_log_probs(np.zeros((0, 4), dtype=np.float32), nbest)
+    assert [(h.words, h.log_prob) for h in exact] == [((), 0.0), (("a",), -math.inf)]
+
+
 def test_words_are_the_hypothesis_own_or_what_its_tokens_spell():
     assert text_of(Hypothesis((1, 2, 1, 1, 3, 2, 1), 0.0), TOKENIZER) == "a ba"
     assert text_of(Hypothesis((2,), 0.0, words=("said", "so")), TOKENIZER) == "said so"
