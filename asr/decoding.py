@@ -86,6 +86,11 @@ class DecodingSettings:
                 f"lm_weights has {len(self.lm_weights)} numbers; expected one for each of the"
                 f" {len(self.rescorers)} rescorers"
             )
+        if not all(map(math.isfinite, (*self.lm_weights, self.word_bonus))):
+            raise InputError(
+                f"lm_weights is {list(self.lm_weights)}, word_bonus {self.word_bonus}; expected"
+                " numbers"
+            )
         if self.decoder == "greedy" and (self.lm or self.lexicon or self.rescorers):
             raise InputError("decoder is greedy, which goes by no language model; expected beam")
 
