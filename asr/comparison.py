@@ -102,8 +102,9 @@ class Comparison:
             scores = lm_log_probs(nbests, decoding.rescorers)
             found = self._tune(name, nbests, scores, self.dev)
             _tell(name, found.at_end)
-            weights = found.weights
-            decoding = decoding.weighted(replace(settings, **weights.to_dict()))
+            tuned = found.weights
+            settings = replace(settings, lm_weights=tuned.lm_weights, word_bonus=tuned.word_bonus)
+            decoding = decoding.weighted(settings)
         started = time.perf_counter()
         nbests = decoding.nbests(self.test.log_probs)
         seconds = time.perf_counter() - started

@@ -3,15 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.config import from_dict
 from asr.ctc import ctc_loss
-from asr.errors import InputError
 from asr.nbest import Hypothesis
 from asr.tokenizer import Tokenizer
 from asr.vocabulary import LanguageModel
@@ -44,28 +41,6 @@ class RescoreWeights:
             raise ValueError(
                 f"lm_weights is {self.lm_weights}, word_bonus {self.word_bonus}; expected numbers"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The weights as plain values, for `weights_from_dict`."""
-        return {"lm_weights": list(self.lm_weights), "word_bonus": self.word_bonus}
-
-
-def weights_from_dict(values: Any, place: str) -> RescoreWeights:
-    """The weights that `to_dict` described.
-
-    Args:
-        values: lm_weights and word_bonus.
-        place: the file they come from; begins the error's line.
-
-    Raises:
-        InputError: a value is missing, unknown or no number.
-    """
-    try:
-        return from_dict(RescoreWeights, values, place)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{place}: {error}") from None
 
 
 def text_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> str:
@@ -239,17 +214,6 @@ def hypothesis_errors(
     pairs = [(r, " ".join(_words(h))) for r, n in zip(references, nbests, strict=True) for h in n]
     counts = iter(word_errors([said for said, _ in pairs], [heard for _, heard in pairs]))
     return [[next(counts) for _ in nbest] for nbest in nbests]
-
-
-def oracle(nbest: Sequence[Hypothesis], reference: str) -> ErrorCounts:
-    """The errors of the hypothesis that has fewest: no order of the list does better.
-
-    Raises:
-        ValueError: the list is empty, or a hypothesis has no words.
-    """
-    if not nbest:
-        raise ValueError("nbest is empty; expected at least one hypothesis")
-    return min(hypothesis_errors([nbest], [reference])[0], key=lambda counts: counts.errors)
 
 
 def _words(hypothesis: Hypothesis) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ def test_systems_stand_side_by_side_each_with_its_gain(heard, tmp_path):
     assert (informed.result.over, rescored.result.over) == ("greedy", "beam-lm")
     assert informed.result.gain == pytest.approx(greedy.result.wer - informed.result.wer)
     assert greedy.result.decoding is None
+    assert isinstance(rescored.settings.lm_weights, tuple)
     assert informed.result.decoding["beam"]["lm_weight"] == informed.settings.beam.lm_weight
     for name in ("tuning.beam-lm", "tuning.beam-lm-rescored"):
         assert (tmp_path / "out" / f"{name}.tsv").exists()

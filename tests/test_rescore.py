@@ -9,18 +9,15 @@ from table_model import TableModel, random_model
 
 from asr import rescore as module
 from asr.ctc import log_probability
-from asr.errors import InputError
 from asr.nbest import Hypothesis
 from asr.rescore import (
     RescoreWeights,
     exact_log_probs,
     hypothesis_errors,
     lm_log_probs,
-    oracle,
     rescore,
     spelled,
     text_of,
-    weights_from_dict,
 )
 from asr.tokenizer import CharTokenizer
 from asr.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
@@ -195,7 +192,7 @@ def test_a_language_model_chooses_between_what_sounds_alike():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_oracle_has_the_fewest_errors_that_jiwer_counts(seed):
+def test_the_errors_of_every_hypothesis_are_those_that_jiwer_counts(seed):
     generator = np.random.default_rng(seed)
     texts = [
         " ".join(generator.choice(["a", "b", "c"], size=generator.integers(7))) for _ in "x" * 12
@@ -204,31 +201,11 @@ def test_the_oracle_has_the_fewest_errors_that_jiwer_counts(seed):
     nbest = hypotheses(*heard)
     every = [jiwer.process_words(reference, text) for text in heard]
     expected = [o.substitutions + o.deletions + o.insertions for o in every]
-    assert [c.errors for c in hypothesis_errors([nbest], [reference])[0]] == expected
-    assert oracle(nbest, reference).errors == min(expected)
-    assert oracle(nbest, reference).words == 3
-    assert oracle(nbest[:1], reference).errors == expected[0]
-    assert oracle([*nbest, *hypotheses(reference)], reference).errors == 0
-
-
-def test_weights_survive_being_written():
-    weights = RescoreWeights((0.5, 1.25), -0.5)
-    assert weights_from_dict(weights.to_dict(), "x.json") == weights
-    assert weights.to_dict() == {"lm_weights": [0.5, 1.25], "word_bonus": -0.5}
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"lm_weights": ["a"], "word_bonus": 0}, "lm_weights is 'a'; expected float"),
-        ({"lm_weights": [1]}, "word_bonus"),
-        ({"lm_weights": [1], "word_bonus": 0, "x": 1}, "unknown setting x; expected one of"),
-        ({"lm_weights": [1], "word_bonus": math.nan}, "word_bonus nan; expected numbers"),
-    ],
-)
-def test_weights_that_are_none_are_refused_with_their_place(values, message):
-    with pytest.raises(InputError, match=f"decoding.json: .*{message}"):
-        weights_from_dict(values, "decoding.json")
+    lists = [nbest[:2], [*nbest[2:], *hypotheses(reference)]]
+    found = hypothesis_errors(lists, [reference] * 2)
+    assert [len(counts) for counts in found] == [2, 10]
+    assert [c.errors for counts in found for c in counts] == [*expected, 0]
+    assert {c.words for counts in found for c in counts} == {3}
 
 
 def test_what_can_not_be_rescored_is_refused():
@@ -243,8 +220,6 @@ def test_what_can_not_be_rescored_is_refused():
         rescore(nbest, np.array([[0.0], [math.nan]]), weights)
     with pytest.raises(ValueError, match="log_prob of the nbest of lm_log_probs has nan"):
         rescore(hypotheses("a", log_probs=[math.nan]), np.zeros((1, 1)), weights)
-    with pytest.raises(ValueError, match="nbest is empty"):
-        oracle([], "a")
     with pytest.raises(ValueError, match="1 nbests for 2 references"):
         hypothesis_errors([nbest], ["a", "b"])
 
@@ -257,7 +232,7 @@ def test_hypotheses_without_words_and_log_probs_of_a_batch_are_refused():
         lambda: exact_log_probs(log_probs, nbest),
         lambda: rescore(nbest, np.zeros((1, 1)), RescoreWeights((1.0,), 0.0)),
         lambda: lm_log_probs([nbest], [lm]),
-        lambda: oracle(nbest, "a"),
+        lambda: hypothesis_errors([nbest], ["a"]),
     ):
         with pytest.raises(ValueError, match=r"hypothesis \(2,\) has no words; expected those of"):
             wordless()
