@@ -1,16 +1,20 @@
 """A corpus of tones for the tests of training and all that follows it, and a model of it."""
 
 import importlib.util
+import json
 import os
 import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from safetensors.torch import load_file
 
 from asr.manifest import Utterance, write_manifest
 
@@ -21,15 +25,23 @@ PITCH_HZ = {"a": 500.0, "b": 1700.0}
 
 @dataclass(frozen=True)
 class Tones:
-    """A folder with train.jsonl, dev.jsonl, their audio, and settings for a tiny model."""
+    """A folder with train.jsonl, dev.jsonl, their audio, and settings for tiny models."""
 
     folder: Path
 
     @property
     def options(self) -> list[str]:
         """Of `train_ctc`, all but `--out`."""
+        return self._options("ctc.yaml")
+
+    @property
+    def hmm_options(self) -> list[str]:
+        """Of `train_hmm`, all but `--out`."""
+        return self._options("hmm.yaml")
+
+    def _options(self, config: str) -> list[str]:
         data = [f"--data.{part}={self.folder / part}.jsonl" for part in ("train", "dev")]
-        return ["--config", str(self.folder / "ctc.yaml"), *data]
+        return ["--config", str(self.folder / config), *data]
 
 
 SETTINGS = """
@@ -55,6 +67,25 @@ trainer:
   max_epochs: 3
   accelerator: cpu
   log_every_n_steps: 1
+"""
+HMM_SETTINGS = """
+data:
+  batch_s: 1.6
+features:
+  sample_rate: 8000
+  n_mels: 12
+  n_mfcc: 6
+  n_deltas: 1
+model:
+  n_states: 2
+  n_silence_states: 1
+  n_components: 14
+  min_count: 5
+schedule:
+  grow_until: 3
+trainer:
+  max_epochs: 5
+  accelerator: cpu
 """
 
 
@@ -85,6 +116,7 @@ def write_tones(folder: Path, sizes: dict[str, int], seed: int) -> None:
             utterances.append(Utterance(path.stem, str(path), duration, text))
         write_manifest(folder / f"{part}.jsonl", utterances)
     (folder / "ctc.yaml").write_text(SETTINGS)
+    (folder / "hmm.yaml").write_text(HMM_SETTINGS)
 
 
 def load_script(path: str) -> ModuleType:
@@ -105,6 +137,21 @@ def run_script(path: str, *arguments: str | Path) -> None:
         load_script(path).main()
     finally:
         sys.argv = before
+
+
+def assert_same_model(one: Path, other: Path) -> None:
+    """Of two folders, but for when and by which commit they were trained."""
+    assert description_of(one) == description_of(other)
+    found = [load_file(folder / "weights.safetensors") for folder in (one, other)]
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def description_of(folder: Path) -> dict[str, Any]:
+    """What a model's folder says of it, but for when and by which commit it was trained."""
+    values = json.loads((folder / "model.json").read_text())
+    for name in ("minutes", "commit"):
+        del values["trained_on"][name]
+    return values
 
 
 @pytest.fixture

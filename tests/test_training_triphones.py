@@ -1,13 +1,11 @@
-import os
 import re
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import Tones, run_script, write_tones
+from conftest import Tones, assert_same_model, run_script, signal_at, write_tones
 from safetensors.torch import load_file, save_file
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from typer.testing import CliRunner
@@ -39,36 +37,15 @@ from asr.training.triphones import (
 from asr.tree_growth import TreeSettings
 
 SCRIPT = "recipes/train_hmm.py"
-SETTINGS = """
-data:
-  batch_s: 1.6
-features:
-  sample_rate: 8000
-  n_mels: 12
-  n_mfcc: 6
-  n_deltas: 1
-model:
-  n_states: 2
-  n_silence_states: 1
-  n_components: 20
-  min_count: 5
-schedule:
-  grow_until: 3
-trainer:
-  max_epochs: 6
-  accelerator: cpu
-"""
 LEXICON = "a X A\nb X B\nc A B\nd Z\n"
 TREES = ["--trees.n_leaves=30", "--trees.min_gain=20", "--trees.min_count=10"]
 SYMBOLS = ("<blank>", "#-A+B", "#-A+C", "#-C+#", "C-A+#", "#-Z+#")
 
 
 def train(tones: Tones, out: Path, *more: str) -> None:
-    (tones.folder / "hmm.yaml").write_text(SETTINGS)
-    data = [f"--data.{part}={tones.folder / part}.jsonl" for part in ("train", "dev")]
     lexicon = f"--data.lexicon={tones.folder / 'lexicon.dic'}"
-    config = ["--config", str(tones.folder / "hmm.yaml"), *data, lexicon]
-    run_script(SCRIPT, *config, "--out", out, *more)
+    options = [*tones.hmm_options, lexicon, "--model.n_components=20", "--trainer.max_epochs=6"]
+    run_script(SCRIPT, *options, "--out", out, *more)
 
 
 @pytest.fixture(scope="module")
@@ -248,14 +225,7 @@ def test_a_stopped_run_goes_on_with_its_trees(tones, start, tmp_path, monkeypatc
     options = [f"--data.start={start}", *TREES, *more]
     train(tones, tmp_path / "straight", *options)
     with monkeypatch.context() as patched:
-        original = HmmTraining.training_step
-
-        def signalling(self, batch, batch_idx):
-            if self.trainer.global_step == step:
-                os.kill(os.getpid(), signal.SIGINT)
-            return original(self, batch, batch_idx)
-
-        patched.setattr(HmmTraining, "training_step", signalling)
+        signal_at(patched, HmmTraining, step)
         with pytest.raises(SystemExit):
             train(tones, tmp_path / "stopped", *options)
 
@@ -264,8 +234,7 @@ def test_a_stopped_run_goes_on_with_its_trees(tones, start, tmp_path, monkeypatc
 
     monkeypatch.setattr(hmm_data, "grow", never)
     train(tones, tmp_path / "stopped", *options)
-    of_both = (load_file(tmp_path / run / "weights.safetensors") for run in ("straight", "stopped"))
-    torch.testing.assert_close(*of_both, rtol=0, atol=0)
+    assert_same_model(tmp_path / "straight", tmp_path / "stopped")
 
 
 def test_another_start_is_another_run(tones, start, tmp_path):
