@@ -301,3 +301,6 @@ def test_the_settings_of_every_corpus_are_sound(path):
     parser = settings_parser("train_hmm", HmmSettings)
     add_trainer_options(parser)
     check_file(parser, path)
+        ("--trainer.max_steps=10", "trainer.max_steps is 10; expected -1 for EM"),
+        ("--trainer.limit_train_batches=2", "limit_train_batches is 2; expected 1.0 for EM"),
+        ("--trainer.overfit_batches=2", "trainer.overfit_batches is 2; expected 0.0 for EM"),

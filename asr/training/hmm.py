@@ -33,6 +33,14 @@ STATISTICS = ("counts", "sums", "squares", "stays", "leaves", "log_likelihood", 
 """The buffers of a pass under way; those of several processes add up."""
 
 
+LIGHTNING = {
+    "precision": "32-true",
+    "max_steps": -1,
+    "overfit_batches": 0.0,
+    "limit_train_batches": 1.0,
+}
+"""Lightning's settings that can't be others, since a pass goes over all data."""
+
 class HmmTraining(pl.LightningModule):
     """Expectation-maximisation: an epoch is a pass over all data, and an M-step at its end.
 
@@ -118,8 +126,9 @@ class HmmTraining(pl.LightningModule):
             raise InputError(
                 f"schedule.grow_until is {until}; expected less than trainer.max_epochs, {epochs}"
             )
-        if self.trainer.precision != "32-true":
-            raise InputError(f"trainer.precision is {self.trainer.precision}; expected 32-true")
+        for name, expected in LIGHTNING.items():
+            if (found := getattr(self.trainer, name)) != expected:
+                raise InputError(f"trainer.{name} is {found}; expected {expected} for EM")
         if not self.trainer.ckpt_path:
             frames = self.trainer.datamodule.frames()  # type: ignore[attr-defined]
             flat = flat_start(frames, len(self.self_loops))
