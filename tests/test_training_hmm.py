@@ -269,6 +269,18 @@ def test_settings_that_can_not_work_are_refused(options, tmp_path, capsys, optio
     assert re.search(line, text), text
 
 
+def test_two_processes_train_the_same_model_as_one(options, tmp_path):
+    options = [*options, "--schedule.grow_until=1", "--trainer.max_epochs=2"]
+    train(options, tmp_path / "one")
+    two = ["--out", str(tmp_path / "two"), "--trainer.devices=2", "--trainer.strategy=ddp"]
+    command = [sys.executable, str(ROOT / SCRIPT), *options, *two]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = [load_file(tmp_path / run / "weights.safetensors") for run in ("one", "two")]
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
 def test_words_and_utterances_that_can_not_be_trained_on_are_all_named(tones):
     (tones.folder / "lexicon.dic").write_text("c K\n")
     with pytest.raises(InputError, match=r"no pronunciation of 2 words .*: a \(\S+\), b \(\S+\);"):
@@ -290,6 +302,9 @@ def test_words_and_utterances_that_can_not_be_trained_on_are_all_named(tones):
         InputError, match=rf"train.jsonl: 2 of 12 .*: {named}; lower model.n_states"
     ):
         data_of(tones)
+        ("--trainer.max_steps=10", "trainer.max_steps is 10; expected -1 for EM"),
+        ("--trainer.limit_train_batches=2", "limit_train_batches is 2; expected 1.0 for EM"),
+        ("--trainer.overfit_batches=2", "trainer.overfit_batches is 2; expected 0.0 for EM"),
 
 
 @pytest.mark.parametrize(
@@ -301,6 +316,3 @@ def test_the_settings_of_every_corpus_are_sound(path):
     parser = settings_parser("train_hmm", HmmSettings)
     add_trainer_options(parser)
     check_file(parser, path)
-        ("--trainer.max_steps=10", "trainer.max_steps is 10; expected -1 for EM"),
-        ("--trainer.limit_train_batches=2", "limit_train_batches is 2; expected 1.0 for EM"),
-        ("--trainer.overfit_batches=2", "trainer.overfit_batches is 2; expected 0.0 for EM"),
