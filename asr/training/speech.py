@@ -2,7 +2,9 @@
 
 import hashlib
 import sys
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +24,14 @@ from asr.training.optim import clip_finite
 
 
 def read_spoken(manifest: str) -> list[Utterance]:
-    """The utterances of a manifest, whose audio files are there.
+    """The utterances of a manifest, whose audio files are there, with their texts composed (NFC).
 
     Raises:
         InputError: the manifest can't be used, or audio is missing.
     """
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
-    return utterances
+    return [replace(u, text=unicodedata.normalize("NFC", u.text)) for u in utterances]
 
 
 def varied(
