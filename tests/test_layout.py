@@ -87,6 +87,7 @@ FLOORS = {
         "prefixes",
         "tuning",
         "cli.lm_results",
+        "training.graphs",
         "training.hmm_settings",
         "training.speech",
     },

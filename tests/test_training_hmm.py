@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import ROOT, SAMPLE_RATE, Tones, assert_same_model, run_script, signal_at
 from safetensors.torch import load_file
@@ -191,6 +192,41 @@ def test_states_without_data_are_named_once_and_stay_as_they_were(tones, options
         assert float(model.topology.self_loops[pdf].exp()) == pytest.approx(0.5)
 
 
+def test_silent_and_constant_audio_is_named_and_leaves_all_numbers_finite(
+    tones, options, tmp_path, capsys
+):
+    for name, value in (("train01", 0.0), ("train02", 0.25), ("dev03", 0.0)):
+        waveform, _ = soundfile.read(tones.folder / f"{name}.wav")
+        soundfile.write(tones.folder / f"{name}.wav", np.full_like(waveform, value), SAMPLE_RATE)
+    train(options, tmp_path / "run", "--features.kind=log_mel", "--features.n_deltas=2")
+    lines = capsys.readouterr().err
+    assert "train.jsonl: silent or constant audio in 2 of 12 utterances: train01, train02" in lines
+    assert "dev.jsonl: silent or constant audio in 1 of 4 utterances: dev03" in lines
+    gmm = load_model(tmp_path / "run").acoustic.gmm  # which refuses what is not finite
+    assert gmm.emissions(torch.zeros(36)).isfinite().all()
+    assert all(map(math.isfinite, logged(lines, "dev_log_likelihood")))
+
+
+def test_every_validation_begins_with_the_first_batch(tones):
+    names = [str(tones.folder / f"{part}.jsonl") for part in ("train", "dev")]
+    data = HmmData(HmmSettings(data=HmmDataSettings(*names, batch_s=1.0)))
+    data.setup("fit")
+    loader = data.val_dataloader()
+    first = next(iter(loader)).ids
+    found = [id for batch in loader for id in batch.ids]
+    assert sorted(found) == ["dev00", "dev01", "dev02", "dev03"]
+    assert found[: len(first)] == first != found
+
+
+def test_texts_may_be_written_in_composed_or_decomposed_letters(tones):
+    for part, form in (("train", "NFC"), ("dev", "NFD")):
+        utterances = read_manifest(tones.folder / f"{part}.jsonl")
+        texts = [unicodedata.normalize(form, u.text.replace("a", "é")) for u in utterances]
+        pairs = zip(utterances, texts, strict=True)
+        write_manifest(tones.folder / f"{part}.jsonl", [replace(u, text=t) for u, t in pairs])
+    assert data_of(tones).tokenizer.symbols == ("<blank>", "b", "é")
+
+
 def test_processes_share_the_batches(tones):
     data = data_of(tones)
     data.setup("fit")
@@ -232,6 +268,18 @@ def test_processes_keep_their_own_statistics(tones, tmp_path):
     assert not copied & {id(getattr(task, name)) for name in STATISTICS}
 
 
+def test_two_processes_train_the_same_model_as_one(options, tmp_path):
+    options = [*options, "--schedule.grow_until=1", "--trainer.max_epochs=2"]
+    train(options, tmp_path / "one")
+    two = ["--out", str(tmp_path / "two"), "--trainer.devices=2", "--trainer.strategy=ddp"]
+    command = [sys.executable, str(ROOT / SCRIPT), *options, *two]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = [load_file(tmp_path / run / "weights.safetensors") for run in ("one", "two")]
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_the_same_model(options, tmp_path):
     train(options, tmp_path / "cpu")
@@ -255,6 +303,9 @@ def test_a_gpu_trains_the_same_model(options, tmp_path):
         ("--schedule.grow_until=5", "grow_until is 5; expected less than trainer.max_epochs, 5"),
         ("--schedule.algorithm=gradient", "schedule.algorithm is 'gradient'; expected"),
         ("--trainer.precision=bf16-true", "trainer.precision is bf16-true; expected 32-true"),
+        ("--trainer.max_steps=10", "trainer.max_steps is 10; expected -1 for EM"),
+        ("--trainer.limit_train_batches=2", "limit_train_batches is 2; expected 1.0 for EM"),
+        ("--trainer.overfit_batches=2", "trainer.overfit_batches is 2; expected 0.0 for EM"),
         ("--trainer.gradient_clip_val=1", "Automatic gradient clipping is not supported"),
         ("--data.lexicon=", "data.lexicon is empty; expected a file, cmudict, or char"),
         ("--data.batch_s=0", "data.batch_s is 0.0; expected more than 0 seconds"),
@@ -267,18 +318,6 @@ def test_settings_that_can_not_work_are_refused(options, tmp_path, capsys, optio
         train(options, tmp_path / "run", option, *more)
     text = str(refused.value) + capsys.readouterr().err
     assert re.search(line, text), text
-
-
-def test_two_processes_train_the_same_model_as_one(options, tmp_path):
-    options = [*options, "--schedule.grow_until=1", "--trainer.max_epochs=2"]
-    train(options, tmp_path / "one")
-    two = ["--out", str(tmp_path / "two"), "--trainer.devices=2", "--trainer.strategy=ddp"]
-    command = [sys.executable, str(ROOT / SCRIPT), *options, *two]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = [load_file(tmp_path / run / "weights.safetensors") for run in ("one", "two")]
-    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
 def test_words_and_utterances_that_can_not_be_trained_on_are_all_named(tones):
@@ -298,13 +337,24 @@ def test_words_and_utterances_that_can_not_be_trained_on_are_all_named(tones):
         utterances[number] = replace(utterances[number], text=text)
     write_manifest(tones.folder / "train.jsonl", utterances)
     named = r"train01 \(\d+ for 120\), train04 \(\d+ for 180\)"
-    with pytest.raises(
-        InputError, match=rf"train.jsonl: 2 of 12 .*: {named}; lower model.n_states"
-    ):
+    with pytest.raises(InputError, match=rf"train.jsonl: 2 of 12 .*: {named}; take them out of"):
         data_of(tones)
-        ("--trainer.max_steps=10", "trainer.max_steps is 10; expected -1 for EM"),
-        ("--trainer.limit_train_batches=2", "limit_train_batches is 2; expected 1.0 for EM"),
-        ("--trainer.overfit_batches=2", "trainer.overfit_batches is 2; expected 0.0 for EM"),
+
+
+@pytest.mark.parametrize("part", ["train", "dev"])
+def test_audio_a_little_shorter_than_its_manifest_says_and_than_its_states_is_named(
+    tones, options, tmp_path, part
+):
+    path = tones.folder / f"{part}.jsonl"
+    first, *others = read_manifest(path)
+    write_manifest(path, [replace(first, text="a b " * 5, duration=0.225), *others])  # 21 frames
+    waveform, _ = soundfile.read(first.audio)
+    soundfile.write(first.audio, waveform[:1720], SAMPLE_RATE)  # 20 frames, for 20 states
+    train(options, tmp_path / "fits")
+    soundfile.write(first.audio, waveform[:1660], SAMPLE_RATE)
+    line = f"no finite likelihood of {part}00; expected finite audio, as long as the manifest says"
+    with pytest.raises(InputError, match=line):
+        train(options, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import (
     ROOT,
@@ -419,6 +420,21 @@ def test_silence_takes_an_hmm_with_silence(tones, hmm):
     save_model(hmm, replace(model, topology=replace(model.topology, silence=())))
     with pytest.raises(InputError, match=r"train.jsonl: nothing is said in train01; expected word"):
         HybridData(settings_of(tones, hmm))
+
+
+def test_silent_audio_is_named_and_leaves_all_numbers_finite(options, tones, tmp_path, capsys):
+    waveform, _ = soundfile.read(tones.folder / "train01.wav")
+    soundfile.write(tones.folder / "train01.wav", 0 * waveform, SAMPLE_RATE)
+    train(options, tmp_path / "run", "--trainer.max_epochs=1")
+    lines = capsys.readouterr().err
+    assert "train.jsonl: silent or constant audio in 1 of 12 utterances: train01\n" in lines
+    found = load_file(tmp_path / "run" / "weights.safetensors")
+    assert all(weight.isfinite().all() for weight in found.values())
+
+
+def test_every_validation_begins_with_the_first_batch(tones, hmm):
+    loader = aligned(tones, hmm).val_dataloader()
+    assert next(iter(loader)).ids == next(iter(loader)).ids
 
 
 def test_audio_that_is_not_finite_is_named(tones, hmm, monkeypatch):

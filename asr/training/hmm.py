@@ -26,12 +26,12 @@ from asr.gmm import (
 )
 from asr.hmm import Topology, update_self_loops
 from asr.hmm_paths import best_path, forward_backward, log_likelihoods
-from asr.training.hmm_data import HmmBatch, refuse_impossible
+from asr.training.graphs import refuse_impossible
+from asr.training.hmm_data import HmmBatch
 from asr.training.hmm_settings import HmmSettings
 
 STATISTICS = ("counts", "sums", "squares", "stays", "leaves", "log_likelihood", "n_frames")
 """The buffers of a pass under way; those of several processes add up."""
-
 
 LIGHTNING = {
     "precision": "32-true",
@@ -40,6 +40,7 @@ LIGHTNING = {
     "limit_train_batches": 1.0,
 }
 """Lightning's settings that can't be others, since a pass goes over all data."""
+
 
 class HmmTraining(pl.LightningModule):
     """Expectation-maximisation: an epoch is a pass over all data, and an M-step at its end.
@@ -150,6 +151,7 @@ class HmmTraining(pl.LightningModule):
     def validation_step(self, batch: HmmBatch, batch_idx: int) -> None:
         emissions = self.gmm.emissions(batch.features)
         found = log_likelihoods(emissions, batch.input_lengths, batch.graphs, self.self_loops)
+        refuse_impossible(batch.ids, found)
         self._dev += torch.stack([found.sum(), batch.input_lengths.sum()]).cpu()
 
     def on_validation_epoch_end(self) -> None:

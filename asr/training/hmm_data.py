@@ -11,22 +11,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from asr.batching import BucketSampler
 from asr.dataset import SpeechDataset, collate
 from asr.decision_tree import DecisionTrees, context_lexicon, trees_from_dict
-from asr.errors import InputError
-from asr.features import Features, FeatureSettings, mask
+from asr.features import Features, mask
 from asr.folder import WEIGHTS
 from asr.gmm import Gmm, flat_start
 from asr.hmm import left_to_right
-from asr.hmm_graph import SILENCE, Graph, Graphs, pad_graphs, utterance_graph
+from asr.hmm_graph import SILENCE, Graph, Graphs, pad_graphs
 from asr.hmm_paths import viterbi
 from asr.lexicon import Lexicon, cmudict_lexicon, read_lexicon
 from asr.manifest import Utterance
 from asr.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
+from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.hmm_settings import HmmSettings
-from asr.training.speech import digest, hours, read_spoken
+from asr.training.speech import digest, hours, in_order, read_spoken, tell_constant
 from asr.training.stream import ChunkSampler, Draw
 from asr.training.triphones import (
     Frames,
@@ -77,7 +76,8 @@ class HmmBatches(Dataset[HmmBatch]):
 class HmmData(pl.LightningDataModule):
     """The same batches in every pass; a checkpoint says which of them are left.
 
-    All features are computed once, when training begins, and stay in memory.
+    All features are computed once, when training begins, and stay in memory. Utterances of silent
+    or otherwise constant audio are then named on stderr; they count like all others.
 
     With `data.start` the tokens are units in context, of all words of the lexicon. `tie` says which
     of their states share pdfs; before it, they have the pdfs of their phones.
@@ -167,6 +167,8 @@ class HmmData(pl.LightningDataModule):
         sample_rate = self.settings.features.sample_rate
         train = SpeechDataset(self.train, self.tokenizer, sample_rate)
         dev = SpeechDataset(self.dev, self.tokenizer, sample_rate)
+        tell_constant(train, self.settings.data.train)
+        tell_constant(dev, self.settings.data.dev)
         if self.settings.features.normalisation == "global" and not self._start:
             flat = flat_start(self._unnormalised(train), 1)
             self.features.mean = flat.means[0, 0].float()
@@ -188,8 +190,8 @@ class HmmData(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None, sampler=self._sampler)
 
     def val_dataloader(self) -> DataLoader:
-        batches = HmmBatches(self._dev)
-        return DataLoader(batches, batch_size=None, sampler=ChunkSampler(len(batches)))
+        draws = [Draw(place, epoch=0) for place in range(len(self._dev))]
+        return DataLoader(HmmBatches(self._dev), batch_size=None, sampler=draws)
 
     def state_dict(self) -> dict[str, Any]:
         state = {} if self._sampler is None else self._sampler.state_dict()
@@ -221,21 +223,15 @@ class HmmData(pl.LightningDataModule):
                 yield Frames(batch.features[:length, n][torch.from_numpy(spoken)], tokens, states)
 
     def _graphs(self, utterances: Sequence[Utterance], manifest: str) -> dict[str, Graph]:
-        silent = [utterance.id for utterance in utterances if not utterance.text.split()]
-        if silent and not self.topology.silence:
-            raise InputError(
-                f"{manifest}: nothing is said in {', '.join(silent)}; expected words, or"
-                " model.n_silence_states of 1 or more"
-            )
-        words = (utterance.text.split() for utterance in utterances)
-        spoken = ([self.tokenizer.pronunciations(word) for word in text] for text in words)
-        graphs = [utterance_graph(text, self.topology) for text in spoken]
-        _refuse_short(utterances, graphs, self.settings.features, manifest)
+        graphs = text_graphs(utterances, self.tokenizer, self.topology, manifest)
+        features = self.settings.features
+        remedy = f"lower model.n_states or features.hop_ms ({features.hop_ms})"
+        refuse_short(utterances, graphs, features, manifest, remedy)
         return {utterance.id: graph for utterance, graph in zip(utterances, graphs, strict=True)}
 
     @torch.no_grad()
     def _batches(self, dataset: SpeechDataset, graphs: Mapping[str, Graph]) -> Iterator[HmmBatch]:
-        for draws in self._draws(dataset):
+        for draws in in_order(dataset, self.settings.data.batch_s):
             batch = collate([dataset[draw] for draw in draws])
             features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
             own = pad_graphs([graphs[id] for id in batch.ids])
@@ -243,46 +239,14 @@ class HmmData(pl.LightningDataModule):
 
     @torch.no_grad()
     def _unnormalised(self, dataset: SpeechDataset) -> Iterator[Tensor]:
-        for draws in self._draws(dataset):
+        for draws in in_order(dataset, self.settings.data.batch_s):
             batch = collate([dataset[draw] for draw in draws])
             features, lengths = self.features.unnormalised(batch.waveforms, batch.sample_lengths)
             yield features[mask(lengths, len(features))]
 
-    def _draws(self, dataset: SpeechDataset) -> list[list[Any]]:
-        durations = [utterance.duration for utterance in dataset.utterances]
-        return BucketSampler(durations, self.settings.data.batch_s, shuffle=False).batches(0)
-
-
-def refuse_impossible(ids: Sequence[str], log_likelihoods: Tensor) -> None:
-    """Raise InputError naming the utterances whose log-likelihood, (N,), is not finite."""
-    if not log_likelihoods.isfinite().all():
-        bad = (~log_likelihoods.isfinite()).nonzero()[:, 0].tolist()
-        named = ", ".join(ids[n] for n in bad)
-        raise InputError(f"no finite likelihood of {named}; expected finite audio")
-
 
 def _with(batch: HmmBatch, graphs: Mapping[str, Graph]) -> HmmBatch:
     return batch._replace(graphs=pad_graphs([graphs[id] for id in batch.ids]))
-
-
-def _refuse_short(
-    utterances: Sequence[Utterance],
-    graphs: Sequence[Graph],
-    features: FeatureSettings,
-    manifest: str,
-) -> None:
-    """Raise InputError naming all utterances whose frames are fewer than their words' states."""
-    short = []
-    for utterance, graph in zip(utterances, graphs, strict=True):
-        n_frames = features.n_frames(round(utterance.duration * features.sample_rate))
-        if n_frames < graph.shortest:
-            short.append(f"{utterance.id} ({n_frames} for {graph.shortest})")
-    if short:
-        raise InputError(
-            f"{manifest}: {len(short)} of {len(utterances)} utterances have fewer frames than their"
-            f" words have states: {', '.join(short)}; lower model.n_states or features.hop_ms"
-            f" ({features.hop_ms}), or take them out of the manifest"
-        )
 
 
 def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:

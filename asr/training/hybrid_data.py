@@ -22,13 +22,22 @@ from asr.errors import InputError
 from asr.features import FeatureSettings
 from asr.folder import WEIGHTS, read_description
 from asr.hmm import Topology
-from asr.hmm_graph import Graph, pad_graphs, utterance_graph
+from asr.hmm_graph import Graph, pad_graphs
 from asr.hmm_paths import viterbi
 from asr.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
+from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings
-from asr.training.speech import digest, hours, in_order, read_spoken, shuffled, varied
+from asr.training.speech import (
+    digest,
+    hours,
+    in_order,
+    read_spoken,
+    shuffled,
+    tell_constant,
+    varied,
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,8 @@ class HybridData(pl.LightningDataModule):
     """Batches of training and development utterances; a checkpoint says which of them are left.
 
     The HMM aligns all utterances once, before training begins; its alignment stays in memory.
+    Utterances of silent or otherwise constant audio are then named on stderr; they count like all
+    others.
 
     Raises:
         InputError: a manifest or the HMM can't be used, the HMM has other frames than the network,
@@ -148,6 +159,8 @@ class HybridData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         batch_s = self.settings.data.batch_s
+        tell_constant(self.train, self.settings.data.train)
+        tell_constant(self.dev, self.settings.data.dev)
         self._train_alignments = align(self.hmm, self.train, self._train_graphs, batch_s)
         self._dev_alignments = align(self.hmm, self.dev, self._dev_graphs, batch_s)
 
@@ -172,16 +185,10 @@ class HybridData(pl.LightningDataModule):
         self._place = state_dict
 
     def _graphs(self, dataset: SpeechDataset, manifest: str) -> list[Graph]:
-        texts = [utterance.text.split() for utterance in dataset.utterances]
-        silent = [u.id for u, words in zip(dataset.utterances, texts, strict=True) if not words]
-        if silent and not self.topology.silence:
-            raise InputError(
-                f"{manifest}: nothing is said in {', '.join(silent)}; expected words, since the"
-                " HMM has no silence"
-            )
-        spoken = ([self.tokenizer.pronunciations(word) for word in words] for words in texts)
-        graphs = [utterance_graph(words, self.topology) for words in spoken]
-        _refuse_short(dataset, graphs, self.settings.features, manifest)
+        utterances, fastest = dataset.utterances, max(dataset.speeds)
+        graphs = text_graphs(utterances, self.tokenizer, self.topology, manifest)
+        remedy = f"lower the highest of augment.speeds ({fastest:g})"
+        refuse_short(utterances, graphs, self.settings.features, manifest, remedy, fastest)
         return graphs
 
 
@@ -205,8 +212,9 @@ def align(
     """
     assert hmm.topology is not None
     found: dict[int, np.ndarray] = {}
-    lost: list[str] = []
-    for draws in in_order(dataset, batch_s).batches(0):
+    ids: list[str] = []
+    likelihoods: list[Tensor] = []
+    for draws in in_order(dataset, batch_s):
         own = [draw.index for draw in draws]
         batch = collate([Example(dataset.utterances[i].id, dataset.waveform(i), ()) for i in own])
         features, input_lengths = hmm.features(batch.waveforms, batch.sample_lengths)
@@ -215,10 +223,9 @@ def align(
         log_probs, states = viterbi(emissions, input_lengths, padded, hmm.topology.self_loops)
         for n, (i, length) in enumerate(zip(own, input_lengths.tolist(), strict=True)):
             found[i] = graphs[i].pdfs[states[:length, n].numpy()].astype(np.int32)
-        finite = log_probs.isfinite().tolist()
-        lost += [id for id, one in zip(batch.ids, finite, strict=True) if not one]
-    if lost:
-        raise InputError(f"no finite likelihood of {', '.join(lost)}; expected finite audio")
+        ids += batch.ids
+        likelihoods.append(log_probs)
+    refuse_impossible(ids, torch.cat(likelihoods))
     return [found[i] for i in range(len(dataset))]
 
 
@@ -271,25 +278,4 @@ def _refuse_other_frames(settings: HybridSettings, of_hmm: FeatureSettings) -> N
         raise InputError(
             f"features has {shown(settings.features)}; the HMM {settings.data.hmm} has"
             f" {shown(of_hmm)}: expected the same"
-        )
-
-
-def _refuse_short(
-    dataset: SpeechDataset, graphs: Sequence[Graph], features: FeatureSettings, manifest: str
-) -> None:
-    """Raise InputError naming all utterances whose frames are fewer than their words' states.
-
-    Counted at the highest speed, at which each state should still have a frame.
-    """
-    fastest = max(dataset.speeds)
-    short = []
-    for utterance, graph in zip(dataset.utterances, graphs, strict=True):
-        n_frames = features.n_frames(round(utterance.duration * features.sample_rate / fastest))
-        if n_frames < graph.shortest:
-            short.append(f"{utterance.id} ({n_frames} for {graph.shortest})")
-    if short:
-        raise InputError(
-            f"{manifest}: {len(short)} of {len(dataset)} utterances have fewer frames than their"
-            f" words have states in the HMM: {', '.join(short)}; take them out of the manifest, or"
-            f" lower the highest of augment.speeds ({fastest:g})"
         )

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from asr.audio import SUFFIXES, load_audio
 from asr.augment import AugmentSettings, WaveformAugmenter
-from asr.batching import BucketSampler
+from asr.batching import BucketSampler, Draw
 from asr.dataset import SpeechDataset, collate
 from asr.errors import InputError
 from asr.features import Features, mask
@@ -73,10 +74,10 @@ def shuffled(
     )
 
 
-def in_order(dataset: SpeechDataset, batch_s: float) -> BucketSampler:
-    """The same batches again and again, shortest first."""
+def in_order(dataset: SpeechDataset, batch_s: float) -> list[list[Draw]]:
+    """All utterances in batches of so many seconds of audio, shortest first."""
     durations = [utterance.duration for utterance in dataset.utterances]
-    return BucketSampler(durations, batch_s, shuffle=False)
+    return BucketSampler(durations, batch_s, shuffle=False).batches(0)
 
 
 def hours(utterances: Sequence[Utterance]) -> float:
@@ -92,13 +93,22 @@ def digest(utterances: Sequence[Utterance]) -> str:
     return found.hexdigest()
 
 
+@rank_zero_only
+def tell_constant(dataset: SpeechDataset, manifest: str) -> None:
+    """Name on stderr the utterances whose samples are all the same, such as digital silence."""
+    pairs = zip(dataset.utterances, dataset.waveforms, strict=True)
+    if same := [utterance.id for utterance, waveform in pairs if np.ptp(waveform) == 0]:
+        found = f"silent or constant audio in {len(same)} of {len(dataset)} utterances"
+        print(f"{manifest}: {found}: {', '.join(same)}", file=sys.stderr)
+
+
 @torch.no_grad()
 def estimate_moments(features: Features, dataset: SpeechDataset, batch_s: float) -> None:
     """Give features the mean and deviation of each dimension over a data set, as it is read."""
     device = features.mean.device
     features.cpu()
     count, sums, squares = 0, torch.zeros(()), torch.zeros(())
-    for draws in in_order(dataset, batch_s).batches(0):
+    for draws in in_order(dataset, batch_s):
         batch = collate([dataset[draw] for draw in draws])
         values, lengths = features.unnormalised(batch.waveforms, batch.sample_lengths)
         frames = values[mask(lengths, len(values))].double()  # (frames, F)

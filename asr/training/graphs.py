@@ -1,0 +1,77 @@
+"""texts and an HMM -> graphs of all ways to say them; utterances that no way fits are refused."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from asr.errors import InputError
+from asr.features import FeatureSettings
+from asr.hmm import Topology
+from asr.hmm_graph import Graph, utterance_graph
+from asr.manifest import Utterance
+from asr.tokenizer import PhoneTokenizer
+
+
+def text_graphs(
+    utterances: Sequence[Utterance], tokenizer: PhoneTokenizer, topology: Topology, manifest: str
+) -> list[Graph]:
+    """The graph of each utterance's text.
+
+    Args:
+        utterances: whose words all have pronunciations.
+        tokenizer: has them.
+        topology: of the HMM.
+        manifest: begins the error's line.
+
+    Raises:
+        InputError: utterances have no words, and the HMM has no silence; all are named.
+    """
+    texts = [utterance.text.split() for utterance in utterances]
+    silent = [u.id for u, words in zip(utterances, texts, strict=True) if not words]
+    if silent and not topology.silence:
+        named = ", ".join(silent)
+        raise InputError(
+            f"{manifest}: nothing is said in {named}; expected words, or an HMM with silence"
+        )
+    spoken = ([tokenizer.pronunciations(word) for word in words] for words in texts)
+    return [utterance_graph(words, topology) for words in spoken]
+
+
+def refuse_short(
+    utterances: Sequence[Utterance],
+    graphs: Sequence[Graph],
+    features: FeatureSettings,
+    manifest: str,
+    remedy: str,
+    fastest: float = 1.0,
+) -> None:
+    """Raise InputError naming all utterances whose frames are fewer than their words' states.
+
+    Args:
+        utterances: with the durations that the manifest says.
+        graphs: of their texts.
+        features: how frames are computed.
+        manifest: begins the error's line.
+        remedy: ends it: what else may be done than to take them out of the manifest.
+        fastest: the highest speed they are played at, at which each state should have a frame.
+    """
+    short = []
+    for utterance, graph in zip(utterances, graphs, strict=True):
+        n_frames = features.n_frames(round(utterance.duration * features.sample_rate / fastest))
+        if n_frames < graph.shortest:
+            short.append(f"{utterance.id} ({n_frames} for {graph.shortest})")
+    if short:
+        raise InputError(
+            f"{manifest}: {len(short)} of {len(utterances)} utterances have fewer frames than their"
+            f" words have states: {', '.join(short)}; take them out of the manifest, or {remedy}"
+        )
+
+
+def refuse_impossible(ids: Sequence[str], log_likelihoods: Tensor) -> None:
+    """Raise InputError naming the utterances whose log-likelihood, (N,), is not finite."""
+    finite = log_likelihoods.isfinite().tolist()
+    if not all(finite):
+        named = ", ".join(id for id, one in zip(ids, finite, strict=True) if not one)
+        raise InputError(
+            f"no finite likelihood of {named}; expected finite audio, as long as the manifest says"
+        )
