@@ -87,14 +87,15 @@ def _draw_posteriors(plot: "Axes", track: Posteriors) -> None:
     middles = (track.times[:-1] + track.times[1:]) / 2
     for unit, probabilities in zip(track.units, track.probabilities.T, strict=True):
         if unit == SILENCE:
-            plot.plot(middles, probabilities, color="0.7", linestyle="--", linewidth=1)
+            plot.plot(middles, probabilities, "--", color="0.7", label="silence or blank")
+            plot.legend(loc="upper right", fontsize=8)
             continue
         (line,) = plot.plot(middles, probabilities, linewidth=1.2)
         for peak in _peaks(probabilities):
             plot.text(
                 middles[peak],
                 probabilities[peak] + 0.02,
-                unit,
+                unit if unit.strip() else "\N{OPEN BOX}",  # between words
                 color=line.get_color(),
                 ha="center",
                 va="bottom",
