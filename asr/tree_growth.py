@@ -9,6 +9,7 @@ import numpy as np
 
 from asr.decision_tree import EDGE, DecisionTrees, Split, parse_unit
 from asr.errors import InputError
+from asr.gmm import MIN_VARIANCE
 
 Question = tuple[str, ...]
 """Phones: is the neighbour one of them?"""
@@ -65,7 +66,8 @@ class TreeSettings:
         min_count: frames on either side of a split.
         merge: leaves of a tree, neighbours or not, are merged again as long as that loses less than
             the last split brought.
-        variance_floor: variances are at least this share of those of all frames.
+        variance_floor: variances are at least this share of those of all frames, and at least
+            `asr.gmm.MIN_VARIANCE`.
     """
 
     n_leaves: int = 1000
@@ -98,7 +100,7 @@ def question_sets(statistics: StateStatistics, variance_floor: float = 0.01) -> 
         questions: the edge, then the largest sets first.
 
     Raises:
-        ValueError: a feature is the same in all frames, or no unit has a context.
+        ValueError: no unit has a context.
 
     Source: Beulen & Ney 1998, "Automatic question generation for decision tree based state tying".
     """
@@ -132,8 +134,8 @@ def grow_trees(
 
     Raises:
         InputError: there are fewer leaves allowed than trees needed.
-        ValueError: a question has no phone, or others beside the edge; a phone's states are not
-            numbered from 0; a feature is the same in all frames.
+        ValueError: a question has no phone, or others beside the edge; or a phone's states are not
+            numbered from 0.
 
     Source: Young, Odell & Woodland 1994, "Tree-based state tying for high accuracy acoustic
     modelling"; here likelihoods are exact for the frames, and one queue serves all trees.
@@ -186,12 +188,7 @@ def _floor(statistics: StateStatistics, share: float) -> np.ndarray:
     count = statistics.counts.sum()
     mean = statistics.sums.sum(0) / count
     variances = statistics.squares.sum(0) / count - mean**2
-    constant = np.flatnonzero(~(variances > 1e-12 * mean**2))  # what rounding leaves
-    if len(constant):
-        raise ValueError(
-            f"feature {constant[0]} is the same in all frames; expected that it varies"
-        )
-    return share * variances
+    return np.maximum(share * variances, MIN_VARIANCE)  # above 0 even for what never changes
 
 
 def _log_likelihoods(values: np.ndarray, floor: np.ndarray) -> np.ndarray:
