@@ -1,9 +1,11 @@
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import Tones, assert_same_model, run_script, signal_at, write_tones
 from safetensors.torch import load_file, save_file
@@ -19,7 +21,7 @@ from asr.errors import InputError
 from asr.features import Features, FeatureSettings
 from asr.gmm import Gmm, Statistics
 from asr.hmm import Topology, left_to_right
-from asr.manifest import read_manifest
+from asr.manifest import read_manifest, write_manifest
 from asr.tokenizer import CharTokenizer
 from asr.training import hmm_data
 from asr.training.hmm import HmmTraining, pdf_names
@@ -248,6 +250,26 @@ def test_another_start_is_another_run(tones, start, tmp_path):
         train(tones, tmp_path / "tri", *options, "--trainer.max_epochs=2")
 
 
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Tones:
+    """A corpus of digital silence, with a lexicon, and in `phones` an HMM of phones."""
+    folder = tmp_path_factory.mktemp("silent") / "tones"
+    write_tones(folder, {"train": 3, "dev": 1}, seed=0)
+    for path in folder.glob("*.wav"):
+        waveform, rate = soundfile.read(path)
+        soundfile.write(path, 0 * waveform, rate)
+    (folder / "lexicon.dic").write_text(LEXICON)
+    train(Tones(folder), folder / "phones")
+    return Tones(folder)
+
+
+def test_silent_audio_leaves_all_numbers_finite(silent, tmp_path):
+    start = f"--data.start={silent.folder / 'phones'}"
+    train(silent, tmp_path / "tri", start, "--trees.min_count=0")
+    gmm = load_model(tmp_path / "tri").acoustic.gmm  # which refuses what is not finite
+    assert gmm.emissions(torch.zeros(12)).isfinite().all()
+
+
 # refusals
 
 
@@ -270,6 +292,27 @@ def test_another_start_is_another_run(tones, start, tmp_path):
 def test_what_does_not_fit_the_start_is_refused(tones, start, tmp_path, option, line):
     with pytest.raises(InputError, match=line):
         train(tones, tmp_path / "tri", f"--data.start={start}", *TREES, option)
+
+
+def test_an_hmm_of_units_in_context_can_not_be_the_start(tones, start, tmp_path):
+    one = ["--schedule.grow_until=1", "--trainer.max_epochs=2"]
+    train(tones, tmp_path / "tri", f"--data.start={start}", *one)
+    with pytest.raises(InputError, match=r"data.start is \S+tri, an HMM of units in context; exp"):
+        train(tones, tmp_path / "again", f"--data.start={tmp_path / 'tri'}")
+
+
+def test_trees_need_words(tones, start, tmp_path):
+    for part in ("train", "dev"):
+        utterances = read_manifest(tones.folder / f"{part}.jsonl")
+        write_manifest(tmp_path / f"{part}.jsonl", [replace(u, text="") for u in utterances])
+    line = "nothing is said in the training data; expected words to grow trees from"
+    with pytest.raises(InputError, match=line):
+        train(
+            tones,
+            tmp_path / "tri",
+            f"--data.start={start}",
+            *(f"--data.{part}={tmp_path / part}.jsonl" for part in ("train", "dev")),
+        )
 
 
 def test_only_an_hmm_with_gaussians_can_be_the_start(tones, tmp_path):

@@ -46,6 +46,8 @@ def load_start(settings: HmmSettings, lexicon: Lexicon) -> Start:
         if value != there[name]:
             raise InputError(f"{name} is {value}; expected {there[name]}, as {folder} has")
     symbols = model.tokenizer.symbols
+    if any(middle_phone(symbol) != symbol for symbol in symbols):
+        raise InputError(f"data.start is {folder}, an HMM of units in context; expected of phones")
     if unknown := [phone for phone in lexicon.phones if phone not in symbols]:
         found = f"data.lexicon has {len(unknown)} phones such as {unknown[0]!r}"
         raise InputError(f"{found}; expected phones that {folder} has")
@@ -107,10 +109,12 @@ def grow(found: Statistics, symbols: Sequence[str], settings: TreeSettings) -> D
         settings: how far trees are grown.
 
     Raises:
-        InputError: there are fewer leaves allowed than trees needed.
+        InputError: there are fewer leaves allowed than trees needed, or no frames.
     """
     J = len(found.counts) // len(symbols)
     seen = found.counts[:, 0].nonzero()[:, 0].tolist()
+    if not seen:
+        raise InputError("nothing is said in the training data; expected words to grow trees from")
     statistics = StateStatistics(
         [symbols[row // J] for row in seen],
         [row % J for row in seen],
