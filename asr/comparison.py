@@ -43,7 +43,8 @@ class System:
 class Comparison:
     """Decodes one test set in every way that it is asked for.
 
-    Weights are tuned on development data. Without any, they are those of the settings.
+    Weights are tuned on development data. Without any, those of a search are as its settings have
+    them.
 
     Args:
         recognizer: of the acoustic model.
@@ -87,7 +88,12 @@ class Comparison:
         Args:
             base: the other one.
             rescorers: paths of language models.
+
+        Raises:
+            ValueError: there are no development data, which alone give language models weights.
         """
+        if self.dev is None:
+            raise ValueError("dev is None; expected development data to find weights on")
         name = f"{base.result.name}-rescored"
         settings = replace(
             base.settings,
@@ -96,15 +102,14 @@ class Comparison:
             word_bonus=0.0,
         )
         decoding = self._loaded(settings)
-        if self.dev is not None:
-            nbests = self._loaded(base.settings).nbests(self.dev.log_probs)
-            nbests = decoding.by_text(self.dev.log_probs, nbests)
-            scores = lm_log_probs(nbests, decoding.rescorers)
-            found = self._tune(name, nbests, scores, self.dev)
-            _tell(name, found.at_end)
-            tuned = found.weights
-            settings = replace(settings, lm_weights=tuned.lm_weights, word_bonus=tuned.word_bonus)
-            decoding = decoding.weighted(settings)
+        nbests = self._loaded(base.settings).nbests(self.dev.log_probs)
+        nbests = decoding.by_text(self.dev.log_probs, nbests)
+        scores = lm_log_probs(nbests, decoding.rescorers)
+        found = self._tune(name, nbests, scores, self.dev)
+        _tell(name, found.at_end)
+        tuned = found.weights
+        settings = replace(settings, lm_weights=tuned.lm_weights, word_bonus=tuned.word_bonus)
+        decoding = decoding.weighted(settings)
         started = time.perf_counter()
         nbests = decoding.nbests(self.test.log_probs)
         seconds = time.perf_counter() - started

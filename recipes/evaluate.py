@@ -35,26 +35,35 @@ def main() -> None:
     needs_beam = options.lm or options.rescorer or options.lexicon
     if options.decoder in (None, "greedy") and needs_beam:
         parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
+    if options.rescorer and not options.tune:
+        parser.error("--rescorer needs --tune: its weight is found on development data")
+    stems = [Path(lm).stem for lm in options.lm]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        parser.error(f"--lm: two are called {twice[0]}, and their results would be, too")
 
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     is_hmm = recognizer.model.topology is not None
     speaks = isinstance(recognizer.model.tokenizer, PhoneTokenizer)  # words take a search
     decoder = options.decoder or ("beam" if speaks else "greedy")
+    searches = decoder != "greedy" or is_hmm
+    if not searches and (options.tune or options.beam_width is not None):
+        parser.error("--tune and --beam-width need --decoder beam or flashlight")
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
     out = options.out or options.model / options.manifest.stem
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):
         comparison.search("greedy", DecodingSettings())
-    if decoder != "greedy" or is_hmm:
+    if searches:
         untuned = UNTUNED_HMM if is_hmm else UNTUNED
         given = options.beam_width
         width = untuned.beam_width if given is None else given
         beam = replace(untuned, beam_width=width, n_best=width)
         base = DecodingSettings(decoder, beam, lexicon=options.lexicon)
         weightless = replace(beam, lm_weight=0.0, word_bonus=0.0)
-        found = comparison.search("beam", replace(base, beam=weightless))
+        found = comparison.search(decoder, replace(base, beam=weightless))
         informed = [
-            comparison.search(f"beam-{Path(lm).stem}", replace(base, lm=lm)) for lm in options.lm
+            comparison.search(f"{decoder}-{stem}", replace(base, lm=lm))
+            for stem, lm in zip(stems, options.lm, strict=True)
         ]
         found = informed[0] if informed else found
         if options.rescorer:

@@ -72,8 +72,37 @@ def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
     assert len(kept.lm_weights) == 2  # that of the search, and the rescorer
 
 
-def test_the_recipe_refuses_a_language_model_without_a_search_that_takes_one(tone_model, capsys):
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--lm", "x"], "need --decoder beam or flashlight"),
+        (["--tune", "dev"], "--tune and --beam-width need --decoder beam or flashlight"),
+        (["--beam-width", "9"], "--tune and --beam-width need --decoder beam or flashlight"),
+        (["--decoder", "beam", "--rescorer", "x"], "--rescorer needs --tune"),
+        (["--decoder", "beam", "--lm", "a/x.arpa", "--lm", "b/x"], "--lm: two are called x"),
+    ],
+)
+def test_the_recipe_refuses_options_that_would_change_nothing(tone_model, capsys, options, line):
     dev = tone_model.parent / "tones" / "dev.jsonl"
+    given = [dev if option == "dev" else option for option in options]
     with pytest.raises(SystemExit, match="2"):
-        run_script("recipes/evaluate.py", "--model", tone_model, "--manifest", dev, "--lm", "x")
-    assert "need --decoder beam or flashlight" in capsys.readouterr().err
+        run_script("recipes/evaluate.py", "--model", tone_model, "--manifest", dev, *given)
+    assert line in capsys.readouterr().err
+
+
+def test_systems_are_called_after_their_search(tone_model, tmp_path):
+    pytest.importorskip("flashlight.lib.text.decoder", reason="flashlight-text is not installed")
+    arguments = ["--manifest", tone_model.parent / "tones" / "dev.jsonl", "--device", "cpu"]
+    arguments += ["--model", tone_model, "--out", tmp_path, "--decoder", "flashlight"]
+    run_script("recipes/evaluate.py", *arguments)
+    systems = json.loads((tmp_path / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems] == ["greedy", "flashlight"]
+
+
+def test_without_development_data_there_are_no_weights_to_rescore_with(heard, tmp_path):
+    recognizer, test = heard
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    comparison = Comparison(recognizer, test, None, tmp_path / "out")
+    base = comparison.search("beam", DecodingSettings("beam", BeamSettings()))
+    with pytest.raises(ValueError, match="dev is None; expected development data"):
+        comparison.rescore(base, [lm])
