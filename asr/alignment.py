@@ -16,6 +16,9 @@ from asr.tokenizer import BLANK, Tokenizer
 SILENCE = ""
 """The unit, and so the label, of silence."""
 
+EDGE = 0.01
+"""Seconds: what lies as near to a recording's beginning or end counts as there."""
+
 
 class Segment(NamedTuple):
     """A stretch of a recording, which may stand in a manifest as it is."""
@@ -201,16 +204,19 @@ class BoundaryAccuracy:
     bias: float
 
 
-def boundary_errors(reference: Sequence[Times], found: Sequence[Times]) -> np.ndarray:
+def boundary_errors(
+    reference: Sequence[Times], found: Sequence[Times], duration: float
+) -> np.ndarray:
     """By how much each start and end is late.
 
     Where segments touch, an end and the next start count both, so that how many boundaries there
-    are hangs on the reference alone. What can't be wrong counts too, such as that a first silence
-    begins with the recording: leave silences at either end out.
+    are hangs on the reference alone. Those that it has at the recording's beginning and end are
+    left out: that a first silence begins there, no alignment can have wrong.
 
     Args:
         reference: segments of a recording, such as those of a manifest.
         found: segments with the same labels.
+        duration: of the recording, in seconds.
 
     Returns:
         errors: (B,), seconds, start and end of each segment in turn; below 0 where one is early.
@@ -227,7 +233,7 @@ def boundary_errors(reference: Sequence[Times], found: Sequence[Times]) -> np.nd
         np.array([time for _, *times in segments for time in times], dtype=np.float64)
         for segments in (reference, found)
     )
-    return late - due
+    return (late - due)[(due > EDGE) & (due < duration - EDGE)]
 
 
 def boundary_accuracy(errors: np.ndarray) -> BoundaryAccuracy:

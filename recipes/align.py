@@ -20,7 +20,7 @@ from asr.checkpoint import load_model
 from asr.decision_tree import middle_phone
 from asr.errors import InputError, reported
 from asr.evaluation import hear
-from asr.manifest import Segment, Utterance, check_audio, read_manifest, write_manifest
+from asr.manifest import Utterance, check_audio, read_manifest, write_manifest
 from asr.recognizer import Recognizer, pick_device
 
 
@@ -37,42 +37,46 @@ def main() -> None:
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)
     heard = hear(recognizer, utterances)
-    pairs = zip(utterances, heard.log_probs, strict=True)
-    found = [aligned(recognizer, *pair) for pair in pairs]
+    found, problems = [], []
+    for utterance, log_probs in zip(utterances, heard.log_probs, strict=True):
+        try:
+            found.append(aligned(recognizer, utterance, log_probs))
+        except InputError as error:
+            problems.append(f"{utterance.id}: {error}")
+    if problems:
+        raise InputError(f"{options.manifest}: {'; '.join(problems)}")
     write_manifest(options.out, found)
     for name in ("words", "phones"):
-        judge(name, [getattr(u, name) for u in utterances], [getattr(u, name) for u in found])
+        judge(name, utterances, found)
     print(options.out)
 
 
 def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: np.ndarray) -> Utterance:
     """The utterance with the times that were found."""
-    try:
-        found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
-    except InputError as error:
-        raise InputError(f"{utterance.id}: {error}") from None
+    found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
     phones = [s._replace(label=middle_phone(s.label)) for s in found.units if s.label != SILENCE]
     return replace(utterance, words=tuple(found.words), phones=tuple(phones))
 
 
-def judge(name: str, due: Sequence[Sequence[Segment]], found: Sequence[Sequence[Segment]]) -> None:
+def judge(name: str, due: Sequence[Utterance], found: Sequence[Utterance]) -> None:
     """Say how far off boundaries are, of those recordings where they are of the same labels."""
-    pairs = [
-        (reference, times)
-        for reference, times in zip(due, found, strict=True)
+    segments = [(getattr(u, name), getattr(f, name)) for u, f in zip(due, found, strict=True)]
+    errors = [
+        boundary_errors(reference, times, utterance.duration)
+        for utterance, (reference, times) in zip(due, segments, strict=True)
         if reference and [label for label, *_ in reference] == [label for label, *_ in times]
     ]
-    if not any(due):
+    if not any(reference for reference, _ in segments):
         return
-    if pairs:
-        accuracy = boundary_accuracy(np.concatenate([boundary_errors(*pair) for pair in pairs]))
+    if any(map(len, errors)):
+        accuracy = boundary_accuracy(np.concatenate(errors))
         print(
             f"{name}: {accuracy.boundaries} boundaries, {accuracy.within_20_ms:.1%} within 20 ms,"
             f" {accuracy.within_50_ms:.1%} within 50 ms; off by {1000 * accuracy.mean_absolute:.0f}"
             f" ms in the mean, late by {1000 * accuracy.bias:.0f} ms",
             file=sys.stderr,
         )
-    print(f"{name}: {len(pairs)} of {len(due)} utterances have the same labels", file=sys.stderr)
+    print(f"{name}: {len(errors)} of {len(due)} utterances have the same labels", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def test_segments_stand_in_a_manifest_as_they_are(tmp_path):
 def test_the_accuracy_of_boundaries_is_that_of_the_definition():
     reference = [("a", 0.10, 0.20), ("b", 0.20, 0.30), ("c", 0.40, 0.50)]
     found = [("a", 0.12, 0.21), ("b", 0.21, 0.35), ("c", 0.30, 0.50)]
-    errors = boundary_errors(reference, found)
+    errors = boundary_errors(reference, found, duration=0.6)
     np.testing.assert_allclose(errors, [0.02, 0.01, 0.01, 0.05, -0.1, 0.0], atol=1e-15)
     accuracy = boundary_accuracy(errors)
     assert accuracy == BoundaryAccuracy(
@@ -250,8 +250,15 @@ def test_the_accuracy_of_boundaries_is_that_of_the_definition():
         mean_absolute=pytest.approx(0.19 / 6, rel=1e-12),
         bias=pytest.approx(-0.01 / 6, rel=1e-12),
     )
-    assert (boundary_errors(reference, reference) == 0).all()
-    assert boundary_errors([], []).shape == (0,)
+    assert (boundary_errors(reference, reference, 0.6) == 0).all()
+    assert boundary_errors([], [], 0.6).shape == (0,)
+
+
+def test_boundaries_at_a_recordings_beginning_and_end_do_not_count():
+    reference = [("", 0.0, 0.20), ("b", 0.20, 0.30), ("", 0.30, 0.497)]
+    found = [("", 0.0, 0.21), ("b", 0.21, 0.32), ("", 0.32, 0.5)]
+    errors = boundary_errors(reference, found, duration=0.5)
+    np.testing.assert_allclose(errors, [0.01, 0.01, 0.02, 0.02], atol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +271,7 @@ def test_the_accuracy_of_boundaries_is_that_of_the_definition():
 )
 def test_segments_of_another_text_are_not_compared(found, message):
     with pytest.raises(ValueError, match=message):
-        boundary_errors([("a", 0.0, 1.0), ("b", 1.0, 2.0)], found)
+        boundary_errors([("a", 0.0, 1.0), ("b", 1.0, 2.0)], found, duration=2.0)
 
 
 def test_nothing_has_no_accuracy():
