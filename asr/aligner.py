@@ -1,11 +1,12 @@
 """model, log_probs and a text -> when each unit and each word of it was said."""
 
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from asr.acoustic import AcousticModel
+from asr.acoustic import AcousticModel, AcousticSettings
 from asr.alignment import (
     SILENCE,
     Segment,
@@ -19,6 +20,7 @@ from asr.alignment import (
 from asr.checkpoint import Model
 from asr.ctc import align, frames_needed
 from asr.errors import InputError
+from asr.features import FeatureSettings
 from asr.hmm import Topology
 from asr.hmm_graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm_paths import viterbi
@@ -48,14 +50,16 @@ def align_text(model: Model, log_probs: np.ndarray, text: str, duration: float) 
         duration: of the recording, in seconds.
 
     Raises:
-        InputError: a word can't be spelled, or there are too few frames for the text.
+        InputError: a word can't be spelled, the model has nothing to say without words, there are
+            too few frames for the text, or other ones than the recording's duration has.
     """
-    words = text.split()
+    words = unicodedata.normalize("NFC", text).split()
     if model.topology is None:
         path, spans = _ctc(model, log_probs, words)
     else:
         path, spans = _hmm(model, model.topology, log_probs, words)
     acoustic = model.acoustic.settings if isinstance(model.acoustic, AcousticModel) else None
+    _check_duration(len(log_probs), model.features.settings, duration, acoustic)
     times = frame_times(len(log_probs), model.features.settings, duration, acoustic)
     spread = SPREAD if model.topology is None else 0.0
     return Aligned(
@@ -82,6 +86,8 @@ def _hmm(
     assert isinstance(tokenizer, PhoneTokenizer)
     if missing := tokenizer.lexicon.missing(words):
         raise InputError(f"no pronunciation in the model's lexicon for {', '.join(missing)}")
+    if not words and not topology.silence:
+        raise InputError("nothing is said; expected words, since the HMM has no silence")
     graph = utterance_graph([tokenizer.pronunciations(word) for word in words], topology)
     if len(emissions) < graph.shortest:
         raise _too_short(len(emissions), graph.shortest)
@@ -95,6 +101,20 @@ def _hmm(
         for some in token_spans(graph, path[:, 0].tolist())
     ]
     return path[:, 0].numpy(), found
+
+
+def _check_duration(
+    T: int, features: FeatureSettings, duration: float, acoustic: AcousticSettings | None
+) -> None:
+    """Raise InputError where T frames are more than half a window off the duration."""
+    reduction = acoustic.time_reduction if acoustic else 1
+    samples, half = duration * features.sample_rate, features.win_length / 2
+    fewest = features.win_length + (T - 1) * reduction * features.hop_length
+    if not fewest - half <= samples < fewest + reduction * features.hop_length + half:
+        raise InputError(
+            f"has audio of about {fewest / features.sample_rate:.2f} s; its duration is said to be"
+            f" {duration:.2f} s"
+        )
 
 
 def _too_short(found: int, needed: int) -> InputError:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -85,9 +87,47 @@ def test_what_can_not_be_aligned_is_told(text, line):
         align_text(hmm(), planted([0] * 5, 7), text, duration=0.05)
 
 
+def ctc(time_reduction=3):
+    settings = AcousticSettings(time_reduction=time_reduction, hidden_size=2, n_layers=1)
+    return Model(FEATURES, AcousticModel(20, 3, settings), CharTokenizer(("<blank>", "a", "b")))
+
+
+def test_a_recording_may_be_silent():
+    silence = hmm().topology.silence[0]
+    found = align_text(hmm(), planted([silence] * 5, 7), "", duration=0.05)
+    assert found.units == [Segment(SILENCE, 0.0, 0.05)]
+    assert found.words == []
+    found = align_text(ctc(), planted([0] * 5, 3), "", duration=0.15)
+    assert found.units == found.words == []
+
+
+def test_an_hmm_without_silence_has_nothing_to_say_without_words():
+    model = hmm()
+    mute = replace(model, topology=replace(model.topology, silence=()))
+    with pytest.raises(InputError, match="nothing is said; expected words, since the HMM has no"):
+        align_text(mute, planted([0] * 5, 7), "", duration=0.05)
+
+
+def test_words_may_be_written_in_decomposed_letters():
+    phones = PhoneTokenizer.from_lexicon(Lexicon({"é": (("S", "IY"),), "h": (("HH",),)}))
+    model = replace(hmm(), tokenizer=phones)
+    found = align_text(model, planted([2, 2, 3, 3], 7), "e\N{COMBINING ACUTE ACCENT}", 0.04)
+    assert [word.label for word in found.words] == ["é"]
+
+
+@pytest.mark.parametrize(("model", "hop"), [(hmm(), 1), (ctc(1), 1), (ctc(3), 3)])
+def test_a_duration_that_is_not_the_recordings_is_told(model, hop):
+    rows, text = planted([0] * 20, 7 if model.topology else 3), "see" if model.topology else "ab"
+    least = 0.01 + 19 * 0.01 * hop  # of 20 frames
+    for duration in (least, least + 0.0099 * hop):
+        align_text(model, rows, text, duration)
+    for duration in (least - 0.006, least + 0.01 * hop + 0.006, 20.0, 0.001):
+        line = f"has audio of about {least:.2f} s; its duration is said to be {duration:.2f} s"
+        with pytest.raises(InputError, match=line):
+            align_text(model, rows, text, duration)
+
+
 def test_too_few_frames_for_ctc_are_told():
-    model = Model(
-        FEATURES, AcousticModel(20, 3, AcousticSettings()), CharTokenizer(("<blank>", "a", "b"))
-    )
+    model = ctc()
     with pytest.raises(InputError, match="has 3 frames; the text takes 5"):
         align_text(model, planted([0] * 3, 3), "aaa", duration=0.09)
