@@ -121,23 +121,22 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     place, file = f"{Path(folder) / DESCRIPTION}", f"{Path(folder) / WEIGHTS}"
     features = Features(from_dict(FeatureSettings, values["features"], f"{place}: features"))
     tokenizer = tokenizer_from_dict(values["tokenizer"], f"{place}: tokenizer")
-    topology = None
-    n_outputs = len(tokenizer.symbols)
-    if kind:
-        if not isinstance(tokenizer, PhoneTokenizer):
-            raise InputError(f"{place}: tokenizer is of kind {tokenizer.kind}; expected phone")
-        sizes = from_dict(HmmSizes, values["topology"], f"{place}: topology")
-        topology = _empty_topology(sizes, n_outputs, f"{place}: topology")
-        n_outputs = sizes.n_pdfs
-    n_features = features.settings.n_features
+    n_outputs, n_features = len(tokenizer.symbols), features.settings.n_features
+    expected: dict[str, Tensor] = {}
     with torch.device("meta"):  # shapes alone, until the weights are known to fit them
+        if kind:
+            if not isinstance(tokenizer, PhoneTokenizer):
+                raise InputError(f"{place}: tokenizer is of kind {tokenizer.kind}; expected phone")
+            sizes = from_dict(HmmSizes, values["topology"], f"{place}: topology")
+            expected = _empty_topology(sizes, n_outputs, f"{place}: topology")
+            n_outputs = sizes.n_pdfs
         acoustic = _empty_acoustic(kind, values["model"], n_features, n_outputs, f"{place}: model")
-    weights = read_weights(folder, _weights(Model(features, acoustic, tokenizer, {}, topology)))
+    expected |= _weights(Model(features, acoustic, tokenizer))
+    weights = read_weights(folder, expected)
     # the features keep what follows from their settings in buffers of their own
     features.load_state_dict(_part(weights, "features."), strict=False)
     acoustic.load_state_dict(_part(weights, "acoustic."), assign=True)
-    if kind:
-        topology = _topology(weights, file)
+    topology = _topology(weights, file) if kind else None
     if not isinstance(acoustic, AcousticModel):
         acoustic.check(file)
     features, acoustic = features.to(device).eval(), acoustic.to(device).eval()
@@ -160,14 +159,17 @@ def _empty_acoustic(
     return AcousticModel(n_features, n_outputs, settings)
 
 
-def _empty_topology(sizes: HmmSizes, C: int, place: str) -> Topology:
-    """States of the right number, without meaning."""
-    for name, size in asdict(sizes).items():
-        if size < (name != "n_silence_states"):
-            raise InputError(f"{place}: {name} is {size}; expected 1 or more")
-    pdfs = torch.full((C, sizes.n_states), -1)
-    pdfs[1:] = 0
-    return Topology(pdfs, (0,) * sizes.n_silence_states, torch.zeros(sizes.n_pdfs))
+def _empty_topology(sizes: HmmSizes, C: int, place: str) -> dict[str, Tensor]:
+    """A topology's weights of the right shapes, without values."""
+    for name, least in (("n_states", 1), ("n_silence_states", 0), ("n_pdfs", 1)):
+        if getattr(sizes, name) < least:
+            found = getattr(sizes, name)
+            raise InputError(f"{place}: {name} is {found}; expected {least} or more")
+    return {
+        "topology.pdfs": torch.empty(C, sizes.n_states, dtype=torch.int64),
+        "topology.silence": torch.empty(sizes.n_silence_states, dtype=torch.int64),
+        "topology.self_loops": torch.empty(sizes.n_pdfs),
+    }
 
 
 def _topology(weights: dict[str, Tensor], file: str) -> Topology:

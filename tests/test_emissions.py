@@ -75,6 +75,8 @@ def changed(folder, values=None, weights=None):
         ({"topology": 7}, "model.json: topology is 7; expected values by name"),
         ({"topology.n_states": "three"}, "model.json: topology: n_states is 'three'; expected int"),
         ({"topology.n_pdfs": 0}, "model.json: topology: n_pdfs is 0; expected 1 or more"),
+        ({"topology.n_pdfs": 10**15}, r"log_weights is float32 \[11, 4\]; .* \[10{15}, 4\]"),
+        ({"topology.n_silence_states": -1}, "n_silence_states is -1; expected 0 or more"),
         ({"model.max_components": 5}, r"acoustic.log_weights is float32 \[11, 4\]; .* \[11, 5\]"),
         ({"tokenizer": {"kind": "char", "symbols": ["<blank>"]}}, "kind char; expected phone"),
     ],
