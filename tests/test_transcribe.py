@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from test_decoding import write_lm
 from typer.testing import CliRunner
 
 from asr.cli import app
-from asr.recognizer import load
+from asr.recognizer import Transcript, load
 
 
 @pytest.fixture
@@ -49,6 +50,15 @@ def test_an_object_for_each_file(tone_model, audio, recognizer):
         assert values["text"] == transcript.text
         assert values["duration"] == transcript.duration
         assert values["log_prob"] == pytest.approx(transcript.log_prob)
+
+
+def test_a_probability_of_0_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
+    nothing = Transcript("", -math.inf, 0.1)
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: nothing)
+    done = transcribe(tone_model, "--format", "json", audio[0])
+    assert done.exit_code == 0
+    values = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
+    assert (values["text"], values["log_prob"]) == ("", None)
 
 
 def test_a_search_goes_by_the_language_model_that_is_named(tone_model, audio, tmp_path):
@@ -173,3 +183,8 @@ def test_a_name_that_is_not_utf_8_comes_out_as_it_went_in(tone_model, audio, tmp
     done = subprocess.run([*command, "--device", "cpu", name], capture_output=True, env=strict)
     assert done.stdout.startswith(name + b"\t"), done.stderr
     assert done.returncode == 0
+    command += ["--device", "cpu", "--format", "json", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, name], capture_output=True, env=strict)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (file,) = (tmp_path / "out").iterdir()
+    assert b'"audio": "' + name + b'"' in file.read_bytes()

@@ -1,6 +1,7 @@
 """`asr transcribe`: audio files -> their texts, one line each."""
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -98,7 +99,8 @@ def transcribe(
             try:
                 transcript = recognizer.transcribe(path, channel)
                 if file is not None:
-                    file.write_text(_content(path, transcript, format), "utf-8")
+                    # a recording's name may be no text at all
+                    file.write_text(_content(path, transcript, format), "utf-8", "surrogateescape")
             except (InputError, OSError) as error:
                 failed += 1
                 print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -131,7 +133,10 @@ def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]
 
 def _line(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
     if format is TranscriptFormat.json:
-        return json.dumps({"audio": str(path), **asdict(transcript)}, ensure_ascii=False)
+        values = {"audio": str(path), **asdict(transcript)}
+        if math.isinf(transcript.log_prob):  # which JSON has not
+            values["log_prob"] = None
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
     return f"{path}\t{transcript.text}"
 
 
