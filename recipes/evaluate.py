@@ -11,7 +11,7 @@ from pathlib import Path
 from asr.checkpoint import load_model
 from asr.comparison import Comparison
 from asr.decoding import UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
-from asr.errors import reported
+from asr.errors import InputError, reported
 from asr.evaluation import Heard, hear, table, write_results, write_texts
 from asr.manifest import check_audio, read_manifest
 from asr.recognizer import Recognizer, pick_device
@@ -49,6 +49,8 @@ def main() -> None:
     if not searches and (options.tune or options.beam_width is not None):
         parser.error("--tune and --beam-width need --decoder beam or flashlight")
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
+    if dev and not any(text.split() for text in dev.references):
+        raise InputError(f"{options.tune}: has no word; expected some to tune on")
     out = options.out or options.model / options.manifest.stem
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import run_script
@@ -7,8 +8,9 @@ from test_decoding import write_lm
 from asr.comparison import Comparison
 from asr.decoder import BeamSettings
 from asr.decoding import DecodingSettings, load_decoding
+from asr.errors import InputError
 from asr.evaluation import hear
-from asr.manifest import read_manifest
+from asr.manifest import read_manifest, write_manifest
 from asr.recognizer import load
 
 
@@ -88,6 +90,15 @@ def test_the_recipe_refuses_options_that_would_change_nothing(tone_model, capsys
     with pytest.raises(SystemExit, match="2"):
         run_script("recipes/evaluate.py", "--model", tone_model, "--manifest", dev, *given)
     assert line in capsys.readouterr().err
+
+
+def test_weights_are_not_looked_for_where_nothing_is_said(tone_model, tmp_path):
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    wordless = dev.with_name("wordless.jsonl")
+    write_manifest(wordless, [replace(u, text="") for u in read_manifest(dev)])
+    arguments = ["--model", tone_model, "--manifest", dev, "--device", "cpu", "--out", tmp_path]
+    with pytest.raises(InputError, match=r"wordless.jsonl: has no word; expected some to tune on"):
+        run_script("recipes/evaluate.py", *arguments, "--decoder", "beam", "--tune", wordless)
 
 
 def test_systems_are_called_after_their_search(tone_model, tmp_path):
