@@ -10,12 +10,13 @@ done again.
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from asr.checkpoint import Model, load_model
 from asr.config import read_yaml
 from asr.errors import InputError, reported
-from asr.manifest import read_manifest
-from asr.pipeline import Corpus, kind_of, minutes_of, run
+from asr.manifest import Utterance, read_manifest
+from asr.pipeline import Corpus, kind_of, minutes_of, prepare, run
 from asr.report import System, markdown
 from asr.views import draw_views
 
@@ -28,10 +29,12 @@ def main() -> None:
     corpus = Corpus(ROOT, options.corpus, out, options.data_root)
     compared = corpus.conf / "compare.yaml"
     values = read_yaml(compared)
+    titles = titles_of(values, compared)
     decode = compared if "lm" in values else corpus.decode
+    confs = [corpus.conf / f"{name}.yaml" for name in titles]
+    shown = utterance_of(corpus, confs[0], options.utterance)
     systems, models = [], {}
-    for name, title in values["systems"].items():
-        conf = corpus.conf / f"{name}.yaml"
+    for conf, title in zip(confs, titles.values(), strict=True):
         results = run(corpus, conf, options.seeds, decode=decode)
         model = models[kind_of(conf)] = load_model(results[0].parent)
         minutes = minutes_of(corpus, conf, results[0].parent)
@@ -43,14 +46,33 @@ def main() -> None:
     (folder / "table.md").write_text("\n".join(lines) + "\n", "utf-8")
     print("\n".join(lines))
 
-    test = corpus.parts(corpus.conf / f"{next(iter(values['systems']))}.yaml")[2]
+    networks = [models[kind] for kind in ("hybrid", "ctc") if kind in models]
+    draw_views(folder / "picture.png", shown, models["hmm"], networks)
+    print(folder / "table.md", folder / "picture.png", sep="\n")
+
+
+def titles_of(values: dict[str, Any], path: Path) -> dict[str, str]:
+    """The systems of a file of settings, with their titles."""
+    match values:
+        case {"systems": dict(titles)}:
+            kinds = {kind_of(Path(f"{name}.yaml")) for name in titles}
+            if "hmm" in kinds and len(kinds) > 1:
+                return titles
+    raise InputError(
+        f"{path}: systems is {values.get('systems')}; expected names of settings with titles, of an"
+        " HMM and of a network"
+    )
+
+
+def utterance_of(corpus: Corpus, conf: Path, id: str | None) -> Utterance:
+    """The utterance of the test set with that id, or its first; before anything is trained."""
+    prepare(corpus.data, corpus.data_root, [*corpus.lexicon(conf), *corpus.parts(conf)])
+    test = corpus.parts(conf)[2]
     utterances = {utterance.id: utterance for utterance in read_manifest(test)}
-    shown = options.utterance or next(iter(utterances))
+    shown = id or next(iter(utterances))
     if shown not in utterances:
         raise InputError(f"--utterance is {shown}, which {test} has not")
-    networks = [models[kind] for kind in ("hybrid", "ctc") if kind in models]
-    draw_views(folder / "picture.png", utterances[shown], models["hmm"], networks)
-    print(folder / "table.md", folder / "picture.png", sep="\n")
+    return utterances[shown]
 
 
 def alignment_of(model: Model) -> str:

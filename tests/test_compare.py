@@ -82,5 +82,19 @@ def test_three_systems_stand_in_a_table_and_on_a_picture(corpus, monkeypatch, ca
     assert float(rows[2][6]) >= float(hmm[6])  # minutes: the hybrid's count the HMM's
     assert (out / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
+
+def test_an_utterance_that_is_not_there_is_refused_before_anything_is_trained(corpus, monkeypatch):
     with pytest.raises(InputError, match=r"--utterance is nobody, which .*test.jsonl has not"):
         compare(corpus, monkeypatch, "tones", "--utterance", "nobody")
+    assert not (corpus / "exp").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["lm: [ngram]\n", "systems: [hmm, ctc]\n", "systems:\n  ctc: CTC\n  hybrid: BLSTM\n",
+             "systems:\n  hmm: HMM\n  hmm-tri: in context\n"],
+)  # fmt: skip
+def test_a_comparison_takes_an_hmm_and_a_network(corpus, monkeypatch, text):
+    (corpus / "conf" / "tones" / "compare.yaml").write_text(text)
+    line = r"compare.yaml: systems is .*; expected names of settings with titles, of an HMM and"
+    with pytest.raises(InputError, match=line):
+        compare(corpus, monkeypatch, "tones")
