@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.config import read_yaml
+from asr.errors import InputError
 from asr.folder import read_description
 from asr.stages import run_stage
 
@@ -16,10 +17,11 @@ KINDS = ("ctc", "hmm", "hybrid")
 SEEDLESS = ("hmm",)
 """Kinds that nothing is drawn for."""
 
-
 OTHERS = ("start", "hmm")
 """Settings of data that name a model which this one begins with, or learns from."""
 
+WAYS = ("lexicon", "beam_width", "lm", "rescorer")
+"""What a file may say of decoding; one of a comparison says besides what is compared."""
 
 Command = list[str | Path]
 """A script and its options, or a part of them."""
@@ -90,9 +92,9 @@ def run(
     _, dev, test = parts = corpus.parts(conf)
     prepare(corpus.data, corpus.data_root, [*corpus.lexicon(conf), *parts])
     ways: Command = []
-    lms: list[Path] = []
+    files: list[Path] = []
     if decode is not None:
-        ways, lms = decoding(corpus, decode)
+        ways, files = decoding(corpus, decode)
     results = []
     for model in train(corpus, conf, seeds, settings):
         evaluate: Command = [
@@ -103,7 +105,7 @@ def run(
             test,
         ]
         evaluate += [*ways, "--tune", dev] if ways else []
-        inputs = [model / "model.json", model / "weights.safetensors", test, dev, *lms]
+        inputs = [model / "model.json", model / "weights.safetensors", test, dev, *files]
         run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
         results.append(model / test.stem)
     return results
@@ -161,21 +163,32 @@ def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None
 
 
 def decoding(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:
-    """What a file asks of recipes/evaluate.py, and the models that it takes, which are trained."""
+    """What a file asks of recipes/evaluate.py, and the files that it takes; models are trained.
+
+    Raises:
+        InputError: the file has an unknown setting, or no list where it should.
+    """
     values = read_yaml(decode)
+    for name in values.keys() - {*WAYS, "systems", "of_phones"}:
+        raise InputError(f"{decode}: unknown setting {name}; expected one of {', '.join(WAYS)}")
     ways: Command = ["--decoder", "beam"]
-    ways += ["--lexicon", corpus.root / values["lexicon"]] if values.get("lexicon") else []
     ways += ["--beam-width", str(values["beam_width"])] if values.get("beam_width") else []
-    models = []
+    files = []
+    if values.get("lexicon"):
+        files.append(corpus.root / values["lexicon"])
+        ways += ["--lexicon", files[0]]
     for option in ("lm", "rescorer"):
-        for name in values.get(option, []):
+        names = values.get(option, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{decode}: {option} is {names!r}; expected a list of names")
+        for name in names:
             shared = "/" in name  # novels/lm has its settings in conf/novels, whoever asks for it
             conf = (corpus.conf.parent if shared else corpus.conf) / f"{name}.yaml"
             model = (corpus.out.parent if shared else corpus.out) / name
             train_language_model(corpus, conf, model)
             ways += [f"--{option}", model]
-            models.append(model / "model.json")
-    return ways, models
+            files.append(model / "model.json")
+    return ways, files
 
 
 def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:

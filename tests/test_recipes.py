@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT, load_script, write_tones
 
 from asr import pipeline
+from asr.errors import InputError
 from asr.stages import run_stage
 
 PREPARE = """
@@ -164,6 +165,34 @@ def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkey
     ]
     assert "--decoder" not in stages[-1]
     (conf / "tones" / "decode.yaml").unlink()
+
+
+def test_results_are_of_the_lexicon_and_the_models_that_they_were_decoded_with(home, monkeypatch):
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(pipeline, "run_stage", lambda *a, **k: None)
+    conf = home / "conf" / "tones"
+    (conf / "ngram.yaml").write_text("data:\n  train: data/tones/train.jsonl\n")
+    decode = conf / "decode-lexicon.yaml"
+    decode.write_text("lexicon: data/tones/lexicon.dic\nlm: [ngram]\n")
+    corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
+    ways, files = pipeline.decoding(corpus, decode)
+    assert ways[2:4] == ["--lexicon", Path("data/tones/lexicon.dic")]
+    assert files == [Path("data/tones/lexicon.dic"), Path("exp/tones/ngram/model.json")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lm: ngram\n", "lm is 'ngram'; expected a list of names"),
+        ("rescorer: [1]\n", r"rescorer is \[1\]; expected a list of names"),
+        ("rescorers: [lm]\n", "unknown setting rescorers; expected one of lexicon, beam_width, lm"),
+    ],
+)
+def test_a_file_that_names_no_language_models_as_it_should_is_refused(tmp_path, text, message):
+    (tmp_path / "decode.yaml").write_text(text)
+    corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
+    with pytest.raises(InputError, match=f"decode.yaml: {message}"):
+        pipeline.decoding(corpus, tmp_path / "decode.yaml")
 
 
 def test_a_hybrid_comes_after_its_hmm_which_has_no_seed(home, monkeypatch):
