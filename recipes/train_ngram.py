@@ -33,13 +33,15 @@ def main() -> None:
         vocabulary = Vocabulary.from_texts(
             read_sentences(data.train), data.unit, data.max_size, data.min_count, data.text
         )
-        sentences = [vocabulary.encode(sentence) for sentence in read_sentences(data.train)]
+        encoded = [vocabulary.encode(sentence) for sentence in read_sentences(data.train)]
+        sentences = [units for units in encoded if units]
         trie = estimate(sentences, len(vocabulary.symbols), settings.model)
         if settings.entropy:
             trie = prune_by_entropy(trie, settings.entropy)
         trained_on = {
             **texts,
             "sentences": len(sentences),
+            "empty": len(encoded) - len(sentences),
             "units": sum(map(len, sentences)) + len(sentences),
             "unknown": sum(sentence.count(UNK) for sentence in sentences),
             "commit": commit(),

@@ -332,7 +332,7 @@ def test_the_recipe_estimates_a_model_and_does_not_do_it_twice(corpus, tmp_path,
     assert same(load_ngram(tmp_path / "lm"), estimated())
     values = json.loads((tmp_path / "lm" / "model.json").read_text())
     assert values["settings"]["model"]["order"] == 3
-    known = {"train": str(corpus), "sentences": 6, "units": 22, "unknown": 0}
+    known = {"train": str(corpus), "sentences": 6, "empty": 0, "units": 22, "unknown": 0}
     assert {name: values["trained_on"][name] for name in known} == known
     written = (tmp_path / "lm" / "weights.safetensors").stat().st_mtime_ns
     train(corpus, tmp_path / "lm")
@@ -348,6 +348,15 @@ def test_the_recipe_writes_an_arpa_file_where_it_is_asked_to(corpus, tmp_path):
     (tmp_path / "lm" / "ngram.arpa.gz").unlink()
     train(corpus, tmp_path / "lm", "--arpa")  # of the model that is there
     assert (tmp_path / "lm" / "ngram.arpa.gz").read_bytes() == written
+
+
+def test_the_recipe_leaves_out_and_counts_sentences_of_which_nothing_is_left(corpus, tmp_path):
+    with corpus.open("a") as file:
+        file.write("...\n- - -\n")
+    train(corpus, tmp_path / "lm")
+    assert same(load_ngram(tmp_path / "lm"), estimated())
+    values = json.loads((tmp_path / "lm" / "model.json").read_text())["trained_on"]
+    assert (values["sentences"], values["empty"]) == (6, 2)
 
 
 def test_the_recipe_prunes_and_limits_the_vocabulary(corpus, tmp_path):
