@@ -47,10 +47,9 @@ class Gmm:
         """(S,), int64, of each state."""
         return (self.log_weights > -math.inf).sum(1)
 
-    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Gmm":
-        """The same mixtures on a device, and of a type."""
-        parts = (self.log_weights, self.means, self.variances)
-        return Gmm(*(part.to(device, dtype or part.dtype) for part in parts))
+    def to(self, device: str | torch.device) -> "Gmm":
+        """The same mixtures on a device."""
+        return Gmm(*(part.to(device) for part in (self.log_weights, self.means, self.variances)))
 
     def emissions(self, features: Tensor) -> Tensor:
         """Log p(features | state).

@@ -1,6 +1,6 @@
 """emissions and graphs -> log-likelihoods, occupancies, alignments: over all paths, or the best."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from typing import NamedTuple
 
@@ -29,11 +29,9 @@ def log_likelihoods(
 ) -> Tensor:
     """Log p(features | graph), summed over all paths.
 
-    Many texts of one utterance, such as an n-best list, are graphs that share its emissions.
-
     Args:
-        emissions: (T, N, S), or (T, 1, S) for all graphs; padding is not used.
-        input_lengths: (N,), or (1,) for all graphs, int64.
+        emissions: (T, N, S); padding is not used.
+        input_lengths: (N,), int64.
         graphs: N of them.
         self_loops: (S,), log-probability of staying in a state, by its pdf.
 
@@ -46,7 +44,7 @@ def log_likelihoods(
     """
     input_lengths = _checked(emissions, input_lengths, graphs, self_loops)
     arcs = _forward_arcs(graphs, self_loops)
-    rows = _sums(_Frames(emissions, arcs), arcs)
+    rows = _scores(_Frames(emissions, arcs), arcs, _sum)
     return (_last(rows, input_lengths, arcs) + arcs.end).logsumexp(1)
 
 
@@ -59,8 +57,8 @@ def forward_backward(
     directions go in one loop: the backward one is a forward one over reversed frames and arcs.
 
     Args:
-        emissions: (T, N, S), or (T, 1, S) for all graphs; padding is not used.
-        input_lengths: (N,), or (1,) for all graphs, int64.
+        emissions: (T, N, S); padding is not used.
+        input_lengths: (N,), int64.
         graphs: N of them.
         self_loops: (S,), log-probability of staying in a state, by its pdf.
 
@@ -73,12 +71,11 @@ def forward_backward(
         ValueError: as for `log_likelihoods`.
     """
     input_lengths = _checked(emissions, input_lengths, graphs, self_loops)
-    emissions = emissions.expand(-1, len(graphs.pdfs), -1)
     (T, N, S), Q = emissions.shape, graphs.pdfs.shape[1]
     arcs, turned = _forward_arcs(graphs, self_loops), _turned(input_lengths, T)
     both = _both_ways(arcs, _backward_arcs(graphs, self_loops))
     frames = _Frames(torch.cat([emissions, _picked(emissions, turned)], 1), both)
-    scores = torch.stack(list(_sums(frames, both))).view(T, 2 * N, Q)
+    scores = torch.stack(list(_scores(frames, both, _sum))).view(T, 2 * N, Q)
     # of all paths to a state in a frame, and of all from it on; its emission is in either
     forward, backward = scores[:, :N], _picked(scores[:, N:], turned)
 
@@ -106,8 +103,8 @@ def viterbi(
     """The most probable path.
 
     Args:
-        emissions: (T, N, S), or (T, 1, S) for all graphs; padding is not used.
-        input_lengths: (N,), or (1,) for all graphs, int64.
+        emissions: (T, N, S); padding is not used.
+        input_lengths: (N,), int64.
         graphs: N of them.
         self_loops: (S,), log-probability of staying in a state, by its pdf.
 
@@ -122,8 +119,14 @@ def viterbi(
     """
     input_lengths = _checked(emissions, input_lengths, graphs, self_loops)
     arcs = _forward_arcs(graphs, self_loops)
-    choices: list[Tensor] = []
-    rows = _maxima(_Frames(emissions, arcs), arcs, choices)
+    choices: list[Tensor] = []  # numbers of the best arcs
+
+    def best(entering: Tensor) -> Tensor:
+        log_probs, choice = entering.max(0)
+        choices.append(choice.to(torch.int16))
+        return log_probs
+
+    rows = _scores(_Frames(emissions, arcs), arcs, best)
     log_probs, ends = (_last(rows, input_lengths, arcs) + arcs.end).max(1)
     lengths = input_lengths.masked_fill(log_probs == -torch.inf, 0)
     alignment = _read_back(choices, arcs.sources, ends, lengths)
@@ -193,16 +196,21 @@ class _Frames:
     def __init__(self, emissions: Tensor, arcs: _Arcs) -> None:
         N, S = len(arcs.pdfs), emissions.shape[2]
         rows = torch.arange(N, device=emissions.device)[:, None]
-        shared = emissions.shape[1] == 1
-        self._places = (arcs.pdfs if shared else arcs.pdfs + rows * S).flatten()
+        self._places = (arcs.pdfs + rows * S).flatten()
         self._frames = emissions.flatten(1).unbind(0)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (frame.index_select(0, self._places) for frame in self._frames)
 
 
-def _sums(frames: _Frames, arcs: _Arcs) -> Iterator[Tensor]:
-    """(N Q,) for each frame: log-probability of all paths to each state, with its emission."""
+def _scores(frames: _Frames, arcs: _Arcs, join: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    """(N Q,) for each frame: log-probability of the paths to each state, with its emission.
+
+    Args:
+        frames: the emissions.
+        arcs: by which states are reached.
+        join: (1 + P, N Q), of the paths by each arc -> (N Q,).
+    """
     sources, log_probs = _flat(arcs)
     scores = None
     for frame in frames:
@@ -210,23 +218,12 @@ def _sums(frames: _Frames, arcs: _Arcs) -> Iterator[Tensor]:
             scores = arcs.start.flatten() + frame
         else:
             entering = scores.index_select(0, sources).view_as(log_probs).add_(log_probs)
-            scores = reduce(torch.logaddexp, entering.unbind(0)).add_(frame)
+            scores = join(entering).add_(frame)
         yield scores
 
 
-def _maxima(frames: _Frames, arcs: _Arcs, choices: list[Tensor]) -> Iterator[Tensor]:
-    """As `_sums`, of the best path; puts the numbers of its arcs into `choices`."""
-    sources, log_probs = _flat(arcs)
-    scores = None
-    for frame in frames:
-        if scores is None:
-            scores = arcs.start.flatten() + frame
-        else:
-            entering = scores.index_select(0, sources).view_as(log_probs).add_(log_probs)
-            best, choice = entering.max(0)
-            choices.append(choice.to(torch.int16))
-            scores = best.add_(frame)
-        yield scores
+def _sum(entering: Tensor) -> Tensor:
+    return reduce(torch.logaddexp, entering.unbind(0))
 
 
 def _flat(arcs: _Arcs) -> tuple[Tensor, Tensor]:
@@ -277,11 +274,11 @@ def _picked(values: Tensor, frames: Tensor) -> Tensor:
 def _checked(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
 ) -> Tensor:
-    """`input_lengths` of each of the N graphs."""
+    """`input_lengths` on the emissions' device."""
     shape, N, S = emissions.shape, len(graphs.pdfs), len(self_loops)
-    if len(shape) != 3 or not shape[0] or shape[1] not in (1, N) or shape[2] != S:
+    if len(shape) != 3 or not shape[0] or shape[1:] != (N, S):
         raise ValueError(f"emissions has shape {tuple(shape)}; expected (T, {N}, {S})")
-    if input_lengths.shape not in ((N,), (1,)):
+    if input_lengths.shape != (N,):
         raise ValueError(f"input_lengths has shape {tuple(input_lengths.shape)}; expected ({N},)")
     shortest, longest = (int(length) for length in input_lengths.aminmax())
     if shortest < 0 or longest > shape[0]:
@@ -289,4 +286,4 @@ def _checked(
         raise ValueError(f"input_lengths has {found}; expected from 0 to {shape[0]}")
     if int(graphs.pdfs.max()) >= S:
         raise ValueError(f"graphs has pdf {int(graphs.pdfs.max())}; expected below {S}")
-    return input_lengths.to(emissions.device).expand(N)
+    return input_lengths.to(emissions.device)

@@ -160,20 +160,6 @@ def test_an_utterance_that_is_too_short_has_no_path_and_counts_for_nothing():
     assert best_path(*given).leaves.sum() == 4
 
 
-def test_texts_of_one_utterance_share_its_emissions():
-    hmm = topology()
-    emissions = random_emissions(20, 1, hmm)
-    graphs = pad_graphs([utterance_graph(words, hmm) for words in TEXTS])
-    found = log_likelihoods(emissions, torch.tensor([18]), graphs, hmm.self_loops)
-    given = emissions.expand(-1, len(TEXTS), -1), torch.full((len(TEXTS),), 18)
-    expected = log_likelihoods(*given, graphs, hmm.self_loops)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    shared = forward_backward(emissions, torch.tensor([18]), graphs, hmm.self_loops)
-    torch.testing.assert_close(shared.log_likelihoods, expected)
-    path = viterbi(emissions, torch.tensor([18]), graphs, hmm.self_loops)[1]
-    assert torch.equal(path, viterbi(*given, graphs, hmm.self_loops)[1])
-
-
 class ExactGMMHMM(GMMHMM):
     """hmmlearn takes variances about the means that were; EM has those about the new ones."""
 
