@@ -45,7 +45,7 @@ class HmmBatch(NamedTuple):
     input_lengths: Tensor  # (N,)
     graphs: Graphs
     ids: tuple[str, ...]
-    counted: bool  # whether it is more than there for the sake of equal numbers of batches
+    counted: bool  # or there so that all processes have as many batches
 
 
 class HmmBatches(Dataset[HmmBatch]):

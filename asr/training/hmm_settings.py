@@ -42,8 +42,9 @@ class HmmModelSettings:
     Args:
         n_states: of each phone, or unit in context.
         n_silence_states: of the silence between words; 0: there is none.
-        n_components: Gaussians of all states together, at the end. Silence keeps those that it has
-            in `data.start`, even if that is more than its share.
+        n_components: Gaussians of all states together, at the end. There may be some more, since a
+            state whose share shrinks keeps its own, and so does silence those of `data.start`; and
+            fewer, since those of too little data are removed.
         max_components: Gaussians of a state.
         variance_floor: share of all frames' variance that no Gaussian's goes below.
         min_count: a Gaussian of fewer frames is removed; a state of fewer stays as it was.
