@@ -100,7 +100,8 @@ def properties(reading: Reading, vocabulary: Vocabulary) -> tuple[list[Property]
 
     - inside quotes: after a mark that opens, up to the unit before the one that closes; the marks
       are " “ ” « », since ' is an apostrophe as well.
-    - between words: the unit is a blank; only where units are characters.
+    - between words: the unit is a blank; where units are characters.
+    - a word's beginning: the unit begins a word; where units are pieces of words.
     - position in the sentence: units so far.
 
     Returns:
@@ -112,8 +113,12 @@ def properties(reading: Reading, vocabulary: Vocabulary) -> tuple[list[Property]
     if vocabulary.unit in ("char", "jamo"):
         blanks = np.array([piece == " " for piece in reading.pieces])
         possible.insert(0, Property("between words", "AUC", blanks))
+    elif vocabulary.unit == "bpe":
+        begins = np.array([piece.startswith(" ") for piece in reading.pieces])
+        begins |= reading.position == 1
+        possible.insert(0, Property("a word's beginning", "AUC", begins))
     else:
-        left_out.append("between words: the model's units are not characters")
+        left_out.append("between words: the model's units are words")
     if vocabulary.text.punctuation == "keep":
         possible.insert(0, Property("inside quotes", "AUC", _inside_quotes(reading)))
     else:

@@ -83,13 +83,28 @@ def test_quotes_that_open_and_close_by_their_shape_and_those_left_open_end_with_
     assert where == "“b«d“b" * 2
 
 
+def test_pieces_that_begin_words_are_found_where_units_are_pieces():
+    vocabulary = Vocabulary.from_texts(["low lower", "new newer"] * 9, "bpe", max_size=13)
+    settings = RNNLMSettings(embedding_size=4, hidden_size=6, tied=False)
+    reading = read(RNNLM(vocabulary, settings).eval(), ["lower low", "newer new"] * 2)
+    assert "".join(reading.pieces[: len(reading.pieces) // 2]) == "lower lownewer new"
+    found, left_out = properties(reading, vocabulary)
+    assert (found[0].name, found[0].measure) == ("a word's beginning", "AUC")
+    words = "".join(
+        f"|{piece.strip()}" if begins else piece
+        for piece, begins in zip(reading.pieces, found[0].values, strict=True)
+    )
+    assert words == "|lower|low|newer|new" * 2
+    assert left_out == ["inside quotes: the model was trained without punctuation"]
+
+
 def test_what_a_model_can_not_know_is_left_out_with_the_reason():
     model = model_of("word", "remove")
     found, left_out = properties(read(model, TEXTS), model.vocabulary)
     assert [property.name for property in found] == ["position in the sentence"]
     assert left_out == [
         "inside quotes: the model was trained without punctuation",
-        "between words: the model's units are not characters",
+        "between words: the model's units are words",
     ]
     model = model_of()
     found, left_out = properties(read(model, ["hehehe", "go on"]), model.vocabulary)

@@ -240,7 +240,7 @@ def test_inspect_says_what_it_leaves_out(words, text):
     done = lm("inspect", words, text)
     assert done.stderr.splitlines() == [
         "asr lm inspect: left out: inside quotes: the model was trained without punctuation",
-        "asr lm inspect: left out: between words: the model's units are not characters",
+        "asr lm inspect: left out: between words: the model's units are words",
     ]
     assert done.stdout.startswith("position in the sentence (Spearman)\n")
 

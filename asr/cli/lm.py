@@ -213,7 +213,7 @@ def inspect(
     format: Annotated[Format, typer.Option(help="For people, or JSON lines.")] = Format.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
-    """The hidden units of a recurrent model that follow quotes, blanks or the position best.
+    """The hidden units of a recurrent model that follow quotes, word borders or the position best.
 
     Units are ranked by the first half of the text; the figure of the second half, where nothing
     was chosen, is the one to believe.
