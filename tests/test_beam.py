@@ -33,7 +33,7 @@ class TableLM:
         self.rows = 0  # how many were asked for
 
     def start(self, rows):
-        return torch.full((rows,), EOS)
+        return torch.full((rows,), EOS, device=self.table.device)
 
     def score(self, state, units):
         self.rows += len(units)
@@ -383,6 +383,24 @@ def test_company_and_padding_change_nothing(name):
         batch[: len(rows), n] = torch.from_numpy(rows)
     together = beam_search(batch, torch.tensor(lengths), decoder)
     assert together == [search(rows, decoder) for rows in utterances]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["nothing", "tokens", "words"])
+def test_a_gpu_finds_the_same(name):
+    lengths = torch.tensor([17, 0, 30, 30])
+    batch = torch.stack([torch.from_numpy(random_log_probs(30, 4, n)) for n in range(4)], 1)
+    expected = beam_search(batch, lengths, informed_decoders()[name])
+    decoder = informed_decoders()[name]
+    if decoder.lm is not None:
+        decoder.lm.table = decoder.lm.table.cuda()
+    for nbest, there in zip(beam_search(batch.cuda(), lengths, decoder), expected, strict=True):
+        assert [(h.tokens, h.words, h.frames) for h in nbest] == [
+            (h.tokens, h.words, h.frames) for h in there
+        ]
+        for name in ("log_prob", "lm_log_prob", "total"):
+            found = [getattr(h, name) for h in nbest]
+            np.testing.assert_allclose(found, [getattr(h, name) for h in there], rtol=1e-9)
 
 
 def test_no_frames_say_nothing_for_sure():
