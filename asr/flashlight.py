@@ -36,8 +36,9 @@ def flashlight_search(
 ) -> list[list[Hypothesis]]:
     """What `asr.beam.beam_search` gives, but searched by flashlight-text, one by one on the CPU.
 
-    It tries every token in every frame, whatever `token_floor` and `blank_skip` say. Of hypotheses
-    that say the same, the best counts. Acoustic log-probabilities are of the best alignment.
+    It tries every token in every frame and drops prefixes by `THRESHOLD`, whatever `token_floor`,
+    `score_floor` and `blank_skip` say. Of hypotheses that say the same, the best counts. Acoustic
+    log-probabilities are of the best alignment.
 
     Args:
         log_probs: (T, N, C), natural logs; padding is not used.
