@@ -32,7 +32,8 @@ class BeamSettings:
             off.
         lm_weight: of the language model's log-probability.
         word_bonus: nats a word. Words are the lexicon's; without one, what stands between
-            separators; where there is no separator, every token.
+            separators, or what a piece that begins a word begins; where there is neither, every
+            token.
         unk_bonus: nats besides for a word that an open lexicon does not have.
     """
 

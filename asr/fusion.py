@@ -8,7 +8,8 @@ from torch import Tensor
 
 from asr.contexts import Context, TokenLM, WordLM
 from asr.decoder import Decoder
-from asr.tokenizer import BLANK
+from asr.subword import WORD_START
+from asr.tokenizer import BLANK, BpeTokenizer
 from asr.trie import NONE, ROOT
 from asr.vocabulary import EOS
 from asr.ways import Choice, Ways, at
@@ -26,6 +27,10 @@ class Fusion:
     def __init__(self, decoder: Decoder, N: int, device: torch.device) -> None:
         self.settings = settings = decoder.settings
         self.separator = decoder.tokenizer.separator
+        self._begins: Tensor | None = None  # (C,), where tokens are pieces: which begin a word
+        if isinstance(decoder.tokenizer, BpeTokenizer):
+            begins = [symbol.startswith(WORD_START) for symbol in decoder.tokenizer.symbols]
+            self._begins = torch.tensor(begins, device=device)
         self.trie = None if decoder.lexicon is None else decoder.lexicon.to(device)
         self.boosts = None if decoder.boosts is None else decoder.boosts.to(device)
         self.token_lm: TokenLM | None = None
@@ -214,6 +219,8 @@ class Fusion:
 
     def _begins_word(self, last: Tensor, token: Tensor) -> Tensor:
         """Whether a token begins a word, where there is no lexicon."""
+        if self._begins is not None:
+            return at(self._begins, token) | (last == BLANK)
         if self.separator is None:
             return torch.ones_like(token, dtype=torch.bool)
         return ((last == self.separator) | (last == BLANK)) & (token != self.separator)

@@ -14,7 +14,7 @@ from asr.nbest import Hypothesis
 from asr.ngram import NgramModel
 from asr.rnnlm import RNNLM, RNNLMSettings
 from asr.search import greedy_search
-from asr.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
+from asr.tokenizer import BLANK_SYMBOL, BpeTokenizer, CharTokenizer, UnitTokenizer
 from asr.trie import Trie
 from asr.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 
@@ -123,6 +123,18 @@ def test_without_a_separator_every_token_is_paid_for():
     nbest = search(log_probs, Decoder(PHONES, replace(ALL, word_bonus=0.5)))
     expected = enumerate_all(log_probs)
     expect(nbest, {(t, None): (p, 0.0, p + 0.5 * len(t)) for t, p in expected.items()})
+
+
+def test_of_pieces_those_are_paid_for_that_begin_a_word():
+    pieces = BpeTokenizer.from_texts(["ab b ab"], n_pieces=5)
+    assert set(pieces.symbols[1:]) == {"▁", "a", "b", "ab", "▁ab"}
+    log_probs = random_log_probs(4, 6, 0)
+    expected = {}
+    for tokens, log_prob in enumerate_all(log_probs).items():
+        begins = [pieces.symbols[token].startswith("▁") for token in tokens]
+        n_words = sum(begins) + (tokens != () and not begins[0])
+        expected[tokens, None] = log_prob, 0.0, log_prob + 0.5 * n_words
+    expect(search(log_probs, Decoder(pieces, replace(ALL, word_bonus=0.5))), expected)
 
 
 # homophones, words that others begin with, one that repeats a token, one that is not in the lexicon
