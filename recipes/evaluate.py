@@ -5,6 +5,7 @@ python recipes/evaluate.py --model exp/an4/ctc --manifest data/an4/test.jsonl
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def main() -> None:
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")
+    if options.tune and options.tune.samefile(options.manifest):
+        warning = "weights are tuned on what is measured; expected other data"
+        print(f"evaluate: {options.tune}: {warning}", file=sys.stderr)
     out = options.out or options.model / options.manifest.stem
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):

@@ -69,7 +69,9 @@ def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
     systems = json.loads((out / "results.json").read_text())["systems"]
     names = [system["name"] for system in systems]
     assert names == ["greedy", "beam", "beam-words", "beam-words-rescored", "beam-words-oracle"]
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[:-1]] == names
+    printed = capsys.readouterr()
+    assert [line.split()[0] for line in printed.out.splitlines()[:-1]] == names
+    assert "dev.jsonl: weights are tuned on what is measured; expected other data" in printed.err
     assert all((out / f"hypotheses.{name}.txt").exists() for name in names)
     assert len(kept.lm_weights) == 2  # that of the search, and the rescorer
 
