@@ -233,7 +233,7 @@ def read_words(path: str | Path) -> list[str]:
         InputError: the file can't be read, is a dictionary with a faulty line, or has no word.
     """
     try:
-        lines = [line.split() for line in Path(path).read_text("utf-8").splitlines()]
+        lines = [line.split() for line in Path(path).read_text("utf-8-sig").splitlines()]
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

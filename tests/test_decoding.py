@@ -191,6 +191,8 @@ def test_a_lexicon_is_a_list_of_words_or_a_dictionary(tmp_path):
     path = tmp_path / "lexicon"
     path.write_text("b\na\n\nb\n")
     assert read_words(path) == ["b", "a"]
+    path.write_text("b\na\n", "utf-8-sig")  # as editors on Windows begin a file
+    assert read_words(path) == ["b", "a"]
     path.write_text("B  B IY\nA  AH\nA(2)  EY\n")
     assert read_words(path) == ["b", "a"]
     path.write_text("\n")
