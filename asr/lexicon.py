@@ -1,5 +1,6 @@
 """A pronouncing dictionary -> Lexicon: words, and the phones that they are spoken with."""
 
+import codecs
 import importlib.util
 import os
 import re
@@ -63,7 +64,8 @@ def read_lexicon(path: str | Path, stress: bool = True) -> Lexicon:
         InputError: a line can't be used; the message has its number.
     """
     lines = []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+    content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(content.splitlines(), 1):
         try:
             lines.append(line.decode("utf-8"))
         except UnicodeDecodeError as error:

@@ -43,6 +43,11 @@ def test_dictionaries_of_all_forms_are_read(tmp_path):
     assert " ".join(read_lexicon(path).phones) == "AH0 AH1 AO1 AO2 D EY1 K N OW1 R T"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    (tmp_path / "dictionary").write_text(";;; by hand\na AH\n", "utf-8-sig")
+    assert list(read_lexicon(tmp_path / "dictionary").pronunciations) == ["a"]
+
+
 def test_without_stress_what_differs_in_it_alone_is_one():
     bare = parse_lexicon(CMU.splitlines(), "cmudict", stress=False)
     assert bare.pronunciations == {
