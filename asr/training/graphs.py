@@ -67,11 +67,11 @@ def refuse_short(
         )
 
 
-def refuse_impossible(ids: Sequence[str], log_likelihoods: Tensor) -> None:
-    """Raise InputError naming the utterances whose log-likelihood, (N,), is not finite."""
-    finite = log_likelihoods.isfinite().tolist()
-    if not all(finite):
-        named = ", ".join(id for id, one in zip(ids, finite, strict=True) if not one)
+def refuse_impossible(ids: Sequence[str], finite: Tensor) -> None:
+    """Raise InputError naming the utterances whose likelihood can't be finite, (N,), bool."""
+    lost = [id for id, one in zip(ids, finite.tolist(), strict=True) if not one]
+    if lost:
         raise InputError(
-            f"no finite likelihood of {named}; expected finite audio, as long as the manifest says"
+            f"no finite likelihood of {', '.join(lost)}; expected finite audio, as long as the"
+            " manifest says"
         )

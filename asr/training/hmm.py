@@ -151,7 +151,7 @@ class HmmTraining(pl.LightningModule):
     def validation_step(self, batch: HmmBatch, batch_idx: int) -> None:
         emissions = self.gmm.emissions(batch.features)
         found = log_likelihoods(emissions, batch.input_lengths, batch.graphs, self.self_loops)
-        refuse_impossible(batch.ids, found)
+        refuse_impossible(batch.ids, found.isfinite())
         self._dev += torch.stack([found.sum(), batch.input_lengths.sum()]).cpu()
 
     def on_validation_epoch_end(self) -> None:
@@ -180,7 +180,7 @@ class HmmTraining(pl.LightningModule):
         found = (best_path if best else forward_backward)(
             gmm.emissions(features), batch.input_lengths, batch.graphs, self.self_loops
         )
-        refuse_impossible(batch.ids, found.log_likelihoods)
+        refuse_impossible(batch.ids, found.log_likelihoods.isfinite())
         inside = mask(batch.input_lengths, len(features))
         counted = statistics(gmm, features[inside], found.occupancies[inside])
         M = counted.counts.shape[1]

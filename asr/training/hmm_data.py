@@ -173,8 +173,8 @@ class HmmData(pl.LightningDataModule):
             flat = flat_start(self._unnormalised(train), 1)
             self.features.mean = flat.means[0, 0].float()
             self.features.std = flat.variances[0, 0].sqrt().float()
-        self._train = list(self._batches(train, self._train_graphs))
-        self._dev = list(self._batches(dev, self._dev_graphs))
+        self._train = self._batches(train, self._train_graphs)
+        self._dev = self._batches(dev, self._dev_graphs)
 
     def frames(self) -> Iterator[Tensor]:
         """All training features, (B, F) at a time."""
@@ -213,7 +213,7 @@ class HmmData(pl.LightningDataModule):
         for batch in self._train:
             given = gmm.emissions(batch.features), batch.input_lengths, batch.graphs
             log_probs, alignment = viterbi(*given, self.topology.self_loops)
-            refuse_impossible(batch.ids, log_probs)
+            refuse_impossible(batch.ids, log_probs.isfinite())
             for n, (id, length) in enumerate(zip(batch.ids, batch.input_lengths, strict=True)):
                 graph, path = self._train_graphs[id], alignment[:length, n].numpy()
                 spoken = graph.words[path] != SILENCE
@@ -230,12 +230,19 @@ class HmmData(pl.LightningDataModule):
         return {utterance.id: graph for utterance, graph in zip(utterances, graphs, strict=True)}
 
     @torch.no_grad()
-    def _batches(self, dataset: SpeechDataset, graphs: Mapping[str, Graph]) -> Iterator[HmmBatch]:
+    def _batches(self, dataset: SpeechDataset, graphs: Mapping[str, Graph]) -> list[HmmBatch]:
+        batches: list[HmmBatch] = []
+        finite: list[Tensor] = []
         for draws in in_order(dataset, self.settings.data.batch_s):
             batch = collate([dataset[draw] for draw in draws])
             features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
-            own = pad_graphs([graphs[id] for id in batch.ids])
-            yield HmmBatch(features, input_lengths, own, batch.ids, counted=True)
+            own = [graphs[id] for id in batch.ids]
+            shortest = torch.tensor([graph.shortest for graph in own])
+            finite.append((input_lengths >= shortest) & features.isfinite().all(2).all(0))
+            padded = pad_graphs(own)
+            batches.append(HmmBatch(features, input_lengths, padded, batch.ids, counted=True))
+        refuse_impossible([id for batch in batches for id in batch.ids], torch.cat(finite))
+        return batches
 
     @torch.no_grad()
     def _unnormalised(self, dataset: SpeechDataset) -> Iterator[Tensor]:

@@ -213,7 +213,7 @@ def align(
     assert hmm.topology is not None
     found: dict[int, np.ndarray] = {}
     ids: list[str] = []
-    likelihoods: list[Tensor] = []
+    finite: list[Tensor] = []
     for draws in in_order(dataset, batch_s):
         own = [draw.index for draw in draws]
         batch = collate([Example(dataset.utterances[i].id, dataset.waveform(i), ()) for i in own])
@@ -224,8 +224,8 @@ def align(
         for n, (i, length) in enumerate(zip(own, input_lengths.tolist(), strict=True)):
             found[i] = graphs[i].pdfs[states[:length, n].numpy()].astype(np.int32)
         ids += batch.ids
-        likelihoods.append(log_probs)
-    refuse_impossible(ids, torch.cat(likelihoods))
+        finite.append(log_probs.isfinite())
+    refuse_impossible(ids, torch.cat(finite))
     return [found[i] for i in range(len(dataset))]
 
 
