@@ -342,6 +342,16 @@ def test_words_and_utterances_that_can_not_be_trained_on_are_all_named(tones):
         data_of(tones)
 
 
+@pytest.mark.parametrize("word", ["A", "a#", "#", "a(2)", ";;;"])
+def test_words_that_would_be_others_in_the_models_lexicon_are_refused(tones, word):
+    utterances = read_manifest(tones.folder / "train.jsonl")
+    utterances[2] = replace(utterances[2], text=f"a {word} b")
+    write_manifest(tones.folder / "train.jsonl", utterances)
+    line = f"no dictionary can keep: {word}; expected small letters"
+    with pytest.raises(InputError, match=re.escape(line)):
+        data_of(tones)
+
+
 @pytest.mark.parametrize("part", ["train", "dev"])
 def test_audio_a_little_shorter_than_its_manifest_says_and_than_its_states_is_named(tones, part):
     path, settings = tones.folder / f"{part}.jsonl", FeatureSettings(sample_rate=SAMPLE_RATE)

@@ -13,13 +13,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.dataset import SpeechDataset, collate
 from asr.decision_tree import DecisionTrees, context_lexicon, trees_from_dict
+from asr.errors import InputError
 from asr.features import Features, mask
 from asr.folder import WEIGHTS
 from asr.gmm import Gmm, flat_start
 from asr.hmm import left_to_right
 from asr.hmm_graph import SILENCE, Graph, Graphs, pad_graphs
 from asr.hmm_paths import viterbi
-from asr.lexicon import Lexicon, cmudict_lexicon, read_lexicon
+from asr.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
 from asr.manifest import Utterance
 from asr.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
@@ -258,6 +259,20 @@ def _with(batch: HmmBatch, graphs: Mapping[str, Graph]) -> HmmBatch:
 
 def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:
     if name == "char":
-        words = {word for utterance in utterances for word in utterance.text.split()}
-        return Lexicon({word: (tuple(word),) for word in sorted(words)})
+        words = sorted({word for utterance in utterances for word in utterance.text.split()})
+        if wrong := [word for word in words if not _stands_in_a_dictionary(word)]:
+            raise InputError(
+                f"data.lexicon is char, and train and dev have words that no dictionary can keep:"
+                f" {', '.join(wrong)}; expected small letters, without # or a number in brackets"
+            )
+        return Lexicon({word: (tuple(word),) for word in words})
     return cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
+
+
+def _stands_in_a_dictionary(word: str) -> bool:
+    """Whether a word and its characters are the same when a model's lexicon is read again."""
+    spelled = Lexicon({word: (tuple(word),)})
+    try:
+        return parse_lexicon(spelled.lines(), "char").pronunciations == spelled.pronunciations
+    except InputError:
+        return False

