@@ -27,7 +27,7 @@ from asr.gmm import (
 from asr.hmm import Topology, update_self_loops
 from asr.hmm_paths import best_path, forward_backward, log_likelihoods
 from asr.training.graphs import refuse_impossible
-from asr.training.hmm_data import HmmBatch
+from asr.training.hmm_data import HmmBatch, HmmData
 from asr.training.hmm_settings import HmmSettings
 
 STATISTICS = ("counts", "sums", "squares", "stays", "leaves", "log_likelihood", "n_frames")
@@ -131,8 +131,13 @@ class HmmTraining(pl.LightningModule):
             if (found := getattr(self.trainer, name)) != expected:
                 raise InputError(f"trainer.{name} is {found}; expected {expected} for EM")
         if not self.trainer.ckpt_path:
-            frames = self.trainer.datamodule.frames()  # type: ignore[attr-defined]
-            flat = flat_start(frames, len(self.self_loops))
+            data: HmmData = self.trainer.datamodule  # type: ignore[attr-defined]
+            flat = flat_start(data.frames(), len(self.self_loops))
+            if silence := list(self.topology.silence):
+                # all alike, states of words may take the silence before or behind them, for good
+                means = flat.means.clone()
+                means[silence] = flat_start(data.quiet_frames(), 1).means[0]
+                flat = replace(flat, means=means)
             floor = variance_floor(flat.variances[0, 0], self.settings.model.variance_floor)
             self.floor.copy_(floor)
             gmm = self._beginning or flat

@@ -182,6 +182,14 @@ class HmmData(pl.LightningDataModule):
         for batch in self._train:
             yield batch.features[mask(batch.input_lengths, len(batch.features))]
 
+    def quiet_frames(self) -> Iterator[Tensor]:
+        """The features of the quietest tenth of each utterance's frames, (B, F) at a time."""
+        for batch in self._train:
+            loudness = self._loudness(batch.features)
+            for number, length in enumerate(batch.input_lengths.tolist()):
+                order = loudness[:length, number].argsort(stable=True)
+                yield batch.features[order[: max(1, length // 10)], number]
+
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
         batches = HmmBatches(self._train, self.trainer.global_rank, self.trainer.world_size)
@@ -200,6 +208,12 @@ class HmmData(pl.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._place = {name: value for name, value in state_dict.items() if name != "trees"}
+
+    def _loudness(self, features: Tensor) -> Tensor:
+        """(T, N): what grows with a frame's energy, in (T, N, F) features."""
+        settings = self.features.settings
+        first = 1 if settings.kind == "mfcc" else settings.n_mels
+        return features[:, :, :first].mean(2)
 
     def _make_graphs(self) -> None:
         """Those of all utterances, for the topology that there is."""

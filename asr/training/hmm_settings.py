@@ -72,8 +72,8 @@ class HmmScheduleSettings:
     """What the passes over the data do; `trainer.max_epochs` says how many there are.
 
     Args:
-        algorithm: whether a frame counts for all paths or for the best one alone. While all states
-            are alike, in the first pass of an HMM of phones, it counts for all in either case.
+        algorithm: whether a frame counts for all paths or for the best one alone. In the first
+            pass of an HMM of phones, which are all alike then, it counts for all in either case.
         grow_until: the pass after which there are all Gaussians; their number grows in a line.
     """
 
