@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asr.config import read_yaml
 from asr.errors import InputError
@@ -61,12 +62,12 @@ class Corpus:
 
     def parts(self, conf: Path) -> list[Path]:
         """The manifests of train, dev and test that settings are for: of words, or of phones."""
-        name = Path(read_yaml(conf)["data"]["train"]).name
+        name = Path(_data(conf).get("train", "train.jsonl")).name
         return [self.data / name.replace("train", part) for part in ("train", "dev", "test")]
 
     def lexicon(self, conf: Path) -> list[Path]:
         """The dictionary that settings name, where it is a file of the corpus."""
-        lexicon = read_yaml(conf)["data"].get("lexicon", "")
+        lexicon = _data(conf).get("lexicon", "")
         return [self.data / Path(lexicon).name] if Path(lexicon).suffix else []
 
 
@@ -118,7 +119,7 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
     given = [f"--data.train={train_part}", f"--data.dev={dev}"]
     given += [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
     for name in OTHERS:
-        if other := read_yaml(conf)["data"].get(name):
+        if other := _data(conf).get(name):
             (model,) = train(corpus, corpus.conf / f"{Path(other).name}.yaml", seeds=1)
             given.append(f"--data.{name}={model}")
             inputs += [model / "model.json", model / "weights.safetensors"]
@@ -149,7 +150,7 @@ def minutes_of(corpus: Corpus, conf: Path, model: Path) -> float:
     """Minutes of training a model, with those of the models that it begins with or learns from."""
     minutes = read_description(model)["trained_on"]["minutes"]
     for name in OTHERS:
-        if other := read_yaml(conf)["data"].get(name):
+        if other := _data(conf).get(name):
             before = corpus.out / Path(other).name
             minutes += minutes_of(corpus, corpus.conf / f"{before.name}.yaml", before)
     return minutes
@@ -192,8 +193,14 @@ def decoding(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:
 
 
 def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
-    """A language model's folder; texts of another corpus are prepared first."""
-    data = read_yaml(conf)["data"]
+    """A language model's folder; texts of another corpus are prepared first.
+
+    Raises:
+        InputError: the settings name no texts.
+    """
+    data = _data(conf)
+    if "train" not in data:
+        raise InputError(f"{conf}: has no data.train; expected the texts to train on")
     texts = {part: corpus.root / data[part] for part in ("train", "dev") if part in data}
     if (folder := texts["train"].parent).name != corpus.name:
         try:
@@ -205,3 +212,11 @@ def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
     command: Command = [corpus.root / "recipes" / script, "--config", conf, "--out", model]
     command += [f"--data.{part}={path}" for part, path in texts.items()]
     run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
+
+
+def _data(conf: Path) -> dict[str, Any]:
+    """What settings say of data."""
+    found = read_yaml(conf).get("data", {})
+    if not isinstance(found, dict):
+        raise InputError(f"{conf}: data is {found!r}; expected settings by name")
+    return found

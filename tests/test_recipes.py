@@ -195,6 +195,19 @@ def test_a_file_that_names_no_language_models_as_it_should_is_refused(tmp_path, 
         pipeline.decoding(corpus, tmp_path / "decode.yaml")
 
 
+def test_settings_without_data_are_of_the_corpus_or_named(tmp_path):
+    corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
+    conf = tmp_path / "ctc.yaml"
+    conf.write_text("model:\n  n_layers: 1\n")
+    assert corpus.parts(conf)[1:] == [Path("data/tones/dev.jsonl"), Path("data/tones/test.jsonl")]
+    assert corpus.lexicon(conf) == []
+    with pytest.raises(InputError, match=r"ctc.yaml: has no data.train; expected the texts"):
+        pipeline.train_language_model(corpus, conf, Path("exp/tones/lm"))
+    conf.write_text("data: 5\n")
+    with pytest.raises(InputError, match=r"ctc.yaml: data is 5; expected settings by name"):
+        corpus.parts(conf)
+
+
 def test_a_hybrid_comes_after_its_hmm_which_has_no_seed(home, monkeypatch):
     stages = []
     monkeypatch.chdir(home)
