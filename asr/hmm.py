@@ -1,11 +1,14 @@
 """tokens -> HMM states: of which each token and the silence between words are built."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from asr.decision_tree import middle_phone
 from asr.tokenizer import BLANK
 
 ENTER_SILENCE = math.log(0.5)
@@ -87,3 +90,21 @@ def update_self_loops(
     enough = (total >= min_count) & (total > 0)
     probabilities = (stays / torch.where(enough, total, 1.0)).clamp(lowest, 1 - lowest)
     return torch.where(enough, probabilities.log(), self_loops.double())
+
+
+def pdf_names(topology: Topology, symbols: Sequence[str]) -> list[str]:
+    """(S,), what each pdf is of, such as "AH[0]": the first state of AH.
+
+    Where units in context share the states of AH, "AH[0]" is the first of those for its first
+    state, and "AH[0]2" the second. "unused" is one that neither a token nor the silence has.
+    """
+    owner = {pdf: f"silence[{state}]" for state, pdf in enumerate(topology.silence)}
+    for symbol, pdfs in zip(symbols[1:], topology.pdfs[1:].tolist(), strict=True):
+        owner |= {pdf: f"{middle_phone(symbol)}[{state}]" for state, pdf in enumerate(pdfs)}
+    seen: Counter[str] = Counter()
+    names = []
+    for pdf in range(len(topology.self_loops)):
+        name = owner.get(pdf, "unused")
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}{seen[name]}")
+    return names

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from asr.hmm import Topology, left_to_right, update_self_loops
+from asr.hmm import Topology, left_to_right, pdf_names, update_self_loops
 
 
 def test_every_state_has_a_pdf_of_its_own():
@@ -12,6 +12,16 @@ def test_every_state_has_a_pdf_of_its_own():
     assert topology.silence == (6, 7, 8)
     assert topology.self_loops.tolist() == [math.log(0.75)] * 9
     assert left_to_right(4, 2, 0).silence == ()
+
+
+def test_pdfs_are_called_after_the_first_that_has_them():
+    topology = left_to_right(4, 2, 1)
+    assert pdf_names(topology, ("<blank>", "a", "b", "c"))[-3:] == ["c[0]", "c[1]", "silence[0]"]
+    pdfs = torch.tensor([[-1, -1], [0, 2], [1, 2], [3, 4], [1, 2], [5, 7]])
+    tied = Topology(pdfs, (8,), torch.full((9,), -1.0))
+    symbols = ("<blank>", "#-A+B", "#-A+C", "#-C+#", "C-A+#", "#-Z+#")
+    names = ["A[0]", "A[0]2", "A[1]", "C[0]", "C[1]", "Z[0]", "unused", "Z[1]", "silence[0]"]
+    assert pdf_names(tied, symbols) == names
 
 
 def test_self_loops_are_relative_frequencies_within_bounds():

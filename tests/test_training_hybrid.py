@@ -432,6 +432,14 @@ def test_silent_audio_is_named_and_leaves_all_numbers_finite(options, tones, tmp
     assert all(weight.isfinite().all() for weight in found.values())
 
 
+def test_states_that_are_hardly_aligned_are_named(options, tmp_path, capsys):
+    train(options, tmp_path / "run", "--trainer.max_epochs=1")
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if "states aligned" in one]
+    few = "states aligned with fewer than 10 frames count as if they had so many: "
+    assert line.startswith(few)
+    assert {"C[0]", "C[1]"} <= set(line.removeprefix(few).split(", "))
+
+
 def test_every_validation_begins_with_the_first_batch(tones, hmm):
     loader = aligned(tones, hmm).val_dataloader()
     assert next(iter(loader)).ids == next(iter(loader)).ids

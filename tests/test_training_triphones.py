@@ -24,7 +24,7 @@ from asr.hmm import Topology, left_to_right
 from asr.manifest import read_manifest, write_manifest
 from asr.tokenizer import CharTokenizer
 from asr.training import hmm_data
-from asr.training.hmm import HmmTraining, pdf_names
+from asr.training.hmm import HmmTraining
 from asr.training.hmm_data import HmmData
 from asr.training.hmm_settings import HmmDataSettings, HmmModelSettings, HmmSettings
 from asr.training.triphones import (
@@ -112,8 +112,6 @@ def test_units_begin_as_their_phones_and_then_share_what_trees_say():
     assert tied.silence == (7,)
     origins = [0, 0, 1, 2, 3, 4, 5, 6]
     assert tied.self_loops.tolist() == start.topology.self_loops[origins].tolist()
-    names = ["A[0]", "A[0]2", "A[1]", "C[0]", "C[1]", "Z[0]", "Z[1]", "silence[0]"]
-    assert pdf_names(tied, SYMBOLS) == names
 
 
 def test_tied_states_begin_with_the_gaussians_of_their_frames():

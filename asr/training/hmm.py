@@ -1,7 +1,6 @@
 """batches of features and graphs -> a trained HMM: EM as a Lightning module."""
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from asr.decision_tree import middle_phone
 from asr.errors import InputError
 from asr.features import mask
 from asr.gmm import (
@@ -24,7 +22,7 @@ from asr.gmm import (
     statistics,
     variance_floor,
 )
-from asr.hmm import Topology, update_self_loops
+from asr.hmm import Topology, pdf_names, update_self_loops
 from asr.hmm_paths import best_path, forward_backward, log_likelihoods
 from asr.training.graphs import refuse_impossible
 from asr.training.hmm_data import HmmBatch, HmmData
@@ -257,21 +255,3 @@ def trained_parts(task: HmmTraining) -> tuple[Gmm, Topology]:
     """What a training has estimated, on the CPU."""
     self_loops = task.self_loops.cpu()
     return task.gmm.to("cpu"), replace(task.topology, self_loops=self_loops)
-
-
-def pdf_names(topology: Topology, symbols: Sequence[str]) -> list[str]:
-    """(S,), what each pdf is of, such as "AH[0]": the first state of AH.
-
-    Where units in context share the states of AH, "AH[0]" is the first of those for its first
-    state, and "AH[0]2" the second.
-    """
-    owner = {pdf: f"silence[{state}]" for state, pdf in enumerate(topology.silence)}
-    for symbol, pdfs in zip(symbols[1:], topology.pdfs[1:].tolist(), strict=True):
-        owner |= {pdf: f"{middle_phone(symbol)}[{state}]" for state, pdf in enumerate(pdfs)}
-    seen: Counter[str] = Counter()
-    names = []
-    for pdf in range(len(topology.self_loops)):
-        name = owner[pdf]
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name}{seen[name]}")
-    return names

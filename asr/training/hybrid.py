@@ -1,5 +1,7 @@
 """an HMM's alignment -> a network that gives its states' probabilities: training frame by frame."""
 
+import sys
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -9,6 +11,7 @@ from asr.augment import spec_augment
 from asr.dataset import Batch
 from asr.emissions import HybridEmissions
 from asr.features import Features, mask
+from asr.hmm import pdf_names
 from asr.training.hybrid_data import HybridSettings
 from asr.training.optim import scheduled_optimizer
 from asr.training.speech import FiniteSteps, estimate_moments, seed_batch
@@ -25,6 +28,8 @@ class HybridTraining(pl.LightningModule):
 
     Dropout and masks are drawn anew from seed, epoch and batch in every batch, so that a run that
     was interrupted goes on exactly as it would have. A frame that is masked keeps its target.
+
+    States that are hardly aligned are named on stderr; see `log_priors`.
 
     Args:
         settings: of the run.
@@ -44,7 +49,14 @@ class HybridTraining(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.emissions.log_priors.copy_(log_priors(data.counts))
+        counts = data.counts
+        self.emissions.log_priors.copy_(log_priors(counts))
+        names = pdf_names(data.topology, data.tokenizer.symbols)
+        pairs = zip(names, counts.tolist(), strict=True)
+        rare = [name for name, count in pairs if count < FEWEST_FRAMES]
+        if rare and self.trainer.is_global_zero:
+            few = f"fewer than {FEWEST_FRAMES:g} frames count as if they had so many"
+            print(f"states aligned with {few}: {', '.join(rare)}", file=sys.stderr)
         if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
             estimate_moments(self.features, data.train, self.settings.data.batch_s)
 
