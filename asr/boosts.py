@@ -3,10 +3,53 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from asr.errors import InputError
+
+BOOST = 2.0
+"""Nats that each token of a phrase is worth where nobody says."""
+
+
+def read_phrases(path: str | Path) -> dict[str, float]:
+    """The phrases of a file, one a line; behind a tab the nats that each of its tokens is worth.
+
+    Args:
+        path: UTF-8; empty lines say nothing. Without a number it is `BOOST`.
+
+    Raises:
+        InputError: the file can't be read or has no phrase; a line has no phrase before the tab, no
+            number behind it, or the phrase of another line.
+    """
+    try:
+        lines = Path(path).read_text("utf-8-sig").split("\n")
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
+    phrases: dict[str, float] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        words, tab, nats = line.partition("\t")
+        phrase = " ".join(words.split())
+        if not phrase or phrase in phrases:
+            found = f"{phrase!r} once more" if phrase else "no phrase"
+            raise InputError(f"{path}:{number}: has {found}; expected each phrase once")
+        try:
+            phrases[phrase] = float(nats) if tab else BOOST
+        except ValueError:
+            found = repr(nats.strip())
+            raise InputError(
+                f"{path}:{number}: has {found}; expected nats behind the tab"
+            ) from None
+    if not phrases:
+        raise InputError(f"{path}: has no phrase; expected one a line")
+    return phrases
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,10 @@
+import re
+
 import numpy as np
 import pytest
 
-from asr.boosts import PhraseBoosts
+from asr.boosts import PhraseBoosts, read_phrases
+from asr.errors import InputError
 
 PHRASES = {(2,): 0.5, (2, 3): 0.8, (3, 2, 3): 0.3, (2, 3, 2): 1.1, (2, 1, 2): -0.4, (4, 4): 0.7}
 
@@ -63,3 +66,29 @@ def test_with_a_separator_only_whole_words_count():
 def test_phrases_that_are_none_are_refused(phrases, message):
     with pytest.raises(ValueError, match=message):
         PhraseBoosts.build(phrases, 1, 5)
+
+
+def test_phrases_stand_in_a_file_with_or_without_their_nats(tmp_path):
+    path = tmp_path / "phrases.txt"
+    path.write_text("new  york\n\nrubout\t3.5\n erase\t -1\r\n", "utf-8")
+    assert read_phrases(path) == {"new york": 2.0, "rubout": 3.5, "erase": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ": has no phrase; expected one a line"),
+        ("a\n\n\t2\n", ":3: has no phrase; expected each phrase once"),
+        ("a b\na  b\t3\n", ":2: has 'a b' once more; expected each phrase once"),
+        ("a\tmuch\n", ":1: has 'much'; expected nats behind the tab"),
+        ("a\t\n", ":1: has ''; expected nats behind the tab"),
+        ("\udcff", ": is not UTF-8 text"),
+    ],
+)
+def test_files_of_phrases_that_are_faulty_are_refused(tmp_path, text, message):
+    path = tmp_path / "phrases.txt"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=re.escape(f"{path}{message}")):
+        read_phrases(path)
+    with pytest.raises(InputError, match="nowhere: can't be read: No such file"):
+        read_phrases(tmp_path / "nowhere")

@@ -73,6 +73,16 @@ def test_a_search_goes_by_the_language_model_that_is_named(tone_model, audio, tm
     assert "need --decoder beam" in refused.stderr
 
 
+def test_phrases_of_a_file_are_likely(tone_model, audio, tmp_path):
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("a\t-100\n")
+    done = transcribe(tone_model, "--phrases", phrases, *audio)
+    assert done.exit_code == 0, done.stderr
+    heard = [line.split("\t")[1] for line in done.stdout.splitlines()]
+    assert "a" not in " ".join(heard).split()
+    assert heard != [load(tone_model, "cpu").transcribe(path).text for path in audio]
+
+
 def test_a_file_that_is_damaged_leaves_the_others(tone_model, audio, tmp_path):
     (tmp_path / "cut.wav").write_bytes(audio[0].read_bytes()[:3000])
     soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)

@@ -80,6 +80,14 @@ def transcribe(
         int | None,
         typer.Option(min=1, help="Prefixes that a beam search keeps.", show_default="50"),
     ] = None,
+    phrases: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Likely phrases, one a line; behind a tab, nats a token (2).",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """The text of audio files.
@@ -87,13 +95,17 @@ def transcribe(
     A file that can't be used is named on stderr with the reason, the others are done, and the exit
     status is 1.
     """
-    if decoder is Decoder.greedy and (lm or beam_width):
-        raise typer.BadParameter("--lm and --beam-width need --decoder beam or flashlight")
+    if decoder is Decoder.greedy and (lm or beam_width or phrases):
+        raise typer.BadParameter(
+            "--lm, --beam-width and --phrases need --decoder beam or flashlight"
+        )
     with reported(PROGRAM):
+        from asr.boosts import read_phrases
         from asr.recognizer import load
 
+        likely = read_phrases(phrases) if phrases else None
         files = _files(audio, out, format) if out else [None] * len(audio)
-        recognizer = load(model, device, decoder and decoder.value, lm, beam_width)
+        recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
         failed = 0
         for path, file in zip(audio, files, strict=True):
             try:
