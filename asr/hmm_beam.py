@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from asr.contexts import Context
 from asr.decoder import Decoder
 from asr.fusion import Fusion
 from asr.hmm import ENTER_SILENCE, PASS_SILENCE, Topology
@@ -162,7 +163,7 @@ def _step(
     least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
     entry = emission[:, states.pdfs[:, 0]]  # (N, C)
     entry[:, BLANK] = -math.inf
-    ways = _ways(leaves, entry, short_of(least, before.context, fusion))
+    ways = _ways(leaves, entry, short_of(least, before.context, fusion), before.context, fusion)
     if fusion:
         ways = fusion.ways(before.context, before.last, ways)
     ways = ways._replace(mass=but_arrived(before, stay.parent, stay.known, ways))
@@ -212,17 +213,28 @@ def _stay(beam: Beam, emission: Tensor, states: States, leaves: Tensor, hushes: 
     return Stay(masses, masses.logsumexp(2), parent, known, arrives + emitted[:, :, 0])
 
 
-def _ways(leaves: Tensor, entry: Tensor, short: Tensor) -> Ways:
+def _ways(
+    leaves: Tensor, entry: Tensor, short: Tensor, context: Context, fusion: Fusion | None
+) -> Ways:
     """The extensions that may be kept, as far as can be told without the language model.
 
     Args:
         leaves: (N, K), the mass that leaves each prefix.
         entry: (N, C), the emissions of the tokens' first states.
         short: (N, K) or (N, 1), what mass an extension must have.
+        context: of the prefixes.
+        fusion: whose lexicon leaves few tokens, if it has one.
     """
     short = short.expand_as(leaves)
+    K, C = leaves.shape[1], entry.shape[1]
     hopeful = (leaves + entry.amax(1, keepdim=True) >= short).flatten().nonzero()[:, 0]
-    mass = at(leaves, hopeful)[:, None] + entry.index_select(0, hopeful // leaves.shape[1])
+    if fusion and fusion.trie is not None:
+        of, token = fusion.trie.tokens(at(context["node"], hopeful))
+        slot = hopeful.index_select(0, of)
+        mass = at(leaves, slot) + at(entry, slot // K * C + token)
+        may_be = (mass >= at(short, slot)).nonzero()[:, 0]
+        return Ways(*(some.index_select(0, may_be) for some in (slot, token, mass)))
+    mass = at(leaves, hopeful)[:, None] + entry.index_select(0, hopeful // K)
     which, token = (mass >= at(short, hopeful)[:, None]).nonzero(as_tuple=True)
     return Ways(at(hopeful, which), token, mass[which, token])
 

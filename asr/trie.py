@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -105,6 +106,27 @@ class Trie:
             if isinstance(getattr(self, field.name), Tensor)
         }
         return replace(self, **tables)
+
+    @cached_property
+    def _arcs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(nodes,) where in the third tokens begin that go on from a node; (nodes,) how many."""
+        nodes, tokens = (self.children != NONE).nonzero(as_tuple=True)
+        n_arcs = torch.bincount(nodes, minlength=len(self.parents))
+        return n_arcs.cumsum(0) - n_arcs, n_arcs, tokens
+
+    def tokens(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens that lead somewhere.
+
+        Args:
+            nodes: (n,).
+
+        Returns:
+            of: (tokens,), which of the nodes each token goes on from, in their order.
+            tokens: (tokens,), ascending for each node.
+        """
+        first, n_arcs, tokens = self._arcs
+        of, nth = _repeated(n_arcs.index_select(0, nodes))
+        return of, tokens.index_select(0, first.index_select(0, nodes).index_select(0, of) + nth)
 
     def ways(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What tokens lead to: nothing, one thing, or several.

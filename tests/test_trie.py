@@ -95,6 +95,17 @@ def test_outcomes_have_the_same_numbers_in_any_company():
         assert together[1:].tolist() == single.tolist()
 
 
+@pytest.mark.parametrize(("separator", "open_"), [(None, False), (1, False), (1, True)])
+def test_the_tokens_that_go_on_are_those_that_have_a_way(separator, open_):
+    trie = Trie.build(LEXICON, separator, 5, open=open_)
+    nodes = torch.randperm(len(trie.parents), generator=torch.Generator().manual_seed(0))
+    of, tokens = trie.tokens(nodes)
+    each, every = nodes.repeat_interleave(5), torch.arange(5).repeat(len(nodes))
+    leads, *_ = trie.ways(each, every)
+    expected = sorted({divmod(pair, 5) for pair in leads.tolist()})
+    assert list(zip(of.tolist(), tokens.tolist(), strict=True)) == expected
+
+
 def test_a_spelling_that_nothing_goes_on_from_only_ends():
     trie = Trie.build({"pq": [(1, 2)]}, None, 3)
     _, _, (node,), _ = trie.ways(torch.tensor([ROOT]), torch.tensor([1]))
