@@ -1,4 +1,4 @@
-"""Phrases -> what each token adds to the score of a text that has them, as tables for search."""
+"""A file of phrases -> what each token adds to the score of a text that has them, as tables."""
 
 import math
 from collections.abc import Mapping

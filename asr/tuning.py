@@ -195,12 +195,14 @@ def _draw(path: Path, tuning: Tuning) -> None:
     from matplotlib.figure import Figure  # it takes long to load, and only this needs it
 
     pairs = list(combinations(range(tuning.errors.ndim), 2))
-    figure = Figure(figsize=(1 + 5 * max(1, len(pairs)), 4.5), layout="constrained")
-    plots = figure.subplots(1, max(1, len(pairs)), squeeze=False)[0]
-    if not pairs:
+    n_plots = len(pairs) or 1
+    figure = Figure(figsize=(1 + 5 * n_plots, 4.5), layout="constrained")
+    plots = figure.subplots(1, n_plots, squeeze=False)[0]
+    if pairs:
+        for plot, (x, y) in zip(plots, pairs, strict=True):
+            _draw_map(plot, tuning, x, y)
+    else:
         _draw_curve(plots[0], tuning)
-    for plot, (x, y) in zip(plots, pairs, strict=False):
-        _draw_map(plot, tuning, x, y)
     at = ", ".join(
         f"{name} {axis[n]:g}"
         for name, axis, n in zip(tuning.names, tuning.axes, tuning.chosen, strict=True)

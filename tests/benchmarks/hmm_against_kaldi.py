@@ -8,7 +8,8 @@ recipes give silence five states and skips; here it has ours. Kaldi aligns again
 beam of 200 nats, with acoustics and self-loops unscaled. What remains different:
 
 - ours counts a frame for all paths (Baum-Welch), Kaldi for the best one (Viterbi);
-- ours begins with all paths through equal states, Kaldi with a random one of about equal stays;
+- ours begins with all paths through states that are equal but for silence, which is the quietest
+  tenth of each utterance's frames; Kaldi with a random path of about equal stays;
 - ours moves the halves of a Gaussian 0.2 standard deviations to either side in all dimensions,
   Kaldi 0.01 times a normal random number of them; that can't be seeded, so that no two runs of
   Kaldi's are the same;
