@@ -42,7 +42,8 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The most probable token sequences, each summed over its alignments.
 
-    On the CPU it computes with one thread, whatever torch is set to.
+    On the CPU it computes with one thread, but for a recurrent language model with as many as torch
+    is set to.
 
     Args:
         log_probs: (T, N, C), natural logs, on any device; padding is not used.
@@ -64,7 +65,7 @@ def beam_search(
     N, device = log_probs.shape[1], log_probs.device
     if not N:
         return []
-    with threads(1):
+    with threads(decoder.n_threads):
         fusion = Fusion(decoder, N, device) if decoder.informed else None
         return _search(log_probs, input_lengths.to(device), decoder, fusion)
 

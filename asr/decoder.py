@@ -110,6 +110,14 @@ class Decoder:
             self.lm is not None and self.lexicon is not None and self.lm.vocabulary.unit == "word"
         )
 
+    @property
+    def n_threads(self) -> int:
+        """Threads of a search on the CPU: one, or for a network as many as torch is set to.
+
+        Threads wait for each other after every operation, and only a network's are large.
+        """
+        return torch.get_num_threads() if isinstance(self.lm, torch.nn.Module) else 1
+
     @cached_property
     def units(self) -> Tensor | None:
         """(W + 1,) or (C,), int64: the language model's unit for each word, or for each token."""

@@ -56,7 +56,8 @@ def hmm_beam_search(
     silence behind that, which may follow where a word has ended, or without a lexicon anywhere.
     Every frame is a step.
 
-    On the CPU it computes with one thread, whatever torch is set to.
+    On the CPU it computes with one thread, but for a recurrent language model with as many as torch
+    is set to.
 
     Args:
         emissions: (T, N, S), log p(features | state), on any device; padding is not used.
@@ -79,7 +80,7 @@ def hmm_beam_search(
     N, device = emissions.shape[1], emissions.device
     if not N:
         return []
-    with threads(1):
+    with threads(decoder.n_threads):
         fusion = Fusion(decoder, N, device) if decoder.informed else None
         states = _states(topology, device)
         return _search(emissions, input_lengths.to(device), decoder, states, fusion)

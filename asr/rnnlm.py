@@ -241,7 +241,9 @@ class RNNLM(nn.Module):
 
     def _after(self, state: Tensor, units: Tensor) -> Tensor:
         """The states, (N, S), after one more unit each, (N,)."""
-        return self.stack.step(self.stack.receive(F.embedding(units, self.embeddings)), state)
+        distinct, numbers = units.unique(return_inverse=True)  # each is received once
+        received = self.stack.receive(F.embedding(distinct, self.embeddings))
+        return self.stack.step(received.index_select(0, numbers), state)
 
     def _units(self, units: Sequence[int]) -> Tensor:
         return torch.tensor(units, device=self.embeddings.device)

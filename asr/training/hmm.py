@@ -131,7 +131,8 @@ class HmmTraining(pl.LightningModule):
         if not self.trainer.ckpt_path:
             data: HmmData = self.trainer.datamodule  # type: ignore[attr-defined]
             flat = flat_start(data.frames(), len(self.self_loops))
-            if silence := list(self.topology.silence):
+            silence = list(self.topology.silence)
+            if silence and not self._beginning:
                 # all alike, states of words may take the silence before or behind them, for good
                 means = flat.means.clone()
                 means[silence] = flat_start(data.quiet_frames(), 1).means[0]

@@ -64,7 +64,7 @@ def decoders(arguments, tokenizer):
     if arguments.rnn:
         rnn = load_language_model(arguments.rnn)
     else:
-        vocabulary = Vocabulary.from_texts(["".join(tokenizer.symbols[1:])], "char")
+        vocabulary = Vocabulary.from_texts([" ".join(tokenizer.symbols)], "char")
         torch.manual_seed(1)
         rnn = RNNLM(vocabulary, RNNLMSettings(hidden_size=512, n_layers=1)).eval()
     lexicon = make_trie(words, tokenizer)
@@ -144,9 +144,10 @@ def main():
     parser.add_argument("--rnn", help="model of characters")
     parser.add_argument("--cache", type=Path, help="folder that keeps the log-probabilities")
     parser.add_argument("--utterances", type=int, default=128, help="at most (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of a network (%(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="of each (%(default)s)")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     reached: dict[str, bool] = {}
     with reported("search_speed"):
         recognizer = load(arguments.model, "cpu")
