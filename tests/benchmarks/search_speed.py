@@ -64,7 +64,8 @@ def decoders(arguments, tokenizer):
     if arguments.rnn:
         rnn = load_language_model(arguments.rnn)
     else:
-        vocabulary = Vocabulary.from_texts([" ".join(tokenizer.symbols)], "char")
+        # between letters, so that no blank or apostrophe is cleaned away
+        vocabulary = Vocabulary.from_texts(["a".join([*tokenizer.symbols, ""])], "char")
         torch.manual_seed(1)
         rnn = RNNLM(vocabulary, RNNLMSettings(hidden_size=512, n_layers=1)).eval()
     lexicon = make_trie(words, tokenizer)
