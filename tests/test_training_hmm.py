@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
 from asr.audio import load_audio
+from asr.augment import change_speed
 from asr.checkpoint import load_model
 from asr.config import check_file, settings_parser
 from asr.errors import InputError
@@ -234,6 +235,26 @@ def test_texts_may_be_written_in_composed_or_decomposed_letters(tones):
     assert data_of(tones).tokenizer.symbols == ("<blank>", "b", "é")
 
 
+def test_each_utterance_counts_once_at_every_speed(tones):
+    def frames(*speeds):
+        names = {part: str(tones.folder / f"{part}.jsonl") for part in ("train", "dev")}
+        data = HmmData(HmmSettings(data=HmmDataSettings(**names, speeds=speeds)))
+        data.setup("fit")
+        return data, torch.cat(list(data.frames()))
+
+    data, slow = frames(0.8)
+    both = frames(0.8, 1.25)[1]
+    torch.testing.assert_close(both, torch.cat([slow, frames(1.25)[1]]), rtol=0, atol=0)
+    rate = data.settings.features.sample_rate
+    waveforms = [change_speed(load_audio(u.audio, rate), 0.8) for u in data.train]
+    by_hand = [
+        data.features(torch.from_numpy(w)[None], torch.tensor([len(w)]))[0] for w in waveforms
+    ]
+    assert len(slow) == sum(map(len, by_hand))
+    total = sum(frames.sum(dim=(0, 1), dtype=torch.float64) for frames in by_hand)
+    torch.testing.assert_close(slow.double().sum(0), total, rtol=1e-4, atol=1e-2)
+
+
 def test_processes_share_the_batches(tones):
     data = data_of(tones)
     data.setup("fit")
@@ -310,6 +331,7 @@ def test_a_gpu_trains_the_same_model(options, tmp_path):
         ("--schedule.grow_until=5", "grow_until is 5; expected less than trainer.max_epochs, 5"),
         ("--schedule.algorithm=gradient", "schedule.algorithm is 'gradient'; expected"),
         ("--trainer.precision=bf16-true", "trainer.precision is bf16-true; expected 32-true"),
+        ("--data.speeds=[1.0,0]", r"data.speeds is \(1.0, 0.0\); expected factors above 0"),
         ("--trainer.max_steps=10", "trainer.max_steps is 10; expected -1 for EM"),
         ("--trainer.limit_train_batches=2", "limit_train_batches is 2; expected 1.0 for EM"),
         ("--trainer.overfit_batches=2", "trainer.overfit_batches is 2; expected 0.0 for EM"),

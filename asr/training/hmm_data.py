@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,15 +167,18 @@ class HmmData(pl.LightningDataModule):
         if self._train:  # `tie` has needed them already
             return
         sample_rate = self.settings.features.sample_rate
-        train = SpeechDataset(self.train, self.tokenizer, sample_rate)
         dev = SpeechDataset(self.dev, self.tokenizer, sample_rate)
-        tell_constant(train, self.settings.data.train)
+        played = [
+            SpeechDataset(self.train, self.tokenizer, sample_rate, (speed,))
+            for speed in self.settings.data.speeds
+        ]
+        tell_constant(played[0], self.settings.data.train)
         tell_constant(dev, self.settings.data.dev)
         if self.settings.features.normalisation == "global" and not self._start:
-            flat = flat_start(self._unnormalised(train), 1)
+            flat = flat_start(chain.from_iterable(map(self._unnormalised, played)), 1)
             self.features.mean = flat.means[0, 0].float()
             self.features.std = flat.variances[0, 0].sqrt().float()
-        self._train = self._batches(train, self._train_graphs)
+        self._train = [batch for one in played for batch in self._batches(one, self._train_graphs)]
         self._dev = self._batches(dev, self._dev_graphs)
 
     def frames(self) -> Iterator[Tensor]:
@@ -217,8 +221,9 @@ class HmmData(pl.LightningDataModule):
 
     def _make_graphs(self) -> None:
         """Those of all utterances, for the topology that there is."""
-        self._train_graphs = self._graphs(self.train, self.settings.data.train)
-        self._dev_graphs = self._graphs(self.dev, self.settings.data.dev)
+        data = self.settings.data
+        self._train_graphs = self._graphs(self.train, data.train, max(data.speeds))
+        self._dev_graphs = self._graphs(self.dev, data.dev)
         self._train = [_with(batch, self._train_graphs) for batch in self._train]
         self._dev = [_with(batch, self._dev_graphs) for batch in self._dev]
 
@@ -237,11 +242,14 @@ class HmmData(pl.LightningDataModule):
                 )
                 yield Frames(batch.features[:length, n][torch.from_numpy(spoken)], tokens, states)
 
-    def _graphs(self, utterances: Sequence[Utterance], manifest: str) -> dict[str, Graph]:
+    def _graphs(
+        self, utterances: Sequence[Utterance], manifest: str, fastest: float = 1.0
+    ) -> dict[str, Graph]:
         graphs = text_graphs(utterances, self.tokenizer, self.topology, manifest)
         features = self.settings.features
-        remedy = f"lower model.n_states or features.hop_ms ({features.hop_ms})"
-        refuse_short(utterances, graphs, features, manifest, remedy)
+        lower = "model.n_states" if fastest == 1 else "model.n_states, the highest of data.speeds"
+        remedy = f"lower {lower} or features.hop_ms ({features.hop_ms})"
+        refuse_short(utterances, graphs, features, manifest, remedy, fastest)
         return {utterance.id: graph for utterance, graph in zip(utterances, graphs, strict=True)}
 
     @torch.no_grad()

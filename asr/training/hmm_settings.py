@@ -1,5 +1,6 @@
 """All settings of training an HMM with Gaussian mixtures."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +21,8 @@ class HmmDataSettings:
         start: folder of a trained HMM of phones, from which one of units in context begins; or
             empty, for an HMM of phones.
         batch_s: seconds of audio in a batch, padding included.
+        speeds: factors; each utterance trained on counts once at every one of them. 1.1 is faster
+            and higher.
     """
 
     train: str = "train.jsonl"
@@ -27,12 +30,15 @@ class HmmDataSettings:
     lexicon: str = "char"
     start: str = ""
     batch_s: float = 60.0
+    speeds: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if not self.lexicon:
             raise InputError("data.lexicon is empty; expected a file, cmudict, or char")
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        if not self.speeds or not all(0 < speed < math.inf for speed in self.speeds):
+            raise InputError(f"data.speeds is {self.speeds}; expected factors above 0")
 
 
 @dataclass(frozen=True)
