@@ -114,9 +114,11 @@ class Decoder:
     def n_threads(self) -> int:
         """Threads of a search on the CPU: one, or for a network as many as torch is set to.
 
-        Threads wait for each other after every operation, and only a network's are large.
+        Threads wait for each other after every operation, and only a network's are large. Its
+        states are real numbers, unlike those of an n-gram model.
         """
-        return torch.get_num_threads() if isinstance(self.lm, torch.nn.Module) else 1
+        of_network = self.lm is not None and self.lm.start(1).is_floating_point()
+        return torch.get_num_threads() if of_network else 1
 
     @cached_property
     def units(self) -> Tensor | None:

@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--rescorer", action="append", default=[], help="one to re-order with")
     parser.add_argument("--lexicon", default="", help="words that may be said; default: the LM's")
     parser.add_argument("--beam-width", type=int, help="prefixes kept; default 50, an HMM's 200")
+    parser.add_argument("--lm-precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--tune", type=Path, help="development data: finds weights, keeps them")
     parser.add_argument("--out", type=Path, help="default: a folder in the model's")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -64,7 +65,8 @@ def main() -> None:
         given = options.beam_width
         width = untuned.beam_width if given is None else given
         beam = replace(untuned, beam_width=width, n_best=width)
-        base = DecodingSettings(decoder, beam, lexicon=options.lexicon)
+        precision = options.lm_precision
+        base = DecodingSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
         weightless = replace(beam, lm_weight=0.0, word_bonus=0.0)
         found = comparison.search(decoder, replace(base, beam=weightless))
         informed = [

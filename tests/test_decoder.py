@@ -5,8 +5,12 @@ import torch
 from asr.boosts import PhraseBoosts
 from asr.decoder import BeamSettings, Decoder
 from asr.errors import InputError
+from asr.kneser_ney import EstimateSettings, estimate
+from asr.ngram import NgramModel
+from asr.rnnlm import RNNLM, RNNLMSettings
 from asr.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
 from asr.trie import ROOT, Trie
+from asr.unknown_words import knowing
 from asr.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 
 CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))
@@ -29,6 +33,22 @@ class UnigramLM:
 
     def log_probs(self, state):
         return self.table.expand(len(state), -1)
+
+
+def test_only_a_network_computes_with_more_than_one_thread():
+    vocabulary = Vocabulary.from_texts(["a b"])
+    network = RNNLM(vocabulary, RNNLMSettings(hidden_size=4, embedding_size=4))
+    settings = EstimateSettings(order=1, discount_fallback=True)
+    ngram = NgramModel(vocabulary, estimate([vocabulary.encode("a b")], 4, settings))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert Decoder(CHARS).n_threads == 1
+        assert Decoder(CHARS, lexicon=LEXICON, lm=ngram).n_threads == 1
+        assert Decoder(CHARS, lexicon=LEXICON, lm=network).n_threads == 3
+        assert Decoder(CHARS, lexicon=LEXICON, lm=knowing(network, ["ab"])).n_threads == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,14 @@ from asr.decoding import (
     save_decoding,
 )
 from asr.errors import InputError
+from asr.language_model import save_rnnlm
 from asr.lexicon import Lexicon
 from asr.ngram import load_ngram, read_ngram, save_ngram
 from asr.recognizer import load
+from asr.rnnlm import RNNLM, RNNLMSettings
 from asr.search import greedy_search
 from asr.tokenizer import CharTokenizer, PhoneTokenizer
+from asr.vocabulary import Vocabulary
 
 TOKENIZER = CharTokenizer(("<blank>", " ", "a", "b"))
 
@@ -228,6 +231,25 @@ def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
     assert len(recognizer.decoding.rescorers) == 1
     assert load(tmp_path / "two", decoder="greedy").decoding.decoder is None
     assert load_decoding(tone_model) is None
+
+
+def test_recurrent_models_may_compute_in_half_precision(tmp_path):
+    torch.manual_seed(0)
+    lm = RNNLM(Vocabulary.from_texts(["a b"]), RNNLMSettings(hidden_size=32, embedding_size=16))
+    save_rnnlm(tmp_path / "lm", lm, {})
+    path = str(tmp_path / "lm")
+    settings = replace(beam(lm_weight=1.0), lm=path, rescorers=(path,), lm_weights=(0.5,))
+    totals = {}
+    for precision in ("float32", "bfloat16"):
+        decoding = Decoding.load(replace(settings, lm_precision=precision), TOKENIZER)
+        assert decoding.rescorers[0].embeddings.dtype == getattr(torch, precision)
+        assert decoding.decoder.lm.embeddings.dtype == getattr(torch, precision)
+        (nbest,) = decoding.nbests([random_log_probs(6, 0)])
+        totals[precision] = {one.words: one.total for one in nbest}
+    assert totals["bfloat16"] == pytest.approx(totals["float32"], abs=0.1)
+    assert totals["bfloat16"] != totals["float32"]
+    save_decoding(tmp_path / "model", replace(settings, lm_precision="bfloat16"))
+    assert load_decoding(tmp_path / "model").lm_precision == "bfloat16"
 
 
 def test_of_a_language_models_folder_the_model_alone_goes_along(tmp_path):
