@@ -186,9 +186,10 @@ def decoding(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:
             shared = "/" in name  # novels/lm has its settings in conf/novels, whoever asks for it
             conf = (corpus.conf.parent if shared else corpus.conf) / f"{name}.yaml"
             model = (corpus.out.parent if shared else corpus.out) / name
-            train_language_model(corpus, conf, model)
+            if model / "model.json" not in files:
+                train_language_model(corpus, conf, model)
+                files.append(model / "model.json")
             ways += [f"--{option}", model]
-            files.append(model / "model.json")
     return ways, files
 
 
