@@ -75,7 +75,7 @@ class DecodingSettings:
         word_bonus: nats a word, of the rescoring.
         lm_precision: what recurrent language models compute in, search and rescoring alike.
             bfloat16 takes half the time where the processor knows it; log-probabilities of
-            sentences then are off by some hundredths.
+            sentences then are off by about 0.1.
     """
 
     decoder: DecoderName = "greedy"
