@@ -82,6 +82,27 @@ class Comparison:
         nbests = decoding.nbests(self.test.log_probs)
         return self._add(name, nbests, time.perf_counter() - started, decoding.settings)
 
+    def all_ways(
+        self, settings: DecodingSettings, lms: Sequence[str], rescorers: Sequence[str]
+    ) -> System:
+        """Add a search by tokens and lexicon alone, one with each language model, and rescoring.
+
+        Args:
+            settings: of the searches, with weights for a language model; they name none.
+            lms: paths; the name of the system is that of the file or folder.
+            rescorers: paths; with the first of `lms` they re-order what the search with it found.
+
+        Returns:
+            system: the rescored one, or else the search with the first of `lms`, or without.
+        """
+        alone = replace(settings.beam, lm_weight=0.0, word_bonus=0.0)
+        found = [self.search(settings.decoder, replace(settings, beam=alone))]
+        for lm in lms:
+            name = f"{settings.decoder}-{Path(lm).stem}"
+            found.append(self.search(name, replace(settings, lm=lm)))
+        best = found[min(1, len(lms))]
+        return self.rescore(best, [*lms[:1], *rescorers]) if rescorers else best
+
     def rescore(self, base: System, rescorers: Sequence[str]) -> System:
         """Add the system that re-orders what another one found, and the best order there is.
 

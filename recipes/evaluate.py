@@ -20,29 +20,8 @@ from asr.tokenizer import PhoneTokenizer
 
 
 def main() -> None:
-    usage = "\n".join(__doc__.splitlines()[2:]).removeprefix("python ")
-    parser = argparse.ArgumentParser(prog="evaluate", usage=usage)
-    parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
-    parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
-    parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"])
-    parser.add_argument("--lm", action="append", default=[], help="one that a search goes by")
-    parser.add_argument("--rescorer", action="append", default=[], help="one to re-order with")
-    parser.add_argument("--lexicon", default="", help="words that may be said; default: the LM's")
-    parser.add_argument("--beam-width", type=int, help="prefixes kept; default 50, an HMM's 200")
-    parser.add_argument("--lm-precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--tune", type=Path, help="development data: finds weights, keeps them")
-    parser.add_argument("--out", type=Path, help="default: a folder in the model's")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    options = parser.parse_args()
-    needs_beam = options.lm or options.rescorer or options.lexicon
-    if options.decoder in (None, "greedy") and needs_beam:
-        parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
-    if options.rescorer and not options.tune:
-        parser.error("--rescorer needs --tune: its weight is found on development data")
-    stems = [Path(lm).stem for lm in options.lm]
-    if twice := [stem for stem in stems if stems.count(stem) > 1]:
-        parser.error(f"--lm: two are called {twice[0]}, and their results would be, too")
-
+    parser = make_parser()
+    options = parse(parser)
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     is_hmm = recognizer.model.topology is not None
     speaks = isinstance(recognizer.model.tokenizer, PhoneTokenizer)  # words take a search
@@ -56,34 +35,57 @@ def main() -> None:
     if options.tune and options.tune.samefile(options.manifest):
         warning = "weights are tuned on what is measured; expected other data"
         print(f"evaluate: {options.tune}: {warning}", file=sys.stderr)
+
     out = options.out or options.model / options.manifest.stem
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):
         comparison.search("greedy", DecodingSettings())
     if searches:
         untuned = UNTUNED_HMM if is_hmm else UNTUNED
-        given = options.beam_width
-        width = untuned.beam_width if given is None else given
+        width = untuned.beam_width if options.beam_width is None else options.beam_width
         beam = replace(untuned, beam_width=width, n_best=width)
         precision = options.lm_precision
-        base = DecodingSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
-        weightless = replace(beam, lm_weight=0.0, word_bonus=0.0)
-        found = comparison.search(decoder, replace(base, beam=weightless))
-        informed = [
-            comparison.search(f"{decoder}-{stem}", replace(base, lm=lm))
-            for stem, lm in zip(stems, options.lm, strict=True)
-        ]
-        found = informed[0] if informed else found
-        if options.rescorer:
-            found = comparison.rescore(found, [*options.lm[:1], *options.rescorer])
+        ways = DecodingSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
+        found = comparison.all_ways(ways, options.lm, options.rescorer)
         if dev:
             save_decoding(options.model, found.settings)
+
     for system in comparison.systems:
         write_texts(out, test.utterances, system.hypotheses, system.result.name)
     results = [system.result for system in comparison.systems]
     write_results(out, options.model, options.manifest, results, recognizer.device)
     print("\n".join(table(results)))
     print(out)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    usage = "\n".join(__doc__.splitlines()[2:]).removeprefix("python ")
+    parser = argparse.ArgumentParser(prog="evaluate", usage=usage)
+    parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
+    parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
+    parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"])
+    parser.add_argument("--lm", action="append", default=[], help="one that a search goes by")
+    parser.add_argument("--rescorer", action="append", default=[], help="one to re-order with")
+    parser.add_argument("--lexicon", default="", help="words that may be said; default: the LM's")
+    parser.add_argument("--beam-width", type=int, help="prefixes kept; default 50, an HMM's 200")
+    parser.add_argument("--lm-precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--tune", type=Path, help="development data: finds weights, keeps them")
+    parser.add_argument("--out", type=Path, help="default: a folder in the model's")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    options = parser.parse_args()
+    needs_beam = options.lm or options.rescorer or options.lexicon
+    if options.decoder in (None, "greedy") and needs_beam:
+        parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
+    if options.rescorer and not options.tune:
+        parser.error("--rescorer needs --tune: its weight is found on development data")
+    stems = [Path(lm).stem for lm in options.lm]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        parser.error(f"--lm: two are called {twice[0]}, and their results would be, too")
+    return options
 
 
 def _heard(recognizer: Recognizer, manifest: Path | None) -> Heard | None:
