@@ -12,7 +12,7 @@ from asr.audio import load_audio
 from asr.augment import WaveformAugmenter, change_speed
 from asr.batching import Draw
 from asr.errors import InputError
-from asr.manifest import Utterance
+from asr.manifest import Utterance, check_duration
 from asr.tokenizer import Tokenizer
 
 
@@ -103,12 +103,7 @@ class SpeechDataset(Dataset[Example]):
             waveform = load_audio(utterance.audio, self.sample_rate)
         except InputError as error:
             raise InputError(f"utterance {utterance.id}: {error}") from None
-        found = len(waveform) / self.sample_rate
-        if abs(found - utterance.duration) > 0.02:
-            raise InputError(
-                f"utterance {utterance.id}: {utterance.audio}: has {found:.2f} s of audio;"
-                f" its manifest says {utterance.duration:.2f} s"
-            )
+        check_duration(utterance, len(waveform) / self.sample_rate)
         waveform = change_speed(waveform, speed)
         waveform.flags.writeable = False  # the cache's: who changes it in place, changes all draws
         if waveform.nbytes <= self._room:

@@ -162,8 +162,12 @@ class Decoding:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)] + extra
         if lm is not None and settings.decoder != "flashlight":
             lm = knowing(lm, words)
-        trie = make_trie(words, tokenizer) if words else None
-        decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
+        place = settings.lexicon or settings.lm or "the model's lexicon"
+        trie = make_trie(words, tokenizer, place) if words else None
+        try:
+            decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
+        except InputError as error:
+            raise InputError(f"{settings.lm}: {error}" if settings.lm else str(error)) from None
         loaded = (_load_lm(path, settings, device, words) for path in settings.rescorers)
         rescorers = tuple(knowing(rescorer, words) for rescorer in loaded)
         return cls(settings, tokenizer, device, decoder, rescorers, topology)
@@ -262,8 +266,13 @@ def read_words(path: str | Path) -> list[str]:
     return words
 
 
-def make_trie(words: Iterable[str], tokenizer: Tokenizer) -> Trie:
+def make_trie(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
     """The tree of the words that the tokens can spell; stderr names some that they can't.
+
+    Args:
+        words: that may be said.
+        tokenizer: of the acoustic model.
+        place: where the words are from, which begins the line on stderr.
 
     Raises:
         InputError: they can spell none.
@@ -271,12 +280,16 @@ def make_trie(words: Iterable[str], tokenizer: Tokenizer) -> Trie:
     spelled_words = spellings(dict.fromkeys(words), tokenizer)
     silent = [word for word, spelling in spelled_words.items() if not spelling]
     if len(silent) == len(spelled_words):
-        raise InputError(f"the model's tokens spell none of the {len(silent)} words; expected some")
+        tokens = " ".join(tokenizer.symbols[1:20])
+        raise InputError(
+            f"{place}: the acoustic model's tokens ({tokens} ...) spell none of its {len(silent)}"
+            f" words, such as {silent[0]!r}; expected words in the same letters and case"
+        )
     if silent:
         named = ", ".join(silent[:10]) + (", ..." if len(silent) > 10 else "")
         print(
-            f"{len(silent)} of {len(spelled_words)} words left out, which the model's tokens can't"
-            f" spell: {named}",
+            f"{place}: {len(silent)} of {len(spelled_words)} words left out, which the acoustic"
+            f" model's tokens can't spell: {named}",
             file=sys.stderr,
         )
     return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))

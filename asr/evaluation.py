@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from asr.audio import load_audio
 from asr.batching import bucket_sizes
 from asr.errors import InputError
-from asr.manifest import Utterance
+from asr.manifest import Utterance, check_duration
 from asr.recognizer import Recognizer
 from asr.results import SystemResult, commit, machine
 from asr.transcripts import write_trn
@@ -52,7 +52,8 @@ def hear(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Heard:
     """The log-probabilities of a manifest's utterances, in its order.
 
     Raises:
-        InputError: there is no utterance, or an audio file can't be used.
+        InputError: there is no utterance, or an audio file can't be used or is not as long as the
+            manifest says.
     """
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
@@ -64,8 +65,9 @@ def hear(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Heard:
     for indices in np.split(order, np.cumsum(bucket_sizes(durations, BATCH_S))[:-1]):
         paths = [utterances[index].audio for index in indices]
         waveforms = [load_audio(path, recognizer.sample_rate) for path in paths]
-        for path, waveform in zip(paths, waveforms, strict=True):
+        for index, path, waveform in zip(indices, paths, waveforms, strict=True):
             recognizer.check_length(waveform, path)
+            check_duration(utterances[index], len(waveform) / recognizer.sample_rate)
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory
@@ -78,6 +80,16 @@ def hear(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Heard:
     )
 
 
+def refuse_others(out: Path, manifest: Path, utterances: Sequence[Utterance]) -> None:
+    """Raise InputError where a folder has the results of other utterances, which would be lost."""
+    path = out / "references.txt"
+    if path.exists() and path.read_text("utf-8", errors="replace") != _lines(_said(utterances)):
+        raise InputError(
+            f"{out}: has results of other utterances than those of {manifest}; expected another"
+            " --out, or this folder removed"
+        )
+
+
 def write_texts(
     out: Path, utterances: Sequence[Utterance], hypotheses: Sequence[str], name: str
 ) -> None:
@@ -87,11 +99,10 @@ def write_texts(
     on stderr.
     """
     out.mkdir(parents=True, exist_ok=True)
-    said = {utterance.id: utterance.text for utterance in utterances}
+    said = _said(utterances)
     recognised = {u.id: text for u, text in zip(utterances, hypotheses, strict=True)}
     for stem, texts in (("references", said), (f"hypotheses.{name}", recognised)):
-        lines = [f"{id} {text}".rstrip() + "\n" for id, text in texts.items()]
-        (out / f"{stem}.txt").write_text("".join(lines), "utf-8")
+        (out / f"{stem}.txt").write_text(_lines(texts), "utf-8")
         try:
             write_trn(out / f"{stem}.trn", texts)
         except ValueError as error:
@@ -99,6 +110,14 @@ def write_texts(
     alignments = align_words(list(said.values()), list(recognised.values()))
     aligned = [f"{id}\n{alignment_text(a)}\n\n" for id, a in zip(said, alignments, strict=True)]
     (out / f"alignments.{name}.txt").write_text("".join(aligned), "utf-8")
+
+
+def _said(utterances: Sequence[Utterance]) -> dict[str, str]:
+    return {utterance.id: utterance.text for utterance in utterances}
+
+
+def _lines(texts: Mapping[str, str]) -> str:
+    return "".join(f"{id} {text}".rstrip() + "\n" for id, text in texts.items())
 
 
 def write_results(
@@ -197,7 +216,15 @@ def table(results: Sequence[SystemResult]) -> list[str]:
             f" real-time factor {r.real_time_factor:.4f}, {r.peak_memory_mb:.0f} MiB"
         )
         if r.gain is not None:
-            line += f"; {r.gain:.2%} below {r.over} ({r.gain_low:.2%} to {r.gain_high:.2%}"
-            line += f", p {r.p:.4f})"
+            line += f"; {_gain(r.gain, r.gain_low, r.gain_high)} {r.over}, p {r.p:.4f}"
         lines.append(line)
     return lines
+
+
+def _gain(gain: float, low: float | None, high: float | None) -> str:
+    """Such as "1.20% (0.80% to 1.60%) below"."""
+    assert low is not None
+    assert high is not None
+    if gain < 0:
+        return f"{-gain:.2%} ({-high:.2%} to {-low:.2%}) above"
+    return f"{gain:.2%} ({low:.2%} to {high:.2%}) below"

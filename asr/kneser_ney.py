@@ -156,7 +156,8 @@ def _discounts(adjusted: np.ndarray, order: int, fallback: bool) -> np.ndarray:
     if fallback:
         return np.array([0.0, *FALLBACK])
     raise InputError(
-        f"the {order}-grams {trouble}; expected more text, or discount_fallback for fixed ones"
+        f"the {order}-grams {trouble}; expected more text, or, where units are few or texts short,"
+        " model.discount_fallback true: fixed discounts"
     )
 
 

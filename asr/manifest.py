@@ -68,6 +68,15 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     return utterances
 
 
+def check_duration(utterance: Utterance, found: float) -> None:
+    """Raise InputError where an utterance's audio has other seconds than its manifest says."""
+    if abs(found - utterance.duration) > 0.02:
+        raise InputError(
+            f"utterance {utterance.id}: {utterance.audio}: has {found:.2f} s of audio;"
+            f" its manifest says {utterance.duration:.2f} s"
+        )
+
+
 def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
     """Raise InputError naming the utterances of a manifest whose audio is no file.
 

@@ -197,7 +197,9 @@ def _learn_pieces(
     texts: Iterable[str], max_size: int | None, min_count: int, text: TextSettings
 ) -> Vocabulary:
     if max_size is None:
-        raise InputError("max_size is null; expected how many pieces, with <unk> and <eos>")
+        raise InputError(
+            "data.max_size is null; expected how many pieces there are, with <unk> and <eos>"
+        )
     if min_count != 1:
         raise InputError(f"min_count is {min_count}; expected 1: of pieces none is left out")
     if max_size < 3:

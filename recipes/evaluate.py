@@ -11,9 +11,9 @@ from pathlib import Path
 
 from asr.checkpoint import load_model
 from asr.comparison import Comparison
-from asr.decoding import UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
+from asr.decoding import DECODING, UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
 from asr.errors import InputError, reported
-from asr.evaluation import Heard, hear, table, write_results, write_texts
+from asr.evaluation import Heard, hear, refuse_others, table, write_results, write_texts
 from asr.manifest import check_audio, read_manifest
 from asr.recognizer import Recognizer, pick_device
 from asr.tokenizer import PhoneTokenizer
@@ -29,6 +29,8 @@ def main() -> None:
     searches = decoder != "greedy" or is_hmm
     if not searches and (options.tune or options.beam_width is not None):
         parser.error("--tune and --beam-width need --decoder beam or flashlight")
+    out = options.out or options.model / options.manifest.stem
+    refuse_others(out, options.manifest, read_manifest(options.manifest))
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")
@@ -36,7 +38,6 @@ def main() -> None:
         warning = "weights are tuned on what is measured; expected other data"
         print(f"evaluate: {options.tune}: {warning}", file=sys.stderr)
 
-    out = options.out or options.model / options.manifest.stem
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):
         comparison.search("greedy", DecodingSettings())
@@ -49,6 +50,8 @@ def main() -> None:
         found = comparison.all_ways(ways, options.lm, options.rescorer)
         if dev:
             save_decoding(options.model, found.settings)
+            place = options.model / DECODING
+            print(f"{place}: the model decodes as {found.result.name} now", file=sys.stderr)
 
     for system in comparison.systems:
         write_texts(out, test.utterances, system.hypotheses, system.result.name)

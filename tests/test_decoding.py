@@ -182,11 +182,11 @@ def test_words_that_the_tokens_can_not_spell_are_named(tmp_path, capsys):
     words = tmp_path / "words.txt"
     words.write_text("a\nzed\n")
     Decoding.load(replace(beam(), lexicon=str(words)), TOKENIZER)
-    assert "1 of 2 words left out, which the model's tokens can't spell: zed" in (
-        capsys.readouterr().err
-    )
+    line = f"{words}: 1 of 2 words left out, which the acoustic model's tokens can't spell: zed\n"
+    assert capsys.readouterr().err == line
     words.write_text("zed\n")
-    with pytest.raises(InputError, match="tokens spell none of the 1 words; expected some"):
+    message = r"words.txt: the acoustic model's tokens .* spell none of its 1 words, such as 'zed';"
+    with pytest.raises(InputError, match=message):
         Decoding.load(replace(beam(), lexicon=str(words)), TOKENIZER)
 
 
@@ -231,6 +231,14 @@ def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
     assert len(recognizer.decoding.rescorers) == 1
     assert load(tmp_path / "two", decoder="greedy").decoding.decoder is None
     assert load_decoding(tone_model) is None
+
+
+def test_a_language_model_without_units_for_the_tokens_is_named(tmp_path):
+    lm = RNNLM(Vocabulary.from_texts(["a"], "char"), RNNLMSettings(hidden_size=4, embedding_size=4))
+    save_rnnlm(tmp_path / "lm", lm, {})
+    settings = replace(beam(lm_weight=1.0), lm=str(tmp_path / "lm"))
+    with pytest.raises(InputError, match=r"/lm: the language model has no unit for token 1, ' '"):
+        Decoding.load(settings, TOKENIZER)
 
 
 def test_recurrent_models_may_compute_in_half_precision(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,8 @@ from asr.cli import app
 from asr.comparison import Comparison
 from asr.decoding import DecodingSettings
 from asr.errors import InputError
-from asr.evaluation import hear, write_results, write_texts
-from asr.manifest import read_manifest
+from asr.evaluation import hear, table, write_results, write_texts
+from asr.manifest import read_manifest, write_manifest
 from asr.recognizer import load
 from asr.results import system_result
 from asr.wer import ErrorCounts, character_errors, word_errors
@@ -120,8 +121,26 @@ def test_audio_that_can_not_be_used_is_named(recognizer, manifest, tmp_path):
     missing = replace(utterances[0], audio=str(tmp_path / "nope.wav"))
     with pytest.raises(InputError, match=r"nope.wav"):
         hear(recognizer, [missing, *utterances[1:]])
+    wrong = replace(utterances[0], duration=30.0)
+    with pytest.raises(InputError, match=r"utterance dev00: .*: has .* its manifest says 30.00 s"):
+        hear(recognizer, [wrong, *utterances[1:]])
     with pytest.raises(InputError, match=r"the manifest has no utterance"):
         hear(recognizer, [])
+
+
+def test_results_of_other_utterances_are_not_overwritten(tone_model, manifest, tmp_path):
+    fewer = tmp_path / "other" / manifest.name
+    fewer.parent.mkdir()
+    write_manifest(fewer, read_manifest(manifest)[:3])
+    model = tmp_path / "model"
+    shutil.copytree(tone_model, model)
+    run_script("recipes/evaluate.py", "--model", model, "--manifest", manifest, "--device", "cpu")
+    before = {path: path.read_bytes() for path in (model / manifest.stem).iterdir()}
+    arguments = ["--model", model, "--manifest", fewer, "--device", "cpu"]
+    with pytest.raises(InputError, match=r"model/dev: has results of other utterances than those"):
+        run_script("recipes/evaluate.py", *arguments)
+    assert {path: path.read_bytes() for path in (model / manifest.stem).iterdir()} == before
+    run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / "out")
 
 
 def test_an_infinite_rate_is_null_in_results(recognizer, manifest, tmp_path):
@@ -150,6 +169,16 @@ def test_an_empty_manifest_ends_the_recipe_with_its_name(tone_model, tmp_path):
     arguments = ["--model", tone_model, "--manifest", tmp_path / "empty.jsonl"]
     with pytest.raises(InputError, match=r"empty.jsonl: is empty; expected at least one utterance"):
         run_script("recipes/evaluate.py", *arguments)
+
+
+def test_a_loss_is_told_as_one():
+    results = [
+        replace(system("one"), over="zero", gain=0.125, gain_low=-0.05, gain_high=0.3, p=0.2),
+        replace(system("two"), over="zero", gain=-0.125, gain_low=-0.3, gain_high=0.05, p=0.2),
+    ]
+    better, worse = table(results)
+    assert better.endswith("; 12.50% (-5.00% to 30.00%) below zero, p 0.2000")
+    assert worse.endswith("; 12.50% (-5.00% to 30.00%) above zero, p 0.2000")
 
 
 def system(name, **others):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from conftest import run_script
@@ -6,6 +7,8 @@ from typer.testing import CliRunner
 
 from asr.checkpoint import load_model
 from asr.cli import app
+from asr.decoder import BeamSettings
+from asr.decoding import DecodingSettings, save_decoding
 from asr.language_model import save_rnnlm
 from asr.rnnlm import RNNLM, RNNLMSettings
 from asr.vocabulary import Vocabulary
@@ -41,6 +44,19 @@ def test_it_says_what_a_model_is(tone_model):
         f"{manifest}, greedy: WER {system['wer']:.2%} ({system['wer_low']:.2%} to"
         f" {system['wer_high']:.2%}), CER {system['cer']:.2%}"
     )
+
+
+def test_it_says_how_a_model_decodes(tone_model, tmp_path):
+    shutil.copytree(tone_model, tmp_path / "model")
+    (tmp_path / "lm.arpa").touch()
+    lm = str(tmp_path / "lm.arpa")
+    settings = DecodingSettings(
+        "beam", BeamSettings(lm_weight=0.5), lm=lm, rescorers=(lm,), lm_weights=(2.0,)
+    )
+    save_decoding(tmp_path / "model", settings)
+    line = "decodes by  beam, 50 prefixes, {0}/lm.arpa x 0.5, rescored by {0}/lm.arpa x 2"
+    expected = line.format(tmp_path / "model" / "decoding")
+    assert expected in info(tmp_path / "model").stdout
 
 
 def test_it_says_what_a_language_model_is(tmp_path):

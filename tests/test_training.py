@@ -1,10 +1,12 @@
 import fcntl
+import itertools
 import json
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from asr.lexicon import read_lexicon
 from asr.manifest import read_manifest, write_manifest
 from asr.training.ctc import CTCTraining, DataSettings
 from asr.training.optim import rate_at
-from asr.training.run import average_weights
+from asr.training.run import EpochLines, average_weights
 
 SCRIPT = "recipes/train_ctc.py"
 
@@ -126,6 +128,22 @@ def test_a_killed_process_and_a_terminated_one_leave_a_run_that_goes_on(tones, t
 
     run_script(SCRIPT, *options, "--out", out)
     assert_same_weights(tmp_path / "straight", out)
+
+
+def test_a_long_first_epoch_tells_how_long_all_will_take(capsys, monkeypatch):
+    trainer = SimpleNamespace(
+        is_global_zero=True, num_training_batches=10, max_epochs=3, current_epoch=0
+    )
+    now = itertools.count(0.0, 40.0)
+    monkeypatch.setattr("asr.training.run.time.monotonic", lambda: next(now))
+    lines = EpochLines()
+    for batch in (0, 1):
+        lines.on_train_batch_start(trainer, None, None, batch)
+        lines.on_train_batch_end(trainer, None, None, None, batch)
+    for batch in range(2, 10):
+        lines.on_train_batch_end(trainer, None, None, None, batch)
+    told = "10 batches an epoch, 3 epochs: about 19 minutes more\n"  # 28 of 40 s each
+    assert capsys.readouterr().err == told
 
 
 def test_a_run_stops_between_steps_where_a_step_takes_several_batches(

@@ -160,7 +160,7 @@ def test_texts_without_a_unit_are_refused(texts):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({}, "max_size is null; expected how many pieces, with <unk> and <eos>"),
+        ({}, "data.max_size is null; expected how many pieces there are, with <unk> and <eos>"),
         (
             {"max_size": 40, "min_count": 2},
             "min_count is 2; expected 1: of pieces none is left out",

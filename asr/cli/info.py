@@ -29,7 +29,7 @@ def info(
         else:
             from asr.checkpoint import load_model
 
-            rows = _rows(load_model(model)) + _measured(_results(model))
+            rows = _rows(load_model(model)) + _decoding(model) + _measured(_results(model))
         for name, value in rows:
             typer.echo(f"{name:<12}{value}")
 
@@ -110,6 +110,20 @@ def _acoustic(model: "Model") -> list[tuple[str, str]]:
     layers = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
     layers += f" {settings.hidden_size} {directions} {settings.cell}, a frame every {frame_ms:g} ms"
     return [*rows, ("layers", layers), ("parameters", f"{model.n_parameters:,}")]
+
+
+def _decoding(folder: Path) -> list[tuple[str, str]]:
+    from asr.decoding import load_decoding
+
+    settings = load_decoding(folder)
+    if settings is None:
+        return []
+    beam = settings.beam
+    parts = [f"{settings.decoder}, {beam.beam_width} prefixes"]
+    parts += [f"{settings.lm} x {beam.lm_weight:g}"] if settings.lm else []
+    rescored = zip(settings.rescorers, settings.lm_weights, strict=True)
+    parts += [f"rescored by {path} x {weight:g}" for path, weight in rescored]
+    return [("decodes by", ", ".join(parts))]
 
 
 def _measured(results: list[dict[str, Any]]) -> list[tuple[str, str]]:

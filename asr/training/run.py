@@ -3,6 +3,7 @@
 import fcntl
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -318,10 +319,46 @@ class Clock(Callback):
         self._earlier = state_dict["seconds"]
 
 
+EARLY = 60.0
+"""Seconds after which the time that all will take is estimated."""
+
+
 class EpochLines(Callback):
-    """One line an epoch on stderr, where there is no terminal for a progress bar."""
+    """One line an epoch on stderr, where there is no terminal for a progress bar.
+
+    Where the first epoch takes more than a minute, another line says how long all will take.
+    """
+
+    def __init__(self) -> None:
+        self._began: tuple[float, int] | None = None  # when, and with which batch; then told
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._began is None:
+            self._began = time.monotonic(), batch_idx
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        assert self._began is not None
+        seconds, done = time.monotonic() - self._began[0], batch_idx + 1 - self._began[1]
+        if seconds < EARLY or not trainer.is_global_zero:
+            return
+        self._began = math.inf, 0  # nothing more to tell
+        n_batches, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
+        left = n_batches * (epochs - trainer.current_epoch) - batch_idx - 1
+        if left > 0:
+            more = f"about {seconds / done * left / 60:.0f} minutes more"
+            print(f"{n_batches} batches an epoch, {epochs} epochs: {more}", file=sys.stderr)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._began = math.inf, 0
         if not trainer.is_global_zero:
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
