@@ -144,7 +144,7 @@ def main():
     parser.add_argument("--ngram", required=True, help="model of words")
     parser.add_argument("--rnn", help="model of characters")
     parser.add_argument("--cache", type=Path, help="folder that keeps the log-probabilities")
-    parser.add_argument("--utterances", type=int, default=128, help="at most (%(default)s)")
+    parser.add_argument("--utterances", type=int, default=130, help="at most (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of a network (%(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="of each (%(default)s)")
     arguments = parser.parse_args()
