@@ -48,8 +48,16 @@ class Heard:
         return [utterance.text for utterance in self.utterances]
 
 
-def hear(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Heard:
+def hear(
+    recognizer: Recognizer, utterances: Sequence[Utterance], check_durations: bool = True
+) -> Heard:
     """The log-probabilities of a manifest's utterances, in its order.
+
+    Args:
+        recognizer: of the acoustic model.
+        utterances: to be recognised.
+        check_durations: whether the first whose audio is not as long as its manifest says is
+            refused; False where the caller names all of them.
 
     Raises:
         InputError: there is no utterance, or an audio file can't be used or is not as long as the
@@ -67,7 +75,8 @@ def hear(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Heard:
         waveforms = [load_audio(path, recognizer.sample_rate) for path in paths]
         for index, path, waveform in zip(indices, paths, waveforms, strict=True):
             recognizer.check_length(waveform, path)
-            check_duration(utterances[index], len(waveform) / recognizer.sample_rate)
+            if check_durations:
+                check_duration(utterances[index], len(waveform) / recognizer.sample_rate)
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory

@@ -36,7 +36,7 @@ def main() -> None:
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)
-    heard = hear(recognizer, utterances)
+    heard = hear(recognizer, utterances, check_durations=False)
     found, problems = [], []
     for utterance, log_probs in zip(utterances, heard.log_probs, strict=True):
         try:
