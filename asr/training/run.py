@@ -33,6 +33,9 @@ from torch import Tensor
 
 from asr.errors import InputError
 
+EARLY = 60.0
+"""Seconds after which the time that a training will take is estimated."""
+
 
 @dataclass(frozen=True)
 class AveragingSettings:
@@ -317,10 +320,6 @@ class Clock(Callback):
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         self._earlier = state_dict["seconds"]
-
-
-EARLY = 60.0
-"""Seconds after which the time that all will take is estimated."""
 
 
 class EpochLines(Callback):
