@@ -131,7 +131,7 @@ def _step(
     prefixes = before.keep(ways, choice, context)
     arrived = stay.arrives - stay.total > math.log(0.5)
     traced = trace(before, stay.parent, arrived, ways, choice, prefixes)
-    return _keep(stay, ways, choice, prefixes), traced
+    return _recombined(_keep(stay, ways, choice, prefixes), fusion), traced
 
 
 def _after_quiet(beam: Beam, event: Event) -> Beam:
@@ -196,6 +196,16 @@ def _keep(stay: Stay, ways: Ways, choice: Choice, prefixes: Prefixes) -> Beam:
         total=torch.where(old, stay.total.gather(1, slot), mass),
         prefixes=prefixes,
     )
+
+
+def _recombined(beam: Beam, fusion: Fusion | None) -> Beam:
+    """Of the prefixes that nothing to come can tell apart, the best alone."""
+    future = fusion.future(beam.prefixes.context, beam.prefixes.last) if fusion else None
+    if future is None:
+        return beam
+    worse = beam.prefixes.worse(future, beam.total + beam.prefixes.context["score"])
+    blank, token, total = (mass.masked_fill(worse, -math.inf) for mass in beam[:3])
+    return Beam(blank, token, total, beam.prefixes.without(worse))
 
 
 def _rows(beam: Beam, rows: slice) -> Beam:

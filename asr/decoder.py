@@ -30,6 +30,8 @@ class BeamSettings:
             below the best prefix. -inf for off.
         blank_skip: in frames where blank has at least this probability no token is tried; 1 for
             off.
+        recombine: of the prefixes that an n-gram model of words can't tell apart, nor lexicon and
+            phrases, keep the best alone, whatever was said before. The room goes to others.
         lm_weight: of the language model's log-probability.
         word_bonus: nats a word. Words are the lexicon's; without one, what stands between
             separators, or what a piece that begins a word begins; where there is neither, every
@@ -42,6 +44,7 @@ class BeamSettings:
     token_floor: float = -8.0
     score_floor: float = -15.0
     blank_skip: float = 1.0
+    recombine: bool = True
     lm_weight: float = 0.0
     word_bonus: float = 0.0
     unk_bonus: float = 0.0
@@ -111,14 +114,22 @@ class Decoder:
         )
 
     @property
+    def recombines(self) -> bool:
+        """Whether there are prefixes to recombine: with words, and states that can be equal."""
+        return self.settings.recombine and self.scores_words and not self._of_network
+
+    @property
     def n_threads(self) -> int:
         """Threads of a search on the CPU: one, or for a network as many as torch is set to.
 
-        Threads wait for each other after every operation, and only a network's are large. Its
-        states are real numbers, unlike those of an n-gram model.
+        Threads wait for each other after every operation, and only a network's are large.
         """
-        of_network = self.lm is not None and self.lm.start(1).is_floating_point()
-        return torch.get_num_threads() if of_network else 1
+        return torch.get_num_threads() if self._of_network else 1
+
+    @property
+    def _of_network(self) -> bool:
+        """Whether the language model's states are real numbers, unlike an n-gram model's."""
+        return self.lm is not None and self.lm.start(1).is_floating_point()
 
     @cached_property
     def units(self) -> Tensor | None:

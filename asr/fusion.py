@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from asr.subword import WORD_START
 from asr.tokenizer import BLANK, BpeTokenizer
 from asr.trie import NONE, ROOT
 from asr.vocabulary import EOS
-from asr.ways import Choice, Ways, at
+from asr.ways import Choice, Ways, at, mixed
 
 
 class Fusion:
@@ -26,6 +27,7 @@ class Fusion:
 
     def __init__(self, decoder: Decoder, N: int, device: torch.device) -> None:
         self.settings = settings = decoder.settings
+        self._recombines = decoder.recombines
         self.separator = decoder.tokenizer.separator
         self._begins: Tensor | None = None  # (C,), where tokens are pieces: which begin a word
         if isinstance(decoder.tokenizer, BpeTokenizer):
@@ -158,6 +160,24 @@ class Fusion:
             rows = self.word_lm.pool.add(ways.states[number[place]])
             kept["row"] = kept["row"].index_put(place, rows)
         return kept
+
+    def future(self, context: Context, last: Tensor) -> Tensor | None:
+        """What all that may follow a prefix depends on.
+
+        Args:
+            context: of the prefixes.
+            last: (N, K), their last tokens.
+
+        Returns:
+            future: (N, K), a hash; None where prefixes are not recombined.
+        """
+        if not self._recombines:
+            return None
+        assert self.word_lm is not None
+        states = self.word_lm.pool.states[context["row"]]
+        known = [last, context["node"], *states.view(*last.shape, -1).unbind(2)]
+        known += [context["phrase"]] if self.boosts is not None else []
+        return reduce(mixed, known)
 
     def end(self, context: Context, last: Tensor, log_prob: Tensor) -> Ways:
         """What the utterances' ends make of the prefixes.

@@ -62,9 +62,9 @@ def hmm_beam_search(
     Args:
         emissions: (T, N, S), log p(features | state), on any device; padding is not used.
         input_lengths: (N,), int64.
-        decoder: how far to look, and what to go by besides. `token_floor` and `blank_skip` are
-            CTC's. The other figures are in nats of the emissions, which are some ten times those
-            of CTC.
+        decoder: how far to look, and what to go by besides. `token_floor`, `blank_skip` and
+            `recombine` are CTC's. The other figures are in nats of the emissions, which are some
+            ten times those of CTC.
         topology: what the tokens are made of.
 
     Returns:

@@ -12,7 +12,7 @@ from asr.fusion import Fusion
 from asr.hypotheses import Trace
 from asr.tokenizer import BLANK
 from asr.trie import NONE
-from asr.ways import Choice, Ways, at
+from asr.ways import Choice, Ways, at, mixed
 
 NOBODY, ORPHAN, EMPTY = 0, 1, 2
 """Names of a slot without a prefix, of what the empty prefix extends, and of the empty prefix."""
@@ -54,6 +54,27 @@ class Prefixes(NamedTuple):
             parent=torch.where(new, name, parent),
             context=context,
         )
+
+    def worse(self, future: Tensor, score: Tensor) -> Tensor:
+        """Which score less than another of the same future.
+
+        Args:
+            future: (N, K), what all that may follow depends on, as a hash.
+            score: (N, K).
+
+        Returns:
+            worse: (N, K), bool.
+        """
+        order = score.argsort(1, descending=True)
+        futures, place = future.gather(1, order).sort(dim=1, stable=True)
+        again = torch.zeros_like(futures, dtype=torch.bool)
+        again[:, 1:] = futures[:, 1:] == futures[:, :-1]
+        return torch.zeros_like(again).scatter(1, order.gather(1, place), again)
+
+    def without(self, gone: Tensor) -> "Prefixes":
+        """Those but some, (N, K), bool, whose slots are free."""
+        name = self.name.masked_fill(gone, NOBODY)
+        return self._replace(name=name, parent=self.parent.masked_fill(gone, ORPHAN))
 
     def rows(self, rows: slice) -> "Prefixes":
         """Those of some utterances."""
@@ -151,6 +172,4 @@ def _number(slot: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
 
 def _name(parent: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
     """64 bits that tell a prefix from all others."""
-    label = token if outcome is None else token + (outcome << 32)
-    mixed = (parent ^ (label * -7046029254386353131)) * -4417276706812531889
-    return mixed ^ (mixed >> 29)
+    return mixed(parent, token if outcome is None else token + (outcome << 32))

@@ -15,6 +15,12 @@ def at(values: Tensor, places: Tensor) -> Tensor:
     return values.flatten().index_select(0, places)
 
 
+def mixed(hashed: Tensor, number: Tensor) -> Tensor:
+    """64 bits that stand for what was hashed and one number more, all int64."""
+    mixed = (hashed ^ (number * -7046029254386353131)) * -4417276706812531889
+    return mixed ^ (mixed >> 29)
+
+
 class Ways(NamedTuple):
     """Extensions of prefixes by a token, of the whole batch one after the other, F of them.
 

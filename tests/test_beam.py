@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from table_model import random_model
 
 from asr.beam import beam_search
 from asr.boosts import PhraseBoosts
@@ -18,7 +19,7 @@ from asr.tokenizer import BLANK_SYMBOL, BpeTokenizer, CharTokenizer, UnitTokeniz
 from asr.trie import Trie
 from asr.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 
-ALL = BeamSettings(beam_width=3000, n_best=3000, token_floor=-np.inf, score_floor=-np.inf)
+ALL = BeamSettings(3000, 3000, token_floor=-np.inf, score_floor=-np.inf, recombine=False)
 CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))  # " " is token 1
 PHONES = UnitTokenizer((BLANK_SYMBOL, "p", "q", "r"))
 
@@ -275,8 +276,15 @@ def test_phrases_beside_a_lexicon_and_a_language_model(tokenizer, lexicon):
     expect(search(log_probs, Decoder(tokenizer, settings, trie, lm, boosts)), expected)
 
 
-def reference(log_probs, settings):
-    """Prefix search of one utterance with plain dictionaries; pruning as `BeamSettings` has it."""
+def reference(log_probs, settings, score_of=lambda prefix: 0.0, future_of=lambda prefix: prefix):
+    """Prefix search of one utterance with plain dictionaries; pruning as `BeamSettings` has it.
+
+    Args:
+        log_probs: (T, C).
+        settings: how far to look.
+        score_of: what a prefix scores besides the acoustic model.
+        future_of: of the prefixes for which it is the same, only the best is kept.
+    """
     beam = {(): (0.0, -np.inf)}
     for frame in log_probs:
         floor = min(settings.token_floor, frame[0])
@@ -297,16 +305,20 @@ def reference(log_probs, settings):
                     from_ = blank if prefix[-1:] == (last,) else np.logaddexp(blank, token)
                     ends = stays[(*prefix, last)]
                     ends[1] = np.logaddexp(ends[1], from_ + frame[last])
-        scores = {prefix: np.logaddexp(*ends) for prefix, ends in stays.items()}
-        least = max(scores.values()) + settings.score_floor
+        scores = [np.logaddexp(*ends) + score_of(prefix) for prefix, ends in stays.items()]
+        least = max(scores) + settings.score_floor
         grown = dict(stays)
         for prefix, (blank, token) in beam.items():
             for last in tried:
                 from_ = blank if prefix[-1:] == (last,) else np.logaddexp(blank, token)
-                if (*prefix, last) not in beam and from_ + frame[last] >= least:
+                score = from_ + frame[last] + score_of((*prefix, last))
+                if (*prefix, last) not in beam and score >= least:
                     grown[(*prefix, last)] = [-np.inf, from_ + frame[last]]
-        best = sorted(grown, key=lambda prefix: -np.logaddexp(*grown[prefix]))
-        beam = {prefix: tuple(grown[prefix]) for prefix in best[: settings.beam_width]}
+        score = {prefix: np.logaddexp(*grown[prefix]) + score_of(prefix) for prefix in grown}
+        best = sorted(grown, key=lambda prefix: -score[prefix])[: settings.beam_width]
+        futures = [future_of(prefix) for prefix in best]
+        kept = [prefix for n, prefix in enumerate(best) if futures[n] not in futures[:n]]
+        beam = {prefix: tuple(grown[prefix]) for prefix in kept}
     return {(prefix, None): np.logaddexp(*ends) for prefix, ends in beam.items()}
 
 
@@ -322,6 +334,49 @@ def test_a_narrow_beam_keeps_the_prefixes_that_it_should(
     log_probs = random_log_probs(25, 6, seed, sharpness=4.0)
     nbest = search(log_probs, Decoder(units(6), settings))
     expect(nbest, {key: (p, 0.0, p) for key, p in reference(log_probs, settings).items()})
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("beam_width", [4, 16])
+def test_of_prefixes_that_nothing_to_come_tells_apart_the_best_is_kept(beam_width, seed):
+    words = ("p", "q", "r")
+    lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *words)), seed)
+
+    def lm_of(prefix, *end):
+        return lm.sentence_log_probs([[token + 1 for token in prefix]])[0][: len(prefix) + len(end)]
+
+    def score_of(prefix, *end):
+        return 0.7 * lm_of(prefix, *end).sum() + 0.3 * len(prefix)
+
+    lexicon = Trie.build({word: [(n,)] for n, word in enumerate(words, 1)}, None, 4)
+    settings = BeamSettings(beam_width, 16, -np.inf, -np.inf, lm_weight=0.7, word_bonus=0.3)
+    log_probs = random_log_probs(25, 4, seed, sharpness=4.0)
+    found = reference(log_probs, settings, score_of, future_of=lambda prefix: prefix[-1:])
+    expected = {
+        (prefix, tuple(words[token - 1] for token in prefix)): (
+            p,
+            lm_of(prefix, EOS).sum(),
+            p + score_of(prefix, EOS),
+        )
+        for (prefix, _), p in found.items()
+    }
+    expect(search(log_probs, Decoder(PHONES, settings, lexicon, lm)), expected)
+
+
+def test_the_best_of_a_wide_beam_is_the_same_where_prefixes_are_recombined():
+    lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *SPELLED)), 0)
+    trie, boosts = Trie.build(SPELLED, 1, 4), PhraseBoosts.build(PHRASES, 1, 4)
+    apart = replace(ALL, lm_weight=0.8, word_bonus=-0.4)
+    shorter = 0
+    for seed in range(10):
+        log_probs = random_log_probs(7, 4, seed, sharpness=4.0)
+        every = search(log_probs, Decoder(CHARS, apart, trie, lm, boosts))
+        together = replace(apart, recombine=True)
+        some = search(log_probs, Decoder(CHARS, together, trie, lm, boosts))
+        assert some[0].words == every[0].words
+        assert some[0].total <= every[0].total + 1e-9
+        shorter += len(some) < len(every)
+    assert shorter == 10
 
 
 def test_pruned_scores_are_lower_bounds():
