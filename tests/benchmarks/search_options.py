@@ -1,10 +1,12 @@
-"""What it costs, and what it saves, not to try tokens in frames that are sure of blank.
+"""What two options of the search cost, and what they save: `blank_skip` and `recombine`.
 
 The same log-probabilities are searched with several `blank_skip`, without anything to go by and
-with a lexicon and an n-gram model of words, at untuned weights. Speed is by the processor's time.
+with an n-gram model of words, at untuned weights; then with the n-gram and several beams, with
+prefixes recombined and without. The oracle is the best hypothesis of each list. Seconds are the
+processor's.
 
-Run: python tests/benchmarks/frame_skipping.py --model exp/an4/ctc-seed1 --manifest
-         data/an4/dev.jsonl --lexicon data/an4/lexicon.dic --ngram exp/an4/ngram
+Run: python tests/benchmarks/search_options.py --model exp/an4/ctc-seed1 --manifest
+         data/an4/dev.jsonl --ngram exp/an4/ngram [--lexicon data/an4/lexicon.dic]
 """
 
 import argparse
@@ -21,23 +23,28 @@ from asr.errors import reported
 from asr.evaluation import hear
 from asr.manifest import read_manifest
 from asr.recognizer import load
-from asr.rescore import text_of
+from asr.rescore import hypothesis_errors, spelled
 from asr.results import machine
 from asr.tokenizer import BLANK
-from asr.wer import ErrorCounts, word_errors
 
 SKIPS = (1.0, 0.9999, 0.999, 0.99, 0.95, 0.9, 0.5)
+WIDTHS = (50, 200, 500)
 
 
-def measure(heard, decoding, blank_skip):
-    """Errors, and seconds of the processor's time that the search took."""
-    beam = replace(decoding.settings.beam, blank_skip=blank_skip)
-    decoding = decoding.weighted(replace(decoding.settings, beam=beam))
+def measure(heard, decoding, **options):
+    """What came of a search with some options, in words."""
+    decoding = decoding.weighted(
+        replace(decoding.settings, beam=replace(decoding.settings.beam, **options))
+    )
     started = time.process_time()
     nbests = decoding.nbests(heard.log_probs)
     seconds = time.process_time() - started
-    texts = [text_of(nbest[0], decoding.tokenizer) for nbest in nbests]
-    return sum(word_errors(heard.references, texts), ErrorCounts()), seconds
+    nbests = [spelled(nbest, decoding.tokenizer) for nbest in nbests]
+    errors = hypothesis_errors(nbests, heard.references)
+    words = sum(len(text.split()) for text in heard.references)
+    first = sum(counts[0].errors for counts in errors)
+    best = sum(min(one.errors for one in counts) for counts in errors)
+    return f"WER {first / words:.2%}, {first} errors; oracle {best / words:.2%}; {seconds:.2f} s"
 
 
 def main():
@@ -46,11 +53,11 @@ def main():
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--lexicon", required=True)
     parser.add_argument("--ngram", required=True, help="model of words")
+    parser.add_argument("--lexicon", default="", help="default: the n-gram's words")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with reported("frame_skipping"):
+    with reported("search_options"):
         recognizer = load(arguments.model, "cpu", decoder="greedy")
         heard = hear(recognizer, read_manifest(arguments.manifest))
         blanks = np.concatenate([rows[:, BLANK] for rows in heard.log_probs])
@@ -58,7 +65,7 @@ def main():
         weightless = replace(UNTUNED, lm_weight=0.0, word_bonus=0.0)
         kinds = {
             "nothing to go by": DecodingSettings("beam", weightless),
-            "lexicon, n-gram": DecodingSettings(
+            "n-gram of words": DecodingSettings(
                 "beam", UNTUNED, lm=arguments.ngram, lexicon=arguments.lexicon
             ),
         }
@@ -66,13 +73,15 @@ def main():
             print(kind)
             decoding = Decoding.load(settings, recognizer.model.tokenizer)
             for skip in SKIPS:
-                errors, seconds = measure(heard, decoding, skip)
                 skipped = np.mean(blanks >= math.log(skip)) if skip < 1 else 0.0
-                print(
-                    f"  blank_skip {skip:6}: {skipped:4.0%} of frames,"
-                    f" WER {errors.rate:.2%}, {errors.errors} errors, {seconds:.2f} s",
-                    flush=True,
-                )
+                found = measure(heard, decoding, blank_skip=skip)
+                print(f"  blank_skip {skip:6}: {skipped:4.0%} of frames, {found}", flush=True)
+        for width in WIDTHS:
+            for recombine in (False, True):
+                beam = {"beam_width": width, "n_best": width, "recombine": recombine}
+                how = "recombined" if recombine else "all apart"
+                found = measure(heard, decoding, **beam)
+                print(f"  {width:4} prefixes, {how}: {found}", flush=True)
 
 
 if __name__ == "__main__":
