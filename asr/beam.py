@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from asr.ctc import frames_needed
 from asr.decoder import Decoder
 from asr.events import Event, find_events
 from asr.fusion import Fusion
@@ -53,7 +54,7 @@ def beam_search(
     Returns:
         nbest: of each utterance at most `n_best` hypotheses, best first; none where none is
             possible. Acoustic log-probabilities are exact where nothing was pruned, and lower
-            bounds elsewhere.
+            bounds elsewhere; those of prefixes that were recombined are estimates.
 
     Raises:
         ValueError: `log_probs` is not (T, N, C) with the tokenizer's C, or a length is not from 0
@@ -101,7 +102,12 @@ def _search(
     beams = [beam, *reversed(ended)]
     log_prob = torch.cat([some.total for some in beams]) + events.tail
     ends = end(join([some.prefixes for some in beams]), log_prob, fusion)
-    return read_back(ends, traces, events.order, events.frames, decoder)
+    nbests = read_back(ends, traces, events.order, events.frames, decoder)
+    if not decoder.recombines:
+        return nbests
+    # what was recombined may end too late to be followed as its twin was
+    lengths = zip(nbests, input_lengths.tolist(), strict=True)
+    return [[h for h in nbest if frames_needed(h.tokens) <= T] for nbest, T in lengths]
 
 
 def _start(N: int, K: int, fusion: Fusion | None, device: torch.device) -> Beam:
@@ -131,7 +137,7 @@ def _step(
     prefixes = before.keep(ways, choice, context)
     arrived = stay.arrives - stay.total > math.log(0.5)
     traced = trace(before, stay.parent, arrived, ways, choice, prefixes)
-    return _recombined(_keep(stay, ways, choice, prefixes), fusion), traced
+    return _recombined(_keep(stay, ways, choice, prefixes), traced, fusion)
 
 
 def _after_quiet(beam: Beam, event: Event) -> Beam:
@@ -198,14 +204,18 @@ def _keep(stay: Stay, ways: Ways, choice: Choice, prefixes: Prefixes) -> Beam:
     )
 
 
-def _recombined(beam: Beam, fusion: Fusion | None) -> Beam:
+def _recombined(beam: Beam, traced: Trace, fusion: Fusion | None) -> tuple[Beam, Trace]:
     """Of the prefixes that nothing to come can tell apart, the best alone."""
-    future = fusion.future(beam.prefixes.context, beam.prefixes.last) if fusion else None
-    if future is None:
-        return beam
-    worse = beam.prefixes.worse(future, beam.total + beam.prefixes.context["score"])
-    blank, token, total = (mass.masked_fill(worse, -math.inf) for mass in beam[:3])
-    return Beam(blank, token, total, beam.prefixes.without(worse))
+    if fusion is None or not fusion.recombines:
+        return beam, traced
+    context = beam.prefixes.context
+    numbers = torch.stack((beam.total + context["score"], beam.total, context["lm"]), 2)
+    future = fusion.future(context, beam.prefixes.last)
+    prefixes, recombined = beam.prefixes.recombine(future, numbers)
+    place = recombined.row, recombined.slot
+    never = beam.total.new_tensor(-math.inf)
+    blank, token, total = (mass.index_put(place, never) for mass in beam[:3])
+    return Beam(blank, token, total, prefixes), traced._replace(recombined=recombined)
 
 
 def _rows(beam: Beam, rows: slice) -> Beam:

@@ -31,7 +31,8 @@ class BeamSettings:
         blank_skip: in frames where blank has at least this probability no token is tried; 1 for
             off.
         recombine: of the prefixes that an n-gram model of words can't tell apart, nor lexicon and
-            phrases, keep the best alone, whatever was said before. The room goes to others.
+            phrases, keep the best alone, whatever was said before, so that others have room. What
+            was left out comes back at the end: each goes on as the one that was kept.
         lm_weight: of the language model's log-probability.
         word_bonus: nats a word. Words are the lexicon's; without one, what stands between
             separators, or what a piece that begins a word begins; where there is neither, every

@@ -27,7 +27,7 @@ class Fusion:
 
     def __init__(self, decoder: Decoder, N: int, device: torch.device) -> None:
         self.settings = settings = decoder.settings
-        self._recombines = decoder.recombines
+        self.recombines = decoder.recombines
         self.separator = decoder.tokenizer.separator
         self._begins: Tensor | None = None  # (C,), where tokens are pieces: which begin a word
         if isinstance(decoder.tokenizer, BpeTokenizer):
@@ -161,18 +161,16 @@ class Fusion:
             kept["row"] = kept["row"].index_put(place, rows)
         return kept
 
-    def future(self, context: Context, last: Tensor) -> Tensor | None:
-        """What all that may follow a prefix depends on.
+    def future(self, context: Context, last: Tensor) -> Tensor:
+        """What all that may follow a prefix depends on, with a language model of words.
 
         Args:
             context: of the prefixes.
             last: (N, K), their last tokens.
 
         Returns:
-            future: (N, K), a hash; None where prefixes are not recombined.
+            future: (N, K), a hash.
         """
-        if not self._recombines:
-            return None
         assert self.word_lm is not None
         states = self.word_lm.pool.states[context["row"]]
         known = [last, context["node"], *states.view(*last.shape, -1).unbind(2)]

@@ -1,14 +1,16 @@
 """The traces of a search -> its n-best lists."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from asr.alternatives import Recombined, Steps, with_alternatives
 from asr.decoder import Decoder
 from asr.nbest import Hypothesis
 from asr.tokenizer import BLANK
@@ -22,6 +24,15 @@ class Trace(NamedTuple):
     slot: Tensor  # in the beam before
     token: Tensor  # what was added to the prefix there; BLANK for nothing
     word: Tensor | None  # the word that ended with it; NONE for none
+    recombined: Recombined | None = None  # those left out in favour of others
+
+
+class _Row(NamedTuple):
+    """The n hypotheses of an utterance of E events, best first."""
+
+    tokens: np.ndarray  # (n, E), what was added at each event, or BLANK
+    words: np.ndarray  # (n, E + 1), the word that ended with it, or NONE; and at the end
+    numbers: np.ndarray  # (n, 3), score, acoustic and LM log-probability
 
 
 def read_back(
@@ -44,48 +55,84 @@ def read_back(
     score, place = score[:, :n_best], place[:, :n_best]
     end = torch.where(score > -math.inf, first[:, None] + place, 0)
     lm = torch.zeros_like(ends.mass) if ends.lm is None else ends.lm
-    tokens, words = _follow(ends.slot[end] % K, traces)
-    if ends.word is not None:
-        words = torch.cat((words, ends.word[end][None]))
-    found = (tokens, words, frames[:, :, None].expand_as(tokens))
-    rows = zip(*(array.cpu().numpy().transpose(1, 2, 0) for array in found), strict=True)
-    numbers = zip(score.tolist(), ends.mass[end].tolist(), lm[end].tolist(), strict=True)
+    numbers = torch.stack((score, ends.mass[end], lm[end]), 2).cpu().numpy()
+    word = torch.full_like(end, NONE) if ends.word is None else ends.word[end]
+    recombined = bool(traces) and traces[0].recombined is not None
+    found = ends.slot[end] % K, word, numbers, traces
+    rows = _unfold(*found, n_best) if recombined else _follow(*found)
     lists: list[list[Hypothesis]] = [[] for _ in range(N)]
-    for n, row, number in zip(order.tolist(), rows, numbers, strict=True):
-        lists[n] = _hypotheses(row, list(zip(*number, strict=True)), decoder)
+    for n, row, when in zip(order.tolist(), rows, frames.T.cpu().numpy(), strict=True):
+        lists[n] = _hypotheses(row, when, decoder)
     return lists
 
 
-def _follow(slots: Tensor, traces: Sequence[Trace]) -> tuple[Tensor, Tensor]:
-    """Follow prefixes, (N, n), back from the last event.
+def _follow(
+    slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace]
+) -> Iterator[_Row]:
+    """Follow prefixes back from the last event.
 
-    Returns:
-        tokens: (E, N, n), what was added at each event, or BLANK.
-        words: (E, N, n), the words that ended with it, or NONE.
+    Args:
+        slots: (N, n), where they are then.
+        words: (N, n), that end with the utterances.
+        numbers: (N, n, 3).
+        traces: of all events.
     """
     tokens = torch.full((len(traces), *slots.shape), BLANK, device=slots.device)
-    words = torch.full_like(tokens, NONE)
+    ended = torch.full((len(traces) + 1, *slots.shape), NONE, device=slots.device)
+    ended[-1] = words
     slots = slots.clone()
     for event in range(len(traces) - 1, -1, -1):
         trace = traces[event]
         N = len(trace.slot)
         tokens[event, :N] = trace.token.gather(1, slots[:N])
         if trace.word is not None:
-            words[event, :N] = trace.word.gather(1, slots[:N])
+            ended[event, :N] = trace.word.gather(1, slots[:N])
         slots[:N] = trace.slot.gather(1, slots[:N])
-    return tokens, words
+    arrays = (array.cpu().numpy().transpose(1, 2, 0) for array in (tokens, ended))
+    return map(_Row, *arrays, numbers)
 
 
-def _hypotheses(
-    row: Sequence[np.ndarray], numbers: Sequence[tuple[float, ...]], decoder: Decoder
-) -> list[Hypothesis]:
-    """Those of an utterance, from tokens, words and frames, (n, E) each, and three numbers each."""
+def _unfold(
+    slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace], n_best: int
+) -> Iterator[_Row]:
+    """Follow prefixes back, and those that were left out in favour of them; see `_follow`."""
+    ends = zip(slots.cpu().numpy(), words.cpu().numpy(), numbers, strict=True)
+    for steps, (slot, word, number) in zip(_steps(traces, len(slots)), ends, strict=True):
+        found = with_alternatives(slot, word, number, steps, n_best)
+        if not found:
+            yield _Row(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 3)))
+            continue
+        end, *columns = (np.stack(column) for column in zip(*found, strict=True))
+        tokens, ended, of = columns
+        yield _Row(tokens, np.column_stack((ended, word[end])), of)
+
+
+def _steps(traces: Sequence[Trace], N: int) -> Iterator[Steps]:
+    """The traces by utterance; of its events alone."""
+    n_rows = np.array([len(trace.slot) for trace in traces], dtype=np.int64)
+    fields = zip(*(trace[:3] for trace in traces), strict=True)
+    slot, token, word = (pad_sequence(field).cpu().numpy() for field in fields)  # (rows, E, K)
+    left = [trace.recombined for trace in traces if trace.recombined is not None]
+    row, *columns = (torch.cat(field).cpu().numpy() for field in zip(*left, strict=True))
+    event = np.repeat(np.arange(len(left)), [len(some.row) for some in left])
+    by_row = np.argsort(row, kind="stable")
+    splits = np.cumsum(np.bincount(row, minlength=N))[:-1]
+    parts = [np.split(column[by_row], splits) for column in (event, *columns)]
+    for n, of_row in enumerate(zip(*parts, strict=True)):
+        E = int((n_rows > n).sum())
+        its = (field[n if E else 0, :E] for field in (slot, token, word))
+        yield Steps(*its, *of_row)
+
+
+def _hypotheses(row: _Row, frames: np.ndarray, decoder: Decoder) -> list[Hypothesis]:
+    """Those of an utterance; `frames`, (E,), are where its events lie."""
     informed = decoder.informed
-    tokens, words, frames = row
-    added = tokens != BLANK
-    parts = _split(tokens, added), _split(frames, added), _split(words, words != NONE)
+    added = row.tokens != BLANK
+    when = np.broadcast_to(frames[: added.shape[1]], added.shape)
+    parts = _split(row.tokens, added), _split(when, added), _split(row.words, row.words != NONE)
     nbest = []
-    for said, begun, ended, (score, log_prob, lm) in zip(*parts, numbers, strict=True):
+    for said, begun, ended, numbers in zip(*parts, row.numbers.tolist(), strict=True):
+        score, log_prob, lm = numbers
         if score == -math.inf:
             break
         spelled = None if decoder.lexicon is None else _spelled(said, ended, decoder)

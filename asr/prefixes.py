@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from asr.alternatives import Recombined
 from asr.contexts import Context
 from asr.fusion import Fusion
 from asr.hypotheses import Trace
@@ -55,26 +56,33 @@ class Prefixes(NamedTuple):
             context=context,
         )
 
-    def worse(self, future: Tensor, score: Tensor) -> Tensor:
-        """Which score less than another of the same future.
+    def recombine(self, future: Tensor, numbers: Tensor) -> tuple["Prefixes", Recombined]:
+        """Of the prefixes with the same future the best alone; the slots of the others are free.
 
         Args:
             future: (N, K), what all that may follow depends on, as a hash.
-            score: (N, K).
+            numbers: (N, K, 3), float64: scores, acoustic and LM log-probabilities.
 
         Returns:
-            worse: (N, K), bool.
+            prefixes: those kept.
+            recombined: the others.
         """
+        score = numbers[:, :, 0]
         order = score.argsort(1, descending=True)
         futures, place = future.gather(1, order).sort(dim=1, stable=True)
-        again = torch.zeros_like(futures, dtype=torch.bool)
-        again[:, 1:] = futures[:, 1:] == futures[:, :-1]
-        return torch.zeros_like(again).scatter(1, order.gather(1, place), again)
-
-    def without(self, gone: Tensor) -> "Prefixes":
-        """Those but some, (N, K), bool, whose slots are free."""
-        name = self.name.masked_fill(gone, NOBODY)
-        return self._replace(name=name, parent=self.parent.masked_fill(gone, ORPHAN))
+        slots = order.gather(1, place)  # the same futures side by side, the best first
+        here = torch.arange(score.shape[1], device=score.device).expand_as(slots)
+        first = here.clone()
+        first[:, 1:] *= futures[:, 1:] != futures[:, :-1]
+        best = slots.gather(1, first.cummax(1).values)
+        twin = torch.zeros_like(best).scatter(1, slots, best)
+        gone = (twin != here) & (score > -math.inf)
+        row, slot = gone.nonzero(as_tuple=True)
+        kept = twin[row, slot]
+        behind = numbers[row, slot] - numbers[row, kept]
+        recombined = Recombined(row, slot, kept, self.name[row, slot], behind)
+        name, parent = self.name.masked_fill(gone, NOBODY), self.parent.masked_fill(gone, ORPHAN)
+        return self._replace(name=name, parent=parent), recombined
 
     def rows(self, rows: slice) -> "Prefixes":
         """Those of some utterances."""

@@ -351,15 +351,38 @@ def test_of_prefixes_that_nothing_to_come_tells_apart_the_best_is_kept(beam_widt
     lexicon = Trie.build({word: [(n,)] for n, word in enumerate(words, 1)}, None, 4)
     settings = BeamSettings(beam_width, 16, -np.inf, -np.inf, lm_weight=0.7, word_bonus=0.3)
     log_probs = random_log_probs(25, 4, seed, sharpness=4.0)
-    found = reference(log_probs, settings, score_of, future_of=lambda prefix: prefix[-1:])
-    expected = {
-        (prefix, tuple(words[token - 1] for token in prefix)): (
-            p,
-            lm_of(prefix, EOS).sum(),
-            p + score_of(prefix, EOS),
-        )
-        for (prefix, _), p in found.items()
-    }
+    kept = reference(log_probs, settings, score_of, future_of=lambda prefix: prefix[-1:])
+    kept = {prefix: p for (prefix, _), p in kept.items()}
+    nbest = search(log_probs, Decoder(PHONES, settings, lexicon, lm))
+    best = max(kept, key=lambda prefix: kept[prefix] + score_of(prefix, EOS))
+    assert nbest[0].tokens == best
+    assert len({hypothesis.tokens for hypothesis in nbest}) == len(nbest) == beam_width
+    for hypothesis in nbest:  # those kept, and what was left out on their way
+        tokens = hypothesis.tokens
+        assert hypothesis.words == tuple(words[token - 1] for token in tokens)
+        np.testing.assert_allclose(hypothesis.lm_log_prob, lm_of(tokens, EOS).sum(), rtol=1e-11)
+        total = hypothesis.log_prob + score_of(tokens, EOS)
+        np.testing.assert_allclose(hypothesis.total, total, rtol=1e-11)
+        if tokens in kept:
+            np.testing.assert_allclose(hypothesis.log_prob, kept[tokens], rtol=1e-11)
+
+
+def test_what_was_recombined_comes_out_as_if_it_had_been_kept():
+    words = ("p", "q", "r")
+    lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *words)), 0)
+    lexicon = Trie.build({word: [(n,)] for n, word in enumerate(words, 1)}, None, 4)
+    # every text has one alignment: a token, then a blank, and so on
+    log_probs = np.full((10, 4), -np.inf)
+    log_probs[0::2, 1:] = random_log_probs(5, 3, seed=0)
+    log_probs[1::2, 0] = 0.0
+    settings = replace(ALL, recombine=True, lm_weight=0.7, word_bonus=0.3)
+    expected = {}
+    for tokens in itertools.product((1, 2, 3), repeat=5):
+        log_prob = sum(log_probs[2 * n, token] for n, token in enumerate(tokens))
+        of_lm = lm.sentence_log_probs([[token + 1 for token in tokens]])[0].sum()
+        said = tuple(words[token - 1] for token in tokens)
+        expected[tokens, said] = log_prob, of_lm, log_prob + 0.7 * of_lm + 0.3 * 5
+    assert len(expected) == 3**5  # of which the last event keeps three
     expect(search(log_probs, Decoder(PHONES, settings, lexicon, lm)), expected)
 
 
@@ -367,16 +390,15 @@ def test_the_best_of_a_wide_beam_is_the_same_where_prefixes_are_recombined():
     lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *SPELLED)), 0)
     trie, boosts = Trie.build(SPELLED, 1, 4), PhraseBoosts.build(PHRASES, 1, 4)
     apart = replace(ALL, lm_weight=0.8, word_bonus=-0.4)
-    shorter = 0
     for seed in range(10):
         log_probs = random_log_probs(7, 4, seed, sharpness=4.0)
         every = search(log_probs, Decoder(CHARS, apart, trie, lm, boosts))
-        together = replace(apart, recombine=True)
-        some = search(log_probs, Decoder(CHARS, together, trie, lm, boosts))
+        together = Decoder(CHARS, replace(apart, recombine=True), trie, lm, boosts)
+        some = search(log_probs, together)
         assert some[0].words == every[0].words
         assert some[0].total <= every[0].total + 1e-9
-        shorter += len(some) < len(every)
-    assert shorter == 10
+        of_lm = {(h.tokens, h.words): h.lm_log_prob for h in every}
+        assert all(np.isclose(h.lm_log_prob, of_lm[h.tokens, h.words]) for h in some)
 
 
 def test_pruned_scores_are_lower_bounds():

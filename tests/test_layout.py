@@ -44,6 +44,7 @@ FLOORS = {
     },
     3: {
         "agreement",
+        "alternatives",
         "contexts",
         "ctc",
         "dataset",
