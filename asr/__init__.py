@@ -1,9 +1,11 @@
 """Speech recognition from audio files to a measured word error rate.
 
 ```text
-              audio              features            acoustic              search             wer
- audio file ────────▶ waveform ──────────▶ features ──────────▶ log_probs ────────▶ nbest ───────▶ ErrorCounts
-   path      (samples,) float32    (T, F) float32   (T, C) natural log   list[Hypothesis]   S, D, I, words
+              audio              features            acoustic              search            rescore           wer
+ audio file ────────▶ waveform ──────────▶ features ──────────▶ log_probs ────────▶ nbest ──────────▶ nbest ───────▶ ErrorCounts
+   path      (samples,) float32    (T, F) float32   (T, C) natural log   list[Hypothesis]   re-ordered   S, D, I, words
+                                       │                                    ▲
+                                       └─── gmm ──▶ emissions (T, S) ── hmm_beam
 ```
 
 `asr.load(folder)` gives a recogniser; each arrow above is a module of that name.
