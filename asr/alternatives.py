@@ -1,9 +1,8 @@
 """Prefixes that were recombined -> the hypotheses that they would have become."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,9 @@ from asr.trie import NONE
 
 NOWHERE = -1
 """Stands for a slot."""
+
+Numbers = tuple[float, float, float]
+"""Score, acoustic and LM log-probability."""
 
 
 class Recombined(NamedTuple):
@@ -46,69 +48,77 @@ class Found(NamedTuple):
     """A hypothesis."""
 
     end: int  # the number of the end that it has
-    tokens: np.ndarray  # (E,), what was added there; BLANK for nothing
+    tokens: np.ndarray  # (E,), what was added at each event; BLANK for nothing
     words: np.ndarray  # (E,), the word that ended with it; NONE for none
-    numbers: np.ndarray  # (3,), score, acoustic and LM log-probability
+    numbers: Numbers
 
 
-class _Fan(NamedTuple):
-    """Hypotheses that leave the path of another, m of them; best first."""
+class _Way(NamedTuple):
+    """The way of a hypothesis: it leaves that of another, of the same end."""
 
-    path: list[int]  # of the other; nowhere for those that leave none
-    event: np.ndarray  # (m,), after which each is elsewhere, as it was before
-    slot: np.ndarray  # (m,), where
-    end: np.ndarray  # (m,), the numbers of their ends
-    numbers: np.ndarray  # (m, 3)
+    end: int
+    numbers: Numbers
+    path: list[int]  # of the other: its slot after each event
+    event: int  # after which this one is elsewhere, as it was before
+    slot: int  # where
 
 
 def with_alternatives(
-    ends: np.ndarray, words: np.ndarray, numbers: np.ndarray, steps: Steps, n_best: int
+    ends: Sequence[int], words: Sequence[int], numbers: Sequence[Numbers], steps: Steps, n_best: int
 ) -> list[Found]:
     """The hypotheses at the ends of a search, and those that go another way and end as they do.
 
     Args:
-        ends: (n,), slots after the last event; best first.
+        ends: (n,), slots after the last event.
         words: (n,), the words that end there.
-        numbers: (n, 3), their scores, acoustic and LM log-probabilities.
+        numbers: (n,), of what ends there.
         steps: the way there.
         n_best: how many come out at most.
 
     Returns:
-        found: best first, each text once. The acoustic log-probability of one that
-            goes another way is an estimate: it is taken to be behind by as much as it was there.
+        found: best first, each text once. The acoustic log-probability of one that goes another
+            way is an estimate: it is taken to be behind by as much as it was there.
     """
-    E, n = len(steps.slot), len(ends)
-    before = steps.slot.tolist()
+    events, before = np.arange(len(steps.slot)), steps.slot.tolist()
+    nowhere = [NOWHERE] * len(events)
+    begun = [
+        iter([_Way(n, number, nowhere, len(events) - 1, slot)])
+        for n, (slot, number) in enumerate(zip(ends, numbers, strict=True))
+        if number[0] > -math.inf
+    ]
+    # the best way of each iterator, whose ways get worse, ordered by score and then by age
+    queue: list[tuple[float, int, _Way, Iterator[_Way]]] = []
+    for age, ways in enumerate(begun):
+        _put_next(queue, age, ways)
     found: list[Found] = []
     texts = set()
-    fan = _Fan([NOWHERE] * E, np.full(n, E - 1), ends, np.arange(n), numbers)
-    queue: list[tuple[float, int, _Fan, int]] = []
-    numbered = count()
-    _put(queue, next(numbered), fan, 0)
+    age = len(begun)
     while queue and len(found) < n_best:
-        _, _, fan, rank = heappop(queue)
-        _put(queue, next(numbered), fan, rank + 1)
-        path = _path(fan, rank, before)
-        slots, events = np.array(path, dtype=np.int64), np.arange(E)
-        tokens, ended, end = steps.token[events, slots], steps.word[events, slots], fan.end[rank]
-        said = tokens[tokens != BLANK].tobytes(), ended[ended != NONE].tobytes(), words[end]
+        _, _, way, ways = heappop(queue)
+        _put_next(queue, age, ways)
+        path = _path(way, before)
+        slots = np.array(path, dtype=np.int64)
+        tokens, ended = steps.token[events, slots], steps.word[events, slots]
+        said = tokens[tokens != BLANK].tobytes(), ended[ended != NONE].tobytes(), words[way.end]
         if said not in texts:
             texts.add(said)
-            found.append(Found(end, tokens, ended, fan.numbers[rank]))
-            _put(queue, next(numbered), _leaving(path, slots, fan, rank, steps), 0)
+            found.append(Found(way.end, tokens, ended, way.numbers))
+            _put_next(queue, age + 1, _leaving(way, path, slots, steps))
+        age += 2
     return found
 
 
-def _put(queue: list[tuple[float, int, _Fan, int]], number: int, fan: _Fan, rank: int) -> None:
-    """Put a hypothesis of a fan, if it has one of that rank, where its score says."""
-    if rank < len(fan.numbers) and fan.numbers[rank, 0] > -math.inf:
-        heappush(queue, (-fan.numbers[rank, 0], number, fan, rank))
+def _put_next(
+    queue: list[tuple[float, int, _Way, Iterator[_Way]]], age: int, ways: Iterator[_Way]
+) -> None:
+    if (way := next(ways, None)) is not None:
+        heappush(queue, (-way.numbers[0], age, way, ways))
 
 
-def _path(fan: _Fan, rank: int, before: Sequence[Sequence[int]]) -> list[int]:
-    """The slots of a hypothesis after each event."""
-    path, slot = fan.path.copy(), int(fan.slot[rank])
-    for event in range(fan.event[rank], -1, -1):
+def _path(way: _Way, before: Sequence[Sequence[int]]) -> list[int]:
+    """The slots after each event."""
+    path, slot = way.path.copy(), way.slot
+    for event in range(way.event, -1, -1):
         if path[event] == slot:
             break  # both have been there
         path[event] = slot
@@ -116,15 +126,20 @@ def _path(fan: _Fan, rank: int, before: Sequence[Sequence[int]]) -> list[int]:
     return path
 
 
-def _leaving(path: list[int], slots: np.ndarray, fan: _Fan, rank: int, steps: Steps) -> _Fan:
-    """Those that leave a hypothesis where it had left none yet.
+def _leaving(way: _Way, path: list[int], slots: np.ndarray, steps: Steps) -> Iterator[_Way]:
+    """The ways that leave one where it had left none yet, best first.
 
-    One that was left out at several events, each time with other alignments, counts once.
+    A prefix that was left out at several events, each time with other alignments, counts once.
     """
-    n = np.searchsorted(steps.event, fan.event[rank], side="right")
+    n = steps.event.searchsorted(way.event, side="right")
     on = (slots[steps.event[:n]] == steps.twin[:n]).nonzero()[0]
-    on = on[np.argsort(-steps.behind[on, 0], kind="stable")]
-    _, first = np.unique(steps.name[on], return_index=True)
-    on = on[np.sort(first)]
-    end = np.full(len(on), fan.end[rank])
-    return _Fan(path, steps.event[on], steps.left[on], end, fan.numbers[rank] + steps.behind[on])
+    on = on[(-steps.behind[on, 0]).argsort(kind="stable")]
+    score, log_prob, lm = way.numbers
+    names = set()
+    for number, name in zip(on.tolist(), steps.name[on].tolist(), strict=True):
+        if name not in names:
+            names.add(name)
+            less = steps.behind[number].tolist()
+            numbers = score + less[0], log_prob + less[1], lm + less[2]
+            event, slot = int(steps.event[number]), int(steps.left[number])
+            yield _Way(way.end, numbers, path, event, slot)

@@ -96,15 +96,15 @@ def _unfold(
     slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace], n_best: int
 ) -> Iterator[_Row]:
     """Follow prefixes back, and those that were left out in favour of them; see `_follow`."""
-    ends = zip(slots.cpu().numpy(), words.cpu().numpy(), numbers, strict=True)
+    ends = zip(slots.tolist(), words.tolist(), numbers.tolist(), strict=True)
     for steps, (slot, word, number) in zip(_steps(traces, len(slots)), ends, strict=True):
         found = with_alternatives(slot, word, number, steps, n_best)
         if not found:
             yield _Row(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 3)))
             continue
-        end, *columns = (np.stack(column) for column in zip(*found, strict=True))
-        tokens, ended, of = columns
-        yield _Row(tokens, np.column_stack((ended, word[end])), of)
+        end, tokens, ended, of = zip(*found, strict=True)
+        last = [word[n] for n in end]
+        yield _Row(np.stack(tokens), np.column_stack((np.stack(ended), last)), np.array(of))
 
 
 def _steps(traces: Sequence[Trace], N: int) -> Iterator[Steps]:
