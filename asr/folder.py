@@ -100,6 +100,8 @@ def read_weights(
         InputError: the file is missing, damaged, or has other weights than expected.
     """
     path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path}: is not there; expected a trained model's weights")
     try:
         weights = load_file(path, device="cpu")
     except (OSError, SafetensorError) as error:

@@ -31,6 +31,9 @@ def main() -> None:
         parser.error("--tune and --beam-width need --decoder beam or flashlight")
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
+    if (out / "results.json").exists():
+        replaced = "has results; those of the same ways of decoding are replaced"
+        print(f"evaluate: {out}: {replaced}", file=sys.stderr)
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")

@@ -141,7 +141,7 @@ def test_weights_that_were_cut_are_named(folder, kept):
 
 def test_weights_that_are_not_there_are_named(folder):
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: No such"):
+    with pytest.raises(InputError, match=r"weights.safetensors: is not there; expected a trained"):
         load_model(folder)
 
 

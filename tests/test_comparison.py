@@ -103,6 +103,18 @@ def test_weights_are_not_looked_for_where_nothing_is_said(tone_model, tmp_path):
         run_script("recipes/evaluate.py", *arguments, "--decoder", "beam", "--tune", wordless)
 
 
+def test_results_are_not_replaced_in_silence(tone_model, tmp_path, capsys):
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    arguments = ["--model", tone_model, "--manifest", dev, "--device", "cpu", "--out", tmp_path]
+    run_script("recipes/evaluate.py", *arguments)
+    assert "replaced" not in capsys.readouterr().err
+    run_script("recipes/evaluate.py", *arguments, "--decoder", "beam")
+    told = f"evaluate: {tmp_path}: has results; those of the same ways of decoding are replaced\n"
+    assert told in capsys.readouterr().err
+    systems = json.loads((tmp_path / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems] == ["greedy", "beam"]
+
+
 def test_systems_are_called_after_their_search(tone_model, tmp_path):
     pytest.importorskip("flashlight.lib.text.decoder", reason="flashlight-text is not installed")
     arguments = ["--manifest", tone_model.parent / "tones" / "dev.jsonl", "--device", "cpu"]

@@ -271,7 +271,7 @@ def test_tables_of_another_kind_are_refused(folder):
         save_file(changed, path)
         refused(folder, f"/weights.safetensors: {complaint}")
     path.unlink()
-    refused(folder, "/weights.safetensors: can't be read as weights: No such file")
+    refused(folder, "/weights.safetensors: is not there; expected a trained model's weights")
     shutil.copy(folder / "sound", path)
     assert same(load_ngram(folder), estimated())
 
