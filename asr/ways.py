@@ -17,8 +17,8 @@ def at(values: Tensor, places: Tensor) -> Tensor:
 
 def mixed(hashed: Tensor, number: Tensor) -> Tensor:
     """64 bits that stand for what was hashed and one number more, all int64."""
-    mixed = (hashed ^ (number * -7046029254386353131)) * -4417276706812531889
-    return mixed ^ (mixed >> 29)
+    bits = (hashed ^ (number * -7046029254386353131)) * -4417276706812531889
+    return bits ^ (bits >> 29)
 
 
 class Ways(NamedTuple):
