@@ -12,7 +12,7 @@ from asr.decoding import Decoding, DecodingSettings
 from asr.evaluation import Heard
 from asr.nbest import Hypothesis
 from asr.recognizer import Recognizer
-from asr.rescore import RescoreWeights, hypothesis_errors, lm_log_probs, text_of
+from asr.rescore import RescoreWeights, hypothesis_errors, lm_log_probs, text_of, united
 from asr.results import SystemResult, compared, system_result
 from asr.tuning import LM_WEIGHTS, LONE_WORD_BONUSES, WORD_BONUSES, Tuning, tune, write_tuning
 from asr.wer import ErrorCounts, word_errors
@@ -66,8 +66,8 @@ class Comparison:
         Where the search goes by a language model, its weight and the word bonus are tuned; where an
         HMM has none, the bonus alone, since nothing else keeps it from finding many short words
         in a long one. They are tuned by turns: those that make the fewest errors among the
-        hypotheses that a search with others found are taken for the next search. That takes a few
-        searches where a grid of them takes dozens; of these few the one with the fewest errors
+        hypotheses that all searches so far have found are taken for the next search. That takes a
+        few searches where a grid of them takes dozens; of these few the one with the fewest errors
         decides.
 
         Args:
@@ -149,14 +149,17 @@ class Comparison:
         tried: dict[RescoreWeights, tuple[int, Decoding]] = {}
         beam = decoding.settings.beam
         weights = RescoreWeights((beam.lm_weight,) * len(lms), beam.word_bonus)
+        known: list[list[Hypothesis]] = [[] for _ in dev.references]
         while weights not in tried and len(tried) < ROUNDS:
             decoding = _weighted(decoding, weights)
             nbests = decoding.nbests(dev.log_probs)
             texts = [text_of(nbest[0], decoding.tokenizer) for nbest in nbests]
             errors = sum(word_errors(dev.references, texts), ErrorCounts()).errors
             tried[weights] = errors, decoding
+            # one search's texts are too much alike to tell what far weights would find
             nbests = decoding.by_text(dev.log_probs, nbests)
-            found = self._tune(name, nbests, lm_log_probs(nbests, lms), dev)
+            known = [united(*both) for both in zip(known, nbests, strict=True)]
+            found = self._tune(name, known, lm_log_probs(known, lms), dev)
             weights = found.weights
         _tell(name, found.at_end)
         return min(tried.values(), key=lambda one: one[0])[1]

@@ -109,6 +109,25 @@ def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
     return sorted(found.values(), key=lambda h: -h.log_prob)
 
 
+def united(nbest: Sequence[Hypothesis], other: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """The texts of both lists of an utterance, each once, with the larger of its probabilities.
+
+    Args:
+        nbest: of one search, each text once, with words and acoustic log-probabilities.
+        other: likewise, of another search.
+
+    Returns:
+        nbest: best first, by `log_prob`.
+
+    Raises:
+        ValueError: a hypothesis has no words.
+    """
+    found: dict[tuple[str, ...], Hypothesis] = {}
+    for hypothesis in sorted([*nbest, *other], key=lambda h: -h.log_prob):
+        found.setdefault(_words(hypothesis), hypothesis)
+    return list(found.values())
+
+
 def _losses(log_probs: np.ndarray, nbest: Sequence[Hypothesis]) -> list[float]:
     T, C = log_probs.shape
     if not T:  # which torch refuses

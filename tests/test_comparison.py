@@ -1,17 +1,20 @@
 import json
 from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from conftest import run_script
 from test_decoding import write_lm
 
-from asr.comparison import Comparison
+from asr.comparison import ROUNDS, Comparison
 from asr.decoder import BeamSettings
 from asr.decoding import DecodingSettings, load_decoding
 from asr.errors import InputError
 from asr.evaluation import hear
 from asr.manifest import read_manifest, write_manifest
 from asr.recognizer import load
+from asr.tuning import Tuning
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,28 @@ def test_without_development_data_weights_stay_as_they_are(heard, tmp_path):
     settings = DecodingSettings("beam", BeamSettings(lm_weight=0.3, word_bonus=0.2), lm)
     assert comparison.search("beam-lm", settings).settings == settings
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_tuned_on_what_all_searches_found(heard, tmp_path, monkeypatch):
+    recognizer, dev = heard
+    proposed = iter([(0.1, -2.0), (0.2, 4.0), (0.3, 1.0), (0.4, 0.0)])
+    seen = []
+
+    def tune(nbests, *rest):
+        seen.append([{hypothesis.words for hypothesis in nbest} for nbest in nbests])
+        lm_weight, bonus = next(proposed)
+        return Tuning((lm_weight,), (bonus,), np.zeros((1, 1), dtype=np.int64), 1)
+
+    monkeypatch.setattr("asr.comparison.tune", tune)
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    beam = BeamSettings(beam_width=3, n_best=3)
+    Comparison(recognizer, dev, dev, tmp_path / "out").search(
+        "x", DecodingSettings("beam", beam, lm)
+    )
+    assert len(seen) == ROUNDS
+    for before, after in pairwise(seen):
+        assert all(some <= more for some, more in zip(before, after, strict=True))
+    assert any(len(more) > 3 for more in seen[-1])
 
 
 def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):

@@ -18,6 +18,7 @@ from asr.rescore import (
     rescore,
     spelled,
     text_of,
+    united,
 )
 from asr.tokenizer import CharTokenizer
 from asr.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
@@ -71,6 +72,15 @@ def test_of_one_text_in_two_spellings_the_more_probable_stands_for_both():
     # "a" in both frames, then blank, or blank, then "a"; and "a" with a blank between words
     assert first.log_prob == pytest.approx(math.log(0.7 * 0.2 + 0.7 * 0.1 + 0.1 * 0.2 + 0.7 * 0.6))
     assert second.words == ("b",)
+
+
+def test_two_lists_become_one_of_their_texts_each_with_its_larger_probability():
+    def of(**log_probs):
+        return [Hypothesis((1,), p, words=(word,)) for word, p in log_probs.items()]
+
+    found = united(of(a=-1.0, b=-3.0), of(b=-2.0, c=-0.5, a=-4.0))
+    assert found == of(c=-0.5, a=-1.0, b=-2.0)
+    assert united([], []) == []
 
 
 def test_a_long_list_is_scored_as_one_by_one(monkeypatch):
