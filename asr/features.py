@@ -1,4 +1,4 @@
-"""waveform -> features: log-mel energies or MFCCs, deltas, mean and variance normalisation."""
+"""waveform -> features: log-mel energies or MFCCs, deltas, splicing, normalisation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +23,9 @@ class FeatureSettings:
         hop_ms: from the start of one window to the start of the next.
         low_hz: lower edge of the lowest band.
         n_deltas: orders of time derivatives put beside each frame.
+        n_spliced: frames before it and as many behind it that are put beside each frame, with their
+            deltas, in their order; where an utterance ends, its last frame stands for what is not
+            there, and at its beginning its first.
         normalisation: mean 0 and variance 1 in each dimension over an utterance, over the training
             set, or not at all.
     """
@@ -35,6 +38,7 @@ class FeatureSettings:
     hop_ms: float = 10.0
     low_hz: float = 20.0
     n_deltas: int = 0
+    n_spliced: int = 0
     normalisation: Literal["utterance", "global", "none"] = "utterance"
 
     def __post_init__(self) -> None:
@@ -51,8 +55,9 @@ class FeatureSettings:
             raise InputError(
                 f"features.n_mfcc is {self.n_mfcc}; expected at most n_mels, {self.n_mels}"
             )
-        if self.n_deltas < 0:
-            raise InputError(f"features.n_deltas is {self.n_deltas}; expected 0 or more")
+        for name in ("n_deltas", "n_spliced"):
+            if getattr(self, name) < 0:
+                raise InputError(f"features.{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 <= self.low_hz < self.sample_rate / 2:
             raise InputError(
                 f"features.low_hz is {self.low_hz}; expected from 0 to half the sample rate"
@@ -72,7 +77,7 @@ class FeatureSettings:
     def n_features(self) -> int:
         """Values in a frame."""
         static = self.n_mels if self.kind == "log_mel" else self.n_mfcc
-        return static * (1 + self.n_deltas)
+        return static * (1 + self.n_deltas) * (1 + 2 * self.n_spliced)
 
     def n_frames(self, samples: int) -> int:
         """Frames in that many samples: whole windows only, 0 if there is none."""
@@ -150,6 +155,8 @@ class Features(nn.Module):
             input_lengths = 1 + (sample_lengths - settings.win_length) // settings.hop_length
             if settings.n_deltas:
                 features = _with_deltas(features, input_lengths, settings.n_deltas)
+            if settings.n_spliced:
+                features = _spliced(features, input_lengths, settings.n_spliced)
         return features, input_lengths
 
     def _static(self, waveforms: Tensor) -> Tensor:
@@ -232,6 +239,16 @@ def _with_deltas(features: Tensor, input_lengths: Tensor, n_deltas: int) -> Tens
         deltas = torchaudio.functional.compute_deltas(orders[-1].permute(1, 2, 0))
         orders.append(_repeat_last(deltas.permute(2, 0, 1), input_lengths))
     return torch.cat(orders, dim=2)
+
+
+def _spliced(features: Tensor, input_lengths: Tensor, n_spliced: int) -> Tensor:
+    T, _, F = features.shape
+    frames = torch.arange(T, device=features.device)[:, None]
+    parts = []
+    for offset in range(-n_spliced, n_spliced + 1):
+        others = (frames + offset).clamp(min=0).minimum(input_lengths - 1)
+        parts.append(features.gather(0, others[:, :, None].expand(-1, -1, F)))
+    return torch.cat(parts, dim=2)
 
 
 def _repeat_last(features: Tensor, input_lengths: Tensor) -> Tensor:

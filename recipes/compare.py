@@ -39,7 +39,8 @@ def main() -> None:
         model = models[kind_of(conf)] = load_model(results[0].parent)
         minutes = minutes_of(corpus, conf, results[0].parent)
         systems.append(System(title, results, model.n_parameters, minutes, alignment_of(model)))
-    ways = list(dict.fromkeys(way for system in systems for way in system.ways))
+    # from the last on: a network's ways begin with best path, which an HMM lacks
+    ways = list(dict.fromkeys(way for system in reversed(systems) for way in system.ways))
     lines = markdown(systems, ways, bool(values.get("of_phones")))
     folder = corpus.out / "compare"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import kaldi_native_fbank
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ LOG_MEL = FeatureSettings(normalisation="none")
 MFCC = FeatureSettings(kind="mfcc", n_mels=40, n_deltas=2, normalisation="none")
 STATIC_MFCC = FeatureSettings(kind="mfcc", n_mels=23, normalisation="none")
 NARROW = FeatureSettings(8000, n_mels=24, window_ms=32, hop_ms=16, low_hz=0, normalisation="none")
-EACH_KIND = pytest.mark.parametrize("settings", [LOG_MEL, MFCC, NARROW], ids=lambda s: s.kind)
+SPLICED = replace(NARROW, n_deltas=1, n_spliced=3)
+EACH_KIND = pytest.mark.parametrize(
+    "settings", [LOG_MEL, MFCC, NARROW, SPLICED], ids=["log_mel", "mfcc", "narrow", "spliced"]
+)
 
 
 def noise(samples, seed=0):
@@ -237,6 +242,17 @@ def test_stacking_equals_a_plain_loop(n_stacked):
         assert (stacked[stacked_lengths[n] :, n] == 0).all()
 
 
+@pytest.mark.parametrize("n_frames", [1, 2, 9])
+def test_splicing_puts_a_frame_between_its_neighbours(n_frames):
+    waveform = noise(NARROW.win_length + (n_frames - 1) * NARROW.hop_length)
+    alone, found = one(replace(NARROW, n_deltas=1), waveform), one(SPLICED, waveform)
+    assert found.shape == (n_frames, SPLICED.n_features) == (n_frames, 24 * 2 * 7)
+    ends = [alone[:1]] * 3, [alone[-1:]] * 3
+    longer = np.concatenate([*ends[0], alone, *ends[1]])
+    for t in range(n_frames):
+        np.testing.assert_array_equal(found[t], longer[t : t + 7].ravel())
+
+
 def test_mask_is_true_inside():
     assert mask(torch.tensor([2, 0, 3]), 3).T.tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
 
@@ -251,6 +267,7 @@ def test_mask_is_true_inside():
         ({"hop_ms": -1.0}, "features.hop_ms is -1.0; expected more than 0"),
         ({"hop_ms": 0.01}, "features.hop_ms is 0.01; expected at least one sample, 0.0625"),
         ({"kind": "mfcc", "n_mels": 10}, "features.n_mfcc is 13; expected at most n_mels, 10"),
+        ({"n_spliced": -1}, "features.n_spliced is -1; expected 0 or more"),
         ({"n_deltas": -1}, "features.n_deltas is -1; expected 0 or more"),
         ({"low_hz": 8000.0}, "features.low_hz is 8000.0; expected from 0 to half the sample rate"),
     ],

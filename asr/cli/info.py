@@ -60,12 +60,13 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
     features = model.features.settings
     symbols = model.tokenizer.symbols
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
+    spliced = f" {features.n_spliced} frames spliced on either side," if features.n_spliced else ""
     return [
         ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {_tokens(model)}"),
         (
             "features",
-            f"{bands} {features.kind}, {features.n_deltas} deltas, {features.window_ms:g} ms every"
-            f" {features.hop_ms:g} ms at {features.sample_rate} Hz,"
+            f"{bands} {features.kind}, {features.n_deltas} deltas,{spliced}"
+            f" {features.window_ms:g} ms every {features.hop_ms:g} ms at {features.sample_rate} Hz,"
             f" normalised: {features.normalisation}",
         ),
         *_acoustic(model),
