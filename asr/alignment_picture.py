@@ -101,7 +101,8 @@ def _draw_posteriors(plot: "Axes", track: Posteriors) -> None:
                 va="bottom",
                 fontsize=8,
             )
-    plot.set_ylim(0, 1.18)
+    plot.set_ylim(0, 1.4)
+    plot.set_yticks([0.0, 0.5, 1.0])
     plot.set_ylabel(f"{track.title}:\nprobability")
 
 

@@ -14,9 +14,13 @@ from asr.audio import load_audio
 from asr.checkpoint import Model
 from asr.decision_tree import middle_phone
 from asr.emissions import HybridEmissions
+from asr.features import Features, FeatureSettings
 from asr.manifest import Utterance
 from asr.recognizer import Recognizer
 from asr.tokenizer import BLANK
+
+N_MELS = 40
+"""Bands of the spectrogram, whatever a model reads."""
 
 
 def draw_views(
@@ -28,7 +32,7 @@ def draw_views(
         path: of the PNG file.
         utterance: with its text.
         hmm: whose path is drawn.
-        networks: one or more; the spectrogram is what the first reads.
+        networks: one or more; the spectrogram has the windows of the first.
 
     Raises:
         InputError: the audio can't be used, or the text can't be aligned with it.
@@ -46,11 +50,16 @@ def _hear(model: Model, utterance: Utterance) -> np.ndarray:
 
 
 def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.ndarray]:
-    waveform = load_audio(utterance.audio, model.features.settings.sample_rate)
+    windows = ("sample_rate", "window_ms", "hop_ms")
+    settings = FeatureSettings(
+        **{name: getattr(model.features.settings, name) for name in windows},
+        n_mels=N_MELS,
+        normalisation="none",
+    )
+    waveform = load_audio(utterance.audio, settings.sample_rate)
     batch = torch.from_numpy(waveform)[None], torch.tensor([len(waveform)])
-    features, _ = model.features.unnormalised(*batch)
-    times = frame_times(len(features), model.features.settings, utterance.duration)
-    return times, features[:, 0].numpy()
+    energies, _ = Features(settings)(*batch)
+    return frame_times(len(energies), settings, utterance.duration), energies[:, 0].numpy()
 
 
 def _posteriors(model: Model, utterance: Utterance) -> Posteriors:
