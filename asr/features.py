@@ -88,6 +88,10 @@ FLOOR = 1e-10
 """Mel energies below it are raised to it, so that silence stays finite."""
 
 
+MFCC = FeatureSettings(kind="mfcc", n_mels=26, n_deltas=2)
+"""What HMMs read unless told otherwise, and the networks that stand in for their mixtures."""
+
+
 class Features(nn.Module):
     """Features of a batch, on the module's device; the same numbers in any company.
 

@@ -49,6 +49,7 @@ data:
   batch_s: 1.6
 features:
   sample_rate: 8000
+  kind: log_mel
   n_mels: 12
 model:
   time_reduction: 2

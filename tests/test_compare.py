@@ -24,8 +24,8 @@ def corpus(tmp_path, monkeypatch):
     ctc = (tmp_path / "data" / "tones" / "ctc.yaml").read_text().replace("data:\n", data)
     (conf / "ctc.yaml").write_text(ctc)
     (conf / "hybrid.yaml").write_text(
-        f"{data}  hmm: exp/tones/hmm\n{FEATURES}model:\n  hidden_size: 8\n  n_layers: 1\n"
-        f"trainer:\n  max_epochs: 2\n{CPU}"
+        f"{data}  hmm: exp/tones/hmm\n{FEATURES}  kind: log_mel\n"
+        f"model:\n  hidden_size: 8\n  n_layers: 1\ntrainer:\n  max_epochs: 2\n{CPU}"
     )
     (conf / "hmm.yaml").write_text(
         f"{data}{FEATURES}  kind: mfcc\n  n_mfcc: 8\nmodel:\n  n_components: 12\n  min_count: 5\n"

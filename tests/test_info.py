@@ -30,6 +30,7 @@ def test_it_says_what_a_model_is(tone_model):
     assert done.exit_code == 0
     assert done.stderr == ""
     values = dict(rows(done))
+    assert (values["model"], "lexicon" in values) == ("CTC", False)
     assert values["tokens"] == "4 (char): <blank> <space> a b"
     assert values["features"] == (
         "12 log_mel, 0 deltas, 25 ms every 10 ms at 8000 Hz, normalised: utterance"

@@ -427,7 +427,7 @@ def test_silent_audio_is_named_and_leaves_all_numbers_finite(options, tones, tmp
     soundfile.write(tones.folder / "train01.wav", 0 * waveform, SAMPLE_RATE)
     train(options, tmp_path / "run", "--trainer.max_epochs=1")
     lines = capsys.readouterr().err
-    assert "train.jsonl: silent or constant audio in 1 of 12 utterances: train01\n" in lines
+    assert "train.jsonl: silent or constant audio in 1 of 12 utterances: train01; they count" in lines
     found = load_file(tmp_path / "run" / "weights.safetensors")
     assert all(weight.isfinite().all() for weight in found.values())
 
@@ -435,7 +435,7 @@ def test_silent_audio_is_named_and_leaves_all_numbers_finite(options, tones, tmp
 def test_states_that_are_hardly_aligned_are_named(options, tmp_path, capsys):
     train(options, tmp_path / "run", "--trainer.max_epochs=1")
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "states aligned" in one]
-    few = "states aligned with fewer than 10 frames count as if they had so many: "
+    few = "states aligned with fewer than 10 frames get the prior of so many: "
     assert line.startswith(few)
     assert {"C[0]", "C[1]"} <= set(line.removeprefix(few).split(", "))
 

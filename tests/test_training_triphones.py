@@ -303,7 +303,7 @@ def test_trees_need_words(tones, start, tmp_path):
     for part in ("train", "dev"):
         utterances = read_manifest(tones.folder / f"{part}.jsonl")
         write_manifest(tmp_path / f"{part}.jsonl", [replace(u, text="") for u in utterances])
-    line = "nothing is said in the training data; expected words to grow trees from"
+    line = "train.jsonl: has no word in the texts of 12 utterances; expected some to learn from"
     with pytest.raises(InputError, match=line):
         train(
             tones,
@@ -317,5 +317,7 @@ def test_only_an_hmm_with_gaussians_can_be_the_start(tones, tmp_path):
     features = Features(FeatureSettings(n_mels=4))
     network = AcousticModel(4, 2, AcousticSettings(hidden_size=2, n_layers=1))
     save_model(tmp_path / "ctc", Model(features, network, CharTokenizer(("<blank>", "a"))))
-    with pytest.raises(InputError, match=r"data.start is \S+ctc; expected an HMM with Gaussian"):
+    with pytest.raises(
+        InputError, match=r"data.start is \S+ctc, a CTC model; expected an HMM with Gaussian"
+    ):
         train(tones, tmp_path / "tri", f"--data.start={tmp_path / 'ctc'}")

@@ -1,6 +1,7 @@
 """`asr info`: a model's folder -> what it is."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -59,10 +60,14 @@ def _listed(values: dict[str, Any]) -> str:
 def _rows(model: "Model") -> list[tuple[str, str]]:
     features = model.features.settings
     symbols = model.tokenizer.symbols
+    if model.topology is not None:
+        symbols = symbols[1:]  # an HMM has no blank
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
     spliced = f" {features.n_spliced} frames spliced on either side," if features.n_spliced else ""
     return [
-        ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {_tokens(model)}"),
+        ("model", _kind(model)),
+        ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {_tokens(model, symbols)}"),
+        *_lexicon(model),
         (
             "features",
             f"{bands} {features.kind}, {features.n_deltas} deltas,{spliced}"
@@ -74,14 +79,29 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
     ]
 
 
-def _tokens(model: "Model") -> str:
+def _kind(model: "Model") -> str:
+    from asr.emissions import GmmEmissions
+
+    if model.topology is None:
+        return "CTC"
+    return "HMM" if isinstance(model.acoustic, GmmEmissions) else "hybrid of a network and an HMM"
+
+
+def _lexicon(model: "Model") -> list[tuple[str, str]]:
+    from asr.tokenizer import PhoneTokenizer
+
+    if not isinstance(model.tokenizer, PhoneTokenizer):
+        return []
+    return [("lexicon", f"{len(model.tokenizer.lexicon.pronunciations):,} words")]
+
+
+def _tokens(model: "Model", symbols: Sequence[str]) -> str:
     """All of them; of units in context, which are hundreds, their phones alone."""
-    symbols = model.tokenizer.symbols
     if model.topology is not None:
         from asr.decision_tree import middle_phone
 
-        phones = dict.fromkeys(map(middle_phone, symbols[1:]))
-        if len(phones) < len(symbols) - 1:
+        phones = dict.fromkeys(map(middle_phone, symbols))
+        if len(phones) < len(symbols):
             return f"{len(phones)} phones in their contexts: {' '.join(phones)}"
     return " ".join(map(_shown, symbols))
 

@@ -216,8 +216,9 @@ class HmmData(pl.LightningDataModule):
     def _loudness(self, features: Tensor) -> Tensor:
         """(T, N): what grows with a frame's energy, in (T, N, F) features."""
         settings = self.features.settings
-        first = 1 if settings.kind == "mfcc" else settings.n_mels
-        return features[:, :, :first].mean(2)
+        n_values = 1 if settings.kind == "mfcc" else settings.n_mels
+        own = settings.n_features * settings.n_spliced // (2 * settings.n_spliced + 1)
+        return features[:, :, own : own + n_values].mean(2)
 
     def _make_graphs(self) -> None:
         """Those of all utterances, for the topology that there is."""

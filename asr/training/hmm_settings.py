@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from asr.errors import InputError
-from asr.features import FeatureSettings
+from asr.features import MFCC, FeatureSettings
 from asr.tree_growth import TreeSettings
 
 
@@ -91,10 +91,6 @@ class HmmScheduleSettings:
             raise InputError(f"schedule.grow_until is {self.grow_until}; expected 1 or more")
 
 
-def _mfcc() -> FeatureSettings:
-    return FeatureSettings(kind="mfcc", n_mels=26, n_deltas=2)
-
-
 @dataclass(frozen=True)
 class HmmSettings:
     """All of a training run but Lightning's own settings; nothing in it is drawn by chance.
@@ -108,7 +104,7 @@ class HmmSettings:
     """
 
     data: HmmDataSettings = field(default_factory=HmmDataSettings)
-    features: FeatureSettings = field(default_factory=_mfcc)
+    features: FeatureSettings = MFCC
     model: HmmModelSettings = field(default_factory=HmmModelSettings)
     schedule: HmmScheduleSettings = field(default_factory=HmmScheduleSettings)
     trees: TreeSettings = field(default_factory=TreeSettings)

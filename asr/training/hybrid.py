@@ -55,7 +55,7 @@ class HybridTraining(pl.LightningModule):
         pairs = zip(names, counts.tolist(), strict=True)
         rare = [name for name, count in pairs if count < FEWEST_FRAMES]
         if rare and self.trainer.is_global_zero:
-            few = f"fewer than {FEWEST_FRAMES:g} frames count as if they had so many"
+            few = f"fewer than {FEWEST_FRAMES:g} frames get the prior of so many"
             print(f"states aligned with {few}: {', '.join(rare)}", file=sys.stderr)
         if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
             estimate_moments(self.features, data.train, self.settings.data.batch_s)

@@ -19,7 +19,7 @@ from asr.batching import BucketSampler, Draw
 from asr.checkpoint import Model, load_model
 from asr.dataset import Example, SpeechDataset, collate
 from asr.errors import InputError
-from asr.features import FeatureSettings
+from asr.features import MFCC, FeatureSettings
 from asr.folder import WEIGHTS, read_description
 from asr.hmm import Topology
 from asr.hmm_graph import Graph, pad_graphs
@@ -71,7 +71,7 @@ class HybridSettings:
 
     seed: int = 1
     data: HybridDataSettings = field(default_factory=HybridDataSettings)
-    features: FeatureSettings = field(default_factory=FeatureSettings)
+    features: FeatureSettings = MFCC
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: AcousticSettings = field(default_factory=_every_frame)
     optim: OptimSettings = field(default_factory=OptimSettings)

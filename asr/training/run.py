@@ -362,7 +362,8 @@ class EpochLines(Callback):
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         of_epoch = sorted(name for name in values if not name.endswith(("_step", "_epoch")))
-        parts = [f"{name} {values[name]:.4f}" for name in of_epoch if "/" not in name]
+        digits = {name: 0 if name.startswith("n_") else 4 for name in of_epoch}
+        parts = [f"{name} {values[name]:.{digits[name]}f}" for name in of_epoch if "/" not in name]
         print(f"epoch {trainer.current_epoch + 1}", *parts, file=sys.stderr, flush=True)
 
 

@@ -28,10 +28,13 @@ def read_spoken(manifest: str) -> list[Utterance]:
     """The utterances of a manifest, whose audio files are there, with their texts composed (NFC).
 
     Raises:
-        InputError: the manifest can't be used, or audio is missing.
+        InputError: the manifest can't be used, audio is missing, or nothing is said in any.
     """
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
+    if not any(utterance.text.split() for utterance in utterances):
+        found = f"has no word in the texts of {len(utterances)} utterances"
+        raise InputError(f"{manifest}: {found}; expected some to learn from")
     return [replace(u, text=unicodedata.normalize("NFC", u.text)) for u in utterances]
 
 
@@ -99,7 +102,8 @@ def tell_constant(dataset: SpeechDataset, manifest: str) -> None:
     pairs = zip(dataset.utterances, dataset.waveforms, strict=True)
     if same := [utterance.id for utterance, waveform in pairs if np.ptp(waveform) == 0]:
         found = f"silent or constant audio in {len(same)} of {len(dataset)} utterances"
-        print(f"{manifest}: {found}: {', '.join(same)}", file=sys.stderr)
+        named = f"{', '.join(same)}; they count like all others"
+        print(f"{manifest}: {found}: {named}", file=sys.stderr)
 
 
 @torch.no_grad()
