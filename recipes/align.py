@@ -3,8 +3,8 @@
 python recipes/align.py --model exp/an4/hmm --manifest data/an4/test.jsonl --out times.jsonl
 
 Writes a manifest with the times of words and units (as its phones), silences left out. Where the
-manifest has times already, says how far off the boundaries are. If some utterances can't be aligned,
-all of them are named and nothing is written.
+manifest has times already, says how far off the boundaries are. Utterances that can't be aligned
+are all named, and then nothing is written.
 """
 
 import argparse

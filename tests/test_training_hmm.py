@@ -215,6 +215,20 @@ def test_silent_and_constant_audio_is_named_and_leaves_all_numbers_finite(
     assert all(map(math.isfinite, logged(lines, "dev_log_likelihood")))
 
 
+@pytest.mark.parametrize("kind", ["log_mel", "mfcc"])
+def test_quiet_frames_are_the_same_beside_their_neighbours(tones, kind):
+    def quiet(n_spliced):
+        sizes = {"n_mels": 12, "n_mfcc": 6, "n_deltas": 1, "normalisation": "none"}
+        features = FeatureSettings(SAMPLE_RATE, kind, **sizes, n_spliced=n_spliced)
+        names = [str(tones.folder / f"{part}.jsonl") for part in ("train", "dev")]
+        data = HmmData(HmmSettings(data=HmmDataSettings(*names), features=features))
+        data.setup("fit")
+        return torch.cat(list(data.quiet_frames()))
+
+    alone, beside = quiet(0), quiet(2)
+    torch.testing.assert_close(beside.chunk(5, dim=1)[2], alone)
+
+
 def test_every_validation_begins_with_the_first_batch(tones):
     names = [str(tones.folder / f"{part}.jsonl") for part in ("train", "dev")]
     data = HmmData(HmmSettings(data=HmmDataSettings(*names, batch_s=1.0)))
