@@ -427,9 +427,7 @@ def test_silent_audio_is_named_and_leaves_all_numbers_finite(options, tones, tmp
     soundfile.write(tones.folder / "train01.wav", 0 * waveform, SAMPLE_RATE)
     train(options, tmp_path / "run", "--trainer.max_epochs=1")
     lines = capsys.readouterr().err
-    assert (
-        "train.jsonl: silent or constant audio in 1 of 12 utterances: train01; they" in lines
-    )
+    assert "train.jsonl: silent or constant audio in 1 of 12 utterances: train01; they" in lines
     found = load_file(tmp_path / "run" / "weights.safetensors")
     assert all(weight.isfinite().all() for weight in found.values())
 
