@@ -238,25 +238,24 @@ def stack_frames(features: Tensor, input_lengths: Tensor, n_stacked: int) -> tup
 
 
 def _with_deltas(features: Tensor, input_lengths: Tensor, n_deltas: int) -> Tensor:
-    orders = [_repeat_last(features, input_lengths)]
+    orders = [_neighbours(features, input_lengths)]
     for _ in range(n_deltas):
         deltas = torchaudio.functional.compute_deltas(orders[-1].permute(1, 2, 0))
-        orders.append(_repeat_last(deltas.permute(2, 0, 1), input_lengths))
+        orders.append(_neighbours(deltas.permute(2, 0, 1), input_lengths))
     return torch.cat(orders, dim=2)
 
 
 def _spliced(features: Tensor, input_lengths: Tensor, n_spliced: int) -> Tensor:
-    T, _, F = features.shape
-    frames = torch.arange(T, device=features.device)[:, None]
-    parts = []
-    for offset in range(-n_spliced, n_spliced + 1):
-        others = (frames + offset).clamp(min=0).minimum(input_lengths - 1)
-        parts.append(features.gather(0, others[:, :, None].expand(-1, -1, F)))
-    return torch.cat(parts, dim=2)
+    offsets = range(-n_spliced, n_spliced + 1)
+    return torch.cat([_neighbours(features, input_lengths, offset) for offset in offsets], dim=2)
 
 
-def _repeat_last(features: Tensor, input_lengths: Tensor) -> Tensor:
-    """Continue each utterance with its last frame, as deltas do at the edge of one alone."""
+def _neighbours(features: Tensor, input_lengths: Tensor, offset: int = 0) -> Tensor:
+    """In each frame's place the one so far behind it, as if an utterance went on with its ends.
+
+    Deltas and splicing do so at the edges of an utterance alone; in a batch padding stands there.
+    """
     T, _, F = features.shape
-    frames = torch.arange(T, device=features.device)[:, None].minimum(input_lengths - 1)
+    frames = torch.arange(T, device=features.device)[:, None] + offset
+    frames = frames.clamp(min=0).minimum(input_lengths - 1)
     return features.gather(0, frames[:, :, None].expand(-1, -1, F))

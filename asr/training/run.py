@@ -362,9 +362,12 @@ class EpochLines(Callback):
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         of_epoch = sorted(name for name in values if not name.endswith(("_step", "_epoch")))
-        digits = {name: 0 if name.startswith("n_") else 4 for name in of_epoch}
-        parts = [f"{name} {values[name]:.{digits[name]}f}" for name in of_epoch if "/" not in name]
+        parts = [f"{name} {_number(name, values[name])}" for name in of_epoch if "/" not in name]
         print(f"epoch {trainer.current_epoch + 1}", *parts, file=sys.stderr, flush=True)
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.0f}" if name.startswith("n_") else f"{value:.4f}"  # counts are whole
 
 
 def _quiet() -> None:
