@@ -99,7 +99,8 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
             Without it pronunciations that differ in nothing else are one.
 
     Raises:
-        InputError: a line has no pronunciation, a word has one twice, or there is no word at all.
+        InputError: a line has no pronunciation, or among its phones a probability or `<eps>`; a
+            word has one twice; or there is no word at all.
     """
     found: dict[str, dict[Pronunciation, int]] = {}  # word -> pronunciation -> number of its line
     for number, line in enumerate(lines, 1):
@@ -107,6 +108,12 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
         if not spelled:
             continue
         word = _folded(_VARIANT.sub("", spelled))
+        odd = [phone for phone in phones if _NO_PHONE.fullmatch(phone)]
+        if odd:
+            raise InputError(
+                f"{place}:{number}: {word!r} has {odd[0]} among its phones; expected phones alone,"
+                " WORD PHONE PHONE ..."
+            )
         if not word or not phones:
             raise InputError(f"{place}:{number}: is {line!r}; expected WORD PHONE PHONE ...")
         spoken = tuple(phones) if stress else tuple(_STRESS.sub("", phone) for phone in phones)
@@ -142,6 +149,7 @@ def cmudict_lexicon() -> Lexicon:
 
 _FOLDED = TextSettings(case="lower", punctuation="keep")
 _COMMENT = re.compile(r"^\s*(;;;|#).*|\s#(\s.*)?$")
+_NO_PHONE = re.compile(r"\d*\.\d+|<.*>")  # the probability of Kaldi's lexiconp, or <eps>
 _STRESS = re.compile(r"[012]$")
 _VARIANT = re.compile(r"(?<=.)\(\d+\)$")
 

@@ -117,7 +117,8 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
     try:
         values = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON: {error.msg} at column {error.colno}") from None
+        found = f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        raise InputError(f"{place}: not JSON: {found}") from None
     if not isinstance(values, dict):
         raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
     for name in _REQUIRED:

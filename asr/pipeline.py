@@ -119,7 +119,8 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
     given = [f"--data.train={train_part}", f"--data.dev={dev}"]
     given += [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
     for name in OTHERS:
-        if other := _data(conf).get(name):
+        chosen = [value for value in settings if value.startswith(f"data.{name}=")]
+        if (other := _data(conf).get(name)) and not chosen:
             (model,) = train(corpus, corpus.conf / f"{Path(other).name}.yaml", seeds=1)
             given.append(f"--data.{name}={model}")
             inputs += [model / "model.json", model / "weights.safetensors"]

@@ -79,7 +79,8 @@ def _text(line: str, place: str) -> str:
     try:
         values = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON: {error.msg} at column {error.colno}") from None
+        found = f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        raise InputError(f"{place}: not JSON: {found}") from None
     if not isinstance(values, dict):
         raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
     if not isinstance(values.get("text"), str):

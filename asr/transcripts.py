@@ -233,7 +233,8 @@ def _json_line(row: str, place: str, folder: Path) -> _Line:
     try:
         values = json.loads(row)
     except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON: {error.msg} at column {error.colno}") from None
+        found = f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        raise InputError(f"{place}: not JSON: {found}") from None
     if not isinstance(values, dict):
         raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
     if "text" not in values:

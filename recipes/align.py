@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.aligner import align_text
-from asr.alignment import SILENCE, boundary_accuracy, boundary_errors
+from asr.alignment import SILENCE, Segment, boundary_accuracy, boundary_errors
 from asr.checkpoint import load_model
 from asr.decision_tree import middle_phone
 from asr.errors import InputError, reported
@@ -26,7 +26,9 @@ from asr.recognizer import Recognizer, pick_device
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="align", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="align", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
     parser.add_argument("--out", type=Path, required=True, help="a manifest, which must be new")
@@ -56,7 +58,12 @@ def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: np.ndarray)
     """The utterance with the times that were found."""
     found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
     phones = [s._replace(label=middle_phone(s.label)) for s in found.units if s.label != SILENCE]
-    return replace(utterance, words=tuple(found.words), phones=tuple(phones))
+    return replace(utterance, words=rounded(found.words), phones=rounded(phones))
+
+
+def rounded(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """With times to a tenth of a millisecond."""
+    return tuple(s._replace(start=round(s.start, 4), end=round(s.end, 4)) for s in segments)
 
 
 def judge(name: str, due: Sequence[Utterance], found: Sequence[Utterance]) -> None:
@@ -71,10 +78,11 @@ def judge(name: str, due: Sequence[Utterance], found: Sequence[Utterance]) -> No
         return
     if any(map(len, errors)):
         accuracy = boundary_accuracy(np.concatenate(errors))
+        side = "late" if accuracy.bias > 0 else "early"
         print(
             f"{name}: {accuracy.boundaries} boundaries, {accuracy.within_20_ms:.1%} within 20 ms,"
             f" {accuracy.within_50_ms:.1%} within 50 ms; off by {1000 * accuracy.mean_absolute:.0f}"
-            f" ms in the mean, late by {1000 * accuracy.bias:.0f} ms",
+            f" ms in the mean, {abs(1000 * accuracy.bias):.0f} ms too {side}",
             file=sys.stderr,
         )
     print(f"{name}: {len(errors)} of {len(due)} utterances have the same labels", file=sys.stderr)

@@ -9,6 +9,7 @@ done again.
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,24 @@ def main() -> None:
     titles = titles_of(values, compared)
     decode = compared if "lm" in values else corpus.decode
     confs = [corpus.conf / f"{name}.yaml" for name in titles]
+    for conf in confs:
+        if not conf.exists():
+            raise InputError(f"{compared}: names {conf.stem}, but {conf} is not there")
     shown = utterance_of(corpus, confs[0], options.utterance)
     systems, models = [], {}
     for conf, title in zip(confs, titles.values(), strict=True):
         results = run(corpus, conf, options.seeds, decode=decode)
         model = models[kind_of(conf)] = load_model(results[0].parent)
-        minutes = minutes_of(corpus, conf, results[0].parent)
+        # other programs take their share of a machine: the quickest says most
+        minutes = min(minutes_of(corpus, conf, result.parent) for result in results)
         systems.append(System(title, results, model.n_parameters, minutes, alignment_of(model)))
     # from the last on: a network's ways begin with best path, which an HMM lacks
     ways = list(dict.fromkeys(way for system in reversed(systems) for way in system.ways))
     lines = markdown(systems, ways, bool(values.get("of_phones")))
     folder = corpus.out / "compare"
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "table.md").exists():
+        print(f"compare: {folder}: has a table and a picture; they are replaced", file=sys.stderr)
     (folder / "table.md").write_text("\n".join(lines) + "\n", "utf-8")
     print("\n".join(lines))
 
@@ -89,7 +96,9 @@ def alignment_of(model: Model) -> str:
 
 def parse() -> argparse.Namespace:
     corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/compare.yaml"))
-    parser = argparse.ArgumentParser(prog="compare", usage=__doc__.splitlines()[2])
+    parser = argparse.ArgumentParser(
+        prog="compare", usage=__doc__.splitlines()[2], allow_abbrev=False
+    )
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
     parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")
     parser.add_argument("--out", type=Path, help="default exp/CORPUS")

@@ -31,14 +31,11 @@ def main() -> None:
         parser.error("--tune and --beam-width need --decoder beam or flashlight")
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
-    if (out / "results.json").exists():
-        replaced = "has results; those of the same ways of decoding are replaced"
-        print(f"evaluate: {out}: {replaced}", file=sys.stderr)
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")
     if options.tune and options.tune.samefile(options.manifest):
-        warning = "weights are tuned on what is measured; expected other data"
+        warning = "weights are tuned on what is measured, which flatters"
         print(f"evaluate: {options.tune}: {warning}", file=sys.stderr)
 
     comparison = Comparison(recognizer, test, dev, out)
@@ -56,6 +53,9 @@ def main() -> None:
             place = options.model / DECODING
             print(f"{place}: the model decodes as {found.result.name} now", file=sys.stderr)
 
+    if (out / "results.json").exists():
+        replaced = "had results; those of the same ways of decoding are replaced"
+        print(f"evaluate: {out}: {replaced}", file=sys.stderr)
     for system in comparison.systems:
         write_texts(out, test.utterances, system.hypotheses, system.result.name)
     results = [system.result for system in comparison.systems]
@@ -66,7 +66,7 @@ def main() -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     usage = "\n".join(__doc__.splitlines()[2:]).removeprefix("python ")
-    parser = argparse.ArgumentParser(prog="evaluate", usage=usage)
+    parser = argparse.ArgumentParser(prog="evaluate", usage=usage, allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
     parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"])
@@ -88,6 +88,8 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
     if options.rescorer and not options.tune:
         parser.error("--rescorer needs --tune: its weight is found on development data")
+    if options.beam_width is not None and options.beam_width < 1:
+        parser.error(f"--beam-width is {options.beam_width}; expected 1 or more")
     stems = [Path(lm).stem for lm in options.lm]
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         parser.error(f"--lm: two are called {twice[0]}, and their results would be, too")

@@ -34,7 +34,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/ctc.yaml"))  # others are text
-    parser = argparse.ArgumentParser(prog="run", usage=__doc__.splitlines()[2])
+    parser = argparse.ArgumentParser(prog="run", usage=__doc__.splitlines()[2], allow_abbrev=False)
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
     parser.add_argument("--config", type=Path, help="default conf/CORPUS/ctc.yaml")
     parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")

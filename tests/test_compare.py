@@ -82,10 +82,21 @@ def test_three_systems_stand_in_a_table_and_on_a_picture(corpus, monkeypatch, ca
     assert float(rows[2][6]) >= float(hmm[6])  # minutes: the hybrid's count the HMM's
     assert (out / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
+    compare(corpus, monkeypatch, "tones")
+    told = "exp/tones/compare: has a table and a picture; they are replaced"
+    assert told in capsys.readouterr().err
+
 
 def test_an_utterance_that_is_not_there_is_refused_before_anything_is_trained(corpus, monkeypatch):
     with pytest.raises(InputError, match=r"--utterance is nobody, which .*test.jsonl has not"):
         compare(corpus, monkeypatch, "tones", "--utterance", "nobody")
+    assert not (corpus / "exp").exists()
+
+
+def test_settings_that_are_not_there_are_missed_before_anything_is_trained(corpus, monkeypatch):
+    (corpus / "conf" / "tones" / "ctc.yaml").unlink()
+    with pytest.raises(InputError, match=r"compare.yaml: names ctc, but .*ctc.yaml is not there"):
+        compare(corpus, monkeypatch, "tones")
     assert not (corpus / "exp").exists()
 
 

@@ -80,6 +80,22 @@ def test_weights_are_tuned_on_what_all_searches_found(heard, tmp_path, monkeypat
     assert any(len(more) > 3 for more in seen[-1])
 
 
+def test_words_that_no_search_can_find_are_told_once(heard, tmp_path, capsys):
+    recognizer, test = heard
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("\n".join({word for text in test.references for word in text.split()}))
+    said = replace(
+        test, utterances=[replace(test.utterances[0], text="maybe"), *test.utterances[1:]]
+    )
+    Comparison(recognizer, said, None, tmp_path / "out").all_ways(
+        DecodingSettings("beam", lexicon=str(lexicon)), [lm], []
+    )
+    told = [line for line in capsys.readouterr().err.splitlines() if "recognised" in line]
+    words = sum(len(text.split()) for text in said.references)
+    assert told == [f"beam: 1 of the {words} words of the references can't be recognised: maybe"]
+
+
 def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
     lm = write_lm(tmp_path / "words.arpa", a=-0.5, b=-0.5)
     dev = tone_model.parent / "tones" / "dev.jsonl"
@@ -96,7 +112,7 @@ def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
     assert names == ["greedy", "beam", "beam-words", "beam-words-rescored", "beam-words-oracle"]
     printed = capsys.readouterr()
     assert [line.split()[0] for line in printed.out.splitlines()[:-1]] == names
-    assert "dev.jsonl: weights are tuned on what is measured; expected other data" in printed.err
+    assert "dev.jsonl: weights are tuned on what is measured, which flatters" in printed.err
     assert all((out / f"hypotheses.{name}.txt").exists() for name in names)
     assert len(kept.lm_weights) == 2  # that of the search, and the rescorer
 
@@ -107,6 +123,7 @@ def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
         (["--lm", "x"], "need --decoder beam or flashlight"),
         (["--tune", "dev"], "--tune and --beam-width need --decoder beam or flashlight"),
         (["--beam-width", "9"], "--tune and --beam-width need --decoder beam or flashlight"),
+        (["--decoder", "beam", "--beam-width", "0"], "--beam-width is 0; expected 1 or more"),
         (["--decoder", "beam", "--rescorer", "x"], "--rescorer needs --tune"),
         (["--decoder", "beam", "--lm", "a/x.arpa", "--lm", "b/x"], "--lm: two are called x"),
     ],
@@ -134,7 +151,7 @@ def test_results_are_not_replaced_in_silence(tone_model, tmp_path, capsys):
     run_script("recipes/evaluate.py", *arguments)
     assert "replaced" not in capsys.readouterr().err
     run_script("recipes/evaluate.py", *arguments, "--decoder", "beam")
-    told = f"evaluate: {tmp_path}: has results; those of the same ways of decoding are replaced\n"
+    told = f"evaluate: {tmp_path}: had results; those of the same ways of decoding are replaced\n"
     assert told in capsys.readouterr().err
     systems = json.loads((tmp_path / "results.json").read_text())["systems"]
     assert [system["name"] for system in systems] == ["greedy", "beam"]

@@ -109,6 +109,8 @@ def test_words_without_a_pronunciation_are_found():
         (b"", "words.dic: has no word; expected lines WORD PHONE PHONE"),
         (b";;; nothing\n\n", "words.dic: has no word; expected lines WORD PHONE PHONE"),
         (b"bee # B IY\n", "words.dic:1: is 'bee # B IY'; expected WORD PHONE PHONE"),
+        (b"a AH\nbee 0.5 B IY\n", "words.dic:2: 'bee' has 0.5 among its phones; expected phones"),
+        (b"a <eps>\n", "words.dic:1: 'a' has <eps> among its phones; expected phones alone"),
     ],
 )
 def test_lines_that_can_not_be_used_are_named(tmp_path, text, line):

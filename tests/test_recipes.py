@@ -230,6 +230,11 @@ def test_a_hybrid_comes_after_its_hmm_which_has_no_seed(home, monkeypatch):
     assert commands[4][3:7] == ["--out", "exp/tones/hybrid-seed2", "--seed", "2"]
     assert "--data.hmm=exp/tones/hmm" in commands[4]
 
+    stages.clear()
+    pipeline.run(corpus, Path("conf/tones/hybrid.yaml"), 1, settings=["data.hmm=my/hmm"])
+    assert [Path(command[0]).stem for command in stages] == ["prepare", "train_hybrid", "evaluate"]
+    assert [word for word in stages[1] if "hmm" in str(word)] == ["--data.hmm=my/hmm"]
+
 
 @pytest.mark.parametrize(
     ("arguments", "line"),

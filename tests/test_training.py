@@ -218,8 +218,16 @@ def test_a_finished_run_is_left_as_it_is(tones, tmp_path, monkeypatch, capsys):
         r" give another --out, or remove the folder",
     ):
         run_script(SCRIPT, *options, "--optim.lr=0.01")
-    utterances = read_manifest(tones.folder / "train.jsonl")
-    write_manifest(tones.folder / "train.jsonl", utterances[1:])
+    with pytest.raises(InputError, match=r"\(optim.lr is .* now; seed is 1 there, 4 now\)"):
+        run_script(SCRIPT, *options, "--optim.lr=0.01", "--seed=4")
+
+    moved = tones.folder.rename(tmp_path / "elsewhere")
+    options[1] = moved / "other.yaml"
+    options += [f"--data.train={moved / 'train.jsonl'}", f"--data.dev={moved / 'dev.jsonl'}"]
+    run_script(SCRIPT, *options)
+    assert capsys.readouterr().err == "run: is trained already, with these settings\n"
+    utterances = read_manifest(moved / "train.jsonl")
+    write_manifest(moved / "train.jsonl", utterances[1:])
     with pytest.raises(InputError, match=r"run: holds a run on other data \(train differs\)"):
         run_script(SCRIPT, *options)
     assert contents(tmp_path / "run") == before

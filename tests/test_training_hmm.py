@@ -342,7 +342,10 @@ def test_a_gpu_trains_the_same_model(options, tmp_path):
         ("--model.variance_floor=2", "model.variance_floor is 2.0; expected from 0 to 1"),
         ("--model.min_count=-1", "model.min_count is -1.0; expected 0 or more"),
         ("--schedule.grow_until=0", "schedule.grow_until is 0; expected 1 or more"),
-        ("--schedule.grow_until=5", "grow_until is 5; expected less than trainer.max_epochs, 5"),
+        (
+            "--schedule.grow_until=5",
+            "trainer.max_epochs is 5; expected more than schedule.grow_until, 5",
+        ),
         ("--schedule.algorithm=gradient", "schedule.algorithm is 'gradient'; expected"),
         ("--trainer.precision=bf16-true", "trainer.precision is bf16-true; expected 32-true"),
         ("--data.speeds=[1.0,0]", r"data.speeds is \(1.0, 0.0\); expected factors above 0"),

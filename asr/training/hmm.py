@@ -123,7 +123,7 @@ class HmmTraining(pl.LightningModule):
         epochs, until = self.trainer.max_epochs, self.settings.schedule.grow_until
         if epochs is None or epochs <= until:
             raise InputError(
-                f"schedule.grow_until is {until}; expected less than trainer.max_epochs, {epochs}"
+                f"trainer.max_epochs is {epochs}; expected more than schedule.grow_until, {until}"
             )
         for name, expected in LIGHTNING.items():
             if (found := getattr(self.trainer, name)) != expected:

@@ -96,9 +96,16 @@ class Run:
         if self.is_finished() or self.last.exists():
             remedy = "give another --out, or remove the folder"
             old = _read(out / "settings.yaml")
-            for name, there, now in _differences(old, yaml.safe_load(settings)):
-                found = f"{name} is {there} there, {now} now"
-                raise InputError(f"{out}: holds a run with other settings ({found}); {remedy}")
+            # what data are their digests say, wherever they lie
+            paths = {f"data.{name}" for name in self._digests}
+            found = [
+                f"{name} is {there} there, {now} now"
+                for name, there, now in _differences(old, yaml.safe_load(settings))
+                if name not in paths
+            ]
+            if found:
+                listed = "; ".join(found)
+                raise InputError(f"{out}: holds a run with other settings ({listed}); {remedy}")
             for name, *_ in _differences(_read(out / "data.json"), self._digests):
                 raise InputError(f"{out}: holds a run on other data ({name} differs); {remedy}")
 
