@@ -26,7 +26,7 @@ def main() -> None:
     settings, options, _ = parse(parser, NgramSettings)
     out, data = Path(options.out), settings.data
     texts = {"train": data.train, "sha256": digest(data.train)}
-    if is_estimated(out, settings, texts):
+    if is_estimated(out, settings, texts["sha256"]):
         print(f"{out}: is estimated already, with these settings", file=sys.stderr)
     else:
         start = time.monotonic()

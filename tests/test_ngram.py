@@ -375,9 +375,16 @@ def test_the_recipe_refuses_a_folder_with_another_model(corpus, tmp_path):
     complaint = r"lm: holds another model, or one of other settings or texts; give another --out"
     with pytest.raises(InputError, match=complaint):
         train(corpus, tmp_path / "lm", "--model.order=2")
+    before = contents(tmp_path / "lm")
+    train(corpus.rename(tmp_path / "moved.txt"), tmp_path / "lm")
+    assert contents(tmp_path / "lm") == before
     corpus.write_text("one two\n")
     with pytest.raises(InputError, match=complaint):
         train(corpus, tmp_path / "lm")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize(

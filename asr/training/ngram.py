@@ -1,7 +1,6 @@
 """Settings of an n-gram model; whether a folder has the model of these settings already."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,24 +65,25 @@ def plain(settings: NgramSettings) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(settings)))
 
 
-def is_estimated(folder: Path, settings: NgramSettings, trained_on: Mapping[str, Any]) -> bool:
-    """Whether a folder has the model of these settings and texts.
+def is_estimated(folder: Path, settings: NgramSettings, sha256: str) -> bool:
+    """Whether a folder has the model of these settings and texts, wherever the texts lie.
 
     Args:
         folder: that may not be there.
         settings: of the model.
-        trained_on: what is known of the texts beforehand.
+        sha256: of the texts.
 
     Raises:
         InputError: it has another model.
     """
     if not (folder / DESCRIPTION).exists():
         return False
-    values = read_description(folder)
-    there = values.get("trained_on")
-    same_texts = isinstance(there, dict) and dict(trained_on).items() <= there.items()
-    if values.get("kind") == KIND and values.get("settings") == plain(settings) and same_texts:
-        return True
+    values, now = read_description(folder), plain(settings)
+    match values:
+        case {"settings": {"data": dict(data), **rest}, "trained_on": {"sha256": there}}:
+            moved = {**rest, "data": {**data, "train": now["data"]["train"]}}
+            if values.get("kind") == KIND and moved == now and there == sha256:
+                return True
     raise InputError(
         f"{folder}: holds another model, or one of other settings or texts; give another --out, or"
         " remove the folder"
