@@ -62,9 +62,11 @@ def unpack(archive: Path, folder: Path) -> None:
     partial.mkdir(parents=True)
     try:
         with tarfile.open(archive) as tar:
+            # Python has it from 3.11.4 on; what is unsafe is refused without it, too
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
             for member in tar:
                 _refuse_unsafe(member, archive)
-                tar.extract(member, partial, filter="data")
+                tar.extract(member, partial)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"{archive}: can't be unpacked: {error}") from None
