@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.decoding import Decoding, DecodingSettings
+from asr.errors import listed
 from asr.evaluation import Heard
 from asr.nbest import Hypothesis
 from asr.recognizer import Recognizer
@@ -59,7 +60,7 @@ class Comparison:
     dev: Heard | None
     out: Path
     systems: list[System] = field(default_factory=list)
-    _unknown: list[str] = field(default_factory=list, init=False)
+    _oov: list[str] = field(default_factory=list, init=False)
 
     def search(self, name: str, settings: DecodingSettings) -> System:
         """Add the system that searches as the settings say.
@@ -76,7 +77,7 @@ class Comparison:
             settings: without rescorers.
         """
         decoding = self._loaded(settings)
-        self._tell_unknown(name, decoding)
+        self._tell_oov(name, decoding)
         is_hmm = self.recognizer.model.topology is not None
         if (settings.lm or is_hmm) and self.dev is not None:
             decoding = self._tuned(name, decoding, self.dev)
@@ -145,19 +146,19 @@ class Comparison:
         model = recognizer.model
         return Decoding.load(settings, model.tokenizer, recognizer.device, topology=model.topology)
 
-    def _tell_unknown(self, name: str, decoding: Decoding) -> None:
+    def _tell_oov(self, name: str, decoding: Decoding) -> None:
+        """Name the words of the references that no search among the lexicon's can find."""
         lexicon = decoding.decoder.lexicon if decoding.decoder else None
         if lexicon is None or lexicon.open:
             return
         known = set(lexicon.words)
         said = [word for text in self.test.references for word in text.split()]
-        unknown = [word for word in said if word not in known]
-        different = list(dict.fromkeys(unknown))
-        if different and different != self._unknown:  # the same ones are told once
-            named = ", ".join(different[:10]) + (", ..." if len(different) > 10 else "")
-            found = f"{len(unknown)} of the {len(said)} words of the references"
-            print(f"{name}: {found} can't be recognised: {named}", file=sys.stderr)
-        self._unknown = different
+        oov = [word for word in said if word not in known]
+        different = list(dict.fromkeys(oov))
+        if different and different != self._oov:  # the same ones are told once
+            found = f"{len(oov)} of the {len(said)} words of the references"
+            print(f"{name}: {found} can't be recognised: {listed(different)}", file=sys.stderr)
+        self._oov = different
 
     def _tuned(self, name: str, decoding: Decoding, dev: Heard) -> Decoding:
         assert decoding.decoder is not None

@@ -20,7 +20,7 @@ from asr.beam import beam_search
 from asr.boosts import PhraseBoosts
 from asr.config import from_dict
 from asr.decoder import BeamSettings, Decoder
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.folder import DESCRIPTION, WEIGHTS
 from asr.hmm import Topology
 from asr.hmm_beam import hmm_beam_search
@@ -286,10 +286,9 @@ def make_trie(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon"
             f" words, such as {silent[0]!r}; expected words in the same letters and case"
         )
     if silent:
-        named = ", ".join(silent[:10]) + (", ..." if len(silent) > 10 else "")
         print(
             f"{place}: {len(silent)} of {len(spelled_words)} words left out, which the acoustic"
-            f" model's tokens can't spell: {named}",
+            f" model's tokens can't spell: {listed(silent)}",
             file=sys.stderr,
         )
     return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from asr.errors import InputError
+from asr.errors import InputError, json_object
 
 Segment = tuple[str, float, float]
 """(label, start, end), in seconds."""
@@ -114,13 +114,7 @@ _REQUIRED = ("id", "audio", "duration", "text")
 
 
 def _parse(line: str, place: str, folder: Path) -> Utterance:
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        found = f"{error.msg.removesuffix(' at')} at column {error.colno}"
-        raise InputError(f"{place}: not JSON: {found}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
+    values = json_object(line, place)
     for name in _REQUIRED:
         if name not in values:
             raise InputError(f"{place}: has no {name!r}; expected {', '.join(_REQUIRED)}")

@@ -119,11 +119,16 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
     given = [f"--data.train={train_part}", f"--data.dev={dev}"]
     given += [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
     for name in OTHERS:
-        chosen = [value for value in settings if value.startswith(f"data.{name}=")]
-        if (other := _data(conf).get(name)) and not chosen:
+        chosen = [s.partition("=")[2] for s in settings if s.startswith(f"data.{name}=")]
+        if chosen:
+            model = Path(chosen[-1])
+        elif other := _data(conf).get(name):
             (model,) = train(corpus, corpus.conf / f"{Path(other).name}.yaml", seeds=1)
             given.append(f"--data.{name}={model}")
-            inputs += [model / "model.json", model / "weights.safetensors"]
+        else:
+            continue
+        files = (model / "model.json", model / "weights.safetensors")
+        inputs += [path for path in files if path.exists()]  # the script says what is missing
     given += [f"--{setting}" for setting in settings]
     kind = kind_of(conf)
     for seed in [None] if kind in SEEDLESS else range(1, seeds + 1):

@@ -2,14 +2,13 @@
 
 import gzip
 import io
-import json
 import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from asr.errors import InputError
+from asr.errors import InputError, json_object
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 """What reading a compressed file raises where it is cut, or was never one."""
@@ -76,13 +75,7 @@ def _text(line: str, place: str) -> str:
     """The text of a JSON line; of a blank one, nothing."""
     if not line:
         return ""
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        found = f"{error.msg.removesuffix(' at')} at column {error.colno}"
-        raise InputError(f"{place}: not JSON: {found}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
+    values = json_object(line, place)
     if not isinstance(values.get("text"), str):
         found = f"text is {values['text']!r}" if "text" in values else "has no 'text'"
         raise InputError(f"{place}: {found}; expected a text")

@@ -1,12 +1,11 @@
 """Files of transcripts -> which hypothesis belongs to which reference."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.errors import InputError
+from asr.errors import InputError, json_object
 
 
 @dataclass(frozen=True)
@@ -230,13 +229,7 @@ def _trn_line(row: str, place: str, folder: Path) -> _Line:
 
 
 def _json_line(row: str, place: str, folder: Path) -> _Line:
-    try:
-        values = json.loads(row)
-    except json.JSONDecodeError as error:
-        found = f"{error.msg.removesuffix(' at')} at column {error.colno}"
-        raise InputError(f"{place}: not JSON: {found}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
+    values = json_object(row, place)
     if "text" not in values:
         raise InputError(f"{place}: has no 'text'; expected text, and id or audio")
     for name in ("text", "id", "audio"):

@@ -132,6 +132,14 @@ def test_an_archive_is_unpacked_with_its_folders(tmp_path):
     assert (tmp_path / "a/c/y").read_bytes() == b"2"
 
 
+def test_pythons_without_filters_unpack_and_refuse_the_same(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    test_an_archive_is_unpacked_with_its_folders(tmp_path)
+    archive = pack(tmp_path / "b.tar.gz", [("../evil", b"1")])
+    with pytest.raises(InputError, match="lies outside"):
+        unpack(archive, tmp_path / "b")
+
+
 def special(name, kind, target=""):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target

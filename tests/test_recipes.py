@@ -236,6 +236,24 @@ def test_a_hybrid_comes_after_its_hmm_which_has_no_seed(home, monkeypatch):
     assert [word for word in stages[1] if "hmm" in str(word)] == ["--data.hmm=my/hmm"]
 
 
+def test_another_hmm_that_is_named_is_an_input_of_the_hybrid(home, monkeypatch):
+    read = {}
+
+    def stage(command, inputs, outputs):
+        read[command[0].stem] = inputs
+
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(pipeline, "run_stage", stage)
+    manifests = "data:\n  train: data/tones/train.jsonl\n"
+    (home / "conf/tones/hybrid.yaml").write_text(manifests + "  hmm: exp/tones/hmm\n")
+    model = Path("my/hmm/model.json")
+    model.parent.mkdir(parents=True)
+    model.write_text("{}")
+    corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
+    pipeline.run(corpus, Path("conf/tones/hybrid.yaml"), 1, settings=["data.hmm=my/hmm"])
+    assert model in read["train_hybrid"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
