@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torchaudio
 from torch import Tensor
 
+from asr.compatibility import torchaudio_functional
 from asr.tokenizer import BLANK
 
 
@@ -91,7 +91,7 @@ def align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
         )
     if not tokens:
         return torch.full((len(log_probs),), BLANK), log_probs[:, BLANK]
-    alignment, scores = torchaudio.functional.forced_align(
+    alignment, scores = torchaudio_functional().forced_align(
         log_probs[None], torch.tensor([list(tokens)]), blank=BLANK
     )
     return alignment[0].long(), scores[0]

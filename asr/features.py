@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torchaudio
 from torch import Tensor, nn
 
+from asr.compatibility import torchaudio_functional
 from asr.errors import InputError
 
 
@@ -111,7 +111,7 @@ class Features(nn.Module):
         self._n_fft = 1 << (settings.win_length - 1).bit_length()
         window = torch.hann_window(settings.win_length, periodic=False)
         self.register_buffer("_window", window, persistent=False)
-        triangles = torchaudio.functional.melscale_fbanks(
+        triangles = torchaudio_functional().melscale_fbanks(
             self._n_fft // 2 + 1,
             settings.low_hz,
             settings.sample_rate / 2,
@@ -119,7 +119,7 @@ class Features(nn.Module):
             settings.sample_rate,
         )
         self.register_buffer("_triangles", triangles, persistent=False)
-        dct = torchaudio.functional.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
+        dct = torchaudio_functional().create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
         self.register_buffer("_dct", dct, persistent=False)
         for name, value in (("mean", 0.0), ("std", 1.0)):  # of the training set, if global
             self.register_buffer(name, torch.full((settings.n_features,), value))
@@ -240,7 +240,7 @@ def stack_frames(features: Tensor, input_lengths: Tensor, n_stacked: int) -> tup
 def _with_deltas(features: Tensor, input_lengths: Tensor, n_deltas: int) -> Tensor:
     orders = [_neighbours(features, input_lengths)]
     for _ in range(n_deltas):
-        deltas = torchaudio.functional.compute_deltas(orders[-1].permute(1, 2, 0))
+        deltas = torchaudio_functional().compute_deltas(orders[-1].permute(1, 2, 0))
         orders.append(_neighbours(deltas.permute(2, 0, 1), input_lengths))
     return torch.cat(orders, dim=2)
 

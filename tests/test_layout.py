@@ -4,7 +4,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 FLOORS = {
-    0: {"container", "errors", "text"},
+    -1: {"errors"},
+    0: {"compatibility", "container", "text"},
     1: {
         "audio",
         "augment",
