@@ -16,18 +16,20 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.beam import beam_search
-from asr.boosts import PhraseBoosts
 from asr.config import from_dict
-from asr.decoder import BeamSettings, Decoder
 from asr.errors import InputError, listed
 from asr.folder import DESCRIPTION, WEIGHTS
-from asr.hmm import Topology
-from asr.hmm_beam import hmm_beam_search
-from asr.language_model import load_language_model
-from asr.lexicon import read_lexicon
-from asr.nbest import Hypothesis
-from asr.rescore import (
+from asr.hmm.topology import Topology
+from asr.lm.load import load_language_model
+from asr.lm.unknown_words import knowing
+from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.search.beam import beam_search
+from asr.search.greedy import greedy_search
+from asr.search.hmm_beam import hmm_beam_search
+from asr.search.lexicon_tree import Trie
+from asr.search.nbest import Hypothesis
+from asr.search.phrases import PhraseBoosts
+from asr.search.rescore import (
     RescoreWeights,
     exact_log_probs,
     lm_log_probs,
@@ -35,11 +37,9 @@ from asr.rescore import (
     rescore,
     spelled,
 )
-from asr.search import greedy_search
-from asr.tokenizer import PhoneTokenizer, Tokenizer, spellings
-from asr.trie import Trie
-from asr.unknown_words import knowing
-from asr.vocabulary import EOS, UNK, LanguageModel
+from asr.search.space import BeamSettings, Decoder
+from asr.text.lexicon import read_lexicon
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, spellings
 
 DECODING = "decoding.json"
 """What a model's folder calls its settings."""
@@ -240,7 +240,7 @@ def _search(search: str | Topology) -> Callable[..., list[list[Hypothesis]]]:
     if isinstance(search, Topology):
         return partial(hmm_beam_search, topology=search)
     if search == "flashlight":
-        from asr.flashlight import flashlight_search
+        from asr.search.flashlight import flashlight_search
 
         return flashlight_search
     return beam_search

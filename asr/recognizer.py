@@ -8,8 +8,7 @@ from typing import cast, get_args
 import numpy as np
 import torch
 
-from asr.audio import load_audio
-from asr.checkpoint import Model, load_model
+from asr.audio.load import load_audio
 from asr.decoding import (
     UNTUNED,
     UNTUNED_HMM,
@@ -19,8 +18,9 @@ from asr.decoding import (
     load_decoding,
 )
 from asr.errors import InputError
-from asr.rescore import text_of
-from asr.tokenizer import PhoneTokenizer
+from asr.model import Model, load_model
+from asr.search.rescore import text_of
+from asr.text.tokenizer import PhoneTokenizer
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Recognizer:
     """A trained model, ready to transcribe.
 
     Args:
-        model: from `asr.checkpoint.load_model`.
+        model: from `asr.model.load_model`.
         decoding: how its log-probabilities become text; greedy search by default, which an HMM
             has not.
     """

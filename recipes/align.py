@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.aligner import align_text
-from asr.alignment import SILENCE, Segment, boundary_accuracy, boundary_errors
-from asr.checkpoint import load_model
-from asr.decision_tree import middle_phone
+from asr.alignment.aligner import align_text
+from asr.alignment.times import SILENCE, Segment, boundary_accuracy, boundary_errors
+from asr.corpus.manifest import Utterance, check_audio, read_manifest, write_manifest
 from asr.errors import InputError, reported
-from asr.evaluation import hear
-from asr.manifest import Utterance, check_audio, read_manifest, write_manifest
+from asr.evaluation.log_probs import hear
+from asr.hmm.trees import middle_phone
+from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 
 

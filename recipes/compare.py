@@ -13,13 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asr.checkpoint import Model, load_model
+from pipeline import Corpus, kind_of, minutes_of, prepare, run
+
 from asr.config import read_yaml
+from asr.corpus.manifest import Utterance, read_manifest
 from asr.errors import InputError, reported
-from asr.manifest import Utterance, read_manifest
-from asr.pipeline import Corpus, kind_of, minutes_of, prepare, run
-from asr.report import System, markdown
-from asr.views import draw_views
+from asr.evaluation.report import System, markdown
+from asr.evaluation.views import draw_views
+from asr.model import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 

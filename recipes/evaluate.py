@@ -9,14 +9,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from asr.checkpoint import load_model
-from asr.comparison import Comparison
+from asr.corpus.manifest import check_audio, read_manifest
 from asr.decoding import DECODING, UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
 from asr.errors import InputError, reported
-from asr.evaluation import Heard, hear, refuse_others, table, write_results, write_texts
-from asr.manifest import check_audio, read_manifest
+from asr.evaluation.comparison import Comparison
+from asr.evaluation.log_probs import Heard, hear, refuse_others, table, write_results, write_texts
+from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
-from asr.tokenizer import PhoneTokenizer
+from asr.text.tokenizer import PhoneTokenizer
 
 
 def main() -> None:

@@ -14,9 +14,10 @@ import argparse
 import os
 from pathlib import Path
 
+from pipeline import Corpus, run
+
 from asr.errors import reported
-from asr.pipeline import Corpus, run
-from asr.report import report
+from asr.evaluation.report import report
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,11 +7,11 @@ python recipes/train_hmm.py --config conf/an4/hmm-tri.yaml --out exp/an4/hmm-tri
 import sys
 from pathlib import Path
 
-from asr.checkpoint import Model, save_model
 from asr.config import parse, settings_parser
-from asr.emissions import GmmEmissions
 from asr.errors import reported
-from asr.evaluation import commit
+from asr.evaluation.log_probs import commit
+from asr.hmm.emissions import GmmEmissions
+from asr.model import Model, save_model
 from asr.training.hmm import HmmTraining, trained_parts
 from asr.training.hmm_data import HmmData
 from asr.training.hmm_settings import HmmSettings

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from asr.checkpoint import Model, save_model
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.evaluation import commit
+from asr.evaluation.log_probs import commit
+from asr.model import Model, save_model
 from asr.training.hybrid import HybridTraining
 from asr.training.hybrid_data import HybridData, HybridSettings
 from asr.training.run import Run, add_trainer_options

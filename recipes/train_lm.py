@@ -11,10 +11,10 @@ import pytorch_lightning as pl
 
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.evaluation import commit
-from asr.language_model import save_rnnlm
-from asr.perplexity import perplexity
-from asr.sentences import read_sentences
+from asr.evaluation.log_probs import commit
+from asr.lm.bench.perplexity import perplexity
+from asr.lm.load import save_rnnlm
+from asr.text.sentences import read_sentences
 from asr.training.lm import LMData, LMSettings, LMTraining, mean_loss, measures
 from asr.training.run import Run, add_trainer_options
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.kneser_ney import estimate
-from asr.ngram import NgramModel, load_ngram, save_ngram, write_ngram
-from asr.pruning import prune_by_entropy
-from asr.results import commit
-from asr.sentences import read_sentences
+from asr.evaluation.results import commit
+from asr.lm.estimate import estimate
+from asr.lm.ngram import NgramModel, load_ngram, save_ngram, write_ngram
+from asr.lm.pruning import prune_by_entropy
+from asr.lm.vocabulary import UNK, Vocabulary
+from asr.text.sentences import read_sentences
 from asr.training.ngram import NgramSettings, is_estimated, plain
 from asr.training.stream import digest
-from asr.vocabulary import UNK, Vocabulary
 
 
 def main() -> None:

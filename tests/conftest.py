@@ -16,7 +16,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from asr.manifest import Utterance, write_manifest
+from asr.corpus.manifest import Utterance, write_manifest
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_RATE = 8000

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.vocabulary import EOS, Vocabulary
+from asr.lm.vocabulary import EOS, Vocabulary
 
 
 class TableModel:

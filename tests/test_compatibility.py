@@ -58,7 +58,7 @@ def test_parts_that_do_not_fit_are_one_line_with_the_cure(misfit):
 def test_scoring_works_where_the_parts_do_not_fit(misfit):
     for name in ("ref", "hyp"):
         (misfit / name).write_text("go left\n")
-    code = "from asr.cli import main; main()"
+    code = "from asr.cli.app import main; main()"
     ended = python(code, misfit, "score", str(misfit / "ref"), str(misfit / "hyp"))
     assert ended.returncode == 0, ended.stderr
     assert "WER" in ended.stdout

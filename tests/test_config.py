@@ -5,9 +5,9 @@ import pytest
 import yaml
 from conftest import run_script
 
-from asr.acoustic import AcousticSettings
 from asr.config import from_dict, parse, settings_parser
 from asr.errors import InputError
+from asr.networks.acoustic import AcousticSettings
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,6 @@ import pytest
 import torch
 from conftest import run_script
 
-from asr.boosts import PhraseBoosts
-from asr.ctc import log_probability
-from asr.decoder import BeamSettings
 from asr.decoding import (
     Decoding,
     DecodingSettings,
@@ -20,14 +17,17 @@ from asr.decoding import (
     save_decoding,
 )
 from asr.errors import InputError
-from asr.language_model import save_rnnlm
-from asr.lexicon import Lexicon
-from asr.ngram import load_ngram, read_ngram, save_ngram
+from asr.lm.load import save_rnnlm
+from asr.lm.ngram import load_ngram, read_ngram, save_ngram
+from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.vocabulary import Vocabulary
+from asr.networks.ctc import log_probability
 from asr.recognizer import load
-from asr.rnnlm import RNNLM, RNNLMSettings
-from asr.search import greedy_search
-from asr.tokenizer import CharTokenizer, PhoneTokenizer
-from asr.vocabulary import Vocabulary
+from asr.search.greedy import greedy_search
+from asr.search.phrases import PhraseBoosts
+from asr.search.space import BeamSettings
+from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import CharTokenizer, PhoneTokenizer
 
 TOKENIZER = CharTokenizer(("<blank>", " ", "a", "b"))
 
@@ -142,7 +142,7 @@ def test_words_of_phrases_are_as_well_known_to_the_language_model_as_the_lexicon
 
 def test_a_file_of_kenlm_is_asked_for_words_of_phrases_too(tmp_path, monkeypatch):
     pytest.importorskip("kenlm", reason="kenlm-ex, of the extra [kenlm], is not installed")
-    monkeypatch.setattr("asr.language_model.KENLM_MAGIC", b"\\data\\")
+    monkeypatch.setattr("asr.lm.load.KENLM_MAGIC", b"\\data\\")
     lm = Path(write_lm(tmp_path / "lm.arpa", a=-1.0, b=-2.0))
     bigrams = "ngram 1=5\nngram 2=1\n", "\\2-grams:\n-0.5\ta b\n\n\\end\\"
     lm.write_text(lm.read_text().replace("ngram 1=5\n", bigrams[0]).replace("\\end\\", bigrams[1]))

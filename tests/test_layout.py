@@ -1,122 +1,38 @@
 import ast
+import re
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+import pytest
 
-FLOORS = {
-    -1: {"errors"},
-    0: {"compatibility", "container", "text"},
-    1: {
-        "audio",
-        "augment",
-        "batching",
-        "boosts",
-        "config",
-        "download",
-        "features",
-        "folder",
-        "gmm",
-        "lexicon",
-        "manifest",
-        "minimal_pairs",
-        "nbest",
-        "ngram_trie",
-        "recurrent",
-        "sentences",
-        "softmax",
-        "stages",
-        "subword",
-        "threads",
-        "transcripts",
-        "trie",
-        "ways",
-        "wer",
-    },
-    2: {
-        "acoustic",
-        "arpa",
-        "bootstrap",
-        "corpus",
-        "decision_tree",
-        "pipeline",
-        "pruning",
-        "tokenizer",
-        "vocabulary",
-    },
-    3: {
-        "agreement",
-        "alternatives",
-        "contexts",
-        "ctc",
-        "dataset",
-        "decoder",
-        "emissions",
-        "events",
-        "hmm",
-        "kenlm",
-        "kneser_ney",
-        "ngram",
-        "perplexity",
-        "report",
-        "results",
-        "rnnlm",
-        "sampling",
-        "search",
-        "tree_growth",
-        "unknown_words",
-    },
-    4: {
-        "alignment",
-        "checkpoint",
-        "flashlight",
-        "fusion",
-        "hmm_graph",
-        "hypotheses",
-        "inspection",
-        "language_model",
-        "letter_to_sound",
-        "rescore",
-        "training",
-        "training.ngram",
-        "training.optim",
-        "training.stream",
-        "training.run",
-    },
-    5: {
-        "activation_page",
-        "alignment_picture",
-        "hmm_paths",
-        "prefixes",
-        "tuning",
-        "cli.lm_results",
-        "training.graphs",
-        "training.hmm_settings",
-        "training.speech",
-    },
-    6: {
-        "aligner",
-        "beam",
-        "cli.lm",
-        "hmm_beam",
-        "training.ctc",
-        "training.lm",
-        "training.triphones",
-    },
-    7: {"decoding", "training.hmm_data", "training.hybrid_data"},
-    8: {"recognizer", "cli.info", "cli.score", "training.hmm", "training.hybrid"},
-    9: {"cli.transcribe", "evaluation", "views"},
-    10: {"comparison", "cli"},
-    11: {"cli.__main__"},
-}
-FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "asr"
+
+FLOORS = [
+    {"errors"},
+    {"compatibility", "config", "folder"},
+    {"audio", "text", "scoring"},
+    {"networks"},
+    {"lm", "hmm"},
+    {"search", "corpus", "model"},
+    {"decoding", "alignment", "training"},
+    {"recognizer"},
+    {"evaluation"},
+    {"cli"},
+]
+"""Modules and folders of the package; each imports only from floors above it in this list."""
+
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+FOLDERS = sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def modules():
-    for path in sorted((ROOT / "asr").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT / "asr").with_suffix("").parts)
-        name = name.removesuffix(".__init__")
-        if name != "__init__":
-            yield name, path
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.stem != "__init__":
+            yield name_of(path), path
 
 
 def imports(path):
@@ -129,19 +45,54 @@ def imports(path):
             yield node.module
 
 
-def test_every_module_stands_on_a_floor():
-    assert {name for name, _ in modules()} == set(FLOOR)
+def reading_order(folder):
+    listed = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    return re.findall(r"`(\w+)`", listed.split("Files in reading order:")[1])
+
+
+def test_every_module_and_folder_stands_on_a_floor():
+    found = {name.split(".")[1] for name, _ in modules()}
+    assert found == set(FLOOR)
+    assert len(list(PACKAGE.glob("*[!_]"))) <= 24
 
 
 def test_modules_import_only_from_lower_floors():
     for name, path in modules():
+        place = name.split(".")[1]
         for imported in imports(path):
-            module = imported.removeprefix("asr.")
-            if imported.startswith("asr.") and module in FLOOR:
-                assert FLOOR[module] < FLOOR[name], f"asr.{name} imports asr.{module}"
+            other = imported.split(".")[1] if imported.startswith("asr.") else place
+            if other in FLOOR and other != place:
+                assert FLOOR[other] < FLOOR[place], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_a_folder_lists_its_files_in_an_order_in_which_they_can_be_read(folder):
+    order = reading_order(folder)
+    assert sorted(order) == sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
+    for position, file in enumerate(order):
+        for imported in imports(folder / f"{file}.py"):
+            for later in order[position + 1 :]:
+                there = f"{name_of(folder)}.{later}"
+                assert not f"{imported}.".startswith(f"{there}."), f"{file} imports {there}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+def test_a_folder_itself_has_only_a_docstring(folder):
+    (docstring,) = ast.parse((folder / "__init__.py").read_text()).body
+    assert isinstance(docstring, ast.Expr)
+
+
+def test_nothing_is_imported_from_a_folder_itself():
+    folders = {name_of(folder) for folder in FOLDERS}
+    for script in [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts]:
+        for node in ast.walk(ast.parse(script.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in folders:
+                for alias in node.names:
+                    there = ROOT / node.module.replace(".", "/") / alias.name
+                    assert there.with_suffix(".py").exists() or there.is_dir(), script
 
 
 def test_only_training_and_recipes_import_lightning():
     for name, path in modules():
-        if not name.startswith("training"):
+        if not name.startswith("asr.training."):
             assert not any("lightning" in imported for imported in imports(path)), name

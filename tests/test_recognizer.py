@@ -6,11 +6,11 @@ from conftest import SAMPLE_RATE, run_script, spoken
 from safetensors.torch import load_file
 
 import asr
-from asr.audio import load_audio
+from asr.audio.load import load_audio
+from asr.corpus.manifest import read_manifest
 from asr.errors import InputError
-from asr.manifest import read_manifest
 from asr.recognizer import load
-from asr.search import greedy_search
+from asr.search.greedy import greedy_search
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from asr.hmm import ENTER_SILENCE, PASS_SILENCE
+from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE
 
 
 def chains(words, topology):

@@ -1,5 +1,5 @@
 """`python -m asr.cli` is `asr`."""
 
-from asr.cli import main
+from asr.cli.app import main
 
 main()

@@ -10,9 +10,9 @@ import typer
 from asr.errors import InputError, reported
 
 if TYPE_CHECKING:
-    from asr.checkpoint import Model
-    from asr.ngram import NgramModel
-    from asr.rnnlm import RNNLM
+    from asr.lm.ngram import NgramModel
+    from asr.lm.rnnlm import RNNLM
+    from asr.model import Model
 
 
 def info(
@@ -28,7 +28,7 @@ def info(
         if "vocabulary" in description:
             rows = _language_model(model, description)
         else:
-            from asr.checkpoint import load_model
+            from asr.model import load_model
 
             rows = _rows(load_model(model)) + _decoding(model) + _measured(_results(model))
         for name, value in rows:
@@ -36,8 +36,8 @@ def info(
 
 
 def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
-    from asr.language_model import load_language_model
-    from asr.ngram import NgramModel
+    from asr.lm.load import load_language_model
+    from asr.lm.ngram import NgramModel
 
     model = cast("NgramModel | RNNLM", load_language_model(folder))  # a folder has no other
     vocabulary = model.vocabulary
@@ -80,7 +80,7 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
 
 
 def _kind(model: "Model") -> str:
-    from asr.emissions import GmmEmissions
+    from asr.hmm.emissions import GmmEmissions
 
     if model.topology is None:
         return "CTC"
@@ -88,7 +88,7 @@ def _kind(model: "Model") -> str:
 
 
 def _lexicon(model: "Model") -> list[tuple[str, str]]:
-    from asr.tokenizer import PhoneTokenizer
+    from asr.text.tokenizer import PhoneTokenizer
 
     if not isinstance(model.tokenizer, PhoneTokenizer):
         return []
@@ -98,7 +98,7 @@ def _lexicon(model: "Model") -> list[tuple[str, str]]:
 def _tokens(model: "Model", symbols: Sequence[str]) -> str:
     """All of them; of units in context, which are hundreds, their phones alone."""
     if model.topology is not None:
-        from asr.decision_tree import middle_phone
+        from asr.hmm.trees import middle_phone
 
         phones = dict.fromkeys(map(middle_phone, symbols))
         if len(phones) < len(symbols):
@@ -107,7 +107,7 @@ def _tokens(model: "Model", symbols: Sequence[str]) -> str:
 
 
 def _acoustic(model: "Model") -> list[tuple[str, str]]:
-    from asr.emissions import GmmEmissions, HybridEmissions
+    from asr.hmm.emissions import GmmEmissions, HybridEmissions
 
     rows = []
     if model.topology is not None:

@@ -13,7 +13,7 @@ import typer
 from asr.errors import InputError, reported
 
 if TYPE_CHECKING:
-    from asr.vocabulary import LanguageModel, Vocabulary
+    from asr.lm.vocabulary import LanguageModel, Vocabulary
 
 lm = typer.Typer(
     name="lm",
@@ -70,7 +70,7 @@ def perplexity(
     """
     with reported("asr lm perplexity"):
         from asr.cli.lm_results import perplexity_lines, perplexity_values
-        from asr.perplexity import perplexity as measure
+        from asr.lm.bench.perplexity import perplexity as measure
 
         texts = _texts(text)
         loaded = _load(model, device, texts)
@@ -134,8 +134,8 @@ def sample(
     format: Annotated[Format, typer.Option(help="A text a line, or JSON lines.")] = Format.text,
 ) -> None:
     """Texts that a model draws, unit by unit, until it ends the sentence."""
-    from asr.sampling import SamplingSettings
-    from asr.sampling import sample as draw
+    from asr.lm.bench.sampling import SamplingSettings
+    from asr.lm.bench.sampling import sample as draw
 
     try:
         settings = SamplingSettings(temperature, top_k, top_p, unknown)
@@ -175,9 +175,9 @@ def agree(
     with a word that the model does not know are counted apart.
     """
     with reported("asr lm agree"):
-        from asr.agreement import by_group, judge
         from asr.cli.lm_results import agreement_lines, agreement_values
-        from asr.minimal_pairs import read_minimal_pairs, subject_verb_pairs
+        from asr.lm.bench.agreement import by_group, judge
+        from asr.lm.bench.minimal_pairs import read_minimal_pairs, subject_verb_pairs
 
         judged = read_minimal_pairs(pairs) if pairs else subject_verb_pairs()
         loaded = _load(model, device, [text for pair in judged for text in (pair.good, pair.bad)])
@@ -219,10 +219,10 @@ def inspect(
     was chosen, is the one to believe.
     """
     with reported("asr lm inspect"):
-        from asr.activation_page import activation_page
         from asr.cli.lm_results import follower_lines, follower_values
-        from asr.inspection import MAX_UNITS, followers, properties, read
-        from asr.rnnlm import RNNLM
+        from asr.lm.bench.inspection import MAX_UNITS, followers, properties, read
+        from asr.lm.bench.inspection_page import activation_page
+        from asr.lm.rnnlm import RNNLM
 
         if out and out.exists():
             raise InputError(f"{out}: is there already; expected a new file")
@@ -252,7 +252,7 @@ def inspect(
 
 
 def _texts(text: Path) -> list[str]:
-    from asr.sentences import read_sentences
+    from asr.text.sentences import read_sentences
 
     return list(read_sentences("/dev/stdin" if text == STDIN else text))
 
@@ -261,8 +261,8 @@ def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
     """The model; one that can't list its words knows those of the texts."""
     import torch
 
-    from asr.language_model import load_language_model
-    from asr.text import normalise
+    from asr.lm.load import load_language_model
+    from asr.text.normalisation import normalise
 
     name = device.value
     if device is Device.auto:
@@ -275,7 +275,7 @@ def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
 
 def _refuse_kenlm(model: Path) -> None:
     """Raise InputError for KenLM's binary files: what can't list its words can't draw them."""
-    from asr.language_model import KENLM_MAGIC
+    from asr.lm.load import KENLM_MAGIC
 
     if model.is_file():
         with model.open("rb") as file:
@@ -285,14 +285,14 @@ def _refuse_kenlm(model: Path) -> None:
 
 def _check_known(vocabulary: "Vocabulary", texts: Iterable[str], place: Path) -> None:
     """Raise InputError where a model knows no unit of the texts; of no units at all, too."""
-    from asr.vocabulary import UNK
+    from asr.lm.vocabulary import UNK
 
     if not any(unit != UNK for text in texts for unit in vocabulary.encode(text)):
         raise InputError(f"{place}: has no word that the model knows; expected at least one")
 
 
 def _warn_of_unknown(vocabulary: "Vocabulary", prompt: str) -> None:
-    from asr.vocabulary import UNK, UNK_SYMBOL
+    from asr.lm.vocabulary import UNK, UNK_SYMBOL
 
     unknown = [word for word in prompt.split() if UNK in vocabulary.encode(word)]
     if unknown:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from asr.agreement import GroupResult, Judgement
-from asr.inspection import Follower, Property
-from asr.perplexity import Perplexity, Total
-from asr.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.bench.agreement import GroupResult, Judgement
+from asr.lm.bench.inspection import Follower, Property
+from asr.lm.bench.perplexity import Perplexity, Total
+from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
 
 
 def perplexity_values(vocabulary: Vocabulary, found: Perplexity) -> dict[str, Any]:

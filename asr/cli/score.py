@@ -11,8 +11,8 @@ import typer
 from asr.errors import reported
 
 if TYPE_CHECKING:
-    from asr.transcripts import Pairs
-    from asr.wer import Alignment
+    from asr.scoring.error_rates import Alignment
+    from asr.scoring.transcripts import Pairs
 
 
 class ScoreFormat(StrEnum):
@@ -62,12 +62,12 @@ def score(
     if alignments and format is not ScoreFormat.text:
         raise typer.BadParameter("needs --format text", param_hint="--alignments")
     with reported("asr score"):
-        from asr.transcripts import read_pairs
+        from asr.scoring.transcripts import read_pairs
 
         pairs = read_pairs(reference, hypothesis, with_ids=ids)
     if normalise:
         pairs = _normalised(pairs)
-    from asr.wer import align_words
+    from asr.scoring.error_rates import align_words
 
     aligned = align_words(pairs.references, pairs.hypotheses)
     values = _score_values(pairs, aligned)
@@ -80,8 +80,8 @@ def score(
 
 
 def _normalised(pairs: "Pairs") -> "Pairs":
-    from asr.text import normalise
-    from asr.transcripts import Pairs
+    from asr.scoring.transcripts import Pairs
+    from asr.text.normalisation import normalise
 
     return Pairs(
         references=[normalise(text) for text in pairs.references],
@@ -94,8 +94,8 @@ Values = dict[str, float | int | str | None]
 
 
 def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
-    from asr.bootstrap import bootstrap_interval
-    from asr.wer import ErrorCounts, character_errors, count_errors
+    from asr.scoring.bootstrap import bootstrap_interval
+    from asr.scoring.error_rates import ErrorCounts, character_errors, count_errors
 
     counts = [count_errors(alignment) for alignment in alignments]
     total = sum(counts, ErrorCounts())
@@ -125,7 +125,7 @@ def _finite(rate: float) -> float | None:
 
 
 def _alignments_text(pairs: "Pairs", alignments: list["Alignment"]) -> str:
-    from asr.wer import alignment_text, count_errors
+    from asr.scoring.error_rates import alignment_text, count_errors
 
     names = pairs.ids or [f"line {number}" for number in range(1, len(alignments) + 1)]
     return "".join(
@@ -136,7 +136,7 @@ def _alignments_text(pairs: "Pairs", alignments: list["Alignment"]) -> str:
 
 
 def _score_text(values: Values, alignments: list["Alignment"]) -> str:
-    from asr.wer import confusions
+    from asr.scoring.error_rates import confusions
 
     interval = ""
     if values["utterances"] != 1:  # one alone says nothing of how others would score

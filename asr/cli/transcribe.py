@@ -100,8 +100,8 @@ def transcribe(
             "--lm, --beam-width and --phrases need --decoder beam or flashlight"
         )
     with reported(PROGRAM):
-        from asr.boosts import read_phrases
         from asr.recognizer import load
+        from asr.search.phrases import read_phrases
 
         likely = read_phrases(phrases) if phrases else None
         files = _files(audio, out, format) if out else [None] * len(audio)

@@ -1,1 +1,5 @@
-"""Lightning modules and data modules: the only part of the package that imports Lightning."""
+"""corpus -> model; the only folder of the package that imports Lightning.
+
+Files in reading order: `run`, `optim`, `utterances`, `ctc`, `graphs`, `stream`, `hmm_settings`,
+`triphones`, `hmm_data`, `hmm`, `hybrid_data`, `hybrid`, `ngram`, `lm`.
+"""

@@ -11,20 +11,21 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from asr.acoustic import AcousticModel, AcousticSettings
-from asr.augment import AugmentSettings, spec_augment
-from asr.batching import BucketSampler
-from asr.ctc import ctc_loss, frames_needed
-from asr.dataset import Batch, SpeechDataset, collate
+from asr.audio.augment import AugmentSettings, spec_augment
+from asr.audio.features import Features, FeatureSettings
+from asr.corpus.batching import BucketSampler
+from asr.corpus.dataset import Batch, SpeechDataset, collate
+from asr.corpus.manifest import Utterance
 from asr.errors import InputError
-from asr.features import Features, FeatureSettings
-from asr.lexicon import cmudict_lexicon, read_lexicon
-from asr.manifest import Utterance
-from asr.search import greedy_search
-from asr.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
+from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.networks.ctc import ctc_loss, frames_needed
+from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
+from asr.search.greedy import greedy_search
+from asr.text.lexicon import cmudict_lexicon, read_lexicon
+from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings
-from asr.training.speech import (
+from asr.training.utterances import (
     FiniteSteps,
     digest,
     estimate_moments,
@@ -35,7 +36,6 @@ from asr.training.speech import (
     shuffled,
     varied,
 )
-from asr.wer import ErrorCounts, character_errors, word_errors
 
 
 @dataclass(frozen=True)

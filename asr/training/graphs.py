@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from asr.audio.features import FeatureSettings
+from asr.corpus.manifest import Utterance
 from asr.errors import InputError
-from asr.features import FeatureSettings
-from asr.hmm import Topology
-from asr.hmm_graph import Graph, utterance_graph
-from asr.manifest import Utterance
-from asr.tokenizer import PhoneTokenizer
+from asr.hmm.graph import Graph, utterance_graph
+from asr.hmm.topology import Topology
+from asr.text.tokenizer import PhoneTokenizer
 
 
 def text_graphs(

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from asr.audio.features import mask
 from asr.errors import InputError
-from asr.features import mask
-from asr.gmm import (
+from asr.hmm.gmm import (
     Gmm,
     Statistics,
     flat_start,
@@ -22,8 +22,8 @@ from asr.gmm import (
     statistics,
     variance_floor,
 )
-from asr.hmm import Topology, pdf_names, update_self_loops
-from asr.hmm_paths import best_path, forward_backward, log_likelihoods
+from asr.hmm.paths import best_path, forward_backward, log_likelihoods
+from asr.hmm.topology import Topology, pdf_names, update_self_loops
 from asr.training.graphs import refuse_impossible
 from asr.training.hmm_data import HmmBatch, HmmData
 from asr.training.hmm_settings import HmmSettings
@@ -51,7 +51,7 @@ class HmmTraining(pl.LightningModule):
     that after it and after Gaussians were split; both in nats a frame, of all paths or of the best
     as the algorithm has it, dev always of all paths.
 
-    States and Gaussians with too little data are named on stderr; see `asr.gmm.maximise`.
+    States and Gaussians with too little data are named on stderr; see `asr.hmm.gmm.maximise`.
 
     Args:
         settings: of the run.

@@ -12,22 +12,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from asr.dataset import SpeechDataset, collate
-from asr.decision_tree import DecisionTrees, context_lexicon, trees_from_dict
+from asr.audio.features import Features, mask
+from asr.corpus.dataset import SpeechDataset, collate
+from asr.corpus.manifest import Utterance
 from asr.errors import InputError
-from asr.features import Features, mask
 from asr.folder import WEIGHTS
-from asr.gmm import Gmm, flat_start
-from asr.hmm import left_to_right
-from asr.hmm_graph import SILENCE, Graph, Graphs, pad_graphs
-from asr.hmm_paths import viterbi
-from asr.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
-from asr.manifest import Utterance
-from asr.tokenizer import PhoneTokenizer
+from asr.hmm.gmm import Gmm, flat_start
+from asr.hmm.graph import SILENCE, Graph, Graphs, pad_graphs
+from asr.hmm.paths import viterbi
+from asr.hmm.topology import left_to_right
+from asr.hmm.trees import DecisionTrees, context_lexicon, trees_from_dict
+from asr.text.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
+from asr.text.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.hmm_settings import HmmSettings
-from asr.training.speech import digest, hours, in_order, read_spoken, tell_constant
 from asr.training.stream import ChunkSampler, Draw
 from asr.training.triphones import (
     Frames,
@@ -38,6 +37,7 @@ from asr.training.triphones import (
     tied_topology,
     unit_statistics,
 )
+from asr.training.utterances import digest, hours, in_order, read_spoken, tell_constant
 
 
 class HmmBatch(NamedTuple):

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from asr.audio.features import MFCC, FeatureSettings
 from asr.errors import InputError
-from asr.features import MFCC, FeatureSettings
-from asr.tree_growth import TreeSettings
+from asr.hmm.tree_growth import TreeSettings
 
 
 @dataclass(frozen=True)

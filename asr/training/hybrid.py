@@ -7,14 +7,14 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from asr.augment import spec_augment
-from asr.dataset import Batch
-from asr.emissions import HybridEmissions
-from asr.features import Features, mask
-from asr.hmm import pdf_names
+from asr.audio.augment import spec_augment
+from asr.audio.features import Features, mask
+from asr.corpus.dataset import Batch
+from asr.hmm.emissions import HybridEmissions
+from asr.hmm.topology import pdf_names
 from asr.training.hybrid_data import HybridSettings
 from asr.training.optim import scheduled_optimizer
-from asr.training.speech import FiniteSteps, estimate_moments, seed_batch
+from asr.training.utterances import FiniteSteps, estimate_moments, seed_batch
 
 FEWEST_FRAMES = 10.0
 """A pdf that is aligned with fewer counts as if it had so many; see `log_priors`."""

@@ -13,23 +13,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from asr.acoustic import AcousticSettings
-from asr.augment import AugmentSettings
-from asr.batching import BucketSampler, Draw
-from asr.checkpoint import Model, load_model
-from asr.dataset import Example, SpeechDataset, collate
+from asr.audio.augment import AugmentSettings
+from asr.audio.features import MFCC, FeatureSettings
+from asr.corpus.batching import BucketSampler, Draw
+from asr.corpus.dataset import Example, SpeechDataset, collate
 from asr.errors import InputError
-from asr.features import MFCC, FeatureSettings
 from asr.folder import WEIGHTS, read_description
-from asr.hmm import Topology
-from asr.hmm_graph import Graph, pad_graphs
-from asr.hmm_paths import viterbi
-from asr.tokenizer import PhoneTokenizer
+from asr.hmm.graph import Graph, pad_graphs
+from asr.hmm.paths import viterbi
+from asr.hmm.topology import Topology
+from asr.model import Model, load_model
+from asr.networks.acoustic import AcousticSettings
+from asr.text.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings
-from asr.training.speech import (
+from asr.training.utterances import (
     digest,
     hours,
     in_order,

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asr.errors import InputError
-from asr.rnnlm import RNNLM, RNNLMSettings
-from asr.sentences import read_sentences
-from asr.text import TextSettings
+from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.vocabulary import Unit, Vocabulary, vocabulary_from_dict
+from asr.text.normalisation import TextSettings
+from asr.text.sentences import read_sentences
 from asr.training.optim import OptimSettings, clip_finite, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.training.stream import Chunk, Chunks, ChunkSampler, Draw, Stream, digest, encode
-from asr.vocabulary import Unit, Vocabulary, vocabulary_from_dict
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LMDataSettings:
     """What is read, and how.
 
     Args:
-        train: file of the sentences trained on, see `asr.sentences.read_sentences`.
+        train: file of the sentences trained on, see `asr.text.sentences.read_sentences`.
         dev: file of the sentences that tell epochs apart.
         unit: what the model counts in.
         max_size: at most so many units, the most frequent ones; null: all.

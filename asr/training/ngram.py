@@ -7,10 +7,10 @@ from typing import Any
 
 from asr.errors import InputError
 from asr.folder import DESCRIPTION, read_description
-from asr.kneser_ney import EstimateSettings
-from asr.ngram import KIND
-from asr.text import TextSettings
-from asr.vocabulary import Unit
+from asr.lm.estimate import EstimateSettings
+from asr.lm.ngram import KIND
+from asr.lm.vocabulary import Unit
+from asr.text.normalisation import TextSettings
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class NgramDataSettings:
     """What is read, and how.
 
     Args:
-        train: file of sentences, see `asr.sentences.read_sentences`.
+        train: file of sentences, see `asr.text.sentences.read_sentences`.
         unit: what the model counts in.
         max_size: at most so many units, the most frequent ones; null: all.
         min_count: rarer units are unknown.
@@ -48,7 +48,7 @@ class NgramSettings:
         data: what is read.
         model: order, and what is left out by its counts.
         entropy: afterwards, n-grams go that raise the perplexity by a smaller share than this if
-            they go, such as 1e-8; 0: none. See `asr.pruning`.
+            they go, such as 1e-8; 0: none. See `asr.lm.pruning`.
     """
 
     data: NgramDataSettings = field(default_factory=NgramDataSettings)

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from asr.errors import InputError
-from asr.sentences import read_sentences
-from asr.vocabulary import EOS, UNK, Vocabulary
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
+from asr.text.sentences import read_sentences
 
 BLOCK = 1 << 20
 """Units that are in memory at once while a corpus is encoded."""

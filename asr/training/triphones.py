@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from asr.checkpoint import load_model
-from asr.decision_tree import DecisionTrees, middle_phone
-from asr.emissions import GmmEmissions
+from asr.audio.features import Features, FeatureSettings
 from asr.errors import InputError
-from asr.features import Features, FeatureSettings
-from asr.gmm import Gmm, Statistics, maximise
-from asr.hmm import Topology
-from asr.lexicon import Lexicon
-from asr.tokenizer import BLANK
+from asr.hmm.emissions import GmmEmissions
+from asr.hmm.gmm import Gmm, Statistics, maximise
+from asr.hmm.topology import Topology
+from asr.hmm.tree_growth import StateStatistics, TreeSettings, grow_trees, question_sets
+from asr.hmm.trees import DecisionTrees, middle_phone
+from asr.model import load_model
+from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import BLANK
 from asr.training.hmm_settings import HmmSettings
-from asr.tree_growth import StateStatistics, TreeSettings, grow_trees, question_sets
 
 
 class Start(NamedTuple):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.corpus import (
+from asr.corpus.manifest import Utterance
+from asr.corpus.official import (
     Source,
     check_recordings,
     command_line,
@@ -16,8 +17,7 @@ from asr.corpus import (
     write_manifests,
 )
 from asr.errors import InputError, reported
-from asr.lexicon import Lexicon, read_lexicon, write_lexicon
-from asr.manifest import Utterance
+from asr.text.lexicon import Lexicon, read_lexicon, write_lexicon
 
 AN4 = Source(
     name="CMU AN4",

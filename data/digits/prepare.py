@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asr.corpus import (
+from asr.corpus.manifest import Utterance
+from asr.corpus.official import (
     command_line,
     find_recordings,
     locate,
@@ -14,7 +15,6 @@ from asr.corpus import (
     write_manifests,
 )
 from asr.errors import InputError, reported
-from asr.manifest import Utterance
 
 SAMPLE_RATE = 16_000
 HOME = Path(__file__).parent

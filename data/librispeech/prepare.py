@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.corpus import (
+from asr.corpus.letter_to_sound import LetterToSound
+from asr.corpus.manifest import Utterance
+from asr.corpus.official import (
     Recording,
     Source,
     command_line,
@@ -20,9 +22,7 @@ from asr.corpus import (
     write_manifests,
 )
 from asr.errors import InputError, reported
-from asr.letter_to_sound import LetterToSound
-from asr.lexicon import Lexicon, cmudict_lexicon, write_lexicon
-from asr.manifest import Utterance
+from asr.text.lexicon import Lexicon, cmudict_lexicon, write_lexicon
 
 SAMPLE_RATE = 16_000
 FACTS = Path(__file__).parent  # facts-<subset>.tsv

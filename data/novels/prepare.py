@@ -10,10 +10,10 @@ from pathlib import Path
 
 from spoken import spell_numbers, spell_titles
 
-from asr.download import download
+from asr.corpus.download import download
 from asr.errors import InputError, reported
-from asr.sentences import DAMAGED, open_bytes
-from asr.text import normalise
+from asr.text.normalisation import normalise
+from asr.text.sentences import DAMAGED, open_bytes
 
 NOVELS = Path("text/english_novels.txt.xz")
 LIBRISPEECH = Path("librispeech-lm-norm.txt.gz")

@@ -5,7 +5,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from asr.corpus import (
+from asr.corpus.manifest import Segment, Utterance
+from asr.corpus.official import (
     Recording,
     check_recordings,
     command_line,
@@ -17,7 +18,6 @@ from asr.corpus import (
     write_manifests,
 )
 from asr.errors import InputError, reported
-from asr.manifest import Segment, Utterance
 
 FULL = ("TIMIT", "timit", "LDC93S1")
 SAMPLE = ("timit-sample", "nltk_data/corpora/timit", "corpora/timit")

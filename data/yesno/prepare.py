@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from asr.corpus import (
+from asr.corpus.manifest import Utterance
+from asr.corpus.official import (
     Source,
     check_recordings,
     command_line,
@@ -12,7 +13,6 @@ from asr.corpus import (
     write_manifests,
 )
 from asr.errors import reported
-from asr.manifest import Utterance
 
 YESNO = Source(
     name="YesNo",

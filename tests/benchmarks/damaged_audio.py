@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.audio import load_audio
+from asr.audio.load import load_audio
 from asr.errors import InputError
 
 SAMPLE_RATE = 16000

@@ -84,10 +84,10 @@ def run_ours(features, weights, means, variances, iterations, device):
     """(Wall's, processor's) seconds, and the log-likelihood before each iteration."""
     import torch
 
-    from asr.gmm import Gmm, maximise, statistics
-    from asr.hmm import Topology, update_self_loops
-    from asr.hmm_graph import pad_graphs, utterance_graph
-    from asr.hmm_paths import forward_backward
+    from asr.hmm.gmm import Gmm, maximise, statistics
+    from asr.hmm.graph import pad_graphs, utterance_graph
+    from asr.hmm.paths import forward_backward
+    from asr.hmm.topology import Topology, update_self_loops
 
     frames = torch.from_numpy(features).float().transpose(0, 1).contiguous().to(device)
     gmm = Gmm(*(torch.from_numpy(part) for part in (weights, means, variances)))
@@ -123,7 +123,7 @@ def main():
 
     import torch
 
-    from asr.results import machine
+    from asr.evaluation.results import machine
 
     torch.set_num_threads(options.threads)
     print(machine(options.device))

@@ -48,9 +48,9 @@ except ImportError:
 
 from asr.config import from_dict, read_yaml
 from asr.errors import InputError, reported
-from asr.gmm import Gmm, flat_start, variance_floor
-from asr.hmm_paths import log_likelihoods, viterbi
-from asr.results import machine
+from asr.evaluation.results import machine
+from asr.hmm.gmm import Gmm, flat_start, variance_floor
+from asr.hmm.paths import log_likelihoods, viterbi
 from asr.training.hmm import HmmTraining, trained_parts
 from asr.training.hmm_data import HmmData
 from asr.training.hmm_settings import HmmSettings

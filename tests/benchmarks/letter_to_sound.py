@@ -10,9 +10,9 @@ the nearest one.
 import sys
 import time
 
-from asr.letter_to_sound import LetterToSound
-from asr.lexicon import Lexicon, cmudict_lexicon
-from asr.wer import ErrorCounts, word_errors
+from asr.corpus.letter_to_sound import LetterToSound
+from asr.scoring.error_rates import ErrorCounts, word_errors
+from asr.text.lexicon import Lexicon, cmudict_lexicon
 
 
 def main(every: int) -> None:

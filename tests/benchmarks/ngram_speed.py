@@ -23,8 +23,8 @@ BAR_MINUTES, BAR_GB = 10, 12
 
 def normalise_texts(source, target, n_sentences):
     """Write the normalised sentences of a text that have words, without the novels' titles."""
-    from asr.sentences import read_sentences
-    from asr.text import normalise
+    from asr.text.normalisation import normalise
+    from asr.text.sentences import read_sentences
 
     lines = (normalise(line) for line in read_sentences(source) if not line.startswith("== "))
     with open(target, "w", encoding="utf-8") as file:
@@ -34,10 +34,10 @@ def normalise_texts(source, target, n_sentences):
 
 def estimate_ours(text, order, folder, arpa):
     """From text to a model's folder and an ARPA file; the seconds of each step go to stderr."""
-    from asr.kneser_ney import EstimateSettings, estimate
-    from asr.ngram import NgramModel, save_ngram, write_ngram
-    from asr.sentences import read_sentences
-    from asr.vocabulary import Vocabulary
+    from asr.lm.estimate import EstimateSettings, estimate
+    from asr.lm.ngram import NgramModel, save_ngram, write_ngram
+    from asr.lm.vocabulary import Vocabulary
+    from asr.text.sentences import read_sentences
 
     clock = [time.monotonic()]
     vocabulary = Vocabulary.from_texts(read_sentences(text))
@@ -62,7 +62,7 @@ def read_ours(folder, calls=200):
     """Read a model's folder and score units after random states; the times go to stderr."""
     import torch
 
-    from asr.ngram import load_ngram
+    from asr.lm.ngram import load_ngram
 
     start = time.process_time()
     model = load_ngram(folder)
@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--sentences", default="0", help="at most; 0: all")
     options = parser.parse_args()
 
-    from asr.results import machine
+    from asr.evaluation.results import machine
 
     print(machine("cpu"))
     print(f"{'':24}{'minutes':>10}{'processor':>12}{'GB':>10}")

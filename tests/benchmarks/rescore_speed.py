@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 from asr.errors import InputError, reported
-from asr.results import machine
-from asr.rnnlm import RNNLM, RNNLMSettings
-from asr.vocabulary import Vocabulary
+from asr.evaluation.results import machine
+from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.vocabulary import Vocabulary
 
 BAR = 40  # lists a second
 N_BEST = 50

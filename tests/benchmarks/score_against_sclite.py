@@ -27,8 +27,8 @@ from pathlib import Path
 import jiwer
 import kaldialign
 
-from asr.transcripts import read_pairs, write_trn
-from asr.wer import ErrorCounts, word_errors
+from asr.scoring.error_rates import ErrorCounts, word_errors
+from asr.scoring.transcripts import read_pairs, write_trn
 
 WORDS = ["a", "i", "o", "the", "cat", "sat", "on", "mat", "it's", "go", "stop", "rubout", "enter"]
 WORDS += ["erase", "one", "two", "three", "four", "five", "six"]

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from asr.corpus.manifest import read_manifest
 from asr.decoding import UNTUNED, Decoding, DecodingSettings
 from asr.errors import reported
-from asr.evaluation import hear
-from asr.manifest import read_manifest
+from asr.evaluation.log_probs import hear
+from asr.evaluation.results import machine
 from asr.recognizer import load
-from asr.rescore import hypothesis_errors, spelled
-from asr.results import machine
-from asr.tokenizer import BLANK
+from asr.search.rescore import hypothesis_errors, spelled
+from asr.text.tokenizer import BLANK
 
 SKIPS = (1.0, 0.9999, 0.999, 0.99, 0.95, 0.9, 0.5)
 WIDTHS = (50, 200, 500)

@@ -26,18 +26,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr.audio import load_audio
-from asr.decoder import BeamSettings, Decoder
+from asr.audio.load import load_audio
+from asr.corpus.manifest import read_manifest
 from asr.decoding import UNTUNED, make_trie, search_all
 from asr.errors import reported
-from asr.language_model import load_language_model
-from asr.manifest import read_manifest
+from asr.evaluation.results import machine
+from asr.lm.load import load_language_model
+from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.recognizer import load
-from asr.rescore import RescoreWeights, exact_log_probs, lm_log_probs, rescore
-from asr.results import machine
-from asr.rnnlm import RNNLM, RNNLMSettings
-from asr.vocabulary import EOS, UNK, Vocabulary
-from asr.wer import ErrorCounts, word_errors
+from asr.scoring.error_rates import ErrorCounts, word_errors
+from asr.search.rescore import RescoreWeights, exact_log_probs, lm_log_probs, rescore
+from asr.search.space import BeamSettings, Decoder
 
 FRAMES = 300  # of an utterance that speed is counted in
 TOLERANCE = 1e-3  # nats, of sums in float32

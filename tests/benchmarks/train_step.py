@@ -26,12 +26,12 @@ from pathlib import Path
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from asr.augment import spec_augment
+from asr.audio.augment import spec_augment
 from asr.config import parse, settings_parser
-from asr.ctc import ctc_loss
-from asr.dataset import collate
+from asr.corpus.dataset import collate
 from asr.errors import InputError, reported
-from asr.evaluation import machine
+from asr.evaluation.log_probs import machine
+from asr.networks.ctc import ctc_loss
 from asr.training.ctc import CTCData, CTCSettings, CTCTraining
 from asr.training.run import Run, add_trainer_options
 

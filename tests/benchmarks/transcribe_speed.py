@@ -25,15 +25,15 @@ from typing import NamedTuple
 
 import torch
 
-from asr.acoustic import AcousticModel
-from asr.audio import read_info
-from asr.checkpoint import Model, save_model
+from asr.audio.features import Features
+from asr.audio.load import read_info
 from asr.config import check_file, parse, settings_parser
+from asr.corpus.manifest import read_manifest
 from asr.errors import InputError, reported
-from asr.evaluation import machine
-from asr.features import Features
-from asr.manifest import read_manifest
-from asr.tokenizer import CharTokenizer
+from asr.evaluation.log_probs import machine
+from asr.model import Model, save_model
+from asr.networks.acoustic import AcousticModel
+from asr.text.tokenizer import CharTokenizer
 from asr.training.ctc import CTCSettings
 from asr.training.run import add_trainer_options
 

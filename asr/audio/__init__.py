@@ -1,0 +1,4 @@
+"""file -> waveform -> features.
+
+Files in reading order: `container`, `load`, `augment`, `features`.
+"""

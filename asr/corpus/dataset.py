@@ -1,0 +1,145 @@
+"""Utterances -> examples, and examples -> padded batches."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from asr.audio.augment import WaveformAugmenter, change_speed
+from asr.audio.load import load_audio
+from asr.corpus.batching import Draw
+from asr.corpus.manifest import Utterance, check_duration
+from asr.errors import InputError
+from asr.text.tokenizer import Tokenizer
+
+
+class Example(NamedTuple):
+    """One utterance as training takes it."""
+
+    id: str
+    waveform: np.ndarray  # (samples,) float32
+    tokens: tuple[int, ...]
+
+
+class Batch(NamedTuple):
+    """Padded utterances."""
+
+    waveforms: Tensor  # (N, samples), 0 behind each end
+    sample_lengths: Tensor  # (N,)
+    targets: Tensor  # (N, U), 0 behind each end
+    target_lengths: Tensor  # (N,)
+    ids: tuple[str, ...]
+
+
+class SpeechDataset(Dataset[Example]):
+    """Utterances with their tokens; audio is read when asked for, then kept.
+
+    Args:
+        utterances: their texts must be in the tokenizer's alphabet.
+        tokenizer: text -> tokens.
+        sample_rate: Hz, of all waveforms.
+        speeds: factors of which each draw takes one.
+        augmenter: rooms and noise.
+        seed: with a draw's epoch and index it fixes all that is random.
+        cache_bytes: decoded audio is kept up to this size.
+
+    Raises:
+        InputError: a text has a character that is not in the alphabet.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        tokenizer: Tokenizer,
+        sample_rate: int,
+        speeds: Sequence[float] = (1.0,),
+        augmenter: WaveformAugmenter | None = None,
+        seed: int = 0,
+        cache_bytes: float = 3e9,
+    ) -> None:
+        self.utterances = utterances
+        self.tokens = [tokenizer.encode(u.text, f"utterance {u.id}") for u in utterances]
+        self.sample_rate = sample_rate
+        self.speeds = speeds
+        self.augmenter = augmenter
+        self.seed = seed
+        self._room = cache_bytes
+        self._cache: dict[tuple[int, float], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, draw: Draw) -> Example:
+        """The utterance, changed as that draw's epoch has it."""
+        generator = self._generator(draw)
+        waveform = self.waveform(draw.index, self._speed(generator))
+        if self.augmenter is not None:
+            waveform = self.augmenter(waveform, generator)
+        return Example(self.utterances[draw.index].id, waveform, self.tokens[draw.index])
+
+    def duration(self, draw: Draw) -> float:
+        """Seconds of the example, known without reading it."""
+        return self.utterances[draw.index].duration / self._speed(self._generator(draw))
+
+    @property
+    def waveforms(self) -> "Waveforms":
+        """The waveforms as recorded, read when indexed."""
+        return Waveforms(self)
+
+    def waveform(self, index: int, speed: float = 1.0) -> np.ndarray:
+        """One utterance, (samples,), read-only, played that much faster.
+
+        Raises:
+            InputError: the file can't be used, or is not as long as the manifest says.
+        """
+        cached = self._cache.get((index, speed))
+        if cached is not None:
+            return cached
+        utterance = self.utterances[index]
+        try:
+            waveform = load_audio(utterance.audio, self.sample_rate)
+        except InputError as error:
+            raise InputError(f"utterance {utterance.id}: {error}") from None
+        check_duration(utterance, len(waveform) / self.sample_rate)
+        waveform = change_speed(waveform, speed)
+        waveform.flags.writeable = False  # the cache's: who changes it in place, changes all draws
+        if waveform.nbytes <= self._room:
+            self._room -= waveform.nbytes
+            self._cache[index, speed] = waveform
+        return waveform
+
+    def _generator(self, draw: Draw) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64([self.seed, draw.epoch, draw.index]))
+
+    def _speed(self, generator: np.random.Generator) -> float:
+        return self.speeds[int(generator.integers(len(self.speeds)))]
+
+
+class Waveforms(Sequence[np.ndarray]):
+    """A data set's recordings, without all of them in memory."""
+
+    def __init__(self, dataset: SpeechDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        return self._dataset.waveform(index)
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad examples to a batch."""
+    sample_lengths = torch.tensor([len(example.waveform) for example in examples])
+    waveforms = np.zeros((len(examples), int(sample_lengths.max())), dtype=np.float32)
+    for row, example in zip(waveforms, examples, strict=True):
+        row[: len(example.waveform)] = example.waveform
+    target_lengths = torch.tensor([len(example.tokens) for example in examples])
+    targets = torch.zeros(len(examples), int(target_lengths.max()), dtype=torch.int64)
+    for n, example in enumerate(examples):
+        targets[n, : len(example.tokens)] = torch.tensor(example.tokens, dtype=torch.int64)
+    ids = tuple(example.id for example in examples)
+    return Batch(torch.from_numpy(waveforms), sample_lengths, targets, target_lengths, ids)

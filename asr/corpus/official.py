@@ -1,0 +1,320 @@
+"""Official corpus files -> checked manifests: what every `data/<corpus>/prepare.py` shares."""
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from asr.corpus.download import download, unpack
+from asr.corpus.manifest import Utterance, write_manifest
+from asr.errors import InputError
+
+SUFFIXES = (".flac", ".wav", ".sph", ".opus", ".ogg", ".mp3")
+"""Forms that a corpus's recordings come in."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus (or a part that comes as one archive) and its official home.
+
+    Args:
+        name: as people call it.
+        folders: where it may lie under a data root, and inside the archive; the first that exists.
+        url: of the archive; empty if it can't be downloaded.
+        size: of the archive, for people, as in "6.3 GB".
+        licence: for people, in a few words.
+        checksum: "md5:..." or "sha256:..." of the archive where its home publishes one.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    url: str
+    size: str
+    licence: str
+    checksum: str = ""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An audio file that was read.
+
+    Args:
+        path: of the file.
+        samples: number of samples.
+        digest: of the decoded samples, see `measure`; empty where only the length was asked for.
+    """
+
+    path: Path
+    samples: int
+    digest: str
+
+
+Facts = Mapping[str, tuple[int, str]]
+"""Utterance id -> (samples, digest) as known of the official files; the digest may be empty."""
+
+
+def command_line(description: str, out: Path) -> argparse.ArgumentParser:
+    """The options that every `prepare.py` has; `out` is the default of `--out`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        help="folder with the corpora; where the corpus is neither there nor under $ASR_DATA, it is"
+        " downloaded into OUT/download",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=out, help="folder of the manifests (%(default)s)"
+    )
+    parser.add_argument("--write-facts", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def locate(folders: Sequence[str], data_root: Path | None) -> Path | None:
+    """The first of `folders` under `data_root`, else under `$ASR_DATA`, else None.
+
+    Raises:
+        InputError: `data_root` is not a folder.
+    """
+    if data_root is not None and not data_root.is_dir():
+        raise InputError(f"--data-root {data_root}: is not a folder")
+    roots = [data_root, Path(os.environ["ASR_DATA"]) if os.environ.get("ASR_DATA") else None]
+    candidates = [root / folder for root in roots if root is not None for folder in folders]
+    return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def obtain(source: Source, data_root: Path | None, downloads: Path) -> Path:
+    """The folder of a corpus: located, or downloaded and unpacked under `downloads`.
+
+    Raises:
+        InputError: it is not there and can't be downloaded, the download failed, or the archive
+            does not hold the corpus.
+    """
+    if found := locate(source.folders, data_root):
+        return found
+    if not source.url:
+        raise InputError(
+            f"{source.name}: can't be downloaded; expected folder {source.folders[0]} under"
+            " --data-root or $ASR_DATA"
+        )
+    archive = downloads / source.url.rsplit("/", 1)[-1]
+    unpacked = downloads / archive.name.removesuffix(".tar.gz")
+    if not unpacked.is_dir():
+        print(
+            f"{source.name}: neither under --data-root nor under $ASR_DATA; downloading"
+            f" {source.size} from {source.url} (licence: {source.licence})",
+            file=sys.stderr,
+        )
+        unpack(download(source.url, archive, source.checksum), unpacked)
+        archive.unlink()
+    if found := locate(source.folders, unpacked):
+        return found
+    raise InputError(f"{unpacked}: has no folder {source.folders[0]}; expected {source.name}")
+
+
+def find_recordings(
+    folder: Path, name: Callable[[Path], str] = lambda path: path.stem
+) -> dict[str, Path]:
+    """Utterance id -> audio file, of all files below a folder.
+
+    Args:
+        folder: to search.
+        name: path -> id; by default the file's name without its suffix. Of several forms of a
+            recording in one folder (.flac, .wav, ...) the first in `SUFFIXES` is taken.
+
+    Raises:
+        InputError: recordings in different folders have the same id.
+    """
+    found: dict[str, Path] = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        paths = [Path(parent, name) for name in names if _suffix(name) in SUFFIXES]
+        for path in sorted(paths, key=lambda path: (SUFFIXES.index(_suffix(path.name)), path.name)):
+            earlier = found.setdefault(name(path), path)
+            if earlier.parent != path.parent:
+                raise InputError(f"{path}: there is {earlier} already; expected each name once")
+    return dict(sorted(found.items()))
+
+
+def check_recordings(
+    corpus: str,
+    files: Mapping[str, Path],
+    transcripts: Collection[str],
+    sample_rate: int,
+    facts: Path,
+    update: bool = False,
+) -> dict[str, Recording]:
+    """Read all recordings of a lossless corpus and compare them with what is known of it.
+
+    Args:
+        corpus: its name, for messages.
+        files: id -> audio file.
+        transcripts: ids that have a transcript.
+        sample_rate: that every file must have, in Hz.
+        facts: file of the known lengths and digests.
+        update: write `facts` rather than compare with it.
+
+    Returns:
+        recordings: id -> recording, of all files.
+
+    Raises:
+        InputError: there are problems; each is a line on stderr.
+    """
+    recordings, problems = measure(files, sample_rate, exact=True)
+    problems += verify(files, recordings, transcripts, {} if update else read_facts(facts))
+    refuse(problems, corpus)
+    if update:
+        write_facts(facts, recordings)
+    return recordings
+
+
+def measure(
+    files: Mapping[str, Path], sample_rate: int, exact: bool
+) -> tuple[dict[str, Recording], list[str]]:
+    """Read every recording; what can't be read, or is not as it should be, becomes a problem.
+
+    Args:
+        files: id -> audio file.
+        sample_rate: that every file must have, in Hz.
+        exact: decode all samples and take their digest: the first 16 hexadecimal digits of the
+            SHA-256 of the samples as little-endian 16-bit integers. Otherwise the length comes
+            from the header, and only the last sample is decoded, to see that it is there.
+
+    Returns:
+        recordings: id -> recording, of the files that are right.
+        problems: one line for each of the others.
+    """
+    recordings, problems = {}, []
+    for id, path in files.items():
+        try:
+            recordings[id] = _read(path, sample_rate, exact)
+        except (soundfile.LibsndfileError, OSError, InputError) as error:
+            problems.append(f"{path}: {' '.join(str(error).split())}")
+    return recordings, problems
+
+
+def verify(
+    files: Mapping[str, Path],
+    recordings: Mapping[str, Recording],
+    transcripts: Collection[str],
+    facts: Facts,
+) -> list[str]:
+    """Compare what is there with the transcripts and with what is known of the corpus.
+
+    Args:
+        files: id -> audio file, of all that were found.
+        recordings: id -> recording, of those that could be read.
+        transcripts: ids that have a transcript.
+        facts: known lengths and digests; empty if nothing is known.
+
+    Returns:
+        problems: one line for each missing or surplus recording, missing transcript, wrong length
+            or wrong digest.
+    """
+    problems = [f"{id}: has no audio" for id in sorted({*transcripts, *facts} - {*files})]
+    for id, path in files.items():
+        if facts and id not in facts:
+            problems.append(f"{path}: is not part of the corpus")
+        elif id not in transcripts:
+            problems.append(f"{path}: has no transcript")
+    for id in recordings.keys() & facts.keys():
+        recording, (samples, digest) = recordings[id], facts[id]
+        if recording.samples != samples:
+            problems.append(
+                f"{recording.path}: has {recording.samples} samples; expected {samples}"
+            )
+        elif digest and recording.digest != digest:
+            problems.append(f"{recording.path}: its samples differ from the official recording's")
+    return sorted(problems)
+
+
+def refuse(problems: Sequence[str], corpus: str) -> None:
+    """Name every problem on stderr and raise; return if there is none.
+
+    Raises:
+        InputError: there are problems; says how many, and the first three.
+    """
+    if not problems:
+        return
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    raise InputError(
+        f"{corpus}: {len(problems)} problem{'s' if len(problems) > 1 else ''}, no manifest"
+        f" written: {'; '.join(problems[:3])}{more}"
+    )
+
+
+def write_manifests(
+    out: Path, splits: Mapping[str, Iterable[Utterance]], form: str = "words"
+) -> None:
+    """Write `out/<split>.jsonl` for each split, and say on stderr what is in it.
+
+    Args:
+        out: folder of the manifests.
+        splits: name -> utterances.
+        form: what the texts consist of; if not words, the file is `<split>.<form>.jsonl`.
+
+    Raises:
+        InputError: a split is empty, or an id or a recording is in two.
+    """
+    seen: dict[str, str] = {}
+    utterances = {split: list(members) for split, members in splits.items()}
+    for split, members in utterances.items():
+        if not members:
+            raise InputError(f"{out}: the {split} split is empty; expected at least one utterance")
+        for utterance in members:
+            for name in (utterance.id, utterance.audio):
+                if seen.setdefault(name, split) != split:
+                    raise InputError(f"{out}: {name} is in {seen[name]} and in {split}")
+    for split, members in utterances.items():
+        path = out / (f"{split}.jsonl" if form == "words" else f"{split}.{form}.jsonl")
+        write_manifest(path, members)
+        hours = sum(utterance.duration for utterance in members) / 3600
+        speakers = len({utterance.speaker for utterance in members})
+        tokens = sum(len(utterance.text.split()) for utterance in members)
+        print(
+            f"{path}: {len(members)} utterances, {tokens} {form}, {speakers} speakers,"
+            f" {hours:.2f} h",
+            file=sys.stderr,
+        )
+
+
+def read_facts(path: Path) -> dict[str, tuple[int, str]]:
+    """Read what `write_facts` wrote: lines of id, samples and digest, with tabs between."""
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    return {id: (int(samples), digest) for id, samples, digest in lines}
+
+
+def write_facts(path: Path, recordings: Mapping[str, Recording]) -> None:
+    """Write the lengths and digests of recordings that are known to be the official ones."""
+    lines = [f"{id}\t{item.samples}\t{item.digest}\n" for id, item in sorted(recordings.items())]
+    path.write_text("id\tsamples\tdigest\n" + "".join(lines), encoding="utf-8")
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _read(path: Path, sample_rate: int, exact: bool) -> Recording:
+    with soundfile.SoundFile(path) as file:
+        if file.samplerate != sample_rate or file.channels != 1:
+            raise InputError(
+                f"has {file.channels} channels at {file.samplerate} Hz; expected 1 at {sample_rate}"
+            )
+        if not file.frames:
+            raise InputError("has no samples")
+        if not exact:
+            file.seek(file.frames - 1)
+            if len(file.read(1)) != 1:
+                raise InputError(f"ends before the {file.frames} samples of its header")
+            return Recording(path, file.frames, "")
+        samples = file.read(dtype="int16")
+        if len(samples) != file.frames:
+            raise InputError(f"has {len(samples)} samples; its header says {file.frames}")
+    digest = hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()[:16]
+    return Recording(path, len(samples), digest)

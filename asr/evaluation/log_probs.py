@@ -1,0 +1,239 @@
+"""recogniser and manifest -> hypotheses beside references, error rates, speed and memory."""
+
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr.audio.load import load_audio
+from asr.corpus.batching import bucket_sizes
+from asr.corpus.manifest import Utterance, check_duration
+from asr.errors import InputError
+from asr.evaluation.results import SystemResult, commit, machine
+from asr.recognizer import Recognizer
+from asr.scoring.error_rates import align_words, alignment_text
+from asr.scoring.transcripts import write_trn
+
+BATCH_S = 120.0
+"""Seconds of audio recognised at once, padding included."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an acoustic model makes of a manifest's utterances.
+
+    Args:
+        utterances: in the manifest's order.
+        log_probs: of each (T, C), float32.
+        audio_s: seconds of audio.
+        seconds: of work that it took, reading the audio included.
+    """
+
+    utterances: Sequence[Utterance]
+    log_probs: list[np.ndarray]
+    audio_s: float
+    seconds: float
+
+    @property
+    def references(self) -> list[str]:
+        """What was said in each."""
+        return [utterance.text for utterance in self.utterances]
+
+
+def hear(
+    recognizer: Recognizer, utterances: Sequence[Utterance], check_durations: bool = True
+) -> Heard:
+    """The log-probabilities of a manifest's utterances, in its order.
+
+    Args:
+        recognizer: of the acoustic model.
+        utterances: to be recognised.
+        check_durations: whether the first whose audio is not as long as its manifest says is
+            refused; False where the caller names all of them.
+
+    Raises:
+        InputError: there is no utterance, or an audio file can't be used or is not as long as the
+            manifest says.
+    """
+    if not utterances:
+        raise InputError("the manifest has no utterance; expected at least one")
+    started = time.perf_counter()
+    found: dict[int, np.ndarray] = {}
+    samples = 0
+    durations = [utterance.duration for utterance in utterances]
+    order = np.argsort(durations, kind="stable")
+    for indices in np.split(order, np.cumsum(bucket_sizes(durations, BATCH_S))[:-1]):
+        paths = [utterances[index].audio for index in indices]
+        waveforms = [load_audio(path, recognizer.sample_rate) for path in paths]
+        for index, path, waveform in zip(indices, paths, waveforms, strict=True):
+            recognizer.check_length(waveform, path)
+            if check_durations:
+                check_duration(utterances[index], len(waveform) / recognizer.sample_rate)
+        samples += sum(map(len, waveforms))
+        rows = recognizer.log_probs(waveforms)
+        # copies: a row of a batch would keep the whole batch in memory
+        found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
+    return Heard(
+        utterances,
+        [found[index] for index in range(len(utterances))],
+        samples / recognizer.sample_rate,
+        time.perf_counter() - started,
+    )
+
+
+def refuse_others(out: Path, manifest: Path, utterances: Sequence[Utterance]) -> None:
+    """Raise InputError where a folder has the results of other utterances, which would be lost."""
+    path = out / "references.txt"
+    if path.exists() and path.read_text("utf-8", errors="replace") != _lines(_said(utterances)):
+        raise InputError(
+            f"{out}: has results of other utterances than those of {manifest}; expected another"
+            " --out, or this folder removed"
+        )
+
+
+def write_texts(
+    out: Path, utterances: Sequence[Utterance], hypotheses: Sequence[str], name: str
+) -> None:
+    """Write references and hypotheses as `id text` lines and as sclite's .trn, and aligned.
+
+    A .trn whose texts have signs that sclite would take for its own is left out, and that is said
+    on stderr.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    said = _said(utterances)
+    recognised = {u.id: text for u, text in zip(utterances, hypotheses, strict=True)}
+    for stem, texts in (("references", said), (f"hypotheses.{name}", recognised)):
+        (out / f"{stem}.txt").write_text(_lines(texts), "utf-8")
+        try:
+            write_trn(out / f"{stem}.trn", texts)
+        except ValueError as error:
+            print(f"{out / stem}.trn: not written: {error}", file=sys.stderr)
+    alignments = align_words(list(said.values()), list(recognised.values()))
+    aligned = [f"{id}\n{alignment_text(a)}\n\n" for id, a in zip(said, alignments, strict=True)]
+    (out / f"alignments.{name}.txt").write_text("".join(aligned), "utf-8")
+
+
+def _said(utterances: Sequence[Utterance]) -> dict[str, str]:
+    return {utterance.id: utterance.text for utterance in utterances}
+
+
+def _lines(texts: Mapping[str, str]) -> str:
+    return "".join(f"{id} {text}".rstrip() + "\n" for id, text in texts.items())
+
+
+def write_results(
+    out: Path,
+    model: Path,
+    manifest: Path,
+    systems: Sequence[SystemResult],
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
+    """Write `results.json`: the figures with all that is needed to believe them.
+
+    Systems of other names that the file has already, of the same model and manifest, stay in it;
+    one of the same name is replaced. Those of another model, of other weights or of another
+    manifest go, and stderr says which.
+
+    Args:
+        out: folder of the file.
+        model: what was measured.
+        manifest: what it was measured on.
+        systems: one for each way of decoding.
+        device: where the model ran.
+
+    Returns:
+        values: what is in the file. There a rate that is infinite is null, what a system does not
+            have is left out, and a system from before has "commit" and "machine" of its own where
+            they were others.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    measured = {
+        "model": str(model),
+        "manifest": str(manifest),
+        "sha256": {
+            "weights": _sha256(model / "weights.safetensors"),
+            "manifest": _sha256(manifest),
+        },
+    }
+    origin = {"commit": commit(), "machine": machine(device)}
+    found = {system.name: _plain(system) for system in systems}
+    kept = _kept(out / "results.json", measured, origin, found)
+    values = measured | origin | {"systems": list((kept | found).values())}
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+    (out / "results.json").write_text(text + "\n", "utf-8")
+    return values
+
+
+def _plain(system: SystemResult) -> dict[str, Any]:
+    values = asdict(system)
+    optional = {field.name for field in fields(system) if field.default is None}
+    return {
+        name: None if isinstance(value, float) and math.isinf(value) else value
+        for name, value in values.items()
+        if not (name in optional and value is None)
+    }
+
+
+def _kept(
+    path: Path, measured: dict[str, Any], origin: dict[str, str], found: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The systems of the file as it is, by name, where they are of the same model and manifest."""
+    if not path.exists():
+        return {}
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        systems = {system["name"]: system for system in before["systems"]}
+        others = {name: before[name] for name in origin if before[name] != origin[name]}
+    except (ValueError, KeyError, TypeError):
+        print(f"{path}: had no results that can be read; written anew", file=sys.stderr)
+        return {}
+    if any(before.get(name) != value for name, value in measured.items()):
+        if lost := ", ".join(name for name in systems if name not in found):
+            print(
+                f"{path}: {lost} left out: of another model, other weights or another manifest",
+                file=sys.stderr,
+            )
+        return {}
+    return {name: others | system for name, system in systems.items()}
+
+
+def _sha256(path: Path) -> str:
+    """Of a file; empty where there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def table(results: Sequence[SystemResult]) -> list[str]:
+    """Lines that set the systems of one manifest side by side."""
+    width = max(len(result.name) for result in results)
+    lines = []
+    for r in results:
+        line = (
+            f"{r.name:{width}}  WER {r.wer:7.2%} ({r.wer_low:.2%} to {r.wer_high:.2%}),"
+            f" CER {r.cer:6.2%}; {r.substitutions} substitutions, {r.deletions} deletions,"
+            f" {r.insertions} insertions in {r.words} words;"
+            f" real-time factor {r.real_time_factor:.4f}, {r.peak_memory_mb:.0f} MiB"
+        )
+        if r.gain is not None:
+            line += f"; {_gain(r.gain, r.gain_low, r.gain_high)} {r.over}, p {r.p:.4f}"
+        lines.append(line)
+    return lines
+
+
+def _gain(gain: float, low: float | None, high: float | None) -> str:
+    """Such as "1.20% (0.80% to 1.60%) below"."""
+    assert low is not None
+    assert high is not None
+    if gain < 0:
+        return f"{-gain:.2%} ({-high:.2%} to {-low:.2%}) above"
+    return f"{gain:.2%} ({low:.2%} to {high:.2%}) below"

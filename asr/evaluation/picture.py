@@ -1,0 +1,113 @@
+"""An utterance as an HMM, a hybrid and CTC see it -> a picture on one time axis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asr.alignment.times import SILENCE, Segment
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN = 0.3
+"""A unit is named where its probability has its peak, if that is at least this high."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posteriors:
+    """How probable units are, frame by frame.
+
+    Args:
+        title: whose they are.
+        times: (T + 1,), seconds: frame t lasts from `times[t]` to `times[t + 1]`.
+        probabilities: (T, U).
+        units: (U,), their names; one that is SILENCE is drawn grey and without a name.
+    """
+
+    title: str
+    times: np.ndarray
+    probabilities: np.ndarray
+    units: Sequence[str]
+
+
+def draw_alignment(
+    path: str | Path,
+    text: str,
+    spectrogram: tuple[np.ndarray, np.ndarray],
+    states: tuple[np.ndarray, np.ndarray, Sequence[Segment]],
+    posteriors: Sequence[Posteriors],
+) -> None:
+    """Write a picture: the spectrogram, the HMM's path, and the posteriors of each network.
+
+    Args:
+        path: of the PNG file.
+        text: what was said.
+        spectrogram: (T + 1,) seconds, as `Posteriors.times`; and (T, F), log energies.
+        states: (T + 1,) seconds; (T,), the number of the HMM's state in each frame, as they follow
+            each other; and the units that they belong to.
+        posteriors: of one network after the other, on time axes of their own steps.
+
+    Source: Graves et al. 2006, "Connectionist temporal classification", figure 1.
+    """
+    from matplotlib.figure import Figure  # it takes long to load, and only this needs it
+
+    times, energies = spectrogram
+    figure = Figure(figsize=(12, 4.5 + 2 * len(posteriors)), layout="constrained")
+    plots = figure.subplots(2 + len(posteriors), 1, sharex=True, squeeze=False)[:, 0]
+    plots[0].pcolormesh(times, np.arange(energies.shape[1] + 1), energies.T, cmap="magma")
+    plots[0].set_ylabel("mel band")
+    plots[0].set_title(text)
+    _draw_path(plots[1], *states)
+    for plot, track in zip(plots[2:], posteriors, strict=True):
+        _draw_posteriors(plot, track)
+    plots[-1].set_xlabel("seconds")
+    plots[-1].set_xlim(times[0], times[-1])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_path(
+    plot: "Axes", times: np.ndarray, numbers: np.ndarray, segments: Sequence[Segment]
+) -> None:
+    plot.stairs(numbers, times, baseline=None, color="black", linewidth=1.2)
+    top = numbers.max() * 1.05 + 1
+    for segment in segments:
+        plot.axvline(segment.start, color="0.85", linewidth=0.7, zorder=0)
+        if segment.label != SILENCE:
+            middle = (segment.start + segment.end) / 2
+            plot.text(middle, top, segment.label, ha="center", va="bottom", fontsize=8)
+    plot.set_ylim(-1, top * 1.18)
+    plot.set_ylabel("HMM: state")
+
+
+def _draw_posteriors(plot: "Axes", track: Posteriors) -> None:
+    middles = (track.times[:-1] + track.times[1:]) / 2
+    for unit, probabilities in zip(track.units, track.probabilities.T, strict=True):
+        if unit == SILENCE:
+            plot.plot(middles, probabilities, "--", color="0.7", label="silence or blank")
+            plot.legend(loc="upper right", fontsize=8)
+            continue
+        (line,) = plot.plot(middles, probabilities, linewidth=1.2)
+        for peak in _peaks(probabilities):
+            plot.text(
+                middles[peak],
+                probabilities[peak] + 0.02,
+                unit if unit.strip() else "\N{OPEN BOX}",  # between words
+                color=line.get_color(),
+                ha="center",
+                va="bottom",
+                fontsize=8,
+            )
+    plot.set_ylim(0, 1.4)
+    plot.set_yticks([0.0, 0.5, 1.0])
+    plot.set_ylabel(f"{track.title}:\nprobability")
+
+
+def _peaks(probabilities: np.ndarray) -> list[int]:
+    """The highest frame of each stretch in which a unit is more probable than `SHOWN`."""
+    above = np.flatnonzero(probabilities >= SHOWN)
+    stretches = np.split(above, np.flatnonzero(np.diff(above) > 1) + 1)
+    return [int(some[probabilities[some].argmax()]) for some in stretches if len(some)]

@@ -1,0 +1,4 @@
+"""features -> emissions; the states, graphs and trees that they belong to.
+
+Files in reading order: `gmm`, `trees`, `topology`, `graph`, `paths`, `tree_growth`, `emissions`.
+"""

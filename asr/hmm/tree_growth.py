@@ -1,0 +1,354 @@
+"""Statistics of the states of units in context -> questions about neighbours -> DecisionTrees."""
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from asr.errors import InputError
+from asr.hmm.gmm import MIN_VARIANCE
+from asr.hmm.trees import EDGE, DecisionTrees, Split, parse_unit
+
+Question = tuple[str, ...]
+"""Phones: is the neighbour one of them?"""
+
+
+@dataclass(frozen=True)
+class StateStatistics:
+    """Sums over the frames of each seen state of each unit, R of them, in any order.
+
+    Args:
+        units: (R,), names.
+        states: (R,), positions in the units, from 0.
+        counts: (R,), frames, above 0.
+        sums: (R, F), of the features.
+        squares: (R, F), of their squares.
+
+    Raises:
+        ValueError: a shape differs, a state of a unit is there twice, a count is not above 0, or a
+            number is not finite.
+    """
+
+    units: Sequence[str]
+    states: Sequence[int]
+    counts: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+
+    def __post_init__(self) -> None:
+        R, shape = len(self.units), self.sums.shape
+        if len(self.states) != R or self.counts.shape != (R,):
+            found = f"{len(self.states)} and {self.counts.shape}"
+            raise ValueError(
+                f"states and counts have shapes {found}; expected ({R},), of the units"
+            )
+        if not R or len(shape) != 2 or shape[0] != R or self.squares.shape != shape:
+            found = f"{shape} and {self.squares.shape}"
+            raise ValueError(f"sums and squares have shapes {found}; expected ({R} above 0, F)")
+        if len(set(zip(self.units, self.states, strict=True))) < R:
+            raise ValueError("units and states have a pair twice; expected each once")
+        if not self.counts.min() > 0:
+            raise ValueError(f"counts has {self.counts.min()}; expected more than 0 frames")
+        if not all(np.isfinite(sums).all() for sums in (self.counts, self.sums, self.squares)):
+            raise ValueError("counts, sums or squares has a number that is not finite")
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """How far trees are grown.
+
+    Args:
+        n_leaves: at most so many over all trees, before some are merged.
+        min_gain: nats of log-likelihood that a split must bring at least. Chance alone brings about
+            as many as there are features, and more where successive frames are alike.
+        min_count: frames on either side of a split.
+        merge: leaves of a tree, neighbours or not, are merged again as long as that loses less than
+            the last split brought.
+        variance_floor: variances are at least this share of those of all frames, and at least
+            `asr.hmm.gmm.MIN_VARIANCE`.
+    """
+
+    n_leaves: int = 1000
+    min_gain: float = 200.0
+    min_count: float = 50.0
+    merge: bool = True
+    variance_floor: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_leaves", 1), ("min_gain", 0), ("min_count", 0)):
+            if not getattr(self, name) >= least:
+                found = getattr(self, name)
+                raise InputError(f"trees.{name} is {found}; expected {least} or more")
+        if not self.variance_floor > 0:
+            raise InputError(f"trees.variance_floor is {self.variance_floor}; expected above 0")
+
+
+def question_sets(statistics: StateStatistics, variance_floor: float = 0.01) -> list[Question]:
+    """Sets of phones that sound alike, to ask about neighbours.
+
+    The phones are clustered from below: of all pairs those two are joined whose frames, of all
+    states, lose the least log-likelihood by sharing one diagonal Gaussian. Every cluster on the way
+    is a set, single phones and all of them included; a word's edge is a set alone.
+
+    Args:
+        statistics: of units in context; those without, such as silence, are nobody's neighbours.
+        variance_floor: as in `TreeSettings`.
+
+    Returns:
+        questions: the edge, then the largest sets first.
+
+    Raises:
+        ValueError: no unit has a context.
+
+    Source: Beulen & Ney 1998, "Automatic question generation for decision tree based state tying".
+    """
+    values, floor = _values(statistics), _floor(statistics, variance_floor)
+    phones = [phone if left else "" for left, phone, _ in map(parse_unit, statistics.units)]
+    names = sorted(set(phones) - {""})
+    if not names:
+        raise ValueError("statistics has no unit in context; expected names such as K-AE+T")
+    owned = np.array(names)[:, None] == np.array(phones)
+    clusters: list[Question] = [(name,) for name in names]
+    found = list(clusters)
+    for kept, gone in _merges(owned @ values, floor, np.inf):
+        clusters[kept] = tuple(sorted(clusters[kept] + clusters[gone]))
+        found.append(clusters[kept])
+    return [(EDGE,), *sorted(found, key=lambda question: (-len(question), question))]
+
+
+def grow_trees(
+    statistics: StateStatistics, questions: Sequence[Question], settings: TreeSettings
+) -> DecisionTrees:
+    """A tree for each state of each phone, whose leaves say which contexts are to share a pdf.
+
+    The leaf is split whose best question, over all trees, raises the log-likelihood of the frames
+    most, each leaf having one diagonal Gaussian, until there are leaves enough or no split is
+    allowed. Of questions that part the seen contexts in the same way the first is taken.
+
+    Args:
+        statistics: their order doesn't matter.
+        questions: about the left as about the right neighbour, such as `question_sets` gives.
+        settings: how far to go.
+
+    Raises:
+        InputError: there are fewer leaves allowed than trees needed.
+        ValueError: a question has no phone, or others beside the edge; or a phone's states are not
+            numbered from 0.
+
+    Source: Young, Odell & Woodland 1994, "Tree-based state tying for high accuracy acoustic
+    modelling"; here likelihoods are exact for the frames, and one queue serves all trees.
+    """
+    for question in questions:
+        if not question or (EDGE in question and len(question) > 1):
+            raise ValueError(f"questions has {question}; expected phones, or {EDGE} alone")
+    roots = _roots(statistics)
+    if settings.n_leaves < len(roots):
+        raise InputError(
+            f"trees.n_leaves is {settings.n_leaves}; expected {len(roots)} or more, one for each"
+            " state of each phone"
+        )
+    data = _Data(
+        _values(statistics),
+        _answers(statistics.units, questions),
+        _floor(statistics, settings.variance_floor),
+    )
+    nodes, cuts = _grown(data, list(roots.values()), settings)
+    gains = [cut.gain for cut in cuts.values()]
+    pdf = _numbered(
+        data, nodes, cuts, len(roots), gains[-1] if gains and settings.merge else -np.inf
+    )
+    trees: dict[str, tuple[Split | int, ...]] = {}
+    for node, (phone, _) in enumerate(roots):
+        trees[phone] = (*trees.get(phone, ()), _tree(node, cuts, pdf, questions))
+    return DecisionTrees(trees)
+
+
+class _Data(NamedTuple):
+    values: np.ndarray  # (R, 1 + 2 F): count, sums, sums of squares
+    answers: np.ndarray  # (2 Q, R), bool: about the left neighbour, then about the right one
+    floor: np.ndarray  # (F,), variances
+
+
+class _Cut(NamedTuple):
+    gain: float
+    question: int  # which of the 2 Q
+    yes: int  # number of the node
+    no: int
+
+
+def _values(statistics: StateStatistics) -> np.ndarray:
+    columns = (statistics.counts[:, None], statistics.sums, statistics.squares)
+    return np.concatenate(columns, axis=1, dtype=np.float64)
+
+
+def _floor(statistics: StateStatistics, share: float) -> np.ndarray:
+    """(F,), the least variances."""
+    count = statistics.counts.sum()
+    mean = statistics.sums.sum(0) / count
+    variances = statistics.squares.sum(0) / count - mean**2
+    return np.maximum(share * variances, MIN_VARIANCE)  # above 0 even for what never changes
+
+
+def _log_likelihoods(values: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    """Of frames given the best diagonal Gaussian that has no variance below the floor.
+
+    Args:
+        values: (..., 1 + 2 F).
+        floor: (F,).
+
+    Returns:
+        log_likelihoods: (...), nats; 0 for no frames.
+    """
+    F = len(floor)
+    counts = np.maximum(values[..., :1], np.finfo(float).tiny)
+    mean = values[..., 1 : F + 1] / counts
+    variances = np.maximum(values[..., F + 1 :] / counts - mean**2, 0.0)
+    floored = np.maximum(variances, floor)
+    per_frame = (np.log(2 * np.pi * floored) + variances / floored).sum(-1)
+    return -0.5 * values[..., 0] * per_frame
+
+
+def _merges(values: np.ndarray, floor: np.ndarray, max_loss: float) -> Iterator[tuple[int, int]]:
+    """Join the two of K clusters that lose least, again and again, while it is below `max_loss`.
+
+    Args:
+        values: (K, 1 + 2 F).
+        floor: (F,).
+        max_loss: nats.
+
+    Yields:
+        (kept, gone): numbers of clusters; the first, which is smaller, now stands for both.
+    """
+    values = values.copy()
+    alone = _log_likelihoods(values, floor)
+    K = len(values)
+    losses = np.full((K, K), np.inf)  # of pairs, the smaller number first
+    for n in range(K - 1):
+        together = _log_likelihoods(values[n] + values[n + 1 :], floor)
+        losses[n, n + 1 :] = alone[n] + alone[n + 1 :] - together
+    there = np.ones(K, dtype=bool)
+    while losses.min() < max_loss:
+        kept, gone = divmod(int(losses.argmin()), K)
+        yield kept, gone
+        there[gone] = False
+        losses[gone] = losses[:, gone] = np.inf
+        values[kept] += values[gone]
+        alone[kept] = _log_likelihoods(values[kept], floor)
+        others = np.flatnonzero(there & (np.arange(K) != kept))
+        together = _log_likelihoods(values[kept] + values[others], floor)
+        first, second = np.minimum(others, kept), np.maximum(others, kept)
+        losses[first, second] = alone[kept] + alone[others] - together
+
+
+def _roots(statistics: StateStatistics) -> dict[tuple[str, int], np.ndarray]:
+    """The rows of each (phone, state), sorted, so that the order of rows changes no sum."""
+    keys = zip(statistics.units, statistics.states, strict=True)
+    rows: dict[tuple[str, int], list[int]] = {}
+    for (unit, state), row in sorted((key, row) for row, key in enumerate(keys)):
+        rows.setdefault((parse_unit(unit)[1], int(state)), []).append(row)
+    for phone, state in rows:
+        if state != 0 and (phone, state - 1) not in rows:
+            raise ValueError(f"phone {phone!r} has state {state}, and not {state - 1}")
+    return {key: np.array(rows[key]) for key in sorted(rows)}
+
+
+def _answers(units: Sequence[str], questions: Sequence[Question]) -> np.ndarray:
+    """(2 Q, R), bool."""
+    asked = [set(question) for question in questions]
+    sides = []
+    for side in (0, 2):
+        neighbours = [parse_unit(unit)[side] for unit in units]
+        names = sorted(set(neighbours))
+        number = {name: n for n, name in enumerate(names)}
+        table = np.array([[name in phones for name in names] for phones in asked], dtype=bool)
+        table = table.reshape(len(asked), len(names))
+        sides.append(table[:, [number[name] for name in neighbours]])
+    return np.concatenate(sides)
+
+
+def _grown(
+    data: _Data, nodes: list[np.ndarray], settings: TreeSettings
+) -> tuple[list[np.ndarray], dict[int, _Cut]]:
+    """Split nodes, given as rows, best first: all nodes, and the cuts by node as they were made."""
+    cuts: dict[int, _Cut] = {}
+    queue: list[tuple[float, int, int]] = []  # the best first: -gain, node, question
+
+    def ask(node: int) -> None:
+        if best := _best(data, nodes[node], settings):
+            heapq.heappush(queue, (-best[0], node, best[1]))
+
+    n_leaves = len(nodes)
+    for node in range(n_leaves):
+        ask(node)
+    while queue and n_leaves < settings.n_leaves:
+        minus_gain, node, question = heapq.heappop(queue)
+        rows, answers = nodes[node], data.answers[question, nodes[node]]
+        cuts[node] = _Cut(-minus_gain, question, len(nodes), len(nodes) + 1)
+        nodes += [rows[answers], rows[~answers]]
+        ask(len(nodes) - 2)
+        ask(len(nodes) - 1)
+        n_leaves += 1
+    return nodes, cuts
+
+
+def _best(data: _Data, rows: np.ndarray, settings: TreeSettings) -> tuple[float, int] | None:
+    """Gain and number of the question that parts the rows best; None where no split is allowed."""
+    answers = data.answers[:, rows]
+    questions = np.flatnonzero(answers.any(1) & ~answers.all(1))
+    answers, values = answers[questions], data.values[rows]
+    yes, no = answers.astype(float) @ values, (~answers).astype(float) @ values
+    gains = _log_likelihoods(yes, data.floor) + _log_likelihoods(no, data.floor)
+    gains -= _log_likelihoods(values.sum(0), data.floor)
+    allowed = (np.minimum(yes[:, 0], no[:, 0]) >= settings.min_count) & (gains >= settings.min_gain)
+    if not allowed.any():
+        return None
+    best = gains[allowed].max()
+    # equal but for rounding: which of them is found must not hang on the order of additions
+    first = np.flatnonzero(allowed & (gains >= best * (1 - 1e-9)))[0]
+    return float(gains[first]), int(questions[first])
+
+
+def _below(node: int, cuts: Mapping[int, _Cut]) -> Iterator[int]:
+    """The leaves of a tree, from yes to no."""
+    if node in cuts:
+        yield from _below(cuts[node].yes, cuts)
+        yield from _below(cuts[node].no, cuts)
+    else:
+        yield node
+
+
+def _numbered(
+    data: _Data,
+    nodes: Sequence[np.ndarray],
+    cuts: Mapping[int, _Cut],
+    n_roots: int,
+    max_loss: float,
+) -> dict[int, int]:
+    """The pdf of each leaf; leaves of a tree that lose less than `max_loss` together share one."""
+    pdf: dict[int, int] = {}
+    n_pdfs = 0
+    for root in range(n_roots):
+        leaves = list(_below(root, cuts))
+        values = np.stack([data.values[nodes[leaf]].sum(0) for leaf in leaves])
+        group = list(range(len(leaves)))
+        for kept, gone in _merges(values, data.floor, max_loss):
+            group = [kept if one == gone else one for one in group]
+        number = {one: n for n, one in enumerate(dict.fromkeys(group), n_pdfs)}
+        pdf |= {leaf: number[one] for leaf, one in zip(leaves, group, strict=True)}
+        n_pdfs += len(number)
+    return pdf
+
+
+def _tree(
+    node: int, cuts: Mapping[int, _Cut], pdf: Mapping[int, int], questions: Sequence[Question]
+) -> Split | int:
+    if node not in cuts:
+        return pdf[node]
+    _, question, *children = cuts[node]
+    yes, no = (_tree(child, cuts, pdf, questions) for child in children)
+    if yes == no:  # merged again
+        return yes
+    side, number = divmod(question, len(questions))
+    return Split("right" if side else "left", frozenset(questions[number]), yes, no)

@@ -1,0 +1,196 @@
+"""Lexicon -> units in context; trees that say which pdf each state of such a unit has."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from asr.errors import InputError
+from asr.text.lexicon import Lexicon
+
+EDGE = "#"
+"""The neighbour of a word's first phone on the left, and of its last one on the right."""
+
+
+def context_lexicon(lexicon: Lexicon) -> Lexicon:
+    """The lexicon whose phones are units in context: `K AE T` becomes `#-K+AE K-AE+T AE-T+#`.
+
+    Raises:
+        InputError: a phone's name would make a unit's ambiguous.
+    """
+    for phone in lexicon.phones:
+        if phone == EDGE or (len(phone) > 1 and {"-", "+"} & set(phone)):
+            raise InputError(
+                f"the lexicon has phone {phone!r}; for units such as K-AE+T expected other phones"
+                f" than {EDGE}, and with - or + in none of more than one character"
+            )
+    return Lexicon(
+        {
+            word: tuple(_in_context(phones) for phones in spoken)
+            for word, spoken in lexicon.pronunciations.items()
+        }
+    )
+
+
+def parse_unit(unit: str) -> tuple[str, str, str]:
+    """Left neighbour, phone, right neighbour: K, AE, T of `K-AE+T`.
+
+    A unit without context, such as silence, is its own phone; its neighbours are "".
+    """
+    match = _UNIT.fullmatch(unit)
+    return (match[1], match[2], match[3]) if match else ("", unit, "")
+
+
+def middle_phone(unit: str) -> str:
+    """The phone of a unit: AE of `K-AE+T`."""
+    return parse_unit(unit)[1]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A question about a neighbour, and where its answers lead: to another, or to a pdf's number.
+
+    Raises:
+        ValueError: there is no phone.
+    """
+
+    side: Literal["left", "right"]
+    phones: frozenset[str]
+    yes: "Split | int"
+    no: "Split | int"
+
+    def __post_init__(self) -> None:
+        if not self.phones:
+            raise ValueError("a question has no phones; expected at least one")
+
+
+@dataclass(frozen=True)
+class DecisionTrees:
+    """Which pdf each state of a unit has, whether the unit was ever seen or not.
+
+    Args:
+        trees: of each phone, one for each state; their leaves are the numbers from 0 to
+            `n_pdfs` - 1.
+
+    Raises:
+        ValueError: a phone has no tree, or a number is left out.
+    """
+
+    trees: Mapping[str, tuple[Split | int, ...]]
+
+    def __post_init__(self) -> None:
+        for phone, trees in self.trees.items():
+            if not trees:
+                raise ValueError(f"phone {phone!r} has no tree; expected one for each state")
+        if left_out := set(range(max(self._leaves, default=0) + 1)) - self._leaves:
+            raise ValueError(f"no leaf has number {min(left_out)}; expected all from 0 on")
+        if min(self._leaves) < 0:
+            raise ValueError(f"a leaf has number {min(self._leaves)}; expected 0 or more")
+
+    @property
+    def n_pdfs(self) -> int:
+        """How many different leaves there are."""
+        return len(self._leaves)
+
+    def pdfs(self, unit: str) -> tuple[int, ...]:
+        """The pdf of each state of a unit, such as `K-AE+T`.
+
+        Raises:
+            InputError: its phone has no tree, since it was in no unit that was seen.
+        """
+        left, phone, right = parse_unit(unit)
+        if phone not in self.trees:
+            expected = " ".join(self.trees)
+            raise InputError(f"unit {unit!r} is of phone {phone!r}; expected one of {expected}")
+        return tuple(_answer(tree, left, right) for tree in self.trees[phone])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trees as plain values, for `trees_from_dict`."""
+        return {phone: [_plain(tree) for tree in trees] for phone, trees in self.trees.items()}
+
+    @cached_property
+    def _leaves(self) -> set[int]:
+        return {leaf for trees in self.trees.values() for tree in trees for leaf in _leaves(tree)}
+
+
+def trees_from_dict(values: Mapping[str, Any], place: str) -> DecisionTrees:
+    """The trees that `to_dict` described.
+
+    Args:
+        values: of each phone a list of trees.
+        place: the file they come from; begins the error's line.
+
+    Raises:
+        InputError: the values are none of trees.
+    """
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{place}: trees is {_shortened(values)}; expected lists of trees by phone"
+        )
+    trees = {}
+    try:
+        for phone, plain in values.items():
+            if not isinstance(plain, list):
+                raise ValueError(
+                    f"phone {phone!r} has {_shortened(plain)}; expected a list of trees"
+                )
+            trees[phone] = tuple(_tree(tree, f"phone {phone!r}") for tree in plain)
+        return DecisionTrees(trees)
+    except ValueError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+_UNIT = re.compile(r"(.+?)-(.+)\+(.+)")
+
+
+def _in_context(phones: Sequence[str]) -> tuple[str, ...]:
+    neighbours = (EDGE, *phones, EDGE)
+    return tuple(
+        f"{left}-{phone}+{right}"
+        for left, phone, right in zip(neighbours, phones, neighbours[2:], strict=False)
+    )
+
+
+def _answer(tree: Split | int, left: str, right: str) -> int:
+    while isinstance(tree, Split):
+        neighbour = left if tree.side == "left" else right
+        tree = tree.yes if neighbour in tree.phones else tree.no
+    return tree
+
+
+def _leaves(tree: Split | int) -> Iterator[int]:
+    if isinstance(tree, Split):
+        yield from _leaves(tree.yes)
+        yield from _leaves(tree.no)
+    else:
+        yield tree
+
+
+def _plain(tree: Split | int) -> Any:
+    if not isinstance(tree, Split):
+        return tree
+    yes, no = _plain(tree.yes), _plain(tree.no)
+    return {"side": tree.side, "phones": sorted(tree.phones), "yes": yes, "no": no}
+
+
+def _tree(values: Any, where: str) -> Split | int:
+    match values:
+        case int() if not isinstance(values, bool):
+            return values
+        case {
+            "side": "left" | "right" as side,
+            "phones": [*phones],
+            "yes": yes,
+            "no": no,
+            **more,
+        } if not more and all(isinstance(phone, str) for phone in phones):
+            return Split(side, frozenset(phones), _tree(yes, where), _tree(no, where))
+    raise ValueError(
+        f"{where} has {_shortened(values)}; expected a number, or side, phones, yes and no"
+    )
+
+
+def _shortened(value: object, width: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 1] + "…"

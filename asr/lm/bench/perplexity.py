@@ -1,0 +1,176 @@
+"""text -> its log-probability under a language model -> perplexities, comparable between units."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from asr.errors import InputError
+from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.text.normalisation import normalise
+
+
+@dataclass(frozen=True)
+class Total:
+    """The log-probability of a text, and what it may be divided by.
+
+    Each sentence has an end, which the model has to foresee too: it is one more unit, one more
+    word and one more character. The same text, normalised alike, has the same words and characters
+    for every model, so that `per_word` and `per_character` of two models can be compared whatever
+    their units are; `per_unit` can't.
+
+    Args:
+        log_prob: natural logarithm, of all units and ends.
+        units: of the model, and ends.
+        words: of the normalised text, as blanks part them, and ends.
+        characters: of the normalised text (code points), blanks between words included, and ends.
+    """
+
+    log_prob: float = 0.0
+    units: int = 0
+    words: int = 0
+    characters: int = 0
+
+    def __add__(self, other: "Total") -> "Total":
+        return Total(
+            self.log_prob + other.log_prob,
+            self.units + other.units,
+            self.words + other.words,
+            self.characters + other.characters,
+        )
+
+    @property
+    def per_unit(self) -> float:
+        """Perplexity of a unit, exp(-log_prob / units)."""
+        return _exp(-self.log_prob / self.units)
+
+    @property
+    def per_word(self) -> float:
+        """Perplexity of a word, exp(-log_prob / words)."""
+        return _exp(-self.log_prob / self.words)
+
+    @property
+    def per_character(self) -> float:
+        """Perplexity of a character, exp(-log_prob / characters)."""
+        return _exp(-self.log_prob / self.characters)
+
+    @property
+    def bits_per_character(self) -> float:
+        """-log_prob / (characters * ln 2)."""
+        return -self.log_prob / (self.characters * math.log(2))
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well a language model foresees a text, by three rules for out-of-vocabulary words.
+
+    A word is OOV where one of its units is unknown to the model.
+
+    Args:
+        sentences: how many.
+        empty: texts without a word; they are left out.
+        oov: the OOV words, in the text's order.
+        whole: all of the text; what is unknown has the probability of `<unk>`. That is the
+            probability of all unknown words together, so that a small vocabulary makes it better.
+        known: OOV words left out of the sum and of the counts, each with the blank before it. The
+            words after them are still foreseen from `<unk>`.
+        spelled: all of the text; each unknown unit has the probability of `<unk>` times that of
+            its spelling, where all characters are equally probable. A vocabulary's size is no
+            advantage here, and a model of words can be compared with one of characters.
+        alphabet: between so many characters a spelling chooses: those of the text's words, and an
+            end.
+    """
+
+    sentences: int
+    empty: int
+    oov: tuple[str, ...]
+    whole: Total
+    known: Total
+    spelled: Total
+    alphabet: int
+
+    @property
+    def oov_rate(self) -> float:
+        """OOV words, as a fraction of the text's words; ends don't count."""
+        return len(self.oov) / (self.whole.words - self.sentences)
+
+
+def perplexity(model: LanguageModel, texts: Iterable[str], place: str = "the text") -> Perplexity:
+    """The perplexity of a text.
+
+    Args:
+        model: any language model.
+        texts: one a sentence.
+        place: where they come from; begins the error's line.
+
+    Raises:
+        InputError: there is no word in them.
+    """
+    vocabulary = model.vocabulary
+    lines = [normalise(text, vocabulary.text) for text in texts]
+    sentences = [line for line in lines if line]
+    if not sentences:
+        raise InputError(f"{place}: has no word; expected at least one")
+    units = [vocabulary.encode(sentence) for sentence in sentences]
+    scores = model.sentence_log_probs(units)
+    whole, known = Total(), Total()
+    oov: list[str] = []
+    n_letters = 0
+    for row in zip(sentences, units, scores, strict=True):
+        for part in _parts(vocabulary, *row):
+            whole += part.total
+            if part.unknown:
+                oov.append(part.word)
+                n_letters += part.letters
+            else:
+                known += part.total
+    letters = set().union(*sentences)  # the text's, so that they are the same for every model
+    alphabet = len(letters - {" "}) + 1  # and the end of a word
+    spelled = whole.log_prob - n_letters * math.log(alphabet)
+    return Perplexity(
+        sentences=len(sentences),
+        empty=len(lines) - len(sentences),
+        oov=tuple(oov),
+        whole=whole,
+        known=known,
+        spelled=replace(whole, log_prob=spelled),
+        alphabet=alphabet,
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A word with the blank before it, or a sentence's end."""
+
+    total: Total
+    word: str = ""
+    unknown: int = 0  # units
+    letters: int = 0  # to be spelled
+
+
+def _parts(
+    vocabulary: Vocabulary, sentence: str, units: Sequence[int], scores: np.ndarray
+) -> Iterator[_Part]:
+    first = 0
+    for word in sentence.split():
+        blank = 1 if first else 0
+        length = len(vocabulary.encode(word))
+        if vocabulary.unit in ("char", "jamo"):  # where a blank is a unit too
+            length += blank
+        span = slice(first, first + length)
+        log_prob = float(scores[span].sum(dtype=np.float64))
+        unknown = units[span].count(UNK)
+        letters = len(word) + 1 if unknown and vocabulary.unit == "word" else unknown
+        yield _Part(Total(log_prob, length, 1, len(word) + blank), word, unknown, letters)
+        first += length
+    if first != len(units):
+        raise ValueError(f"{sentence!r} has {len(units)} units; its words have {first}")
+    yield _Part(Total(float(scores[-1]), 1, 1, 1))
+
+
+def _exp(nats: float) -> float:
+    try:
+        return math.exp(nats)
+    except OverflowError:
+        return math.inf

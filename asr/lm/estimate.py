@@ -1,0 +1,194 @@
+"""Sentences of units -> an n-gram model with interpolated modified Kneser-Ney smoothing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+import numpy as np
+import torch
+
+from asr.errors import InputError
+from asr.lm.ngram_trie import NgramTrie, make_trie
+from asr.lm.vocabulary import EOS
+
+FALLBACK = (0.5, 1.0, 1.5)
+"""Discounts of the counts 1, 2 and 3 or more where the data give none; lmplz has the same."""
+
+
+@dataclass(frozen=True)
+class EstimateSettings:
+    """How n-grams are counted and discounted.
+
+    Args:
+        order: how many units the longest n-grams have.
+        prune: of each order, the count up to which n-grams are left out; the last stands for all
+            higher orders too. No unit is left out: the first is 0.
+        discount_fallback: whether `FALLBACK` stands in where the counts give no discounts.
+    """
+
+    order: int = 3
+    prune: tuple[int, ...] = (0,)
+    discount_fallback: bool = False
+
+    def __post_init__(self) -> None:
+        if self.order < 1:
+            raise InputError(f"order is {self.order}; expected 1 or more")
+        if not 1 <= len(self.prune) <= self.order:
+            raise InputError(f"prune has {len(self.prune)} counts; expected 1 to {self.order}")
+        if self.prune[0] != 0 or list(self.prune) != sorted(self.prune):
+            raise InputError(f"prune is {list(self.prune)}; expected 0 and counts that don't fall")
+
+
+def estimate(
+    sentences: Iterable[Sequence[int]], n_units: int, settings: EstimateSettings
+) -> NgramTrie:
+    """The model of all n-grams in the sentences, as KenLM's lmplz estimates it.
+
+    N-grams of the highest order have their counts; those of lower orders the number of different
+    units before them, but their counts if they begin a sentence. Each order is discounted by its
+    own numbers of n-grams with the counts 1 to 4, and interpolated with the next lower one; single
+    units with the uniform distribution over all V. What pruning takes from a context goes to the
+    shorter context.
+
+    A unit that never comes, such as `UNK` where all was known, has its uniform share; where `UNK`
+    comes it is counted like any other, as a recurrent model on the same vocabulary does. lmplz
+    knows no such text, and counts discounts from the n-gram that it sorts last in another way.
+
+    Args:
+        sentences: of units from 0 to V - 1, without ends.
+        n_units: V, the vocabulary's size.
+        settings: order, pruning, fallback.
+
+    Raises:
+        InputError: there is no sentence; or the counts of an order give no discounts, and
+            `discount_fallback` is not asked for.
+        ValueError: a unit is not among the V, or is the end.
+
+    Source: Chen and Goodman 1998, section 3; Heafield et al. 2013; `prune` as lmplz's option.
+    """
+    tokens = _tokens(sentences, n_units)
+    levels = _count(tokens, n_units, settings.order)
+    del tokens
+    thresholds = settings.prune + settings.prune[-1:] * (settings.order - len(settings.prune))
+    return _trie(levels, _adjusted(levels), thresholds, settings.discount_fallback)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """All n-grams of an order, sorted by the (n-1)-gram that they continue, then by unit.
+
+    Args:
+        parents: (n,), which (n-1)-gram they continue.
+        units: (n,), their last units.
+        suffixes: (n,), which (n-1)-gram they end with.
+        counts: (n,), how often they come.
+        begins: (n,), whether they begin a sentence.
+    """
+
+    parents: np.ndarray
+    units: np.ndarray
+    suffixes: np.ndarray
+    counts: np.ndarray
+    begins: np.ndarray
+
+
+def _tokens(sentences: Iterable[Sequence[int]], n_units: int) -> np.ndarray:
+    """All sentences in a row, each with its beginning, which is the unit V, and its end."""
+    marked = ((n_units, *sentence, EOS) for sentence in sentences)
+    tokens = np.fromiter(chain.from_iterable(marked), dtype=np.int32)
+    if not len(tokens):
+        raise InputError("there is no sentence to estimate from; expected at least one")
+    if tokens.min() < 0 or tokens.max() > n_units:
+        wrong = tokens[(tokens < 0) | (tokens > n_units)][0]
+        raise ValueError(f"sentences have the unit {wrong}; expected 0 to {n_units - 1}")
+    if not np.array_equal(tokens[:-1] == EOS, tokens[1:] == n_units):
+        raise ValueError("sentences have an end or a beginning inside; expected none")
+    return tokens
+
+
+def _count(tokens: np.ndarray, n_units: int, order: int) -> list[_Level]:
+    radix = n_units + 1
+    begin = n_units
+    units = np.arange(radix, dtype=np.int32)
+    nothing = np.zeros(radix, dtype=np.int32)
+    counts = np.bincount(tokens, minlength=radix)
+    counts[begin] = 0
+    levels = [_Level(nothing, units, nothing, counts, units == begin)]
+    numbers = tokens  # of the n-gram that ends with each token; -1 where none does
+    for _ in range(order - 1):
+        places = np.flatnonzero((numbers[:-1] >= 0) & (tokens[1:] != begin)) + 1
+        keys = numbers[places - 1].astype(np.int64) * radix + tokens[places]
+        by_key = np.argsort(keys)
+        keys = keys[by_key]
+        firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+        counts = np.diff(firsts, append=len(keys))
+        suffixes = numbers[places[by_key[firsts]]]
+        parents, units = np.divmod(keys[firsts], radix)
+        numbers = np.full(len(tokens), -1, dtype=np.int32)
+        numbers[places[by_key]] = np.repeat(np.arange(len(firsts), dtype=np.int32), counts)
+        parents = parents.astype(np.int32)
+        begins = levels[-1].begins[parents]
+        levels.append(_Level(parents, units.astype(np.int32), suffixes, counts, begins))
+    return levels
+
+
+def _adjusted(levels: list[_Level]) -> list[np.ndarray]:
+    """Of each order the counts that its probabilities come from."""
+    adjusted = []
+    for level, longer in pairwise(levels):
+        before = np.bincount(longer.suffixes, minlength=len(level.units))
+        adjusted.append(np.where(level.begins, level.counts, before))
+    return [*adjusted, levels[-1].counts]
+
+
+def _discounts(adjusted: np.ndarray, order: int, fallback: bool) -> np.ndarray:
+    """(4,), what is taken from counts of 0, 1, 2 and 3 or more."""
+    n = np.bincount(np.minimum(adjusted, 5), minlength=6)
+    if n[1:4].all():
+        share = n[1] / (n[1] + 2 * n[2])
+        found = np.array([j - (j + 1) * share * n[j + 1] / n[j] if j else 0.0 for j in range(4)])
+        if (found[1:] > 0).all():
+            return found
+        trouble = f"give the discounts {', '.join(f'{d:.3f}' for d in found[1:])}"
+    else:
+        missing = next(j for j in range(1, 4) if not n[j])
+        trouble = f"have none that comes {missing} times, and give no discounts"
+    if fallback:
+        return np.array([0.0, *FALLBACK])
+    raise InputError(
+        f"the {order}-grams {trouble}; expected more text, or, where units are few or texts short,"
+        " model.discount_fallback true: fixed discounts"
+    )
+
+
+def _trie(
+    levels: list[_Level], adjusted: list[np.ndarray], thresholds: Sequence[int], fallback: bool
+) -> NgramTrie:
+    """The model of the levels' n-grams; those not above their thresholds are left out."""
+    radix = len(levels[0].units)
+    sizes: list[int] = []
+    keys, log_probs, suffixes = [np.array([-1])], [np.zeros(1)], [np.zeros(1, dtype=np.int32)]
+    backoffs = [np.zeros(1)]
+    nodes, lower = np.zeros(1, dtype=np.int32), np.array([1 / (radix - 1)])  # of the order below
+    for level, counts, threshold in zip(levels, adjusted, thresholds, strict=True):
+        kept = level.counts > threshold if sizes else np.ones(radix, dtype=bool)
+        discounts = _discounts(counts, len(sizes) + 1, fallback)[np.minimum(counts, 3)]
+        total = np.bincount(level.parents, counts, minlength=len(lower))
+        freed = np.bincount(level.parents, np.where(kept, discounts, counts), minlength=len(lower))
+        weights = np.divide(freed, total, out=np.ones(len(total)), where=total > 0)
+        if sizes:
+            backoffs.append(np.log(weights[nodes > 0]))
+        probs = (counts - discounts) / total[level.parents]
+        probs += weights[level.parents] * lower[level.suffixes]
+        if not sizes:
+            probs[-1] = 1.0  # a sentence's beginning is never foreseen; it costs nothing
+        keys.append(nodes[level.parents[kept]].astype(np.int64) * radix + level.units[kept])
+        log_probs.append(np.log(probs[kept]))
+        suffixes.append(nodes[level.suffixes[kept]])
+        first = 1 + sum(sizes)
+        sizes.append(len(keys[-1]))
+        nodes = np.zeros(len(kept), dtype=np.int32)
+        nodes[kept] = np.arange(first, first + sizes[-1], dtype=np.int32)
+        lower = probs
+    tensors = [torch.from_numpy(np.concatenate(p)) for p in (keys, log_probs, backoffs, suffixes)]
+    return make_trie(radix - 1, sizes, *tensors)

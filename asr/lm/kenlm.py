@@ -1,0 +1,124 @@
+"""words -> log-probabilities of the next words, by a file of KenLM."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.errors import InputError
+from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
+
+_BEGIN = -1  # in a state: before the sentence
+_LN10 = math.log(10)
+
+
+class KenlmModel:
+    """A model in KenLM's binary form, or an ARPA file, as KenLM reads it: exact, but slow.
+
+    The state is the last `order - 1` words. A binary file can't list its words, so that they have
+    to be given.
+
+    Args:
+        path: of the file.
+        words: those that may come; what the file does not know is `<unk>`. Where it knows none of
+            them as they are but some in capitals, its words are taken to be in capitals.
+        device: of the states, for a search there; the model itself computes on the CPU.
+
+    `path` is kept, and `spellings`: (V,), the words as the file has them.
+
+    Raises:
+        InputError: the package kenlm-ex is not installed; the file can't be read by KenLM, or
+            knows none of the words; or there are none.
+        OSError: the file is not there.
+    """
+
+    def __init__(
+        self, path: str | Path, words: Iterable[str], device: str | torch.device = "cpu"
+    ) -> None:
+        try:
+            import kenlm
+        except ImportError:
+            raise InputError(
+                f"{path}: reading it takes KenLM, which is not installed; expected it after:"
+                " pip install kenlm-ex"
+            ) from None
+        with open(path, "rb"):  # KenLM would not say as clearly that it can't
+            pass
+        config = kenlm.Config()
+        config.show_progress = False
+        config.arpa_complain = kenlm.ARPALoadComplain.NONE
+        try:
+            self._model = kenlm.Model(str(path), config)
+        except OSError as error:
+            raise InputError(
+                f"{path}: is no file of KenLM, or a damaged one: {' '.join(str(error).split())}"
+            ) from None
+        self._new_state = kenlm.State
+        self.path = Path(path)
+        self.device = torch.device(device)
+        self.order: int = self._model.order
+        wanted = [word for word in dict.fromkeys(words) if word not in (UNK_SYMBOL, EOS_SYMBOL)]
+        if not wanted:
+            raise InputError(
+                f"{path}: can't list its words; expected a lexicon, or a text, that has some"
+            )
+        known = {word: word for word in wanted if word in self._model}
+        if not known:
+            known = {word: word.upper() for word in wanted if word.upper() in self._model}
+        if not known:
+            raise InputError(
+                f"{path}: knows none of the {len(wanted)} words; expected some of them"
+            )
+        self.vocabulary = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *known))
+        self.spellings = ("<unk>", "</s>", *known.values())
+
+    def start(self, rows: int) -> Tensor:
+        """(rows, order - 1), int64: the state at a sentence's beginning, once a hypothesis."""
+        return torch.full((rows, self.order - 1), _BEGIN, device=self.device)
+
+    def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows,), float32, natural log-probabilities of the next units, and the states after."""
+        units = units.to(state.device)
+        scores = [
+            self._score(self._context(context), unit)
+            for context, unit in zip(state.tolist(), units.tolist(), strict=True)
+        ]
+        after = torch.cat((state, units[:, None]), 1)[:, 1:]
+        return torch.tensor(scores, device=state.device), after
+
+    def log_probs(self, state: Tensor) -> Tensor:
+        """(rows, V), float32: the natural log-probability of every next unit."""
+        contexts = [self._context(context) for context in state.tolist()]
+        units = range(len(self.spellings))
+        rows = [[self._score(context, unit) for unit in units] for context in contexts]
+        return torch.tensor(rows, device=state.device).view(len(rows), len(units))
+
+    def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
+        found = []
+        for sentence in sentences:
+            text = " ".join(self.spellings[unit] for unit in sentence)
+            scores = [score for score, _, _ in self._model.full_scores(text)]
+            found.append(np.array(scores, dtype=np.float32) * np.float32(_LN10))
+        return found
+
+    def _context(self, units: Sequence[int]) -> Any:
+        """KenLM's state after the units."""
+        state = self._new_state()
+        if _BEGIN in units:
+            self._model.BeginSentenceWrite(state)
+        else:
+            self._model.NullContextWrite(state)
+        for unit in units:
+            if unit != _BEGIN:
+                after = self._new_state()
+                self._model.BaseScore(state, self.spellings[unit], after)
+                state = after
+        return state
+
+    def _score(self, state: Any, unit: int) -> float:
+        return self._model.BaseScore(state, self.spellings[unit], self._new_state()) * _LN10

@@ -1,0 +1,230 @@
+"""units -> log-probabilities of the next units, by an n-gram model; its folder and ARPA files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.errors import InputError
+from asr.folder import (
+    DESCRIPTION,
+    WEIGHTS,
+    check_parts,
+    read_description,
+    read_weights,
+    write_folder,
+)
+from asr.lm.arpa import MARKS, read_arpa, write_arpa
+from asr.lm.ngram_trie import MAX_NODES, NgramTrie, check_trie, empty_tables
+from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
+from asr.text.normalisation import DEFAULT, TextSettings
+
+BLANK_WORD = "▁"
+"""Stands for the blank between words in the ARPA file of a model of characters."""
+
+KIND = "ngram"
+"""What the description of such a model's folder says."""
+
+_ROWS = 4096  # sentences that are scored at once
+
+
+@dataclass(frozen=True, eq=False)
+class NgramModel:
+    """A back-off model of n-grams.
+
+    Its state is a node of the trie: the longest end of the units so far that the model can tell
+    from shorter ones. Equal states foresee the same.
+
+    Args:
+        vocabulary: the units.
+        trie: their n-grams.
+
+    Raises:
+        ValueError: the trie is of another number of units.
+    """
+
+    vocabulary: Vocabulary
+    trie: NgramTrie
+
+    def __post_init__(self) -> None:
+        if len(self.vocabulary.symbols) != self.trie.n_units:
+            symbols, units = len(self.vocabulary.symbols), self.trie.n_units
+            raise ValueError(f"vocabulary has {symbols} symbols; expected the trie's {units}")
+
+    @property
+    def order(self) -> int:
+        """How many units the longest n-grams have."""
+        return self.trie.order
+
+    def to(self, device: str | torch.device) -> "NgramModel":
+        """The same model on a device."""
+        return replace(self, trie=self.trie.to(device))
+
+    def start(self, rows: int) -> Tensor:
+        """(rows,), int64: the state at a sentence's beginning, once for each hypothesis."""
+        return self.trie.start(rows)
+
+    def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows,), float32, natural log-probabilities of the next units, and the states after."""
+        return self.trie.score(state, units.to(state.device))
+
+    def log_probs(self, state: Tensor) -> Tensor:
+        """(rows, V), float32: the natural log-probability of every next unit."""
+        return self.trie.distribution(state)
+
+    def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end.
+
+        Raises:
+            ValueError: a unit is not among the V.
+        """
+        found: list[np.ndarray] = [np.zeros(0)] * len(sentences)
+        by_length = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
+        for first in range(0, len(by_length), _ROWS):
+            batch = by_length[first : first + _ROWS]
+            units = np.full((len(sentences[batch[-1]]) + 1, len(batch)), EOS)
+            for row, n in enumerate(batch):
+                units[: len(sentences[n]), row] = sentences[n]
+            if units.min() < 0 or units.max() >= self.trie.n_units:
+                wrong = units[(units < 0) | (units >= self.trie.n_units)][0]
+                raise ValueError(
+                    f"sentences have the unit {wrong}; expected 0 to {self.trie.n_units - 1}"
+                )
+            state, scores = self.start(len(batch)), []
+            for column in torch.from_numpy(units):
+                score, state = self.score(state, column)
+                scores.append(score)
+            log_probs = torch.stack(scores).T.cpu().numpy()
+            for row, n in enumerate(batch):
+                found[n] = log_probs[row, : len(sentences[n]) + 1].copy()
+        return found
+
+
+def read_ngram(path: str | Path, vocabulary: Vocabulary | None = None) -> NgramModel:
+    """The model of an ARPA file, plain or compressed (`.gz`, `.xz`).
+
+    Without a vocabulary the file's words say what the units are: characters where all are single
+    ones and `▁`, the blank, is among them; else words. Texts are in lower case, as everywhere
+    here, and so are the units of a file that has capitals only; where some of its words have
+    capitals and others don't, case counts. Punctuation is no part of a text.
+
+    Args:
+        path: of the file.
+        vocabulary: the units, which the file must have and no others. Of characters, `▁` is the
+            blank there too.
+
+    Raises:
+        InputError: as `asr.lm.arpa.read_arpa` says.
+        OSError: the file can't be read.
+    """
+    if vocabulary is not None:
+        return NgramModel(vocabulary, read_arpa(path, arpa_words(vocabulary, str(path)))[1])
+    words, trie = read_arpa(path)
+    try:
+        return NgramModel(_vocabulary(words), trie)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def write_ngram(path: str | Path, model: NgramModel) -> None:
+    """Write a model as an ARPA file, at once or not at all; `.gz` and `.xz` are compressed.
+
+    Raises:
+        InputError: a unit can't be a word of such a file.
+    """
+    write_arpa(path, arpa_words(model.vocabulary, str(path)), model.trie)
+
+
+def save_ngram(
+    folder: str | Path, model: NgramModel, settings: dict[str, Any], trained_on: dict[str, Any]
+) -> None:
+    """Write a model's folder: `model.json`, and the trie's tables in `weights.safetensors`.
+
+    Args:
+        folder: made where it is not there.
+        model: estimated.
+        settings: of the estimation, as plain values.
+        trained_on: what is known of the texts, as plain values.
+
+    Raises:
+        InputError: the folder has a model already.
+    """
+    if (Path(folder) / DESCRIPTION).exists():
+        raise InputError(f"{folder}: has a model already; expected a new folder")
+    description = {
+        "kind": KIND,
+        "sizes": list(model.trie.sizes),
+        "vocabulary": model.vocabulary.to_dict(),
+        "settings": settings,
+        "trained_on": trained_on,
+    }
+    write_folder(folder, description, model.trie.tables)
+
+
+def load_ngram(folder: str | Path) -> NgramModel:
+    """The model of a folder that `save_ngram` wrote; its tables are mapped into memory, not copied.
+
+    Raises:
+        InputError: a file is missing, damaged, or does not fit the other.
+    """
+    folder = Path(folder)
+    values = read_description(folder)
+    if values.get("kind") != KIND:
+        raise InputError(f"{folder}: is no n-gram model's folder; expected one")
+    check_parts(folder, values, ("vocabulary", "settings", "trained_on"))
+    vocabulary = vocabulary_from_dict(values["vocabulary"], f"{folder / DESCRIPTION}")
+    n_units = len(vocabulary.symbols)
+    sizes = _sizes(values.get("sizes"), n_units, f"{folder / DESCRIPTION}")
+    trie = NgramTrie(n_units, sizes, **read_weights(folder, empty_tables(sizes)))
+    try:
+        check_trie(trie)
+    except ValueError as error:
+        raise InputError(f"{folder / WEIGHTS}: {error}") from None
+    return NgramModel(vocabulary, trie)
+
+
+def arpa_words(vocabulary: Vocabulary, place: str) -> tuple[str, ...]:
+    """(V,), how ARPA files and KenLM spell the units.
+
+    Args:
+        vocabulary: the units.
+        place: the file that is written or read; begins the error's line.
+
+    Raises:
+        InputError: the blank and `▁` are both among the units.
+    """
+    symbols = vocabulary.symbols[2:]
+    if " " in symbols and BLANK_WORD in symbols:
+        raise InputError(f"{place}: units are ' ' and {BLANK_WORD!r}, which stands for it there")
+    return (*MARKS[:2], *(BLANK_WORD if symbol == " " else symbol for symbol in symbols))
+
+
+def _sizes(found: Any, n_units: int, place: str) -> tuple[int, ...]:
+    """How many n-grams each order has, as a description says."""
+    sizes = tuple(found) if isinstance(found, list) else ()
+    counts = all(type(size) is int and size >= 0 for size in sizes)
+    if not counts or sizes[:1] != (n_units + 1,) or sum(sizes) >= MAX_NODES:
+        raise InputError(
+            f"{place}: sizes is {found!r}; expected how many n-grams each order has, the first"
+            f" {n_units + 1}, and fewer than {MAX_NODES} in all"
+        )
+    return sizes
+
+
+def _vocabulary(words: Sequence[str]) -> Vocabulary:
+    """What the words of an ARPA file stand for."""
+    unit: Unit = "word"
+    symbols, text = list(words[2:]), DEFAULT
+    if BLANK_WORD in symbols and all(len(symbol) == 1 for symbol in symbols):
+        unit = "char"
+        symbols[symbols.index(BLANK_WORD)] = " "
+    if any(symbol != symbol.lower() for symbol in symbols):
+        if all(symbol == symbol.upper() for symbol in symbols):
+            symbols = [symbol.lower() for symbol in symbols]
+        else:
+            text = TextSettings(case="keep")
+    return Vocabulary(unit, (UNK_SYMBOL, EOS_SYMBOL, *symbols), text)

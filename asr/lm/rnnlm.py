@@ -1,0 +1,274 @@
+"""units -> log-probabilities of the next units, by a recurrent language model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr.errors import InputError
+from asr.lm.softmax import Softmax, SoftmaxKind
+from asr.lm.vocabulary import EOS, Vocabulary
+from asr.networks.recurrent import Cell, Dropout, RecurrentStack, drop
+
+Initialisation = Literal["uniform", "xavier", "orthogonal"]
+
+TOGETHER = 4096
+"""Sentences that `sentence_log_probs` reads at once: more are hardly faster, and take memory."""
+
+LOGITS = 2**23
+"""So many it computes at once, for the same reason."""
+
+
+@dataclass(frozen=True)
+class RNNLMSettings:
+    """The recurrent language model.
+
+    Args:
+        cell: the kind of recurrent units.
+        embedding_size: values that stand for a unit.
+        hidden_size: recurrent units of a layer.
+        n_layers: recurrent layers.
+        tied: the output's weights are the embeddings; where `hidden_size` is another than
+            `embedding_size`, a linear map lies between.
+        softmax: over all units at once, or frequent ones first: for thousands of words.
+        dropout_input: share of the embeddings' values that training sets to 0.
+        dropout_hidden: the same of each layer's output but the last one's.
+        dropout_output: the same of the last layer's output.
+        variational: a mask is drawn once for all units of a chunk, not for each.
+        weight_drop: share of the recurrent weights that training sets to 0, drawn once a chunk.
+        initialisation: what training begins with. "uniform": all weights of a matrix of n columns
+            within 1 / sqrt(n); "xavier": within sqrt(6 / (rows + columns)); "orthogonal": the
+            same, but recurrent matrices are rotations or reflections. Gates have one each.
+
+    Source: tied: Press and Wolf 2017, arXiv:1608.05859; Inan, Khosravi and Socher 2017,
+    arXiv:1611.01462. Initialisations: Glorot and Bengio 2010; Saxe, McClelland and Ganguli 2014,
+    arXiv:1312.6120.
+    """
+
+    cell: Cell = "lstm"
+    embedding_size: int = 512
+    hidden_size: int = 512
+    n_layers: int = 1
+    tied: bool = True
+    softmax: SoftmaxKind = "full"
+    dropout_input: float = 0.0
+    dropout_hidden: float = 0.0
+    dropout_output: float = 0.0
+    variational: bool = False
+    weight_drop: float = 0.0
+    initialisation: Initialisation = "uniform"
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_size", "hidden_size", "n_layers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model.{name} is {getattr(self, name)}; expected 1 or more")
+        for name in ("dropout_input", "dropout_hidden", "dropout_output", "weight_drop"):
+            if not 0 <= getattr(self, name) < 1:
+                value = getattr(self, name)
+                raise InputError(f"model.{name} is {value}; expected from 0 to below 1")
+
+
+class RNNLM(nn.Module):
+    """A recurrent language model.
+
+    Its state is that of the recurrent layers after all units so far, the first of them `EOS`, as at
+    every sentence's beginning.
+
+    Args:
+        vocabulary: the units.
+        settings: size and kind.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, settings: RNNLMSettings) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.settings = settings
+        V, hidden_size = len(vocabulary.symbols), settings.hidden_size
+        output_size = settings.embedding_size if settings.tied else hidden_size
+        self.output = Softmax(output_size, V, settings.softmax)
+        self.embedding = None if settings.tied else nn.Embedding(V, settings.embedding_size)
+        self.stack = RecurrentStack(
+            settings.embedding_size,
+            settings.cell,
+            hidden_size,
+            settings.n_layers,
+            bidirectional=False,
+            dropout=Dropout(
+                settings.dropout_hidden,
+                settings.dropout_output,
+                settings.weight_drop,
+                settings.variational,
+            ),
+        )
+        self.projection = (
+            None if output_size == hidden_size else nn.Linear(hidden_size, output_size)
+        )
+        _initialise(self)
+
+    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read a chunk.
+
+        Args:
+            inputs: (T, N), int64.
+            state: (N, S), of `zero_state` or of the chunk before.
+
+        Returns:
+            outputs: (T, N, E), what the softmax reads.
+            state: (N, S), after the chunk.
+        """
+        settings = self.settings
+        embedded = F.embedding(inputs, self.embeddings)
+        embedded = drop(embedded, settings.dropout_input, settings.variational, self.training)
+        outputs, state = self.stack.carry(embedded, state)
+        return self._projected(outputs), state
+
+    @property
+    def embeddings(self) -> Tensor:
+        """(V, embedding_size): what stands for each unit."""
+        return self.output.weight if self.embedding is None else self.embedding.weight
+
+    def zero_state(self, rows: int) -> Tensor:
+        """(rows, S), before any unit, even `EOS`: where a stream of sentences begins."""
+        return self.stack.zero_state(rows)
+
+    def losses(self, inputs: Tensor, targets: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Negative log-probabilities of a chunk's units.
+
+        Args:
+            inputs: (T, N), int64.
+            targets: (T, N), int64: what follows each input.
+            state: (N, S), of `zero_state` or of the chunk before.
+
+        Returns:
+            losses: (T, N), float32, nats.
+            state: (N, S), after the chunk.
+        """
+        outputs, state = self(inputs, state)
+        scores = self.output.score(outputs.flatten(0, 1), targets.flatten())
+        return -scores.view_as(targets), state
+
+    @torch.no_grad()
+    def start(self, rows: int) -> Tensor:
+        """(rows, S): the state at a sentence's beginning, once for each hypothesis."""
+        return self._after(self.zero_state(1), self._units([EOS])).repeat(rows, 1)
+
+    @torch.no_grad()
+    def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows,) natural log-probabilities of the next units, (rows,), and the states after."""
+        units = units.to(state.device)
+        return self.output.score(self._outputs(state), units), self._after(state, units)
+
+    @torch.no_grad()
+    def log_probs(self, state: Tensor) -> Tensor:
+        """(rows, V), float32: the natural log-probability of every next unit."""
+        return self.output.log_probs(self._outputs(state))
+
+    @torch.no_grad()
+    def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end.
+
+        Sentences that begin alike, as those of an n-best list do, are read together up to where
+        they part: each beginning is computed once. Give it many sentences at once.
+
+        Raises:
+            ValueError: a unit is not among the V.
+        """
+        V = len(self.vocabulary.symbols)
+        wrong = [unit for sentence in sentences for unit in sentence if not 0 <= unit < V]
+        if wrong:
+            raise ValueError(f"sentences have the unit {wrong[0]}; expected 0 to {V - 1}")
+        order = sorted(range(len(sentences)), key=lambda n: tuple(sentences[n]))
+        found: dict[int, np.ndarray] = {}
+        for begin in range(0, len(order), TOGETHER):
+            numbers = order[begin : begin + TOGETHER]
+            found |= zip(numbers, self._of_sorted([sentences[n] for n in numbers]), strict=True)
+        return [found[n] for n in range(len(sentences))]
+
+    @torch.no_grad()
+    def activations(self, units: Sequence[int]) -> Tensor:
+        """(U, n_layers, hidden_size): every layer's output after each unit of a sentence."""
+        state, found = self.start(1), []
+        for unit in units:
+            state = self._after(state, self._units([unit]))
+            found.append(state)
+        states = torch.cat([state[:0], *found])
+        outputs = states[:, : self.settings.n_layers * self.settings.hidden_size]
+        return outputs.unflatten(1, (self.settings.n_layers, self.settings.hidden_size))
+
+    def _of_sorted(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """`sentence_log_probs` of sentences in lexicographic order."""
+        device = self.embeddings.device
+        lengths = np.array([len(sentence) for sentence in sentences])
+        units = np.full((len(sentences), lengths.max() + 1), EOS)
+        for row, sentence in zip(units, sentences, strict=True):
+            row[: len(sentence)] = sentence
+        # how far each begins like the one before; so do all those in between, being sorted
+        alike = (units[1:] == units[:-1]).cumprod(1).sum(1)
+        alike = np.concatenate([[-1], np.minimum(alike, lengths[:-1])])
+
+        found = np.empty(units.shape, dtype=np.float32)
+        distinct, numbers = np.unique(units, return_inverse=True)
+        numbers = numbers.reshape(units.shape)  # which NumPy 1 does not
+        received = self.stack.receive(self.embeddings[torch.from_numpy(distinct).to(device)])
+        states = self.start(1)
+        at = np.zeros(len(sentences), dtype=int)  # which of the states each sentence has come to
+        for t in range(units.shape[1]):
+            going = np.flatnonzero(lengths >= t)
+            if t:
+                parts = alike[going] < t  # where another beginning begins
+                new = going[parts]
+                states = self.stack.step(received[numbers[new, t - 1]], states[at[new]])
+                at[going] = parts.cumsum() - 1
+            found[going, t] = self._score_each(states, at[going], units[going, t])
+        return [found[n, : length + 1] for n, length in enumerate(lengths)]
+
+    def _score_each(self, states: Tensor, at: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """(M,) log-probabilities of units, (M,), each in one of the states, (M,), first to last."""
+        outputs = self._outputs(states)
+        rows = max(1, LOGITS // len(self.vocabulary.symbols))
+        scores = []
+        for begin in range(0, len(states), rows):
+            first, end = at.searchsorted([begin, begin + rows])
+            where, asked = (torch.from_numpy(values[first:end]) for values in (at, units))
+            device = states.device
+            part = outputs[begin : begin + rows]
+            scores.append(self.output.score(part, asked.to(device), where.to(device) - begin))
+        return torch.cat(scores).cpu().numpy()
+
+    def _after(self, state: Tensor, units: Tensor) -> Tensor:
+        """The states, (N, S), after one more unit each, (N,)."""
+        distinct, numbers = units.unique(return_inverse=True)  # each is received once
+        received = self.stack.receive(F.embedding(distinct, self.embeddings))
+        return self.stack.step(received.index_select(0, numbers), state)
+
+    def _units(self, units: Sequence[int]) -> Tensor:
+        return torch.tensor(units, device=self.embeddings.device)
+
+    def _outputs(self, state: Tensor) -> Tensor:
+        """(N, E): what the softmax reads in a state: the last layer's output."""
+        end = self.settings.n_layers * self.settings.hidden_size
+        return self._projected(state[:, end - self.settings.hidden_size : end])
+
+    def _projected(self, outputs: Tensor) -> Tensor:
+        return outputs if self.projection is None else self.projection(outputs)
+
+
+@torch.no_grad()
+def _initialise(model: RNNLM) -> None:
+    """Draw all matrices as the settings say; biases stay as their layers begin."""
+    kind, hidden_size = model.settings.initialisation, model.settings.hidden_size
+    for name, values in model.named_parameters():
+        if values.ndim == 1:
+            continue
+        # of a recurrent layer's gates each has a matrix of its own
+        for matrix in values.split(hidden_size if name.startswith("stack.") else len(values)):
+            if kind == "uniform":
+                nn.init.uniform_(matrix, -(matrix.shape[1] ** -0.5), matrix.shape[1] ** -0.5)
+            elif kind == "orthogonal" and "weight_hh" in name:
+                nn.init.orthogonal_(matrix)
+            else:
+                nn.init.xavier_uniform_(matrix)

@@ -1,0 +1,223 @@
+"""Texts <-> the units of a language model; and what every language model can do."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from asr.config import from_dict
+from asr.errors import InputError
+from asr.text.normalisation import DEFAULT, TextSettings, normalise, words_and_marks
+from asr.text.subword import SubwordModel
+
+UNK = 0
+"""Stands for every unit that is not in the vocabulary."""
+
+EOS = 1
+"""Ends each sentence; a recurrent model reads it as the beginning too."""
+
+UNK_SYMBOL, EOS_SYMBOL = "<unk>", "<eos>"
+
+Unit = Literal["word", "char", "jamo", "bpe"]
+"""Words; characters (in Hangul: syllables); characters taken apart (in Hangul: letters); pieces."""
+
+
+class LanguageModel(Protocol):
+    """What search, rescoring and the bench ask of a language model, of whatever kind.
+
+    A state is what the model remembers of the units so far: one tensor whose first dimension is
+    that of the hypotheses, so that states are picked, repeated and joined by indexing.
+    """
+
+    @property
+    def vocabulary(self) -> "Vocabulary":
+        """The units."""
+
+    def start(self, rows: int) -> Tensor:
+        """(rows, ...): the state at a sentence's beginning, once for each hypothesis."""
+
+    def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows,) natural log-probabilities of the next units, (rows,), and the states after."""
+
+    def log_probs(self, state: Tensor) -> Tensor:
+        """(rows, V): the natural log-probability of every next unit."""
+
+    def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Texts <-> the units that a language model counts in.
+
+    Args:
+        unit: what a unit is.
+        symbols: (V,), what each unit stands for; the first two are `<unk>` and `<eos>`.
+        text: how texts are normalised first. Where punctuation is kept, each mark is a word.
+        subwords: of pieces, the model that makes them: `SubwordModel.to_text`.
+
+    Raises:
+        ValueError: the first symbols are others, one comes twice, or those of pieces are not the
+            model's.
+    """
+
+    unit: Unit
+    symbols: tuple[str, ...]
+    text: TextSettings = DEFAULT
+    subwords: str = ""
+
+    def __post_init__(self) -> None:
+        if self.symbols[:2] != (UNK_SYMBOL, EOS_SYMBOL):
+            raise ValueError(
+                f"symbols begin with {list(self.symbols[:2])}; expected {UNK_SYMBOL}, {EOS_SYMBOL}"
+            )
+        twice = [symbol for symbol, count in Counter(self.symbols).items() if count > 1]
+        if twice:
+            raise ValueError(f"symbols has {twice[0]!r} more than once")
+        if (self.unit == "bpe") != bool(self.subwords):
+            found = "there" if self.subwords else "missing"
+            raise ValueError(f"subwords is {found} and unit {self.unit}; bpe alone has subwords")
+        if self.subwords and self._pieces.pieces != self.symbols[2:]:
+            raise ValueError("symbols are other pieces than those of subwords")
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        unit: Unit = "word",
+        max_size: int | None = None,
+        min_count: int = 1,
+        text: TextSettings = DEFAULT,
+    ) -> "Vocabulary":
+        """The most frequent units of the texts, frequent ones first.
+
+        Args:
+            texts: one a sentence.
+            unit: what a unit is.
+            max_size: at most so many units, `<unk>` and `<eos>` among them; exactly so many pieces.
+            min_count: rarer ones are `<unk>`; not of pieces.
+            text: how texts are normalised first.
+
+        Raises:
+            InputError: the texts have no unit at all, or none so often, or can't have so many
+                pieces.
+        """
+        if unit == "bpe":
+            return _learn_pieces(texts, max_size, min_count, text)
+        normalised = (normalise(line, text) for line in texts)
+        counts = Counter(piece for line in normalised for piece in _units(line, unit, text))
+        for mark in (UNK_SYMBOL, EOS_SYMBOL):
+            counts.pop(mark, None)
+        # equal counts: by spelling, so that the order of the texts does not matter
+        often = sorted((-count, piece) for piece, count in counts.items() if count >= min_count)
+        kept = [piece for _, piece in often]
+        if not counts:
+            raise InputError("the texts have no unit; expected at least one word")
+        if not kept:
+            most = max(counts.values())
+            raise InputError(
+                f"min_count is {min_count}; the most frequent unit of the texts comes {most} times;"
+                f" expected {most} or less"
+            )
+        return cls(unit, (UNK_SYMBOL, EOS_SYMBOL, *kept)[:max_size], text)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The units of a text, without the end; `UNK` for what is not in the vocabulary.
+
+        Raises:
+            InputError: the units are pieces, and the text has the sign that begins words in them.
+        """
+        normalised = normalise(text, self.text)
+        if self.unit == "bpe":
+            pieces = self._pieces.encode(normalised)
+        else:
+            pieces = _units(normalised, self.unit, self.text)
+        return tuple(self._number.get(piece, UNK) for piece in pieces)
+
+    def decode(self, units: Iterable[int]) -> str:
+        """The text of the units, normalised; punctuation stands apart where it is a word.
+
+        `encode` gives the units again, but for `<eos>`.
+        """
+        pieces = [self.symbols[unit] for unit in units]
+        if self.unit == "bpe":
+            return self._pieces.decode(pieces)
+        joined = (" " if self.unit == "word" else "").join(pieces)
+        return unicodedata.normalize("NFC", joined)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The vocabulary as plain values, for `vocabulary_from_dict`."""
+        values = {"unit": self.unit, "symbols": list(self.symbols), "text": asdict(self.text)}
+        return values | ({"subwords": self.subwords} if self.subwords else {})
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        # without the first two: a text that has "<eos>" in it does not end there
+        return {symbol: number for number, symbol in enumerate(self.symbols) if number > EOS}
+
+    @cached_property
+    def _pieces(self) -> SubwordModel:
+        return SubwordModel.from_text(self.subwords)
+
+
+def vocabulary_from_dict(values: Mapping[str, Any], place: str) -> Vocabulary:
+    """The vocabulary that `to_dict` described.
+
+    Args:
+        values: unit, symbols and text.
+        place: the file they come from; begins the error's line.
+
+    Raises:
+        InputError: a value is missing, unknown or no vocabulary.
+    """
+    found = set(values) if isinstance(values, dict) else set()
+    if found - {"subwords"} != {"unit", "symbols", "text"}:
+        shown = ", ".join(values) if isinstance(values, dict) else repr(values)
+        raise InputError(f"{place}: vocabulary has {shown}; expected unit, symbols, text")
+    unit, symbols, subwords = values["unit"], values["symbols"], values.get("subwords", "")
+    if unit not in ("word", "char", "jamo", "bpe"):
+        raise InputError(f"{place}: unit is {unit!r}; expected word, char, jamo or bpe")
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+        raise InputError(f"{place}: symbols is no list of texts; expected one")
+    if not isinstance(subwords, str):
+        raise InputError(f"{place}: subwords is {subwords!r}; expected a text")
+    text = from_dict(TextSettings, values["text"], f"{place}: text")
+    try:
+        return Vocabulary(unit, tuple(symbols), text, subwords)
+    except ValueError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _learn_pieces(
+    texts: Iterable[str], max_size: int | None, min_count: int, text: TextSettings
+) -> Vocabulary:
+    if max_size is None:
+        raise InputError(
+            "data.max_size is null; expected how many pieces there are, with <unk> and <eos>"
+        )
+    if min_count != 1:
+        raise InputError(f"min_count is {min_count}; expected 1: of pieces none is left out")
+    if max_size < 3:
+        raise InputError(f"max_size is {max_size}; expected 3 or more: <unk> and <eos> count")
+    try:
+        model = SubwordModel.train((normalise(line, text) for line in texts), max_size - 2)
+    except InputError as error:
+        raise InputError(f"max_size is {max_size}, <unk> and <eos> among them: {error}") from None
+    return Vocabulary("bpe", (UNK_SYMBOL, EOS_SYMBOL, *model.pieces), text, model.to_text())
+
+
+def _units(text: str, unit: Unit, settings: TextSettings) -> list[str]:
+    """The units of a normalised text."""
+    match unit:
+        case "word":
+            return words_and_marks(text) if settings.punctuation == "keep" else text.split()
+        case "char":
+            return list(text)
+        case "jamo":
+            return list(unicodedata.normalize("NFD", text))
+    raise ValueError(f"unit is {unit!r}; expected word, char, jamo or bpe")

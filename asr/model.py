@@ -1,0 +1,198 @@
+"""A trained model <-> its folder: `weights.safetensors` and `model.json`; nothing is unpickled."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asr.audio.features import Features, FeatureSettings
+from asr.config import from_dict
+from asr.errors import InputError
+from asr.folder import (
+    DESCRIPTION,
+    WEIGHTS,
+    check_parts,
+    read_description,
+    read_weights,
+    write_folder,
+)
+from asr.hmm.emissions import GmmEmissions, HybridEmissions
+from asr.hmm.gmm import Gmm
+from asr.hmm.topology import Topology
+from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, tokenizer_from_dict
+
+HMM, HYBRID = "hmm", "hybrid"
+"""What `model.json` says of the folder of an HMM; of one whose emissions are a network's."""
+
+Acoustic = AcousticModel | GmmEmissions | HybridEmissions
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that turns waveforms into the log-probabilities of tokens, or an HMM's emissions.
+
+    Args:
+        features: waveforms -> features.
+        acoustic: features -> log_probs, or emissions.
+        tokenizer: what the tokens are; of an HMM, phones with the words.
+        trained_on: what is known of the training, as plain values.
+        topology: of an HMM, the states of its tokens; None for CTC.
+    """
+
+    features: Features
+    acoustic: Acoustic
+    tokenizer: Tokenizer
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    topology: Topology | None = None
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that training has estimated, but for an HMM's transitions."""
+        if not isinstance(self.acoustic, GmmEmissions):
+            return sum(parameter.numel() for parameter in self.acoustic.parameters())
+        # of each Gaussian a weight, and for each feature a mean and a variance; the weights of a
+        # state add up to 1
+        gmm = self.acoustic.gmm
+        S, _, F = gmm.means.shape
+        return int(gmm.n_components.sum()) * (2 * F + 1) - S
+
+
+@dataclass(frozen=True)
+class HmmSizes:
+    """Of an HMM, as its folder has them.
+
+    Args:
+        n_states: of a token.
+        n_silence_states: of the silence between words.
+        n_pdfs: S, of all states together.
+    """
+
+    n_states: int
+    n_silence_states: int
+    n_pdfs: int
+
+
+@dataclass(frozen=True)
+class GmmSizes:
+    """Of an HMM's mixtures.
+
+    Args:
+        max_components: of a state.
+    """
+
+    max_components: int
+
+
+def save_model(folder: str | Path, model: Model) -> None:
+    """Write a model's folder; what else is in it stays."""
+    acoustic, topology = model.acoustic, model.topology
+    description: dict[str, Any] = {"features": asdict(model.features.settings)}
+    match acoustic:
+        case GmmEmissions():
+            sizes = GmmSizes(acoustic.log_weights.shape[1])
+            description |= {"kind": HMM, "model": asdict(sizes)}
+        case HybridEmissions():
+            description |= {"kind": HYBRID, "model": asdict(acoustic.network.settings)}
+        case _:
+            description["model"] = asdict(acoustic.settings)
+    if topology is not None:
+        S = len(topology.self_loops)
+        sizes_ = HmmSizes(topology.pdfs.shape[1], len(topology.silence), S)
+        description["topology"] = asdict(sizes_)
+    description |= {"tokenizer": model.tokenizer.to_dict(), "trained_on": model.trained_on}
+    write_folder(folder, description, _weights(model))
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
+    """The model of a folder, in evaluation mode.
+
+    Raises:
+        InputError: a file is missing, damaged, or does not fit the other.
+    """
+    values = read_description(folder)
+    kind = values.get("kind")
+    if kind not in (None, HMM, HYBRID):
+        raise InputError(f"{folder}: is a language model's folder; expected an acoustic model's")
+    parts = ("features", "model", "tokenizer", "trained_on", *(["topology"] if kind else []))
+    check_parts(folder, values, parts)
+    place, file = f"{Path(folder) / DESCRIPTION}", f"{Path(folder) / WEIGHTS}"
+    features = Features(from_dict(FeatureSettings, values["features"], f"{place}: features"))
+    tokenizer = tokenizer_from_dict(values["tokenizer"], f"{place}: tokenizer")
+    n_outputs, n_features = len(tokenizer.symbols), features.settings.n_features
+    expected: dict[str, Tensor] = {}
+    with torch.device("meta"):  # shapes alone, until the weights are known to fit them
+        if kind:
+            if not isinstance(tokenizer, PhoneTokenizer):
+                raise InputError(f"{place}: tokenizer is of kind {tokenizer.kind}; expected phone")
+            sizes = from_dict(HmmSizes, values["topology"], f"{place}: topology")
+            expected = _empty_topology(sizes, n_outputs, f"{place}: topology")
+            n_outputs = sizes.n_pdfs
+        acoustic = _empty_acoustic(kind, values["model"], n_features, n_outputs, f"{place}: model")
+    expected |= _weights(Model(features, acoustic, tokenizer))
+    weights = read_weights(folder, expected)
+    # the features keep what follows from their settings in buffers of their own
+    features.load_state_dict(_part(weights, "features."), strict=False)
+    acoustic.load_state_dict(_part(weights, "acoustic."), assign=True)
+    topology = _topology(weights, file) if kind else None
+    if not isinstance(acoustic, AcousticModel):
+        acoustic.check(file)
+    features, acoustic = features.to(device).eval(), acoustic.to(device).eval()
+    return Model(features, acoustic, tokenizer, values["trained_on"], topology)
+
+
+def _empty_acoustic(
+    kind: str | None, values: dict[str, Any], n_features: int, n_outputs: int, place: str
+) -> Acoustic:
+    """A network or mixtures of the right shapes, without values."""
+    if kind == HMM:
+        M = from_dict(GmmSizes, values, place).max_components
+        if M < 1:
+            raise InputError(f"{place}: max_components is {M}; expected 1 or more")
+        tables = torch.empty(n_outputs, M), *torch.empty(2, n_outputs, M, n_features)
+        return GmmEmissions(Gmm(*tables))
+    settings = from_dict(AcousticSettings, values, place)
+    if kind == HYBRID:
+        return HybridEmissions(n_features, n_outputs, settings)
+    return AcousticModel(n_features, n_outputs, settings)
+
+
+def _empty_topology(sizes: HmmSizes, C: int, place: str) -> dict[str, Tensor]:
+    """A topology's weights of the right shapes, without values."""
+    for name, least in (("n_states", 1), ("n_silence_states", 0), ("n_pdfs", 1)):
+        if getattr(sizes, name) < least:
+            found = getattr(sizes, name)
+            raise InputError(f"{place}: {name} is {found}; expected {least} or more")
+    return {
+        "topology.pdfs": torch.empty(C, sizes.n_states, dtype=torch.int64),
+        "topology.silence": torch.empty(sizes.n_silence_states, dtype=torch.int64),
+        "topology.self_loops": torch.empty(sizes.n_pdfs),
+    }
+
+
+def _topology(weights: dict[str, Tensor], file: str) -> Topology:
+    self_loops = weights["topology.self_loops"]
+    if not (self_loops < 0).all():
+        raise InputError(f"{file}: topology.self_loops has values that are no log-probabilities")
+    try:
+        silence = tuple(weights["topology.silence"].tolist())
+        return Topology(weights["topology.pdfs"], silence, self_loops)
+    except ValueError as error:
+        raise InputError(f"{file}: topology: {error}") from None
+
+
+def _weights(model: Model) -> dict[str, Tensor]:
+    weights = {f"acoustic.{name}": value for name, value in model.acoustic.state_dict().items()}
+    weights |= {"features.mean": model.features.mean, "features.std": model.features.std}
+    if model.topology is not None:
+        silence = torch.tensor(model.topology.silence, dtype=torch.int64)
+        weights |= {"topology.pdfs": model.topology.pdfs, "topology.silence": silence}
+        weights["topology.self_loops"] = model.topology.self_loops.float()
+    return weights
+
+
+def _part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    names = [name for name in weights if name.startswith(prefix)]
+    return {name.removeprefix(prefix): weights[name] for name in names}

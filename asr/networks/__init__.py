@@ -1,0 +1,4 @@
+"""features -> log_probs.
+
+Files in reading order: `recurrent`, `acoustic`, `ctc`.
+"""

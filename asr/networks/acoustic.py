@@ -1,0 +1,139 @@
+"""features -> log_probs."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from asr.audio.features import mask, stack_frames
+from asr.errors import InputError
+from asr.networks.recurrent import Cell, RecurrentStack
+
+
+@dataclass(frozen=True)
+class AcousticSettings:
+    """The acoustic model.
+
+    Args:
+        time_reduction: frames of the features that make one of the model's.
+        conv_channels: channels of the two convolutions over time and frequency that read the
+            features before the recurrent layers; 0 for none: frames are put side by side.
+        cell: the kind of recurrent units.
+        hidden_size: units of one layer in one direction.
+        n_layers: recurrent layers.
+        bidirectional: every layer reads both ways.
+        dropout: share of each layer's output that training sets to 0.
+        layer_norm: each recurrent layer's output is normalised frame by frame.
+    """
+
+    time_reduction: int = 3
+    conv_channels: int = 0
+    cell: Cell = "lstm"
+    hidden_size: int = 256
+    n_layers: int = 3
+    bidirectional: bool = True
+    dropout: float = 0.3
+    layer_norm: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("time_reduction", "hidden_size", "n_layers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.conv_channels < 0:
+            raise InputError(f"model.conv_channels is {self.conv_channels}; expected 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout is {self.dropout}; expected from 0 to below 1")
+
+
+class AcousticModel(nn.Module):
+    """Log-probabilities of CTC's tokens in every frame, by a deep (bidirectional) recurrent net.
+
+    Args:
+        n_features: values in a frame of features.
+        n_tokens: tokens, blank included.
+        settings: size and kind.
+    """
+
+    def __init__(self, n_features: int, n_tokens: int, settings: AcousticSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.convolutions = None
+        input_size = n_features * settings.time_reduction
+        if settings.conv_channels:
+            self.convolutions = Convolutions(
+                n_features, settings.conv_channels, settings.time_reduction
+            )
+            input_size = self.convolutions.output_size
+        self.stack = RecurrentStack(
+            input_size,
+            settings.cell,
+            settings.hidden_size,
+            settings.n_layers,
+            settings.bidirectional,
+            settings.dropout,
+            settings.layer_norm,
+        )
+        self.output = nn.Linear(self.stack.output_size, n_tokens)
+
+    def forward(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Read a batch.
+
+        Args:
+            features: (T, N, F); what lies behind each utterance's end is ignored.
+            input_lengths: (N,), int64.
+
+        Returns:
+            log_probs: (T', N, C), natural logarithms, each row's probabilities sum to 1.
+            input_lengths: (N,), in the frames of `log_probs`: `n_frames` of the ones given.
+        """
+        if self.convolutions is None:
+            reduced, lengths = stack_frames(features, input_lengths, self.settings.time_reduction)
+        else:
+            reduced, lengths = self.convolutions(features, input_lengths)
+        logits = self.output(self.stack(reduced, lengths))
+        return logits.float().log_softmax(dim=2), lengths
+
+    def n_frames(self, input_length: int) -> int:
+        """Frames of `log_probs` for that many frames of features."""
+        return -(-input_length // self.settings.time_reduction)
+
+
+class Convolutions(nn.Module):
+    """Two convolutions that see the features as a picture, exact under padding.
+
+    A pattern is found at whatever frequency it lies, so that a voice which is higher or lower than
+    those of training costs less. The first moves by `time_reduction` frames; each halves the
+    frequencies.
+
+    Args:
+        n_features: values in a frame of features, neighbours in frequency side by side.
+        n_channels: of each convolution.
+        time_reduction: frames of the features for each frame of the output.
+
+    Source: Amodei et al. 2016, arXiv:1512.02595, section 3.5, there larger and with clipped units.
+    """
+
+    def __init__(self, n_features: int, n_channels: int, time_reduction: int) -> None:
+        super().__init__()
+        self.time_reduction = time_reduction
+        self.first = nn.Conv2d(1, n_channels, 5, stride=(time_reduction, 2), padding=2)
+        self.second = nn.Conv2d(n_channels, n_channels, 3, stride=(1, 2), padding=1)
+        self.output_size = n_channels * -(-n_features // 4)
+
+    def forward(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Read a batch.
+
+        Args:
+            features: (T, N, F); what lies behind each utterance's end is ignored.
+            input_lengths: (N,).
+
+        Returns:
+            outputs: (ceil(T / time_reduction), N, output_size).
+            input_lengths: (N,), likewise divided, rounded up.
+        """
+        # an utterance alone has zeros behind its end, before either convolution; so has each here
+        picture = features.masked_fill(~mask(input_lengths, len(features))[:, :, None], 0.0)
+        picture = self.first(picture.transpose(0, 1)[:, None]).relu()  # (N, channels, T', F / 2)
+        lengths = (input_lengths + self.time_reduction - 1) // self.time_reduction
+        inside = mask(lengths, picture.shape[2]).T[:, None, :, None]
+        picture = self.second(picture.masked_fill(~inside, 0.0)).relu()
+        return picture.permute(2, 0, 1, 3).flatten(2), lengths

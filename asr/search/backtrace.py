@@ -1,0 +1,160 @@
+"""The traces of a search -> its n-best lists."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from asr.search.alternatives import Recombined, Steps, with_alternatives
+from asr.search.extensions import Ways
+from asr.search.lexicon_tree import NONE
+from asr.search.nbest import Hypothesis
+from asr.search.space import Decoder
+from asr.text.tokenizer import BLANK
+
+
+class Trace(NamedTuple):
+    """Where the prefixes after an event come from, (N, K)."""
+
+    slot: Tensor  # in the beam before
+    token: Tensor  # what was added to the prefix there; BLANK for nothing
+    word: Tensor | None  # the word that ended with it; NONE for none
+    recombined: Recombined | None = None  # those left out in favour of others
+
+
+class _Row(NamedTuple):
+    """The n hypotheses of an utterance of E events, best first."""
+
+    tokens: np.ndarray  # (n, E), what was added at each event, or BLANK
+    words: np.ndarray  # (n, E + 1), the word that ended with it, or NONE; and at the end
+    numbers: np.ndarray  # (n, 3), score, acoustic and LM log-probability
+
+
+def read_back(
+    ends: Ways, traces: Sequence[Trace], order: Tensor, frames: Tensor, decoder: Decoder
+) -> list[list[Hypothesis]]:
+    """The n-best lists of a search, in the order of `log_probs`.
+
+    Args:
+        ends: what the utterances' ends made of the prefixes.
+        traces: of all events.
+        order: (N,), the number in `log_probs` of each row's utterance.
+        frames: (E, N), where each event of a row lies in `log_probs`.
+        decoder: what it went by.
+    """
+    N, K = len(order), decoder.settings.beam_width
+    ends = ends.or_impossible()
+    table, first = ends.table(N, K)
+    score, place = table.sort(dim=1, descending=True, stable=True)
+    n_best = min(decoder.settings.n_best, K)
+    score, place = score[:, :n_best], place[:, :n_best]
+    end = torch.where(score > -math.inf, first[:, None] + place, 0)
+    lm = torch.zeros_like(ends.mass) if ends.lm is None else ends.lm
+    numbers = torch.stack((score, ends.mass[end], lm[end]), 2).cpu().numpy()
+    word = torch.full_like(end, NONE) if ends.word is None else ends.word[end]
+    recombined = bool(traces) and traces[0].recombined is not None
+    found = ends.slot[end] % K, word, numbers, traces
+    rows = _unfold(*found, n_best) if recombined else _follow(*found)
+    lists: list[list[Hypothesis]] = [[] for _ in range(N)]
+    for n, row, when in zip(order.tolist(), rows, frames.T.cpu().numpy(), strict=True):
+        lists[n] = _hypotheses(row, when, decoder)
+    return lists
+
+
+def _follow(
+    slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace]
+) -> Iterator[_Row]:
+    """Follow prefixes back from the last event.
+
+    Args:
+        slots: (N, n), where they are then.
+        words: (N, n), that end with the utterances.
+        numbers: (N, n, 3).
+        traces: of all events.
+    """
+    tokens = torch.full((len(traces), *slots.shape), BLANK, device=slots.device)
+    ended = torch.full((len(traces) + 1, *slots.shape), NONE, device=slots.device)
+    ended[-1] = words
+    slots = slots.clone()
+    for event in range(len(traces) - 1, -1, -1):
+        trace = traces[event]
+        N = len(trace.slot)
+        tokens[event, :N] = trace.token.gather(1, slots[:N])
+        if trace.word is not None:
+            ended[event, :N] = trace.word.gather(1, slots[:N])
+        slots[:N] = trace.slot.gather(1, slots[:N])
+    arrays = (array.cpu().numpy().transpose(1, 2, 0) for array in (tokens, ended))
+    return map(_Row, *arrays, numbers)
+
+
+def _unfold(
+    slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace], n_best: int
+) -> Iterator[_Row]:
+    """Follow prefixes back, and those that were left out in favour of them; see `_follow`."""
+    ends = zip(slots.tolist(), words.tolist(), numbers.tolist(), strict=True)
+    for steps, (slot, word, number) in zip(_steps(traces, len(slots)), ends, strict=True):
+        found = with_alternatives(slot, word, number, steps, n_best)
+        if not found:
+            yield _Row(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 3)))
+            continue
+        end, tokens, ended, of = zip(*found, strict=True)
+        last = [word[n] for n in end]
+        yield _Row(np.stack(tokens), np.column_stack((np.stack(ended), last)), np.array(of))
+
+
+def _steps(traces: Sequence[Trace], N: int) -> Iterator[Steps]:
+    """The traces by utterance; of its events alone."""
+    n_rows = np.array([len(trace.slot) for trace in traces], dtype=np.int64)
+    fields = zip(*(trace[:3] for trace in traces), strict=True)
+    slot, token, word = (pad_sequence(field).cpu().numpy() for field in fields)  # (rows, E, K)
+    left = [trace.recombined for trace in traces if trace.recombined is not None]
+    row, *columns = (torch.cat(field).cpu().numpy() for field in zip(*left, strict=True))
+    event = np.repeat(np.arange(len(left)), [len(some.row) for some in left])
+    by_row = np.argsort(row, kind="stable")
+    splits = np.cumsum(np.bincount(row, minlength=N))[:-1]
+    parts = [np.split(column[by_row], splits) for column in (event, *columns)]
+    for n, of_row in enumerate(zip(*parts, strict=True)):
+        E = int((n_rows > n).sum())
+        its = (field[n if E else 0, :E] for field in (slot, token, word))
+        yield Steps(*its, *of_row)
+
+
+def _hypotheses(row: _Row, frames: np.ndarray, decoder: Decoder) -> list[Hypothesis]:
+    """Those of an utterance; `frames`, (E,), are where its events lie."""
+    informed = decoder.informed
+    added = row.tokens != BLANK
+    when = np.broadcast_to(frames[: added.shape[1]], added.shape)
+    parts = _split(row.tokens, added), _split(when, added), _split(row.words, row.words != NONE)
+    nbest = []
+    for said, begun, ended, numbers in zip(*parts, row.numbers.tolist(), strict=True):
+        score, log_prob, lm = numbers
+        if score == -math.inf:
+            break
+        spelled = None if decoder.lexicon is None else _spelled(said, ended, decoder)
+        total = score if informed else None
+        nbest.append(Hypothesis(said, log_prob, begun, spelled, lm, total))
+    return nbest
+
+
+def _split(values: np.ndarray, where: np.ndarray) -> list[tuple[int, ...]]:
+    """Of each row the values where it is true."""
+    flat, ends = values[where].tolist(), where.sum(1).cumsum().tolist()
+    return [tuple(flat[begin:end]) for begin, end in pairwise([0, *ends])]
+
+
+def _spelled(tokens: tuple[int, ...], words: tuple[int, ...], decoder: Decoder) -> tuple[str, ...]:
+    """The words of a lexicon by their numbers; others as the tokens have them."""
+    assert decoder.lexicon is not None
+    known = decoder.lexicon.words
+    if len(known) not in words:
+        return tuple(known[word] for word in words)
+    spelled = decoder.tokenizer.decode(tokens).split()
+    return tuple(
+        known[word] if word < len(known) else text
+        for word, text in zip(words, spelled, strict=False)
+    )

@@ -1,0 +1,222 @@
+"""log_probs -> n-best lists: CTC prefix beam search of a batch."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from asr.networks.ctc import frames_needed
+from asr.search.backtrace import Trace, read_back
+from asr.search.candidates import Event, find_events
+from asr.search.extensions import Choice, Ways, at
+from asr.search.fusion import Fusion
+from asr.search.nbest import Hypothesis
+from asr.search.prefixes import Prefixes, but_arrived, choose, end, join, short_of, trace
+from asr.search.space import Decoder
+from asr.search.threads import threads
+
+
+class Beam(NamedTuple):
+    """The prefixes that are kept, with their log-probabilities, (N, K), float64."""
+
+    blank: Tensor  # of the alignments so far that end in blank
+    token: Tensor  # of those that end in the prefix's last token
+    total: Tensor  # of both
+    prefixes: Prefixes
+
+
+class Stay(NamedTuple):
+    """The prefixes of a beam after an event, (N, K)."""
+
+    blank: Tensor
+    token: Tensor
+    total: Tensor
+    parent: Tensor  # the slot of the prefix without the last token
+    known: Tensor  # bool, whether there is one
+    arrives: Tensor  # float64, what that prefix gave: a part of `token`
+
+
+@torch.inference_mode()
+def beam_search(
+    log_probs: Tensor, input_lengths: Tensor, decoder: Decoder
+) -> list[list[Hypothesis]]:
+    """The most probable token sequences, each summed over its alignments.
+
+    On the CPU it computes with one thread, but for a recurrent language model with as many as torch
+    is set to.
+
+    Args:
+        log_probs: (T, N, C), natural logs, on any device; padding is not used.
+        input_lengths: (N,), int64.
+        decoder: how far to look, and what to go by besides.
+
+    Returns:
+        nbest: of each utterance at most `n_best` hypotheses, best first; none where none is
+            possible. Acoustic log-probabilities are exact where nothing was pruned, and lower
+            bounds elsewhere; those of prefixes that were recombined are estimates.
+
+    Raises:
+        ValueError: `log_probs` is not (T, N, C) with the tokenizer's C, or a length is not from 0
+            to T.
+
+    Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1; here in log space and in batches.
+    """
+    _check(log_probs, input_lengths, len(decoder.tokenizer.symbols))
+    N, device = log_probs.shape[1], log_probs.device
+    if not N:
+        return []
+    with threads(decoder.n_threads):
+        fusion = Fusion(decoder, N, device) if decoder.informed else None
+        return _search(log_probs, input_lengths.to(device), decoder, fusion)
+
+
+def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
+    shape = tuple(log_probs.shape)
+    if log_probs.ndim != 3 or shape[2] != C:
+        raise ValueError(f"log_probs has shape {shape}; expected (T, N, {C})")
+    if input_lengths.shape != shape[1:2]:
+        found = tuple(input_lengths.shape)
+        raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
+    if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
+        raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
+
+
+def _search(
+    log_probs: Tensor, input_lengths: Tensor, decoder: Decoder, fusion: Fusion | None
+) -> list[list[Hypothesis]]:
+    N, settings = log_probs.shape[1], decoder.settings
+    events = find_events(log_probs, input_lengths, settings.token_floor, settings.blank_skip)
+    beam = _start(N, settings.beam_width, fusion, log_probs.device)
+    ended: list[Beam] = []
+    traces: list[Trace] = []
+    for number, active in enumerate(events.n_active):
+        if active < beam.total.shape[0]:
+            ended.append(_rows(beam, slice(active, None)))
+            beam = _rows(beam, slice(active))
+        if fusion:
+            contexts = (some.prefixes.context for some in (beam, *ended))
+            fusion.make_room(beam.total.numel(), contexts)
+        beam, trace = _step(beam, events.at(number), log_probs, settings.score_floor, fusion)
+        traces.append(trace)
+    beams = [beam, *reversed(ended)]
+    log_prob = torch.cat([some.total for some in beams]) + events.tail
+    ends = end(join([some.prefixes for some in beams]), log_prob, fusion)
+    nbests = read_back(ends, traces, events.order, events.frames, decoder)
+    if not decoder.recombines:
+        return nbests
+    # what was recombined may end too late to be followed as its twin was
+    lengths = zip(nbests, input_lengths.tolist(), strict=True)
+    return [[h for h in nbest if frames_needed(h.tokens) <= T] for nbest, T in lengths]
+
+
+def _start(N: int, K: int, fusion: Fusion | None, device: torch.device) -> Beam:
+    """Beams of the empty prefix alone."""
+    never = torch.full((N, K), -math.inf, dtype=torch.float64, device=device)
+    blank = never.clone()
+    blank[:, 0] = 0.0
+    return Beam(blank, never, blank, Prefixes.start(N, K, device, fusion))
+
+
+def _step(
+    beam: Beam, event: Event, log_probs: Tensor, score_floor: float, fusion: Fusion | None
+) -> tuple[Beam, Trace]:
+    """Take the beams through the quiet before an event and through the event."""
+    beam = _after_quiet(beam, event)
+    stay = _stay(beam, event, log_probs)
+    before = beam.prefixes
+    score = stay.total + before.context["score"] if fusion else stay.total
+    # the prefixes alone fill the beam: what is to be kept must reach the worst of them
+    least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
+    ways = _ways(beam, stay, event, least, fusion)
+    if fusion:
+        ways = fusion.with_lm(before.context, before.last, ways, least)
+    ways = ways.or_impossible()
+    choice = choose(score, ways)
+    context = fusion.advance(before.context, ways, choice) if fusion else {}
+    prefixes = before.keep(ways, choice, context)
+    arrived = stay.arrives - stay.total > math.log(0.5)
+    traced = trace(before, stay.parent, arrived, ways, choice, prefixes)
+    return _recombined(_keep(stay, ways, choice, prefixes), traced, fusion)
+
+
+def _after_quiet(beam: Beam, event: Event) -> Beam:
+    """Blanks all over the quiet frames before an event."""
+    if event.quiet is None or event.hushed is None:
+        return beam
+    total = beam.total + event.quiet
+    blank = torch.where(event.hushed < 0, total, beam.blank)
+    return beam._replace(blank=blank, token=beam.token + event.hushed, total=total)
+
+
+def _stay(beam: Beam, event: Event, log_probs: Tensor) -> Stay:
+    """The prefixes as they are after an event.
+
+    They go on with blank or with their last token. And where the prefix without that token is in
+    the beam as well, its extension arrives here.
+    """
+    last = beam.prefixes.last
+    goes_on = log_probs[event.frames, event.rows, last].double()
+    parent, known = beam.prefixes.parents()
+    repeats = last.gather(1, parent) == last
+    arrives = torch.where(repeats, beam.blank.gather(1, parent), beam.total.gather(1, parent))
+    arrives = torch.where(known, arrives + goes_on, -math.inf)
+    blank = beam.total + event.blank
+    token = torch.logaddexp(beam.token + goes_on, arrives)
+    return Stay(blank, token, torch.logaddexp(blank, token), parent, known, arrives)
+
+
+def _ways(beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | None) -> Ways:
+    """The extensions that may be kept, as far as can be told without the language model.
+
+    One that is in the beam has arrived there, and is impossible here.
+
+    Args:
+        beam: before the event.
+        stay: its prefixes after the event.
+        event: what is tried.
+        least: (N,), the score that an extension must reach.
+        fusion: what there is besides the acoustic model.
+    """
+    last, context = beam.prefixes.last, beam.prefixes.context
+    repeats = last[:, :, None] == event.tokens[:, None]  # (N, K, M)
+    grow = torch.where(repeats, beam.blank[:, :, None], beam.total[:, :, None])
+    grow = grow + event.token_log_probs[:, None]
+    short = short_of(least, context, fusion)
+    place = (grow >= short[:, :, None]).flatten().nonzero()[:, 0]
+    token = event.tokens[:, None].expand_as(grow)
+    ways = Ways(place // grow.shape[2], at(token, place), at(grow, place))
+    if fusion:
+        ways = fusion.ways(context, last, ways)
+    return ways._replace(mass=but_arrived(beam.prefixes, stay.parent, stay.known, ways))
+
+
+def _keep(stay: Stay, ways: Ways, choice: Choice, prefixes: Prefixes) -> Beam:
+    """The prefixes chosen."""
+    slot, new = choice.slot, choice.new
+    old = choice.possible & ~new
+    mass = torch.where(new, ways.mass.take(choice.way), -math.inf)
+    return Beam(
+        blank=torch.where(old, stay.blank.gather(1, slot), -math.inf),
+        token=torch.where(old, stay.token.gather(1, slot), mass),
+        total=torch.where(old, stay.total.gather(1, slot), mass),
+        prefixes=prefixes,
+    )
+
+
+def _recombined(beam: Beam, traced: Trace, fusion: Fusion | None) -> tuple[Beam, Trace]:
+    """Of the prefixes that nothing to come can tell apart, the best alone."""
+    if fusion is None or not fusion.recombines:
+        return beam, traced
+    context = beam.prefixes.context
+    numbers = torch.stack((beam.total + context["score"], beam.total, context["lm"]), 2)
+    future = fusion.future(context, beam.prefixes.last)
+    prefixes, recombined = beam.prefixes.recombine(future, numbers)
+    place = recombined.row, recombined.slot
+    never = beam.total.new_tensor(-math.inf)
+    blank, token, total = (mass.index_put(place, never) for mass in beam[:3])
+    return Beam(blank, token, total, prefixes), traced._replace(recombined=recombined)
+
+
+def _rows(beam: Beam, rows: slice) -> Beam:
+    return Beam(beam.blank[rows], beam.token[rows], beam.total[rows], beam.prefixes.rows(rows))

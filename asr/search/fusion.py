@@ -1,0 +1,249 @@
+"""Prefixes and tokens -> what lexicon, language model and phrases add to the score."""
+
+import math
+from collections.abc import Iterable
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from asr.lm.vocabulary import EOS
+from asr.search.extensions import Choice, Ways, at, mixed
+from asr.search.lexicon_tree import NONE, ROOT
+from asr.search.lm_states import Context, TokenLM, WordLM
+from asr.search.space import Decoder
+from asr.text.subword import WORD_START
+from asr.text.tokenizer import BLANK, BpeTokenizer
+
+
+class Fusion:
+    """All that one search asks of lexicon, language model and phrases.
+
+    Args:
+        decoder: holds them.
+        N: utterances.
+        device: of the search.
+    """
+
+    def __init__(self, decoder: Decoder, N: int, device: torch.device) -> None:
+        self.settings = settings = decoder.settings
+        self.recombines = decoder.recombines
+        self.separator = decoder.tokenizer.separator
+        self._begins: Tensor | None = None  # (C,), where tokens are pieces: which begin a word
+        if isinstance(decoder.tokenizer, BpeTokenizer):
+            begins = [symbol.startswith(WORD_START) for symbol in decoder.tokenizer.symbols]
+            self._begins = torch.tensor(begins, device=device)
+        self.trie = None if decoder.lexicon is None else decoder.lexicon.to(device)
+        self.boosts = None if decoder.boosts is None else decoder.boosts.to(device)
+        self.token_lm: TokenLM | None = None
+        self.word_lm: WordLM | None = None
+        if decoder.lm is not None and decoder.units is not None:
+            units, size = decoder.units.to(device), N * settings.beam_width
+            if decoder.scores_words:
+                self.word_lm = WordLM(decoder.lm, units, size)
+            else:
+                self.token_lm = TokenLM(decoder.lm, units, size)
+        if self.trie is not None:
+            ahead = torch.zeros(len(self.trie.parents)) if decoder.ahead is None else decoder.ahead
+            self._ahead = settings.lm_weight * ahead.to(device, torch.float64)
+            # for no word, for each word, for all others
+            n_words = len(self.trie.words)
+            bonuses = torch.full((n_words + 2,), settings.word_bonus, dtype=torch.float64)
+            bonuses[0], bonuses[-1] = 0.0, settings.word_bonus + settings.unk_bonus
+            self._bonuses = bonuses.to(device)
+        # by how much a token may raise a score at most, what is taken back left out
+        self._most = max(0.0, settings.word_bonus, settings.word_bonus + settings.unk_bonus)
+        if self.boosts is not None:
+            self._most += float(self.boosts.worth.amax())
+
+    def make_room(self, n: int, contexts: Iterable[Context]) -> None:
+        """Let there be room for the language model's states of n prefixes beside those known."""
+        lm = self.token_lm or self.word_lm
+        if lm is not None and len(lm.pool) < n:
+            lm.pool.keep(context["row"] for context in contexts)
+
+    def start(self, like: Tensor) -> Context:
+        """What is known of empty prefixes, (N, K) as `like` is, which is int64."""
+        zeros = torch.zeros_like(like)
+        context = {"score": zeros.double()}
+        if self.trie is not None:
+            context |= {"node": zeros + ROOT, "word": zeros + NONE, "outcome": zeros}
+            context["score"] += self._ahead[ROOT]
+        if self.boosts is not None:
+            context |= {"phrase": zeros + self.boosts.start}
+        for lm in (self.token_lm, self.word_lm):
+            if lm is not None:
+                context |= lm.start(like)
+        return context
+
+    def highest(self, context: Context) -> Tensor:
+        """(N, K), float64: the most that scores of extensions have besides the acoustic part."""
+        highest = context["score"] + self._most
+        if self.boosts is not None:
+            highest = highest - self.boosts.lent[context["phrase"]]
+        if self.trie is not None:
+            highest = highest - self._ahead[context["node"]]
+        return highest
+
+    def ways(self, context: Context, last: Tensor, ways: Ways) -> Ways:
+        """The ways on, scored without the language model.
+
+        Args:
+            context: of the prefixes.
+            last: (N, K), their last tokens.
+            ways: as the acoustic model has them.
+        """
+        slot, token, mass, *_ = ways
+        extra = at(context["score"], slot)
+        if self.boosts is not None:
+            phrase = at(context["phrase"], slot)
+            after = self.boosts.next(phrase, token)
+            extra = extra + at(self.boosts.worth, after) - at(self.boosts.lent, phrase)
+        if self.trie is None:
+            begins = self._begins_word(at(last, slot), token)
+            return Ways(slot, token, mass, extra + self.settings.word_bonus * begins.double())
+        node = at(context["node"], slot)
+        of, outcome, after, word = self.trie.ways(node, token)
+        extra = at(extra - at(self._ahead, node), of) + at(self._ahead, after)
+        extra = extra + at(self._bonuses, word + 1)
+        return Ways(at(slot, of), at(token, of), at(mass, of), extra, outcome, after, word)
+
+    def with_lm(self, context: Context, last: Tensor, ways: Ways, least: Tensor) -> Ways:
+        """The ways, scored with the language model too.
+
+        That only takes from scores. Where too little is left without it, it is not asked, and the
+        way is impossible.
+
+        Args:
+            context: of the prefixes; brought up to date.
+            last: (N, K), their last tokens.
+            ways: scored without it.
+            least: (N,), what a way must reach to be kept.
+        """
+        assert ways.extra is not None
+        may_be = ways.score >= at(least, ways.slot // last.shape[1])
+        if self.token_lm is not None:
+            self.token_lm.read(context, last, at(ways.slot, may_be.nonzero()[:, 0]))
+            lm = self.token_lm.score(context, ways.slot, at(self.token_lm.units, ways.token))
+            extra = torch.where(may_be, ways.extra + self._weighted(lm), -math.inf)
+            return ways._replace(extra=extra, lm=lm)
+        if self.word_lm is None or ways.word is None:
+            return ways
+        ends = ((ways.word != NONE) & may_be).nonzero()[:, 0]
+        found, states = self.word_lm.score(context, at(ways.slot, ends), at(ways.word, ends))
+        lm = torch.zeros_like(ways.mass).index_put((ends,), found)
+        numbers = torch.arange(ends.shape[0], device=ends.device)
+        number = torch.full_like(ways.slot, -1).index_put((ends,), numbers)
+        extra = torch.where(may_be, ways.extra + self._weighted(lm), -math.inf)
+        return ways._replace(extra=extra, lm=lm, number=number, states=states)
+
+    def advance(self, context: Context, ways: Ways, choice: Choice) -> Context:
+        """What is known of the prefixes and ways that are kept."""
+        new, way = choice.new, choice.way
+        kept = {name: known.gather(1, choice.slot) for name, known in context.items()}
+        assert ways.extra is not None
+        kept["score"] = torch.where(new, ways.extra.take(way), kept["score"])
+        if ways.outcome is not None and ways.node is not None and ways.word is not None:
+            kept["outcome"] = torch.where(new, ways.outcome.take(way), kept["outcome"])
+            kept["node"] = torch.where(new, ways.node.take(way), kept["node"])
+            kept["word"] = torch.where(new, ways.word.take(way), kept["word"])
+        if self.boosts is not None:
+            after = self.boosts.next(kept["phrase"], ways.token.take(way))
+            kept["phrase"] = torch.where(new, after, kept["phrase"])
+        if ways.lm is not None:
+            kept["lm"] = kept["lm"] + torch.where(new, ways.lm.take(way), 0.0)
+        if self.token_lm is not None:
+            kept["unread"] = kept["unread"] | new
+        if self.word_lm is not None and ways.number is not None and ways.states is not None:
+            number = ways.number.take(way)
+            place = (new & (number >= 0)).nonzero(as_tuple=True)
+            rows = self.word_lm.pool.add(ways.states[number[place]])
+            kept["row"] = kept["row"].index_put(place, rows)
+        return kept
+
+    def future(self, context: Context, last: Tensor) -> Tensor:
+        """What all that may follow a prefix depends on, with a language model of words.
+
+        Args:
+            context: of the prefixes.
+            last: (N, K), their last tokens.
+
+        Returns:
+            future: (N, K), a hash.
+        """
+        assert self.word_lm is not None
+        states = self.word_lm.pool.states[context["row"]]
+        known = [last, context["node"], *states.view(*last.shape, -1).unbind(2)]
+        known += [context["phrase"]] if self.boosts is not None else []
+        return reduce(mixed, known)
+
+    def end(self, context: Context, last: Tensor, log_prob: Tensor) -> Ways:
+        """What the utterances' ends make of the prefixes.
+
+        Where none of an utterance's prefixes ends with a word, all stay as they are, without the
+        word that they may have begun.
+
+        Args:
+            context: of the prefixes; brought up to date.
+            last: (N, K), their last tokens.
+            log_prob: (N, K), their acoustic log-probabilities.
+
+        Returns:
+            ways: with the language model's log-probability of the whole.
+        """
+        slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
+        extra, word = at(context["score"], slot), None
+        if self.boosts is not None:
+            extra = extra + at(self.boosts.end, at(context["phrase"], slot))
+        if self.trie is not None:
+            node = at(context["node"], slot)
+            of, word = self._last_words(slot // last.shape[1], node, at(last, slot) == BLANK)
+            slot, extra = at(slot, of), at(extra - at(self._ahead, node), of)
+            extra = extra + at(self._bonuses, word + 1)
+        if self.token_lm is not None:
+            self.token_lm.read(context, last, slot)
+            lm = self.token_lm.score(context, slot, torch.full_like(slot, EOS))
+        elif self.word_lm is not None:
+            assert word is not None
+            lm = self.word_lm.end(context, slot, word)
+        else:
+            lm = torch.zeros_like(extra)
+        whole = at(context["lm"], slot) + lm if "lm" in context else lm
+        mass, none = at(log_prob, slot), torch.full_like(slot, BLANK)
+        return Ways(slot, none, mass, extra + self._weighted(lm), word=word, lm=whole)
+
+    def _last_words(self, row: Tensor, node: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
+        """How prefixes may end.
+
+        Args:
+            row: (n,), their utterances.
+            node: (n,), where they are in the lexicon.
+            empty: (n,), whether they are empty.
+
+        Returns:
+            of: (ends,), the number of the prefix that ends, rising.
+            word: (ends,), the word that ends there.
+        """
+        assert self.trie is not None
+        whole = node == ROOT
+        of, word = node[:0], node[:0]
+        if self.separator is not None:
+            whole &= empty
+            of, _, _, word = self.trie.ways(node, torch.full_like(node, self.separator))
+        of = torch.cat((of, whole.nonzero()[:, 0]))
+        stuck = ~torch.isin(row, row[of])
+        of, order = torch.cat((of, stuck.nonzero()[:, 0])).sort(stable=True)
+        return of, torch.cat((word, torch.full_like(of[word.shape[0] :], NONE)))[order]
+
+    def _begins_word(self, last: Tensor, token: Tensor) -> Tensor:
+        """Whether a token begins a word, where there is no lexicon."""
+        if self._begins is not None:
+            return at(self._begins, token) | (last == BLANK)
+        if self.separator is None:
+            return torch.ones_like(token, dtype=torch.bool)
+        return ((last == self.separator) | (last == BLANK)) & (token != self.separator)
+
+    def _weighted(self, lm: Tensor) -> Tensor:
+        # 0 times -inf is no number
+        weight = self.settings.lm_weight
+        return weight * lm if weight else torch.zeros_like(lm)

@@ -1,0 +1,255 @@
+"""emissions -> n-best lists: prefix beam search of a batch among the words that an HMM can say."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
+from asr.search.backtrace import Trace, read_back
+from asr.search.extensions import Choice, Ways, at
+from asr.search.fusion import Fusion
+from asr.search.lexicon_tree import ROOT
+from asr.search.lm_states import Context
+from asr.search.nbest import Hypothesis
+from asr.search.prefixes import Prefixes, but_arrived, choose, end, join, short_of, trace
+from asr.search.space import Decoder
+from asr.search.threads import threads
+from asr.text.tokenizer import BLANK
+
+
+class Beam(NamedTuple):
+    """The prefixes that are kept, with their log-probabilities, float64."""
+
+    states: Tensor  # (N, K, J + Z), of being in each state of the last token, then of the silence
+    prefixes: Prefixes
+
+
+class States(NamedTuple):
+    """The states of each token and of the silence behind it, (C, J + Z)."""
+
+    pdfs: Tensor  # int64
+    loops: Tensor  # float64, log-probability of staying
+    moves: Tensor  # float64, of moving on
+    n_silent: int  # Z
+
+
+class Stay(NamedTuple):
+    """The prefixes of a beam after a frame."""
+
+    states: Tensor  # (N, K, J + Z)
+    total: Tensor  # (N, K), of being in any
+    parent: Tensor  # (N, K), the slot of the prefix without the last token
+    known: Tensor  # (N, K), bool, whether there is one
+    arrives: Tensor  # (N, K), what that prefix gave: a part of the first state
+
+
+@torch.inference_mode()
+def hmm_beam_search(
+    emissions: Tensor, input_lengths: Tensor, decoder: Decoder, topology: Topology
+) -> list[list[Hypothesis]]:
+    """The most probable token sequences, each summed over its alignments.
+
+    As `asr.search.beam.beam_search`, with an HMM's states where that has a blank: a prefix is a
+    sequence of tokens, known by the log-probabilities of being in each state of its last token or
+    of the silence behind that, which may follow where a word has ended, or without a lexicon
+    anywhere.
+    Every frame is a step.
+
+    On the CPU it computes with one thread, but for a recurrent language model with as many as torch
+    is set to.
+
+    Args:
+        emissions: (T, N, S), log p(features | state), on any device; padding is not used.
+        input_lengths: (N,), int64.
+        decoder: how far to look, and what to go by besides. `token_floor`, `blank_skip` and
+            `recombine` are CTC's. The other figures are in nats of the emissions, which are some
+            ten times those of CTC.
+        topology: what the tokens are made of.
+
+    Returns:
+        nbest: of each utterance at most `n_best` hypotheses, best first; none where none is
+            possible. Acoustic log-probabilities are exact where nothing was pruned, and lower
+            bounds elsewhere.
+
+    Raises:
+        ValueError: `emissions` is not (T, N, S) with the topology's S, a length is not from 0 to
+            T, or the decoder is for other tokens than the topology.
+    """
+    _check(emissions, input_lengths, decoder, topology)
+    N, device = emissions.shape[1], emissions.device
+    if not N:
+        return []
+    with threads(decoder.n_threads):
+        fusion = Fusion(decoder, N, device) if decoder.informed else None
+        states = _states(topology, device)
+        return _search(emissions, input_lengths.to(device), decoder, states, fusion)
+
+
+def _check(emissions: Tensor, input_lengths: Tensor, decoder: Decoder, topology: Topology) -> None:
+    shape, S = tuple(emissions.shape), len(topology.self_loops)
+    if emissions.ndim != 3 or shape[2] != S:
+        raise ValueError(f"emissions has shape {shape}; expected (T, N, {S})")
+    if input_lengths.shape != shape[1:2]:
+        found = tuple(input_lengths.shape)
+        raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
+    if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
+        raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
+    C = len(decoder.tokenizer.symbols)
+    if len(topology.pdfs) != C:
+        raise ValueError(f"topology has {len(topology.pdfs)} tokens; the tokenizer has {C}")
+
+
+def _states(topology: Topology, device: torch.device) -> States:
+    C, J = topology.pdfs.shape
+    silence = torch.tensor(topology.silence, dtype=torch.int64)
+    pdfs = torch.cat((topology.pdfs, silence.expand(C, -1)), 1).to(device)
+    loops = topology.self_loops.to(device, torch.float64)[pdfs]
+    moves = torch.log1p(-loops.exp())
+    # the empty prefix has been in its last state before the first frame, and is so no longer
+    loops[BLANK, :J], moves[BLANK, : J - 1], moves[BLANK, J - 1] = -math.inf, -math.inf, 0.0
+    pdfs[BLANK, :J] = 0
+    return States(pdfs, loops, moves, len(silence))
+
+
+def _search(
+    emissions: Tensor,
+    input_lengths: Tensor,
+    decoder: Decoder,
+    states: States,
+    fusion: Fusion | None,
+) -> list[list[Hypothesis]]:
+    N, settings = emissions.shape[1], decoder.settings
+    lengths, order = input_lengths.sort(stable=True, descending=True)
+    frames = torch.arange(int(lengths[0]), device=order.device)[:, None].expand(-1, N)
+    n_active = (frames < lengths).sum(1).tolist()
+    beam = _start(N, settings.beam_width, states, fusion)
+    ended: list[Beam] = []
+    traces: list[Trace] = []
+    for frame, active in enumerate(n_active):
+        if active < beam.states.shape[0]:
+            ended.append(_rows(beam, slice(active, None)))
+            beam = _rows(beam, slice(active))
+        if fusion:
+            contexts = (some.prefixes.context for some in (beam, *ended))
+            fusion.make_room(beam.prefixes.last.numel(), contexts)
+        emission = emissions[frame, order[:active]].double()  # (n, S)
+        beam, step = _step(beam, emission, states, settings.score_floor, fusion)
+        traces.append(step)
+    beams = [beam, *reversed(ended)]
+    log_prob = torch.cat([_leaving(some, states)[0] for some in beams])
+    ends = end(join([some.prefixes for some in beams]), log_prob, fusion)
+    return read_back(ends, traces, order, frames, decoder)
+
+
+def _start(N: int, K: int, states: States, fusion: Fusion | None) -> Beam:
+    """Beams of the empty prefix alone."""
+    device = states.pdfs.device
+    J = states.pdfs.shape[1] - states.n_silent
+    never = (N, K, states.pdfs.shape[1])
+    masses = torch.full(never, -math.inf, dtype=torch.float64, device=device)
+    masses[:, 0, J - 1] = 0.0
+    return Beam(masses, Prefixes.start(N, K, device, fusion))
+
+
+def _step(
+    beam: Beam, emission: Tensor, states: States, score_floor: float, fusion: Fusion | None
+) -> tuple[Beam, Trace]:
+    """Take the beams through a frame."""
+    before = beam.prefixes
+    leaves, hushes = _leaving(beam, states)
+    stay = _stay(beam, emission, states, leaves, hushes)
+    score = stay.total + before.context["score"] if fusion else stay.total
+    # the prefixes alone fill the beam: what is to be kept must reach the worst of them
+    least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
+    entry = emission[:, states.pdfs[:, 0]]  # (N, C)
+    entry[:, BLANK] = -math.inf
+    ways = _ways(leaves, entry, short_of(least, before.context, fusion), before.context, fusion)
+    if fusion:
+        ways = fusion.ways(before.context, before.last, ways)
+    ways = ways._replace(mass=but_arrived(before, stay.parent, stay.known, ways))
+    if fusion:
+        ways = fusion.with_lm(before.context, before.last, ways, least)
+    ways = ways.or_impossible()
+    choice = choose(score, ways)
+    context = fusion.advance(before.context, ways, choice) if fusion else {}
+    prefixes = before.keep(ways, choice, context)
+    arrived = stay.arrives - stay.total > math.log(0.5)
+    traced = trace(before, stay.parent, arrived, ways, choice, prefixes)
+    return _keep(stay, ways, choice, prefixes), traced
+
+
+def _leaving(beam: Beam, states: States) -> tuple[Tensor, Tensor]:
+    """(N, K): the mass of prefixes that goes on to another token, or ends; or into a silence."""
+    J, last = states.pdfs.shape[1] - states.n_silent, beam.prefixes.last
+    leaves = beam.states[:, :, J - 1] + states.moves[:, J - 1][last]
+    if not states.n_silent:
+        return leaves, torch.full_like(leaves, -math.inf)
+    behind = beam.states[:, :, -1] + states.moves[BLANK, -1]
+    passing = torch.logaddexp(leaves + PASS_SILENCE, behind)
+    hushes = leaves + ENTER_SILENCE
+    if "node" not in beam.prefixes.context:
+        return passing, hushes
+    whole = beam.prefixes.context["node"] == ROOT
+    return torch.where(whole, passing, leaves), hushes.masked_fill(~whole, -math.inf)
+
+
+def _stay(beam: Beam, emission: Tensor, states: States, leaves: Tensor, hushes: Tensor) -> Stay:
+    """The prefixes as they are after a frame.
+
+    They stay in their states or move to the next. And where the prefix without the last token is
+    in the beam as well, its extension arrives here.
+    """
+    last = beam.prefixes.last
+    J = states.pdfs.shape[1] - states.n_silent
+    parent, known = beam.prefixes.parents()
+    arrives = torch.where(known, leaves.gather(1, parent), -math.inf)
+    moved = beam.states + states.moves[last]
+    parts = [arrives[:, :, None], moved[:, :, : J - 1]]
+    if states.n_silent:
+        parts += [hushes[:, :, None], moved[:, :, J:-1]]
+    pdfs = states.pdfs[last]  # (N, K, J + Z)
+    emitted = emission.gather(1, pdfs.flatten(1)).view_as(moved)
+    masses = torch.logaddexp(beam.states + states.loops[last], torch.cat(parts, 2)) + emitted
+    return Stay(masses, masses.logsumexp(2), parent, known, arrives + emitted[:, :, 0])
+
+
+def _ways(
+    leaves: Tensor, entry: Tensor, short: Tensor, context: Context, fusion: Fusion | None
+) -> Ways:
+    """The extensions that may be kept, as far as can be told without the language model.
+
+    Args:
+        leaves: (N, K), the mass that leaves each prefix.
+        entry: (N, C), the emissions of the tokens' first states.
+        short: (N, K) or (N, 1), what mass an extension must have.
+        context: of the prefixes.
+        fusion: whose lexicon leaves few tokens, if it has one.
+    """
+    short = short.expand_as(leaves)
+    K, C = leaves.shape[1], entry.shape[1]
+    hopeful = (leaves + entry.amax(1, keepdim=True) >= short).flatten().nonzero()[:, 0]
+    if fusion and fusion.trie is not None:
+        of, token = fusion.trie.tokens(at(context["node"], hopeful))
+        slot = hopeful.index_select(0, of)
+        mass = at(leaves, slot) + at(entry, slot // K * C + token)
+        may_be = (mass >= at(short, slot)).nonzero()[:, 0]
+        return Ways(*(some.index_select(0, may_be) for some in (slot, token, mass)))
+    mass = at(leaves, hopeful)[:, None] + entry.index_select(0, hopeful // K)
+    which, token = (mass >= at(short, hopeful)[:, None]).nonzero(as_tuple=True)
+    return Ways(at(hopeful, which), token, mass[which, token])
+
+
+def _keep(stay: Stay, ways: Ways, choice: Choice, prefixes: Prefixes) -> Beam:
+    """The prefixes chosen."""
+    slot, new = choice.slot[:, :, None], choice.new
+    old = (choice.possible & ~new)[:, :, None]
+    kept = stay.states.gather(1, slot.expand(-1, -1, stay.states.shape[2]))
+    masses = torch.where(old, kept, -math.inf)
+    masses[:, :, 0] = torch.where(new, ways.mass.take(choice.way), masses[:, :, 0])
+    return Beam(masses, prefixes)
+
+
+def _rows(beam: Beam, rows: slice) -> Beam:
+    return Beam(beam.states[rows], beam.prefixes.rows(rows))

@@ -1,0 +1,285 @@
+"""nbests and references of development data -> the weights that make the fewest errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from asr.search.nbest import Hypothesis
+from asr.search.rescore import NEVER, RescoreWeights, check_list, hypothesis_errors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LM_WEIGHTS = tuple(round(0.1 * n, 1) for n in range(21))
+"""Tried by default, which fits CTC; an HMM's emissions take weights ten times as large."""
+
+WORD_BONUSES = tuple(0.5 * n for n in range(-4, 17))
+"""Likewise; a language model takes some 6 nats a word, of which a bonus gives back a part."""
+
+LONE_WORD_BONUSES = tuple(0.5 * n for n in range(-40, 9))
+"""Tried where there is no language model: below 0 they alone make words dear."""
+
+SMOOTHING = 0.05
+"""Standard deviation of the smoothing of errors, as a part of each axis' length."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """The errors of development data at every point of a grid of weights, and the point chosen.
+
+    The point is the one with the fewest smoothed errors: the mean over the grid, weighted by a
+    Gaussian of a twentieth of each axis. So a lone lucky point loses to a plateau, and the
+    middle of a plateau wins. Where points are further apart than that, it hardly does more than
+    decide between equals. Still equal points are decided by the smallest weights. A point with
+    more errors than that of the smallest weights (no rescoring, if 0 is tried) is never chosen.
+
+    Args:
+        lm_weights: tried for each language model, ascending.
+        word_bonuses: tried, ascending.
+        errors: one axis for each language model's weight, one for the word bonus; whole numbers.
+        words: of the references.
+
+    Raises:
+        ValueError: an axis is empty or doesn't ascend, the errors have another shape, or there is
+            no word.
+    """
+
+    lm_weights: tuple[float, ...]
+    word_bonuses: tuple[float, ...]
+    errors: np.ndarray
+    words: int
+
+    def __post_init__(self) -> None:
+        _check_axes(self.lm_weights, self.word_bonuses)
+        shape = tuple(map(len, self.axes))
+        if self.errors.shape != shape:
+            raise ValueError(
+                f"errors has shape {self.errors.shape}; expected one axis for each"
+                f" language model's {len(self.lm_weights)} weights, then {len(self.word_bonuses)}"
+            )
+        if self.words < 1:
+            raise ValueError("the references have no word; expected some to be right or wrong")
+
+    @property
+    def axes(self) -> list[tuple[float, ...]]:
+        """What was tried on each axis of the errors."""
+        return [self.lm_weights] * (self.errors.ndim - 1) + [self.word_bonuses]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the axes: lm_weight, or lm_weight_1 and so on, and word_bonus."""
+        n_lms = self.errors.ndim - 1
+        numbers = [f"_{n + 1}" for n in range(n_lms)] if n_lms > 1 else [""] * n_lms
+        return [*(f"lm_weight{number}" for number in numbers), "word_bonus"]
+
+    @cached_property
+    def smoothed(self) -> np.ndarray:
+        """The errors, smoothed, of every point."""
+        smoothed = self.errors.astype(np.float64)
+        for number, axis in enumerate(self.axes):
+            values = np.array(axis)
+            width = SMOOTHING * (values[-1] - values[0]) or 1.0
+            kernel = np.exp(-0.5 * ((values[:, None] - values) / width) ** 2)
+            kernel /= kernel.sum(axis=1, keepdims=True)  # at the ends there is less to average
+            smoothed = np.moveaxis(np.tensordot(kernel, smoothed, axes=(1, number)), 0, number)
+        return smoothed
+
+    @cached_property
+    def chosen(self) -> tuple[int, ...]:
+        """Where in the grid the chosen weights stand."""
+        sizes = np.abs(np.stack(np.meshgrid(*self.axes, indexing="ij")))
+        size = sizes.sum(axis=0).ravel()
+        errors = self.errors.ravel()
+        # rounded: equal errors have smoothed ones that are equal but for the order of additions
+        smoothed = self.smoothed.ravel().round(6)
+        smoothed[errors > errors[size.argmin()]] = np.inf
+        best = np.lexsort((size, smoothed))[0]
+        return tuple(int(n) for n in np.unravel_index(best, self.errors.shape))
+
+    @property
+    def weights(self) -> RescoreWeights:
+        """The chosen weights."""
+        *lm_weights, word_bonus = (axis[n] for axis, n in zip(self.axes, self.chosen, strict=True))
+        return RescoreWeights(tuple(lm_weights), word_bonus)
+
+    @property
+    def wer(self) -> float:
+        """Word error rate of the development data with the chosen weights, a fraction."""
+        return int(self.errors[self.chosen]) / self.words
+
+    @property
+    def at_end(self) -> list[str]:
+        """Names of the axes at whose end the choice is, so that more might do better; not at 0."""
+        return [
+            name
+            for name, axis, n in zip(self.names, self.axes, self.chosen, strict=True)
+            if len(axis) > 1 and n in (0, len(axis) - 1) and axis[n] != 0
+        ]
+
+
+def tune(
+    nbests: Sequence[Sequence[Hypothesis]],
+    lm_log_probs: Sequence[np.ndarray],
+    references: Sequence[str],
+    lm_weights: Sequence[float] = LM_WEIGHTS,
+    word_bonuses: Sequence[float] = WORD_BONUSES,
+) -> Tuning:
+    """The weights with which `asr.search.rescore.rescore` makes the fewest word errors.
+
+    Every combination is tried, which takes len(lm_weights) ** n_lms * len(word_bonuses) points:
+    for three language models and more give fewer weights.
+
+    Args:
+        nbests: one list for each utterance of development data, of hypotheses with their words.
+        lm_log_probs: of each list, from `asr.search.rescore.lm_log_probs`.
+        references: what was said.
+        lm_weights: tried for each language model, ascending.
+        word_bonuses: tried, ascending.
+
+    Raises:
+        ValueError: numbers of lists, references or language models differ; there are none, or a
+            list is empty; a number is nan; an axis is empty or doesn't ascend; there is no word.
+    """
+    _check_axes(lm_weights, word_bonuses)
+    if not len(nbests) == len(lm_log_probs) == len(references) > 0:
+        raise ValueError(
+            f"{len(nbests)} nbests, {len(lm_log_probs)} lm_log_probs, {len(references)}"
+            " references; expected as many of each, and some"
+        )
+    for index, (nbest, found) in enumerate(zip(nbests, lm_log_probs, strict=True)):
+        check_list(nbest, found, f"lm_log_probs[{index}]")
+        if found.shape[1] != lm_log_probs[0].shape[1]:
+            raise ValueError(
+                f"lm_log_probs[{index}] is of {found.shape[1]} language models, the first of"
+                f" {lm_log_probs[0].shape[1]}"
+            )
+    lists = _padded(nbests, lm_log_probs, references)
+    bonuses = np.array(word_bonuses)[:, None] * lists.n_words[:, None]  # (utterances, B, H)
+    shape = (len(lm_weights),) * lists.language.shape[2]
+    errors = np.empty((*shape, len(word_bonuses)), dtype=np.int64)
+    for point in np.ndindex(shape):
+        weights = np.array([lm_weights[n] for n in point])
+        scores = lists.acoustic + lists.language @ weights  # (utterances, H)
+        best = (scores[:, None] + bonuses).argmax(axis=2)
+        errors[point] = np.take_along_axis(lists.errors, best, axis=1).sum(axis=0)
+    return _tuning(lm_weights, word_bonuses, errors, references)
+
+
+def write_tuning(folder: str | Path, tuning: Tuning, name: str = "tuning") -> None:
+    """Write the whole grid as `name`.tsv, and as a picture, `name`.png.
+
+    Args:
+        folder: made where it is not there.
+        tuning: from `tune`.
+        name: of the files, without suffix.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join([*tuning.names, "errors", "wer", "smoothed_errors", "chosen"])]
+    for index in np.ndindex(tuning.errors.shape):
+        weights = [f"{axis[n]:g}" for axis, n in zip(tuning.axes, index, strict=True)]
+        errors, smoothed = tuning.errors[index], tuning.smoothed[index]
+        figures = [f"{errors}", f"{errors / tuning.words:.6f}", f"{smoothed:.3f}"]
+        lines.append("\t".join([*weights, *figures, "yes" if index == tuning.chosen else "no"]))
+    (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    _draw(folder / f"{name}.png", tuning)
+
+
+def _draw(path: Path, tuning: Tuning) -> None:
+    """A map of the word error rate for every two axes, or a curve over the only one."""
+    from matplotlib.figure import Figure  # it takes long to load, and only this needs it
+
+    pairs = list(combinations(range(tuning.errors.ndim), 2))
+    n_plots = len(pairs) or 1
+    figure = Figure(figsize=(1 + 5 * n_plots, 4.5), layout="constrained")
+    plots = figure.subplots(1, n_plots, squeeze=False)[0]
+    if pairs:
+        for plot, (x, y) in zip(plots, pairs, strict=True):
+            _draw_map(plot, tuning, x, y)
+    else:
+        _draw_curve(plots[0], tuning)
+    at = ", ".join(
+        f"{name} {axis[n]:g}"
+        for name, axis, n in zip(tuning.names, tuning.axes, tuning.chosen, strict=True)
+    )
+    figure.suptitle(f"{at}: WER {tuning.wer:.2%}\nof {tuning.words} words of development data")
+    figure.savefig(path)
+
+
+def _draw_curve(plot: "Axes", tuning: Tuning) -> None:
+    rates = 100 * tuning.errors / tuning.words
+    plot.plot(tuning.word_bonuses, rates, "o-", ms=3)
+    (chosen,) = tuning.chosen
+    plot.plot(tuning.word_bonuses[chosen], rates[chosen], "o", ms=12, mec="red", mew=2, mfc="none")
+    plot.set_xlabel("word_bonus")
+    plot.set_ylabel("WER, %")
+
+
+def _draw_map(plot: "Axes", tuning: Tuning, x: int, y: int) -> None:
+    others = tuple(n for n in range(tuning.errors.ndim) if n not in (x, y))
+    rates = 100 * tuning.errors.min(axis=others) / tuning.words  # x < y, so columns are y's
+    # the worst corner would leave one colour for all that is worth seeing
+    worst = np.quantile(rates, 0.75)
+    image = plot.imshow(rates.T, origin="lower", aspect="auto", cmap="viridis_r", vmax=worst)
+    label = "WER, %" + (
+        f" (least over {', '.join(tuning.names[n] for n in others)})" if others else ""
+    )
+    plot.figure.colorbar(image, ax=plot, label=label, extend="max")
+    plot.plot(tuning.chosen[x], tuning.chosen[y], "o", ms=12, mec="red", mew=2, mfc="none")
+    for axis, number in ((plot.xaxis, x), (plot.yaxis, y)):
+        values = tuning.axes[number]
+        shown = range(0, len(values), 1 + len(values) // 12)
+        axis.set_ticks(list(shown), [f"{values[n]:g}" for n in shown])
+        axis.set_label_text(tuning.names[number])
+
+
+class _Lists(NamedTuple):
+    """All lists as arrays; behind a list's end are hypotheses that are never the best."""
+
+    acoustic: np.ndarray  # (utterances, H), log-probabilities
+    language: np.ndarray  # (utterances, H, language models), log-probabilities
+    n_words: np.ndarray  # (utterances, H)
+    errors: np.ndarray  # (utterances, H)
+
+
+def _padded(
+    nbests: Sequence[Sequence[Hypothesis]],
+    lm_log_probs: Sequence[np.ndarray],
+    references: Sequence[str],
+) -> _Lists:
+    shape = len(nbests), max(map(len, nbests))
+    lists = _Lists(
+        np.full(shape, -np.inf),
+        np.zeros((*shape, lm_log_probs[0].shape[1])),
+        np.zeros(shape),
+        np.zeros(shape, dtype=np.int64),
+    )
+    counts = hypothesis_errors(nbests, references)
+    for row, (nbest, found) in enumerate(zip(nbests, lm_log_probs, strict=True)):
+        H = len(nbest)
+        lists.acoustic[row, :H] = [hypothesis.log_prob for hypothesis in nbest]
+        lists.language[row, :H] = np.maximum(found, NEVER)
+        lists.n_words[row, :H] = [len(hypothesis.words or ()) for hypothesis in nbest]
+        lists.errors[row, :H] = [count.errors for count in counts[row]]
+    return lists
+
+
+def _tuning(
+    lm_weights: Sequence[float],
+    word_bonuses: Sequence[float],
+    errors: np.ndarray,
+    references: Sequence[str],
+) -> Tuning:
+    words = sum(len(reference.split()) for reference in references)
+    return Tuning(tuple(lm_weights), tuple(word_bonuses), errors, words)
+
+
+def _check_axes(lm_weights: Sequence[float], word_bonuses: Sequence[float]) -> None:
+    for name, axis in (("lm_weights", lm_weights), ("word_bonuses", word_bonuses)):
+        if not len(axis) or not all(before < after for before, after in pairwise(axis)):
+            raise ValueError(f"{name} is {axis}; expected numbers that ascend")

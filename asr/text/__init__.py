@@ -1,0 +1,4 @@
+"""text <-> tokens.
+
+Files in reading order: `normalisation`, `subword`, `lexicon`, `tokenizer`, `sentences`.
+"""

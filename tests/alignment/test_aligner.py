@@ -1,0 +1,133 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from asr.alignment.aligner import SPREAD, align_text
+from asr.alignment.times import SILENCE, Segment
+from asr.audio.features import Features, FeatureSettings
+from asr.errors import InputError
+from asr.hmm.emissions import GmmEmissions
+from asr.hmm.gmm import Gmm
+from asr.hmm.topology import left_to_right
+from asr.model import Model
+from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import CharTokenizer, PhoneTokenizer
+
+LEXICON = Lexicon({"see": (("S", "IY"),), "he": (("HH", "IY"), ("IY",))})
+FEATURES = Features(FeatureSettings(n_mels=20, window_ms=10.0, hop_ms=10.0))
+"""Frame t is centred at 5 ms + 10 t ms, and lasts as long as its window."""
+
+
+def planted(path, S, outside=-30.0):
+    """(T, S): one row for each number of the path, which is alone probable there."""
+    rows = np.full((len(path), S), outside, dtype=np.float32)
+    rows[np.arange(len(path)), path] = 0.0
+    return rows
+
+
+def hmm():
+    phones = PhoneTokenizer.from_lexicon(LEXICON)  # HH, IY, S
+    topology = left_to_right(len(phones.symbols), 2, 1)
+    S = len(topology.self_loops)
+    gmm = Gmm(torch.zeros(S, 1), torch.zeros(S, 1, 20), torch.ones(S, 1, 20))
+    return Model(FEATURES, GmmEmissions(gmm), phones, {}, topology)
+
+
+def test_an_hmm_says_when_each_phone_and_word_was_said_and_which_pronunciation():
+    model = hmm()
+    (_, iy, s), silence = model.topology.pdfs[1:].tolist(), model.topology.silence[0]
+    path = [silence] * 3 + [s[0]] * 2 + [s[1]] + [iy[0]] * 2 + [iy[1]] * 2
+    path += [silence] * 2 + [iy[0]] * 4 + [iy[1]]
+    found = align_text(model, planted(path, 7), "see he", duration=len(path) / 100)
+    expected = [
+        (SILENCE, 0.0, 0.03),
+        ("S", 0.03, 0.06),
+        ("IY", 0.06, 0.10),
+        (SILENCE, 0.10, 0.12),
+        ("IY", 0.12, 0.17),  # he without its h
+    ]
+    assert [label for label, *_ in found.units] == [label for label, *_ in expected]
+    times = [time for _, *some in found.units for time in some]
+    np.testing.assert_allclose(times, [time for _, *some in expected for time in some], atol=1e-9)
+    assert [word for word, *_ in found.words] == ["see", "he"]
+    assert found.words[1][1:] == pytest.approx((0.12, 0.17))
+    assert len(found.path) == len(path)
+
+
+def test_ctc_spikes_are_spread_into_the_blanks_beside_them():
+    tokenizer = CharTokenizer(("<blank>", " ", "a", "b"))
+    settings = AcousticSettings(time_reduction=1, hidden_size=2, n_layers=1)
+    model = Model(FEATURES, AcousticModel(20, 4, settings), tokenizer)
+    path = [0] * 10 + [2] + [0] * 20 + [3] + [0] * 4 + [1] + [0] * 3 + [2, 2] + [0] * 10
+    found = align_text(model, planted(path, 4), "ab a", duration=len(path) / 100)
+    assert found.path.tolist() == path
+    a, b, _, last = found.units
+    assert (a.label, b.label, last.label) == ("a", "b", "a")
+    assert a == ("a", pytest.approx(0.10), pytest.approx(0.11 + SPREAD))
+    assert b.start == pytest.approx(0.31 - SPREAD)
+    assert b.end == pytest.approx(0.34)  # half of the blanks
+    assert found.words == [
+        Segment("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
+        Segment("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("see them", "no pronunciation in the model's lexicon for them"),
+        ("see see", "has 5 frames; the text takes 8"),
+    ],
+)
+def test_what_can_not_be_aligned_is_told(text, line):
+    with pytest.raises(InputError, match=line):
+        align_text(hmm(), planted([0] * 5, 7), text, duration=0.05)
+
+
+def ctc(time_reduction=3):
+    settings = AcousticSettings(time_reduction=time_reduction, hidden_size=2, n_layers=1)
+    return Model(FEATURES, AcousticModel(20, 3, settings), CharTokenizer(("<blank>", "a", "b")))
+
+
+def test_a_recording_may_be_silent():
+    silence = hmm().topology.silence[0]
+    found = align_text(hmm(), planted([silence] * 5, 7), "", duration=0.05)
+    assert found.units == [Segment(SILENCE, 0.0, 0.05)]
+    assert found.words == []
+    found = align_text(ctc(), planted([0] * 5, 3), "", duration=0.15)
+    assert found.units == found.words == []
+
+
+def test_an_hmm_without_silence_has_nothing_to_say_without_words():
+    model = hmm()
+    mute = replace(model, topology=replace(model.topology, silence=()))
+    with pytest.raises(InputError, match="nothing is said; expected words, since the HMM has no"):
+        align_text(mute, planted([0] * 5, 7), "", duration=0.05)
+
+
+def test_words_may_be_written_in_decomposed_letters():
+    phones = PhoneTokenizer.from_lexicon(Lexicon({"é": (("S", "IY"),), "h": (("HH",),)}))
+    model = replace(hmm(), tokenizer=phones)
+    found = align_text(model, planted([2, 2, 3, 3], 7), "e\N{COMBINING ACUTE ACCENT}", 0.04)
+    assert [word.label for word in found.words] == ["é"]
+
+
+@pytest.mark.parametrize(("model", "hop"), [(hmm(), 1), (ctc(1), 1), (ctc(3), 3)])
+def test_a_duration_that_is_not_the_recordings_is_told(model, hop):
+    rows, text = planted([0] * 20, 7 if model.topology else 3), "see" if model.topology else "ab"
+    least = 0.01 + 19 * 0.01 * hop  # of 20 frames
+    for duration in (least, least + 0.0099 * hop):
+        align_text(model, rows, text, duration)
+    for duration in (least - 0.006, least + 0.01 * hop + 0.006, 20.0, 0.001):
+        line = f"has audio of about {least:.2f} s; its duration is said to be {duration:.2f} s"
+        with pytest.raises(InputError, match=line):
+            align_text(model, rows, text, duration)
+
+
+def test_too_few_frames_for_ctc_are_told():
+    model = ctc()
+    with pytest.raises(InputError, match="has 3 frames; the text takes 5"):
+        align_text(model, planted([0] * 3, 3), "aaa", duration=0.09)

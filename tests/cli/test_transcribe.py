@@ -1,0 +1,200 @@
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import SAMPLE_RATE
+from test_decoding import write_lm
+from typer.testing import CliRunner
+
+from asr.cli.app import app
+from asr.recognizer import Transcript, load
+
+
+@pytest.fixture
+def audio(tone_model):
+    """Three recordings."""
+    return [tone_model.parent / "tones" / f"train0{n}.wav" for n in range(3)]
+
+
+@pytest.fixture(scope="module")
+def recognizer(tone_model):
+    return load(tone_model, "cpu")
+
+
+def transcribe(tone_model, *arguments):
+    options = ["transcribe", "--model", tone_model, "--device", "cpu", *arguments]
+    return CliRunner().invoke(app, [str(option) for option in options])
+
+
+def test_a_line_for_each_file(tone_model, audio, recognizer):
+    done = transcribe(tone_model, *audio)
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    expected = [f"{path}\t{recognizer.transcribe(path).text}" for path in audio]
+    assert done.stdout.splitlines() == expected
+    assert all(line.split("\t")[1] for line in expected)
+
+
+def test_an_object_for_each_file(tone_model, audio, recognizer):
+    done = transcribe(tone_model, "--format", "json", *audio)
+    assert done.exit_code == 0
+    for line, path in zip(done.stdout.splitlines(), audio, strict=True):
+        values = json.loads(line)
+        transcript = recognizer.transcribe(path)
+        assert values["audio"] == str(path)
+        assert values["text"] == transcript.text
+        assert values["duration"] == transcript.duration
+        assert values["log_prob"] == pytest.approx(transcript.log_prob)
+
+
+def test_a_probability_of_0_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
+    nothing = Transcript("", -math.inf, 0.1)
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: nothing)
+    done = transcribe(tone_model, "--format", "json", audio[0])
+    assert done.exit_code == 0
+    values = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
+    assert (values["text"], values["log_prob"]) == ("", None)
+
+
+def test_a_search_goes_by_the_language_model_that_is_named(tone_model, audio, tmp_path):
+    lm = write_lm(tmp_path / "lm.arpa", a=-20.0, b=-0.1)
+    done = transcribe(tone_model, "--lm", lm, "--beam-width", 20, *audio)
+    assert done.exit_code == 0, done.stderr
+    recognizer = load(tone_model, "cpu", lm=lm, beam_width=20)
+    expected = [f"{path}\t{recognizer.transcribe(path).text}" for path in audio]
+    assert done.stdout.splitlines() == expected
+    refused = transcribe(tone_model, "--decoder", "greedy", "--lm", lm, *audio)
+    assert refused.exit_code == 2
+    assert "need --decoder beam" in refused.stderr
+
+
+def test_phrases_of_a_file_are_likely(tone_model, audio, tmp_path):
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("a\t-100\n")
+    done = transcribe(tone_model, "--phrases", phrases, *audio)
+    assert done.exit_code == 0, done.stderr
+    heard = [line.split("\t")[1] for line in done.stdout.splitlines()]
+    assert "a" not in " ".join(heard).split()
+    assert heard != [load(tone_model, "cpu").transcribe(path).text for path in audio]
+
+
+def test_a_file_that_is_damaged_leaves_the_others(tone_model, audio, tmp_path):
+    (tmp_path / "cut.wav").write_bytes(audio[0].read_bytes()[:3000])
+    soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)
+    bad = [tmp_path / "cut.wav", tmp_path / "nope.wav", tmp_path / "short.wav", tmp_path]
+    done = transcribe(tone_model, bad[0], audio[0], bad[1], audio[1], bad[2], bad[3])
+    assert done.exit_code == 1
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
+        str(path) for path in audio[:2]
+    ]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    for line, path in zip(lines, bad, strict=True):
+        assert line.startswith(f"asr transcribe: {path}: ")
+
+
+@pytest.mark.parametrize("format", ["txt", "json"])
+def test_a_file_for_each_recording(tone_model, audio, tmp_path, recognizer, format):
+    out = tmp_path / "new" / "texts"
+    done = transcribe(tone_model, "--out", out, "--format", format, *audio, tmp_path / "nope.wav")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert "nope.wav" in done.stderr
+    files = sorted(out.iterdir())
+    assert [file.name for file in files] == [f"train0{n}.{format}" for n in range(3)]
+    for file, path in zip(files, audio, strict=True):
+        text = file.read_text()
+        found = json.loads(text)["text"] if format == "json" else text.removesuffix("\n")
+        assert found == recognizer.transcribe(path).text
+        assert text.count("\n") == 1
+
+    before = files[0].read_text()
+    again = transcribe(tone_model, "--out", out, "--format", format, audio[2], audio[0])
+    assert again.exit_code == 1
+    line = f"asr transcribe: {files[2]}: is there already; expected a new file\n"
+    assert (again.stdout, again.stderr) == ("", line)
+    assert files[0].read_text() == before
+
+
+def test_two_recordings_for_one_file_are_refused_before_any_is_read(tone_model, audio, tmp_path):
+    other = tmp_path / audio[0].name
+    other.write_bytes(audio[0].read_bytes())
+    done = transcribe(tone_model, "--out", tmp_path / "out", audio[0], other)
+    assert done.exit_code == 1
+    file = tmp_path / "out" / "train00.txt"
+    assert done.stderr == f"asr transcribe: {file}: would hold both {audio[0]} and {other}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_channel_is_taken(tone_model, audio, recognizer, tmp_path):
+    waveform, _ = soundfile.read(audio[0], dtype="float32")
+    both = np.stack([np.zeros_like(waveform), waveform], axis=1)
+    soundfile.write(tmp_path / "both.wav", both, SAMPLE_RATE)
+    done = transcribe(tone_model, "--channel", 1, tmp_path / "both.wav")
+    assert done.stdout == f"{tmp_path / 'both.wav'}\t{recognizer.transcribe(audio[0]).text}\n"
+    assert transcribe(tone_model, "--channel", 2, tmp_path / "both.wav").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a.wav"],
+        ["--model", "m"],
+        ["--model", "m", "a.wav", "--format", "doc"],
+        ["--model", "m", "a.wav", "--channel", "-1"],
+        ["--model", "m", "a.wav", "--modl", "x"],
+        ["--model", "m", "a.wav", "--device", "tpu"],
+    ],
+)
+def test_wrong_usage_has_status_2(arguments):
+    done = CliRunner().invoke(app, ["transcribe", *arguments])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "Usage: " in done.stderr
+
+
+def test_a_model_that_can_not_be_used_is_told_in_one_line(tmp_path, audio):
+    done = CliRunner().invoke(app, ["transcribe", "--model", str(tmp_path), str(audio[0])])
+    assert done.exit_code == 1
+    line = f"asr transcribe: {tmp_path}: has no model.json; expected a trained model's folder\n"
+    assert (done.stdout, done.stderr) == ("", line)
+
+
+def test_the_command_ends_in_silence_when_its_reader_leaves(tone_model, audio):
+    command = [sys.executable, "-m", "asr.cli", "transcribe", "--model", str(tone_model)]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", *map(str, audio * 100)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    first = process.stdout.readline()
+    assert first.startswith(f"{audio[0]}\t".encode())
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 1
+
+
+def test_a_name_that_is_not_utf_8_comes_out_as_it_went_in(tone_model, audio, tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xe9.wav"
+    try:
+        with open(name, "wb") as file:
+            file.write(audio[0].read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    command = [sys.executable, "-m", "asr.cli", "transcribe", "--model", str(tone_model)]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "--device", "cpu", name], capture_output=True, env=strict)
+    assert done.stdout.startswith(name + b"\t"), done.stderr
+    assert done.returncode == 0
+    command += ["--device", "cpu", "--format", "json", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, name], capture_output=True, env=strict)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (file,) = (tmp_path / "out").iterdir()
+    assert b'"audio": "' + name + b'"' in file.read_bytes()

@@ -1,0 +1,187 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from asr.corpus.batching import BucketSampler, Draw, bucket_sizes
+
+
+def random_lengths(n=100, seed=0):
+    return np.random.default_rng(seed).lognormal(1, 0.6, n).round(2).tolist()
+
+
+def sampler_of(lengths=None, **options):
+    return BucketSampler(lengths or random_lengths(), max_total=20, **options)
+
+
+def indices(batches):
+    return [draw.index for draw in chain.from_iterable(batches)]
+
+
+# --- how many a batch takes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("max_total", [5, 20, 1000])
+@pytest.mark.parametrize("seed", range(3))
+def test_batches_hold_as_many_as_the_bound_allows_and_no_more(max_total, seed):
+    lengths = sorted(random_lengths(seed=seed))
+    sizes = bucket_sizes(lengths[::-1], max_total)
+    assert sum(sizes) == len(lengths)
+    end = 0
+    for size in sizes:
+        end += size
+        assert size * lengths[end - 1] <= max_total or size == 1
+        assert end == len(lengths) or (size + 1) * lengths[end] > max_total
+
+
+def test_what_is_longer_than_the_bound_is_a_batch_of_its_own():
+    assert bucket_sizes([30, 2, 50, 1, 3], max_total=6) == [2, 1, 1, 1]
+    assert bucket_sizes([], max_total=6) == []
+
+
+# --- epochs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_utterance_comes_exactly_once_an_epoch(shuffle):
+    sampler = sampler_of(shuffle=shuffle)
+    for epoch in range(3):
+        batches = list(sampler)
+        assert sorted(indices(batches)) == list(range(100))
+        assert {draw.epoch for draw in chain.from_iterable(batches)} == {epoch}
+        assert len(batches) == len(sampler)
+
+
+def test_lengths_in_a_batch_are_near_each_other_and_its_total_near_the_bound():
+    lengths = np.linspace(20, 120, 1000)
+    for batch in BucketSampler(lengths, max_total=500):
+        found = [lengths[draw.index] for draw in batch]
+        assert max(found) < 1.3 * min(found)
+        assert len(found) * max(found) < 1.11 * 500  # each length is taken for 5 % more or less
+
+
+def test_a_seed_fixes_the_batches_and_epochs_differ():
+    first, again, other = sampler_of(seed=1), sampler_of(seed=1), sampler_of(seed=2)
+    epochs = [list(first) for _ in range(3)]
+    assert epochs == [list(again) for _ in range(3)]
+    groups = [{frozenset(indices([batch])) for batch in epoch} for epoch in epochs]
+    assert groups[0] != groups[1] != groups[2] != groups[0]  # not the order alone
+    assert epochs[0] != list(other)
+
+
+def test_without_shuffling_all_epochs_are_the_same_shortest_first():
+    lengths = random_lengths()
+    sampler = sampler_of(lengths, shuffle=False)
+    order = indices(sampler)
+    assert [lengths[index] for index in order] == sorted(lengths)
+    assert indices(sampler) == order
+
+
+def test_batches_go_by_the_lengths_of_their_epoch():
+    # the same utterances are long in one epoch and short in the next
+    def length_in_epoch(draw):
+        return 10.0 if (draw.index + draw.epoch) % 2 else 1.0
+
+    sampler = BucketSampler([1.0] * 8 + [10.0] * 8, 16, length_in_epoch=length_in_epoch)
+    for _ in range(2):
+        for batch in sampler:
+            assert len({length_in_epoch(draw) for draw in batch}) == 1
+
+
+# --- taken up in the middle -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", [0, 1, 7, -1])
+def test_a_sampler_goes_on_with_exactly_the_rest(taken):
+    whole = sampler_of()
+    epochs = [list(whole) for _ in range(3)]
+    taken %= len(whole)
+    stopped = sampler_of()
+    list(stopped)
+    iterator = iter(stopped)
+    for _ in range(taken):
+        next(iterator)
+    resumed = sampler_of()
+    resumed.load_state_dict(stopped.state_dict())
+    if taken:
+        assert list(resumed) == epochs[1][taken:]
+    else:  # nothing of the next epoch was asked for: the state is the end of the first
+        assert list(resumed) == epochs[1]
+    assert list(resumed) == epochs[2]
+
+
+class Echo(Dataset):
+    def __getitem__(self, draw):
+        return draw
+
+
+def loader_of(sampler):
+    return DataLoader(Echo(), batch_sampler=sampler, collate_fn=list)
+
+
+def test_a_loader_that_was_stopped_goes_on_with_exactly_the_rest():
+    whole = loader_of(sampler_of())
+    epochs = [list(whole) for _ in range(3)]
+    stopped = sampler_of()
+    for n, _ in enumerate(loader_of(stopped), 1):
+        if n == 5:
+            break
+    resumed = sampler_of()
+    resumed.load_state_dict(stopped.state_dict())
+    loader = loader_of(resumed)
+    assert [list(loader) for _ in range(3)] == [epochs[0][5:], epochs[1], epochs[2]]
+
+
+def test_a_state_saved_after_the_last_batch_goes_on_with_the_next_epoch():
+    whole = sampler_of()
+    epochs = [list(whole) for _ in range(2)]
+    stopped = sampler_of()
+    iterator = iter(stopped)
+    for _ in range(len(stopped)):  # counted: what is behind the last is never asked for
+        next(iterator)
+    resumed = sampler_of()
+    resumed.load_state_dict(stopped.state_dict())
+    assert list(resumed) == epochs[1]
+
+
+# --- several processes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 50])
+def test_processes_share_the_batches_out(world_size):
+    whole = sampler_of().batches(0)
+    ranks = [list(sampler_of(rank=rank, world_size=world_size)) for rank in range(world_size)]
+    n_each = len(sampler_of(world_size=world_size))
+    assert [len(batches) for batches in ranks] == [n_each] * world_size
+    dealt = list(chain.from_iterable(zip(*ranks, strict=True)))
+    assert dealt[: len(whole)] == whole
+    surplus = dealt[len(whole) :]  # from the first batch on again, so that all take as many steps
+    assert len(surplus) < world_size
+    assert surplus == (whole * world_size)[: len(surplus)]
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lengths": []}, "lengths is empty; expected at least one utterance"),
+        ({"max_total": 0}, "max_total is 0; expected above 0"),
+        ({"rank": 2, "world_size": 2}, "rank is 2; expected from 0 to below world_size, 2"),
+    ],
+)
+def test_a_sampler_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        BucketSampler(**{"lengths": [1.0], "max_total": 5, **options})
+
+
+def test_the_state_of_other_utterances_is_refused():
+    with pytest.raises(ValueError, match="state has taken 9 batches; an epoch has 1"):
+        BucketSampler([1.0], 5).load_state_dict({"epoch": 0, "taken": 9})
+
+
+def test_a_draw_is_a_value():
+    assert Draw(1, 2) == Draw(index=1, epoch=2)
+    assert len({Draw(1, 2), Draw(1, 2), Draw(2, 1)}) == 2

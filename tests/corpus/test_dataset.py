@@ -1,0 +1,164 @@
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asr.audio.augment import AugmentSettings, WaveformAugmenter
+from asr.audio.load import load_audio
+from asr.corpus.batching import Draw
+from asr.corpus.dataset import Example, SpeechDataset, collate
+from asr.corpus.manifest import Utterance
+from asr.errors import InputError
+from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer
+
+SAMPLE_RATE = 8000
+TOKENIZER = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))
+SECONDS = [0.5, 0.8, 0.3]
+
+
+@pytest.fixture
+def utterances(tmp_path):
+    made = []
+    for n, (seconds, text) in enumerate(zip(SECONDS, ["ab", "a b a", ""], strict=True)):
+        path = tmp_path / f"u{n}.wav"
+        noise = 0.1 * np.random.default_rng(n).standard_normal(round(seconds * SAMPLE_RATE))
+        soundfile.write(path, noise, SAMPLE_RATE, subtype="PCM_16")
+        made.append(Utterance(f"u{n}", str(path), seconds, text))
+    return made
+
+
+def dataset_of(utterances, **options):
+    return SpeechDataset(utterances, TOKENIZER, SAMPLE_RATE, **options)
+
+
+def noisy(utterances, **options):
+    settings = AugmentSettings(noise_probability=0.5, reverb_probability=0.5)
+    augmenter = WaveformAugmenter(settings, SAMPLE_RATE)
+    speeds = (0.9, 1.0, 1.1)
+    return dataset_of(utterances, speeds=speeds, augmenter=augmenter, **options)
+
+
+DRAWS = [Draw(index, epoch) for epoch in range(4) for index in range(3)]
+
+
+def test_an_example_is_the_file_and_its_text(utterances):
+    dataset = dataset_of(utterances)
+    assert len(dataset) == 3
+    for n, utterance in enumerate(utterances):
+        expected, _ = soundfile.read(utterance.audio, dtype="float32")
+        example = dataset[Draw(n, 0)]
+        np.testing.assert_array_equal(example.waveform, expected)
+        assert TOKENIZER.decode(example.tokens) == utterance.text
+        assert example.id == utterance.id
+
+
+def test_a_draw_is_the_same_example_whatever_was_drawn_before(utterances):
+    dataset, other = noisy(utterances), noisy(utterances, cache_bytes=0)
+    first = [dataset[draw] for draw in DRAWS]
+    again = [dataset[draw] for draw in DRAWS]
+    backwards = [other[draw] for draw in reversed(DRAWS)][::-1]
+    for examples in zip(first, again, backwards, strict=True):
+        for example in examples[1:]:
+            np.testing.assert_array_equal(example.waveform, examples[0].waveform)
+
+
+def test_epochs_and_seeds_differ(utterances):
+    examples = [
+        noisy(utterances, seed=seed)[Draw(0, epoch)].waveform.tobytes()
+        for seed in range(2)
+        for epoch in range(20)
+    ]
+    assert len(set(examples)) > 20  # a quarter has neither noise nor room: 3 speeds of the same
+
+
+def test_utterances_of_an_epoch_are_changed_each_in_its_own_way(utterances):
+    dataset = noisy([utterances[0]] * 20)
+    assert len({dataset[Draw(index, 0)].waveform.tobytes() for index in range(20)}) > 10
+
+
+def test_duration_is_known_without_reading(utterances):
+    dataset = dataset_of(utterances, speeds=(0.8, 1.0, 1.25))
+    seen = set()
+    for draw in [Draw(index, epoch) for epoch in range(10) for index in range(3)]:
+        expected = dataset.duration(draw)
+        assert len(dataset[draw].waveform) == pytest.approx(expected * SAMPLE_RATE, abs=1)
+        seen.add(round(SECONDS[draw.index] / expected, 3))
+    assert seen == {0.8, 1.0, 1.25}
+
+
+def test_decoded_audio_is_kept_up_to_the_limit(utterances, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "asr.corpus.dataset.load_audio",
+        lambda path, rate: read.append(path) or load_audio(path, rate),
+    )
+    room_for_two = 4 * SAMPLE_RATE * (0.5 + 0.3)
+    dataset = dataset_of(utterances, cache_bytes=room_for_two)
+    for epoch in range(3):
+        for index in range(3):
+            dataset[Draw(index, epoch)]
+    assert [read.count(utterance.audio) for utterance in utterances] == [1, 3, 1]
+
+
+def test_a_cached_waveform_can_t_be_changed_in_place(utterances):
+    dataset = dataset_of(utterances)
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.waveform(0)[0] = 1.0
+
+
+def test_waveforms_are_the_recordings(utterances):
+    dataset = noisy(utterances)
+    waveforms = dataset.waveforms
+    assert len(waveforms) == 3
+    for found, utterance in zip(waveforms, utterances, strict=True):
+        expected, _ = soundfile.read(utterance.audio, dtype="float32")
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_examples_are_padded_to_a_batch():
+    examples = [
+        Example("x", np.array([0.1, 0.2], np.float32), (2, 3, 2)),
+        Example("y", np.array([0.3], np.float32), ()),
+        Example("z", np.array([0.4, 0.5, 0.6], np.float32), (1,)),
+    ]
+    batch = collate(examples)
+    assert batch.waveforms.dtype == torch.float32
+    np.testing.assert_array_equal(
+        batch.waveforms, np.array([[0.1, 0.2, 0], [0.3, 0, 0], [0.4, 0.5, 0.6]], np.float32)
+    )
+    assert batch.targets.tolist() == [[2, 3, 2], [0, 0, 0], [1, 0, 0]]
+    assert batch.sample_lengths.tolist() == [2, 1, 3]
+    assert batch.target_lengths.tolist() == [3, 0, 1]
+    integers = batch.targets, batch.sample_lengths, batch.target_lengths
+    assert {tensor.dtype for tensor in integers} == {torch.int64}
+    assert batch.ids == ("x", "y", "z")
+
+
+def test_a_batch_without_any_text_has_no_targets():
+    batch = collate([Example("x", np.zeros(2, np.float32), ())])
+    assert batch.targets.shape == (1, 0)
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+def test_a_character_that_is_not_in_the_alphabet_names_its_utterance(utterances):
+    wrong = Utterance("u9", "u9.wav", 1.0, "abc")
+    with pytest.raises(InputError, match=r"^utterance u9: character 'c' .* is not in the alphabet"):
+        dataset_of([*utterances, wrong])
+
+
+def test_a_file_of_another_length_than_its_manifest_says_is_refused(utterances):
+    path = utterances[0].audio
+    dataset = dataset_of([Utterance("u0", path, 0.53, "a")])
+    message = f"utterance u0: {path}: has 0.50 s of audio; its manifest says 0.53 s"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        dataset[Draw(0, 0)]
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(utterances):
+    dataset = dataset_of([Utterance("u9", "nowhere/u9.wav", 1.0, "a")])
+    with pytest.raises((InputError, OSError), match=r"nowhere/u9.wav"):
+        dataset[Draw(0, 0)]

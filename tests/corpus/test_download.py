@@ -1,0 +1,181 @@
+import gzip
+import hashlib
+import io
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from asr.corpus.download import download, unpack
+from asr.errors import InputError
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+
+
+@pytest.fixture
+def server():
+    """A local web server; what is special about it stands in its attributes."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            server.ranges.append(self.headers.get("Range"))
+            if self.path != "/file":
+                self.send_error(404)
+                return
+            start = 0
+            if server.knows_ranges and (asked := self.headers.get("Range")):
+                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(CONTENT):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                last = len(CONTENT) - 1
+                self.send_header("Content-Range", f"bytes {start}-{last}/{len(CONTENT)}")
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            self.wfile.write(CONTENT[start : start + server.sends_at_most])
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.knows_ranges = True
+    server.sends_at_most = len(CONTENT)
+    server.ranges = []
+    server.url = f"http://127.0.0.1:{server.server_port}/file"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_arrives_whole_and_is_not_fetched_again(server, tmp_path):
+    path = tmp_path / "new" / "file"
+    checksum = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+    assert download(server.url, path, checksum) == path
+    assert path.read_bytes() == CONTENT
+    download(server.url, path, checksum)
+    assert server.ranges == [None]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_download_that_was_cut_goes_on_or_begins_again(server, tmp_path, knows_ranges):
+    path = tmp_path / "file"
+    server.sends_at_most = 100_000
+    with pytest.raises(InputError, match="ended after 100000 of 300000 bytes; what came is kept"):
+        download(server.url, path)
+    assert not path.exists()
+
+    server.sends_at_most = len(CONTENT)
+    server.knows_ranges = knows_ranges
+    download(server.url, path, f"md5:{hashlib.md5(CONTENT).hexdigest()}")
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=100000-"]
+
+
+def test_a_partial_file_that_is_complete_is_taken(server, tmp_path):
+    (tmp_path / "file.partial").write_bytes(CONTENT)
+    assert download(server.url, tmp_path / "file").read_bytes() == CONTENT
+    assert server.ranges == ["bytes=300000-"]
+
+
+def test_a_partial_file_that_is_too_long_is_fetched_anew(server, tmp_path):
+    (tmp_path / "file.partial").write_bytes(CONTENT + b"more")
+    assert download(server.url, tmp_path / "file").read_bytes() == CONTENT
+    assert server.ranges == ["bytes=300004-", None]
+
+
+def test_a_wrong_checksum_is_refused_and_nothing_kept(server, tmp_path):
+    found = hashlib.sha256(CONTENT).hexdigest()
+    with pytest.raises(InputError, match=f"file: sha256 is {found}; expected 00; removed"):
+        download(server.url, tmp_path / "file", "sha256:00")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_page_is_named(server, tmp_path):
+    with pytest.raises(InputError, match="file2: the server answers 404 Not Found"):
+        download(server.url + "2", tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_is_named(server, tmp_path):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(InputError, match=f"{server.url}: .*refused"):
+        download(server.url, tmp_path / "file")
+
+
+def pack(path, members):
+    """A .tar.gz of (name, content) or of ready TarInfos."""
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                tar.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def test_an_archive_is_unpacked_with_its_folders(tmp_path):
+    archive = pack(tmp_path / "a.tar.gz", [("c/etc/x", b"1"), ("./c/y", b"2")])
+    unpack(archive, tmp_path / "a")
+    assert (tmp_path / "a/c/etc/x").read_bytes() == b"1"
+    assert (tmp_path / "a/c/y").read_bytes() == b"2"
+
+
+def test_pythons_without_filters_unpack_and_refuse_the_same(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    test_an_archive_is_unpacked_with_its_folders(tmp_path)
+    archive = pack(tmp_path / "b.tar.gz", [("../evil", b"1")])
+    with pytest.raises(InputError, match="lies outside"):
+        unpack(archive, tmp_path / "b")
+
+
+def special(name, kind, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (("../evil", b"x"), r"member '\.\./evil' lies outside"),
+        (("c/../../evil", b"x"), "lies outside"),
+        (("/tmp/evil", b"x"), "member '/tmp/evil' lies outside"),
+        (special("c/link", tarfile.SYMTYPE, "/etc/passwd"), "'c/link' is a link or a device"),
+        (special("c/link", tarfile.SYMTYPE, "inside"), "is a link or a device"),
+        (special("c/link", tarfile.LNKTYPE, "c/good"), "is a link or a device"),
+        (special("c/null", tarfile.CHRTYPE), "is a link or a device"),
+        (special("c/pipe", tarfile.FIFOTYPE), "is a link or a device"),
+    ],
+)
+def test_unsafe_members_are_refused_and_nothing_is_left(tmp_path, member, message):
+    archive = pack(tmp_path / "a.tar.gz", [("c/good", b"1"), member])
+    with pytest.raises(InputError, match=message):
+        unpack(archive, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_a_cut_archive_is_refused_and_nothing_is_left(tmp_path):
+    archive = pack(tmp_path / "a.tar.gz", [("c/good", CONTENT), ("c/other", CONTENT)])
+    archive.write_bytes(archive.read_bytes()[:400_000])
+    with pytest.raises(InputError, match=r"a\.tar\.gz: can't be unpacked"):
+        unpack(archive, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>", gzip.compress(b"no tar"), b""])
+def test_what_is_no_archive_is_refused(tmp_path, content):
+    (tmp_path / "a.tar.gz").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.tar\.gz: can't be unpacked"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "a")

@@ -1,0 +1,205 @@
+import hashlib
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.corpus.manifest import Utterance, read_manifest
+from asr.corpus.official import (
+    Source,
+    check_recordings,
+    command_line,
+    find_recordings,
+    locate,
+    measure,
+    obtain,
+    read_facts,
+    refuse,
+    verify,
+    write_facts,
+    write_manifests,
+)
+from asr.errors import InputError
+
+RATE = 8000
+
+
+@pytest.fixture(autouse=True)
+def no_corpora(monkeypatch):
+    monkeypatch.delenv("ASR_DATA", raising=False)
+
+
+def write_noise(path, seed, samples=400, sample_rate=RATE, channels=1, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(-20000, 20000, (samples, channels), np.int16)
+    soundfile.write(path, noise, sample_rate, **options)
+    return noise
+
+
+def source(**changes):
+    values = {
+        "name": "Tiny",
+        "folders": ("tiny", "Tiny"),
+        "url": "http://127.0.0.1:1/tiny.tar.gz",
+        "size": "1 kB",
+        "licence": "none",
+    }
+    return Source(**(values | changes))
+
+
+def test_a_corpus_is_looked_for_under_the_data_root_then_under_asr_data(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "Tiny").mkdir(parents=True)
+    (tmp_path / "shared" / "tiny").mkdir(parents=True)
+    assert locate(("tiny", "Tiny"), None) is None
+    monkeypatch.setenv("ASR_DATA", str(tmp_path / "shared"))
+    assert locate(("tiny", "Tiny"), tmp_path / "mine") == tmp_path / "mine" / "Tiny"
+    assert locate(("tiny", "Tiny"), tmp_path) == tmp_path / "shared" / "tiny"
+    assert locate(("tiny", "Tiny"), None) == tmp_path / "shared" / "tiny"
+
+
+def test_a_data_root_that_is_no_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--data-root .*nowhere: is not a folder"):
+        locate(("tiny",), tmp_path / "nowhere")
+
+
+def test_licence_size_and_home_are_said_before_a_download(tmp_path, capsys):
+    with pytest.raises(InputError, match=r"tiny\.tar\.gz: .*refused"):
+        obtain(source(), None, tmp_path / "download")
+    said = capsys.readouterr().err
+    assert all(text in said for text in ("1 kB", "http://127.0.0.1:1/tiny.tar.gz", "licence: none"))
+
+
+def test_what_was_unpacked_before_is_used_again(tmp_path):
+    (tmp_path / "download" / "tiny" / "Tiny").mkdir(parents=True)
+    assert obtain(source(), None, tmp_path / "download").name == "Tiny"
+
+
+def test_an_archive_without_the_corpus_is_refused(tmp_path):
+    (tmp_path / "download" / "tiny" / "other").mkdir(parents=True)
+    with pytest.raises(InputError, match="has no folder tiny; expected Tiny"):
+        obtain(source(), None, tmp_path / "download")
+
+
+def test_a_corpus_without_download_is_refused_where_it_is_missing(tmp_path):
+    with pytest.raises(InputError, match="Tiny: can't be downloaded; expected folder tiny under"):
+        obtain(source(url=""), None, tmp_path)
+
+
+def test_recordings_are_found_by_stem_in_any_form_and_the_best_is_taken(tmp_path):
+    for name in ("b/x.WAV", "b/x.flac", "b/x.txt", "a/y.sph", "a/z.opus"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    expected = {"x": "b/x.flac", "y": "a/y.sph", "z": "a/z.opus"}
+    assert find_recordings(tmp_path) == {id: tmp_path / name for id, name in expected.items()}
+
+
+def test_one_name_in_two_folders_is_refused(tmp_path):
+    write_noise(tmp_path / "a" / "x.wav", seed=0)
+    write_noise(tmp_path / "b" / "x.wav", seed=0)
+    with pytest.raises(InputError, match=r"b/x\.wav: there is .*a/x\.wav already"):
+        find_recordings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".wav", {}), (".flac", {}), (".sph", {"format": "NIST", "endian": "BIG"})],
+)
+def test_the_digest_is_of_the_samples_whatever_the_form(tmp_path, suffix, options):
+    noise = write_noise(tmp_path / f"x{suffix}", seed=0, subtype="PCM_16", **options)
+    recordings, problems = measure({"x": tmp_path / f"x{suffix}"}, RATE, exact=True)
+    assert problems == []
+    assert recordings["x"].samples == 400
+    assert recordings["x"].digest == hashlib.sha256(noise.astype("<i2").tobytes()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_every_file_that_is_not_as_expected_is_named(tmp_path, exact):
+    write_noise(tmp_path / "good.flac", seed=0)
+    write_noise(tmp_path / "fast.wav", seed=1, sample_rate=16000)
+    write_noise(tmp_path / "stereo.wav", seed=2, channels=2)
+    write_noise(tmp_path / "empty.wav", seed=3, samples=0)
+    write_noise(tmp_path / "cut.flac", seed=4, samples=30_000)
+    cut = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(cut[: len(cut) // 2])
+    (tmp_path / "text.wav").write_text("no audio")
+    recordings, problems = measure(find_recordings(tmp_path), RATE, exact)
+    assert list(recordings) == ["good"]
+    found = {line.split(":")[0].rpartition("/")[2]: line for line in problems}
+    assert set(found) == {"fast.wav", "stereo.wav", "empty.wav", "cut.flac", "text.wav"}
+    assert "has 1 channels at 16000 Hz; expected 1 at 8000" in found["fast.wav"]
+    assert "has 2 channels" in found["stereo.wav"]
+    assert "has no samples" in found["empty.wav"]
+
+
+def test_lengths_digests_surplus_and_missing_files_are_all_reported(tmp_path):
+    for seed, id in enumerate("abcdefg"):
+        write_noise(tmp_path / f"{id}.wav", seed)
+    write_facts(tmp_path / "facts.tsv", measure(find_recordings(tmp_path), RATE, exact=True)[0])
+
+    (tmp_path / "b.wav").unlink()
+    write_noise(tmp_path / "c.wav", seed=99)
+    write_noise(tmp_path / "d.wav", seed=3, samples=300)
+    write_noise(tmp_path / "new.wav", seed=0)
+    (tmp_path / "f.wav").write_text("no audio")
+    files = find_recordings(tmp_path)
+    recordings, unreadable = measure(files, RATE, exact=True)
+    problems = verify(files, recordings, {*"abcdfg"}, read_facts(tmp_path / "facts.tsv"))
+    assert len(unreadable) == 1
+    assert problems == sorted(
+        [
+            "b: has no audio",
+            f"{tmp_path}/c.wav: its samples differ from the official recording's",
+            f"{tmp_path}/d.wav: has 300 samples; expected 400",
+            f"{tmp_path}/e.wav: has no transcript",
+            f"{tmp_path}/new.wav: is not part of the corpus",
+        ]
+    )
+
+
+def test_checking_writes_facts_and_then_holds_to_them(tmp_path):
+    write_noise(tmp_path / "wav" / "a.wav", seed=0)
+    files, facts = find_recordings(tmp_path / "wav"), tmp_path / "facts.tsv"
+    written = check_recordings("Tiny", files, ["a"], RATE, facts, update=True)
+    assert check_recordings("Tiny", files, ["a"], RATE, facts) == written
+    write_noise(tmp_path / "wav" / "a.wav", seed=1)
+    with pytest.raises(InputError, match=r"Tiny: 1 problem, no manifest written: .*a\.wav: its"):
+        check_recordings("Tiny", files, ["a"], RATE, facts)
+
+
+def test_the_refusal_is_one_line_and_stderr_has_all(capsys):
+    refuse([], "Tiny")
+    with pytest.raises(InputError, match="Tiny: 5 problems, no manifest written: a; b; c; and 2"):
+        refuse([*"abcde"], "Tiny")
+    assert capsys.readouterr().err == "a\nb\nc\nd\ne\n"
+
+
+def utterance(id, audio=None):
+    return Utterance(id, f"/audio/{audio or id}.wav", 1.5, "yes no", "s")
+
+
+def test_manifests_are_written_with_their_form_in_the_name(tmp_path, capsys):
+    write_manifests(tmp_path, {"train": [utterance("a"), utterance("b")], "test": [utterance("c")]})
+    write_manifests(tmp_path, {"train": [utterance("a")]}, form="phones")
+    assert [item.id for item in read_manifest(tmp_path / "train.jsonl")] == ["a", "b"]
+    assert read_manifest(tmp_path / "train.phones.jsonl") == [utterance("a")]
+    assert "train.jsonl: 2 utterances, 4 words, 1 speakers, 0.00 h" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ([utterance("a")], "a is in train and in test"),
+        ([utterance("b", audio="a")], r"/audio/a\.wav is in train and in test"),
+        ([], "the test split is empty"),
+    ],
+)
+def test_splits_that_overlap_or_are_empty_are_refused(tmp_path, test, message):
+    with pytest.raises(InputError, match=message):
+        write_manifests(tmp_path / "out", {"train": [utterance("a")], "test": test})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_has_root_and_out(tmp_path):
+    arguments = command_line("Tiny.", tmp_path).parse_args(["--data-root", "x"])
+    assert (str(arguments.data_root), arguments.out) == ("x", tmp_path)
+    assert "--write-facts" not in command_line("Tiny.", tmp_path).format_help()

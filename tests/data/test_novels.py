@@ -1,0 +1,182 @@
+import gzip
+import importlib.util
+import lzma
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr.errors import InputError
+
+HOME = Path(__file__).parent.parent.parent / "data" / "novels"
+
+
+def load(name):
+    """A script of the folder as a fresh module."""
+    spec = importlib.util.spec_from_file_location(name, HOME / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+spoken = load("spoken")
+
+
+@pytest.fixture
+def novels(monkeypatch):
+    monkeypatch.syspath_prepend(HOME)  # as it is where the script runs
+    monkeypatch.delitem(sys.modules, "spoken", raising=False)
+    monkeypatch.delenv("ASR_DATA", raising=False)
+    return load("prepare")
+
+
+def read(out, split):
+    return (out / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+
+
+def number_of(words):
+    """What a number in words is worth, by adding up from left to right."""
+    total = part = 0
+    for word in words.split():
+        if word in spoken.ONES:
+            part += spoken.ONES.index(word)
+        elif word in spoken.TENS:
+            part += 10 * (spoken.TENS.index(word) + 2)
+        elif word == "hundred":
+            part *= 100
+        elif word != "and":
+            total += part * {"thousand": 10**3, "million": 10**6, "billion": 10**9}[word]
+            part = 0
+    return total + part
+
+
+def test_cardinals_are_worth_what_they_say():
+    numbers = [*range(2000), 9999, 10_000, 12_345, 100_000, 999_999, 10**6, 1_002_003]
+    for number in [*numbers, spoken.LARGEST]:
+        assert number_of(spoken.cardinal(number)) == number
+    assert spoken.cardinal(1842) == "one thousand eight hundred and forty two"
+    assert spoken.cardinal(12_005) == "twelve thousand and five"
+
+
+@pytest.mark.parametrize(
+    ("written", "read_aloud"),
+    [
+        ("in 1842.", "in eighteen forty two ."),
+        ("1805, 1900", "eighteen hundred and five , nineteen hundred"),
+        ("1,842 men", "one thousand eight hundred and forty two men"),
+        ("the 21st, 30th, 8th and 2d", "the twenty first , thirtieth , eighth and second"),
+        ("L1842 or £1,000,000's", "one thousand eight hundred and forty two pounds or one million"),
+        ("£1 9s. 1d.", "one pound nine shillings . one penny ."),
+        ("at 7.30 or 7.05", "at seven . thirty or seven . zero five"),
+        ("No. 7, '87", "number seven , ' eighty seven"),
+        ("8-9", "eight - nine"),
+        ("0 and 10", "zero and ten"),
+    ],
+)
+def test_numbers_are_spelled_as_they_are_read(written, read_aloud):
+    text, _ = spoken.spell_numbers(written)
+    assert " ".join(text.split()).startswith(read_aloud)
+
+
+@pytest.mark.parametrize("written", ["cou1d", "R17", "1000000000000", "no number"])
+def test_what_is_no_number_stays(written):
+    assert spoken.spell_numbers(written) == (written, 0)
+
+
+def test_titles_are_written_out():
+    text = "Mr. and Mrs Bold, Dr. Grantly & St. John's; Drake, stop. Gen Rev"
+    assert spoken.spell_titles(text) == (
+        "mister and missus Bold, doctor Grantly  and  saint John's; Drake, stop. Gen Rev"
+    )
+
+
+def test_sentences_end_where_they_do(novels):
+    text = (
+        'He met Mr. J. Smith of No. 7. "Why?" he said. "Why. . . . No! It is I. You?" She - ah! -'
+        " went in 1842. 'Twas late, at St. Paul's. (All slept.) Then..."
+    )
+    assert [sentence.strip() for sentence in novels.sentences([text])] == [
+        "He met Mr. J. Smith of No. 7.",
+        '"Why?" he said.',
+        '"Why. . . .',
+        "No!",
+        "It is I.",
+        'You?"',
+        "She - ah! - went in 1842.",
+        "'Twas late, at St. Paul's.",
+        "(All slept.)",
+        "Then...",
+    ]
+
+
+def test_broken_lines_are_joined_and_whole_ones_are_not(novels):
+    broken = ["CHAPTER I", "", "It was late and", "dark. Nobody", "came.", "", "", "The End"]
+    assert list(novels.paragraphs(broken)) == [
+        "CHAPTER I",
+        "It was late and dark. Nobody came.",
+        "The End",
+    ]
+    whole = ["CHAPTER I", "It was late and dark.", "Nobody came.", "", "The End"]
+    assert list(novels.paragraphs(whole)) == [line for line in whole if line]
+    for caseless in (["it was late", "", "nobody came"], ["IT WAS LATE", "NOBODY CAME"]):
+        assert list(novels.paragraphs(caseless)) == [line for line in caseless if line]
+
+
+def book(title, n_sentences):
+    sentences = [f"{title} has {'very ' * (n % 5)}many words" for n in range(n_sentences)]
+    return f"== {title}\n" + "".join(f"{sentence}.\n" for sentence in sentences)
+
+
+@pytest.mark.parametrize(("suffix", "opened"), [("", open), (".gz", gzip.open), (".xz", lzma.open)])
+def test_the_end_of_each_book_is_held_out(novels, tmp_path, suffix, opened):
+    source = tmp_path / f"books.txt{suffix}"
+    with opened(source, "wt", encoding="utf-8") as file:
+        file.write(book("Emma", 1000) + book("Persuasion", 500))
+    report = novels.prepare([source], tmp_path)
+    assert report.books == 2
+    files = {split: read(tmp_path, split) for split in ("train", "dev", "test")}
+    for title, n_sentences in (("emma", 1000), ("persuasion", 500)):
+        parts = [[line for line in files[s] if line.startswith(title)] for s in files]
+        written = [line for part in parts for line in part]
+        expected = book(title, n_sentences).replace(".", "").splitlines()[1:]
+        assert written == expected  # nothing lost, in order
+        words = [sum(len(line.split()) for line in part) for part in parts]
+        for held in words[1:]:
+            assert abs(held - 0.01 * sum(words)) <= 8  # a sentence's words
+    for split, lines in files.items():
+        assert report.sentences[split] == len(lines)
+        assert report.words[split] == sum(len(line.split()) for line in lines)
+
+
+def test_what_is_left_out_is_counted(novels, tmp_path):
+    text = "All well.\n" * 200 + "* * *\nNo cou1d here.\n" + "The 3 of us.\n" * 200
+    (tmp_path / "x.txt").write_text(text)
+    report = novels.prepare([tmp_path / "x.txt"], tmp_path)
+    assert (report.numbers, report.wordless, report.unspeakable) == (200, 1, ["no cou1d here"])
+    assert read(tmp_path, "train").count("the three of us") == 194
+    assert sum(report.sentences.values()) == 400
+
+
+def test_a_long_text_is_held_in_memory_by_parts(novels, tmp_path, monkeypatch):
+    monkeypatch.setattr(novels, "LONGEST_BOOK", 300)
+    (tmp_path / "x.txt").write_text("ONE OF MANY SENTENCES\n" * 1000)
+    report = novels.prepare([tmp_path / "x.txt"], tmp_path)
+    assert report.books == 4
+    assert report.sentences == {"train": 980, "dev": 10, "test": 10}
+
+
+def test_texts_that_can_not_be_used_are_refused(novels, tmp_path, monkeypatch):
+    path = tmp_path / "x.txt"
+    path.write_text("One sentence.\n")
+    with pytest.raises(InputError, match=r"x.txt: too short: train has no sentence"):
+        novels.prepare([path], tmp_path)
+    assert not (tmp_path / "train.txt").exists()
+    path.write_bytes(b"fine\n\xff\xfe\n")
+    with pytest.raises(InputError, match=r"x.txt:2: is not UTF-8 text"):
+        novels.prepare([path], tmp_path)
+    (tmp_path / "x.xz").write_bytes(b"no xz")
+    with pytest.raises(InputError, match=r"x.xz: can't be decompressed"):
+        novels.prepare([tmp_path / "x.xz"], tmp_path)
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "--out", str(tmp_path)])
+    with pytest.raises(InputError, match=r"english_novels.txt.xz: neither under --data-root nor"):
+        novels.main()

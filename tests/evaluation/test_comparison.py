@@ -1,0 +1,175 @@
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import run_script
+from test_decoding import write_lm
+
+from asr.corpus.manifest import read_manifest, write_manifest
+from asr.decoding import DecodingSettings, load_decoding
+from asr.errors import InputError
+from asr.evaluation.comparison import ROUNDS, Comparison
+from asr.evaluation.log_probs import hear
+from asr.recognizer import load
+from asr.search.space import BeamSettings
+from asr.search.tuning import Tuning
+
+
+@pytest.fixture(scope="module")
+def heard(tone_model):
+    recognizer = load(tone_model, "cpu")
+    return recognizer, hear(recognizer, read_manifest(tone_model.parent / "tones" / "dev.jsonl"))
+
+
+def errors(system):
+    result = system.result
+    return result.substitutions + result.deletions + result.insertions
+
+
+def test_systems_stand_side_by_side_each_with_its_gain(heard, tmp_path):
+    recognizer, test = heard
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    comparison = Comparison(recognizer, test, test, tmp_path / "out")
+    greedy = comparison.search("greedy", DecodingSettings())
+    informed = comparison.search("beam-lm", DecodingSettings("beam", BeamSettings(), lm))
+    rescored = comparison.rescore(informed, [lm])
+    names = [system.result.name for system in comparison.systems]
+    assert names == ["greedy", "beam-lm", "beam-lm-rescored", "beam-lm-oracle"]
+    oracle = comparison.systems[-1]
+    assert errors(oracle) <= min(errors(informed), errors(rescored))
+    assert (informed.result.over, rescored.result.over) == ("greedy", "beam-lm")
+    assert informed.result.gain == pytest.approx(greedy.result.wer - informed.result.wer)
+    assert greedy.result.decoding is None
+    assert isinstance(rescored.settings.lm_weights, tuple)
+    assert informed.result.decoding["beam"]["lm_weight"] == informed.settings.beam.lm_weight
+    for name in ("tuning.beam-lm", "tuning.beam-lm-rescored"):
+        assert (tmp_path / "out" / f"{name}.tsv").exists()
+        assert (tmp_path / "out" / f"{name}.png").exists()
+
+
+def test_without_development_data_weights_stay_as_they_are(heard, tmp_path):
+    recognizer, test = heard
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    comparison = Comparison(recognizer, test, None, tmp_path / "out")
+    settings = DecodingSettings("beam", BeamSettings(lm_weight=0.3, word_bonus=0.2), lm)
+    assert comparison.search("beam-lm", settings).settings == settings
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_tuned_on_what_all_searches_found(heard, tmp_path, monkeypatch):
+    recognizer, dev = heard
+    proposed = iter([(0.1, -2.0), (0.2, 4.0), (0.3, 1.0), (0.4, 0.0)])
+    seen = []
+
+    def tune(nbests, *rest):
+        seen.append([{hypothesis.words for hypothesis in nbest} for nbest in nbests])
+        lm_weight, bonus = next(proposed)
+        return Tuning((lm_weight,), (bonus,), np.zeros((1, 1), dtype=np.int64), 1)
+
+    monkeypatch.setattr("asr.evaluation.comparison.tune", tune)
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    beam = BeamSettings(beam_width=3, n_best=3)
+    Comparison(recognizer, dev, dev, tmp_path / "out").search(
+        "x", DecodingSettings("beam", beam, lm)
+    )
+    assert len(seen) == ROUNDS
+    for before, after in pairwise(seen):
+        assert all(some <= more for some, more in zip(before, after, strict=True))
+    assert any(len(more) > 3 for more in seen[-1])
+
+
+def test_words_that_no_search_can_find_are_told_once(heard, tmp_path, capsys):
+    recognizer, test = heard
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("\n".join({word for text in test.references for word in text.split()}))
+    said = replace(
+        test, utterances=[replace(test.utterances[0], text="maybe"), *test.utterances[1:]]
+    )
+    Comparison(recognizer, said, None, tmp_path / "out").all_ways(
+        DecodingSettings("beam", lexicon=str(lexicon)), [lm], []
+    )
+    told = [line for line in capsys.readouterr().err.splitlines() if "recognised" in line]
+    words = sum(len(text.split()) for text in said.references)
+    assert told == [f"beam: 1 of the {words} words of the references can't be recognised: maybe"]
+
+
+def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
+    lm = write_lm(tmp_path / "words.arpa", a=-0.5, b=-0.5)
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    out = tmp_path / "out"
+    arguments = ["--model", tone_model, "--manifest", dev, "--device", "cpu", "--out", out]
+    arguments += ["--decoder", "beam", "--lm", lm, "--rescorer", lm, "--tune", dev]
+    try:
+        run_script("recipes/evaluate.py", *arguments)
+        kept = load_decoding(tone_model)
+    finally:
+        (tone_model / "decoding.json").unlink(missing_ok=True)
+    systems = json.loads((out / "results.json").read_text())["systems"]
+    names = [system["name"] for system in systems]
+    assert names == ["greedy", "beam", "beam-words", "beam-words-rescored", "beam-words-oracle"]
+    printed = capsys.readouterr()
+    assert [line.split()[0] for line in printed.out.splitlines()[:-1]] == names
+    assert "dev.jsonl: weights are tuned on what is measured, which flatters" in printed.err
+    assert all((out / f"hypotheses.{name}.txt").exists() for name in names)
+    assert len(kept.lm_weights) == 2  # that of the search, and the rescorer
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--lm", "x"], "need --decoder beam or flashlight"),
+        (["--tune", "dev"], "--tune and --beam-width need --decoder beam or flashlight"),
+        (["--beam-width", "9"], "--tune and --beam-width need --decoder beam or flashlight"),
+        (["--decoder", "beam", "--beam-width", "0"], "--beam-width is 0; expected 1 or more"),
+        (["--decoder", "beam", "--rescorer", "x"], "--rescorer needs --tune"),
+        (["--decoder", "beam", "--lm", "a/x.arpa", "--lm", "b/x"], "--lm: two are called x"),
+    ],
+)
+def test_the_recipe_refuses_options_that_would_change_nothing(tone_model, capsys, options, line):
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    given = [dev if option == "dev" else option for option in options]
+    with pytest.raises(SystemExit, match="2"):
+        run_script("recipes/evaluate.py", "--model", tone_model, "--manifest", dev, *given)
+    assert line in capsys.readouterr().err
+
+
+def test_weights_are_not_looked_for_where_nothing_is_said(tone_model, tmp_path):
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    wordless = dev.with_name("wordless.jsonl")
+    write_manifest(wordless, [replace(u, text="") for u in read_manifest(dev)])
+    arguments = ["--model", tone_model, "--manifest", dev, "--device", "cpu", "--out", tmp_path]
+    with pytest.raises(InputError, match=r"wordless.jsonl: has no word; expected some to tune on"):
+        run_script("recipes/evaluate.py", *arguments, "--decoder", "beam", "--tune", wordless)
+
+
+def test_results_are_not_replaced_in_silence(tone_model, tmp_path, capsys):
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    arguments = ["--model", tone_model, "--manifest", dev, "--device", "cpu", "--out", tmp_path]
+    run_script("recipes/evaluate.py", *arguments)
+    assert "replaced" not in capsys.readouterr().err
+    run_script("recipes/evaluate.py", *arguments, "--decoder", "beam")
+    told = f"evaluate: {tmp_path}: had results; those of the same ways of decoding are replaced\n"
+    assert told in capsys.readouterr().err
+    systems = json.loads((tmp_path / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems] == ["greedy", "beam"]
+
+
+def test_systems_are_called_after_their_search(tone_model, tmp_path):
+    pytest.importorskip("flashlight.lib.text.decoder", reason="flashlight-text is not installed")
+    arguments = ["--manifest", tone_model.parent / "tones" / "dev.jsonl", "--device", "cpu"]
+    arguments += ["--model", tone_model, "--out", tmp_path, "--decoder", "flashlight"]
+    run_script("recipes/evaluate.py", *arguments)
+    systems = json.loads((tmp_path / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems] == ["greedy", "flashlight"]
+
+
+def test_without_development_data_there_are_no_weights_to_rescore_with(heard, tmp_path):
+    recognizer, test = heard
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    comparison = Comparison(recognizer, test, None, tmp_path / "out")
+    base = comparison.search("beam", DecodingSettings("beam", BeamSettings()))
+    with pytest.raises(ValueError, match="dev is None; expected development data"):
+        comparison.rescore(base, [lm])

@@ -1,0 +1,250 @@
+import json
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import SAMPLE_RATE, run_script
+from typer.testing import CliRunner
+
+from asr.cli.app import app
+from asr.corpus.manifest import read_manifest, write_manifest
+from asr.decoding import DecodingSettings
+from asr.errors import InputError
+from asr.evaluation import log_probs as evaluation
+from asr.evaluation.comparison import Comparison
+from asr.evaluation.log_probs import hear, table, write_results, write_texts
+from asr.evaluation.results import system_result
+from asr.recognizer import load
+from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
+
+
+@pytest.fixture(scope="module")
+def recognizer(tone_model):
+    return load(tone_model, "cpu")
+
+
+@pytest.fixture
+def manifest(tone_model):
+    return tone_model.parent / "tones" / "dev.jsonl"
+
+
+def greedy(recognizer, utterances, out):
+    """The one system of greedy search."""
+    comparison = Comparison(recognizer, hear(recognizer, utterances), None, out)
+    return comparison.search("greedy", DecodingSettings())
+
+
+def test_a_manifest_is_recognised_as_file_by_file(recognizer, manifest, monkeypatch):
+    utterances = read_manifest(manifest)
+    monkeypatch.setattr(evaluation, "BATCH_S", 2.0)  # several batches, out of the manifest's order
+    heard = hear(recognizer, utterances)
+    assert heard.seconds > 0
+    nbests = recognizer.decoding.nbests(heard.log_probs)
+    durations = 0.0
+    for utterance, nbest in zip(utterances, nbests, strict=True):
+        alone = recognizer.transcribe(utterance.audio)
+        assert nbest[0].words == tuple(alone.text.split())
+        assert nbest[0].log_prob == pytest.approx(alone.log_prob, rel=1e-4)
+        durations += alone.duration
+    assert heard.audio_s == pytest.approx(durations)
+
+
+def test_rates_are_those_of_the_transcripts(recognizer, manifest, tmp_path):
+    utterances = read_manifest(manifest)
+    system = greedy(recognizer, utterances, tmp_path)
+    result = system.result
+    texts = [u.text for u in utterances], system.hypotheses
+    counts = word_errors(*texts)
+    total = sum(counts, ErrorCounts())
+    assert total.errors > 0  # else the test would say little
+    assert (result.substitutions, result.deletions, result.insertions, result.words) == (
+        total.substitutions,
+        total.deletions,
+        total.insertions,
+        total.words,
+    )
+    assert result.wer == total.errors / total.words
+    assert result.wer_low <= result.wer <= result.wer_high
+    assert result.cer == sum(character_errors(*texts), ErrorCounts()).rate
+    assert result.utterances == len(utterances)
+    assert result.wrong_utterances == sum(count.errors > 0 for count in counts)
+    audio_s = sum(utterance.duration for utterance in utterances)
+    assert result.audio_s == pytest.approx(audio_s, abs=0.005)
+    assert 0 < result.real_time_factor < 1
+    assert 50 < result.peak_memory_mb < 20_000
+
+
+def test_the_recipe_writes_what_asr_score_reads_to_the_same_counts(tone_model, manifest, tmp_path):
+    arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
+    run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(results) == ["model", "manifest", "sha256", "commit", "machine", "systems"]
+    assert results["model"] == str(tone_model)
+    assert results["manifest"] == str(manifest)
+    (system,) = results["systems"]
+    # whatever compares it with another system is left out
+    assert list(system) == [
+        *("name", "wer", "wer_low", "wer_high", "cer"),
+        *("substitutions", "deletions", "insertions", "words"),
+        *("utterances", "wrong_utterances", "audio_s", "real_time_factor", "peak_memory_mb"),
+    ]
+    assert system["name"] == "greedy"
+
+    for suffix in ("txt", "trn"):
+        files = [tmp_path / "out" / f"{n}.{suffix}" for n in ("references", "hypotheses.greedy")]
+        scored = CliRunner().invoke(app, ["score", *map(str, files), "--format", "json"])
+        scores = json.loads(scored.stdout)
+        assert scores["paired_by"] == "id"
+        for name in ("wer", "cer", "substitutions", "deletions", "insertions", "words"):
+            assert scores[name] == system[name], name
+        for name in ("wer_low", "wer_high"):
+            assert scores[name] == system[name], name
+    aligned = (tmp_path / "out" / "alignments.greedy.txt").read_text()
+    assert aligned.count("REF:") == system["utterances"]
+
+
+def test_results_stand_in_the_models_folder_if_nowhere_else(tone_model, manifest):
+    arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
+    run_script("recipes/evaluate.py", *arguments)
+    assert (tone_model / "dev" / "results.json").exists()
+
+
+def test_audio_that_can_not_be_used_is_named(recognizer, manifest, tmp_path):
+    utterances = read_manifest(manifest)
+    soundfile.write(tmp_path / "short.wav", np.zeros(150), SAMPLE_RATE)
+    short = replace(utterances[0], audio=str(tmp_path / "short.wav"))
+    with pytest.raises(InputError, match=r"short.wav: has 18.8 ms of audio; expected at least one"):
+        hear(recognizer, [short, *utterances[1:]])
+    missing = replace(utterances[0], audio=str(tmp_path / "nope.wav"))
+    with pytest.raises(InputError, match=r"nope.wav"):
+        hear(recognizer, [missing, *utterances[1:]])
+    wrong = replace(utterances[0], duration=30.0)
+    with pytest.raises(InputError, match=r"utterance dev00: .*: has .* its manifest says 30.00 s"):
+        hear(recognizer, [wrong, *utterances[1:]])
+    with pytest.raises(InputError, match=r"the manifest has no utterance"):
+        hear(recognizer, [])
+
+
+def test_results_of_other_utterances_are_not_overwritten(tone_model, manifest, tmp_path):
+    fewer = tmp_path / "other" / manifest.name
+    fewer.parent.mkdir()
+    write_manifest(fewer, read_manifest(manifest)[:3])
+    model = tmp_path / "model"
+    shutil.copytree(tone_model, model)
+    run_script("recipes/evaluate.py", "--model", model, "--manifest", manifest, "--device", "cpu")
+    before = {path: path.read_bytes() for path in (model / manifest.stem).iterdir()}
+    arguments = ["--model", model, "--manifest", fewer, "--device", "cpu"]
+    with pytest.raises(InputError, match=r"model/dev: has results of other utterances than those"):
+        run_script("recipes/evaluate.py", *arguments)
+    assert {path: path.read_bytes() for path in (model / manifest.stem).iterdir()} == before
+    run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / "out")
+
+
+def test_an_infinite_rate_is_null_in_results(recognizer, manifest, tmp_path):
+    utterances = [replace(u, text="") for u in read_manifest(manifest)]
+    result = greedy(recognizer, utterances, tmp_path).result
+    assert result.wer == math.inf
+    write_results(tmp_path, tmp_path, manifest, [result])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["systems"][0]["wer"] is None
+    assert results["systems"][0]["words"] == 0
+
+
+def test_a_text_that_sclite_can_not_read_costs_the_trn_file_alone(manifest, tmp_path, capsys):
+    utterances = read_manifest(manifest)[:2]
+    utterances[0] = replace(utterances[0], text="a (b)")
+    write_texts(tmp_path, utterances, ["a", ""], "greedy")
+    assert "references.trn: not written: text of dev00 is 'a (b)'" in capsys.readouterr().err
+    assert not (tmp_path / "references.trn").exists()
+    assert (tmp_path / "hypotheses.greedy.trn").read_text() == "a (dev00)\n(dev01)\n"
+    assert (tmp_path / "hypotheses.greedy.txt").read_text() == "dev00 a\ndev01\n"
+    assert (tmp_path / "references.txt").read_text().startswith("dev00 a (b)\ndev01 ")
+
+
+def test_an_empty_manifest_ends_the_recipe_with_its_name(tone_model, tmp_path):
+    (tmp_path / "empty.jsonl").touch()
+    arguments = ["--model", tone_model, "--manifest", tmp_path / "empty.jsonl"]
+    with pytest.raises(InputError, match=r"empty.jsonl: is empty; expected at least one utterance"):
+        run_script("recipes/evaluate.py", *arguments)
+
+
+def test_a_loss_is_told_as_one():
+    results = [
+        replace(system("one"), over="zero", gain=0.125, gain_low=-0.05, gain_high=0.3, p=0.2),
+        replace(system("two"), over="zero", gain=-0.125, gain_low=-0.3, gain_high=0.05, p=0.2),
+    ]
+    better, worse = table(results)
+    assert better.endswith("; 12.50% (-5.00% to 30.00%) below zero, p 0.2000")
+    assert worse.endswith("; 12.50% (-5.00% to 30.00%) above zero, p 0.2000")
+
+
+def system(name, **others):
+    return replace(system_result(name, ["a b"], ["a"], audio_s=1.0, seconds=0.5), **others)
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """What `write_results` is told of a model and a manifest, in a folder of the test's own."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.safetensors").write_bytes(b"weights")
+    (tmp_path / "test.jsonl").write_text("utterances")
+    return tmp_path / "out", tmp_path / "model", tmp_path / "test.jsonl"
+
+
+def systems_of(folder):
+    values = json.loads((folder / "results.json").read_text())
+    return {system["name"]: system for system in values["systems"]}
+
+
+def test_systems_of_other_names_stay_and_the_same_name_is_replaced(measured, capsys):
+    settings = {"beam_width": 16, "lm_weights": [0.5, 1.0]}
+    write_results(*measured, [system("greedy"), system("beam", decoding=settings)])
+    write_results(*measured, [system("rescored", over="beam", gain=0.1, p=0.5)])
+    write_results(*measured, [system("greedy", words=7)])
+    found = systems_of(measured[0])
+    assert list(found) == ["greedy", "beam", "rescored"]
+    assert found["greedy"]["words"] == 7
+    assert found["beam"]["decoding"] == settings
+    assert (found["rescored"]["over"], found["rescored"]["gain"]) == ("beam", 0.1)
+    assert "gain_low" not in found["rescored"]
+    assert "commit" not in found["beam"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_system_from_before_keeps_its_commit_and_machine(measured, monkeypatch):
+    monkeypatch.setattr(evaluation, "commit", lambda: "first")
+    write_results(*measured, [system("greedy")])
+    monkeypatch.setattr(evaluation, "commit", lambda: "second")
+    write_results(*measured, [system("beam")])
+    monkeypatch.setattr(evaluation, "commit", lambda: "third")
+    values = write_results(*measured, [system("rescored")])
+    assert values["commit"] == "third"
+    assert [s.get("commit") for s in systems_of(measured[0]).values()] == ["first", "second", None]
+    assert "machine" not in systems_of(measured[0])["greedy"]
+
+
+@pytest.mark.parametrize("other", ["model", "weights", "manifest"])
+def test_systems_of_another_model_or_manifest_go_and_that_is_said(measured, other, capsys):
+    out, model, manifest = measured
+    write_results(out, model, manifest, [system("greedy"), system("beam")])
+    if other == "model":
+        model = model.rename(model.with_name("renamed"))
+    elif other == "weights":
+        (model / "weights.safetensors").write_bytes(b"trained again")
+    else:
+        manifest.write_text("other utterances")
+    write_results(out, model, manifest, [system("greedy")])
+    assert list(systems_of(out)) == ["greedy"]
+    assert "results.json: beam left out: of another model, other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"systems": [{}]}'])
+def test_results_that_can_not_be_read_are_written_anew_and_that_is_said(measured, text, capsys):
+    measured[0].mkdir()
+    (measured[0] / "results.json").write_text(text)
+    write_results(*measured, [system("greedy")])
+    assert list(systems_of(measured[0])) == ["greedy"]
+    assert "results.json: had no results that can be read; written anew" in capsys.readouterr().err

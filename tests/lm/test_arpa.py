@@ -1,0 +1,242 @@
+import gzip
+import lzma
+import os
+import re
+from pathlib import Path
+
+import arpa_dictionary
+import numpy as np
+import pytest
+import torch
+
+from asr.errors import InputError
+from asr.lm.arpa import read_arpa, write_arpa
+
+TINY = """\\data\\
+ngram 1=5
+ngram 2=4
+ngram 3=2
+
+\\1-grams:
+-1.5\t<unk>\t0
+-0.7\t</s>\t0
+0\t<s>\t-0.3
+-0.6\ta\t-0.2
+-0.8\tb\t-0.1
+
+\\2-grams:
+-0.4\t<s> a\t-0.15
+-0.5\ta b\t0
+-0.9\tb a\t-0.25
+-0.2\tb </s>\t0
+
+\\3-grams:
+-0.1\t<s> a b
+-0.3\tb a b
+
+\\end\\
+"""
+
+
+def written(folder, text, name="a.arpa"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def same(trie, other):
+    return trie.sizes == other.sizes and all(
+        torch.equal(table, other.tables[name]) for name, table in trie.tables.items()
+    )
+
+
+# --- there and back ---------------------------------------------------------------------------
+
+
+def test_every_n_gram_has_its_numbers_in_natural_logarithms(tmp_path):
+    words, trie = read_arpa(written(tmp_path, TINY))
+    assert words == ("<unk>", "</s>", "a", "b")
+    assert trie.sizes == (5, 4, 2)
+    number = {word: torch.tensor([n]) for n, word in enumerate([*words, "<s>"])}
+    for gram, (log10, weight) in arpa_dictionary.parse(TINY).items():
+        node = torch.tensor([0])
+        for word in gram:
+            node = trie.children(node, number[word])
+        assert node > 0
+        assert trie.log_probs[node].item() == pytest.approx(log10 * np.log(10), rel=1e-7)
+        if len(gram) < 3:
+            assert trie.backoffs[node].item() == pytest.approx(weight * np.log(10), rel=1e-7)
+
+
+@pytest.mark.parametrize("name", ["b.arpa", "b.arpa.gz", "b.xz"])
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_writing_and_reading_gives_the_same_bits(tmp_path, order, name):
+    text = arpa_dictionary.random_arpa(order, 6, np.random.default_rng(order))
+    words, trie = read_arpa(written(tmp_path, text))
+    write_arpa(tmp_path / name, words, trie)
+    again, other = read_arpa(tmp_path / name)
+    assert again == words
+    assert same(trie, other)
+    assert sorted(os.listdir(tmp_path)) == sorted(["a.arpa", name])
+
+
+def test_what_is_written_is_an_arpa_file_with_the_same_numbers(tmp_path):
+    words, trie = read_arpa(written(tmp_path, TINY))
+    write_arpa(tmp_path / "b.arpa", words, trie)
+    expected = arpa_dictionary.parse(TINY)
+    found = arpa_dictionary.parse((tmp_path / "b.arpa").read_text())
+    assert found.keys() == expected.keys()
+    for gram, numbers in expected.items():
+        assert found[gram] == pytest.approx(numbers, rel=1e-7)
+
+
+def test_the_same_model_is_the_same_file(tmp_path):
+    words, trie = read_arpa(written(tmp_path, TINY))
+    for name in ("b.gz", "c.gz"):
+        write_arpa(tmp_path / name, words, trie)
+    assert (tmp_path / "b.gz").read_bytes() == (tmp_path / "c.gz").read_bytes()
+
+
+def test_other_programs_files_are_read(tmp_path):
+    """Comments, UNK in capitals, blanks for tabs, no weights, Windows' line ends, other orders."""
+    lines = TINY.replace("<unk>", "<UNK>").replace("\t0\n", "\n").splitlines()
+    lines[7], lines[8] = lines[8], lines[7]
+    text = "made by hand, as \\data\\ says\n\n" + "\r\n".join(lines).replace("\t", " ")
+    found = read_arpa(written(tmp_path, text.replace("ngram 1=5", "ngram  1 = 5")))
+    expected = read_arpa(written(tmp_path, TINY))
+    assert found[0] == expected[0]
+    assert same(found[1], expected[1])
+
+
+def test_unk_in_capitals_is_unk_in_longer_n_grams_too(tmp_path):
+    text = TINY.replace("b a\t", "<unk> a\t").replace("b a b", "<unk> a b")
+    expected = read_arpa(written(tmp_path, text))
+    found = read_arpa(written(tmp_path, text.replace("<unk>", "<UNK>")))
+    assert found[0] == expected[0]
+    assert same(found[1], expected[1])
+
+
+def test_words_can_be_numbered_as_a_vocabulary_says(tmp_path):
+    words, trie = read_arpa(written(tmp_path, TINY), ("<unk>", "</s>", "b", "a"))
+    assert words == ("<unk>", "</s>", "b", "a")
+    a_b = trie.children(trie.children(torch.tensor([0]), torch.tensor([3])), torch.tensor([2]))
+    assert trie.log_probs[a_b].item() == pytest.approx(-0.5 * np.log(10), rel=1e-7)
+
+
+def test_words_of_any_script_and_with_odd_blanks_come_back(tmp_path):
+    odd = ("größe", "그", "a\u00a0b", "\u2028", "\\end\\")
+    text = TINY.replace("ngram 1=5", "ngram 1=10")
+    text = text.replace("b\t-0.1", "b\t-0.1\n" + "\n".join(f"-2\t{word}" for word in odd))
+    words, trie = read_arpa(written(tmp_path, text))
+    assert words == ("<unk>", "</s>", "a", "b", *odd)
+    write_arpa(tmp_path / "b.arpa", words, trie)
+    assert read_arpa(tmp_path / "b.arpa")[0] == words
+
+
+@pytest.mark.skipif("ASR_DATA" not in os.environ, reason="needs ASR_DATA's AN4")
+def test_an4s_own_language_model_is_read():
+    path = Path(os.environ["ASR_DATA"]) / "an4" / "etc" / "an4.ug.lm"
+    words, trie = read_arpa(path)
+    assert trie.sizes == (107, 1)
+    assert "RUBOUT" in words
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("\\data\\", "data", r": has no line \\data\\; expected an ARPA file"),
+        ("ngram 1=5\n", "", r":2: is 'ngram 2=4'; expected ngram 1="),
+        ("ngram 3=2", "ngram 4=2", r":4: is 'ngram 4=2'; expected ngram 3="),
+        ("ngram 2=4", "ngrams 2=4", r":3: is 'ngrams 2=4'; expected ngram 2="),
+        ("ngram 1=5", "ngram 1=6", r":12: there are 5 1-grams; expected 6"),
+        ("ngram 2=4", "ngram 2=3", r":18: there are 4 2-grams; expected 3"),
+        ("ngram 3=2\n", "", r":13: has 4 fields; expected 3"),
+        ("\\2-grams:", "\\3-grams:", r":13: is .*3-grams.*; expected \\2-grams:"),
+        ("\\end\\", "", r":24: the file ends here; expected \\end\\"),
+        ("-0.3\tb a b\n\n\\end\\\n", "-0.3\tb", r":21: has 2 fields; expected 4"),
+        ("-0.9\tb a\t-0.25", "-0.9\tb a b a\t-0.25", r":16: has 6 fields; expected 3 or 4"),
+        ("-0.1\t<s> a b", "-0.1\t<s> a b\t0", r":20: has 5 fields; expected 4"),
+        ("-0.9\tb", "-0,9\tb", r":16: is '-0,9.*'; expected numbers around the words"),
+        ("a\t-0.2", "a\tx", r":10: is '-0.6\\ta\\tx'; expected numbers around the words"),
+        ("-0.9\tb", "0.9\tb", r":16: is '0.9.*'; expected a log-probability of at most 0"),
+        ("-0.9\tb", "nan\tb", r":16: is 'nan.*'; expected a log-probability"),
+        ("-0.9\tb", "-inf\tb", r":16: is '-inf.*'; expected a log-probability"),
+        ("a\t-0.2", "a\tinf", r":10: .*; expected a log-probability"),
+        ("<unk>", "unk", r":12: the unigrams end here; expected <unk> among them"),
+        ("-0.7\t</s>\t0", "-0.7\tend\t0", r":12: the unigrams end .* </s> among them"),
+        ("0\t<s>", "0\tbegin", r":12: the unigrams end here; expected <s> among them"),
+        ("-0.8\tb\t", "-0.8\ta\t", r":11: has a word that was there before"),
+        ("-0.6\ta\t", "-0.6\t<UNK>\t", r":10: has <UNK> beside <unk>; expected one of them"),
+        ("-0.9\tb a", "-0.9\t<UNK> a", r":16: has the word '<UNK>', which is not among"),
+        ("-0.9\tb a", "-0.9\tb c", r":16: has the word 'c', which is not among the unigrams"),
+        ("-0.9\tb a", "-0.9\ta b", r":16: has an n-gram that was there before"),
+        ("-0.3\tb a b", "-0.3\ta a b", r":21: continues 2 words that are no 2-gram of the file"),
+    ],
+)
+def test_a_fault_is_named_with_its_line(tmp_path, old, new, complaint):
+    text = TINY.replace(old, new, 1)
+    assert text != TINY
+    with pytest.raises(InputError, match=r"a\.arpa" + complaint):
+        read_arpa(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("size", range(0, len(TINY) - 2, 7))
+def test_a_file_cut_anywhere_is_refused(tmp_path, size):
+    with pytest.raises(InputError, match=r"a\.arpa:"):
+        read_arpa(written(tmp_path, TINY[:size]))
+
+
+@pytest.mark.parametrize(("name", "compress"), [("a.gz", gzip.compress), ("a.xz", lzma.compress)])
+def test_a_compressed_file_that_is_cut_is_refused(tmp_path, name, compress):
+    text = arpa_dictionary.random_arpa(4, 8, np.random.default_rng(0))
+    whole = compress(text.encode())
+    (tmp_path / name).write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(InputError, match=rf"{name}:\d+: can't be decompressed: Compressed file"):
+        read_arpa(tmp_path / name)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "a.arpa").write_bytes(TINY.replace("\tb\t", "\té\t").encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.arpa:11: has the word .*xe9.*; expected UTF-8"):
+        read_arpa(tmp_path / "a.arpa")
+    (tmp_path / "a.arpa").write_bytes(bytes(range(256)) * 100)
+    with pytest.raises(InputError, match=r"a\.arpa: has no line \\data\\; expected an ARPA file"):
+        read_arpa(tmp_path / "a.arpa")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("a",), ":11: has the word 'b'; expected one of the vocabulary"),
+        (("a", "b", "c"), ":12: the unigrams end here; expected c among them"),
+    ],
+)
+def test_another_vocabulary_is_refused(tmp_path, words, complaint):
+    with pytest.raises(InputError, match=r"a\.arpa" + complaint):
+        read_arpa(written(tmp_path, TINY), ("<unk>", "</s>", *words))
+
+
+@pytest.mark.parametrize("word", ["a b", "", "<s>", "<UNK>", "a\n"])
+def test_words_that_such_a_file_cannot_have_are_not_written(tmp_path, word):
+    words, trie = read_arpa(written(tmp_path, TINY))
+    before = (tmp_path / "a.arpa").read_bytes()
+    with pytest.raises(InputError, match=re.escape(f"a.arpa: {word!r} can't be a word")):
+        write_arpa(tmp_path / "a.arpa", (*words[:3], word), trie)
+    assert (tmp_path / "a.arpa").read_bytes() == before
+
+
+def test_words_of_another_trie_are_refused(tmp_path):
+    words, trie = read_arpa(written(tmp_path, TINY))
+    with pytest.raises(ValueError, match=r"words are 3, first .*; expected 4, first"):
+        write_arpa(tmp_path / "b.arpa", words[:3], trie)
+
+
+def test_a_failed_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    words, trie = read_arpa(written(tmp_path, TINY))
+    monkeypatch.setattr("os.replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_arpa(tmp_path / "a.arpa", words, trie)
+    assert (tmp_path / "a.arpa").read_text() == TINY
+    assert os.listdir(tmp_path) == ["a.arpa"]

@@ -1,0 +1,202 @@
+import json
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from asr.audio.features import Features, FeatureSettings
+from asr.errors import InputError
+from asr.lm.load import load_language_model, save_rnnlm
+from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.vocabulary import Vocabulary
+from asr.model import Model, load_model, save_model
+from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.text.normalisation import TextSettings
+from asr.text.tokenizer import CharTokenizer
+
+TEXTS = ["the cat sat on a mat", "a dog, that dog!", "한국어"]
+KEPT = TextSettings(punctuation="keep")
+TRAINED_ON = {"train": "novels.txt", "words": 14_000_000}
+
+ARPA = """\\data\\
+ngram 1=4
+
+\\1-grams:
+-1.0 <unk>
+-99 <s>
+-0.5 </s>
+-0.3 cat
+
+\\end\\
+"""
+
+
+def model_of(vocabulary=None, **settings):
+    torch.manual_seed(0)
+    vocabulary = vocabulary or Vocabulary.from_texts(TEXTS)
+    values = {"embedding_size": 4, "hidden_size": 6, "n_layers": 1} | settings
+    return RNNLM(vocabulary, RNNLMSettings(**values)).eval()
+
+
+def log_probs(model):
+    return model.sentence_log_probs([model.vocabulary.encode(text) for text in TEXTS])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        model_of(),
+        model_of(tied=False, cell="gru", softmax="adaptive", n_layers=2),
+        model_of(Vocabulary.from_texts(TEXTS, "jamo"), cell="rnn", embedding_size=6),
+        model_of(Vocabulary.from_texts(TEXTS, "bpe", 40, text=KEPT), initialisation="orthogonal"),
+    ],
+    ids=["default", "untied", "jamo", "pieces"],
+)
+def test_a_loaded_model_is_the_saved_one(tmp_path, model):
+    folder = tmp_path / "new" / "lm"
+    save_rnnlm(folder, model, TRAINED_ON)
+    loaded = load_language_model(folder)
+    assert loaded.vocabulary == model.vocabulary
+    assert loaded.settings == model.settings
+    assert not loaded.training
+    for found, expected in zip(log_probs(loaded), log_probs(model), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    weights = model.state_dict()
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.safetensors"]
+    description = json.loads((folder / "model.json").read_text())
+    assert (description["format"], description["kind"]) == (1, "rnnlm")
+    assert description["trained_on"] == TRAINED_ON
+
+
+def test_what_is_tied_is_saved_once_and_still_tied_when_loaded(tmp_path):
+    model = model_of()
+    save_rnnlm(tmp_path, model, {})
+    weights = load_file(tmp_path / "weights.safetensors")
+    V = len(model.vocabulary.symbols)
+    assert [name for name, value in weights.items() if V in value.shape] == [
+        "output.bias",
+        "output.weight",
+    ]
+    loaded = load_language_model(tmp_path)
+    before = log_probs(loaded)[0]
+    loaded.embeddings.data.mul_(2)
+    assert (loaded.output.weight == 2 * model.output.weight).all()
+    assert (log_probs(loaded)[0] != before).any()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_rnnlm(tmp_path / "lm", model_of(), TRAINED_ON)
+    return tmp_path / "lm"
+
+
+def edit(folder, **values):
+    path = folder / "model.json"
+    description = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({name: v for name, v in description.items() if v != "gone"}))
+
+
+SETTINGS = asdict(model_of().settings)
+VOCABULARY = model_of().vocabulary.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"format": 2}, "model.json: format is 2; expected 1"),
+        ({"kind": "transformer"}, "model.json: kind is 'transformer'; expected rnnlm or ngram"),
+        ({"model": "gone"}, "model.json: model is missing; expected values by name"),
+        ({"vocabulary": [1]}, r"model.json: vocabulary is \[1\]; expected values by name"),
+        ({"trained_on": 5}, "model.json: trained_on is 5; expected values by name"),
+        ({"model": SETTINGS | {"depth": 1}}, "model.json: model: unknown setting depth; expected"),
+        ({"model": SETTINGS | {"cell": "ltsm"}}, "model.json: model: cell is 'ltsm'; expected"),
+        ({"model": SETTINGS | {"n_layers": 0}}, "model.json: model: model.n_layers is 0; expected"),
+        ({"model": SETTINGS | {"n_layers": 2}}, "stack.forwards.1.* is missing; expected float32"),
+        ({"model": SETTINGS | {"tied": False}}, "embedding.weight is missing; expected float32"),
+        (
+            {"model": SETTINGS | {"hidden_size": 10**6}},
+            r"projection.weight is float32 \[4, 6\]; expected float32 \[4, 1000000\]",
+        ),
+        ({"vocabulary": {"unit": "word"}}, "model.json: vocabulary: vocabulary has unit; expected"),
+        ({"vocabulary": VOCABULARY | {"unit": "bpe"}}, "model.json: vocabulary: subwords is miss"),
+        (
+            {"vocabulary": VOCABULARY | {"symbols": ["<unk>", "<eos>", "a"]}},
+            r"output.bias is float32 \[11\]; expected float32 \[3\], as model.json says",
+        ),
+    ],
+)
+def test_a_description_that_is_wrong_is_named(folder, values, line):
+    edit(folder, **values)
+    with pytest.raises(InputError, match=line) as refused:
+        load_language_model(folder)
+    assert str(refused.value).startswith(str(folder))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_weights_that_were_cut_are_named(folder, kept):
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
+        load_language_model(folder)
+
+
+def test_weights_that_are_not_there_are_named(folder):
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match=r"weights.safetensors: is not there; expected a trained"):
+        load_language_model(folder)
+
+
+def test_weights_of_another_kind_are_named(folder):
+    path = folder / "weights.safetensors"
+    weights = load_file(path)
+    save_file(weights | {"output.bias": weights["output.bias"].half()}, path)
+    with pytest.raises(InputError, match=r"output.bias is float16 \[11\]; expected float32 \[11\]"):
+        load_language_model(folder)
+    save_file(weights | {"embedding.weight": torch.zeros(11, 4)}, path)
+    with pytest.raises(InputError, match=r"embedding.weight is .*; expected nothing of that name"):
+        load_language_model(folder)
+
+
+def test_a_pickle_is_never_read(folder):
+    """Torch's own files are pickles: under the weights' name they are no weights."""
+    torch.save(model_of().state_dict(), folder / "weights.safetensors")
+    with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
+        load_language_model(folder)
+
+
+def test_an_acoustic_model_and_a_language_model_are_told_apart(folder, tmp_path):
+    features, tokenizer = Features(FeatureSettings(n_mels=4)), CharTokenizer.from_texts(["ab"])
+    settings = AcousticSettings(hidden_size=4, n_layers=1)
+    acoustic = AcousticModel(features.settings.n_features, len(tokenizer.symbols), settings)
+    save_model(tmp_path / "ctc", Model(features, acoustic, tokenizer))
+    with pytest.raises(InputError, match=r"ctc: is an acoustic model's folder; expected a languag"):
+        load_language_model(tmp_path / "ctc")
+    with pytest.raises(InputError, match=r"lm: is a language model's folder; expected an acoustic"):
+        load_model(folder)
+
+
+def test_an_arpa_file_is_a_language_model(tmp_path):
+    path = tmp_path / "cat.arpa"
+    path.write_text(ARPA)
+    model = load_language_model(path)
+    found = model.sentence_log_probs([model.vocabulary.encode("cat dog")])[0]
+    np.testing.assert_allclose(found, np.log(10) * np.array([-0.3, -1.0, -0.5]), rtol=1e-6)
+
+
+def test_a_path_without_a_language_model_is_named(folder, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's fol"):
+        load_language_model(tmp_path / "nowhere")
+    (tmp_path / "text.txt").write_text("the cat sat\n")
+    with pytest.raises(InputError, match=r"text.txt"):
+        load_language_model(tmp_path / "text.txt")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"lm: has no model.json; expected a trained model's fold"):
+        load_language_model(folder)

@@ -1,0 +1,84 @@
+import pytest
+import torch
+
+from asr.errors import InputError
+from asr.networks.acoustic import AcousticModel, AcousticSettings
+
+LENGTHS = [13, 7, 1, 12]
+SMALL = {"hidden_size": 8, "n_layers": 2, "dropout": 0.0}
+
+
+def model_of(**settings):
+    torch.manual_seed(0)
+    return AcousticModel(4, 6, AcousticSettings(**{**SMALL, **settings})).eval()
+
+
+def batch(padding=1e3):
+    generator = torch.Generator().manual_seed(1)
+    alone = [torch.randn(length, 4, generator=generator) for length in LENGTHS]
+    features = torch.nn.utils.rnn.pad_sequence(alone, padding_value=padding)
+    return alone, features, torch.tensor(LENGTHS)
+
+
+@pytest.mark.parametrize("conv_channels", [0, 3])
+@pytest.mark.parametrize("time_reduction", [1, 2, 3, 4])
+def test_lengths_are_divided_and_rounded_up(time_reduction, conv_channels):
+    model = model_of(time_reduction=time_reduction, conv_channels=conv_channels)
+    _, features, input_lengths = batch()
+    log_probs, lengths = model(features, input_lengths)
+    assert lengths.tolist() == [len(range(0, length, time_reduction)) for length in LENGTHS]
+    assert lengths.tolist() == [model.n_frames(length) for length in LENGTHS]
+    assert log_probs.shape == (max(lengths), len(LENGTHS), 6)
+
+
+@pytest.mark.parametrize("conv_channels", [0, 3])
+@pytest.mark.parametrize("time_reduction", [1, 2, 3, 4])
+def test_company_in_a_batch_changes_nothing(time_reduction, conv_channels):
+    model = model_of(time_reduction=time_reduction, conv_channels=conv_channels)
+    alone, features, input_lengths = batch()
+    together, lengths = model(features, input_lengths)
+    for n, rows in enumerate(alone):
+        expected, _ = model(rows[:, None], input_lengths[n : n + 1])
+        torch.testing.assert_close(together[: lengths[n], n], expected[:, 0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_each_row_is_a_distribution(cell):
+    log_probs, _ = model_of(cell=cell)(*batch()[1:])
+    assert log_probs.dtype == torch.float32
+    torch.testing.assert_close(log_probs.exp().sum(2), torch.ones(log_probs.shape[:2]))
+
+
+def test_half_precision_stays_close_and_normalised():
+    model = model_of()
+    _, features, input_lengths = batch(padding=0.0)
+    expected, _ = model(features, input_lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = model(features, input_lengths)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.exp().sum(2), torch.ones(found.shape[:2]))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)  # bfloat16 has 8 bits
+
+
+def test_a_frame_s_log_probs_depend_on_the_frames_they_stand_for():
+    model = model_of(time_reduction=3, bidirectional=False, n_layers=1)
+    features = torch.zeros(12, 1, 4)
+    before, _ = model(features, torch.tensor([12]))
+    features[7] = 1.0  # in the group of frames 6, 7 and 8
+    after, _ = model(features, torch.tensor([12]))
+    assert (before != after).any(dim=2)[:, 0].tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"time_reduction": 0}, "model.time_reduction is 0; expected 1 or more"),
+        ({"conv_channels": -1}, "model.conv_channels is -1; expected 0 or more"),
+        ({"hidden_size": 0}, "model.hidden_size is 0; expected 1 or more"),
+        ({"n_layers": -1}, "model.n_layers is -1; expected 1 or more"),
+        ({"dropout": 1.0}, "model.dropout is 1.0; expected from 0 to below 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(InputError, match=message):
+        AcousticSettings(**values)

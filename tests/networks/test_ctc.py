@@ -1,0 +1,163 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from asr.networks.ctc import align, ctc_loss, frames_needed, log_probability
+
+# all texts of up to 3 of the tokens 1 and 2: none, repeats, and some that 4 frames can't hold
+TEXTS = [text for U in range(4) for text in itertools.product((1, 2), repeat=U)]
+
+
+def random_log_probs(T=4, C=3, seed=0):
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(C), size=T)
+    return torch.from_numpy(np.log(probabilities))
+
+
+def alignments(T, C, tokens):
+    """All of the C ** T alignments that say the tokens: slow, and plainly right."""
+    for alignment in itertools.product(range(C), repeat=T):
+        if tuple(token for token, _ in itertools.groupby(alignment) if token) == tokens:
+            yield alignment
+
+
+def scores(log_probs, tokens):
+    """The log-probability of each alignment."""
+    T, C = log_probs.shape
+    return {a: log_probs[range(T), a].sum().item() for a in alignments(T, C, tokens)}
+
+
+def padded(texts):
+    targets = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.int64)
+    for row, text in zip(targets, texts, strict=True):
+        row[: len(text)] = torch.tensor(text)
+    return targets, torch.tensor([len(text) for text in texts])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("T", [1, 2, 4])
+def test_loss_and_log_probability_equal_the_sum_over_all_alignments(T, seed):
+    rows = [random_log_probs(T, seed=100 * seed + n) for n in range(len(TEXTS))]
+    targets, target_lengths = padded(TEXTS)
+    input_lengths = torch.full((len(TEXTS),), T)
+    padding = torch.full((2, len(TEXTS), 3), 1e3)
+    log_probs = torch.cat([torch.stack(rows, dim=1), padding])
+    losses = ctc_loss(log_probs, targets, input_lengths, target_lengths)
+    for text, log_probs, loss in zip(TEXTS, rows, losses.tolist(), strict=True):
+        expected = np.logaddexp.reduce([-np.inf, *scores(log_probs, text).values()])
+        assert loss == pytest.approx(-expected, rel=1e-12)
+        assert log_probability(log_probs, text) == pytest.approx(expected, rel=1e-12)
+        assert np.isinf(loss) == (frames_needed(text) > T)
+
+
+def test_all_texts_together_have_probability_1():
+    log_probs = random_log_probs()
+    texts = [text for U in range(5) for text in itertools.product((1, 2), repeat=U)]
+    total = np.logaddexp.reduce([log_probability(log_probs, text) for text in texts])
+    assert total == pytest.approx(0, abs=1e-12)
+
+
+def test_gradient_equals_finite_differences():
+    # with respect to logits: torch leaves the part of the softmax to log_softmax
+    logits = torch.randn(4, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    targets, target_lengths = padded([(1, 1), (2,), ()])
+    input_lengths = torch.tensor([4, 3, 2])
+
+    def loss(logits):
+        log_probs = logits.log_softmax(2)
+        return ctc_loss(log_probs, targets, input_lengths, target_lengths).sum()
+
+    gradient = torch.autograd.functional.jacobian(loss, logits)
+    expected = torch.zeros_like(gradient)
+    for place in itertools.product(*map(range, logits.shape)):
+        step = torch.zeros_like(logits)
+        step[place] = 1e-6
+        expected[place] = (loss(logits + step) - loss(logits - step)) / 2e-6
+    torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("C", [3, 4])
+def test_frames_needed_is_the_length_of_the_shortest_alignment(C):
+    for U in range(4):
+        for text in itertools.product(range(1, C), repeat=U):
+            shortest = next(T for T in range(6) if list(alignments(T, C, text)))
+            assert frames_needed(text) == shortest
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_alignment_is_the_best_of_all(seed):
+    for T, text in itertools.product([1, 2, 5], TEXTS):
+        if frames_needed(text) > T:
+            continue
+        log_probs = random_log_probs(T, seed=seed)
+        found, frame_scores = align(log_probs, text)
+        expected = scores(log_probs, text)
+        assert tuple(found.tolist()) == max(expected, key=expected.get)
+        assert found.dtype == torch.int64
+        expected_scores = log_probs[range(T), found].float()
+        torch.testing.assert_close(frame_scores, expected_scores, rtol=1e-6, atol=0)
+
+
+def test_alignment_avoids_what_is_impossible():
+    log_probs = torch.log(torch.tensor([[0.5, 0.5, 0.0], [0.9, 0.0, 0.1], [1.0, 0.0, 0.0]]))
+    alignment, frame_scores = align(log_probs, (1, 2))
+    assert alignment.tolist() == [1, 2, 0]
+    assert frame_scores.exp().tolist() == pytest.approx([0.5, 0.1, 1.0], rel=1e-6)
+
+
+def test_half_precision_is_raised():
+    log_probs = random_log_probs().to(torch.bfloat16)
+    assert log_probability(log_probs, (1,)) == log_probability(log_probs.float(), (1,))
+
+
+def big_batch(device):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 16, 30, generator=generator).to(device).requires_grad_()
+    targets = torch.randint(1, 30, (16, 60), generator=generator).to(device)
+    input_lengths = torch.randint(150, 201, (16,), generator=generator).to(device)
+    target_lengths = torch.randint(0, 61, (16,), generator=generator).to(device)
+    losses = ctc_loss(logits.log_softmax(2), targets, input_lengths, target_lengths)
+    losses.sum().backward()
+    return losses, logits.grad
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+        ),
+    ],
+)
+def test_loss_and_gradient_are_the_same_bit_for_bit_each_time(device):
+    (losses, gradient), (again, gradient_again) = big_batch(device), big_batch(device)
+    assert losses.device.type == "cpu"
+    assert gradient.device.type == device
+    assert torch.equal(losses, again)
+    assert torch.equal(gradient, gradient_again)
+
+
+@pytest.mark.parametrize("function", [log_probability, align])
+def test_what_is_not_one_utterance_and_its_tokens_is_refused(function):
+    with pytest.raises(ValueError, match=r"log_probs has shape \(4, 1, 3\); expected \(T, C\)"):
+        function(random_log_probs()[:, None], (1,))
+    with pytest.raises(ValueError, match=r"log_probs has shape \(0, 3\); expected \(T, C\)"):
+        function(random_log_probs()[:0], ())
+    with pytest.raises(ValueError, match="tokens has 0, the blank; expected none"):
+        function(random_log_probs(), (1, 0))
+    with pytest.raises(ValueError, match="targets has 3; expected from 0 to 2"):
+        function(random_log_probs(), (1, 3))
+
+
+def test_a_target_beyond_the_tokens_is_refused():
+    lengths = torch.tensor([4]), torch.tensor([1])
+    with pytest.raises(ValueError, match="targets has 3; expected from 0 to 2"):
+        ctc_loss(random_log_probs()[:, None], torch.tensor([[3]]), *lengths)
+
+
+def test_an_alignment_without_room_is_refused():
+    with pytest.raises(ValueError, match="log_probs has 4 frames; the tokens take 5"):
+        align(random_log_probs(), (1, 1, 1))

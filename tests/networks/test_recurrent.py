@@ -1,0 +1,363 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from asr.networks.recurrent import Dropout, RecurrentStack, drop
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+EACH_CELL = pytest.mark.parametrize("cell", CELLS)
+LENGTHS = [5, 9, 1, 9]
+
+
+def stack_of(cell, bidirectional=True, n_layers=3, hidden_size=4, dropout=0.0, layer_norm=False):
+    torch.manual_seed(0)
+    stack = RecurrentStack(3, cell, hidden_size, n_layers, bidirectional, dropout, layer_norm)
+    return stack.double()
+
+
+def sequences(lengths=LENGTHS):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(length, 3, generator=generator).double() for length in lengths]
+
+
+def padded(inputs, value=1e3):
+    lengths = torch.tensor([len(rows) for rows in inputs])
+    return nn.utils.rnn.pad_sequence(inputs, padding_value=value), lengths
+
+
+def packed_twin(stack, cell):
+    """Torch's own module of all layers at once, with the same weights."""
+    bidirectional = len(stack.backwards) > 0
+    hidden_size, n_layers = stack.forwards[0].hidden_size, len(stack.forwards)
+    twin = CELLS[cell](3, hidden_size, n_layers, bidirectional=bidirectional).double()
+    weights = {}
+    for layers, suffix in ((stack.forwards, ""), (stack.backwards, "_reverse")):
+        for depth, layer in enumerate(layers):
+            for name, value in layer.named_parameters():
+                weights[name.replace("_l0", f"_l{depth}{suffix}")] = value.detach()
+    twin.load_state_dict(weights)
+    return twin
+
+
+@EACH_CELL
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_outputs_and_gradients_equal_torch_s_on_packed_sequences(cell, bidirectional, n_layers):
+    stack = stack_of(cell, bidirectional, n_layers)
+    twin = packed_twin(stack, cell)
+    inputs, lengths = padded(sequences())
+    inputs.requires_grad_()
+    packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, enforce_sorted=False)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(twin(packed)[0])
+    found = stack(inputs, lengths)
+    inside = torch.arange(len(inputs))[:, None] < lengths
+    torch.testing.assert_close(found[inside], expected[inside], rtol=1e-12, atol=1e-12)
+
+    weights = torch.randn(found[inside].shape, dtype=torch.double)
+    found_gradient, expected_gradient = (
+        torch.autograd.grad((outputs[inside] * weights).sum(), inputs)[0]
+        for outputs in (found, expected)
+    )
+    torch.testing.assert_close(found_gradient, expected_gradient, rtol=1e-11, atol=1e-12)
+    assert (found_gradient[~inside] == 0).all()
+
+
+@EACH_CELL
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_company_in_a_batch_changes_nothing(cell, training, layer_norm):
+    stack = stack_of(cell, layer_norm=layer_norm).train(training)
+    alone = sequences()
+    together = stack(*padded(alone))
+    for n, inputs in enumerate(alone):
+        expected = stack(inputs[:, None], torch.tensor([len(inputs)]))[:, 0]
+        torch.testing.assert_close(together[: len(inputs), n], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_normalised_outputs_are_those_without_brought_to_mean_0_and_variance_1():
+    plain, normalised = (stack_of("lstm", n_layers=1, layer_norm=on) for on in (False, True))
+    inputs, lengths = padded(sequences())
+    outputs = plain(inputs, lengths)
+    deviations = outputs - outputs.mean(2, keepdim=True)
+    expected = deviations / (deviations.square().mean(2, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(normalised(inputs, lengths), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_stack_that_reads_one_way_knows_nothing_of_the_future():
+    stack = stack_of("lstm", bidirectional=False)
+    (inputs,) = sequences([9])
+    whole = stack(inputs[:, None], torch.tensor([9]))
+    beginning = stack(inputs[:5, None], torch.tensor([5]))
+    torch.testing.assert_close(whole[:5], beginning, rtol=1e-12, atol=1e-12)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def rnn_in_numpy(x, h, c, w, u, b, d):
+    return np.tanh(w @ x + b + u @ h + d), c
+
+
+def gru_in_numpy(x, h, c, w, u, b, d):
+    (wr, wz, wn), (ur, uz, un) = np.split(w, 3), np.split(u, 3)
+    (br, bz, bn), (dr, dz, dn) = np.split(b, 3), np.split(d, 3)
+    r = sigmoid(wr @ x + br + ur @ h + dr)
+    z = sigmoid(wz @ x + bz + uz @ h + dz)
+    n = np.tanh(wn @ x + bn + r * (un @ h + dn))
+    return (1 - z) * n + z * h, c
+
+
+def lstm_in_numpy(x, h, c, w, u, b, d):
+    i, f, g, o = np.split(w @ x + b + u @ h + d, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+STEPS = {"rnn": rnn_in_numpy, "gru": gru_in_numpy, "lstm": lstm_in_numpy}
+
+
+@EACH_CELL
+def test_one_layer_equals_the_equations_of_its_cell(cell):
+    stack = stack_of(cell, n_layers=1)
+    (inputs,) = sequences([6])
+    found = stack(inputs[:, None], torch.tensor([6]))[:, 0].detach().numpy()
+    for layer, order, columns in (
+        (stack.forwards[0], range(6), slice(4)),
+        (stack.backwards[0], range(5, -1, -1), slice(4, 8)),
+    ):
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = [getattr(layer, name).detach().numpy() for name in names]
+        h = c = np.zeros(4)
+        for t in order:
+            h, c = STEPS[cell](inputs[t].numpy(), h, c, *weights)
+            np.testing.assert_allclose(found[t, columns], h, rtol=1e-12, atol=1e-14)
+
+
+def test_forget_gates_begin_open():
+    stack = stack_of("lstm", n_layers=2)
+    for layer in [*stack.forwards, *stack.backwards]:
+        assert (layer.bias_ih_l0 + layer.bias_hh_l0)[4:8].tolist() == [1.0] * 4
+
+
+def test_dropout_acts_in_training_only():
+    stack = stack_of("gru", n_layers=1, dropout=0.5)
+    batch = padded(sequences())
+    outputs = stack(*batch)
+    assert 0.3 < (outputs == 0).double().mean() < 0.7
+    torch.testing.assert_close(outputs[outputs != 0], 2 * stack.eval()(*batch)[outputs != 0])
+
+
+def one_way(cell, **values):
+    return stack_of(cell, bidirectional=False, **values)
+
+
+@EACH_CELL
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("lengths", [[9], [4, 5], [1] * 9, [2, 6, 1]])
+def test_chunks_are_read_as_if_they_were_one(cell, layer_norm, lengths):
+    stack = one_way(cell, layer_norm=layer_norm)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    expected = stack(inputs, torch.tensor([9] * 4))
+    state, found = stack.zero_state(4), []
+    for chunk in inputs.split(lengths):
+        outputs, state = stack.carry(chunk, state)
+        found.append(outputs)
+    torch.testing.assert_close(torch.cat(found), expected, rtol=1e-12, atol=1e-12)
+
+
+@EACH_CELL
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_frame_by_frame_is_the_same_as_at_once(cell, layer_norm):
+    stack = one_way(cell, layer_norm=layer_norm)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    state = stack.zero_state(4)
+    for frame in inputs:
+        _, expected = stack.carry(frame[None], state)
+        state = stack.step(stack.receive(frame), state)
+        torch.testing.assert_close(state, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        stack.carry(inputs, stack.zero_state(4))[1], state, rtol=1e-12, atol=1e-12
+    )
+
+
+@EACH_CELL
+def test_a_state_is_outputs_then_cells_of_all_layers(cell):
+    stack = one_way(cell, n_layers=2)
+    (inputs,) = sequences([6])
+    _, state = stack.carry(inputs[:, None], stack.zero_state(1))
+    outputs, cells = inputs.numpy(), []
+    ends = []
+    for layer in stack.forwards:
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = [getattr(layer, name).detach().numpy() for name in names]
+        h, c, rows = np.zeros(4), np.zeros(4), []
+        for x in outputs:
+            h, c = STEPS[cell](x, h, c, *weights)
+            rows.append(h)
+        outputs = np.array(rows)
+        ends.append(h)
+        cells.append(c)
+    expected = np.concatenate([*ends, *(cells if cell == "lstm" else [])])
+    np.testing.assert_allclose(state[0].detach().numpy(), expected, rtol=1e-12, atol=1e-14)
+
+
+@EACH_CELL
+def test_rows_of_a_state_are_picked_and_repeated_by_indexing(cell):
+    stack = one_way(cell)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    _, state = stack.carry(inputs[:5], stack.zero_state(4))
+    picked = torch.tensor([2, 0, 2])
+    found, _ = stack.carry(inputs[5:, picked], state[picked])
+    expected = stack(inputs, torch.tensor([9] * 4))[5:, picked]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@EACH_CELL
+def test_gradients_go_back_through_a_state_that_was_carried(cell):
+    stack = one_way(cell)
+    inputs = torch.stack(sequences([9] * 2), 1)
+    weights = torch.randn(9, 2, 4, dtype=torch.double)
+    gradients = []
+    for lengths in ([9], [4, 5]):
+        state, loss = stack.zero_state(2), 0.0
+        for chunk, weight in zip(inputs.split(lengths), weights.split(lengths), strict=True):
+            outputs, state = stack.carry(chunk, state)
+            loss = loss + (outputs * weight).sum()
+        gradients.append(torch.autograd.grad(loss, list(stack.parameters())))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+
+
+@EACH_CELL
+def test_a_state_is_kept_in_full_precision(cell):
+    stack = one_way(cell).float()
+    inputs = torch.stack(sequences([9] * 2), 1).float()
+    _, expected = stack.carry(inputs, stack.zero_state(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        _, state = stack.carry(inputs, stack.zero_state(2))
+        stepped = stack.step(stack.receive(inputs[0]), state)
+    assert state.dtype == stepped.dtype == torch.float32
+    torch.testing.assert_close(state, expected, rtol=0, atol=0.02)  # bfloat16 has 8 bits
+
+
+def test_a_variational_mask_is_one_for_all_frames_and_another_for_each_row():
+    ones = torch.ones(7, 300, 40)
+    torch.manual_seed(0)
+    once, anew = (drop(ones, 0.25, variational, training=True) for variational in (True, False))
+    assert (once == once[:1]).all()
+    assert (anew != anew[:1]).any()
+    assert once[0, 0].tolist() != once[0, 1].tolist()
+    for outputs in (once, anew):
+        assert outputs.unique().tolist() == pytest.approx([0, 1 / 0.75])
+        share = (outputs[0] == 0).float().mean()
+        assert abs(share - 0.25) < 5 * (0.25 * 0.75 / 12_000) ** 0.5  # five standard deviations
+    assert drop(ones, 0.25, variational=True, training=False).equal(ones)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("dropout", "dropped"),
+    [(Dropout(hidden=0.5), False), (Dropout(output=0.5), True), (Dropout(0.5, 0.5), True)],
+)
+def test_only_what_is_named_is_set_to_0_and_only_in_training(dropout, dropped, training):
+    stack = one_way("lstm", n_layers=2, dropout=dropout).train(training)
+    inputs = torch.stack(sequences([9] * 4), 1)
+    outputs, state = stack.carry(inputs, stack.zero_state(4))
+    assert (outputs == 0).any() == (training and dropped)
+    assert (state != 0).all()
+    whole = one_way("lstm", n_layers=2).carry(inputs, stack.zero_state(4))[1]
+    # the first layer's own state never changes; what the second reads of it does
+    first = [slice(0, 4), slice(8, 12)]
+    assert all(state[:, part].equal(whole[:, part]) for part in first)
+    assert state.equal(whole) == (not training or dropout.hidden == 0)
+
+
+@EACH_CELL
+def test_recurrent_weights_are_left_out_alike_in_all_frames_and_only_in_training(cell):
+    stack = one_way(cell, n_layers=2, dropout=Dropout(recurrent=0.5))
+    inputs = torch.stack(sequences([9] * 2), 1)
+    before = [parameter.clone() for parameter in stack.parameters()]
+    torch.manual_seed(3)
+    found, _ = stack.carry(inputs, stack.zero_state(2))
+    assert all(a.equal(b) for a, b in zip(before, stack.parameters(), strict=True))
+
+    plain = one_way(cell, n_layers=2)
+    torch.testing.assert_close(
+        stack.eval().carry(inputs, stack.zero_state(2)),
+        plain.carry(inputs, plain.zero_state(2)),
+        rtol=0,
+        atol=0,
+    )
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for layer in plain.forwards:
+            layer.weight_hh_l0.copy_(nn.functional.dropout(layer.weight_hh_l0, 0.5))
+            assert 0.2 < (layer.weight_hh_l0 == 0).float().mean() < 0.8
+    expected, _ = plain.carry(inputs, plain.zero_state(2))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_weights_left_out_get_no_gradient():
+    stack = one_way("lstm", n_layers=1, dropout=Dropout(recurrent=0.5))
+    inputs = torch.stack(sequences([9] * 2), 1)
+    torch.manual_seed(3)
+    stack.carry(inputs, stack.zero_state(2))[0].square().sum().backward()
+    weights = stack.forwards[0].weight_hh_l0
+    torch.manual_seed(3)
+    left_out = nn.functional.dropout(weights.detach(), 0.5) == 0
+    assert (weights.grad == 0).equal(left_out)
+
+
+@EACH_CELL
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
+    stack = stack_of(cell).float()
+    inputs, lengths = padded([rows.float() for rows in sequences()], value=0.0)
+    expected = stack(inputs, lengths)
+    found = stack.cuda()(inputs.cuda(), lengths.cuda()).cpu()
+    inside = torch.arange(len(inputs))[:, None] < lengths
+    torch.testing.assert_close(found[inside], expected[inside], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"input_size": 0}, "input_size is 0; expected 1 or more"),
+        ({"hidden_size": 0}, "hidden_size is 0; expected 1 or more"),
+        ({"n_layers": 0}, "n_layers is 0; expected 1 or more"),
+        ({"cell": "LSTM"}, "cell is 'LSTM'; expected one of rnn, gru, lstm"),
+        ({"dropout": 1.0}, "dropout.hidden is 1.0; expected from 0 to below 1"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        RecurrentStack(**{"input_size": 3, **values})
+
+
+def test_shares_that_make_no_sense_are_refused():
+    for name in ("hidden", "output", "recurrent"):
+        for share in (-0.1, 1.0):
+            message = f"dropout.{name} is {share}; expected from 0 to below 1"
+            with pytest.raises(ValueError, match=message):
+                Dropout(**{name: share})
+
+
+def test_a_stack_that_reads_both_ways_has_no_state_to_carry():
+    stack = stack_of("lstm")
+    message = "bidirectional is True; expected a stack that reads one way"
+    with pytest.raises(ValueError, match=message):
+        stack.zero_state(1)
+    with pytest.raises(ValueError, match=message):
+        stack.carry(torch.zeros(1, 1, 3), torch.zeros(1, 24))
+    with pytest.raises(ValueError, match=message):
+        stack.receive(torch.zeros(1, 3))
+
+
+def test_a_state_that_does_not_fit_is_refused():
+    stack = one_way("lstm")
+    with pytest.raises(ValueError, match=r"state has shape \(2, 24\); expected \(1, 24\)"):
+        stack.carry(torch.zeros(5, 1, 3).double(), stack.zero_state(2))
+    with pytest.raises(ValueError, match=r"state has shape \(1, 12\); expected \(1, 24\)"):
+        stack.carry(torch.zeros(5, 1, 3).double(), one_way("gru").zero_state(1))

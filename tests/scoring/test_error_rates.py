@@ -1,0 +1,116 @@
+import math
+import random
+from pathlib import Path
+
+import jiwer
+import pytest
+from benchmarks.score_against_sclite import (
+    possible_counts,
+    random_pairs,
+    sclite_command,
+    sclite_errors,
+)
+
+from asr.scoring.error_rates import (
+    ErrorCounts,
+    align_words,
+    alignment_text,
+    character_errors,
+    confusions,
+    word_errors,
+)
+
+
+def random_text(generator, symbols, longest):
+    return "".join(generator.choices(symbols, k=generator.randint(0, longest)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_are_possible_and_none_has_fewer_errors(seed):
+    generator = random.Random(seed)
+    texts = [[random_text(generator, "ab  cde", 16) for _ in range(60)] for _ in range(2)]
+    for way, parts in ((word_errors, str.split), (character_errors, lambda t: " ".join(t.split()))):
+        for reference, hypothesis, count in zip(*texts, way(*texts), strict=True):
+            possible = possible_counts(list(parts(reference)), list(parts(hypothesis)))
+            assert (count.substitutions, count.deletions, count.insertions) in possible
+            assert count.errors == min(map(sum, possible))
+            assert count.words == len(parts(reference))
+
+
+def test_sums_are_jiwers():
+    references, hypotheses = random_pairs(300, seed=0)
+    words = sum(word_errors(references, hypotheses), ErrorCounts())
+    expected = jiwer.process_words(references, hypotheses)
+    assert (words.substitutions, words.deletions, words.insertions) == (
+        expected.substitutions,
+        expected.deletions,
+        expected.insertions,
+    )
+    assert words.rate == pytest.approx(expected.wer, rel=1e-12)
+    characters = sum(character_errors(references, hypotheses), ErrorCounts())
+    assert characters.rate == pytest.approx(jiwer.cer(references, hypotheses), rel=1e-12)
+
+
+@pytest.mark.skipif(sclite_command() is None, reason="sclite is not on PATH (Debian: sctk)")
+def test_sums_are_sclites_where_its_costs_allow(tmp_path: Path):
+    references, hypotheses = random_pairs(200, seed=0)
+    ours, theirs = (
+        word_errors(references, hypotheses),
+        sclite_errors(references, hypotheses, tmp_path),
+    )
+    assert [count.errors for count in ours] == [count.errors for count in theirs]
+    assert [count.words for count in ours] == [count.words for count in theirs]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "words", "characters"),
+    [
+        ("", "", ErrorCounts(), ErrorCounts()),
+        ("", "a b", ErrorCounts(insertions=2), ErrorCounts(insertions=3)),
+        ("a b", "", ErrorCounts(deletions=2, words=2), ErrorCounts(deletions=3, words=3)),
+        ("a", "b", ErrorCounts(substitutions=1, words=1), ErrorCounts(substitutions=1, words=1)),
+        (" a\t b ", "a b", ErrorCounts(words=2), ErrorCounts(words=3)),
+        ("ab", "a b", ErrorCounts(1, 0, 1, 1), ErrorCounts(insertions=1, words=2)),
+        ("A", "a", ErrorCounts(substitutions=1, words=1), ErrorCounts(substitutions=1, words=1)),
+    ],
+)
+def test_short_and_empty_lines_count(reference, hypothesis, words, characters):
+    assert word_errors([reference], [hypothesis]) == [words]
+    assert character_errors([reference], [hypothesis]) == [characters]
+
+
+def test_no_utterances_have_no_counts():
+    assert word_errors([], []) == character_errors([], []) == []
+
+
+def test_counts_add_up_and_rates_do_not():
+    counts = [ErrorCounts(1, 0, 0, 1), ErrorCounts(0, 1, 2, 9)]
+    total = sum(counts, ErrorCounts())
+    assert total == ErrorCounts(1, 1, 2, 10)
+    assert total.errors == 4
+    assert total.rate == 0.4
+
+
+def test_without_words_the_rate_is_zero_or_infinite():
+    assert ErrorCounts().rate == 0.0
+    assert math.isinf(ErrorCounts(insertions=1).rate)
+
+
+def test_different_numbers_of_texts_are_refused():
+    with pytest.raises(ValueError, match="1 hypotheses for 2 references"):
+        word_errors(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="references is one text; expected a sequence"):
+        word_errors("ab", "ab")
+
+
+def test_alignments_are_pairs_and_read_well():
+    (alignment,) = align_words(["the cat sat"], ["the hat sat down"])
+    assert alignment == [("the", "the"), ("cat", "hat"), ("sat", "sat"), ("", "down")]
+    assert alignment_text(alignment) == (
+        "REF:  the cat sat ****\nHYP:  the hat sat down\nEval:     S       I"
+    )
+
+
+def test_confusions_come_by_frequency():
+    alignments = align_words(["a b c", "a b", "b"], ["x b", "x b", "b d"])
+    assert confusions(alignments) == [("a", "x", 2), ("", "d", 1), ("c", "", 1)]

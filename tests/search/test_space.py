@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+
+from asr.errors import InputError
+from asr.lm.estimate import EstimateSettings, estimate
+from asr.lm.ngram import NgramModel
+from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.unknown_words import knowing
+from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
+from asr.search.lexicon_tree import ROOT, Trie
+from asr.search.phrases import PhraseBoosts
+from asr.search.space import BeamSettings, Decoder
+from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
+
+CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))
+LEXICON = Trie.build({"a": [(2,)], "ab": [(2, 3)], "b": [(3,)]}, 1, 4)
+
+
+class UnigramLM:
+    """The same probabilities after anything."""
+
+    def __init__(self, symbols, unit):
+        self.vocabulary = Vocabulary(unit, (UNK_SYMBOL, EOS_SYMBOL, *symbols))
+        n = len(self.vocabulary.symbols)
+        self.table = torch.from_numpy(np.log(np.random.default_rng(0).dirichlet(np.ones(n))))
+
+    def start(self, rows):
+        return torch.zeros(rows)
+
+    def score(self, state, units):
+        return self.table[units], state
+
+    def log_probs(self, state):
+        return self.table.expand(len(state), -1)
+
+
+def test_only_a_network_computes_with_more_than_one_thread():
+    vocabulary = Vocabulary.from_texts(["a b"])
+    network = RNNLM(vocabulary, RNNLMSettings(hidden_size=4, embedding_size=4))
+    settings = EstimateSettings(order=1, discount_fallback=True)
+    ngram = NgramModel(vocabulary, estimate([vocabulary.encode("a b")], 4, settings))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert Decoder(CHARS).n_threads == 1
+        assert Decoder(CHARS, lexicon=LEXICON, lm=ngram).n_threads == 1
+        assert Decoder(CHARS, lexicon=LEXICON, lm=network).n_threads == 3
+        assert Decoder(CHARS, lexicon=LEXICON, lm=knowing(network, ["ab"])).n_threads == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("beam_width", 0, "1 or more"),
+        ("n_best", 0, "1 or more"),
+        ("token_floor", 1.0, "nats, 0 or less"),
+        ("score_floor", float("nan"), "nats, 0 or less"),
+        ("blank_skip", 0.0, "more than 0, at most 1"),
+        ("blank_skip", 1.5, "more than 0, at most 1"),
+        ("lm_weight", -0.5, "0 or more"),
+        ("lm_weight", float("inf"), "0 or more"),
+        ("word_bonus", float("inf"), "nats"),
+        ("unk_bonus", float("nan"), "nats"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(name, value, expected):
+    with pytest.raises(InputError, match=f"{name} is .*; expected {expected}"):
+        BeamSettings(**{name: value})
+
+
+def test_tokens_are_the_units_of_the_same_symbols():
+    decoder = Decoder(CHARS, lm=UnigramLM(("b", "x", " ", "a"), "char"))
+    assert not decoder.scores_words
+    assert decoder.units.tolist()[1:] == [4, 5, 2]  # " ", "a", "b"
+    assert decoder.ahead is None
+
+
+def test_phones_are_units_too_unless_a_lexicon_makes_words_of_them():
+    phones = UnitTokenizer((BLANK_SYMBOL, "p", "q"))
+    lm = UnigramLM(("q", "p"), "word")
+    assert Decoder(phones, lm=lm).units.tolist()[1:] == [3, 2]
+    lexicon = Trie.build({"p": [(1,)], "qp": [(2, 1)]}, None, 3)
+    assert Decoder(phones, lexicon=lexicon, lm=lm).units.tolist() == [3, 0, 0]
+
+
+def test_words_are_the_units_of_their_names_and_others_unknown():
+    decoder = Decoder(CHARS, lexicon=LEXICON, lm=UnigramLM(("ab", "a"), "word"))
+    assert decoder.scores_words
+    assert decoder.units.tolist() == [3, 2, 0, 0]  # a, ab, b, whatever else
+
+
+def test_look_ahead_is_the_best_word_below():
+    lm = UnigramLM(("ab", "a"), "word")
+    ahead = Decoder(CHARS, lexicon=LEXICON, lm=lm).ahead
+    node = {spelled: int(LEXICON.children[ROOT, token]) for spelled, token in (("a", 2), ("b", 3))}
+    assert ahead[node["a"]] == max(lm.table[2], lm.table[3])
+    assert ahead[node["b"]] == lm.table[0]
+    assert ahead[LEXICON.children[node["a"], 3]] == lm.table[2]
+
+
+def test_a_token_that_the_language_model_has_no_unit_for_is_named():
+    with pytest.raises(InputError, match=r"no unit for token 3, 'b'; expected one for each"):
+        Decoder(CHARS, lm=UnigramLM((" ", "a"), "char"))
+    with pytest.raises(InputError, match=r"token 1, ' '.*; a language model of words needs a"):
+        Decoder(CHARS, lm=UnigramLM(("a", "ab"), "word"))
+
+
+def test_a_language_model_that_knows_no_word_is_refused():
+    with pytest.raises(InputError, match="knows none of the lexicon's 3 words"):
+        Decoder(CHARS, lexicon=LEXICON, lm=UnigramLM(("A", "AB"), "word"))
+
+
+def test_what_was_built_for_other_tokens_is_refused():
+    phones = UnitTokenizer((BLANK_SYMBOL, "p", "q"))
+    with pytest.raises(ValueError, match="lexicon is of 4 tokens; expected 3"):
+        Decoder(phones, lexicon=LEXICON)
+    with pytest.raises(ValueError, match="boosts are of 4 tokens; expected 3"):
+        Decoder(phones, boosts=PhraseBoosts.build({(1,): 1.0}, None, 4))

@@ -1,0 +1,171 @@
+import json
+import shutil
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from asr.audio.features import Features, FeatureSettings
+from asr.errors import InputError
+from asr.model import Model, load_model, save_model
+from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.text.lexicon import parse_lexicon
+from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, UnitTokenizer
+
+
+def made(tokenizer=None, features=None, **settings):
+    torch.manual_seed(0)
+    tokenizer = tokenizer or CharTokenizer.from_texts(["ab a"])
+    features = Features(features or FeatureSettings(sample_rate=8000, n_mels=12))
+    values = {"time_reduction": 2, "hidden_size": 8, "n_layers": 1} | settings
+    settings = AcousticSettings(**values)
+    acoustic = AcousticModel(features.settings.n_features, len(tokenizer.symbols), settings)
+    return Model(features, acoustic.eval(), tokenizer, {"train": "t.jsonl", "hours": 0.5})
+
+
+def log_probs(model):
+    waveforms = torch.randn(2, 4000, generator=torch.Generator().manual_seed(1)) / 10
+    with torch.inference_mode():
+        return model.acoustic(*model.features(waveforms, torch.tensor([4000, 3000])))[0]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        made(),
+        made(UnitTokenizer.from_texts(["sil ah t", "ö"]), cell="gru", bidirectional=False),
+        made(
+            features=FeatureSettings(
+                8000, "mfcc", n_mels=20, n_mfcc=7, n_deltas=2, normalisation="global"
+            ),
+            n_layers=2,
+            conv_channels=3,
+        ),
+        made(BpeTokenizer.from_texts(["ab abc ab"], n_pieces=6)),
+        made(PhoneTokenizer.from_lexicon(parse_lexicon(["a AH", "a(2) EY", "be B IY"], "x"))),
+    ],
+    ids=["default", "units", "convolutions", "pieces", "phones"],
+)
+def test_a_loaded_model_is_the_saved_one(tmp_path, model):
+    generator = torch.Generator().manual_seed(2)
+    model.features.mean = torch.randn(model.features.settings.n_features, generator=generator)
+    model.features.std = torch.rand(model.features.settings.n_features, generator=generator) + 1
+    save_model(tmp_path / "new" / "model", model)
+    loaded = load_model(tmp_path / "new" / "model")
+    torch.testing.assert_close(log_probs(loaded), log_probs(model), rtol=0, atol=0)
+    assert loaded.tokenizer == model.tokenizer
+    assert loaded.features.settings == model.features.settings
+    assert loaded.acoustic.settings == model.acoustic.settings
+    assert loaded.trained_on == model.trained_on
+    assert not loaded.acoustic.training
+    files = sorted(path.name for path in (tmp_path / "new" / "model").iterdir())
+    assert files == ["model.json", "weights.safetensors"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_model(tmp_path / "model", made())
+    return tmp_path / "model"
+
+
+def edit(folder, **values):
+    path = folder / "model.json"
+    description = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({name: v for name, v in description.items() if v != "gone"}))
+
+
+SETTINGS = asdict(AcousticSettings(time_reduction=2, hidden_size=8, n_layers=1))
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"format": 2}, "model.json: format is 2; expected 1"),
+        ({"format": "gone"}, "model.json: format is None; expected 1"),
+        ({"model": "gone"}, "model.json: model is missing; expected values by name"),
+        ({"tokenizer": 5}, "model.json: tokenizer is 5; expected values by name"),
+        ({"trained_on": []}, r"model.json: trained_on is \[\]; expected values by name"),
+        ({"model": SETTINGS | {"depth": 1}}, "model.json: model: unknown setting depth; expected"),
+        ({"model": SETTINGS | {"n_layers": "x"}}, "model.json: model: n_layers is 'x'; expected"),
+        ({"model": SETTINGS | {"n_layers": 0}}, "model.json: model: model.n_layers is 0; expected"),
+        ({"model": SETTINGS | {"n_layers": 2}}, "acoustic.stack.* is missing; expected float32"),
+        (
+            {"model": SETTINGS | {"hidden_size": 10**6}},
+            r"acoustic.output.weight is float32 \[4, 16\]; expected float32 \[4, 2000000\]",
+        ),
+        (
+            {"features": {"n_mels": 13}},
+            r"weight_ih_l0 is float32 \[32, 24\]; expected float32 \[32, 26\]",
+        ),
+        ({"features": {"kind": "wavelet"}}, "model.json: features: kind is 'wavelet'; expected"),
+        ({"tokenizer": {"kind": "char", "symbols": ["a"]}}, r"tokenizer: symbols\[0\] is 'a'"),
+        (
+            {"tokenizer": {"kind": "char", "symbols": ["<blank>", "a"]}},
+            r"acoustic.output.bias is float32 \[4\]; expected float32 \[2\], as model.json says",
+        ),
+    ],
+)
+def test_a_description_that_is_wrong_is_named(folder, values, line):
+    edit(folder, **values)
+    with pytest.raises(InputError, match=line) as refused:
+        load_model(folder)
+    assert str(refused.value).startswith(str(folder))
+    assert "\n" not in str(refused.value)
+
+
+def test_others_may_read_a_model_as_they_may_its_description(folder):
+    modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
+    assert modes["weights.safetensors"] == modes["model.json"]
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's"):
+        load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["{", "", "\xe9", "[1]"])
+def test_a_description_that_is_no_json_is_named(folder, text):
+    (folder / "model.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"model.json: (is not JSON|format is None)"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_weights_that_were_cut_are_named(folder, kept):
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
+        load_model(folder)
+
+
+def test_weights_that_are_not_there_are_named(folder):
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match=r"weights.safetensors: is not there; expected a trained"):
+        load_model(folder)
+
+
+def test_weights_of_another_kind_are_named(folder):
+    path = folder / "weights.safetensors"
+    weights = load_file(path)
+    shutil.copy(path, folder / "sound")
+    name = "acoustic.output.bias"
+    for changed, line in [
+        (weights | {name: weights[name].half()}, r"float16 \[4\]; expected float32 \[4\]"),
+        (
+            weights | {"more": torch.zeros(4)},
+            r"more is float32 \[4\]; expected nothing of that name",
+        ),
+    ]:
+        save_file(changed, path)
+        with pytest.raises(InputError, match=line):
+            load_model(folder)
+    shutil.copy(folder / "sound", path)
+    load_model(folder)
+
+
+def test_saving_again_leaves_other_files(folder):
+    (folder / "results.txt").write_text("kept")
+    save_model(folder, made(hidden_size=4))
+    assert load_model(folder).acoustic.settings.hidden_size == 4
+    assert (folder / "results.txt").read_text() == "kept"

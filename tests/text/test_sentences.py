@@ -1,0 +1,82 @@
+import gzip
+import json
+import lzma
+
+import pytest
+
+from asr.corpus.manifest import Utterance, write_manifest
+from asr.errors import InputError
+from asr.text.sentences import read_sentences
+
+SENTENCES = ["the first one", "größer\u2028als \x85 das", "그 다음", "the last"]
+LINES = "the first one\r\n\n größer\u2028als \x85 das\n \t\n그 다음\nthe last"
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [("a.txt", bytes), ("no suffix", bytes), ("a.txt.gz", gzip.compress), ("a.xz", lzma.compress)],
+)
+def test_a_sentence_a_line_whatever_the_compression(tmp_path, name, compress):
+    (tmp_path / name).write_bytes(compress(LINES.encode()))
+    assert list(read_sentences(tmp_path / name)) == SENTENCES
+
+
+def test_a_manifest_gives_its_texts(tmp_path):
+    texts = [*SENTENCES[:2], "", *SENTENCES[2:]]
+    path = tmp_path / "train.jsonl"
+    write_manifest(path, [Utterance(f"u{n}", "a.wav", 1.0, t) for n, t in enumerate(texts)])
+    assert list(read_sentences(path)) == SENTENCES
+
+
+def test_json_lines_need_a_text_alone_and_may_be_compressed(tmp_path):
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in SENTENCES)
+    (tmp_path / "a.jsonl.xz").write_bytes(lzma.compress(lines.encode()))
+    assert list(read_sentences(tmp_path / "a.jsonl.xz")) == SENTENCES
+
+
+def test_sentences_come_before_the_rest_is_read(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"one\ntwo\n\xff\n")
+    sentences = read_sentences(path)
+    assert [next(sentences), next(sentences)] == ["one", "two"]
+    with pytest.raises(InputError, match=r"a\.txt:3: is not UTF-8 text \(invalid start byte\)"):
+        next(sentences)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n\r\n"])
+def test_a_corpus_without_a_sentence_is_refused(tmp_path, content):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.txt: has no sentence; expected at least one"):
+        list(read_sentences(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("one two", "not JSON: Expecting value at column 1"),
+        ("[1]", "is list; expected a JSON object"),
+        ('{"words": "one"}', "has no 'text'; expected a text"),
+        ('{"text": 3}', "text is 3; expected a text"),
+    ],
+)
+def test_a_json_line_without_a_text_is_named(tmp_path, line, complaint):
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "one"}}\n{line}\n')
+    with pytest.raises(InputError, match=rf"a\.jsonl:2: {complaint}"):
+        list(read_sentences(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize(("name", "compress"), [("a.gz", gzip.compress), ("a.xz", lzma.compress)])
+def test_a_compressed_file_that_is_cut_or_was_never_one_is_refused(tmp_path, name, compress):
+    text = "".join(f"sentence {n * n} of many\n" for n in range(20_000))
+    whole = compress(text.encode())
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=rf"{name}:\d\d+: can't be decompressed: Compressed file"):
+        list(read_sentences(tmp_path / name))
+    (tmp_path / name).write_text("plain text\n")
+    with pytest.raises(InputError, match=rf"{name}:1: can't be decompressed: "):
+        list(read_sentences(tmp_path / name))
+
+
+def test_a_file_that_is_not_there_is_the_systems_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        next(read_sentences(tmp_path / "a.txt"))

@@ -1,0 +1,214 @@
+import json
+import random
+
+import pytest
+
+from asr.errors import InputError
+from asr.text.lexicon import Lexicon, parse_lexicon
+from asr.text.normalisation import normalise
+from asr.text.tokenizer import (
+    BLANK_SYMBOL,
+    BpeTokenizer,
+    CharTokenizer,
+    PhoneTokenizer,
+    UnitTokenizer,
+    spellings,
+    tokenizer_from_dict,
+)
+
+LEXICON = parse_lexicon(["go G OW", "on AO N", "on(2) AA N", "a AH", "a(2) EY"], "words.dic")
+
+
+def test_characters_of_the_texts_become_tokens_and_come_back():
+    tokenizer = CharTokenizer.from_texts(["go on", "it's"])
+    assert tokenizer.symbols == (BLANK_SYMBOL, " ", "'", "g", "i", "n", "o", "s", "t")
+    assert tokenizer.encode("go in") == (3, 6, 1, 4, 5)
+    assert tokenizer.decode((3, 6, 1, 4, 5)) == "go in"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_normalised_texts_survive_the_way_there_and_back(seed):
+    generator = random.Random(seed)
+    texts = ["".join(generator.choices("abĵ한국 'ßçक्षि語", k=30)) for _ in range(50)]
+    texts = [normalise(text) for text in texts]
+    for tokenizer in (
+        CharTokenizer.from_texts(texts),
+        UnitTokenizer.from_texts(texts),
+        BpeTokenizer.from_texts(texts, n_pieces=40),
+    ):
+        again = tokenizer_from_dict(json.loads(json.dumps(tokenizer.to_dict())), "model.json")
+        assert again == tokenizer
+        for text in texts:
+            tokens = again.encode(text)
+            assert again.decode(tokens) == text
+            assert 0 not in tokens
+
+
+def test_a_character_is_a_code_point_of_the_composed_form():
+    tokenizer = CharTokenizer.from_texts(["cafe\u0301"])
+    assert tokenizer.symbols == (BLANK_SYMBOL, "a", "c", "f", "é")
+    assert tokenizer.encode("cafe\u0301") == tokenizer.encode("café") == (2, 1, 3, 4)
+
+
+def test_units_are_what_white_space_separates():
+    tokenizer = UnitTokenizer.from_texts(["h# k aw n", "h#  aw h#"])
+    assert tokenizer.symbols == (BLANK_SYMBOL, "aw", "h#", "k", "n")
+    assert tokenizer.encode(" h# k\taw n ") == (2, 3, 1, 4)
+    assert tokenizer.decode((2, 3, 1, 4)) == "h# k aw n"
+    assert tokenizer.encode("") == ()
+    assert tokenizer.decode(()) == ""
+
+
+def test_pieces_of_words_become_tokens_from_1_on():
+    tokenizer = BpeTokenizer.from_texts(["ab ab abc", "b a"], n_pieces=8)
+    assert tokenizer.symbols == (BLANK_SYMBOL, *tokenizer.model.pieces)
+    assert len(tokenizer.symbols) == 9
+    tokens = tokenizer.encode("abc b")
+    assert [tokenizer.symbols[token] for token in tokens] == tokenizer.model.encode("abc b")
+    # a hypothesis may begin within a word, which no text does
+    assert tokenizer.decode([tokenizer.symbols.index(piece) for piece in ("a", "▁b")]) == "a b"
+
+
+def test_words_become_the_phones_of_their_first_pronunciation():
+    tokenizer = PhoneTokenizer.from_lexicon(LEXICON)
+    assert tokenizer.symbols == (BLANK_SYMBOL, "AA", "AH", "AO", "EY", "G", "N", "OW")
+    assert tokenizer.encode(" go on\ta ") == (5, 7, 3, 6, 2)
+    assert tokenizer.decode((5, 7, 3, 6, 2)) == "G OW AO N AH"
+    assert tokenizer.encode("") == ()
+
+
+def test_a_lexicon_travels_with_the_phones():
+    tokenizer = PhoneTokenizer.from_lexicon(LEXICON)
+    again = tokenizer_from_dict(json.loads(json.dumps(tokenizer.to_dict())), "model.json")
+    assert again == tokenizer
+    assert again.to_dict()["lexicon"][3:] == ["a  AH", "a(2)  EY"]
+
+
+def test_a_lexicon_may_get_words_later_but_no_phones():
+    values = PhoneTokenizer.from_lexicon(LEXICON).to_dict()
+    values["lexicon"].append("no N OW")
+    tokenizer = tokenizer_from_dict(values, "model.json")
+    assert tokenizer.encode("no") == (6, 7)
+    assert tokenizer.symbols == PhoneTokenizer.from_lexicon(LEXICON).symbols
+    values["lexicon"].append("zoo Z UW")
+    with pytest.raises(
+        InputError, match=r"model.json: the lexicon has phone 'UW', which is not in"
+    ):
+        tokenizer_from_dict(values, "model.json")
+    with pytest.raises(ValueError, match="the lexicon has phone 'Z'"):
+        PhoneTokenizer((BLANK_SYMBOL, "A"), Lexicon({"a": (("Z",),)}))
+
+
+def test_words_without_pronunciation_are_all_named_with_their_place():
+    tokenizer = PhoneTokenizer.from_lexicon(LEXICON)
+    line = "^utterance u7: no pronunciation in the lexicon for 'Go', 'bee', 'zoo'$"
+    with pytest.raises(InputError, match=line):
+        tokenizer.encode("go zoo bee on Go zoo", place="utterance u7")
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        CharTokenizer.from_texts(["go on a"]),
+        BpeTokenizer.from_texts(["go on a", "go on"], n_pieces=9),
+        PhoneTokenizer.from_lexicon(LEXICON),
+        UnitTokenizer.from_texts(["go on a"]),
+    ],
+    ids=lambda tokenizer: tokenizer.kind,
+)
+def test_spellings_joined_give_the_tokens_of_texts(tokenizer):
+    words = ["on", "go", "a", "zoo", "on"]
+    found = spellings(words, tokenizer)
+    assert list(found) == ["on", "go", "a", "zoo"]
+    assert found["zoo"] == ()
+    between = () if tokenizer.separator is None else (tokenizer.separator,)
+    for text in ("go on", "a a go", "on"):
+        joined = ()
+        for word in text.split():
+            joined += (between if joined else ()) + found[word][0]
+        assert joined == tokenizer.encode(text)
+
+
+def test_words_are_spelled_as_the_tokens_have_it():
+    chars = CharTokenizer.from_texts(["go on"])
+    assert spellings(["go", "on"], chars) == {"go": ((2, 4),), "on": ((4, 3),)}
+    assert chars.separator == chars.symbols.index(" ") == 1
+    assert CharTokenizer.from_texts(["go"]).separator is None  # no text has two words
+    pieces = BpeTokenizer.from_texts(["go go on", "go on"], n_pieces=7)
+    (spelled,) = spellings(["go"], pieces)["go"]
+    assert [pieces.symbols[token] for token in spelled] == ["▁go"]
+    assert pieces.separator is None
+    phones = PhoneTokenizer.from_lexicon(LEXICON)
+    assert spellings(["on"], phones) == {"on": ((3, 6), (1, 6))}
+    assert phones.separator is None
+
+
+@pytest.mark.parametrize("word", ["", "two words", " go"])
+def test_what_is_no_word_is_refused(word):
+    with pytest.raises(ValueError, match=f"words has '{word}'; expected words without white space"):
+        spellings([word], CharTokenizer.from_texts(["go on"]))
+
+
+def test_a_piece_outside_the_alphabet_is_named_with_its_place():
+    tokenizer = BpeTokenizer.from_texts(["ab ab"], n_pieces=4)
+    with pytest.raises(InputError, match=r"^u1: piece 'é' \(U\+00E9\) is not in the alphabet;"):
+        tokenizer.encode("aéb", place="u1")
+    with pytest.raises(InputError, match=r"^u1: 'a▁b' has '▁' \(U\+2581\)"):
+        tokenizer.encode("a▁b", place="u1")
+
+
+def test_a_character_outside_the_alphabet_is_named_with_its_place():
+    tokenizer = CharTokenizer.from_texts(["abc d"])
+    expected = (
+        r"^utterance an251-fash-b: character 'é' \(U\+00E9\) is not in the alphabet;"
+        r" expected one of the 5 of ' abcd'$"
+    )
+    with pytest.raises(InputError, match=expected):
+        tokenizer.encode("abé", place="utterance an251-fash-b")
+
+
+def test_an_unknown_unit_is_named_and_long_alphabets_are_cut():
+    tokenizer = UnitTokenizer.from_texts([f"unit{n}" for n in range(1000)])
+    with pytest.raises(
+        InputError, match=r"^u1: unit 'ax' is not in .* of the 1000 of 'unit0 "
+    ) as e:
+        tokenizer.encode("unit1 ax", place="u1")
+    assert len(str(e.value)) < 250
+
+
+@pytest.mark.parametrize("token", [0, 4, -1])
+def test_tokens_without_a_text_are_refused(token):
+    with pytest.raises(ValueError, match=f"token {token} stands for no text; expected 1 to 3"):
+        CharTokenizer.from_texts(["abc"]).decode((1, token))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "syllable"}, "is of kind 'syllable'; expected one of char, unit, bpe, phone"),
+        ({"kind": "char", "symbols": ["a", "b"]}, r"symbols\[0\] is 'a'; expected '<blank>'"),
+        ({"kind": "char", "symbols": []}, r"symbols\[0\] is missing; expected '<blank>'"),
+        (
+            {"kind": "char", "symbols": [BLANK_SYMBOL, "a", "b", "a"]},
+            r"symbols\[3\] is 'a', like symbols\[1\]; expected it once",
+        ),
+        ({"kind": "char", "symbols": [BLANK_SYMBOL, "ab"]}, "'ab'; expected one character"),
+        ({"kind": "unit", "symbols": [BLANK_SYMBOL, "a b"]}, "'a b'; expected no white space"),
+        ({"kind": "char", "symbols": "abc"}, "symbols is 'abc'; expected a list of texts"),
+        ({"kind": "char"}, "tokenizer has kind; expected kind, symbols"),
+        ({"kind": "bpe", "model": "ab"}, "the pieces' model is damaged; expected"),
+        ({"kind": "bpe", "model": ["ab"]}, r"model is \['ab'\]; expected text"),
+        ({"kind": "bpe", "symbols": []}, "tokenizer has kind, symbols; expected kind, model"),
+        (
+            {"kind": "phone", "symbols": [BLANK_SYMBOL, "AH"], "lexicon": ["a AH", "b"]},
+            "lexicon:2: is 'b'; expected WORD PHONE PHONE",
+        ),
+        (
+            {"kind": "phone", "symbols": [BLANK_SYMBOL, "AH"], "lexicon": "a AH"},
+            "lexicon is 'a AH'; expected a list of texts",
+        ),
+    ],
+)
+def test_what_is_no_tokenizer_is_refused_with_its_place(values, message):
+    with pytest.raises(InputError, match=f"^exp/an4/model.json: .*{message}"):
+        tokenizer_from_dict(values, "exp/an4/model.json")

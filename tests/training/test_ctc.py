@@ -1,0 +1,513 @@
+import fcntl
+import itertools
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, SAMPLE_RATE, Tones, run_script, signal_at
+from safetensors.torch import load_file
+
+import asr
+import asr.corpus.dataset
+from asr.audio.features import Features, FeatureSettings
+from asr.audio.load import load_audio
+from asr.corpus.manifest import read_manifest, write_manifest
+from asr.errors import InputError
+from asr.model import load_model
+from asr.text.lexicon import read_lexicon
+from asr.training.ctc import CTCTraining, DataSettings
+from asr.training.optim import rate_at
+from asr.training.run import EpochLines, average_weights
+
+SCRIPT = "recipes/train_ctc.py"
+
+
+def train(tones: Tones, out: Path, *options: str) -> None:
+    run_script(SCRIPT, *tones.options, "--out", out, *options)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "weights.safetensors")
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    torch.testing.assert_close(weights(one), weights(other), rtol=0, atol=0)
+
+
+def trained_on(folder: Path) -> dict:
+    values = json.loads((folder / "model.json").read_text())["trained_on"]
+    return {name: value for name, value in values.items() if name != "minutes"}
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """What every training step was given: (utterances, learning rate)."""
+    seen = []
+    original = CTCTraining.training_step
+
+    def step(self, batch, batch_idx):
+        seen.append((batch.ids, self.optimizers().param_groups[0]["lr"]))
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(CTCTraining, "training_step", step)
+    return seen
+
+
+# an epoch has 7 steps
+@pytest.mark.parametrize(
+    ("hook", "step", "number", "taken"),
+    [
+        ("training_step", 0, signal.SIGTERM, 1),
+        ("training_step", 9, signal.SIGINT, 10),
+        ("training_step", 6, signal.SIGINT, 7),
+        ("validation_step", 14, signal.SIGTERM, 14),
+    ],
+    ids=["first step", "middle of an epoch", "last step of an epoch", "validation"],
+)
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+    tones, tmp_path, monkeypatch, capsys, steps, hook, step, number, taken
+):
+    train(tones, tmp_path / "straight")
+    straight = list(steps)
+    assert len(straight) == 21
+    steps.clear()
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    capsys.readouterr()
+
+    with monkeypatch.context() as patched:
+        signal_at(patched, CTCTraining, step, hook, number)
+        with pytest.raises(SystemExit) as stopped:
+            train(tones, tmp_path / "stopped")
+    assert stopped.value.code == 128 + number
+    lines = capsys.readouterr().err.splitlines()
+    expected = f"stopped after step {taken} of 21; the same command goes on from there"
+    assert [line for line in lines if not line.startswith("epoch")] == [expected]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert not (tmp_path / "stopped" / "model.json").exists()
+
+    train(tones, tmp_path / "stopped")
+    assert steps == straight  # each batch once, in order, at its learning rate
+    assert_same_weights(tmp_path / "straight", tmp_path / "stopped")
+    assert trained_on(tmp_path / "straight") == trained_on(tmp_path / "stopped")
+    files = [
+        sorted(p.name for p in (tmp_path / run / "checkpoints").iterdir())
+        for run in ("straight", "stopped")
+    ]
+    assert files[0] == files[1] == ["epoch=0001.ckpt", "epoch=0002.ckpt", "last.ckpt"]
+
+
+def test_a_killed_process_and_a_terminated_one_leave_a_run_that_goes_on(tones, tmp_path):
+    options = [*tones.options, "--trainer.max_epochs=40"]
+    run_script(SCRIPT, *options, "--out", tmp_path / "straight")
+    out = tmp_path / "stopped"
+
+    def stopped_by(number, once):
+        command = [sys.executable, SCRIPT, *options, "--out", str(out)]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        lines = []
+        for line in process.stderr:
+            lines.append(line.rstrip())
+            if line.startswith(once):
+                process.send_signal(number)
+        return process.wait(), lines
+
+    assert stopped_by(signal.SIGKILL, once="epoch 2 ")[0] == -signal.SIGKILL
+    status, lines = stopped_by(signal.SIGTERM, once="epoch ")
+    assert status == 128 + signal.SIGTERM
+    assert not lines[0].startswith("epoch 1 ")
+    stops = [line for line in lines if not line.startswith("epoch ")]
+    assert len(stops) == 1, stops
+    assert re.fullmatch(r"stopped after step \d+ of 280; the same command .*", stops[0])
+
+    run_script(SCRIPT, *options, "--out", out)
+    assert_same_weights(tmp_path / "straight", out)
+
+
+def test_a_long_first_epoch_tells_how_long_all_will_take(capsys, monkeypatch):
+    trainer = SimpleNamespace(
+        is_global_zero=True, num_training_batches=10, max_epochs=3, current_epoch=0
+    )
+    now = itertools.count(0.0, 40.0)
+    monkeypatch.setattr("asr.training.run.time.monotonic", lambda: next(now))
+    lines = EpochLines()
+    for batch in (0, 1):
+        lines.on_train_batch_start(trainer, None, None, batch)
+        lines.on_train_batch_end(trainer, None, None, None, batch)
+    for batch in range(2, 10):
+        lines.on_train_batch_end(trainer, None, None, None, batch)
+    told = "10 batches an epoch, 3 epochs: about 19 minutes more\n"  # 28 of 40 s each
+    assert capsys.readouterr().err == told
+
+
+def test_a_run_stops_between_steps_where_a_step_takes_several_batches(
+    tones, tmp_path, monkeypatch, capsys, steps
+):
+    option = "--trainer.accumulate_grad_batches=2"
+    train(tones, tmp_path / "straight", option)
+    straight = list(steps)
+    steps.clear()
+    with monkeypatch.context() as patched:
+        signal_at(patched, CTCTraining, 5)
+        with pytest.raises(SystemExit):
+            train(tones, tmp_path / "stopped", option)
+    assert "stopped after step 6 of 12;" in capsys.readouterr().err
+    train(tones, tmp_path / "stopped", option)
+    assert steps == straight
+    assert_same_weights(tmp_path / "straight", tmp_path / "stopped")
+
+
+def test_a_run_that_was_moved_in_between_goes_on(tones, tmp_path, monkeypatch):
+    train(tones, tmp_path / "straight")
+    with monkeypatch.context() as patched:
+        signal_at(patched, CTCTraining, 14)
+        with pytest.raises(SystemExit):
+            train(tones, tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    train(tones, tmp_path / "after")
+    assert_same_weights(tmp_path / "straight", tmp_path / "after")
+
+
+def test_minutes_of_earlier_processes_count(tones, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        signal_at(patched, CTCTraining, 9)
+        with pytest.raises(SystemExit):
+            train(tones, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["callbacks"]["Clock"]["seconds"] += 3600
+    torch.save(checkpoint, last)
+    train(tones, tmp_path / "run")
+    description = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert 60 <= description["trained_on"]["minutes"] < 61
+
+
+def test_the_seed_and_nothing_else_decides(tones, tmp_path):
+    for run, seed in (("one", 1), ("again", 1), ("other", 2)):
+        train(tones, tmp_path / run, f"--seed={seed}", "--trainer.max_epochs=1")
+    assert_same_weights(tmp_path / "one", tmp_path / "again")
+    one, other = weights(tmp_path / "one"), weights(tmp_path / "other")
+    name = "acoustic.output.weight"
+    assert not torch.equal(one[name], other[name])
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_is_left_as_it_is(tones, tmp_path, monkeypatch, capsys):
+    train(tones, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    # another file with the same settings, another spelling of the folder
+    config = (tones.folder / "ctc.yaml").rename(tones.folder / "other.yaml")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    options = ["--config", config, *tones.options[2:], "--out", "./run"]
+    run_script(SCRIPT, *options)
+    assert capsys.readouterr().err == "run: is trained already, with these settings\n"
+
+    with pytest.raises(
+        InputError,
+        match=r"run: holds a run with other settings \(optim.lr is 0.02 there, 0.01 now\);"
+        r" give another --out, or remove the folder",
+    ):
+        run_script(SCRIPT, *options, "--optim.lr=0.01")
+    with pytest.raises(InputError, match=r"\(optim.lr is .* now; seed is 1 there, 4 now\)"):
+        run_script(SCRIPT, *options, "--optim.lr=0.01", "--seed=4")
+
+    moved = tones.folder.rename(tmp_path / "elsewhere")
+    options[1] = moved / "other.yaml"
+    options += [f"--data.train={moved / 'train.jsonl'}", f"--data.dev={moved / 'dev.jsonl'}"]
+    run_script(SCRIPT, *options)
+    assert capsys.readouterr().err == "run: is trained already, with these settings\n"
+    utterances = read_manifest(moved / "train.jsonl")
+    write_manifest(moved / "train.jsonl", utterances[1:])
+    with pytest.raises(InputError, match=r"run: holds a run on other data \(train differs\)"):
+        run_script(SCRIPT, *options)
+    assert contents(tmp_path / "run") == before
+
+
+def test_best_epochs_are_averaged_and_patience_ends_training(tones, tmp_path, monkeypatch):
+    rates = iter([0.9, 0.5, 0.8, 0.4, 0.6, 0.7, 0.1])
+
+    def at_epoch_end(self):
+        self.log("dev_wer", next(rates))
+
+    monkeypatch.setattr(CTCTraining, "on_validation_epoch_end", at_epoch_end)
+    options = ["--averaging.which=best", "--averaging.patience=2", "--trainer.max_epochs=7"]
+    train(tones, tmp_path / "run", *options)
+    assert trained_on(tmp_path / "run")["epochs"] == 6  # two without a better one after the fourth
+    checkpoints = [tmp_path / "run" / "checkpoints" / f"epoch=000{n}.ckpt" for n in (1, 3)]
+    kept = (tmp_path / "run" / "checkpoints").glob("epoch=*")
+    assert sorted(kept) == checkpoints
+    mean = average_weights(checkpoints)
+    states = [torch.load(path, weights_only=True)["state_dict"] for path in checkpoints]
+    for name, value in weights(tmp_path / "run").items():
+        torch.testing.assert_close(value, mean[name], rtol=0, atol=0)
+        torch.testing.assert_close(value, (states[0][name] + states[1][name]) / 2)
+
+
+@pytest.fixture
+def refused_steps(monkeypatch):
+    """Weights and optimiser state before and after each step that was not taken."""
+    state = {}
+    pairs = []
+
+    def snapshot(task):
+        tensors = {name: p.detach().clone() for name, p in task.named_parameters()}
+        for n, values in enumerate(task.optimizers().optimizer.state.values()):
+            tensors |= {f"{n} {name}": value.clone() for name, value in values.items()}
+        return tensors
+
+    original = CTCTraining.on_train_batch_start
+
+    def start(self, *args):
+        state["before"] = snapshot(self)
+        original(self, *args)
+
+    def end(self, *args):
+        after = snapshot(self)
+        same = state["before"].keys() == after.keys() and all(
+            torch.equal(state["before"][name], value) for name, value in after.items()
+        )
+        pairs.append((self.trainer.global_step, same))
+
+    monkeypatch.setattr(CTCTraining, "on_train_batch_start", start)
+    monkeypatch.setattr(CTCTraining, "on_train_batch_end", end)
+    return pairs
+
+
+def not_taken(err: str) -> list[str]:
+    return [line for line in err.splitlines() if not line.startswith("epoch ")]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_an_utterance_without_a_finite_loss_is_named_and_changes_nothing(
+    tones, tmp_path, monkeypatch, capsys, refused_steps, value
+):
+    def spoilt(path, sample_rate):
+        waveform = load_audio(path, sample_rate)
+        if "train05" in str(path):
+            waveform[500] = value
+        return waveform
+
+    monkeypatch.setattr(asr.corpus.dataset, "load_audio", spoilt)
+    train(tones, tmp_path / "run", "--trainer.max_epochs=2")
+    lines = not_taken(capsys.readouterr().err)
+    assert len(lines) == 2  # once an epoch
+    for line in lines:
+        step = int(re.fullmatch(r"step (\d+) not taken: .* is not finite: .*train05.*", line)[1])
+        assert (step, True) in refused_steps
+        assert "the loss is not finite: train05" in line
+    assert sum(same for _, same in refused_steps) == 2  # all other steps changed something
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_a_gradient_that_is_not_finite_names_its_batch_and_changes_nothing(
+    tones, tmp_path, monkeypatch, capsys, refused_steps, steps
+):
+    original = CTCTraining.training_step
+
+    def step(self, batch, batch_idx):
+        loss = original(self, batch, batch_idx)
+        if self.trainer.global_step == 3:
+            loss.register_hook(lambda gradient: gradient * torch.inf)
+        return loss
+
+    monkeypatch.setattr(CTCTraining, "training_step", step)
+    train(tones, tmp_path / "run", "--trainer.max_epochs=1")
+    ids = ", ".join(steps[3][0])
+    expected = f"step 4 not taken: the gradient is not finite: {ids}"
+    assert not_taken(capsys.readouterr().err) == [expected]
+    assert [step for step, same in refused_steps if same] == [4]
+
+
+def test_an_impossible_alignment_gives_a_gradient_that_is_not_finite():
+    # which is what refuses the step: by the gradient all processes know of it
+    logits = torch.zeros(2, 1, 3, requires_grad=True)
+    lengths = torch.tensor([2]), torch.tensor([3])
+    loss = asr.training.ctc.ctc_loss(logits.log_softmax(2), torch.tensor([[1, 2, 1]]), *lengths)
+    loss.sum().backward()
+    assert not logits.grad.isfinite().all()
+
+
+def test_texts_too_long_for_their_audio_are_all_named_before_training(tones, tmp_path):
+    path = tones.folder / "train.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[2]["text"] = rows[7]["text"] = "a" * 40
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError) as refused:
+        train(tones, tmp_path / "run")
+    line = str(refused.value)
+    assert re.search(
+        r"train.jsonl: 2 of 12 .* train02 \(\d+ for 79\), train07 \(\d+ for 79\)", line
+    )
+    assert "lower model.time_reduction (2) or features.hop_ms (10.0)" in line
+    assert not (tmp_path / "run").exists()  # so that other settings may follow
+
+
+def lexicon_options(folder: Path, *lines: str) -> list[str]:
+    (folder / "lexicon.dic").write_text("".join(line + "\n" for line in lines))
+    return ["--data.tokens=phone", f"--data.lexicon={folder / 'lexicon.dic'}"]
+
+
+def logged(monkeypatch) -> dict[str, list[float]]:
+    """What development data gave, epoch by epoch."""
+    values: dict[str, list[float]] = {}
+    original = CTCTraining.log
+
+    def log(self, name, value, *arguments, **options):
+        if name.startswith("dev_"):
+            values.setdefault(name, []).append(float(value))
+        return original(self, name, value, *arguments, **options)
+
+    monkeypatch.setattr(CTCTraining, "log", log)
+    return values
+
+
+def test_phones_of_the_first_pronunciation_are_learnt(tones, tmp_path, monkeypatch):
+    values = logged(monkeypatch)
+    options = lexicon_options(tmp_path, "A EY", "A(2) AH", "B B IY", "c S IY")
+    options += ["--trainer.max_epochs=20", "--model.dropout=0", "--augment.speeds=[1.0]"]
+    train(tones, tmp_path / "run", *options, "--averaging.which=best")
+    tokenizer = load_model(tmp_path / "run").tokenizer
+    assert tokenizer.symbols == ("<blank>", "AH", "B", "EY", "IY", "S")
+    assert tokenizer.lexicon == read_lexicon(tmp_path / "lexicon.dic")
+    assert set(values) == {
+        "dev_loss",
+        "dev_per",
+    }  # no rate of words or characters, which are phones
+    assert min(values["dev_per"]) < 0.2
+    assert asr.load(tmp_path / "run").transcribe(tones.folder / "dev00.wav").text.split()
+
+
+def test_pieces_are_learnt(tones, tmp_path, monkeypatch):
+    values = logged(monkeypatch)
+    options = ["--trainer.max_epochs=10", "--model.dropout=0", "--augment.speeds=[1.0]"]
+    train(tones, tmp_path / "run", "--data.tokens=bpe", "--data.n_pieces=5", *options)
+    tokenizer = load_model(tmp_path / "run").tokenizer
+    assert set(tokenizer.symbols) == {"<blank>", "▁", "a", "b", "▁a", "▁b"}
+    assert set(values) == {"dev_loss", "dev_wer", "dev_cer"}
+    assert min(values["dev_wer"]) < 0.2
+
+
+def test_all_words_without_pronunciation_are_named_before_training(tones, tmp_path):
+    for part, number, text in (("train", 2, "a z"), ("train", 4, "q z"), ("dev", 1, "a y")):
+        path = tones.folder / f"{part}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows[number]["text"] = text
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = r"^.*lexicon.dic: has no pronunciation of 3 words of the utterances:"
+    line += r" q \(train04\), y \(dev01\), z \(train02\); expected all words of train and dev$"
+    with pytest.raises(InputError, match=line):
+        train(tones, tmp_path / "run", *lexicon_options(tmp_path, "a EY", "b B IY"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_another_lexicon_is_refused(tones, tmp_path):
+    train(tones, tmp_path / "run", *lexicon_options(tmp_path, "a EY", "b B IY"))
+    options = lexicon_options(tmp_path, "a AH", "b B IY")
+    with pytest.raises(InputError, match=r"holds a run on other data \(lexicon differs\)"):
+        train(tones, tmp_path / "run", *options)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"tokens": "bpe"}, "data.n_pieces is 0; expected 1 or more with bpe"),
+        ({"n_pieces": 9}, "data.n_pieces is 9; expected 0 with char"),
+        ({"tokens": "phone"}, "data.lexicon is empty; expected a file, or cmudict, with phone"),
+        ({"lexicon": "cmudict"}, "data.lexicon is cmudict; expected none with char"),
+    ],
+)
+def test_settings_of_other_tokens_are_refused(values, line):
+    with pytest.raises(InputError, match=line):
+        DataSettings(**values)
+
+
+def test_more_pieces_than_the_texts_have_are_refused(tones, tmp_path):
+    with pytest.raises(InputError, match=r"train.jsonl: n_pieces is 6; the texts give at most 5"):
+        train(tones, tmp_path / "run", "--data.tokens=bpe", "--data.n_pieces=6")
+
+
+def test_a_dev_text_outside_the_alphabet_is_named(tones, tmp_path):
+    path = tones.folder / "dev.jsonl"
+    path.write_text(path.read_text().replace('"text": "', '"text": "x', 1))
+    with pytest.raises(
+        InputError, match=r"dev00: character 'x' \(U\+0078\) is not in the alphabet"
+    ):
+        train(tones, tmp_path / "run")
+
+
+def test_global_moments_are_those_of_the_training_set(tones, tmp_path):
+    options = ["--features.normalisation=global", "--augment.speeds=[1.0]", "--features.n_deltas=1"]
+    train(tones, tmp_path / "run", "--trainer.max_epochs=1", *options)
+    settings = FeatureSettings(sample_rate=SAMPLE_RATE, n_mels=12, n_deltas=1, normalisation="none")
+    frames = []
+    for utterance in read_manifest(tones.folder / "train.jsonl"):
+        waveform = torch.from_numpy(load_audio(utterance.audio, SAMPLE_RATE))
+        features, _ = Features(settings)(waveform[None], torch.tensor([len(waveform)]))
+        frames.append(features[:, 0].double().numpy())
+    found = weights(tmp_path / "run")
+    stacked = np.concatenate(frames)
+    np.testing.assert_allclose(found["features.mean"], stacked.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found["features.std"], stacked.std(0), rtol=1e-5)
+
+
+def test_a_damaged_checkpoint_is_named(tones, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        signal_at(patched, CTCTraining, 9)
+        with pytest.raises(SystemExit):
+            train(tones, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"last.ckpt: is damaged; remove .*run to train"):
+        train(tones, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--trainer.accelerator=fox", "Lightning refuses the settings under trainer: .*fox"),
+        ("--trainer.strategy=ddp_spawn", "trainer.strategy is ddp_spawn; expected auto, ddp"),
+        ("--trainer.max_epochs=0", "no epoch was kept"),
+        ("--trainer.max_epochs=-1", "trainer.max_epochs is -1; expected a number"),
+        ("--trainer.limit_val_batches=0", "no epoch was kept"),
+    ],
+)
+def test_trainer_settings_that_can_not_work_are_refused(tones, tmp_path, option, line):
+    with pytest.raises(InputError, match=line):
+        train(tones, tmp_path / "run", "--averaging.which=best", option)
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_along_a_cosine():
+    rates = np.array([rate_at(step, 100, 0.1) for step in range(101)])
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 11)
+    falling = 0.5 * (1 + np.cos(np.pi * np.arange(91) / 90))
+    np.testing.assert_allclose(rates[10:], falling, atol=1e-15)
+
+
+def test_two_runs_in_one_folder_are_refused(tones, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    with (out / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as the process that trains there holds it
+        with pytest.raises(InputError, match=f"^{out}: another process trains there"):
+            train(tones, out)
+    assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+def test_audio_that_is_not_there_is_named_before_training(tones, tmp_path):
+    manifest = tones.folder / "train.jsonl"
+    utterances = read_manifest(manifest)
+    Path(utterances[2].audio).unlink()
+    message = f"1 of {len(utterances)} utterances have no audio file: {utterances[2].id}"
+    with pytest.raises(InputError, match=message):
+        train(tones, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
