@@ -1,12 +1,10 @@
 """What a user gave and can't be used -> one line, and the exit status; what such lines share."""
 
-import json
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 
 class InputError(ValueError):
@@ -34,26 +32,6 @@ def reported(program: str) -> Iterator[None]:
     except (InputError, OSError) as error:
         print(f"{program}: {one_line(error)}", file=sys.stderr)
         sys.exit(1)
-
-
-def json_object(line: str, place: str) -> dict[str, Any]:
-    """What a line of JSON says, by name.
-
-    Args:
-        line: of a file.
-        place: the file and the line's number, which begin the error's line.
-
-    Raises:
-        InputError: it is no JSON, or no object.
-    """
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        found = f"{error.msg.removesuffix(' at')} at column {error.colno}"
-        raise InputError(f"{place}: not JSON: {found}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
-    return values
 
 
 def listed(names: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ PACKAGE = ROOT / "asr"
 
 FLOORS = [
     {"errors"},
-    {"compatibility", "config", "folder"},
+    {"compatibility", "files"},
+    {"config", "folder"},
     {"audio", "text", "scoring"},
     {"networks"},
     {"lm", "hmm"},

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from asr.errors import InputError, json_object
+from asr.errors import InputError
+from asr.files import json_object
 
 Segment = tuple[str, float, float]
 """(label, start, end), in seconds."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.errors import InputError, json_object
+from asr.errors import InputError
+from asr.files import json_object
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from asr import files
+from asr.errors import InputError
+from asr.files import (
+    json_object,
+    parse_json,
+    read_json,
+    read_text,
+    replacing,
+    write_json,
+    write_text,
+)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old\n")
+    write_text(path, "new é\r\n")
+    assert path.read_bytes() == "new é\r\n".encode()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_what_was_there_and_no_leftover(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def write():
+        with replacing(path) as partial:
+            partial.write_text("ne")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write()
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+    if isinstance(error, OSError):
+        assert caught.value.filename == str(path)
+
+
+def test_what_is_written_reaches_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        original = getattr(os, name)
+
+        def spy(*arguments, name=name, original=original):
+            done.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(files.os, name, spy)
+    write_text(tmp_path / "a", "text")
+    assert done == ["fsync", "replace"]
+
+
+def test_a_new_file_may_be_asked_for(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "one", exclusive=True)
+    with pytest.raises(FileExistsError, match="is there already") as caught:
+        write_text(path, "two", exclusive=True)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "one"
+    path.unlink()
+
+    def write_too_late():
+        with replacing(path, exclusive=True) as partial:
+            partial.write_text("two")
+            path.write_text("of another program")
+
+    with pytest.raises(FileExistsError):
+        write_too_late()
+    assert path.read_text() == "of another program"
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / f"a.{gone.pid}.partial").write_text("half")
+    (tmp_path / f"a.{os.getppid()}.partial").write_text("of a process that runs")
+    (tmp_path / "a.b.partial").write_text("another file's")
+    write_text(tmp_path / "a", "text")
+    left = {f"a.{os.getppid()}.partial", "a.b.partial", "a"}
+    assert {file.name for file in tmp_path.iterdir()} == left
+
+
+def test_new_files_have_the_rights_that_others_have(tmp_path):
+    write_text(tmp_path / "a", "text")
+    (tmp_path / "b").write_text("text")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"}
+    assert len(modes) == 1
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbfone\n")
+    assert read_text(tmp_path / "a") == "one\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"one\ntw\xf6\n", r"a:2: has the byte 0xf6; expected UTF-8"),
+        ("one".encode("utf-16"), r"a: is UTF-16; expected UTF-8"),
+        (None, r"a: can't be read: No such file or directory; expected a list of words"),
+    ],
+)
+def test_what_is_no_text_is_named(tmp_path, content, line):
+    if content is not None:
+        (tmp_path / "a").write_bytes(content)
+    with pytest.raises(InputError, match=line):
+        read_text(tmp_path / "a", "a list of words")
+
+
+def test_values_come_back(tmp_path):
+    values = {"a": [1, 2.5, None, True, "é😀"], "b": {"c": -3}}
+    write_json(tmp_path / "a.json", values)
+    assert read_json(tmp_path / "a.json") == values
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert read_json(tmp_path / "a.json") == values
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('{"a": 1', "x:1: not JSON: Expecting ',' delimiter at column 8"),
+        ('{"a":\n1', "x:1: not JSON: Expecting ',' delimiter at column 2 of line 2"),
+        ("[" * 100_000, "x:1: is nested more than 100 deep"),
+        ('{"a":' * 101 + "1" + "}" * 101, "x:1: is nested more than 100 deep"),
+        ("9" * 5000, "x:1: has a whole number of 5000 digits; expected at most 30"),
+        ("NaN", "x:1: has NaN; expected a finite number"),
+        ("[1e400]", "x:1: has 1e400; expected a finite number"),
+        ("-Infinity", "x:1: has -Infinity; expected a finite number"),
+        ('{"a": 1, "a": 2}', "x:1: has 'a' twice in one object"),
+        (r'["\ud83d"]', r"x:1: has \\ud83d, half of a surrogate pair"),
+        ('["\ud83d"]', r"x:1: has \\ud83d, half of a surrogate pair"),
+        (r'{"\udc00": 1}', r"x:1: has \\udc00, half of a surrogate pair"),
+    ],
+)
+def test_unsound_json_is_one_line(text, line):
+    with pytest.raises(InputError, match=line) as caught:
+        parse_json(text, "x:1")
+    assert len(str(caught.value)) < 200
+
+
+def test_sound_json_is_not_refused():
+    brackets = json.dumps("[" * 500)
+    assert parse_json(brackets, "x") == "[" * 500
+    assert parse_json(r'"\ud83d\ude00"', "x") == "😀"
+    assert parse_json(r'"\\ud83d"', "x") == r"\ud83d"
+    assert parse_json("[[1], " * 50 + "2" + "]" * 50, "x")
+
+
+def test_a_line_is_an_object():
+    assert json_object('{"a": 1}', "x:1") == {"a": 1}
+    with pytest.raises(InputError, match="x:1: is list; expected a JSON object"):
+        json_object("[1]", "x:1")
