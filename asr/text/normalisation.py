@@ -78,12 +78,24 @@ DEFAULT = TextSettings()
 
 
 def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") -> str:
-    """The text as it is spoken of everywhere else: one spelling, one case, words and blanks.
+    """The text as words alone, for language models and for scores that spelling shall not change.
 
-    Always: the canonical form (see `canonical`), ` as an apostrophe. As the settings say: case;
-    punctuation out, where dashes, slashes and ellipses part words, and apostrophes stay inside
-    words only ("'tis the dogs'" becomes "tis the dogs": at an edge they can't be told from quote
-    marks).
+    Always:
+
+    - The canonical form (see `canonical`); ` and ´ are apostrophes too.
+    - Letters, digits and marks of other widths and shapes are the usual ones, as in Unicode's NFKC:
+      full-width and half-width forms, ligatures, presentation forms, letters of mathematics, units
+      in one square. What NFKC would change in meaning stays: 10² is not 102, 3½ is 3 1/2.
+    - Hangul's jamo that make a syllable are that syllable; letters that stand alone (ㅋㅋ) stay.
+
+    As the settings say:
+
+    - Case, see `lower_case`.
+    - Punctuation out; it parts words: "customer,welcome" is two, and so are words with a hyphen or
+      a slash. What stands in numbers stays: 3.5, .5, 1,000, 10:30, 1/2, -5. So do apostrophes
+      inside words; at an edge they can't be told from quote marks ("'tis the dogs'" is "tis the
+      dogs"). Marks that are written inside a word go without parting it: the dots of U.S. and p.m.,
+      of Catalan's l·l, Armenian's accents, Hebrew's gershayim.
 
     Signs that are read aloud (% & @ # and currencies) stay, and so do digits: how they are
     spoken is for the corpus to say, and a tokenizer that has not seen them refuses them by name.
@@ -97,26 +109,25 @@ def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") 
     Raises:
         InputError: `canonical` refuses the text.
     """
-    text = canonical(text, place).replace("`", "'")
+    text = _usual_shapes(canonical(text, place)).translate(_MORE_APOSTROPHES)
     if settings.punctuation == "remove":
-        text = _ELLIPSIS.sub(" ", text)
-        text = text.translate({ord(c): _without_punctuation(c) for c in set(text)})
+        text = _INSIDE_WORDS.sub("", text)
+        text = _INITIALS.sub(lambda found: found.group().replace(".", ""), text)
+        text = _replaced(text, {c: " " for c in set(text) if _is_mark(c)})
         text = " ".join(word.strip("'") for word in text.split())
     # a mark whose neighbour went may compose with the letter before, and case needs it composed
     text = canonical(text)
-    if settings.case == "lower":
-        text = lower_case(text)
-    return canonical(text)
+    return canonical(lower_case(text)) if settings.case == "lower" else text
 
 
 def words_and_marks(text: str) -> list[str]:
     """The words of a text and its punctuation, each mark by itself: "no, don't" is no , don't.
 
-    A mark is what `normalise` takes out: an apostrophe is one at the edge of a word only.
+    A mark is what `normalise` takes out: an apostrophe is one at the edge of a word only, and what
+    stands in a number is none.
     """
-    text = "".join(c if _without_punctuation(c) == c else f" {c} " for c in text)
     found = []
-    for word in text.split():
+    for word in _replaced(text, {c: f" {c} " for c in set(text) if _is_mark(c)}).split():
         begins, ends = len(word) - len(word.lstrip("'")), len(word.rstrip("'"))
         inside = [word[begins:ends]] if begins < ends else []
         found += ["'"] * begins + inside + ["'"] * (len(word) - max(begins, ends))
@@ -134,8 +145,17 @@ _VISIBLE_FORMAT = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U0001
 _JOINERS = re.compile("[\u200c\u200d\u180e]+")
 # scripts that shape letters by their neighbours; without Hangul's letters, which compose
 _SHAPED = re.compile("[\u0600-\u10ff\u1200-\u1cff\ua800-\uabff\U00010a00-\U00011fff]")
-_ELLIPSIS = re.compile(r"\.{2,}")
-_BETWEEN_WORDS = "/\\…‥・፡་"  # besides dashes and low lines
+_MORE_APOSTROPHES = str.maketrans("`´׳", "'''")
+# kinds of decompositions in Unicode's table; not <super>, <sub> and <circle>, which part numbers
+_SHAPES = {"<wide>", "<narrow>", "<small>", "<vertical>", "<square>", "<font>", "<noBreak>"}
+_SHAPES |= {"<initial>", "<medial>", "<final>", "<isolated>", "<compat>", "<fraction>"}
+_INSIDE_WORDS = re.compile('[\u055a-\u055c\u055e\u05f4‧]|(?<=[א-ת])"(?=[א-ת])|(?<=[lL])·(?=[lL])')
+_INITIALS = re.compile(r"(?<!\w)(?:[^\W\d_]\.)+[^\W\d_]?(?!\w)")
+_IN_NUMBERS = re.compile(
+    r"((?<=\d)[.,:/·\u066b\u066c](?=\d)"
+    r"|(?<![^\s([{\"'“‘«$€£¥])-(?=[$€£¥]?\.?\d)"
+    r"|(?<![^\s([{\"'“‘«$€£¥-])\.(?=\d))"
+)
 _READ_ALOUD = "%&@#§‰"  # Unicode calls them punctuation
 
 
@@ -160,10 +180,31 @@ def _is_shaped(character: str) -> bool:
     return shaped and unicodedata.category(character)[0] in "LM"
 
 
-def _without_punctuation(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in ("Pd", "Pc") or character in _BETWEEN_WORDS:
-        return " "
-    if category.startswith("P") and character != "'" and character not in _READ_ALOUD:
-        return ""
-    return character
+def _usual_shapes(text: str) -> str:
+    if text.isascii():
+        return text
+    return canonical(text.translate({ord(c): _usual_shape(c) for c in set(text)}))
+
+
+def _usual_shape(character: str) -> str:
+    kind, *codes = unicodedata.decomposition(character).split() or [""]
+    letters = "".join(chr(int(code, 16)) for code in codes)
+    if character == "⁄":
+        return "/"
+    if kind not in _SHAPES or letters.startswith(" ") or "ㄱ" <= character <= "ㆎ":
+        return character
+    if kind == "<compat>" and (character < "\u2000" or _is_mark(character)):
+        return character  # letters of their own, such as Thai's ำ, and … which is one mark
+    return " " * (kind == "<fraction>") + "".join(map(_usual_shape, letters))
+
+
+def _replaced(text: str, marks: dict[str, str]) -> str:
+    """The text with other marks, but for those in numbers."""
+    table = str.maketrans(marks)
+    pieces = _IN_NUMBERS.split(text)  # every second one is a mark
+    return "".join(p if n % 2 else p.translate(table) for n, p in enumerate(pieces))
+
+
+def _is_mark(character: str) -> bool:
+    is_punctuation = unicodedata.category(character).startswith("P")
+    return is_punctuation and character != "'" and character not in _READ_ALOUD
