@@ -17,6 +17,18 @@ Pronunciation = tuple[str, ...]
 """Phones."""
 
 
+_SIGN = re.compile(r"<.+>|\[.+\]|\+\+.+\+\+|!(sil|null|enter|exit)|#\d+", re.IGNORECASE)
+
+
+def is_sign(word: str) -> bool:
+    """Whether a word is one of those that stand for something else than a word that is said.
+
+    Such are Kaldi's `<eps>`, `<UNK>`, `!SIL`, `<SPOKEN_NOISE>` and `#0`, noises as `[laughter]` and
+    Sphinx's `++BREATH++`, and `<s>`.
+    """
+    return _SIGN.fullmatch(word) is not None
+
+
 @dataclass(frozen=True)
 class Lexicon:
     """Words with their pronunciations, the usual one first.
