@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.corpus.manifest import check_audio, read_manifest
+from asr.corpus.recordings import check_durations
 from asr.decoding import DECODING, UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
 from asr.errors import InputError, reported
 from asr.evaluation.comparison import Comparison
@@ -101,6 +102,7 @@ def _heard(recognizer: Recognizer, manifest: Path | None) -> Heard | None:
         return None
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
+    check_durations(manifest, utterances)
     return hear(recognizer, utterances)
 
 

@@ -15,7 +15,7 @@ from conftest import ROOT, SAMPLE_RATE, Tones, run_script, signal_at
 from safetensors.torch import load_file
 
 import asr
-import asr.corpus.dataset
+import asr.corpus.recordings
 from asr.audio.features import Features, FeatureSettings
 from asr.audio.load import load_audio
 from asr.corpus.manifest import read_manifest, write_manifest
@@ -297,7 +297,7 @@ def test_an_utterance_without_a_finite_loss_is_named_and_changes_nothing(
             waveform[500] = value
         return waveform
 
-    monkeypatch.setattr(asr.corpus.dataset, "load_audio", spoilt)
+    monkeypatch.setattr(asr.corpus.recordings, "load_audio", spoilt)
     train(tones, tmp_path / "run", "--trainer.max_epochs=2")
     lines = not_taken(capsys.readouterr().err)
     assert len(lines) == 2  # once an epoch
