@@ -3,7 +3,7 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, Protocol
@@ -15,6 +15,7 @@ from asr.config import from_dict
 from asr.errors import InputError
 from asr.text.normalisation import (
     DEFAULT,
+    Case,
     TextSettings,
     canonical,
     in_case,
@@ -175,6 +176,24 @@ class Vocabulary:
             return self._pieces.decode(pieces)
         joined = (" " if self.unit == "word" else "").join(pieces)
         return unicodedata.normalize("NFC", joined)
+
+    def in_case(self, case: Case) -> "Vocabulary":
+        """The same units for texts in another case than the model's: small letters or capitals.
+
+        A unit keeps its spelling where that of the other case is another unit's, or is not one
+        character where units are characters. Pieces of words stay as they are.
+        """
+        if case in ("keep", self.text.case) or self.unit == "bpe":
+            return self
+        symbols, taken = [], set(self.symbols)
+        for number, symbol in enumerate(self.symbols):
+            cased = in_case(symbol, case)
+            fits = self.unit == "word" or len(cased) == len(symbol)
+            if number > EOS and cased not in taken and fits:
+                symbol = cased
+                taken.add(cased)
+            symbols.append(symbol)
+        return replace(self, symbols=tuple(symbols), text=replace(self.text, case="keep"))
 
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary as plain values, for `vocabulary_from_dict`."""
