@@ -74,6 +74,37 @@ def test_a_loaded_model_is_the_saved_one(tmp_path, model):
     assert description["trained_on"] == TRAINED_ON
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+@pytest.mark.parametrize("name", ["output.weight", "output.bias", "stack."])
+def test_weights_that_give_no_numbers_are_refused(tmp_path, value, name):
+    save_rnnlm(tmp_path, model_of(), {})
+    path = tmp_path / "weights.safetensors"
+    weights = load_file(path)
+    if value < np.inf:  # with such, differences are infinite
+        name = "output.bias"
+        weights[name][-1] = -value
+    found = next(key for key in weights if key.startswith(name))
+    weights[found].view(-1)[0] = value
+    save_file(weights, path)
+    line = r"/weights\.safetensors: weights or log-probabilities are not finite; expected numbers$"
+    with pytest.raises(InputError, match=line):
+        load_language_model(tmp_path)
+
+
+def test_words_can_be_brought_to_the_case_of_texts(tmp_path):
+    save_rnnlm(tmp_path, model_of(), {})
+    model, capitals = load_language_model(tmp_path), load_language_model(tmp_path, case="upper")
+    text = "THE CAT SAT ON A DOG 한국어"
+    assert capitals.vocabulary.encode(text) == model.vocabulary.encode(text)
+    assert capitals.vocabulary.decode(capitals.vocabulary.encode(text)) == text
+    for units in model.vocabulary.encode(text), ():
+        np.testing.assert_array_equal(
+            capitals.sentence_log_probs([units])[0], model.sentence_log_probs([units])[0]
+        )
+    lower = load_language_model(tmp_path, case="lower").vocabulary
+    assert lower == model.vocabulary
+
+
 def test_what_is_tied_is_saved_once_and_still_tied_when_loaded(tmp_path):
     model = model_of()
     save_rnnlm(tmp_path, model, {})
