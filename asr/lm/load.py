@@ -98,10 +98,4 @@ def _load_rnnlm(folder: str | Path, values: dict[str, Any]) -> RNNLM:
     with torch.device("meta"):  # shapes alone, until the weights are known to fit them
         model = RNNLM(vocabulary, settings)
     model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
-    model.eval()
-    # weights that are not numbers, or too large to compute with, would let a search go on for ever
-    weights = all(bool(value.isfinite().all()) for value in model.state_dict().values())
-    if not weights or not model.log_probs(model.start(1)).isfinite().all():
-        there = Path(folder) / WEIGHTS
-        raise InputError(f"{there}: weights or log-probabilities are not finite; expected numbers")
-    return model
+    return model.eval()
