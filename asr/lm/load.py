@@ -11,7 +11,6 @@ from asr.config import from_dict
 from asr.errors import InputError
 from asr.folder import (
     DESCRIPTION,
-    WEIGHTS,
     check_parts,
     read_description,
     read_weights,
