@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +58,34 @@ def lower_case(text: str) -> str:
         return text.lower()
     text = text.replace("İ", "i").lower().replace("i\u0307", "i")
     return unicodedata.normalize("NFC", text)
+
+
+Case = Literal["lower", "upper", "keep"]
+"""All small letters; all capitals; as a text stands."""
+
+
+def case_of(texts: Iterable[str]) -> Case:
+    """Whether texts have small letters alone, capitals alone, or both.
+
+    Texts in scripts that know no case, or without any letter, count as small letters.
+    """
+    small = capital = False
+    for text in texts:
+        small = small or text != text.upper()
+        capital = capital or text != text.lower()
+        if small and capital:
+            return "keep"
+    return "upper" if capital else "lower"
+
+
+def in_case(text: str, case: Case) -> str:
+    """A canonical text in small letters, in capitals, or as it stands."""
+    match case:
+        case "lower":
+            return lower_case(text)
+        case "upper":
+            return unicodedata.normalize("NFC", text.upper())
+    return text
 
 
 @dataclass(frozen=True)

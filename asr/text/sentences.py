@@ -1,12 +1,13 @@
 """A file of text -> its sentences, one after the other."""
 
+import bz2
 import gzip
 import io
 import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from asr.errors import InputError
 from asr.files import json_object
@@ -20,7 +21,7 @@ def read_sentences(path: str | Path) -> Iterator[str]:
     """The sentences of a corpus in its order, read as they are asked for.
 
     A name in `.jsonl` is that of a manifest, or of any JSON lines with a "text"; all other files
-    have a sentence a line. Behind it, `.gz` and `.xz` mean that the file is compressed. Blank
+    have a sentence a line. Behind it may be `.gz`, `.xz` or `.bz2`. Blank
     lines and empty texts are no sentences and are left out.
 
     `<s>` before a sentence and `</s>` behind it, as the tools of CMU and SRI write them, say where
@@ -39,7 +40,9 @@ def read_sentences(path: str | Path) -> Iterator[str]:
         OSError: the file can't be read.
     """
     path = Path(path)
-    is_json = path.name.removesuffix(".gz").removesuffix(".xz").endswith(".jsonl")
+    is_json = (
+        path.name.removesuffix(".gz").removesuffix(".xz").removesuffix(".bz2").endswith(".jsonl")
+    )
     found = False
     for number, line in enumerate(_lines(path), 1):
         place = f"{path}:{number}"
@@ -52,16 +55,39 @@ def read_sentences(path: str | Path) -> Iterator[str]:
 
 
 def open_bytes(path: str | Path) -> BinaryIO:
-    """A file's content as bytes, decompressed where its name ends in `.gz` or `.xz`.
+    """A file's content as bytes, decompressed where it is compressed by gzip, xz or bzip2.
 
-    Reading it may raise one of `DAMAGED`.
+    What the file begins with decides, and besides that a name in `.gz`, `.xz` or `.bz2`. Reading it
+    may raise one of `DAMAGED`.
     """
-    match Path(path).suffix:
-        case ".gz":
-            return cast(BinaryIO, io.BufferedReader(gzip.open(path)))  # lines come faster
-        case ".xz":
-            return cast(BinaryIO, io.BufferedReader(lzma.open(path)))
-    return open(path, "rb")
+    stream = open(path, "rb")  # noqa: SIM115
+    begin = stream.peek(6)
+    for suffix, magic, decompressed in _COMPRESSED:
+        if not begin.startswith(magic) and Path(path).suffix != suffix:
+            continue
+        source: Any = stream
+        if stream.seekable():  # so that closing closes all
+            stream.close()
+            source = path
+        return cast(BinaryIO, io.BufferedReader(decompressed(source)))  # lines come faster
+    return stream
+
+
+class _BZ2File(bz2.BZ2File):
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            if error.errno is None:  # no fault of the system
+                raise EOFError(str(error)) from None
+            raise
+
+
+_COMPRESSED: list[tuple[str, bytes, Any]] = [
+    (".gz", b"\x1f\x8b", gzip.open),
+    (".xz", b"\xfd7zXZ\0", lzma.LZMAFile),
+    (".bz2", b"BZh", _BZ2File),
+]
 
 
 _MARKS = ("<s>", "</s>")
