@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,8 +42,7 @@ def canonical(text: str, place: str = "text") -> str:
         what = kind.get(unicodedata.category(chr(code)), "never a character")
         raise InputError(f"{place}: has U+{code:04X}, {what}; expected a text")
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
-        text = text.translate({ord(c): None for c in set(text) if _is_invisible(c)})
+        text = unicodedata.normalize("NFC", text).translate(_SEEN)
         # a mark whose neighbour went may compose with the letter before
         text = unicodedata.normalize("NFC", _JOINERS.sub(_joiner, text))
     return " ".join(text.split())
@@ -138,15 +137,20 @@ def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") 
     Raises:
         InputError: `canonical` refuses the text.
     """
-    text = _usual_shapes(canonical(text, place)).translate(_MORE_APOSTROPHES)
+    text = canonical(text, place)
+    if not text.isascii():
+        text = canonical(text.translate(_USUAL_SHAPES))
+    text = text.replace("`", "'")
     if settings.punctuation == "remove":
-        text = _INSIDE_WORDS.sub("", text)
-        text = _INITIALS.sub(lambda found: found.group().replace(".", ""), text)
-        text = _replaced(text, {c: " " for c in set(text) if _is_mark(c)})
-        text = " ".join(word.strip("'") for word in text.split())
+        if not text.isascii():
+            text = _INSIDE_WORDS.sub("", text)
+        if "." in text:
+            text = _INITIALS.sub(lambda found: found.group().replace(".", ""), text)
+        text = " ".join(word.strip("'") for word in _replaced(text, _PARTED).split())
     # a mark whose neighbour went may compose with the letter before, and case needs it composed
-    text = canonical(text)
-    return canonical(lower_case(text)) if settings.case == "lower" else text
+    if not text.isascii():
+        text = canonical(text)
+    return lower_case(text) if settings.case == "lower" else text
 
 
 def words_and_marks(text: str) -> list[str]:
@@ -156,7 +160,7 @@ def words_and_marks(text: str) -> list[str]:
     stands in a number is none.
     """
     found = []
-    for word in _replaced(text, {c: f" {c} " for c in set(text) if _is_mark(c)}).split():
+    for word in _replaced(text, _APART).split():
         begins, ends = len(word) - len(word.lstrip("'")), len(word.rstrip("'"))
         inside = [word[begins:ends]] if begins < ends else []
         found += ["'"] * begins + inside + ["'"] * (len(word) - max(begins, ends))
@@ -165,7 +169,7 @@ def words_and_marks(text: str) -> list[str]:
 
 # controls but white space, halves of surrogate pairs, and what Unicode says is never a character
 _NO_TEXT = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_APOSTROPHES = str.maketrans("’‘ʼ＇", "''''")
+_APOSTROPHES = "’‘ʼ＇"
 # invisible though Unicode counts them as marks and letters: selectors of variants, fillers
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -174,12 +178,12 @@ _VISIBLE_FORMAT = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U0001
 _JOINERS = re.compile("[\u200c\u200d\u180e]+")
 # scripts that shape letters by their neighbours; without Hangul's letters, which compose
 _SHAPED = re.compile("[\u0600-\u10ff\u1200-\u1cff\ua800-\uabff\U00010a00-\U00011fff]")
-_MORE_APOSTROPHES = str.maketrans("`´׳", "'''")
 # kinds of decompositions in Unicode's table; not <super>, <sub> and <circle>, which part numbers
 _SHAPES = {"<wide>", "<narrow>", "<small>", "<vertical>", "<square>", "<font>", "<noBreak>"}
 _SHAPES |= {"<initial>", "<medial>", "<final>", "<isolated>", "<compat>", "<fraction>"}
 _INSIDE_WORDS = re.compile('[\u055a-\u055c\u055e\u05f4‧]|(?<=[א-ת])"(?=[א-ת])|(?<=[lL])·(?=[lL])')
 _INITIALS = re.compile(r"(?<!\w)(?:[^\W\d_]\.)+[^\W\d_]?(?!\w)")
+_DIGIT = re.compile(r"\d")
 _IN_NUMBERS = re.compile(
     r"((?<=\d)[.,:/·\u066b\u066c](?=\d)"
     r"|(?<![^\s([{\"'“‘«$€£¥])-(?=[$€£¥]?\.?\d)"
@@ -188,10 +192,26 @@ _IN_NUMBERS = re.compile(
 _READ_ALOUD = "%&@#§‰"  # Unicode calls them punctuation
 
 
-def _is_invisible(character: str) -> bool:
+class _Table(dict[int, str]):
+    """For `str.translate`: what a function says of each character, which it is asked once."""
+
+    def __init__(self, function: Callable[[str], str]) -> None:
+        self.function = function
+
+    def __missing__(self, code: int) -> str:
+        self[code] = self.function(chr(code))
+        return self[code]
+
+
+def _seen(character: str) -> str:
+    """What is left of a character in the canonical form; of an invisible one nothing."""
+    if character in _APOSTROPHES:
+        return "'"
     if unicodedata.category(character) == "Cf":
-        return not (_JOINERS.match(character) or _VISIBLE_FORMAT.match(character))
-    return _INVISIBLE.match(character) is not None
+        goes = not (_JOINERS.match(character) or _VISIBLE_FORMAT.match(character))
+    else:
+        goes = _INVISIBLE.match(character) is not None
+    return "" if goes else character
 
 
 def _joiner(found: re.Match[str]) -> str:
@@ -209,17 +229,11 @@ def _is_shaped(character: str) -> bool:
     return shaped and unicodedata.category(character)[0] in "LM"
 
 
-def _usual_shapes(text: str) -> str:
-    if text.isascii():
-        return text
-    return canonical(text.translate({ord(c): _usual_shape(c) for c in set(text)}))
-
-
 def _usual_shape(character: str) -> str:
     kind, *codes = unicodedata.decomposition(character).split() or [""]
     letters = "".join(chr(int(code, 16)) for code in codes)
-    if character == "⁄":
-        return "/"
+    if character in "⁄´׳":
+        return "/" if character == "⁄" else "'"
     if kind not in _SHAPES or letters.startswith(" ") or "ㄱ" <= character <= "ㆎ":
         return character
     if kind == "<compat>" and (character < "\u2000" or _is_mark(character)):
@@ -227,9 +241,10 @@ def _usual_shape(character: str) -> str:
     return " " * (kind == "<fraction>") + "".join(map(_usual_shape, letters))
 
 
-def _replaced(text: str, marks: dict[str, str]) -> str:
+def _replaced(text: str, table: _Table) -> str:
     """The text with other marks, but for those in numbers."""
-    table = str.maketrans(marks)
+    if not _DIGIT.search(text):
+        return text.translate(table)
     pieces = _IN_NUMBERS.split(text)  # every second one is a mark
     return "".join(p if n % 2 else p.translate(table) for n, p in enumerate(pieces))
 
@@ -237,3 +252,9 @@ def _replaced(text: str, marks: dict[str, str]) -> str:
 def _is_mark(character: str) -> bool:
     is_punctuation = unicodedata.category(character).startswith("P")
     return is_punctuation and character != "'" and character not in _READ_ALOUD
+
+
+_SEEN = _Table(_seen)
+_USUAL_SHAPES = _Table(_usual_shape)
+_PARTED = _Table(lambda character: " " if _is_mark(character) else character)
+_APART = _Table(lambda character: f" {character} " if _is_mark(character) else character)

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from asr.errors import InputError
 from asr.files import json_object
+from asr.text.normalisation import canonical
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 """What reading a compressed file raises where it is cut, or was never one."""
@@ -23,15 +24,19 @@ def read_sentences(path: str | Path) -> Iterator[str]:
     have a sentence a line. Behind it may be `.gz`, `.xz` or `.bz2`. Blank
     lines and empty texts are no sentences and are left out.
 
+    `<s>` before a sentence and `</s>` behind it, as the tools of CMU and SRI write them, say where
+    it begins and ends and are no words; elsewhere in a line they are refused.
+
     Args:
         path: of the file; UTF-8.
 
     Yields:
-        sentences without the white space around them, and otherwise as they stand.
+        sentences in their canonical form, see `asr.text.normalisation.canonical`.
 
     Raises:
-        InputError: a line can't be read, or there is no sentence at all; the message has the
-            line's number. It comes with the line, or at the end.
+        InputError: a line can't be read, has `<s>` or `</s>` among its words, or there is no
+            sentence at all; the message has the line's number. It comes with the line, or at the
+            end.
         OSError: the file can't be read.
     """
     path = Path(path)
@@ -40,8 +45,9 @@ def read_sentences(path: str | Path) -> Iterator[str]:
     )
     found = False
     for number, line in enumerate(_lines(path), 1):
-        sentence = _text(line, f"{path}:{number}").strip() if is_json else line
-        if sentence:
+        place = f"{path}:{number}"
+        text = _text(line, place) if is_json else line
+        if sentence := _without_marks(canonical(text, place), place):
             found = True
             yield sentence
     if not found:
@@ -84,18 +90,38 @@ _COMPRESSED: list[tuple[str, bytes, Any]] = [
 ]
 
 
+_MARKS = ("<s>", "</s>")
+
+
 def _lines(path: Path) -> Iterator[str]:
     number = 1
     with open_bytes(path) as stream:
         try:
             # bytes end lines at "\n" alone; texts may have other ends, such as U+2028, inside
             for line in stream:
-                yield line.decode("utf-8").strip()
+                text = line.decode("utf-8")
+                yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
                 number += 1
         except UnicodeDecodeError as error:
             raise InputError(f"{path}:{number}: is not UTF-8 text ({error.reason})") from None
         except DAMAGED as error:
             raise InputError(f"{path}:{number}: can't be decompressed: {error}") from None
+
+
+def _without_marks(text: str, place: str) -> str:
+    """The sentence that stands between `<s>` and `</s>`, if they are there."""
+    if "s>" not in text and "S>" not in text:
+        return text
+    words = text.split()
+    first = int(words[0].lower() == _MARKS[0])
+    last = len(words) - int(words[-1].lower() == _MARKS[1])
+    words = words[first:last]
+    if found := [word for word in words if word.lower() in _MARKS]:
+        raise InputError(
+            f"{place}: has {found[0]} among its words; expected <s> before a sentence and </s>"
+            " behind it, one sentence a line"
+        )
+    return " ".join(words)
 
 
 def _text(line: str, place: str) -> str:
