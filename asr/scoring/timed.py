@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 from asr.errors import InputError, listed
@@ -11,6 +12,9 @@ from asr.scoring.lines import uncommented
 Lines = list[tuple[str, str]]
 Channel = tuple[str, str]
 Timed = TypeVar("Timed", Segment, TimedWord)
+
+_TOLERANCE_S = 1.0
+"""By which a word may begin before the one in front of it; then the file's order is believed."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _WITH_POINT = r"\d*\.\d*"
@@ -193,7 +197,9 @@ def _by_channel(rows: Iterable[Timed]) -> dict[Channel, list[Timed]]:
         file, channel = row.channel
         channels.setdefault((file.lower(), channel.lower()), []).append(row)
     for name, its_rows in channels.items():
-        channels[name] = sorted(its_rows, key=lambda row: row.begin)
+        earlier = [after.begin - row.begin for row, after in pairwise(its_rows)]
+        if min(earlier, default=0.0) < -_TOLERANCE_S:
+            channels[name] = sorted(its_rows, key=lambda row: row.begin)
     return channels
 
 

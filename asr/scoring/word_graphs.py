@@ -14,7 +14,8 @@ MAX_CELLS = 200_000_000
 # One unit is a third of a deletion, as in sclite. A substitution costs more than a deletion by so
 # little that it never outweighs an error: of the cheapest alignments the one with most hits wins.
 _UNIT = 10**12
-_GAP, _OPTIONAL_GAP, _SUBSTITUTION = 3 * _UNIT, 2 * _UNIT, 3 * _UNIT + 10**6
+# Of texts without errors the one with more words is taken.
+_GAP, _OPTIONAL_GAP, _SUBSTITUTION, _HIT = 3 * _UNIT, 2 * _UNIT, 3 * _UNIT + 10**6, -1
 _NEVER = 2**62
 
 
@@ -173,4 +174,4 @@ def _gap(arc: Arc) -> int:
 
 
 def _substitution(said: str, heard: str, same: Callable[[str, str], bool]) -> int:
-    return 0 if same(said, heard) else _SUBSTITUTION
+    return _HIT if same(said, heard) else _SUBSTITUTION
