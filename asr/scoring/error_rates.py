@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import jiwer
 import kaldialign
 
 from asr.scoring.word_graphs import cheapest_pairs, linear
+
+if TYPE_CHECKING:
+    import jiwer
 
 Alignment = list[tuple[str, str]]
 """(reference word, hypothesis word) in order; "" stands where the other has no partner."""
@@ -65,12 +68,18 @@ def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> li
     """Errors of each utterance, in characters (code points).
 
     The blank between two words is a character as it is in `jiwer.cer`; more white space
-    counts as one blank, and none at the ends.
+    counts as one blank, and none at the ends. The errors are the fewest possible; which of them are
+    substitutions may be different in another program.
 
     Raises:
         ValueError: there are more of the one than of the other.
     """
-    return [count_errors(alignment) for alignment in align_characters(references, hypotheses)]
+    _check_sequences(references, hypotheses)
+    return [
+        # a tab or two blanks are one blank
+        _count_characters(" ".join(reference.split()), " ".join(hypothesis.split()))
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
 
 
 def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Alignment]:
@@ -92,21 +101,6 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Al
         _aligned_words(reference.split(), hypothesis.split())
         for reference, hypothesis in zip(references, hypotheses, strict=True)
     ]
-
-
-def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Alignment]:
-    """Each utterance's characters in pairs, as `character_errors` counts them.
-
-    Their errors are the fewest; where several alignments have as few it is jiwer's that counts.
-
-    Raises:
-        ValueError: there are more of the one than of the other.
-    """
-    _check_sequences(references, hypotheses)
-    if not references:
-        return []  # jiwer takes no utterance for one without words
-    output = jiwer.process_characters(_collapsed(references), _collapsed(hypotheses))
-    return _output_pairs(output)
 
 
 def count_errors(alignment: Alignment) -> ErrorCounts:
@@ -158,7 +152,21 @@ def _check_sequences(references: Sequence[str], hypotheses: Sequence[str]) -> No
 
 
 _LONG = 2000
-"""Words; the tables of longer texts would not fit the memory."""
+"""Words or characters; kaldialign's tables of longer texts would not fit the memory."""
+
+
+def _count_characters(reference: str, hypothesis: str) -> ErrorCounts:
+    if reference == hypothesis:
+        return ErrorCounts(words=len(reference))
+    if max(len(reference), len(hypothesis)) > _LONG:
+        import jiwer  # takes its time, and is seldom needed
+
+        output = jiwer.process_characters([reference], [hypothesis])
+        errors = output.substitutions, output.deletions, output.insertions
+    else:
+        counts = kaldialign.edit_distance(reference, hypothesis)
+        errors = counts["sub"], counts["del"], counts["ins"]
+    return ErrorCounts(*errors, len(reference))
 
 
 def _aligned_words(reference: list[str], hypothesis: list[str]) -> Alignment:
@@ -180,10 +188,12 @@ def _aligned_words(reference: list[str], hypothesis: list[str]) -> Alignment:
 
 def _aligned_in_pieces(reference: list[str], hypothesis: list[str]) -> Alignment:
     """An alignment with the fewest errors, cut at hits; each piece then has the most hits."""
+    import jiwer  # takes its time, and is seldom needed
+
     output = jiwer.process_words([" ".join(reference)], [" ".join(hypothesis)])
     alignment: Alignment = []
     piece: Alignment = []
-    for pair in _output_pairs(output)[0]:
+    for pair in _pairs(reference, hypothesis, output.alignments[0]):
         piece.append(pair)
         if len(piece) == _LONG or (2 * len(piece) >= _LONG and pair[0] == pair[1]):
             alignment += _realigned(piece)
@@ -197,18 +207,8 @@ def _realigned(piece: Alignment) -> Alignment:
     )
 
 
-def _collapsed(texts: Iterable[str]) -> list[str]:
-    # jiwer splits at blanks alone: a tab would join two words into one
-    return [" ".join(text.split()) for text in texts]
-
-
-def _output_pairs(output: jiwer.WordOutput | jiwer.CharacterOutput) -> list[Alignment]:
-    rows = zip(output.references, output.hypotheses, output.alignments, strict=True)
-    return [_pairs(*row) for row in rows]
-
-
 def _pairs(
-    reference: list[str], hypothesis: list[str], chunks: list[jiwer.AlignmentChunk]
+    reference: list[str], hypothesis: list[str], chunks: "list[jiwer.AlignmentChunk]"
 ) -> Alignment:
     alignment: Alignment = []
     for chunk in chunks:
