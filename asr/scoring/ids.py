@@ -34,17 +34,20 @@ def first_words_are_ids(said: Reading, heard: Reading) -> bool | None:
     if not words:
         return False
     same = set(ids) == set(other_ids) and len(set(ids)) == len(ids) == len(other_ids)
-    come_again = not set(ids).isdisjoint(words) or not set(other_ids).isdisjoint(words)
-    if come_again and not (same and ids != other_ids):
-        return False
-    looks = [_look_like_ids(ids), _look_like_ids(other_ids)]
+    come_again = [not set(names).isdisjoint(words) for names in (ids, other_ids)]
+    looks = [
+        not again and _look_like_ids(names)
+        for again, names in zip(come_again, (ids, other_ids), strict=True)
+    ]
     if any(looks) and _share_like(ids if looks[0] else other_ids, words) > 0.5:
         raise id_or_word(said if looks[0] else heard)
     if not same:
         return _differing_are_ids(said, heard, looks)
-    if ids != other_ids or all(looks):
-        if come_again:
+    if any(come_again):
+        if ids != other_ids:
             raise id_or_word(said)
+        return False
+    if ids != other_ids or all(looks):
         return True
     if _each_could_be(ids) and (len(ids) > 1 or _looks(ids[0])):
         if len(ids) < 5:

@@ -11,11 +11,11 @@ from asr.errors import InputError
 MAX_CELLS = 200_000_000
 """Pairs of arcs that are tried at most: 1.6 GB."""
 
-# One unit is a third of a deletion, as in sclite. A substitution costs more than a deletion by so
-# little that it never outweighs an error: of the cheapest alignments the one with most hits wins.
-_UNIT = 10**12
-# Of texts without errors the one with more words is taken.
-_GAP, _OPTIONAL_GAP, _SUBSTITUTION, _HIT = 3 * _UNIT, 2 * _UNIT, 3 * _UNIT + 10**6, -1
+# An error is a million times a part of sclite's costs: of the alignments with fewest errors the one
+# that is cheapest for sclite wins, and of those the one with most hits.
+_ERROR, _PART = 10**12, 10**6
+_SUBSTITUTION, _GAP, _OPTIONAL_GAP = _ERROR + 4 * _PART, _ERROR + 3 * _PART, 2 * _PART
+_HIT = -1
 _NEVER = 2**62
 
 
@@ -63,9 +63,9 @@ def cheapest_pairs(
 ) -> list[tuple[Arc | None, Arc | None]]:
     """A text of each graph, aligned: of all texts and alignments the one with fewest errors.
 
-    Where several have the fewest errors, one with the most hits is taken: that is one with the
-    fewest substitutions. An optional word that is left out costs two thirds of an error here, so
-    that a hit is preferred to it.
+    Where several have the fewest errors, the one is taken that costs sclite least: 4 for each
+    substitution, 3 for each deletion or insertion and 2 for each optional word that is left out,
+    which is no error. Without optional words that is one with the most hits.
 
     Args:
         reference: what was said.
@@ -78,8 +78,7 @@ def cheapest_pairs(
     Raises:
         InputError: the graphs are too large.
 
-    Source: NIST sclite's alignment of word networks, whose costs are 4 for a substitution, 3 for a
-    deletion or insertion and 2 for an optional word.
+    Source: NIST sclite's alignment of word networks, which looks at its costs alone.
     """
     costs = _costs(reference, hypothesis, same)
     i, j = min(
