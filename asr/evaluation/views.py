@@ -46,7 +46,7 @@ def draw_views(
 
 def _hear(model: Model, utterance: Utterance) -> np.ndarray:
     recognizer = Recognizer(model)
-    return recognizer.log_probs([load_audio(utterance.audio, recognizer.sample_rate)])[0]
+    return recognizer.log_probs(load_audio(utterance.audio, recognizer.sample_rate)).numpy()
 
 
 def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import InputError
-from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
+from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary, text_log_prob
 
 _BEGIN = -1  # in a state: before the sentence
 _LN10 = math.log(10)
@@ -105,6 +105,10 @@ class KenlmModel:
             scores = [score for score, _, _ in self._model.full_scores(text)]
             found.append(np.array(scores, dtype=np.float32) * np.float32(_LN10))
         return found
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
 
     def _context(self, units: Sequence[int]) -> Any:
         """KenLM's state after the units."""

@@ -73,6 +73,26 @@ def read_lexicon(path: str | Path, stress: bool = True) -> Lexicon:
     return parse_lexicon(lines, str(path), stress)
 
 
+def read_words(path: str | Path) -> list[str]:
+    """The words of a file: one a line, or those of a pronouncing dictionary.
+
+    Raises:
+        InputError: the file can't be read, is a dictionary with a faulty line, or has no word.
+    """
+    try:
+        lines = [line.split() for line in Path(path).read_text("utf-8-sig").splitlines()]
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
+    if any(len(line) > 1 for line in lines):
+        return list(read_lexicon(path, stress=False).pronunciations)
+    words = list(dict.fromkeys(word for line in lines for word in line))
+    if not words:
+        raise InputError(f"{path}: has no word; expected one a line, or a pronouncing dictionary")
+    return words
+
+
 def write_lexicon(
     path: str | Path, lexicon: Lexicon, notes: Mapping[str, str] = MappingProxyType({})
 ) -> None:
