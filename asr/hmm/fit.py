@@ -200,7 +200,7 @@ def _utterances(
     words = [normalise(text, AS_WRITTEN).split() for text in texts]
     if missing := tokenizer.lexicon.missing(word for some in words for word in some):
         raise ValueError(f"no pronunciation in the lexicon for {listed(missing)}")
-    found = []
+    found: list[_Utterance] = []
     for n, (rows, said) in enumerate(zip(features, words, strict=True)):
         one = torch.as_tensor(rows).detach()
         width = found[0].features.shape[1] if found else "F"
