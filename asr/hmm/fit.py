@@ -90,10 +90,9 @@ class Hmm:
             ValueError: `features` is not (T, F) or has too few frames for the text, or a word has
                 no pronunciation.
         """
-        (data,) = _utterances([features], [text], self.tokenizer, self.topology)
-        F = self.gmm.means.shape[2]
-        if data.features.shape[1] != F:
-            raise ValueError(f"features has shape {tuple(data.features.shape)}; expected (T, {F})")
+        _refuse_missing([text], self.tokenizer)
+        data = _utterance(features, text, self.tokenizer, self.topology)
+        _check_width(data.features, self.gmm.means.shape[2])
         emissions = self.gmm.emissions(data.features)[:, None]
         lengths, graphs = torch.tensor([len(emissions)]), pad_graphs([data.graph])
         log_probs, path = viterbi(emissions, lengths, graphs, self.topology.self_loops)
@@ -197,28 +196,53 @@ def _utterances(
     if isinstance(texts, str) or len(features) != len(texts) or not len(texts):
         n_texts = "one text" if isinstance(texts, str) else f"{len(texts)} texts"
         raise ValueError(f"there are {len(features)} features and {n_texts}; expected one for each")
-    words = [normalise(text, AS_WRITTEN).split() for text in texts]
-    if missing := tokenizer.lexicon.missing(word for some in words for word in some):
-        raise ValueError(f"no pronunciation in the lexicon for {listed(missing)}")
-    found: list[_Utterance] = []
-    for n, (rows, said) in enumerate(zip(features, words, strict=True)):
-        one = torch.as_tensor(rows).detach()
-        width = found[0].features.shape[1] if found else "F"
-        if one.ndim != 2 or not one.is_floating_point() or width not in ("F", one.shape[1]):
-            shape = f"features[{n}] has shape {tuple(one.shape)} and type {one.dtype}"
-            raise ValueError(f"{shape}; expected (T, {width}), floats")
-        if not one.isfinite().all():
-            raise ValueError(f"features[{n}] has values that are not finite; expected numbers")
-        if not said and not topology.silence:
-            raise ValueError(f"texts[{n}] has no word; expected some, since there is no silence")
-        graph = utterance_graph([tokenizer.pronunciations(word) for word in said], topology)
-        if len(one) < graph.shortest:
-            raise ValueError(
-                f"features[{n}] has {len(one)} frames; the states of {' '.join(said)!r} take"
-                f" {graph.shortest}"
-            )
-        found.append(_Utterance(one, said, graph))
+    _refuse_missing(texts, tokenizer)
+    found = [
+        _utterance(rows, text, tokenizer, topology, f"[{n}]")
+        for n, (rows, text) in enumerate(zip(features, texts, strict=True))
+    ]
+    F = found[0].features.shape[1]
+    for n, one in enumerate(found):
+        _check_width(one.features, F, f"[{n}]")
     return found
+
+
+def _utterance(
+    features: Tensor | np.ndarray,
+    text: str,
+    tokenizer: PhoneTokenizer,
+    topology: Topology,
+    place: str = "",
+) -> _Utterance:
+    """One utterance; `place` is its number in the error's line."""
+    rows, words = torch.as_tensor(features).detach(), _words(text)
+    if rows.ndim != 2 or not rows.is_floating_point():
+        found = f"features{place} has shape {tuple(rows.shape)} and type {rows.dtype}"
+        raise ValueError(f"{found}; expected (T, F), floats")
+    if not rows.isfinite().all():
+        raise ValueError(f"features{place} has values that are not finite; expected numbers")
+    if not words and not topology.silence:
+        raise ValueError(f"texts{place} has no word; expected some, since there is no silence")
+    graph = utterance_graph([tokenizer.pronunciations(word) for word in words], topology)
+    if len(rows) < graph.shortest:
+        states = f"the states of {' '.join(words)!r} take {graph.shortest}"
+        raise ValueError(f"features{place} has {len(rows)} frames; {states}")
+    return _Utterance(rows, words, graph)
+
+
+def _words(text: str) -> list[str]:
+    return normalise(text, AS_WRITTEN).split()
+
+
+def _refuse_missing(texts: Sequence[str], tokenizer: PhoneTokenizer) -> None:
+    if missing := tokenizer.lexicon.missing(word for text in texts for word in _words(text)):
+        raise ValueError(f"no pronunciation in the lexicon for {listed(missing)}")
+
+
+def _check_width(features: Tensor, F: int, place: str = "") -> None:
+    if features.shape[1] != F:
+        shape = tuple(features.shape)
+        raise ValueError(f"features{place} has shape {shape}; expected (T, {F})")
 
 
 def _quiet(utterance: _Utterance) -> Tensor:

@@ -50,8 +50,11 @@ def as_lexicon(lexicon: AnyLexicon) -> Lexicon:
     if isinstance(lexicon, str | Path):
         return read_lexicon(lexicon, stress=False)
     if isinstance(lexicon, Mapping):
-        spoken = ((word, _pronunciations(word, said)) for word, said in lexicon.items())
-        return Lexicon({_word(word, n): said for n, (word, said) in enumerate(spoken)})
+        found: dict[str, dict[Pronunciation, None]] = {}
+        for place, word in enumerate(_some(lexicon)):
+            spoken = _pronunciations(word, lexicon[word])
+            found.setdefault(_word(word, place), {}).update(dict.fromkeys(spoken))
+        return Lexicon({word: tuple(spoken) for word, spoken in found.items()})
     return Lexicon({word: (tuple(word),) for word in as_words(lexicon)})
 
 
@@ -68,17 +71,24 @@ def _word(word: Any, place: int) -> str:
     return normalise(word, AS_WRITTEN)
 
 
-def _pronunciations(word: str, spoken: Any) -> tuple[Pronunciation, ...]:
-    """Each of a word's pronunciations once."""
+def _pronunciations(word: str, spoken: Any) -> list[Pronunciation]:
     several = spoken if _is_sequence(spoken) and all(map(_is_sequence, spoken)) else [spoken]
-    found = [tuple(one.split()) if isinstance(one, str) else tuple(one) for one in several]
-    for one in found:
-        if not one or not all(isinstance(phone, str) and phone.split() == [phone] for phone in one):
-            raise ValueError(
-                f"lexicon[{word!r}] is {spoken!r}; expected phones, as 'TH R IY', ['TH', 'R', 'IY']"
-                " or, of several pronunciations, [['TH', 'R', 'IY'], ...]"
-            )
-    return tuple(dict.fromkeys(found))
+    found = [
+        tuple(one.split() if isinstance(one, str) else one) for one in several if _some_phones(one)
+    ]
+    if not found or len(found) < len(several):
+        raise ValueError(
+            f"lexicon[{word!r}] is {spoken!r}; expected phones, as 'TH R IY', ['TH', 'R', 'IY']"
+            " or, of several pronunciations, [['TH', 'R', 'IY'], ...]"
+        )
+    return found
+
+
+def _some_phones(spoken: Any) -> bool:
+    if isinstance(spoken, str):
+        return bool(spoken.split())
+    phones = spoken if _is_sequence(spoken) else ()
+    return bool(phones) and all(isinstance(p, str) and p.split() == [p] for p in phones)
 
 
 def _is_sequence(value: Any) -> bool:
