@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import InputError
-from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
+from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary, text_log_prob
 from asr.text.normalisation import DEFAULT, Case, TextSettings, in_case, lower_case
 
 CASES: tuple[Case, ...] = ("lower", "keep", "upper")
@@ -111,6 +111,10 @@ class KenlmModel:
             found.append(np.array(scores, dtype=np.float32) * np.float32(_LN10))
             self._check(float(found[-1].sum()))
         return found
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
 
     def _known(self, words: Sequence[str]) -> tuple[Case, dict[str, str]]:
         """The case in which most of the file's words are among the words; and their spellings."""

@@ -89,6 +89,27 @@ def _loaded(
     )
 
 
+def load_lm(
+    path: str | Path, device: str | torch.device = "cpu", words: Iterable[str] = ()
+) -> LanguageModel:
+    """A language model of any kind, to score texts, search, or measure with `asr.perplexity`.
+
+    >>> lm = asr.load_lm("4gram.arpa")
+    >>> lm.log_prob("three five")
+
+    Args:
+        path: a folder that a recipe wrote, an ARPA file, or a KenLM file.
+        device: where the model computes.
+        words: those that a KenLM file will be asked for, which can't list its own; all others
+            count as unknown.
+
+    Raises:
+        InputError: there is no language model, or one that is damaged; or no words for a KenLM
+            file.
+    """
+    return load_language_model(path, device, words)
+
+
 def _load_rnnlm(folder: str | Path, values: dict[str, Any]) -> RNNLM:
     check_parts(folder, values, ("model", "vocabulary", "trained_on"))
     place = f"{Path(folder) / DESCRIPTION}"

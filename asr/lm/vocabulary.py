@@ -59,6 +59,26 @@ class LanguageModel(Protocol):
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
 
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end."""
+
+
+def text_log_prob(lm: LanguageModel, text: str) -> float:
+    """The natural log-probability of a sentence with its end; `log_prob` of every model.
+
+    Args:
+        lm: any language model.
+        text: a sentence, normalised as the model's own texts were; what the model does not know
+            has the probability of `<unk>`.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"text is {text!r}; expected a sentence")
+    (log_probs,) = lm.sentence_log_probs([lm.vocabulary.encode(text)])
+    return float(log_probs.sum(dtype=np.float64))
+
 
 @dataclass(frozen=True)
 class Vocabulary:

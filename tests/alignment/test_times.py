@@ -42,7 +42,7 @@ def test_planted_boundaries_are_found():
     frames = [0, 0, 2, 2, 0, 4, 0, 0, 1, 0, 4, 3, 3, 0, 0]
     words = ["go", "on"]
     tokens, word_of = spell(words, tokenizer)
-    alignment, _ = ctc_align(planted(frames, C=5), tokens)
+    alignment = ctc_align(planted(frames, C=5), tokens)
     spans = ctc_spans(alignment, tokenizer.symbols, word_of)
     times = frame_times(len(frames), SETTINGS, duration=0.175)
     segments = [TimedLabel(label, *(pytest.approx(t, rel=1e-12) for t in at)) for label, *at in [
@@ -75,7 +75,7 @@ def test_spans_are_those_of_the_best_of_all_alignments(seed, text):
     tokenizer = CharTokenizer.from_texts(["ab"])
     tokens, word_of = spell([text], tokenizer)
     log_probs = torch.from_numpy(np.log(np.random.default_rng(seed).dirichlet(np.ones(3), 6)))
-    spans = ctc_spans(ctc_align(log_probs, tokens)[0], tokenizer.symbols, word_of)
+    spans = ctc_spans(ctc_align(log_probs, tokens), tokenizer.symbols, word_of)
     frames = [0] * 6
     for span in spans:
         frames[span.first : span.last + 1] = [tokenizer.encode(span.unit)[0]] * (
