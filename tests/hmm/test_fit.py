@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_named():
         ((features, "ab b"), "there are 2 features and one text"),
         (([], []), "there are 0 features and 0 texts"),
         ((features, [text, "six c"]), "no pronunciation in the lexicon for c, six"),
-        (([one, two[:, :1]], texts), r"features\[1\] has shape \(\d+, 1\) .* expected \(T, 2\)"),
+        (([one, two[:, :1]], texts), r"features\[1\] has shape \(\d+, 1\); expected \(T, 2\)"),
         (([one[0], two], texts), r"features\[0\] has shape \(2,\) .* expected \(T, F\)"),
         (([one, nan], texts), r"features\[1\] has values that are not finite"),
         (([one, two[:1]], texts), rf"features\[1\] has 1 frames; the states of '{other}' take"),
