@@ -11,10 +11,17 @@ from pathlib import Path
 
 from asr.corpus.manifest import check_audio, read_manifest
 from asr.corpus.recordings import check_durations
-from asr.decoding import DECODING, UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
+from asr.decoder import DECODING, UNTUNED, UNTUNED_HMM, DecoderSettings, save_decoding
 from asr.errors import InputError, reported
 from asr.evaluation.comparison import Comparison
-from asr.evaluation.log_probs import Heard, hear, refuse_others, table, write_results, write_texts
+from asr.evaluation.log_probs import (
+    Recognised,
+    recognise_manifest,
+    refuse_others,
+    table,
+    write_results,
+    write_texts,
+)
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 from asr.text.normalisation import case_of
@@ -42,13 +49,13 @@ def main() -> None:
 
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):
-        comparison.search("greedy", DecodingSettings())
+        comparison.search("greedy", DecoderSettings())
     if searches:
         untuned = UNTUNED_HMM if is_hmm else UNTUNED
         width = untuned.beam_width if options.beam_width is None else options.beam_width
         beam = replace(untuned, beam_width=width, n_best=width)
         precision = options.lm_precision
-        ways = DecodingSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
+        ways = DecoderSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
         found = comparison.all_ways(ways, options.lm, options.rescorer)
         if dev:
             save_decoding(options.model, found.settings)
@@ -98,14 +105,14 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
-def _heard(recognizer: Recognizer, manifest: Path | None) -> Heard | None:
+def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
     if manifest is None:
         return None
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
     check_durations(manifest, utterances)
     _warn_of_case(recognizer, manifest, [utterance.text for utterance in utterances])
-    return hear(recognizer, utterances)
+    return recognise_manifest(recognizer, utterances)
 
 
 def _warn_of_case(recognizer: Recognizer, manifest: Path, texts: list[str]) -> None:

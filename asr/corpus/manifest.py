@@ -6,14 +6,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asr.errors import InputError
 from asr.files import json_object, read_text
 from asr.text.normalisation import canonical
 
-Segment = tuple[str, float, float]
-"""(label, start, end), in seconds."""
+
+class TimedLabel(NamedTuple):
+    """A stretch of a recording, as it stands in a manifest."""
+
+    label: str
+    start: float  # seconds
+    end: float
+
 
 DURATION_SLACK_S = 0.02
 """Seconds that an audio file and its manifest may differ."""
@@ -40,8 +46,8 @@ class Utterance:
     duration: float
     text: str
     speaker: str = ""
-    words: tuple[Segment, ...] = ()
-    phones: tuple[Segment, ...] = ()
+    words: tuple[TimedLabel, ...] = ()
+    phones: tuple[TimedLabel, ...] = ()
     offset: float | None = None
 
 
@@ -154,7 +160,7 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
         segments = values.get(name, [])
         if not isinstance(segments, list):
             raise InputError(f"{place}: {name} is {segments!r}; expected [label, start, end], ...")
-        values[name] = tuple(_segment(item, name, place) for item in segments)
+        values[name] = tuple(_timed_label(item, name, place) for item in segments)
     values["audio"] = str(folder / values["audio"])
     return Utterance(**values)
 
@@ -168,8 +174,8 @@ def _seconds(values: dict[str, Any], name: str, place: str) -> float:
     return float(found)
 
 
-def _segment(item: object, name: str, place: str) -> Segment:
+def _timed_label(item: object, name: str, place: str) -> TimedLabel:
     match item:
         case [str(label), int() | float() as start, int() | float() as end] if start <= end:
-            return canonical(label, place), float(start), float(end)
+            return TimedLabel(canonical(label, place), float(start), float(end))
     raise InputError(f"{place}: {name} has {item!r}; expected [label, start, end] in seconds")

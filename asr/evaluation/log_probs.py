@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.corpus.batching import bucket_sizes
 from asr.corpus.manifest import Utterance, check_duration
@@ -27,7 +28,7 @@ BATCH_S = 120.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recognised:
     """What an acoustic model makes of a manifest's utterances.
 
     Args:
@@ -38,7 +39,7 @@ class Heard:
     """
 
     utterances: Sequence[Utterance]
-    log_probs: list[np.ndarray]
+    log_probs: list[Tensor]
     audio_s: float
     seconds: float
 
@@ -48,9 +49,9 @@ class Heard:
         return [utterance.text for utterance in self.utterances]
 
 
-def hear(
+def recognise_manifest(
     recognizer: Recognizer, utterances: Sequence[Utterance], check_durations: bool = True
-) -> Heard:
+) -> Recognised:
     """The log-probabilities of a manifest's utterances, in its order.
 
     Args:
@@ -66,7 +67,7 @@ def hear(
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
     started = time.perf_counter()
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Tensor] = {}
     samples = 0
     durations = [utterance.duration for utterance in utterances]
     order = np.argsort(durations, kind="stable")
@@ -80,8 +81,8 @@ def hear(
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory
-        found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
-    return Heard(
+        found |= {int(i): log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
+    return Recognised(
         utterances,
         [found[index] for index in range(len(utterances))],
         samples / recognizer.sample_rate,

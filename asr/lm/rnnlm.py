@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from asr.errors import InputError
 from asr.lm.softmax import Softmax, SoftmaxKind
-from asr.lm.vocabulary import EOS, Vocabulary
+from asr.lm.vocabulary import EOS, Vocabulary, text_log_prob
 from asr.networks.recurrent import Cell, Dropout, RecurrentStack, drop
 
 Initialisation = Literal["uniform", "xavier", "orthogonal"]
@@ -168,6 +168,10 @@ class RNNLM(nn.Module):
         return self.output.log_probs(self._outputs(state))
 
     @torch.no_grad()
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
+
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end.
 

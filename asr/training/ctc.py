@@ -28,7 +28,7 @@ from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
     FiniteSteps,
-    digest,
+    digest_of_utterances,
     estimate_moments,
     hours,
     in_order,
@@ -123,7 +123,10 @@ class CTCData(pl.LightningDataModule):
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        digests = {"train": digest(self.train.utterances), "dev": digest(self.dev.utterances)}
+        digests = {
+            "train": digest_of_utterances(self.train.utterances),
+            "dev": digest_of_utterances(self.dev.utterances),
+        }
         if isinstance(self.tokenizer, PhoneTokenizer):
             lines = "\n".join(self.tokenizer.lexicon.lines())
             digests["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()

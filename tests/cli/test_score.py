@@ -48,8 +48,6 @@ def test_every_form_gives_the_same_pairs(write):
         ]
     for reference in forms["ref"]:
         for hypothesis in forms["hyp"]:
-            if "tab" in reference.name and "tab" not in hypothesis.name:
-                continue  # only a hypothesis may be called by its audio
             pairs = read_pairs(reference, hypothesis)
             assert (pairs.references, pairs.hypotheses) == (SAID, HEARD)
     plain = [write("ref.txt", "the cat sat\n\ni\n"), write("hyp.txt", "the hat sat\r\na\r\n\r\n")]
@@ -118,7 +116,8 @@ def test_ids_of_a_manifest_are_known_in_text_lines(write):
     [
         ("hyp.txt", "", "hyp.txt: is empty; expected at least one line"),
         ("hyp.trn", "a b\n", r"hyp.trn:1: has no id at its end; expected: text \(id\)"),
-        ("hyp.trn", "{ a / b } (u1)\n", "hyp.trn:1: has sclite's alternatives or options"),
+        ("hyp.trn", "{ a / b (utt1)\n", "hyp.trn:1: has '{' without '}'; expected"),
+        ("hyp.trn", "a / b } (utt1)\n", "hyp.trn:1: has '}' without '{'; expected"),
         ("hyp.jsonl", "[1]\n", "hyp.jsonl:1: is list; expected a JSON object"),
         ("hyp.jsonl", '{"id": "u1"\n', "hyp.jsonl:1: not JSON"),
         ("hyp.jsonl", '{"id": "u1"}\n', "hyp.jsonl:1: has no 'text'; expected text, and id or"),
@@ -150,7 +149,7 @@ def test_what_is_no_partner_of_the_reference_is_refused(write, name, content, me
 
 def test_bytes_that_are_no_utf8_are_named_with_their_line(write, tmp_path):
     (tmp_path / "latin1.txt").write_bytes(b"yes\ncaf\xe9\n")
-    with pytest.raises(InputError, match=r"latin1.txt:2: is not UTF-8 text; expected UTF-8"):
+    with pytest.raises(InputError, match=r"latin1.txt:2: has the byte 0xe9; expected UTF-8"):
         read_pairs(tmp_path / "latin1.txt", tmp_path / "latin1.txt")
 
 

@@ -322,7 +322,7 @@ def test_two_processes_train_the_same_model_as_one(options, tmp_path):
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_trains_the_same_model(options, tmp_path):
     train(options, tmp_path / "cpu")
     train(options, tmp_path / "gpu", "--trainer.accelerator=gpu")
