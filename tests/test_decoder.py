@@ -238,8 +238,8 @@ def test_of_words_that_a_models_case_makes_one_that_in_its_case_counts(tmp_path,
     lines = "".join(f"-1\t{word}\n" for word in words.split())
     text = ARPA.replace("ngram 1=5", "ngram 1=6").replace("{a}\ta\n{b}\tb\n", lines)
     (tmp_path / "lm.arpa").write_text(text)
-    decoding = Decoder.load(replace(beam(), lm=str(tmp_path / "lm.arpa")), tokenizer)
-    assert decoding.space.lexicon.words == ("essen", "Essen", "hunes")  # one unspelled
+    decoder = Decoder.load(replace(beam(), lm=str(tmp_path / "lm.arpa")), tokenizer)
+    assert decoder.space.lexicon.words == ("essen", "Essen", "hunes")  # one unspelled
     assert "1 of 3 words left out, which the acoustic model's tokens can't spell: Essen" in (
         capsys.readouterr().err
     )
