@@ -1,11 +1,11 @@
 """Speech recognition from audio files to a measured word error rate.
 
 ```text
-              audio                networks              search               rescore            scoring
- audio file ────────▶ waveform ──────────────▶ log_probs ────────▶ nbest ──────────────▶ nbest ────────▶ ErrorCounts
-   path     (samples,) float32   features   (T, C) natural log  list[Hypothesis]  same, re-ordered   S, D, I, words
+              audio              networks            search             search.rescore      scoring
+ audio file ────────▶ waveform ──────────▶ log_probs ────────▶ nbest ────────────────▶ nbest ────────▶ ErrorCounts
+   path      (samples,) float32  features  (T, C) natural log  list[Hypothesis]        same, re-ordered  S, D, I, words
                                   (T, F)                          ▲
-                                    └─── hmm ──▶ emissions (T, S) ┘
+                                    └── hmm ──▶ emissions (T, S) ──┘      the HMM baseline joins at the n-best list
 ```
 
 `asr.load(folder)` gives a recogniser; each arrow above is a folder of the package, and these are

@@ -14,8 +14,8 @@ from asr.text.tokenizer import BLANK
 def ctc_loss(
     log_probs: Tensor | np.ndarray,
     targets: Tensor | np.ndarray,
-    input_lengths: Tensor | None = None,
-    target_lengths: Tensor | None = None,
+    input_lengths: Tensor | Sequence[int] | int | None = None,
+    target_lengths: Tensor | Sequence[int] | int | None = None,
 ) -> Tensor:
     """Negative log-probability of each utterance's targets, summed over their alignments.
 
@@ -42,8 +42,8 @@ def ctc_loss(
     Source: Graves et al. 2006, "Connectionist temporal classification".
     """
     log_probs, targets = torch.as_tensor(log_probs), torch.as_tensor(targets)
-    if log_probs.ndim == 2 and targets.ndim == 1:
-        batch = log_probs[:, None], targets[None]
+    if log_probs.ndim == 2 and (targets.ndim == 1 or targets.shape[:-1] == (1,)):
+        batch = log_probs[:, None], targets.reshape(1, -1)
         return ctc_loss(*batch, *map(_of_one, (input_lengths, target_lengths)))[0]
     targets = targets.cpu()
     if log_probs.ndim != 3 or targets.ndim != 2 or len(targets) != log_probs.shape[1]:
@@ -155,15 +155,17 @@ def _check_range(targets: Tensor, C: int) -> None:
         raise ValueError(f"targets has {int(bad[0])}; expected from 0 to {C - 1}")
 
 
-def _of_one(length: Tensor | int | None) -> Tensor | None:
-    return None if length is None else torch.as_tensor(length).reshape(1)
+def _of_one(length: Tensor | Sequence[int] | int | None) -> Tensor | None:
+    return None if length is None else torch.as_tensor(length).reshape(-1)
 
 
-def _lengths(name: str, lengths: Tensor | None, N: int, longest: int) -> Tensor:
+def _lengths(
+    name: str, lengths: Tensor | Sequence[int] | int | None, N: int, longest: int
+) -> Tensor:
     """(N,), int64, on the CPU."""
     if lengths is None:
         return torch.full((N,), longest)
-    lengths = lengths.cpu()
+    lengths = torch.as_tensor(lengths).cpu()
     if lengths.shape != (N,):
         raise ValueError(f"{name} has shape {tuple(lengths.shape)}; expected ({N},)")
     wrong = lengths[(lengths < 0) | (lengths > longest)]

@@ -164,8 +164,9 @@ def test_an_alignment_without_room_is_refused():
 def test_one_utterance_is_a_batch_of_one():
     log_probs, text = random_log_probs(T=5), (1, 2)
     expected = -np.logaddexp.reduce(list(scores(log_probs, text).values()))
-    for lengths in [(), (torch.tensor(5), torch.tensor(2)), (5, 2)]:
+    for lengths in [(), (torch.tensor(5), torch.tensor(2)), (5, 2), ([5], torch.tensor([2]))]:
         loss = ctc_loss(log_probs, torch.tensor(text), *lengths)
+        assert torch.equal(loss, ctc_loss(log_probs, torch.tensor([text]), *lengths))
         assert loss.shape == ()
         assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert ctc_loss(log_probs.numpy(), np.array(text)).item() == pytest.approx(expected, rel=1e-6)
@@ -192,7 +193,8 @@ def test_no_utterance_and_no_frame_have_losses_too():
 @pytest.mark.parametrize(
     ("shape", "targets", "lengths", "message"),
     [
-        ((4, 3), (1, 2), (), r"log_probs has shape \(4, 3\) and targets \(1, 2\); expected \(T, N"),
+        ((4, 3), (2, 2), (), r"log_probs has shape \(4, 3\) and targets \(2, 2\); expected \(T, N"),
+        ((4, 3), (2,), ([4, 4],), r"input_lengths has shape \(2,\); expected \(1,\)"),
         ((4, 2, 3), (1, 2), (), r"log_probs has shape \(4, 2, 3\) and targets \(1, 2\)"),
         ((4, 2, 3, 1), (2, 2), (), r"log_probs has shape \(4, 2, 3, 1\)"),
         ((4, 2, 3), (2, 2), ([4], [1, 1]), r"input_lengths has shape \(1,\); expected \(2,\)"),
