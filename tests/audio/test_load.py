@@ -98,7 +98,7 @@ def test_resampling_by_blocks_is_resampling_at_once(tmp_path, monkeypatch):
     path = write(tmp_path / "a.wav", noise(44100, channels=2), 44100, subtype="FLOAT")
     samples, _ = soundfile.read(path, dtype="float32")
     expected = soxr.resample(samples.mean(axis=1), 44100, 16000, quality="HQ")
-    monkeypatch.setattr("asr.audio.load._BLOCK", 1000)
+    monkeypatch.setattr("asr.audio.decoders._BLOCK", 1000)
     np.testing.assert_allclose(load_audio(path, 16000), expected, rtol=0, atol=1e-7)
 
 
@@ -109,7 +109,7 @@ def test_resampling_by_blocks_is_resampling_at_once(tmp_path, monkeypatch):
 def test_decoding_by_blocks_is_decoding_at_once(tmp_path, monkeypatch, suffix, subtype):
     path = write(tmp_path / f"a{suffix}", noise(48000), 48000, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32")
-    monkeypatch.setattr("asr.audio.load._BLOCK", 5000)
+    monkeypatch.setattr("asr.audio.decoders._BLOCK", 5000)
     atol = 1e-7 if suffix == ".mp3" else 0  # its decoder starts anew in each block
     np.testing.assert_allclose(load_audio(path, 48000), expected, rtol=0, atol=atol)
 
@@ -367,7 +367,7 @@ def test_an_mp3_with_frames_missing_or_damaged_is_refused(tmp_path):
     path.write_bytes(whole[:frame] + whole[frame + 20 :])
     refused(path, r"is damaged at byte \d+: expected an MP3 frame|is cut short")
     path.write_bytes(whole + whole)
-    refused(path, r"declares \d+ MP3 frames and has \d+; expected as many")
+    assert len(load_audio(path, 16000)) == 2 * 160000
 
 
 def test_a_damaged_flac_frame_is_refused(tmp_path):
