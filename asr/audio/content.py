@@ -4,13 +4,14 @@ Files are read, not mapped into memory: a mapped file that shrinks kills the pro
 """
 
 import bisect
+import errno
 import io
 import os
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,6 +66,7 @@ class View(io.RawIOBase):
     def find(self, wanted: bytes, start: int) -> int:
         """Position of the first `wanted` from `start` on; -1 where there is none."""
         while start < self.size:
+            start = max(start, self._next("SEEK_DATA", start) - len(wanted))
             block = self.bytes_at(start, 4 * _BLOCK)
             if (found := block.find(wanted)) >= 0:
                 return start + found
@@ -76,7 +78,7 @@ class View(io.RawIOBase):
         byte = self.bytes_at(position, 1)
         while position < self.size:
             if byte == b"\0":
-                position = self._behind_hole(position)
+                position = self._next("SEEK_DATA", position)
             block = self.bytes_at(position, 4 * _BLOCK)
             if rest := block.lstrip(byte):
                 return position + len(block) - len(rest)
@@ -84,6 +86,29 @@ class View(io.RawIOBase):
                 break
             position += len(block)
         return self.size
+
+    def without_zeros(self) -> "View":
+        """The same with some of the zeros at its end, where there are very many."""
+        stop = self.size
+        if not self.bytes_at(max(0, stop - 16), 16).strip(b"\0"):
+            stop = self._last_hole()
+            while stop > 0:
+                start = max(0, stop - 4 * _BLOCK)
+                content = self.bytes_at(start, stop - start).rstrip(b"\0")
+                stop = start + len(content)
+                if content:
+                    break
+        return self.part(0, stop + _BLOCK)  # the last frame may end with some
+
+    def hole(self) -> range | None:
+        """The first hole of a sparse file, which nobody wrote, of a megabyte or more."""
+        start = 0
+        while (start := self._next("SEEK_HOLE", start)) < self.size:
+            stop = self._next("SEEK_DATA", start)
+            if stop - start >= 1 << 20:
+                return range(start, stop)
+            start = stop
+        return None
 
     def part(self, start: int, stop: int) -> "View":
         """The bytes from `start` up to `stop`."""
@@ -147,19 +172,30 @@ class View(io.RawIOBase):
                 return
             yield piece[max(0, start - origin) : stop - origin]
 
-    def _behind_hole(self, position: int) -> int:
-        if len(self.pieces) != 1 or not isinstance(self.pieces[0], range):
-            return position
+    def _last_hole(self) -> int:
+        """Where the hole begins that the file ends with; the end where there is none."""
+        hole = position = 0
+        while (position := self._next("SEEK_DATA", position)) < self.size:
+            hole = position = self._next("SEEK_HOLE", position)
+        return hole
+
+    def _next(self, whence: str, position: int) -> int:
+        """Where data or a hole of a sparse file is, from `position` on; the end where none is."""
+        if (
+            len(self.pieces) != 1
+            or not isinstance(self.pieces[0], range)
+            or not hasattr(os, whence)
+        ):
+            return position if whence == "SEEK_DATA" else self.size
         origin, descriptor = self.pieces[0].start, self.file.fileno()
         try:
-            behind = os.lseek(descriptor, origin + position, os.SEEK_DATA)
-        except (OSError, AttributeError):  # a hole up to the end; or no such call on this system
-            behind = origin + position
-            with suppress(OSError, AttributeError):
-                if os.lseek(descriptor, origin + position, os.SEEK_HOLE) == origin + position:
-                    behind = origin + self.size
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return min(behind - origin, self.size)
+            found = os.lseek(descriptor, origin + position, getattr(os, whence))
+        except OSError as error:
+            is_none = error.errno == errno.ENXIO or whence == "SEEK_HOLE"
+            return self.size if is_none else position
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        return min(found - origin, self.size)
 
 
 @contextmanager

@@ -23,6 +23,13 @@ def inspect(view: View) -> list[Part]:
     """
     parts: list[Part] = []
     start = 0
+    if not any(begins(view, 0) for begins, _ in plain.FORMATS):
+        view = view.without_zeros()  # of which some files have gigabytes
+        if hole := view.hole():
+            raise view.fault(
+                f"is damaged: {len(hole)} bytes from byte {hole.start} on were never written;"
+                " expected audio there"
+            )
     while start < view.size:
         rest = view.part(start, view.size) if start else view
         examine = next((examine for begins, examine in _FORMATS if begins(rest, 0)), None)

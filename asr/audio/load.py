@@ -91,7 +91,7 @@ def load_audio(
     """
     wanted = _wanted(sample_rate, offset_s, duration_s)
     path = Path(path)
-    longest = free_memory() // (_COPIES * 4) if longest_s is None else int(longest_s * sample_rate)
+    longest = None if longest_s is None else int(longest_s * sample_rate)
     try:
         with open_source(path) as source:
             if channel is not None and not 0 <= channel < source.channels:
@@ -204,6 +204,7 @@ class _Span(NamedTuple):
 _LOUDEST = 16.0  # lossy codecs overshoot 1 a little; integers stored as floats are far beyond
 _MARGIN_S = 0.25  # read on both sides of a part, longer than the resampling filter at 1 kHz
 _CANCELLED = 0.01  # -20 dB: the power of the mean, as a share of that of the channels
+_SURELY = 1 << 24  # samples for which there is memory
 _COPIES = 2  # of a waveform in memory, while its blocks are put together
 
 
@@ -238,7 +239,7 @@ def _wanted(sample_rate: int, offset_s: float, duration_s: float | None) -> _Wan
 
 
 def _waveform(
-    path: Path, source: Source, channel: int | None, wanted: _Wanted, longest: int
+    path: Path, source: Source, channel: int | None, wanted: _Wanted, longest: int | None
 ) -> tuple[np.ndarray, _Power]:
     """The samples, at most `longest` of them, and how loud they and their channels are."""
     span, power = _span(wanted, source.sample_rate), _Power()
@@ -264,7 +265,11 @@ def _waveform(
     return np.concatenate(kept), power
 
 
-def _check_length(path: Path, length: int, sample_rate: int, longest: int) -> None:
+def _check_length(path: Path, length: int, sample_rate: int, longest: int | None) -> None:
+    if longest is None:
+        if length < _SURELY:
+            return
+        longest = max(_SURELY, free_memory() // (_COPIES * 4))
     if length > longest:
         raise InputError(
             f"{path}: has {length / sample_rate:.0f} s of audio or more; expected at most"

@@ -64,7 +64,8 @@ def _wav(view: View) -> Examined:
         elif chunk.kind == b"data":
             there = view.size - chunk.start
             declared: int | None = size_64 or chunk.size
-            if chunk.size >= UNKNOWN_SIZE and not size_64 and there < chunk.size:
+            is_real = UNKNOWN_SIZE <= chunk.size <= there and chunk.size < 0xFFFFFFFF
+            if chunk.size >= UNKNOWN_SIZE and not size_64 and not is_real:
                 declared = None
             samples, position = _extent(view, chunk.start, declared, kind)
             undeclared += len(samples) - (declared or len(samples))
@@ -132,7 +133,7 @@ def _caf(view: View) -> Examined:
     while position + 12 <= view.size:
         name, size = _unpack(">4sq", view, position)
         start = position + 12
-        if found and not _caf_chunk_at(view, position):
+        if name == bytes(4) or (found and not _caf_chunk_at(view, position)):
             break
         position = start + max(0, size)
         if name == b"data":  # its first 4 bytes are a count of edits
@@ -151,8 +152,8 @@ def _au(view: View) -> Examined:
     kind = _Kind(_begins_au, (view.bytes_at(0, 4), 0), lambda view, position: None)
     if start > view.size:
         raise cut_short(view, size, 0)
-    is_known = size < UNKNOWN_SIZE or size <= view.size - start
-    declared = size if is_known else None
+    is_real = UNKNOWN_SIZE <= size <= view.size - start and size < 0xFFFFFFFF
+    declared = size if size < UNKNOWN_SIZE or is_real else None
     samples, position = _extent(view, start, declared, kind)
     return _part(view, [samples], len(samples) - (declared or len(samples))), position
 
@@ -188,8 +189,10 @@ def _nist(view: View) -> Examined:
 
 def _part(view: View, found: list[range], undeclared: int) -> Part:
     """The part that has these ranges of samples, of which the header declares the first at most."""
+    if not found:
+        raise view.fault("holds 0 samples: it has no chunk of them; expected at least one")
     undeclared += sum(map(len, found[1:]))
-    plain = view.parts(found) if found else None
+    plain = view.parts(found)
     if len(found) > 1:  # libsndfile is confused by two
         view = view.part(0, found[0].stop)
     return Part(view, plain, undeclared)
