@@ -1,5 +1,6 @@
 """The parts of an audio file -> blocks of samples, by libsndfile or by FFmpeg."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -131,6 +132,7 @@ def _open_soundfile(view: View) -> soundfile.SoundFile:
     """By descriptor or by content: by name, libsndfile would guess the format."""
     view.seek(0)
     if view.is_whole_file:
+        os.lseek(view.file.fileno(), 0, os.SEEK_SET)
         return soundfile.SoundFile(view.file.fileno(), closefd=False)
     return soundfile.SoundFile(view)
 

@@ -70,7 +70,7 @@ def _wav(view: View) -> Examined:
             samples, position = _extent(view, chunk.start, declared, kind)
             undeclared += len(samples) - (declared or len(samples))
             found.append(samples)
-    return _part(view, found, undeclared), position
+    return _part(view.part(0, position), found, undeclared), position
 
 
 def _aiff(view: View) -> Examined:
@@ -98,7 +98,7 @@ def _aiff(view: View) -> Examined:
         raise cut_short(view, expected, there)
     if 0 < expected < there and view.run_end(found[0].start + expected) >= found[0].stop:
         found = [range(found[0].start, found[0].start + expected)]
-    return _part(view, found, undeclared), position
+    return _part(view.part(0, position), found, undeclared), position
 
 
 def _w64(view: View) -> Examined:
@@ -122,7 +122,7 @@ def _w64(view: View) -> Examined:
                 size = struct.pack("<Q", len(samples) + 24)
                 patched = patched.replaced(chunk.start - 8, size)
             found.append(samples)
-    return _part(patched, found, undeclared), position
+    return _part(patched.part(0, position), found, undeclared), position
 
 
 def _caf(view: View) -> Examined:
@@ -143,7 +143,7 @@ def _caf(view: View) -> Examined:
             if declared is None:  # libsndfile wants a size
                 patched = view.replaced(start - 8, struct.pack(">q", len(samples) + 4))
             found.append(samples)
-    return _part(patched, found, undeclared), position
+    return _part(patched.part(0, position), found, undeclared), position
 
 
 def _au(view: View) -> Examined:
@@ -155,7 +155,9 @@ def _au(view: View) -> Examined:
     is_real = UNKNOWN_SIZE <= size <= view.size - start and size < 0xFFFFFFFF
     declared = size if size < UNKNOWN_SIZE or is_real else None
     samples, position = _extent(view, start, declared, kind)
-    return _part(view, [samples], len(samples) - (declared or len(samples))), position
+    return _part(
+        view.part(0, position), [samples], len(samples) - (declared or len(samples))
+    ), position
 
 
 def _nist(view: View) -> Examined:
@@ -184,7 +186,9 @@ def _nist(view: View) -> Examined:
     if of_all_channels <= there < declared and _is_end(view, start + of_all_channels, kind):
         declared = of_all_channels
     samples, position = _extent(view, start, declared, kind)
-    return _part(view, [samples], len(samples) - (declared or len(samples))), position
+    return _part(
+        view.part(0, position), [samples], len(samples) - (declared or len(samples))
+    ), position
 
 
 def _part(view: View, found: list[range], undeclared: int) -> Part:
