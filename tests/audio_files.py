@@ -55,3 +55,19 @@ def assert_refused(path, match, **options):
         load_audio(path, RATE, **options)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def write_av(path, waveform, sample_rate, codec, container, **options):
+    """A file of one channel that FFmpeg encodes."""
+    av = pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
+    with av.open(str(path), "w", format=container, options=options) as out:
+        stream = out.add_stream(codec, rate=sample_rate)
+        stream.layout, stream.bit_rate = "mono", 128_000  # FFmpeg's AAC crackles below
+        n = {"aac": 1024, "libopus": 960, "libmp3lame": 1152}[codec]  # what each takes at a time
+        for start in range(0, len(waveform), n):
+            block = np.asarray(waveform[None, start : start + n], dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = sample_rate, start
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path

@@ -216,6 +216,7 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         f"can't be read as audio{found}; expected WAV, FLAC, Ogg, MP3, M4A or the like"
     )
     source: Any = f"file:{view.path}" if view.is_whole_file and view.path.is_file() else view
+    view.seek(0)
     try:
         container = av.open(
             source, options={"format_whitelist": _DEMUXERS}, metadata_errors="replace"

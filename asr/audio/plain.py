@@ -241,7 +241,13 @@ def _is_end(view: View, position: int, kind: _Kind) -> bool:
     if position + 1 >= view.size or view.run_end(position) == view.size:
         return True
     behind = behind_tags(view, position)
-    return behind >= view.size or kind.begins(view, behind)
+    return behind >= view.size or _is_head(view, behind)
+
+
+def _is_head(view: View, position: int) -> bool:
+    """Whether any audio file begins there."""
+    is_plain = any(begins(view, position) for begins, _ in FORMATS)
+    return is_plain or view.bytes_at(position, 4) in (b"fLaC", b"OggS")
 
 
 def _walk(view: View, position: int, kind: _Kind) -> int:
@@ -282,8 +288,9 @@ def _riff_kind(
         if chunk is None or not all(0x20 <= byte < 0x7F for byte in chunk.kind):
             return None
         is_whole = chunk.start + chunk.size <= view.size
-        is_file = begins(view, position)
-        return chunk if not is_file and (is_whole or chunk.kind in (*extras, b"data")) else None
+        if _is_head(view, position) or not (is_whole or chunk.kind in (*extras, b"data")):
+            return None
+        return chunk
 
     return _Kind(begins, mark, chunk_at, extras)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from audio_files import write_av
 
 from asr.audio.load import AudioInfo, find_audio, load_audio, load_raw, read_info
 from asr.errors import InputError
@@ -23,21 +24,6 @@ def noise(samples, channels=1, seed=0):
 
 def write(path, waveform, sample_rate=16000, **form):
     soundfile.write(path, waveform, sample_rate, **form)
-    return path
-
-
-def write_av(path, waveform, sample_rate, codec, container, **options):
-    av = pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
-    with av.open(str(path), "w", format=container, options=options) as out:
-        stream = out.add_stream(codec, rate=sample_rate)
-        stream.layout, stream.bit_rate = "mono", 128_000  # FFmpeg's AAC crackles below
-        n = {"aac": 1024, "libopus": 960, "libmp3lame": 1152}[codec]  # what each takes at a time
-        for start in range(0, len(waveform), n):
-            block = np.asarray(waveform[None, start : start + n], dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = sample_rate, start
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
     return path
 
 
