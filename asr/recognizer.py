@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from asr.audio.load import load_audio
+from asr.audio.memory import free_memory
 from asr.decoding import (
     UNTUNED,
     UNTUNED_HMM,
@@ -21,6 +22,8 @@ from asr.errors import InputError
 from asr.model import Model, load_model
 from asr.search.rescore import text_of
 from asr.text.tokenizer import PhoneTokenizer
+
+_BYTES_PER_SECOND = 2 << 20  # of audio: features and networks of the usual sizes take 0.9 to 1.5 MB
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,35 @@ class Recognizer:
         """The text of an audio file.
 
         Args:
-            audio: path of a file in any format that soundfile or PyAV reads.
+            audio: path of a file or a pipe in any format that soundfile or PyAV reads; `-` is
+                standard input.
             channel: from 0; None for the mean of all channels.
 
         Raises:
-            InputError: the file can't be used; the message says why.
+            InputError: the file can't be used, or memory is too small for it; the message says why.
+
+        Warns:
+            AudioWarning: see `load_audio`.
         """
-        waveform = load_audio(audio, self.sample_rate, channel)
+        waveform = load_audio(audio, self.sample_rate, channel, longest_s=self._longest_s())
         self.check_length(waveform, str(audio))
-        return self.transcribe_waveform(waveform)
+        try:
+            return self.transcribe_waveform(waveform)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            found = f"{len(waveform) / self.sample_rate:.0f} s"
+            raise InputError(
+                f"{audio}: has {found} of audio, which take more memory than there is; expected a"
+                " shorter recording"
+            ) from None
+
+    def _longest_s(self) -> float:
+        """Seconds of audio that memory is large enough for."""
+        memory = free_memory()
+        if self.device.type == "cuda":
+            memory = min(memory, torch.cuda.mem_get_info(self.device)[0])
+        return max(10.0, memory / _BYTES_PER_SECOND)
 
     def transcribe_waveform(self, waveform: np.ndarray) -> Transcript:
         """The text of (samples,) at the model's rate, at least one window long."""

@@ -3,6 +3,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import wave
 
 import numpy as np
@@ -11,7 +12,7 @@ import soundfile
 import soxr
 from audio_files import write_av
 
-from asr.audio.load import AudioInfo, find_audio, load_audio, load_raw, read_info
+from asr.audio.load import AudioInfo, AudioWarning, find_audio, load_audio, load_raw, read_info
 from asr.errors import InputError
 
 LOSSLESS = {".wav": "WAV", ".flac": "FLAC", ".sph": "NIST", ".aiff": "AIFF"}
@@ -106,6 +107,38 @@ def test_channels_are_averaged_unless_one_is_named(tmp_path):
     np.testing.assert_allclose(load_audio(path, 16000), samples.mean(axis=1), rtol=0, atol=1e-7)
     for channel in range(3):
         np.testing.assert_array_equal(load_audio(path, 16000, channel), samples[:, channel])
+
+
+def test_channels_that_cancel_in_their_mean_are_a_warning(tmp_path):
+    left, other = noise(16000), noise(16000, seed=1)
+    for right, cancels in ((-left, True), (-0.95 * left, True), (left, False), (other, False)):
+        path = write(tmp_path / "a.wav", np.stack([left, right], axis=1))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            load_audio(path, 16000)
+            load_audio(path, 8000, channel=0)
+        assert [w.category for w in caught] == [AudioWarning] * cancels
+        for warning in caught:
+            assert str(warning.message).startswith(f"{path}: its 2 channels cancel each other")
+            assert "--channel" in str(warning.message)
+    quiet = write(tmp_path / "a.wav", np.zeros((1600, 2)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_audio(quiet, 16000)
+
+
+def test_a_waveform_longer_than_allowed_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(160000))
+    assert len(load_audio(path, 16000, longest_s=10.0)) == 160000
+    refused(path, r"has 10 s of audio or more; expected at most 9 s", longest_s=9.0)
+    assert len(load_audio(path, 16000, duration_s=8.0, longest_s=9.0)) == 128000
+    chained = tmp_path / "b.wav"  # whose length only decoding tells
+    chained.write_bytes(path.read_bytes() * 3)
+    assert len(load_audio(chained, 16000, longest_s=30.0)) == 480000
+    refused(chained, r"has \d+ s of audio or more; expected at most 29 s", longest_s=29.0)
+    monkeypatch.setattr("asr.audio.load.free_memory", lambda: 8 * 16000 * 9)
+    monkeypatch.setattr("asr.audio.load._SURELY", 16000)
+    refused(path, r"expected at most 9 s, for which there is memory")
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
