@@ -13,7 +13,8 @@ import typer
 from asr.errors import InputError, reported
 
 if TYPE_CHECKING:
-    from asr.lm.vocabulary import LanguageModel, Vocabulary
+    from asr.lm.protocol import LanguageModel
+    from asr.lm.vocabulary import Vocabulary
 
 lm = typer.Typer(
     name="lm",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asr.errors import InputError
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK, Vocabulary
 
 
 @dataclass(frozen=True)
