@@ -132,8 +132,9 @@ def _open_soundfile(view: View) -> soundfile.SoundFile:
     """By descriptor or by content: by name, libsndfile would guess the format."""
     view.seek(0)
     if view.is_whole_file:
-        os.lseek(view.file.fileno(), 0, os.SEEK_SET)
-        return soundfile.SoundFile(view.file.fileno(), closefd=False)
+        descriptor = os.dup(view.file.fileno())  # libsndfile 1.2.0 closes what it can't read
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return soundfile.SoundFile(descriptor, closefd=True)
     return soundfile.SoundFile(view)
 
 
@@ -270,7 +271,7 @@ def _av_blocks(view: View, container: Any, stream: Any) -> Iterator[np.ndarray]:
     # than 8 planes.
     interleaved = av.AudioResampler(format="flt")
     for frame in container.decode(stream):
-        found = frame.sample_rate, frame.layout.nb_channels
+        found = frame.sample_rate, len(frame.layout.channels)
         if found != header:
             raise view.fault(
                 f"changes to {found[0]} Hz with {found[1]} channels; expected {header[0]} Hz with"
