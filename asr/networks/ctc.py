@@ -1,4 +1,4 @@
-"""log_probs and a text -> loss, exact log-probability, alignment; and whether the text fits."""
+"""log_probs and tokens -> CTC loss, exact log-probability, forced alignment, frames needed."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,11 +13,11 @@ from asr.text.tokenizer import BLANK
 def ctc_loss(
     log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor
 ) -> Tensor:
-    """Negative log-probability of each utterance's targets, summed over their alignments.
+    """Negative log-probability of each utterance's targets, summed over all their alignments.
 
-    Torch's CUDA kernel adds gradients up in an order that changes from run to run. The loss is
-    small beside the network, so it is always computed on the CPU, where the order is fixed; the
-    gradient returns to the device of `log_probs`. Half precision is raised to float32.
+    Torch's CUDA kernel adds gradients in an order that changes from run to run. The loss takes
+    little time beside the network, so it is always computed on the CPU, where the order is fixed.
+    The gradient returns to the device of `log_probs`. Half precision is converted to float32.
 
     Args:
         log_probs: (T, N, C), natural logs.
@@ -29,7 +29,7 @@ def ctc_loss(
         losses: (N,), nats, on the CPU; infinite where no alignment is possible.
 
     Raises:
-        ValueError: a target is not among the C tokens; torch would read beyond its memory.
+        ValueError: a target is not among the C tokens; torch would read out of bounds.
 
     Source: Graves et al. 2006, "Connectionist temporal classification".
     """
@@ -46,14 +46,14 @@ def ctc_loss(
 
 
 def log_probability(log_probs: Tensor, tokens: Sequence[int]) -> float:
-    """Exact natural log-probability that one utterance says exactly these tokens.
+    """Exact natural log-probability of a token sequence, given one utterance.
 
     Args:
         log_probs: (T, C), natural logs.
-        tokens: without blanks; none at all stands for silence.
+        tokens: without blanks; may be empty.
 
     Returns:
-        log_prob: -inf where there are too few frames.
+        log_prob: -inf if there are too few frames.
 
     Raises:
         ValueError: `log_probs` is not (T, C), or a token is the blank or not among the C.
@@ -69,7 +69,7 @@ def log_probability(log_probs: Tensor, tokens: Sequence[int]) -> float:
 
 
 def ctc_align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The most probable alignment of a text.
+    """Forced alignment: the most probable alignment of a token sequence.
 
     Args:
         log_probs: (T, C), natural logs.
@@ -77,7 +77,7 @@ def ctc_align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]
 
     Returns:
         alignment: (T,), int64, the token or blank in each frame.
-        scores: (T,), float32, its log-probability in each frame; both are on the CPU.
+        scores: (T,), float32, its log-probability in each frame. Both are on the CPU.
 
     Raises:
         ValueError: `log_probs` is not (T, C) or has too few frames for the tokens, or a token is
@@ -87,7 +87,7 @@ def ctc_align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]
     log_probs = log_probs.float().cpu()
     if len(log_probs) < frames_needed(tokens):
         raise ValueError(
-            f"log_probs has {len(log_probs)} frames; the tokens take {frames_needed(tokens)}"
+            f"log_probs has {len(log_probs)} frames; the tokens need {frames_needed(tokens)}"
         )
     if not tokens:
         return torch.full((len(log_probs),), BLANK), log_probs[:, BLANK]
@@ -98,7 +98,7 @@ def ctc_align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]
 
 
 def frames_needed(tokens: Sequence[int]) -> int:
-    """The fewest frames in which CTC can say the tokens: a repeat takes a blank in between."""
+    """Length of the shortest CTC alignment: one frame per token, and a blank between repeats."""
     return len(tokens) + sum(before == after for before, after in pairwise(tokens))
 
 
