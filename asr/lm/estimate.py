@@ -12,7 +12,7 @@ from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
 from asr.lm.vocabulary import EOS
 
 FALLBACK = (0.5, 1.0, 1.5)
-"""Discounts of the counts 1, 2 and 3 or more where the data give none; lmplz has the same."""
+"""Discounts of the counts 1, 2 and 3 or more where the data give none; the same as lmplz's."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class EstimateSettings:
     """How n-grams are counted and discounted.
 
     Args:
-        order: how many units the longest n-grams have.
-        prune: of each order, the count up to which n-grams are left out; the last stands for all
-            higher orders too. No unit is left out: the first is 0.
-        discount_fallback: whether `FALLBACK` stands in where the counts give no discounts.
+        order: number of units of the longest n-grams.
+        prune: for each order, the count up to which n-grams are pruned; the last holds for all
+            higher orders. The first is 0: unigrams are never pruned.
+        discount_fallback: whether to use `FALLBACK` where the counts give no discounts.
     """
 
     order: int = 3
@@ -42,27 +42,28 @@ class EstimateSettings:
 def estimate(
     sentences: Iterable[Sequence[int]], n_units: int, settings: EstimateSettings
 ) -> NgramTrie:
-    """The model of all n-grams in the sentences, as KenLM's lmplz estimates it.
+    """The n-gram model of the sentences with modified Kneser-Ney smoothing, as KenLM's lmplz.
 
-    N-grams of the highest order have their counts; those of lower orders the number of different
-    units before them, but their counts if they begin a sentence. Each order is discounted by its
-    own numbers of n-grams with the counts 1 to 4, and interpolated with the next lower one; single
-    units with the uniform distribution over all V. What pruning takes from a context goes to the
-    shorter context.
+    N-grams of the highest order use their counts. Those of lower orders use the number of different
+    units before them, or their counts if they begin a sentence. Each order has its own discounts,
+    from the numbers of its n-grams with the counts 1 to 4, and is interpolated with the next lower
+    order; unigrams with the uniform distribution over all V. The probability of pruned n-grams goes
+    to the shorter context.
 
-    A unit that never comes, such as `UNK` where all was known, has its uniform share; where `UNK`
-    comes it is counted like any other, as a recurrent model on the same vocabulary does. lmplz
-    knows no such text, and counts discounts from the n-gram that it sorts last in another way.
+    A unit that never occurs, such as `UNK` in a text without unknown words, has its uniform share.
+    Where `UNK` occurs, it is counted like any other unit, as in a recurrent model with the same
+    vocabulary. There lmplz differs: its texts have no `UNK`. It also counts the n-gram that it
+    sorts last in another way for the discounts.
 
     Args:
-        sentences: of units from 0 to V - 1, without ends.
+        sentences: of units from 0 to V - 1, without `EOS`.
         n_units: V, the vocabulary's size.
         settings: order, pruning, fallback.
 
     Raises:
-        InputError: there is no sentence; or the counts of an order give no discounts, and
-            `discount_fallback` is not asked for.
-        ValueError: a unit is not among the V, or is the end.
+        InputError: there is no sentence; or the counts of an order give no discounts and
+            `discount_fallback` is false.
+        ValueError: a unit is not among the V, or is `EOS`.
 
     Source: Chen and Goodman 1998, section 3; Heafield et al. 2013; `prune` as lmplz's option.
     """
@@ -75,13 +76,13 @@ def estimate(
 
 @dataclass(frozen=True)
 class _Level:
-    """All n-grams of an order, sorted by the (n-1)-gram that they continue, then by unit.
+    """All n-grams of an order, sorted by the (n-1)-gram that they extend, then by last unit.
 
     Args:
-        parents: (n,), which (n-1)-gram they continue.
+        parents: (n,), number of the (n-1)-gram that they extend.
         units: (n,), their last units.
-        suffixes: (n,), which (n-1)-gram they end with.
-        counts: (n,), how often they come.
+        suffixes: (n,), number of the (n-1)-gram that they end with.
+        counts: (n,), how often they occur.
         begins: (n,), whether they begin a sentence.
     """
 
@@ -93,7 +94,7 @@ class _Level:
 
 
 def _tokens(sentences: Iterable[Sequence[int]], n_units: int) -> np.ndarray:
-    """All sentences in a row, each with its beginning, which is the unit V, and its end."""
+    """All sentences in one array, each between <s>, which is the unit V, and `EOS`."""
     marked = ((n_units, *sentence, EOS) for sentence in sentences)
     tokens = np.fromiter(chain.from_iterable(marked), dtype=np.int32)
     if not len(tokens):
@@ -133,7 +134,7 @@ def _count(tokens: np.ndarray, n_units: int, order: int) -> list[_Level]:
 
 
 def _adjusted(levels: list[_Level]) -> list[np.ndarray]:
-    """Of each order the counts that its probabilities come from."""
+    """For each order, the counts that its probabilities are computed from."""
     adjusted = []
     for level, longer in pairwise(levels):
         before = np.bincount(longer.suffixes, minlength=len(level.units))
@@ -142,7 +143,7 @@ def _adjusted(levels: list[_Level]) -> list[np.ndarray]:
 
 
 def _discounts(adjusted: np.ndarray, order: int, fallback: bool) -> np.ndarray:
-    """(4,), what is taken from counts of 0, 1, 2 and 3 or more."""
+    """(4,), discounts of the counts 0, 1, 2 and 3 or more."""
     n = np.bincount(np.minimum(adjusted, 5), minlength=6)
     if n[1:4].all():
         share = n[1] / (n[1] + 2 * n[2])
@@ -152,19 +153,19 @@ def _discounts(adjusted: np.ndarray, order: int, fallback: bool) -> np.ndarray:
         trouble = f"give the discounts {', '.join(f'{d:.3f}' for d in found[1:])}"
     else:
         missing = next(j for j in range(1, 4) if not n[j])
-        trouble = f"have none that comes {missing} times, and give no discounts"
+        trouble = f"give no discounts, since none has the count {missing}"
     if fallback:
         return np.array([0.0, *FALLBACK])
     raise InputError(
-        f"the {order}-grams {trouble}; expected more text, or, where units are few or texts short,"
-        " model.discount_fallback true: fixed discounts"
+        f"the {order}-grams {trouble}; expected more text, or model.discount_fallback true: fixed"
+        " discounts, for few units or short texts"
     )
 
 
 def _trie(
     levels: list[_Level], adjusted: list[np.ndarray], thresholds: Sequence[int], fallback: bool
 ) -> NgramTrie:
-    """The model of the levels' n-grams; those not above their thresholds are left out."""
+    """The model of the levels' n-grams; those with counts up to their thresholds are pruned."""
     radix = len(levels[0].units)
     sizes: list[int] = []
     keys, log_probs, suffixes = [np.array([-1])], [np.zeros(1)], [np.zeros(1, dtype=np.int32)]
@@ -181,7 +182,7 @@ def _trie(
         probs = (counts - discounts) / total[level.parents]
         probs += weights[level.parents] * lower[level.suffixes]
         if not sizes:
-            probs[-1] = 1.0  # a sentence's beginning is never foreseen; it costs nothing
+            probs[-1] = 1.0  # <s> is never predicted
         keys.append(nodes[level.parents[kept]].astype(np.int64) * radix + level.units[kept])
         log_probs.append(np.log(probs[kept]))
         suffixes.append(nodes[level.suffixes[kept]])

@@ -1,4 +1,4 @@
-"""outputs -> natural log-probabilities of units: of all at once, or frequent ones first."""
+"""outputs -> natural log-probabilities of units, by a full or an adaptive softmax."""
 
 from itertools import pairwise
 from typing import Literal
@@ -11,20 +11,21 @@ SoftmaxKind = Literal["full", "adaptive"]
 
 
 class Softmax(nn.Module):
-    """A distribution over units, exactly normalised.
+    """A softmax over units, exactly normalised.
 
-    "full" takes all units together. "adaptive" takes the most frequent tenth together with two
-    groups, of the next three tenths and of the others. The probability of a unit in a group is that
-    of the group times that of the unit within it, so that what a rare unit costs only rare units
-    pay: of 20,000 English words a seventh is computed for one, in the mean.
+    "full" is the plain softmax over all units. "adaptive" has a first softmax over the most
+    frequent tenth of the units and two groups: the next three tenths, and the rest. The probability
+    of a unit in a group is that of the group times that of the unit within the group. So frequent
+    units need no computation for the rare ones: with 20,000 English words, an average word needs a
+    seventh of all logits.
 
     Args:
-        input_size: E, values of an output.
-        n_units: V; for "adaptive" the frequent ones come first.
-        kind: how the units are grouped.
+        input_size: E, size of an output.
+        n_units: V; for "adaptive", sorted by falling frequency.
+        kind: "full" or "adaptive".
 
     Source: Grave et al. 2017, arXiv:1609.04309; there rare units have shorter vectors. Here all
-    have E values, so that they can serve as embeddings too.
+    have E values, so that they can also serve as embeddings.
     """
 
     def __init__(self, input_size: int, n_units: int, kind: SoftmaxKind = "full") -> None:
@@ -53,7 +54,8 @@ class Softmax(nn.Module):
         Args:
             outputs: (N, E).
             units: (M,), int64.
-            rows: (M,), int64, the output from which each is scored; None for one to one.
+            rows: (M,), int64, index of the output that scores each unit; None: unit n is scored
+                by output n.
 
         Returns:
             scores: (M,), at least float32.
@@ -72,7 +74,7 @@ class Softmax(nn.Module):
         return scores
 
     def _first(self, outputs: Tensor) -> Tensor:
-        """(N, n_frequent + groups): of the frequent units and of each group as a whole."""
+        """(N, n_frequent + groups): log-probs of the frequent units and of each group."""
         weight, bias = self.weight[: self.n_frequent], self.bias[: self.n_frequent]
         if self.groups:
             weight = torch.cat([weight, self.group_weight])
@@ -80,7 +82,7 @@ class Softmax(nn.Module):
         return _log_softmax(F.linear(outputs, weight, bias))
 
     def _within(self, outputs: Tensor, group: tuple[int, int]) -> Tensor:
-        """(N, units of the group): how a group's probability is shared out."""
+        """(N, units of the group): log-probs of the units, given their group."""
         begin, end = group
         return _log_softmax(F.linear(outputs, self.weight[begin:end], self.bias[begin:end]))
 

@@ -62,7 +62,7 @@ def context_probability(grams, context):
 
 
 def rise(grams, gram):
-    """Of the perplexity, by adding up over all units after the n-gram's context without it."""
+    """Relative rise of the perplexity without the n-gram, summed over all units in its context."""
     context = gram[:-1]
     without = {other: numbers for other, numbers in grams.items() if other != gram}
     known = [other[-1] for other in without if other[:-1] == context]
@@ -77,7 +77,7 @@ def rise(grams, gram):
 
 
 @pytest.mark.parametrize("threshold", [1e-4, 1e-3, 3e-3])
-def test_n_grams_go_whose_absence_raises_perplexity_by_less_than_the_threshold(trie, threshold):
+def test_n_grams_below_the_threshold_are_removed(trie, threshold):
     grams = as_grams(trie)
     expected = set(grams)
     for order in (3, 2):
@@ -99,14 +99,14 @@ def test_probabilities_still_add_up_to_one_in_every_context(trie, threshold):
     np.testing.assert_allclose(sums, 1, rtol=1e-5)
 
 
-def test_a_tiny_threshold_leaves_all_and_a_huge_one_the_units_alone(trie):
+def test_a_tiny_threshold_keeps_all_and_a_huge_one_only_unigrams(trie):
     everything = prune_by_entropy(trie, 1e-30)
     assert torch.equal(everything.keys, trie.keys)
     torch.testing.assert_close(everything.backoffs, trie.backoffs, rtol=0, atol=1e-4)
     assert prune_by_entropy(trie, 1e9).sizes == (N_UNITS + 1, 0, 0)
 
 
-def test_of_a_model_of_single_units_nothing_can_go():
+def test_a_unigram_model_stays_as_it_is():
     sentences = [(2, 3, 2), (4,)]
     unigrams = estimate(sentences, N_UNITS, EstimateSettings(1, discount_fallback=True))
     same = prune_by_entropy(unigrams, 1.0)
@@ -114,7 +114,7 @@ def test_of_a_model_of_single_units_nothing_can_go():
     assert torch.equal(same.log_probs, unigrams.log_probs)
 
 
-def test_the_larger_the_threshold_the_fewer_n_grams_and_the_worse_the_model(trie):
+def test_larger_thresholds_give_fewer_n_grams_and_worse_models(trie):
     states = [(6,), *itertools.product((2, 3, 4, 5), repeat=2)]
     grams = as_grams(trie)
     sizes, losses = [], []
@@ -136,6 +136,6 @@ def test_the_larger_the_threshold_the_fewer_n_grams_and_the_worse_the_model(trie
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1e-8, float("nan")])
-def test_a_threshold_not_above_0_is_a_mistake(trie, threshold):
+def test_a_threshold_not_above_0_is_refused(trie, threshold):
     with pytest.raises(ValueError, match=f"threshold is {threshold}; expected above 0"):
         prune_by_entropy(trie, threshold)

@@ -26,7 +26,7 @@ def some(n_units, N=30):
 
 
 def in_numpy(outputs, weights, n_units, kind):
-    """The definition: probabilities of a group times those within it."""
+    """The definition: the probability of a group times that within the group."""
     weight, bias, *of_groups = [value.detach().numpy() for value in weights.values()]
 
     def shares(matrix, offset):
@@ -50,7 +50,7 @@ def in_numpy(outputs, weights, n_units, kind):
 
 @EACH_KIND
 @EACH_SIZE
-def test_probabilities_are_those_of_the_definition_and_sum_to_1(n_units, kind):
+def test_probabilities_equal_the_definition_and_sum_to_1(n_units, kind):
     softmax = softmax_of(n_units, kind)
     outputs, _ = some(n_units)
     found = softmax.log_probs(outputs).exp().detach().numpy()
@@ -61,7 +61,7 @@ def test_probabilities_are_those_of_the_definition_and_sum_to_1(n_units, kind):
 
 @EACH_KIND
 @EACH_SIZE
-def test_scores_of_single_units_are_those_among_all(n_units, kind):
+def test_scores_of_single_units_equal_those_of_log_probs(n_units, kind):
     softmax = softmax_of(n_units, kind)
     outputs, units = some(n_units)
     all_units = softmax.log_probs(outputs)
@@ -74,7 +74,7 @@ def test_scores_of_single_units_are_those_among_all(n_units, kind):
 
 
 @EACH_KIND
-def test_gradients_of_single_units_are_those_among_all(kind):
+def test_gradients_of_single_units_equal_those_of_log_probs(kind):
     softmax = softmax_of(40, kind)
     outputs, units = some(40)
     outputs.requires_grad_()
@@ -99,6 +99,6 @@ def test_half_precision_stays_close_and_normalised(kind):
     torch.testing.assert_close(scores, found.gather(1, units[:, None])[:, 0])
 
 
-def test_frequent_units_stay_out_of_the_groups():
+def test_frequent_units_are_in_no_group():
     assert Softmax(E, 20_000, "adaptive").groups == [(2000, 8000), (8000, 20_000)]
     assert Softmax(E, 20_000, "full").groups == []
