@@ -18,7 +18,7 @@ N_UNITS = 7
 
 
 def random_sentences(seed, n=60):
-    """Sentences of seven units, of which the last never comes; unknown ones are among them."""
+    """Sentences of seven units; the last never occurs, `UNK` does."""
     generator = np.random.default_rng(seed)
     units = [UNK, 2, 3, 4, 5]
     return [
@@ -42,7 +42,7 @@ def by_gram(trie, names):
 
 
 def discounts_of(counts):
-    """Those of the paper, or the fixed ones where it gives none or impossible ones."""
+    """The paper's discounts, or the fixed ones where its formulas give none in range."""
     n = Counter(counts)
     if n[1] and n[2] and n[3]:
         y = n[1] / (n[1] + 2 * n[2])
@@ -92,7 +92,7 @@ def plain_kneser_ney(sentences, order):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_every_probability_is_what_the_formulas_say(order):
+def test_probabilities_equal_the_plain_formulas(order):
     sentences = random_sentences(seed=order)
     trie = estimate(sentences, N_UNITS, EstimateSettings(order, discount_fallback=True))
     p = plain_kneser_ney(sentences, order)
@@ -117,7 +117,7 @@ def encoded(text):
 
 
 def assert_same_as(arpa, trie, vocabulary):
-    """Every number of an ARPA file within 1e-5 of the trie's, in its logarithms to base 10."""
+    """Every number of an ARPA file is within 1e-5 of the trie's, as logarithms to base 10."""
     expected = arpa_dictionary.parse(arpa.read_text())
     found = by_gram(trie, ["<unk>", "</s>", *vocabulary.symbols[2:], "<s>"])
     assert found.keys() == expected.keys()
@@ -144,7 +144,7 @@ def test_lmplz_gives_the_same_model_now(tmp_path, order, prune):
         " ".join(generator.choice(words, generator.integers(1, 12), p=share / share.sum()))
         for _ in range(2000)
     ]
-    # lmplz counts otherwise for what ends in the last new word; coming once, it is no matter
+    # lmplz counts n-grams that end in the last new word differently; occurring once, it has none
     (tmp_path / "text.txt").write_text("\n".join([*lines, *lines[:700], "last"]) + "\n")
     command = ["lmplz", "-S", "100M", "-T", tmp_path, "-o", str(order), "--discount_fallback"]
     command += ["--text", tmp_path / "text.txt", "--arpa", tmp_path / "lmplz.arpa"]
@@ -166,7 +166,7 @@ def test_probabilities_add_up_to_one_in_every_context(prune):
     np.testing.assert_allclose(sums, 1, rtol=1e-6)
 
 
-def test_the_order_of_the_sentences_is_no_matter():
+def test_the_order_of_the_sentences_does_not_matter():
     sentences = random_sentences(seed=1)
     settings = EstimateSettings(3, (0, 0, 1), discount_fallback=True)
     trie = estimate(sentences, N_UNITS, settings)
@@ -182,7 +182,7 @@ def test_sentences_are_read_once_and_one_by_one():
     assert torch.equal(streamed.log_probs, estimate(sentences, N_UNITS, settings).log_probs)
 
 
-def test_pruning_leaves_n_grams_that_come_often_enough():
+def test_pruning_keeps_n_grams_above_the_count():
     vocabulary, sentences = encoded(DATA / "text.txt")
     trie = estimate(sentences, len(vocabulary.symbols), EstimateSettings(3, (0, 1, 2), True))
     names = [*range(len(vocabulary.symbols)), "<s>"]
@@ -198,7 +198,7 @@ def test_pruning_leaves_n_grams_that_come_often_enough():
 # --- refusals ---------------------------------------------------------------------------------
 
 
-def test_orders_that_no_sentence_reaches_have_no_n_grams_and_change_nothing():
+def test_orders_longer_than_every_sentence_change_nothing():
     sentences = [[2], [3, 2], [2, 3, 4]]  # with both ends at most five units
     settings = [EstimateSettings(order, discount_fallback=True) for order in (5, 7)]
     reached, longer = (estimate(sentences, N_UNITS, each) for each in settings)
@@ -209,16 +209,16 @@ def test_orders_that_no_sentence_reaches_have_no_n_grams_and_change_nothing():
     assert torch.equal(longer.distribution(states), reached.distribution(states))
 
 
-def test_counts_without_discounts_are_refused_unless_the_fallback_is_asked_for():
+def test_counts_without_discounts_need_the_fallback():
     sentences = [[2, 3], [2, 3], [3, 2]]
-    complaint = r"the 1-grams have none that comes 1 times, and give no discounts; expected more"
+    complaint = r"the 1-grams give no discounts, since none has the count 1; expected more"
     with pytest.raises(InputError, match=complaint):
         estimate(sentences, 4, EstimateSettings(2))
     assert estimate(sentences, 4, EstimateSettings(2, discount_fallback=True)).order == 2
 
 
 def test_discounts_out_of_range_are_refused():
-    # 1 unigram comes once, 1 twice, 4 three times: what comes twice would lose less than nothing
+    # 1 unigram occurs once, 1 twice, 4 three times: the discount of the count 2 would be negative
     counts = {2: 1, 3: 2, 4: 3, 5: 3, 6: 3}
     sentences = [[unit] * count for unit, count in counts.items()]
     complaint = r"the 1-grams give the discounts 0\.333, -\d\.\d+, 3\.000; expected more text"
@@ -240,7 +240,7 @@ def test_a_corpus_without_a_sentence_is_refused():
         ([2, EOS], "sentences have an end or a beginning inside"),
     ],
 )
-def test_what_is_no_unit_is_a_mistake(sentence, complaint):
+def test_units_out_of_range_are_refused(sentence, complaint):
     with pytest.raises(ValueError, match=complaint):
         estimate([[2, 3], sentence], 4, EstimateSettings(2))
 
@@ -255,7 +255,7 @@ def test_what_is_no_unit_is_a_mistake(sentence, complaint):
         ({"prune": (0, 2, 1)}, r"prune is \[0, 2, 1\]; expected 0 and counts that don't fall"),
     ],
 )
-def test_impossible_settings_are_refused(settings, complaint):
+def test_invalid_settings_are_refused(settings, complaint):
     with pytest.raises(InputError, match=complaint):
         EstimateSettings(**settings)
 
