@@ -167,11 +167,11 @@ class RNNLM(nn.Module):
         """(rows, V), float32: the natural log-probability of every next unit."""
         return self.output.log_probs(self._outputs(state))
 
-    @torch.no_grad()
     def log_prob(self, text: str) -> float:
         """The natural log-probability of a sentence with its end; see `text_log_prob`."""
         return text_log_prob(self, text)
 
+    @torch.no_grad()
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end.
 
