@@ -1,6 +1,5 @@
 """model, log_probs and a text -> when each unit and each word of it was said."""
 
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from asr.model import Model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_align, frames_needed
 from asr.search.nbest import Hypothesis
+from asr.text.normalisation import canonical
 from asr.text.tokenizer import PhoneTokenizer
 
 SPREAD = 0.06
@@ -58,7 +58,7 @@ def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration
         InputError: a word can't be spelled, the model has nothing to say without words, there are
             too few frames for the text, or other ones than the recording's duration has.
     """
-    words = unicodedata.normalize("NFC", text).split()
+    words = canonical(text).split()
     rows = torch.as_tensor(log_probs)
     if model.topology is None:
         tokens, word_of = spell(words, model.tokenizer)

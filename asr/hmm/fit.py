@@ -24,7 +24,7 @@ from asr.hmm.gmm import Gmm
 from asr.hmm.graph import Graph, Graphs, pad_graphs, token_spans, utterance_graph
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology, left_to_right, pdf_names
-from asr.text.normalisation import normalise
+from asr.text.normalisation import case_of, normalise
 from asr.text.tokenizer import PhoneTokenizer
 from asr.text.words import AS_WRITTEN, AnyLexicon, as_lexicon
 
@@ -129,7 +129,8 @@ def fit_hmm(
         features: of each utterance (T, F), all of the same F and on the CPU.
         texts: of each utterance, words of the lexicon.
         lexicon: words with their phones, a `Lexicon`, or the path of a pronouncing dictionary.
-            Words that come alone, in a list, are spelled by their letters.
+            Words that come alone, in a list, are spelled by their letters. Words are brought to
+            small letters or capitals where all texts are in them.
         n_states: of each phone.
         n_silence_states: of the silence; 0 for none.
         n_components: Gaussians of all states together, at the end; None for one for each 200
@@ -153,7 +154,7 @@ def fit_hmm(
     ):
         if value is not None and value < lowest:
             raise ValueError(f"{name} is {value}; expected {lowest} or more")
-    tokenizer = PhoneTokenizer.from_lexicon(as_lexicon(lexicon))
+    tokenizer = PhoneTokenizer.from_lexicon(as_lexicon(lexicon).in_case(case_of(texts)))
     topology = left_to_right(len(tokenizer.symbols), n_states, n_silence_states)
     data = _utterances(features, texts, tokenizer, topology)
     S, n_frames = len(topology.self_loops), sum(len(one.features) for one in data)

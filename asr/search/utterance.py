@@ -18,7 +18,8 @@ from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.nbest import Hypothesis
 from asr.search.rescore import spelled
 from asr.search.space import BeamSettings, SearchSpace
-from asr.text.tokenizer import PhoneTokenizer, Tokenizer, tokenizer_of
+from asr.text.normalisation import in_case
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, text_case, tokenizer_of
 from asr.text.words import AnyLexicon, as_lexicon, as_words
 
 
@@ -46,7 +47,7 @@ def beam_search(
             between words, or units such as phones; or a model's tokenizer, `recognizer.tokenizer`.
         lexicon: the only words that may be said: a list, a dictionary with their phones, or the
             path of either. None for all that the symbols spell or, with a language model of words,
-            for its words.
+            for its words. Words are brought to small letters or capitals as the symbols have them.
         lm: a language model on the device of `log_probs`, or the path of one; of words, or of the
             symbols.
         lm_weight: of the language model's log-probability, if there is one.
@@ -69,7 +70,7 @@ def beam_search(
     tokenizer, words = _with_words(symbols, lexicon)
     check_symbols(tokenizer, log_probs.shape[1])
     if isinstance(lm, str | Path):
-        lm = load_language_model(lm, log_probs.device, words)
+        lm = load_language_model(lm, log_probs.device, words, text_case(tokenizer))
     if lm is not None:
         if lm.vocabulary.unit == "word" and not words:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
@@ -97,4 +98,4 @@ def _with_words(
     if tokenizer.kind in ("unit", "phone"):
         spoken = as_lexicon(lexicon)
         return PhoneTokenizer(tokenizer.symbols, spoken), list(spoken.pronunciations)
-    return tokenizer, as_words(lexicon)
+    return tokenizer, [in_case(word, text_case(tokenizer)) for word in as_words(lexicon)]
