@@ -30,7 +30,7 @@ from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
-    digest,
+    digests,
     hours,
     in_order,
     read_spoken,
@@ -145,11 +145,8 @@ class HybridData(pl.LightningDataModule):
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        return {
-            "train": digest(self.train.utterances),
-            "dev": digest(self.dev.utterances),
-            "hmm": _hmm_digest(self.settings.data.hmm),
-        }
+        found = digests(train=self.train.utterances, dev=self.dev.utterances)
+        return found | {"hmm": _hmm_digest(self.settings.data.hmm)}
 
     @property
     def counts(self) -> Tensor:
