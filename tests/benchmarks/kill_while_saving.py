@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from conftest import Tones, assert_same_model, write_tones  # noqa: E402
 
-MODEL = ["--model.hidden_size=256", "--model.n_layers=3", "--optim.lr=0.001"]
+MODEL = ["--model.hidden_size=160", "--model.n_layers=3", "--optim.lr=0.001"]
 EPOCHS = 4
 
 
