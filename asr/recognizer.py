@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from asr.audio.load import load_audio
-from asr.decoding import (
+from asr.decoder import (
     UNTUNED,
     UNTUNED_HMM,
+    Decoder,
     DecoderName,
-    Decoding,
-    DecodingSettings,
+    DecoderSettings,
     load_decoding,
 )
 from asr.errors import InputError
@@ -47,10 +47,10 @@ class Recognizer:
             has not.
     """
 
-    def __init__(self, model: Model, decoding: Decoding | None = None) -> None:
+    def __init__(self, model: Model, decoder: Decoder | None = None) -> None:
         self.model = model
         self.device = model.features.mean.device
-        self.decoding = decoding or Decoding(DecodingSettings(), model.tokenizer, self.device)
+        self.decoder = decoder or Decoder(DecoderSettings(), model.tokenizer, self.device)
 
     @property
     def sample_rate(self) -> int:
@@ -77,7 +77,7 @@ class Recognizer:
 
     def transcript(self, log_probs: np.ndarray, samples: int) -> Transcript:
         """The text of the log-probabilities, (T, C), of so many samples."""
-        best = self.decoding.nbests([log_probs])[0][0]
+        best = self.decoder.nbests([log_probs])[0][0]
         text = text_of(best, self.model.tokenizer)
         return Transcript(text, best.log_prob, samples / self.sample_rate)
 
@@ -150,11 +150,11 @@ def load(
     untuned = UNTUNED if model.topology is None else UNTUNED_HMM
     speaks = isinstance(model.tokenizer, PhoneTokenizer)
     plain = replace(untuned, lm_weight=0.0, word_bonus=0.0)
-    settings = load_decoding(folder) or DecodingSettings("beam" if speaks else "greedy", plain)
+    settings = load_decoding(folder) or DecoderSettings("beam" if speaks else "greedy", plain)
     if decoder == "greedy":
-        settings = DecodingSettings()
+        settings = DecoderSettings()
     elif settings.decoder == "greedy" and (decoder or lm or phrases or beam_width):
-        settings = DecodingSettings("beam")
+        settings = DecoderSettings("beam")
     if lm and not settings.lm:
         settings = replace(settings, beam=untuned)
     if decoder:
@@ -163,8 +163,8 @@ def load(
         settings = replace(settings, lm=str(lm), rescorers=(), lm_weights=(), word_bonus=0.0)
     if beam_width is not None:
         settings = replace(settings, beam=replace(settings.beam, beam_width=beam_width))
-    decoding = Decoding.load(settings, model.tokenizer, on, phrases, model.topology)
-    return Recognizer(model, decoding)
+    loaded = Decoder.load(settings, model.tokenizer, on, phrases, model.topology)
+    return Recognizer(model, loaded)
 
 
 def pick_device(name: str) -> torch.device:

@@ -10,10 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.corpus.manifest import check_audio, read_manifest
-from asr.decoding import DECODING, UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
+from asr.decoder import DECODING, UNTUNED, UNTUNED_HMM, DecoderSettings, save_decoding
 from asr.errors import InputError, reported
 from asr.evaluation.comparison import Comparison
-from asr.evaluation.log_probs import Heard, hear, refuse_others, table, write_results, write_texts
+from asr.evaluation.log_probs import (
+    Recognised,
+    recognise_manifest,
+    refuse_others,
+    table,
+    write_results,
+    write_texts,
+)
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 from asr.text.tokenizer import PhoneTokenizer
@@ -40,13 +47,13 @@ def main() -> None:
 
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):
-        comparison.search("greedy", DecodingSettings())
+        comparison.search("greedy", DecoderSettings())
     if searches:
         untuned = UNTUNED_HMM if is_hmm else UNTUNED
         width = untuned.beam_width if options.beam_width is None else options.beam_width
         beam = replace(untuned, beam_width=width, n_best=width)
         precision = options.lm_precision
-        ways = DecodingSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
+        ways = DecoderSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
         found = comparison.all_ways(ways, options.lm, options.rescorer)
         if dev:
             save_decoding(options.model, found.settings)
@@ -96,12 +103,12 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
-def _heard(recognizer: Recognizer, manifest: Path | None) -> Heard | None:
+def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
     if manifest is None:
         return None
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
-    return hear(recognizer, utterances)
+    return recognise_manifest(recognizer, utterances)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from asr.alignment.times import (
-    SILENCE,
-    Segment,
+    SILENT_UNIT,
     Span,
+    TimedLabel,
     ctc_spans,
     frame_times,
     spell,
@@ -23,7 +23,7 @@ from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology
 from asr.model import Model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
-from asr.networks.ctc import align, frames_needed
+from asr.networks.ctc import ctc_align, frames_needed
 from asr.text.tokenizer import PhoneTokenizer
 
 SPREAD = 0.06
@@ -36,8 +36,8 @@ class Aligned(NamedTuple):
     path: np.ndarray  # (T,), the number of the HMM's state in the text, or CTC's token
     spans: list[Span]  # of frames
     times: np.ndarray  # (T + 1,), seconds: frame t lasts from times[t] to times[t + 1]
-    units: list[Segment]  # an HMM's silences among them
-    words: list[Segment]
+    units: list[TimedLabel]  # an HMM's silences among them
+    words: list[TimedLabel]
 
 
 def align_text(model: Model, log_probs: np.ndarray, text: str, duration: float) -> Aligned:
@@ -75,7 +75,7 @@ def _ctc(model: Model, log_probs: np.ndarray, words: list[str]) -> tuple[np.ndar
     tokens, word_of = spell(words, model.tokenizer)
     if len(log_probs) < frames_needed(tokens):
         raise _too_short(len(log_probs), frames_needed(tokens))
-    path, _ = align(torch.from_numpy(log_probs), tokens)
+    path, _ = ctc_align(torch.from_numpy(log_probs), tokens)
     return path.numpy(), ctc_spans(path, model.tokenizer.symbols, word_of)
 
 
@@ -95,7 +95,7 @@ def _hmm(
     graphs = pad_graphs([graph])
     _, path = viterbi(torch.from_numpy(emissions)[:, None], lengths, graphs, topology.self_loops)
     found = [
-        Span(None, SILENCE, some.first, some.last)
+        Span(None, SILENT_UNIT, some.first, some.last)
         if some.word < 0
         else Span(some.word, tokenizer.symbols[some.token], some.first, some.last)
         for some in token_spans(graph, path[:, 0].tolist())

@@ -9,23 +9,15 @@ import numpy as np
 from torch import Tensor
 
 from asr.audio.features import FeatureSettings
-from asr.corpus.manifest import Segment as Times
+from asr.corpus.manifest import TimedLabel
 from asr.networks.acoustic import AcousticSettings
 from asr.text.tokenizer import BLANK, Tokenizer
 
-SILENCE = ""
+SILENT_UNIT = ""
 """The unit, and so the label, of silence."""
 
 EDGE = 0.01
 """Seconds: what lies as near to a recording's beginning or end counts as there."""
-
-
-class Segment(NamedTuple):
-    """A stretch of a recording, which may stand in a manifest as it is."""
-
-    label: str
-    start: float  # seconds
-    end: float
 
 
 class Span(NamedTuple):
@@ -122,7 +114,9 @@ def frame_times(
     return times
 
 
-def unit_segments(spans: Sequence[Span], times: np.ndarray, spread: float = 0.0) -> list[Segment]:
+def unit_segments(
+    spans: Sequence[Span], times: np.ndarray, spread: float = 0.0
+) -> list[TimedLabel]:
     """When each unit begins and ends.
 
     Args:
@@ -152,12 +146,12 @@ def unit_segments(spans: Sequence[Span], times: np.ndarray, spread: float = 0.0)
         middle = (ends[n - 1] + starts[n]) / 2
         ends[n - 1], starts[n] = min(ends[n - 1] + spread, middle), max(starts[n] - spread, middle)
     units = (span.unit for span in spans)
-    return [Segment(*segment) for segment in zip(units, starts, ends, strict=True)]
+    return [TimedLabel(*segment) for segment in zip(units, starts, ends, strict=True)]
 
 
 def word_segments(
     spans: Sequence[Span], words: Sequence[str], times: np.ndarray, spread: float = 0.0
-) -> list[Segment]:
+) -> list[TimedLabel]:
     """When each word begins and ends: from its first unit's start to its last one's end.
 
     Args:
@@ -169,7 +163,7 @@ def word_segments(
     Raises:
         ValueError: the spans are not those of all words in order, or as in `unit_segments`.
     """
-    spans = [span for span in spans if span.word is not None or span.unit == SILENCE]
+    spans = [span for span in spans if span.word is not None or span.unit == SILENT_UNIT]
     units = zip(spans, unit_segments(spans, times, spread), strict=True)
     spoken = ((span.word, unit) for span, unit in units if span.word is not None)
     grouped = [
@@ -180,7 +174,7 @@ def word_segments(
         found = [number for number, _ in grouped]
         raise ValueError(f"spans are of words {found}; expected {len(words)} words, in order")
     return [
-        Segment(word, units[0].start, units[-1].end)
+        TimedLabel(word, units[0].start, units[-1].end)
         for word, (_, units) in zip(words, grouped, strict=True)
     ]
 
@@ -205,7 +199,7 @@ class BoundaryAccuracy:
 
 
 def boundary_errors(
-    reference: Sequence[Times], found: Sequence[Times], duration: float
+    reference: Sequence[TimedLabel], found: Sequence[TimedLabel], duration: float
 ) -> np.ndarray:
     """By how much each start and end is late.
 

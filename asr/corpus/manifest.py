@@ -5,12 +5,18 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.errors import InputError
 from asr.files import json_object
 
-Segment = tuple[str, float, float]
-"""(label, start, end), in seconds."""
+
+class TimedLabel(NamedTuple):
+    """A stretch of a recording, as it stands in a manifest."""
+
+    label: str
+    start: float  # seconds
+    end: float
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Utterance:
     duration: float
     text: str
     speaker: str = ""
-    words: tuple[Segment, ...] = ()
-    phones: tuple[Segment, ...] = ()
+    words: tuple[TimedLabel, ...] = ()
+    phones: tuple[TimedLabel, ...] = ()
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
@@ -138,13 +144,13 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
         segments = values.get(name, [])
         if not isinstance(segments, list):
             raise InputError(f"{place}: {name} is {segments!r}; expected [label, start, end], ...")
-        values[name] = tuple(_segment(item, name, place) for item in segments)
+        values[name] = tuple(_timed_label(item, name, place) for item in segments)
     values["audio"] = str(folder / values["audio"])
     return Utterance(**values)
 
 
-def _segment(item: object, name: str, place: str) -> Segment:
+def _timed_label(item: object, name: str, place: str) -> TimedLabel:
     match item:
         case [str(label), int() | float() as start, int() | float() as end] if start <= end:
-            return label, float(start), float(end)
+            return TimedLabel(label, float(start), float(end))
     raise InputError(f"{place}: {name} has {item!r}; expected [label, start, end] in seconds")

@@ -27,7 +27,7 @@ BATCH_S = 120.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recognised:
     """What an acoustic model makes of a manifest's utterances.
 
     Args:
@@ -48,9 +48,9 @@ class Heard:
         return [utterance.text for utterance in self.utterances]
 
 
-def hear(
+def recognise_manifest(
     recognizer: Recognizer, utterances: Sequence[Utterance], check_durations: bool = True
-) -> Heard:
+) -> Recognised:
     """The log-probabilities of a manifest's utterances, in its order.
 
     Args:
@@ -81,7 +81,7 @@ def hear(
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory
         found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
-    return Heard(
+    return Recognised(
         utterances,
         [found[index] for index in range(len(utterances))],
         samples / recognizer.sample_rate,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from asr.errors import InputError
-from asr.lm.ngram_trie import NgramTrie, make_trie
+from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
 from asr.text.sentences import DAMAGED, open_bytes
 
 MARKS = ("<unk>", "</s>", "<s>")
@@ -259,7 +259,7 @@ def _joined(reader: _Reader, sections: list[_Section]) -> NgramTrie:
         keys.append(found)
         log_probs.append(section.log_probs[by_key])
         backoffs.append(section.backoffs[by_key])
-    return make_trie(
+    return make_ngram_trie(
         n_words - 1,
         [len(part) for part in keys[1:]],
         torch.from_numpy(np.concatenate(keys)),

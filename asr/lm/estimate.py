@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from asr.errors import InputError
-from asr.lm.ngram_trie import NgramTrie, make_trie
+from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
 from asr.lm.vocabulary import EOS
 
 FALLBACK = (0.5, 1.0, 1.5)
@@ -191,4 +191,4 @@ def _trie(
         nodes[kept] = np.arange(first, first + sizes[-1], dtype=np.int32)
         lower = probs
     tensors = [torch.from_numpy(np.concatenate(p)) for p in (keys, log_probs, backoffs, suffixes)]
-    return make_trie(radix - 1, sizes, *tensors)
+    return make_ngram_trie(radix - 1, sizes, *tensors)

@@ -12,7 +12,7 @@ from torch import Tensor
 from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
 
 
-def knowing(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
+def with_words(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
     """The model of words with a unit for each of the words that may be asked for.
 
     Its `<unk>` stands for all unknown words together. A search among words, or a list that it gave,
@@ -27,10 +27,10 @@ def knowing(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
         return lm
     known = set(lm.vocabulary.symbols)
     new = [word for word in dict.fromkeys(words) if word not in known]
-    return KnowingModel(lm, new) if new else lm
+    return ExtendedVocabularyLM(lm, new) if new else lm
 
 
-class KnowingModel:
+class ExtendedVocabularyLM:
     """A language model that shares its `<unk>` out among more words.
 
     Its own units keep their numbers and `<unk>` its probability: the sum over all units is more

@@ -68,7 +68,7 @@ def log_probability(log_probs: Tensor, tokens: Sequence[int]) -> float:
     return -losses.item()
 
 
-def align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
+def ctc_align(log_probs: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The most probable alignment of a text.
 
     Args:

@@ -128,7 +128,7 @@ class Trie:
         of, nth = _repeated(n_arcs.index_select(0, nodes))
         return of, tokens.index_select(0, first.index_select(0, nodes).index_select(0, of) + nth)
 
-    def ways(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def extensions(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What tokens lead to: nothing, one thing, or several.
 
         Args:
@@ -136,10 +136,10 @@ class Trie:
             tokens: (n,), one for each node.
 
         Returns:
-            of: (ways,), which pair of node and token each way is of, in their order.
-            outcomes: (ways,), which of the pair's ways it is, the same whenever it is asked for.
-            nodes: (ways,), where it leads to.
-            words: (ways,), the word that ends with it; NONE where none does.
+            of: (extensions,), which pair of node and token each is of, in their order.
+            outcomes: (extensions,), which of the pair's it is, the same whenever asked for.
+            nodes: (extensions,), where it leads to.
+            words: (extensions,), the word that ends with it; NONE where none does.
         """
         after = self.children.take(nodes * self.children.shape[1] + tokens).long()
         of = (after != NONE).nonzero()[:, 0]

@@ -27,7 +27,7 @@ from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
     FiniteSteps,
-    digests,
+    digests_of_utterances,
     estimate_moments,
     hours,
     in_order,
@@ -122,7 +122,7 @@ class CTCData(pl.LightningDataModule):
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        found = digests(train=self.train.utterances, dev=self.dev.utterances)
+        found = digests_of_utterances(train=self.train.utterances, dev=self.dev.utterances)
         if isinstance(self.tokenizer, PhoneTokenizer):
             lines = "\n".join(self.tokenizer.lexicon.lines())
             found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()

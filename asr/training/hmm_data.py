@@ -27,7 +27,7 @@ from asr.training.checkpoints import load_whole
 from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.hmm_settings import HmmSettings
-from asr.training.stream import ChunkSampler, Draw
+from asr.training.stream import ChunkDraw, ChunkSampler
 from asr.training.triphones import (
     Frames,
     grow,
@@ -37,7 +37,13 @@ from asr.training.triphones import (
     tied_topology,
     unit_statistics,
 )
-from asr.training.utterances import digests, hours, in_order, read_spoken, tell_constant
+from asr.training.utterances import (
+    digests_of_utterances,
+    hours,
+    in_order,
+    read_spoken,
+    warn_of_constant_features,
+)
 
 
 class HmmBatch(NamedTuple):
@@ -67,7 +73,7 @@ class HmmBatches(Dataset[HmmBatch]):
     def __len__(self) -> int:
         return -(-len(self._batches) // self._world_size)
 
-    def __getitem__(self, draw: Draw) -> HmmBatch:
+    def __getitem__(self, draw: ChunkDraw) -> HmmBatch:
         """One of `ChunkSampler`'s draws."""
         place = draw.place * self._world_size + self._rank
         if place < len(self._batches):
@@ -123,7 +129,7 @@ class HmmData(pl.LightningDataModule):
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
         lines = "\n".join(self.tokenizer.lexicon.lines())
-        found = digests(train=self.train, dev=self.dev)
+        found = digests_of_utterances(train=self.train, dev=self.dev)
         found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
         if self._start:
             weights = Path(self.settings.data.start, WEIGHTS).read_bytes()
@@ -169,8 +175,8 @@ class HmmData(pl.LightningDataModule):
             SpeechDataset(self.train, self.tokenizer, sample_rate, (speed,))
             for speed in self.settings.data.speeds
         ]
-        tell_constant(played[0], self.settings.data.train)
-        tell_constant(dev, self.settings.data.dev)
+        warn_of_constant_features(played[0], self.settings.data.train)
+        warn_of_constant_features(dev, self.settings.data.dev)
         if self.settings.features.normalisation == "global" and not self._start:
             flat = flat_start(chain.from_iterable(map(self._unnormalised, played)), 1)
             self.features.mean = flat.means[0, 0].float()
@@ -200,7 +206,7 @@ class HmmData(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None, sampler=self._sampler)
 
     def val_dataloader(self) -> DataLoader:
-        draws = [Draw(place, epoch=0) for place in range(len(self._dev))]
+        draws = [ChunkDraw(place, epoch=0) for place in range(len(self._dev))]
         return DataLoader(HmmBatches(self._dev), batch_size=None, sampler=draws)
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from asr.audio.augment import AugmentSettings, WaveformAugmenter
 from asr.audio.features import Features, mask
 from asr.audio.load import SUFFIXES, load_audio
-from asr.corpus.batching import BucketSampler, Draw
+from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import SpeechDataset, collate
 from asr.corpus.manifest import Utterance, check_audio, read_manifest
 from asr.errors import InputError
@@ -78,7 +78,7 @@ def shuffled(
     )
 
 
-def in_order(dataset: SpeechDataset, batch_s: float) -> list[list[Draw]]:
+def in_order(dataset: SpeechDataset, batch_s: float) -> list[list[UtteranceDraw]]:
     """All utterances in batches of so many seconds of audio, shortest first."""
     durations = [utterance.duration for utterance in dataset.utterances]
     return BucketSampler(durations, batch_s, shuffle=False).batches(0)
@@ -89,7 +89,7 @@ def hours(utterances: Sequence[Utterance]) -> float:
     return sum(utterance.duration for utterance in utterances) / 3600
 
 
-def digests(**parts: Sequence[Utterance]) -> dict[str, str]:
+def digests_of_utterances(**parts: Sequence[Utterance]) -> dict[str, str]:
     """Of what is trained on, by name: the utterances of each part, and its audio files' contents.
 
     All files are read, 1.5 GB a second where two cores share the work and the disk is as quick.
@@ -112,7 +112,7 @@ def digests(**parts: Sequence[Utterance]) -> dict[str, str]:
 
 
 @rank_zero_only
-def tell_constant(dataset: SpeechDataset, manifest: str) -> None:
+def warn_of_constant_features(dataset: SpeechDataset, manifest: str) -> None:
     """Name on stderr the utterances whose samples are all the same, such as digital silence."""
     pairs = zip(dataset.utterances, dataset.waveforms, strict=True)
     if same := [utterance.id for utterance, waveform in pairs if np.ptp(waveform) == 0]:

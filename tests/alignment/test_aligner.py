@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asr.alignment.aligner import SPREAD, align_text
-from asr.alignment.times import SILENCE, Segment
+from asr.alignment.times import SILENT_UNIT, TimedLabel
 from asr.audio.features import Features, FeatureSettings
 from asr.errors import InputError
 from asr.hmm.emissions import GmmEmissions
@@ -43,10 +43,10 @@ def test_an_hmm_says_when_each_phone_and_word_was_said_and_which_pronunciation()
     path += [silence] * 2 + [iy[0]] * 4 + [iy[1]]
     found = align_text(model, planted(path, 7), "see he", duration=len(path) / 100)
     expected = [
-        (SILENCE, 0.0, 0.03),
+        (SILENT_UNIT, 0.0, 0.03),
         ("S", 0.03, 0.06),
         ("IY", 0.06, 0.10),
-        (SILENCE, 0.10, 0.12),
+        (SILENT_UNIT, 0.10, 0.12),
         ("IY", 0.12, 0.17),  # he without its h
     ]
     assert [label for label, *_ in found.units] == [label for label, *_ in expected]
@@ -70,8 +70,8 @@ def test_ctc_spikes_are_spread_into_the_blanks_beside_them():
     assert b.start == pytest.approx(0.31 - SPREAD)
     assert b.end == pytest.approx(0.34)  # half of the blanks
     assert found.words == [
-        Segment("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
-        Segment("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
+        TimedLabel("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
+        TimedLabel("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
     ]
 
 
@@ -95,7 +95,7 @@ def ctc(time_reduction=3):
 def test_a_recording_may_be_silent():
     silence = hmm().topology.silence[0]
     found = align_text(hmm(), planted([silence] * 5, 7), "", duration=0.05)
-    assert found.units == [Segment(SILENCE, 0.0, 0.05)]
+    assert found.units == [TimedLabel(SILENT_UNIT, 0.0, 0.05)]
     assert found.words == []
     found = align_text(ctc(), planted([0] * 5, 3), "", duration=0.15)
     assert found.units == found.words == []

@@ -28,7 +28,7 @@ import torch
 
 from asr.audio.load import load_audio
 from asr.corpus.manifest import read_manifest
-from asr.decoding import UNTUNED, make_trie, search_all
+from asr.decoder import UNTUNED, make_lexicon_tree, search_all
 from asr.errors import reported
 from asr.evaluation.results import machine
 from asr.lm.load import load_language_model
@@ -68,7 +68,7 @@ def decoders(arguments, tokenizer):
         vocabulary = Vocabulary.from_texts(["a".join([*tokenizer.symbols, ""])], "char")
         torch.manual_seed(1)
         rnn = RNNLM(vocabulary, RNNLMSettings(hidden_size=512, n_layers=1)).eval()
-    lexicon = make_trie(words, tokenizer)
+    lexicon = make_lexicon_tree(words, tokenizer)
     return {
         "no language model": (Decoder(tokenizer, BeamSettings()), 3.0),
         "words, n-gram": (Decoder(tokenizer, UNTUNED, lexicon, ngram), 1.0),

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from asr.cli.app import app
 from asr.corpus.manifest import read_manifest, write_manifest
-from asr.decoding import DecodingSettings
+from asr.decoder import DecoderSettings
 from asr.errors import InputError
 from asr.evaluation import log_probs as evaluation
 from asr.evaluation.comparison import Comparison
-from asr.evaluation.log_probs import hear, table, write_results, write_texts
+from asr.evaluation.log_probs import recognise_manifest, table, write_results, write_texts
 from asr.evaluation.results import system_result
 from asr.recognizer import load
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
@@ -33,16 +33,16 @@ def manifest(tone_model):
 
 def greedy(recognizer, utterances, out):
     """The one system of greedy search."""
-    comparison = Comparison(recognizer, hear(recognizer, utterances), None, out)
-    return comparison.search("greedy", DecodingSettings())
+    comparison = Comparison(recognizer, recognise_manifest(recognizer, utterances), None, out)
+    return comparison.search("greedy", DecoderSettings())
 
 
 def test_a_manifest_is_recognised_as_file_by_file(recognizer, manifest, monkeypatch):
     utterances = read_manifest(manifest)
     monkeypatch.setattr(evaluation, "BATCH_S", 2.0)  # several batches, out of the manifest's order
-    heard = hear(recognizer, utterances)
+    heard = recognise_manifest(recognizer, utterances)
     assert heard.seconds > 0
-    nbests = recognizer.decoding.nbests(heard.log_probs)
+    nbests = recognizer.decoder.nbests(heard.log_probs)
     durations = 0.0
     for utterance, nbest in zip(utterances, nbests, strict=True):
         alone = recognizer.transcribe(utterance.audio)
@@ -117,15 +117,15 @@ def test_audio_that_can_not_be_used_is_named(recognizer, manifest, tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(150), SAMPLE_RATE)
     short = replace(utterances[0], audio=str(tmp_path / "short.wav"))
     with pytest.raises(InputError, match=r"short.wav: has 18.8 ms of audio; expected at least one"):
-        hear(recognizer, [short, *utterances[1:]])
+        recognise_manifest(recognizer, [short, *utterances[1:]])
     missing = replace(utterances[0], audio=str(tmp_path / "nope.wav"))
     with pytest.raises(InputError, match=r"nope.wav"):
-        hear(recognizer, [missing, *utterances[1:]])
+        recognise_manifest(recognizer, [missing, *utterances[1:]])
     wrong = replace(utterances[0], duration=30.0)
     with pytest.raises(InputError, match=r"utterance dev00: .*: has .* its manifest says 30.00 s"):
-        hear(recognizer, [wrong, *utterances[1:]])
+        recognise_manifest(recognizer, [wrong, *utterances[1:]])
     with pytest.raises(InputError, match=r"the manifest has no utterance"):
-        hear(recognizer, [])
+        recognise_manifest(recognizer, [])
 
 
 def test_results_of_other_utterances_are_not_overwritten(tone_model, manifest, tmp_path):

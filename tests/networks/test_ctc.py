@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr.networks.ctc import align, ctc_loss, frames_needed, log_probability
+from asr.networks.ctc import ctc_align, ctc_loss, frames_needed, log_probability
 
 # all texts of up to 3 of the tokens 1 and 2: none, repeats, and some that 4 frames can't hold
 TEXTS = [text for U in range(4) for text in itertools.product((1, 2), repeat=U)]
@@ -91,7 +91,7 @@ def test_alignment_is_the_best_of_all(seed):
         if frames_needed(text) > T:
             continue
         log_probs = random_log_probs(T, seed=seed)
-        found, frame_scores = align(log_probs, text)
+        found, frame_scores = ctc_align(log_probs, text)
         expected = scores(log_probs, text)
         assert tuple(found.tolist()) == max(expected, key=expected.get)
         assert found.dtype == torch.int64
@@ -101,7 +101,7 @@ def test_alignment_is_the_best_of_all(seed):
 
 def test_alignment_avoids_what_is_impossible():
     log_probs = torch.log(torch.tensor([[0.5, 0.5, 0.0], [0.9, 0.0, 0.1], [1.0, 0.0, 0.0]]))
-    alignment, frame_scores = align(log_probs, (1, 2))
+    alignment, frame_scores = ctc_align(log_probs, (1, 2))
     assert alignment.tolist() == [1, 2, 0]
     assert frame_scores.exp().tolist() == pytest.approx([0.5, 0.1, 1.0], rel=1e-6)
 
@@ -140,7 +140,7 @@ def test_loss_and_gradient_are_the_same_bit_for_bit_each_time(device):
     assert torch.equal(gradient, gradient_again)
 
 
-@pytest.mark.parametrize("function", [log_probability, align])
+@pytest.mark.parametrize("function", [log_probability, ctc_align])
 def test_what_is_not_one_utterance_and_its_tokens_is_refused(function):
     with pytest.raises(ValueError, match=r"log_probs has shape \(4, 1, 3\); expected \(T, C\)"):
         function(random_log_probs()[:, None], (1,))
@@ -160,4 +160,4 @@ def test_a_target_beyond_the_tokens_is_refused():
 
 def test_an_alignment_without_room_is_refused():
     with pytest.raises(ValueError, match="log_probs has 4 frames; the tokens take 5"):
-        align(random_log_probs(), (1, 1, 1))
+        ctc_align(random_log_probs(), (1, 1, 1))

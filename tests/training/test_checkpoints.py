@@ -22,7 +22,7 @@ from asr.training.checkpoints import (
     newest_whole,
 )
 from asr.training.ctc import CTCTraining
-from asr.training.utterances import digests
+from asr.training.utterances import digests_of_utterances
 
 SCRIPT = "recipes/train_ctc.py"
 
@@ -235,9 +235,9 @@ def test_other_audio_is_another_run(tones, tmp_path, monkeypatch):
         with pytest.raises(SystemExit):
             run_script(SCRIPT, *tones.options, "--out", tmp_path / "run")
     utterances = read_manifest(tones.folder / "train.jsonl")
-    before = digests(train=utterances)
+    before = digests_of_utterances(train=utterances)
     flip(Path(utterances[3].audio), 500)
-    after = digests(train=utterances)
+    after = digests_of_utterances(train=utterances)
     assert before["train"] == after["train"]
     assert before["train_audio"] != after["train_audio"]
     with pytest.raises(InputError, match=r"run: holds a run on other data \(train_audio differs\)"):

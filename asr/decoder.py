@@ -21,7 +21,7 @@ from asr.errors import InputError, listed
 from asr.folder import DESCRIPTION, WEIGHTS
 from asr.hmm.topology import Topology
 from asr.lm.load import load_language_model
-from asr.lm.unknown_words import knowing
+from asr.lm.unknown_words import with_words
 from asr.lm.vocabulary import EOS, UNK, LanguageModel
 from asr.search.beam import beam_search
 from asr.search.greedy import greedy_search
@@ -37,7 +37,7 @@ from asr.search.rescore import (
     rescore,
     spelled,
 )
-from asr.search.space import BeamSettings, Decoder
+from asr.search.space import BeamSettings, SearchSpace
 from asr.text.lexicon import read_lexicon
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer, spellings
 
@@ -61,7 +61,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class DecodingSettings:
+class DecoderSettings:
     """How log-probabilities become text.
 
     Args:
@@ -103,34 +103,34 @@ class DecodingSettings:
 
 
 @dataclass(frozen=True)
-class Decoding:
+class Decoder:
     """Settings with all that they name, loaded.
 
     Args:
         settings: paths as they are seen from here.
         tokenizer: the acoustic model's.
         device: of the language models and the search.
-        decoder: what a beam search goes by; None where search is greedy.
+        space: what a beam search goes by; None where search is greedy.
         rescorers: the language models that re-order what it found.
         topology: of an HMM, whose emissions are searched; None for CTC.
     """
 
-    settings: DecodingSettings
+    settings: DecoderSettings
     tokenizer: Tokenizer
     device: torch.device
-    decoder: Decoder | None = None
+    space: SearchSpace | None = None
     rescorers: tuple[LanguageModel, ...] = ()
     topology: Topology | None = None
 
     @classmethod
     def load(
         cls,
-        settings: DecodingSettings,
+        settings: DecoderSettings,
         tokenizer: Tokenizer,
         device: str | torch.device = "cpu",
         phrases: Mapping[str, float] | None = None,
         topology: Topology | None = None,
-    ) -> "Decoding":
+    ) -> "Decoder":
         """Read what the settings name.
 
         Args:
@@ -161,28 +161,28 @@ class Decoding:
         if lm is not None and lm.vocabulary.unit == "word" and not words:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)] + extra
         if lm is not None and settings.decoder != "flashlight":
-            lm = knowing(lm, words)
+            lm = with_words(lm, words)
         place = settings.lexicon or settings.lm or "the model's lexicon"
-        trie = make_trie(words, tokenizer, place) if words else None
+        trie = make_lexicon_tree(words, tokenizer, place) if words else None
         try:
-            decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
+            space = SearchSpace(tokenizer, settings.beam, trie, lm, boosts)
         except InputError as error:
             raise InputError(f"{settings.lm}: {error}" if settings.lm else str(error)) from None
         loaded = (_load_lm(path, settings, device, words) for path in settings.rescorers)
-        rescorers = tuple(knowing(rescorer, words) for rescorer in loaded)
-        return cls(settings, tokenizer, device, decoder, rescorers, topology)
+        rescorers = tuple(with_words(rescorer, words) for rescorer in loaded)
+        return cls(settings, tokenizer, device, space, rescorers, topology)
 
-    def weighted(self, settings: DecodingSettings) -> "Decoding":
+    def weighted(self, settings: DecoderSettings) -> "Decoder":
         """The same with other weights; what the settings name must be the same."""
-        decoder = self.decoder and replace(self.decoder, settings=settings.beam)
-        return replace(self, settings=settings, decoder=decoder)
+        space = self.space and replace(self.space, settings=settings.beam)
+        return replace(self, settings=settings, space=space)
 
     def nbests(self, log_probs: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
         """The n-best list of each utterance, (T, C) or (T, S), best first, with its words."""
-        if self.decoder is None:
+        if self.space is None:
             return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
         search = self.settings.decoder if self.topology is None else self.topology
-        nbests = search_all(log_probs, self.decoder, self.device, search)
+        nbests = search_all(log_probs, self.space, self.device, search)
         if not self.rescorers:
             return nbests
         nbests = self.by_text(log_probs, nbests)
@@ -200,7 +200,7 @@ class Decoding:
 
 
 def _load_lm(
-    path: str, settings: DecodingSettings, device: torch.device, words: Sequence[str]
+    path: str, settings: DecoderSettings, device: torch.device, words: Sequence[str]
 ) -> LanguageModel:
     lm = load_language_model(path, device, words)
     if isinstance(lm, torch.nn.Module) and settings.lm_precision == "bfloat16":
@@ -210,7 +210,7 @@ def _load_lm(
 
 def search_all(
     log_probs: Sequence[np.ndarray],
-    decoder: Decoder,
+    space: SearchSpace,
     device: torch.device,
     search: str | Topology = "beam",
 ) -> list[list[Hypothesis]]:
@@ -218,7 +218,7 @@ def search_all(
 
     Args:
         log_probs: of each utterance (T, C), natural logs; or an HMM's emissions, (T, S).
-        decoder: how far to look, and what to go by besides.
+        space: how far to look, and what to go by besides.
         device: where to search.
         search: beam, or flashlight for flashlight-text's; or an HMM's topology.
     """
@@ -230,9 +230,9 @@ def search_all(
         batch = order[start : start + BATCH]
         rows = [torch.from_numpy(log_probs[n]).to(device) for n in batch]
         lengths = torch.tensor([len(row) for row in rows])
-        for n, nbest in zip(batch, run(pad_sequence(rows), lengths, decoder), strict=True):
+        for n, nbest in zip(batch, run(pad_sequence(rows), lengths, space), strict=True):
             # where a lexicon leaves nothing that the frames could say, nothing was said
-            nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], decoder.tokenizer)
+            nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], space.tokenizer)
     return nbests
 
 
@@ -266,7 +266,7 @@ def read_words(path: str | Path) -> list[str]:
     return words
 
 
-def make_trie(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
+def make_lexicon_tree(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
     """The tree of the words that the tokens can spell; stderr names some that they can't.
 
     Args:
@@ -321,7 +321,7 @@ def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoo
     return PhraseBoosts.build(boosts, tokenizer.separator, len(tokenizer.symbols))
 
 
-def save_decoding(folder: str | Path, settings: DecodingSettings) -> None:
+def save_decoding(folder: str | Path, settings: DecoderSettings) -> None:
     """Write `decoding.json` into a model's folder, and copy there all that it names."""
     folder = Path(folder)
     roles = {path: f"rescorer-{n}" for n, path in enumerate(settings.rescorers, 1)}
@@ -333,7 +333,7 @@ def save_decoding(folder: str | Path, settings: DecodingSettings) -> None:
     os.replace(partial, folder / DECODING)
 
 
-def load_decoding(folder: str | Path) -> DecodingSettings | None:
+def load_decoding(folder: str | Path) -> DecoderSettings | None:
     """The settings of a model's folder, with paths as they are seen from here; None without any.
 
     Raises:
@@ -346,15 +346,15 @@ def load_decoding(folder: str | Path) -> DecodingSettings | None:
         values = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: is not JSON ({error}); expected settings of decoding") from None
-    settings = from_dict(DecodingSettings, values, str(path))
+    settings = from_dict(DecoderSettings, values, str(path))
     return _moved(settings, {name: str(Path(folder) / name) for name in _paths(settings)})
 
 
-def _paths(settings: DecodingSettings) -> list[str]:
+def _paths(settings: DecoderSettings) -> list[str]:
     return [path for path in (settings.lm, settings.lexicon, *settings.rescorers) if path]
 
 
-def _moved(settings: DecodingSettings, to: Mapping[str, str]) -> DecodingSettings:
+def _moved(settings: DecoderSettings, to: Mapping[str, str]) -> DecoderSettings:
     return replace(
         settings,
         lm=to.get(settings.lm, ""),
