@@ -38,8 +38,9 @@ from asr.search.rescore import (
     spelled,
 )
 from asr.search.space import BeamSettings, SearchSpace
-from asr.text.lexicon import read_lexicon
-from asr.text.tokenizer import PhoneTokenizer, Tokenizer, spellings
+from asr.text.lexicon import read_words
+from asr.text.normalisation import Case, in_case
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, spellings, text_case
 
 DECODING = "decoding.json"
 """What a model's folder calls its settings."""
@@ -150,14 +151,16 @@ class Decoder:
             raise InputError(f"decoder is {settings.decoder}; expected beam with an HMM")
         if settings.decoder == "greedy":
             return cls(settings, tokenizer, device)
+        case = text_case(tokenizer)  # whatever case files have, theirs are the model's words
+        phrases = {in_case(phrase, case): nats for phrase, nats in (phrases or {}).items()}
         boosts = make_boosts(phrases, tokenizer) if phrases else None
-        extra = [word for phrase in phrases or () for word in phrase.split()]
+        extra = [word for phrase in phrases for word in phrase.split()]
         words: list[str] = []
         if settings.lexicon:
-            words = [*read_words(settings.lexicon), *extra]
+            words = [*(in_case(word, case) for word in read_words(settings.lexicon)), *extra]
         elif isinstance(tokenizer, PhoneTokenizer):
             words = [*tokenizer.lexicon.pronunciations, *extra]
-        lm = _load_lm(settings.lm, settings, device, words) if settings.lm else None
+        lm = _load_lm(settings.lm, settings, device, words, case) if settings.lm else None
         if lm is not None and lm.vocabulary.unit == "word" and not words:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)] + extra
         if lm is not None and settings.decoder != "flashlight":
@@ -168,7 +171,7 @@ class Decoder:
             space = SearchSpace(tokenizer, settings.beam, trie, lm, boosts)
         except InputError as error:
             raise InputError(f"{settings.lm}: {error}" if settings.lm else str(error)) from None
-        loaded = (_load_lm(path, settings, device, words) for path in settings.rescorers)
+        loaded = (_load_lm(path, settings, device, words, case) for path in settings.rescorers)
         rescorers = tuple(with_words(rescorer, words) for rescorer in loaded)
         return cls(settings, tokenizer, device, space, rescorers, topology)
 
@@ -200,9 +203,9 @@ class Decoder:
 
 
 def _load_lm(
-    path: str, settings: DecoderSettings, device: torch.device, words: Sequence[str]
+    path: str, settings: DecoderSettings, device: torch.device, words: Sequence[str], case: Case
 ) -> LanguageModel:
-    lm = load_language_model(path, device, words)
+    lm = load_language_model(path, device, words, case)
     if isinstance(lm, torch.nn.Module) and settings.lm_precision == "bfloat16":
         lm.bfloat16()
     return lm
@@ -244,26 +247,6 @@ def _search(search: str | Topology) -> Callable[..., list[list[Hypothesis]]]:
 
         return flashlight_search
     return beam_search
-
-
-def read_words(path: str | Path) -> list[str]:
-    """The words of a file: one a line, or those of a pronouncing dictionary.
-
-    Raises:
-        InputError: the file can't be read, is a dictionary with a faulty line, or has no word.
-    """
-    try:
-        lines = [line.split() for line in Path(path).read_text("utf-8-sig").splitlines()]
-    except OSError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
-    if any(len(line) > 1 for line in lines):
-        return list(read_lexicon(path, stress=False).pronunciations)
-    words = list(dict.fromkeys(word for line in lines for word in line))
-    if not words:
-        raise InputError(f"{path}: has no word; expected one a line, or a pronouncing dictionary")
-    return words
 
 
 def make_lexicon_tree(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.corpus.manifest import check_audio, read_manifest
+from asr.corpus.recordings import check_durations
 from asr.decoder import DECODING, UNTUNED, UNTUNED_HMM, DecoderSettings, save_decoding
 from asr.errors import InputError, reported
 from asr.evaluation.comparison import Comparison
@@ -23,7 +24,8 @@ from asr.evaluation.log_probs import (
 )
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
-from asr.text.tokenizer import PhoneTokenizer
+from asr.text.normalisation import case_of
+from asr.text.tokenizer import PhoneTokenizer, text_case
 
 
 def main() -> None:
@@ -108,7 +110,22 @@ def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
         return None
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
+    check_durations(manifest, utterances)
+    _warn_of_case(recognizer, manifest, [utterance.text for utterance in utterances])
     return recognise_manifest(recognizer, utterances)
+
+
+def _warn_of_case(recognizer: Recognizer, manifest: Path, texts: list[str]) -> None:
+    """Say on stderr where no word can be right, since the model writes the other case."""
+    cases = case_of(texts), text_case(recognizer.model.tokenizer)
+    if cases == ("upper", "lower"):
+        found, learned = "capitals", "small letters"
+    elif cases == ("lower", "upper") and any(text != text.upper() for text in texts):
+        found, learned = "small letters", "capitals"
+    else:
+        return
+    fault = f"its texts are in {found}, those of the model in {learned}; no word can be right"
+    print(f"evaluate: {manifest}: {fault}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from asr.decoder import (
     DecoderSettings,
     load_decoding,
     make_boosts,
-    read_words,
     save_decoding,
 )
 from asr.errors import InputError
@@ -190,19 +189,60 @@ def test_words_that_the_tokens_can_not_spell_are_named(tmp_path, capsys):
         Decoder.load(replace(beam(), lexicon=str(words)), TOKENIZER)
 
 
-def test_a_lexicon_is_a_list_of_words_or_a_dictionary(tmp_path):
-    path = tmp_path / "lexicon"
-    path.write_text("b\na\n\nb\n")
-    assert read_words(path) == ["b", "a"]
-    path.write_text("b\na\n", "utf-8-sig")  # as editors on Windows begin a file
-    assert read_words(path) == ["b", "a"]
-    path.write_text("B  B IY\nA  AH\nA(2)  EY\n")
-    assert read_words(path) == ["b", "a"]
-    path.write_text("\n")
-    with pytest.raises(InputError, match="lexicon: has no word; expected one a line"):
-        read_words(path)
-    with pytest.raises(InputError, match="nope: can't be read: No such file"):
-        read_words(tmp_path / "nope")
+CAPITALS = CharTokenizer(("<blank>", " ", "A", "B"))
+"""Of a model whose texts are in capitals, as LibriSpeech's are."""
+
+
+@pytest.mark.parametrize("kind", ["arpa", "capitals", "ngram", "rnnlm"])
+@pytest.mark.parametrize("lexicon", ["", "a\nb\n", "A\nB\n", "b  B IY\na  AH\n"])
+def test_files_follow_the_case_of_the_models_texts(tmp_path, kind, lexicon):
+    """The same words and scores as those of a model in small letters give."""
+    arpa = write_lm(tmp_path / "lm.arpa", a=-2.0, b=-0.1)
+    paths = {"arpa": arpa, "capitals": str(tmp_path / "CAPITALS.arpa")}
+    text = Path(arpa).read_text().replace("\ta", "\tA").replace("\tb", "\tB")
+    Path(paths["capitals"]).write_text(text)
+    for name, save in (("ngram", save_ngram_of(arpa)), ("rnnlm", save_an_rnnlm)):
+        save(tmp_path / name)
+        paths[name] = str(tmp_path / name)
+    (tmp_path / "words.txt").write_text(lexicon)
+    settings = replace(
+        beam(lm_weight=2.0),
+        lm=paths[kind],
+        lexicon=str(tmp_path / "words.txt") if lexicon else "",
+        rescorers=(paths[kind],),
+        lm_weights=(1.0,),
+    )
+    rows = [random_log_probs(T=8, seed=seed) for seed in range(5)]
+    phrases = {"b a": 0.5, "A B": 0.25}
+    small = Decoder.load(settings, TOKENIZER, phrases=phrases).nbests(rows)
+    capitals = Decoder.load(settings, CAPITALS, phrases=phrases).nbests(rows)
+    for some, others in zip(small, capitals, strict=True):
+        assert [[w.upper() for w in h.words] for h in some] == [list(h.words) for h in others]
+        np.testing.assert_allclose([h.score for h in some], [h.score for h in others], rtol=1e-6)
+    assert {word for nbest in capitals for h in nbest for word in h.words} == {"A", "B"}
+
+
+def save_ngram_of(arpa):
+    return lambda folder: save_ngram(folder, read_ngram(arpa), {}, {})
+
+
+def save_an_rnnlm(folder):
+    torch.manual_seed(0)
+    settings = RNNLMSettings(embedding_size=4, hidden_size=4)
+    save_rnnlm(folder, RNNLM(Vocabulary.from_texts(["a b"]), settings), {})
+
+
+def test_of_words_that_a_models_case_makes_one_that_in_its_case_counts(tmp_path, capsys):
+    tokenizer = CharTokenizer(("<blank>", " ", *"ehnsu"))
+    words = "essen Essen Hunes"
+    lines = "".join(f"-1\t{word}\n" for word in words.split())
+    text = ARPA.replace("ngram 1=5", "ngram 1=6").replace("{a}\ta\n{b}\tb\n", lines)
+    (tmp_path / "lm.arpa").write_text(text)
+    decoder = Decoder.load(replace(beam(), lm=str(tmp_path / "lm.arpa")), tokenizer)
+    assert decoder.space.lexicon.words == ("essen", "Essen", "hunes")  # one unspelled
+    assert "1 of 3 words left out, which the acoustic model's tokens can't spell: Essen" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):

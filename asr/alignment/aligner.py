@@ -1,6 +1,5 @@
 """model, log_probs and a text -> when each unit and each word of it was said."""
 
-import unicodedata
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from asr.hmm.topology import Topology
 from asr.model import Model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_align, frames_needed
+from asr.text.normalisation import canonical
 from asr.text.tokenizer import PhoneTokenizer
 
 SPREAD = 0.06
@@ -53,7 +53,7 @@ def align_text(model: Model, log_probs: np.ndarray, text: str, duration: float) 
         InputError: a word can't be spelled, the model has nothing to say without words, there are
             too few frames for the text, or other ones than the recording's duration has.
     """
-    words = unicodedata.normalize("NFC", text).split()
+    words = canonical(text).split()
     if model.topology is None:
         path, spans = _ctc(model, log_probs, words)
     else:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from asr.audio.augment import WaveformAugmenter, change_speed
-from asr.audio.load import load_audio
 from asr.corpus.batching import UtteranceDraw
 from asr.corpus.manifest import Utterance, check_duration
+from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
 from asr.text.tokenizer import Tokenizer
 
@@ -100,7 +100,7 @@ class SpeechDataset(Dataset[Example]):
             return cached
         utterance = self.utterances[index]
         try:
-            waveform = load_audio(utterance.audio, self.sample_rate)
+            waveform = load_utterance(utterance, self.sample_rate)
         except InputError as error:
             raise InputError(f"utterance {utterance.id}: {error}") from None
         check_duration(utterance, len(waveform) / self.sample_rate)

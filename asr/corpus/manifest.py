@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asr.errors import InputError
-from asr.files import json_object
+from asr.files import json_object, read_text
+from asr.text.normalisation import canonical
 
 
 class TimedLabel(NamedTuple):
@@ -17,6 +19,10 @@ class TimedLabel(NamedTuple):
     label: str
     start: float  # seconds
     end: float
+
+
+DURATION_SLACK_S = 0.02
+"""Seconds that an audio file and its manifest may differ."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,10 @@ class Utterance:
         duration: in seconds.
         text: what was said, normalised as the corpus's `prepare.py` says.
         speaker: who said it; empty where unknown.
-        words: word times, where the corpus has them.
-        phones: phone times, where the corpus has them.
+        words: word times, where the corpus has them; they start at the utterance.
+        phones: phone times, where the corpus has them; they start at the utterance.
+        offset: where the utterance starts in its audio file, in seconds; it ends after `duration`.
+            None where it is the whole file.
     """
 
     id: str
@@ -40,27 +48,27 @@ class Utterance:
     speaker: str = ""
     words: tuple[TimedLabel, ...] = ()
     phones: tuple[TimedLabel, ...] = ()
+    offset: float | None = None
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
     """The utterances of a manifest, in its order, with audio paths resolved against its folder.
 
+    A byte order mark and blank lines are passed over. Texts and labels get their canonical form
+    (see `asr.text.normalisation.canonical`).
+
     Raises:
-        InputError: a line is not an utterance, an id comes twice, or there is no line at all;
-            the message has the line's number.
+        InputError: the file can't be read, a line is not an utterance, an id comes twice, or there
+            is no line at all; the message has the line's number.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: is not UTF-8 text ({error.reason}); expected JSON lines"
-        ) from None
+    text = read_text(path, "a manifest")
     utterances: list[Utterance] = []
     first_line: dict[str, int] = {}
     # not splitlines, which also breaks at characters that may stand within a text, such as U+2028
-    lines = text.removesuffix("\n").split("\n") if text else []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
+        if not line.strip():
+            continue
         place = f"{path}:{number}"
         utterance = _parse(line, place, path.parent)
         if utterance.id in first_line:
@@ -77,9 +85,10 @@ def read_manifest(path: str | Path) -> list[Utterance]:
 
 def check_duration(utterance: Utterance, found: float) -> None:
     """Raise InputError where an utterance's audio has other seconds than its manifest says."""
-    if abs(found - utterance.duration) > 0.02:
+    if abs(found - utterance.duration) > DURATION_SLACK_S:
+        part = "" if utterance.offset is None else f" from {utterance.offset:.2f} s on"
         raise InputError(
-            f"utterance {utterance.id}: {utterance.audio}: has {found:.2f} s of audio;"
+            f"utterance {utterance.id}: {utterance.audio}: has {found:.2f} s of audio{part};"
             f" its manifest says {utterance.duration:.2f} s"
         )
 
@@ -106,7 +115,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     folder = path.parent.resolve()
     lines = []
     for utterance in utterances:
-        values = {name: value for name, value in asdict(utterance).items() if value != ()}
+        values = {n: value for n, value in asdict(utterance).items() if value not in ((), None)}
         audio = Path(utterance.audio).resolve()
         values["audio"] = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
         lines.append(json.dumps(values, ensure_ascii=False) + "\n")
@@ -132,14 +141,16 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
             raise InputError(f"{place}: {name} is {values[name]!r}; expected text")
     if not values["id"] or any(character.isspace() for character in values["id"]):
         raise InputError(f"{place}: id is {values['id']!r}; expected text without white space")
+    canonical(values["id"], f"{place}: id")  # refuses control characters; ids stay as they are
+    values["text"] = canonical(values["text"], place)
     if not values["audio"]:
         raise InputError(f"{place}: audio is empty; expected a path")
-    duration = values["duration"]
-    if isinstance(duration, bool) or not isinstance(duration, int | float):
-        raise InputError(f"{place}: duration is {duration!r}; expected seconds")
-    if not 0 < duration < _A_CENTURY:
-        raise InputError(f"{place}: duration is {duration!r}; expected more than 0 seconds")
-    values["duration"] = float(duration)
+    values["duration"] = _seconds(values, "duration", place)
+    if not values["duration"] > 0:
+        found = values["duration"]
+        raise InputError(f"{place}: duration is {found:g}; expected more than 0 seconds")
+    if values.get("offset") is not None:
+        values["offset"] = _seconds(values, "offset", place)
     for name in ("words", "phones"):
         segments = values.get(name, [])
         if not isinstance(segments, list):
@@ -149,8 +160,17 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
     return Utterance(**values)
 
 
+def _seconds(values: dict[str, Any], name: str, place: str) -> float:
+    found = values[name]
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise InputError(f"{place}: {name} is {found!r}; expected seconds")
+    if not 0 <= found < _A_CENTURY:
+        raise InputError(f"{place}: {name} is {found!r}; expected seconds from 0 on")
+    return float(found)
+
+
 def _timed_label(item: object, name: str, place: str) -> TimedLabel:
     match item:
         case [str(label), int() | float() as start, int() | float() as end] if start <= end:
-            return TimedLabel(label, float(start), float(end))
+            return TimedLabel(canonical(label, place), float(start), float(end))
     raise InputError(f"{place}: {name} has {item!r}; expected [label, start, end] in seconds")

@@ -13,7 +13,6 @@ from asr.errors import listed
 from asr.evaluation.log_probs import Recognised
 from asr.evaluation.results import SystemResult, compared, system_result
 from asr.recognizer import Recognizer
-from asr.scoring.error_rates import ErrorCounts, word_errors
 from asr.search.nbest import Hypothesis
 from asr.search.rescore import RescoreWeights, hypothesis_errors, lm_log_probs, text_of, united
 from asr.search.tuning import (
@@ -74,10 +73,9 @@ class Comparison:
 
         Where the search goes by a language model, its weight and the word bonus are tuned; where an
         HMM has none, the bonus alone, since nothing else keeps it from finding many short words
-        in a long one. They are tuned by turns: those that make the fewest errors among the
-        hypotheses that all searches so far have found are taken for the next search. That takes a
-        few searches where a grid of them takes dozens; of these few the one with the fewest errors
-        decides.
+        in a long one. They are tuned by turns: those that do best among the hypotheses that all
+        searches so far have found are taken for the next search, until they stay. That takes a few
+        searches where a grid of them takes dozens.
 
         Args:
             name: of the system.
@@ -170,23 +168,19 @@ class Comparison:
     def _tuned(self, name: str, decoder: Decoder, dev: Recognised) -> Decoder:
         assert decoder.space is not None
         lms = [lm for lm in [decoder.space.lm] if lm is not None]
-        tried: dict[RescoreWeights, tuple[int, Decoder]] = {}
+        tried: dict[RescoreWeights, Decoder] = {}
         beam = decoder.settings.beam
         weights = RescoreWeights((beam.lm_weight,) * len(lms), beam.word_bonus)
         known: list[list[Hypothesis]] = [[] for _ in dev.references]
         while weights not in tried and len(tried) < ROUNDS:
-            decoder = _weighted(decoder, weights)
-            nbests = decoder.nbests(dev.log_probs)
-            texts = [text_of(nbest[0], decoder.tokenizer) for nbest in nbests]
-            errors = sum(word_errors(dev.references, texts), ErrorCounts()).errors
-            tried[weights] = errors, decoder
+            decoder = tried[weights] = _weighted(decoder, weights)
             # one search's texts are too much alike to tell what far weights would find
-            nbests = decoder.by_text(dev.log_probs, nbests)
+            nbests = decoder.by_text(dev.log_probs, decoder.nbests(dev.log_probs))
             known = [united(*both) for both in zip(known, nbests, strict=True)]
             found = self._tune(name, known, lm_log_probs(known, lms), dev)
             weights = found.weights
         _tell(name, found.at_end)
-        return min(tried.values(), key=lambda one: one[0])[1]
+        return tried.get(weights, decoder)
 
     def _tune(
         self,

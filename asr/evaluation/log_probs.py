@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.audio.load import load_audio
 from asr.corpus.batching import bucket_sizes
 from asr.corpus.manifest import Utterance, check_duration
+from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
 from asr.evaluation.results import SystemResult, commit, machine
 from asr.recognizer import Recognizer
@@ -71,12 +71,12 @@ def recognise_manifest(
     durations = [utterance.duration for utterance in utterances]
     order = np.argsort(durations, kind="stable")
     for indices in np.split(order, np.cumsum(bucket_sizes(durations, BATCH_S))[:-1]):
-        paths = [utterances[index].audio for index in indices]
-        waveforms = [load_audio(path, recognizer.sample_rate) for path in paths]
-        for index, path, waveform in zip(indices, paths, waveforms, strict=True):
-            recognizer.check_length(waveform, path)
+        bucket = [utterances[index] for index in indices]
+        waveforms = [load_utterance(utterance, recognizer.sample_rate) for utterance in bucket]
+        for utterance, waveform in zip(bucket, waveforms, strict=True):
+            recognizer.check_length(waveform, utterance.audio)
             if check_durations:
-                check_duration(utterances[index], len(waveform) / recognizer.sample_rate)
+                check_duration(utterance, len(waveform) / recognizer.sample_rate)
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory
@@ -126,7 +126,8 @@ def _said(utterances: Sequence[Utterance]) -> dict[str, str]:
 
 
 def _lines(texts: Mapping[str, str]) -> str:
-    return "".join(f"{id} {text}".rstrip() + "\n" for id, text in texts.items())
+    # a model may have learned a line end as a character; lines part at blanks alone
+    return "".join(f"{' '.join([id, *text.split()])}\n" for id, text in texts.items())
 
 
 def write_results(

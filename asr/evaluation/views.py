@@ -9,8 +9,8 @@ import torch
 from asr.alignment.aligner import align_text
 from asr.alignment.times import SILENT_UNIT, frame_times
 from asr.audio.features import Features, FeatureSettings
-from asr.audio.load import load_audio
 from asr.corpus.manifest import Utterance
+from asr.corpus.recordings import load_utterance
 from asr.evaluation.picture import UnitCurves, draw_alignment
 from asr.hmm.emissions import HybridEmissions
 from asr.hmm.trees import middle_phone
@@ -46,7 +46,7 @@ def draw_views(
 
 def _hear(model: Model, utterance: Utterance) -> np.ndarray:
     recognizer = Recognizer(model)
-    return recognizer.log_probs([load_audio(utterance.audio, recognizer.sample_rate)])[0]
+    return recognizer.log_probs([load_utterance(utterance, recognizer.sample_rate)])[0]
 
 
 def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.nda
         n_mels=N_MELS,
         normalisation="none",
     )
-    waveform = load_audio(utterance.audio, settings.sample_rate)
+    waveform = load_utterance(utterance, settings.sample_rate)
     batch = torch.from_numpy(waveform)[None], torch.tensor([len(waveform)])
     energies, _ = Features(settings)(*batch)
     return frame_times(len(energies), settings, utterance.duration), energies[:, 0].numpy()

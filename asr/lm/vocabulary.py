@@ -3,8 +3,9 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,7 +13,15 @@ from torch import Tensor
 
 from asr.config import from_dict
 from asr.errors import InputError
-from asr.text.normalisation import DEFAULT, TextSettings, normalise, words_and_marks
+from asr.text.normalisation import (
+    DEFAULT,
+    Case,
+    TextSettings,
+    canonical,
+    in_case,
+    normalise,
+    words_and_marks,
+)
 from asr.text.subword import SubwordModel
 
 UNK = 0
@@ -132,12 +141,30 @@ class Vocabulary:
         Raises:
             InputError: the units are pieces, and the text has the sign that begins words in them.
         """
-        normalised = normalise(text, self.text)
+        normalised = self.normalise(text)
         if self.unit == "bpe":
             pieces = self._pieces.encode(normalised)
+        elif self._unusual:
+            words = normalised.split()
+            parts = ([w] if w in self._unusual else _units(w, "word", self.text) for w in words)
+            pieces = list(chain.from_iterable(parts))
         else:
             pieces = _units(normalised, self.unit, self.text)
         return tuple(self._number.get(piece, UNK) for piece in pieces)
+
+    def normalise(self, text: str) -> str:
+        """A text as `encode` reads it; given that, `encode` gives the same units.
+
+        Words that the vocabulary has with marks which normalised texts lack, as the ARPA files of
+        other programs may ("'tis", "u.s.", "x-ray"), stay where a text has them between blanks.
+        """
+        if not self._unusual:
+            return normalise(text, self.text)
+        found = []
+        for word in canonical(text).split():
+            cased = in_case(word, self.text.case)
+            found.append(cased if cased in self._unusual else normalise(word, self.text))
+        return " ".join(filter(None, found))
 
     def decode(self, units: Iterable[int]) -> str:
         """The text of the units, normalised; punctuation stands apart where it is a word.
@@ -150,6 +177,24 @@ class Vocabulary:
         joined = (" " if self.unit == "word" else "").join(pieces)
         return unicodedata.normalize("NFC", joined)
 
+    def in_case(self, case: Case) -> "Vocabulary":
+        """The same units for texts in another case than the model's: small letters or capitals.
+
+        A unit keeps its spelling where that of the other case is another unit's, or is not one
+        character where units are characters. Pieces of words stay as they are.
+        """
+        if case in ("keep", self.text.case) or self.unit == "bpe":
+            return self
+        symbols, taken = [], set(self.symbols)
+        for number, symbol in enumerate(self.symbols):
+            cased = in_case(symbol, case)
+            fits = self.unit == "word" or len(cased) == len(symbol)
+            if number > EOS and cased not in taken and fits:
+                symbol = cased
+                taken.add(cased)
+            symbols.append(symbol)
+        return replace(self, symbols=tuple(symbols), text=replace(self.text, case="keep"))
+
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary as plain values, for `vocabulary_from_dict`."""
         values = {"unit": self.unit, "symbols": list(self.symbols), "text": asdict(self.text)}
@@ -159,6 +204,19 @@ class Vocabulary:
     def _number(self) -> dict[str, int]:
         # without the first two: a text that has "<eos>" in it does not end there
         return {symbol: number for number, symbol in enumerate(self.symbols) if number > EOS}
+
+    @cached_property
+    def _unusual(self) -> frozenset[str]:
+        """Words that are other words, or none, once they are normalised."""
+        words = self.symbols[EOS + 1 :] if self.unit == "word" else ()
+        if _units(normalise(" ".join(words), self.text), "word", self.text) == list(words):
+            return frozenset()  # as it is with all vocabularies that are made of texts
+        return frozenset(
+            word
+            for word in words
+            if not (word.isascii() and word.isalnum())
+            if _units(normalise(word, self.text), "word", self.text) != [word]
+        )
 
     @cached_property
     def _pieces(self) -> SubwordModel:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from asr.errors import InputError
 from asr.text.lexicon import Lexicon, parse_lexicon
+from asr.text.normalisation import Case, case_of
 from asr.text.subword import SubwordModel
 
 BLANK = 0
@@ -330,6 +331,18 @@ def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tup
         ValueError: a word is empty or has white space in it.
     """
     return {word: _spellings(word, tokenizer) for word in words}
+
+
+def text_case(tokenizer: Tokenizer) -> Case:
+    """The case of the texts that a tokenizer was made of: of its letters, or its lexicon's words.
+
+    Units such as phones, which are no letters, have none: words stay as they stand.
+    """
+    if isinstance(tokenizer, UnitTokenizer):
+        return "keep"
+    if isinstance(tokenizer, PhoneTokenizer):
+        return case_of(tokenizer.lexicon.pronunciations)
+    return case_of(tokenizer.symbols[BLANK + 1 :])
 
 
 def _spellings(word: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:

@@ -22,6 +22,7 @@ from asr.hmm.paths import viterbi
 from asr.hmm.topology import left_to_right
 from asr.hmm.trees import DecisionTrees, context_lexicon, trees_from_dict
 from asr.text.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
+from asr.text.normalisation import case_of
 from asr.text.tokenizer import PhoneTokenizer
 from asr.training.checkpoints import load_whole
 from asr.training.ctc import refuse_unspoken
@@ -289,10 +290,12 @@ def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:
         if wrong := [word for word in words if not _stands_in_a_dictionary(word)]:
             raise InputError(
                 f"data.lexicon is char, and train and dev have words that no dictionary can keep:"
-                f" {', '.join(wrong)}; expected small letters, without # or a number in brackets"
+                f" {', '.join(wrong)}; expected words without # or a number in"
+                " brackets, and none such as <unk>"
             )
         return Lexicon({word: (tuple(word),) for word in words})
-    return cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
+    lexicon = cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
+    return lexicon.in_case(case_of(utterance.text for utterance in utterances))
 
 
 def _stands_in_a_dictionary(word: str) -> bool:

@@ -2,10 +2,8 @@
 
 import hashlib
 import sys
-import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +18,26 @@ from asr.audio.load import SUFFIXES, load_audio
 from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import SpeechDataset, collate
 from asr.corpus.manifest import Utterance, check_audio, read_manifest
+from asr.corpus.recordings import check_durations
 from asr.errors import InputError
 from asr.text.tokenizer import Tokenizer
 from asr.training.optim import clip_finite
 
 
 def read_spoken(manifest: str) -> list[Utterance]:
-    """The utterances of a manifest, whose audio files are there, with their texts composed (NFC).
+    """The utterances of a manifest, whose audio files are there and as long as it says.
 
     Raises:
-        InputError: the manifest can't be used, audio is missing, or nothing is said in any.
+        InputError: the manifest can't be used, audio is missing or of another duration, or nothing
+            is said in any.
     """
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
     if not any(utterance.text.split() for utterance in utterances):
         found = f"has no word in the texts of {len(utterances)} utterances"
         raise InputError(f"{manifest}: {found}; expected some to learn from")
-    return [replace(u, text=unicodedata.normalize("NFC", u.text)) for u in utterances]
+    check_durations(manifest, utterances)
+    return utterances
 
 
 def varied(
@@ -102,7 +103,8 @@ def digests_of_utterances(**parts: Sequence[Utterance]) -> dict[str, str]:
     for name, utterances in parts.items():
         spoken = hashlib.sha256()
         for one in utterances:
-            spoken.update(repr((one.id, one.duration, one.text)).encode())
+            part = () if one.offset is None else (one.offset,)
+            spoken.update(repr((one.id, one.duration, one.text, *part)).encode())
         files = {one.audio for one in utterances}  # some may hold several utterances
         with ThreadPoolExecutor() as pool:
             of_file = dict(zip(files, pool.map(_file_digest, files), strict=True))

@@ -91,7 +91,7 @@ def test_duration_is_known_without_reading(utterances):
 def test_decoded_audio_is_kept_up_to_the_limit(utterances, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "asr.corpus.dataset.load_audio",
+        "asr.corpus.recordings.load_audio",
         lambda path, rate: read.append(path) or load_audio(path, rate),
     )
     room_for_two = 4 * SAMPLE_RATE * (0.5 + 0.3)

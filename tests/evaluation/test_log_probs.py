@@ -106,6 +106,54 @@ def test_the_recipe_writes_what_asr_score_reads_to_the_same_counts(tone_model, m
     assert aligned.count("REF:") == system["utterances"]
 
 
+def test_parts_of_a_recording_are_heard_as_files_of_their_own(recognizer, manifest, tmp_path):
+    utterances = read_manifest(manifest)
+    waveforms = [soundfile.read(u.audio, dtype="int16")[0] for u in utterances]
+    whole = str(tmp_path / "whole.wav")
+    soundfile.write(whole, np.concatenate(waveforms), SAMPLE_RATE, subtype="PCM_16")
+    ends = np.cumsum([len(waveform) for waveform in waveforms])
+    parts = [
+        replace(u, audio=whole, offset=float(end - len(waveform)) / SAMPLE_RATE)
+        for u, waveform, end in zip(utterances, waveforms, ends, strict=True)
+    ]
+    alone, together = (
+        recognise_manifest(recognizer, utterances),
+        recognise_manifest(recognizer, parts),
+    )
+    for expected, found in zip(alone.log_probs, together.log_probs, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match=r"has 0.50 s of audio from .* s on; its manifest says"):
+        recognise_manifest(
+            recognizer, [replace(parts[-1], duration=9.0, offset=ends[-1] / SAMPLE_RATE - 0.5)]
+        )
+
+
+def test_whatever_texts_a_manifest_has_its_references_can_be_scored(manifest, tmp_path):
+    texts = ["\ufeffone\ttwo\n", "(a)", "three\u2028 don’t", "", "<s> a </s> #"]
+    utterances = [
+        replace(utterance, text=text)
+        for utterance, text in zip(read_manifest(manifest), texts, strict=False)
+    ]
+    write_manifest(tmp_path / "odd.jsonl", utterances)
+    utterances = read_manifest(tmp_path / "odd.jsonl")
+    write_texts(tmp_path, utterances, ["one\n two", "a", "x\x85y", "", " "], "greedy")
+    files = [str(tmp_path / f"{name}.txt") for name in ("references", "hypotheses.greedy")]
+    scored = CliRunner().invoke(app, ["score", *files, "--format", "json"])
+    assert scored.exit_code == 0, scored.output
+    scores = json.loads(scored.stdout)
+    assert (scores["paired_by"], scores["words"]) == ("id", 9)
+
+
+def test_texts_in_the_models_other_case_are_told(tone_model, manifest, tmp_path, capsys):
+    capitals = [replace(u, text=u.text.upper()) for u in read_manifest(manifest)]
+    write_manifest(tmp_path / "capitals.jsonl", capitals)
+    for path, told in ((manifest, False), (tmp_path / "capitals.jsonl", True)):
+        arguments = ["--model", tone_model, "--manifest", path, "--device", "cpu"]
+        run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / path.stem)
+        line = f"{path}: its texts are in capitals, those of the model in small letters; no word"
+        assert (line in capsys.readouterr().err) == told
+
+
 def test_results_stand_in_the_models_folder_if_nowhere_else(tone_model, manifest):
     arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
     run_script("recipes/evaluate.py", *arguments)

@@ -62,6 +62,58 @@ def test_kenlm_scores_our_arpa_files_as_we_do(tmp_path, order, prune):
         np.testing.assert_allclose(row, expected, rtol=0, atol=1e-5)
 
 
+SMALL = """\\data\\
+ngram 1=5
+ngram 2=4
+
+\\1-grams:
+-1.0\t<unk>
+-99\t<s>\t-0.3
+-0.9\t</s>
+-0.8\tgo\t-0.2
+-0.7\tleft\t0.25
+
+\\2-grams:
+-0.3\t<s> go
+-0.4\tgo left
+-0.5\tgo go
+-0.2\tleft </s>
+
+\\end\\
+"""
+
+
+@pytest.mark.usefixtures("kenlm")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("ngram 1=5", "ngram 1=4"),  # without <unk>, below
+        ("<unk>", "<UNK>"),
+        ("-99\t<s>", "-inf\t<s>"),
+        ("<s> go", "<s> go\t0"),
+        ("-0.4\tgo left", "\n-0.4\tgo left"),
+        ("go\t-0.2", "go"),
+        ("\n", "\r\n"),
+        ("ngram 2=4", "ngram 2=4\nngram 3=0"),
+    ],
+)
+def test_what_kenlm_reads_is_scored_alike(tmp_path, old, new):
+    text = SMALL.replace(old, new)
+    if "1=4" in new:
+        text = text.replace("-1.0\t<unk>\n", "")
+    if "3=0" in new:
+        text = text.replace("\\end", "\\3-grams:\n\n\\end")
+    (tmp_path / "a.arpa").write_bytes(text.encode())
+    ours = read_ngram(tmp_path / "a.arpa")
+    theirs = KenlmModel(tmp_path / "a.arpa", ["go", "left"])
+    assert theirs.vocabulary == ours.vocabulary
+    texts = [[], [2, 3], [3, 2, 2], [UNK, 2, 3], [2, UNK, UNK, 3]]
+    found = ours.sentence_log_probs(texts)
+    for row, expected in zip(found, theirs.sentence_log_probs(texts), strict=True):
+        np.testing.assert_allclose(row, expected, rtol=1e-6)
+
+
 @pytest.mark.usefixtures("kenlm")
 def test_scores_distributions_and_sentences_agree():
     model: LanguageModel = KenlmModel(DATA / "trigram.binary", WORDS)

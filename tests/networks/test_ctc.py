@@ -128,7 +128,7 @@ def big_batch(device):
         "cpu",
         pytest.param(
             "cuda",
-            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+            marks=pytest.mark.gpu,
         ),
     ],
 )

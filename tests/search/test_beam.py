@@ -474,7 +474,7 @@ def test_company_and_padding_change_nothing(name):
     assert together == [search(rows, space) for rows in utterances]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["nothing", "tokens", "words"])
 def test_a_gpu_finds_the_same(name):
     lengths = torch.tensor([17, 0, 30, 30])

@@ -20,7 +20,7 @@ from conftest import (
 from safetensors.torch import load_file, save_file
 
 import asr
-import asr.corpus.dataset
+import asr.corpus.recordings
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import Features, FeatureSettings
 from asr.audio.load import load_audio
@@ -452,7 +452,7 @@ def test_audio_that_is_not_finite_is_named(tones, hmm, monkeypatch):
             waveform[500] = np.nan
         return waveform
 
-    monkeypatch.setattr(asr.corpus.dataset, "load_audio", spoilt)
+    monkeypatch.setattr(asr.corpus.recordings, "load_audio", spoilt)
     data = HybridData(settings_of(tones, hmm))
     with pytest.raises(InputError, match="no finite likelihood of train05; expected finite audio"):
         data.setup("fit")

@@ -8,7 +8,6 @@ import numpy as np
 
 from asr.errors import InputError
 from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
-from asr.text.normalisation import normalise
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def perplexity(model: LanguageModel, texts: Iterable[str], place: str = "the tex
         InputError: there is no word in them.
     """
     vocabulary = model.vocabulary
-    lines = [normalise(text, vocabulary.text) for text in texts]
+    lines = [vocabulary.normalise(text) for text in texts]
     sentences = [line for line in lines if line]
     if not sentences:
         raise InputError(f"{place}: has no word; expected at least one")
