@@ -26,7 +26,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asr.errors import InputError
-from asr.files import write_text
+from asr.files import read_text, write_text
 from asr.training.checkpoints import (
     BEFORE,
     LAST,
@@ -405,8 +405,8 @@ def _update(path: Path, text: str) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """The values of a YAML file (JSON is YAML too), none where there is no file."""
     try:
-        values = yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
-    except (yaml.YAMLError, UnicodeDecodeError):
+        values = yaml.safe_load(read_text(path)) if path.exists() else {}
+    except yaml.YAMLError:
         raise InputError(f"{path}: is not YAML; expected what training wrote") from None
     return values if isinstance(values, dict) else {}
 
