@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.corpus.batching import bucket_sizes
 from asr.corpus.manifest import Utterance, check_duration
@@ -38,7 +39,7 @@ class Recognised:
     """
 
     utterances: Sequence[Utterance]
-    log_probs: list[np.ndarray]
+    log_probs: list[Tensor]
     audio_s: float
     seconds: float
 
@@ -66,7 +67,7 @@ def recognise_manifest(
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
     started = time.perf_counter()
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Tensor] = {}
     samples = 0
     durations = [utterance.duration for utterance in utterances]
     order = np.argsort(durations, kind="stable")
@@ -80,7 +81,7 @@ def recognise_manifest(
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory
-        found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
+        found |= {int(i): log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
     return Recognised(
         utterances,
         [found[index] for index in range(len(utterances))],

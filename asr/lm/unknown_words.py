@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary, text_log_prob
 
 
 def with_words(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
@@ -78,3 +78,7 @@ class ExtendedVocabularyLM:
         ]
         found = self.lm.sentence_log_probs(own)
         return [log_probs + self.share * where for log_probs, where in zip(found, new, strict=True)]
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)

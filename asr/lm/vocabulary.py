@@ -59,6 +59,26 @@ class LanguageModel(Protocol):
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
 
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end."""
+
+
+def text_log_prob(lm: LanguageModel, text: str) -> float:
+    """The natural log-probability of a sentence with its end; `log_prob` of every model.
+
+    Args:
+        lm: any language model.
+        text: a sentence, normalised as the model's own texts were; what the model does not know
+            has the probability of `<unk>`.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"text is {text!r}; expected a sentence")
+    (log_probs,) = lm.sentence_log_probs([lm.vocabulary.encode(text)])
+    return float(log_probs.sum(dtype=np.float64))
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -144,9 +164,9 @@ class Vocabulary:
         normalised = self.normalise(text)
         if self.unit == "bpe":
             pieces = self._pieces.encode(normalised)
-        elif self._unusual:
+        elif self._has_unusual:
             words = normalised.split()
-            parts = ([w] if w in self._unusual else _units(w, "word", self.text) for w in words)
+            parts = ([w] if w in self._number else _units(w, "word", self.text) for w in words)
             pieces = list(chain.from_iterable(parts))
         else:
             pieces = _units(normalised, self.unit, self.text)
@@ -158,12 +178,12 @@ class Vocabulary:
         Words that the vocabulary has with marks which normalised texts lack, as the ARPA files of
         other programs may ("'tis", "u.s.", "x-ray"), stay where a text has them between blanks.
         """
-        if not self._unusual:
+        if not self._has_unusual:
             return normalise(text, self.text)
         found = []
         for word in canonical(text).split():
             cased = in_case(word, self.text.case)
-            found.append(cased if cased in self._unusual else normalise(word, self.text))
+            found.append(cased if cased in self._number else normalise(word, self.text))
         return " ".join(filter(None, found))
 
     def decode(self, units: Iterable[int]) -> str:
@@ -206,17 +226,13 @@ class Vocabulary:
         return {symbol: number for number, symbol in enumerate(self.symbols) if number > EOS}
 
     @cached_property
-    def _unusual(self) -> frozenset[str]:
-        """Words that are other words, or none, once they are normalised."""
+    def _has_unusual(self) -> bool:
+        """Whether some words are others, or none, once they are normalised.
+
+        In a vocabulary that was made of texts none are.
+        """
         words = self.symbols[EOS + 1 :] if self.unit == "word" else ()
-        if _units(normalise(" ".join(words), self.text), "word", self.text) == list(words):
-            return frozenset()  # as it is with all vocabularies that are made of texts
-        return frozenset(
-            word
-            for word in words
-            if not (word.isascii() and word.isalnum())
-            if _units(normalise(word, self.text), "word", self.text) != [word]
-        )
+        return _units(normalise(" ".join(words), self.text), "word", self.text) != list(words)
 
     @cached_property
     def _pieces(self) -> SubwordModel:
