@@ -1,6 +1,5 @@
 """log_probs or emissions -> nbest and text, by search and language models that a folder names."""
 
-import json
 import math
 import os
 import shutil
@@ -17,8 +16,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.config import from_dict
-from asr.errors import InputError, listed
-from asr.folder import DESCRIPTION, WEIGHTS
+from asr.errors import InputError, check_size, listed
+from asr.files import replacing, write_json
+from asr.folder import DESCRIPTION, WEIGHTS, inside, read_json_inside
 from asr.hmm.topology import Topology
 from asr.lm.load import load_language_model
 from asr.lm.unknown_words import knowing
@@ -57,7 +57,13 @@ UNTUNED_HMM = BeamSettings(beam_width=200, score_floor=-200.0, lm_weight=8.0, wo
 """Likewise for an HMM, whose emissions weigh more: neighbouring frames count as independent."""
 
 BATCH = 64
-"""Utterances searched at once."""
+"""Utterances searched at once, at most."""
+
+BATCH_PREFIXES = 64_000
+"""Prefixes of all utterances searched at once, at most."""
+
+MAX_RESCORERS = 16
+"""Language models, at most, that re-order what a search found."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ class DecodingSettings:
                 f"lm_weights has {len(self.lm_weights)} numbers; expected one for each of the"
                 f" {len(self.rescorers)} rescorers"
             )
+        check_size("number of rescorers", len(self.rescorers), 0, MAX_RESCORERS)
         if not all(map(math.isfinite, (*self.lm_weights, self.word_bonus))):
             raise InputError(
                 f"lm_weights is {list(self.lm_weights)}, word_bonus {self.word_bonus}; expected"
@@ -178,7 +185,11 @@ class Decoding:
         return replace(self, settings=settings, decoder=decoder)
 
     def nbests(self, log_probs: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
-        """The n-best list of each utterance, (T, C) or (T, S), best first, with its words."""
+        """The n-best list of each utterance, (T, C) or (T, S), best first, with its words.
+
+        Raises:
+            ValueError: a log-probability is NaN or infinite upwards.
+        """
         if self.decoder is None:
             return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
         search = self.settings.decoder if self.topology is None else self.topology
@@ -226,8 +237,9 @@ def search_all(
     run = _search(search)
     # those of about the same length together, long ones first
     order = sorted(range(len(log_probs)), key=lambda n: -len(log_probs[n]))
-    for start in range(0, len(order), BATCH):
-        batch = order[start : start + BATCH]
+    size = min(BATCH, max(1, BATCH_PREFIXES // decoder.settings.beam_width))
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
         rows = [torch.from_numpy(log_probs[n]).to(device) for n in batch]
         lengths = torch.tensor([len(row) for row in rows])
         for n, nbest in zip(batch, run(pad_sequence(rows), lengths, decoder), strict=True):
@@ -328,26 +340,27 @@ def save_decoding(folder: str | Path, settings: DecodingSettings) -> None:
     roles |= {settings.lm: "lm", settings.lexicon: "lexicon"}
     copied = {path: _copy(Path(path), folder, role) for path, role in roles.items() if path}
     values = asdict(_moved(settings, copied))
-    partial = folder / (DECODING + ".partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
-    os.replace(partial, folder / DECODING)
+    for name in ("token_floor", "score_floor"):
+        if values["beam"][name] == -math.inf:
+            values["beam"][name] = "-.inf"  # as YAML has it, which is how settings are read
+    write_json(folder / DECODING, values)
 
 
 def load_decoding(folder: str | Path) -> DecodingSettings | None:
     """The settings of a model's folder, with paths as they are seen from here; None without any.
 
     Raises:
-        InputError: the file can't be used.
+        InputError: the file can't be used, or names one outside the folder.
     """
     path = Path(folder) / DECODING
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({error}); expected settings of decoding") from None
+    values = read_json_inside(folder, DECODING, "settings of decoding")
     settings = from_dict(DecodingSettings, values, str(path))
-    return _moved(settings, {name: str(Path(folder) / name) for name in _paths(settings)})
+    try:
+        return _moved(settings, {name: str(inside(folder, name)) for name in _paths(settings)})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _paths(settings: DecodingSettings) -> list[str]:
@@ -374,7 +387,7 @@ def _copy(source: Path, folder: Path, role: str) -> str:
         files = {source / part: target / part for part in (DESCRIPTION, WEIGHTS)}
     for here, there in files.items():
         there.parent.mkdir(parents=True, exist_ok=True)
-        partial = there.with_name(there.name + ".partial")
-        shutil.copyfile(here, partial)
-        os.replace(partial, there)  # another program may have the old one mapped into memory
+        # another program may have the old one mapped into memory
+        with replacing(there) as partial:
+            shutil.copyfile(here, partial)
     return name

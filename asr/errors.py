@@ -1,10 +1,17 @@
 """What a user gave and can't be used -> one line, and the exit status; what such lines share."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys, ends lines, or turns the order of what is shown."""
+
+LONGEST_LINE = 10_000
+"""Characters of an error's line; what is longer holds somebody's data, not a message."""
 
 
 class InputError(ValueError):
@@ -40,7 +47,29 @@ def listed(names: Sequence[str]) -> str:
 
 
 def one_line(error: InputError | OSError) -> str:
-    """What an error says, with the file first where the system names one."""
+    """What an error says, with the file first where the system names one; see `printable`."""
+    line = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
-    return " ".join(str(error).split())
+        line = f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return printable(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " ...")
+
+
+def printable(text: str) -> str:
+    """A text for a terminal or for one row of a file, whoever wrote it.
+
+    Control characters, line ends and tabs among them, are shown as `\\x1b`; so are the signs that
+    turn the direction of what follows, as `\\u202e`.
+    """
+    return _UNPRINTABLE.sub(lambda match: ascii(match.group())[1:-1], text)
+
+
+def check_size(name: str, size: int, least: int, most: int) -> None:
+    """Refuse a setting before memory is taken for what it asks.
+
+    Raises:
+        InputError: `size`, of the setting called `name`, is below `least` or above `most`.
+    """
+    if size < least:
+        raise InputError(f"{name} is {size}; expected {least} or more")
+    if size > most:
+        raise InputError(f"{name} is {size}; expected at most {most}")

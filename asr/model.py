@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from asr.audio.features import Features, FeatureSettings
 from asr.config import from_dict
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 from asr.folder import (
     DESCRIPTION,
     WEIGHTS,
@@ -19,8 +20,8 @@ from asr.folder import (
     write_folder,
 )
 from asr.hmm.emissions import GmmEmissions, HybridEmissions
-from asr.hmm.gmm import Gmm
-from asr.hmm.topology import Topology
+from asr.hmm.gmm import MAX_COMPONENTS, Gmm
+from asr.hmm.topology import MAX_PDFS, MAX_STATES, Topology
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer, tokenizer_from_dict
 
@@ -74,6 +75,11 @@ class HmmSizes:
     n_silence_states: int
     n_pdfs: int
 
+    def __post_init__(self) -> None:
+        check_size("n_states", self.n_states, 1, MAX_STATES)
+        check_size("n_silence_states", self.n_silence_states, 0, MAX_STATES)
+        check_size("n_pdfs", self.n_pdfs, 1, MAX_PDFS)
+
 
 @dataclass(frozen=True)
 class GmmSizes:
@@ -84,6 +90,9 @@ class GmmSizes:
     """
 
     max_components: int
+
+    def __post_init__(self) -> None:
+        check_size("max_components", self.max_components, 1, MAX_COMPONENTS)
 
 
 def save_model(folder: str | Path, model: Model) -> None:
@@ -128,11 +137,12 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
             if not isinstance(tokenizer, PhoneTokenizer):
                 raise InputError(f"{place}: tokenizer is of kind {tokenizer.kind}; expected phone")
             sizes = from_dict(HmmSizes, values["topology"], f"{place}: topology")
-            expected = _empty_topology(sizes, n_outputs, f"{place}: topology")
+            expected = _empty_topology(sizes, n_outputs)
             n_outputs = sizes.n_pdfs
         acoustic = _empty_acoustic(kind, values["model"], n_features, n_outputs, f"{place}: model")
     expected |= _weights(Model(features, acoustic, tokenizer))
-    weights = read_weights(folder, expected)
+    # of a state with fewer components than others those that are not there have the weight 0
+    weights = read_weights(folder, expected, impossible=("acoustic.log_weights",))
     # the features keep what follows from their settings in buffers of their own
     features.load_state_dict(_part(weights, "features."), strict=False)
     acoustic.load_state_dict(_part(weights, "acoustic."), assign=True)
@@ -143,28 +153,42 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     return Model(features, acoustic, tokenizer, values["trained_on"], topology)
 
 
+def check_log_probs(log_probs: np.ndarray, place: str) -> None:
+    """Refuse what a model has made of a recording where its numbers are none.
+
+    Args:
+        log_probs: (T, C), or an HMM's emissions, (T, S).
+        place: the recording, which begins the error's line.
+
+    Raises:
+        InputError: one is NaN or infinite upwards.
+    """
+    if not (log_probs < np.inf).all():
+        raise InputError(
+            f"{place}: the model gives NaN for it; expected log-probabilities: its weights are"
+            " damaged, or the audio is none"
+        )
+
+
 def _empty_acoustic(
     kind: str | None, values: dict[str, Any], n_features: int, n_outputs: int, place: str
 ) -> Acoustic:
     """A network or mixtures of the right shapes, without values."""
     if kind == HMM:
         M = from_dict(GmmSizes, values, place).max_components
-        if M < 1:
-            raise InputError(f"{place}: max_components is {M}; expected 1 or more")
         tables = torch.empty(n_outputs, M), *torch.empty(2, n_outputs, M, n_features)
         return GmmEmissions(Gmm(*tables))
     settings = from_dict(AcousticSettings, values, place)
-    if kind == HYBRID:
-        return HybridEmissions(n_features, n_outputs, settings)
-    return AcousticModel(n_features, n_outputs, settings)
+    try:
+        if kind == HYBRID:
+            return HybridEmissions(n_features, n_outputs, settings)
+        return AcousticModel(n_features, n_outputs, settings)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
-def _empty_topology(sizes: HmmSizes, C: int, place: str) -> dict[str, Tensor]:
+def _empty_topology(sizes: HmmSizes, C: int) -> dict[str, Tensor]:
     """A topology's weights of the right shapes, without values."""
-    for name, least in (("n_states", 1), ("n_silence_states", 0), ("n_pdfs", 1)):
-        if getattr(sizes, name) < least:
-            found = getattr(sizes, name)
-            raise InputError(f"{place}: {name} is {found}; expected {least} or more")
     return {
         "topology.pdfs": torch.empty(C, sizes.n_states, dtype=torch.int64),
         "topology.silence": torch.empty(sizes.n_silence_states, dtype=torch.int64),

@@ -18,7 +18,7 @@ from asr.decoding import (
     load_decoding,
 )
 from asr.errors import InputError
-from asr.model import Model, load_model
+from asr.model import Model, check_log_probs, load_model
 from asr.search.rescore import text_of
 from asr.text.tokenizer import PhoneTokenizer
 
@@ -69,7 +69,9 @@ class Recognizer:
         """
         waveform = load_audio(audio, self.sample_rate, channel)
         self.check_length(waveform, str(audio))
-        return self.transcribe_waveform(waveform)
+        log_probs = self.log_probs([waveform])[0]
+        check_log_probs(log_probs, str(audio))
+        return self.transcript(log_probs, len(waveform))
 
     def transcribe_waveform(self, waveform: np.ndarray) -> Transcript:
         """The text of (samples,) at the model's rate, at least one window long."""

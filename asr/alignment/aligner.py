@@ -21,7 +21,7 @@ from asr.errors import InputError
 from asr.hmm.graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology
-from asr.model import Model
+from asr.model import Model, check_log_probs
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import align, frames_needed
 from asr.text.tokenizer import PhoneTokenizer
@@ -51,8 +51,10 @@ def align_text(model: Model, log_probs: np.ndarray, text: str, duration: float) 
 
     Raises:
         InputError: a word can't be spelled, the model has nothing to say without words, there are
-            too few frames for the text, or other ones than the recording's duration has.
+            too few frames for the text, or other ones than the recording's duration has; or
+            `log_probs` has NaN.
     """
+    check_log_probs(log_probs, "alignment")
     words = unicodedata.normalize("NFC", text).split()
     if model.topology is None:
         path, spans = _ctc(model, log_probs, words)

@@ -1,13 +1,12 @@
 """`asr info`: a model's folder -> what it is."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from asr.errors import InputError, reported
+from asr.errors import InputError, printable, reported
 
 if TYPE_CHECKING:
     from asr.lm.ngram import NgramModel
@@ -32,7 +31,7 @@ def info(
 
             rows = _rows(load_model(model)) + _decoding(model) + _measured(_results(model))
         for name, value in rows:
-            typer.echo(f"{name:<12}{value}")
+            typer.echo(f"{name:<12}{printable(value)}")
 
 
 def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
@@ -164,12 +163,11 @@ def _percent(rate: float | None) -> str:
 
 def _results(folder: Path) -> list[dict[str, Any]]:
     """What `recipes/evaluate.py` has left in the model's folder."""
+    from asr.folder import read_json_inside
+
     results = []
     for path in sorted(folder.glob("*/results.json")):
-        try:
-            values = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: is not JSON ({error}); expected results") from None
+        values = read_json_inside(folder, str(path.relative_to(folder)), "results")
         if not _is_results(values):
             raise InputError(f"{path}: has no manifest or no rates; expected results")
         results.append(values)
@@ -179,8 +177,16 @@ def _results(folder: Path) -> list[dict[str, Any]]:
 def _is_results(values: Any) -> bool:
     match values:
         case {"manifest": str(), "systems": [*systems]}:
-            rates = {"name", "wer", "wer_low", "wer_high", "cer"}
-            return all(isinstance(system, dict) and rates <= system.keys() for system in systems)
+            return all(map(_is_system, systems))
+    return False
+
+
+def _is_system(values: Any) -> bool:
+    rates = ("wer", "wer_low", "wer_high", "cer")
+    match values:
+        case {"name": str(), **more}:
+            found = [more.get(rate, "missing") for rate in rates]
+            return all(rate is None or type(rate) in (int, float) for rate in found)
     return False
 
 

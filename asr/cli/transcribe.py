@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.errors import InputError, reported
+from asr.errors import InputError, one_line, printable, reported
 
 if TYPE_CHECKING:
     from asr.recognizer import Transcript
@@ -115,7 +115,7 @@ def transcribe(
                     file.write_text(_content(path, transcript, format), "utf-8", "surrogateescape")
             except (InputError, OSError) as error:
                 failed += 1
-                print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+                print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
                 continue
             if file is None:
                 print(_line(path, transcript, format), flush=True)
@@ -149,10 +149,10 @@ def _line(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str
         if math.isinf(transcript.log_prob):  # which JSON has not
             values["log_prob"] = None
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
-    return f"{path}\t{transcript.text}"
+    return f"{path}\t{printable(transcript.text)}"
 
 
 def _content(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
     if format is TranscriptFormat.json:
         return _line(path, transcript, format) + "\n"
-    return transcript.text + "\n"
+    return printable(transcript.text) + "\n"

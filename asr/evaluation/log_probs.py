@@ -18,6 +18,8 @@ from asr.corpus.batching import bucket_sizes
 from asr.corpus.manifest import Utterance, check_duration
 from asr.errors import InputError
 from asr.evaluation.results import SystemResult, commit, machine
+from asr.files import read_json
+from asr.model import check_log_probs
 from asr.recognizer import Recognizer
 from asr.scoring.error_rates import align_words, alignment_text
 from asr.scoring.transcripts import write_trn
@@ -61,7 +63,7 @@ def hear(
 
     Raises:
         InputError: there is no utterance, or an audio file can't be used or is not as long as the
-            manifest says.
+            manifest says; or the model gives NaN for one.
     """
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
@@ -79,6 +81,8 @@ def hear(
                 check_duration(utterances[index], len(waveform) / recognizer.sample_rate)
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
+        for path, log_probs in zip(paths, rows, strict=True):
+            check_log_probs(log_probs, path)
         # copies: a row of a batch would keep the whole batch in memory
         found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
     return Heard(
@@ -189,7 +193,7 @@ def _kept(
     if not path.exists():
         return {}
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = read_json(path)
         systems = {system["name"]: system for system in before["systems"]}
         others = {name: before[name] for name in origin if before[name] != origin[name]}
     except (ValueError, KeyError, TypeError):

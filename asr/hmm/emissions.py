@@ -37,10 +37,8 @@ class GmmEmissions(nn.Module):
         """Raise InputError where a weight is none of a mixture; `place` names its file."""
         if not (self.log_weights <= 0).all() or not (self.gmm.n_components > 0).all():
             raise InputError(f"{place}: log_weights has a state without weights; expected some")
-        if not self.means.isfinite().all():
-            raise InputError(f"{place}: means has values that are not finite")
-        if not (self.variances.isfinite() & (self.variances > 0)).all():
-            raise InputError(f"{place}: variances has values that are not finite and above 0")
+        if not (self.variances > 0).all():
+            raise InputError(f"{place}: variances has values that are not above 0")
 
 
 class HybridEmissions(nn.Module):
@@ -73,5 +71,5 @@ class HybridEmissions(nn.Module):
 
     def check(self, place: str) -> None:
         """Raise InputError where a prior is no log-probability; `place` names its file."""
-        if not (self.log_priors.isfinite() & (self.log_priors <= 0)).all():
+        if not (self.log_priors <= 0).all():
             raise InputError(f"{place}: log_priors has values that are no log-probabilities")

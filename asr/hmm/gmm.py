@@ -13,6 +13,9 @@ from torch import Tensor
 MIN_VARIANCE = 1e-6
 """No variance is estimated below it, even of a value that never changes."""
 
+MAX_COMPONENTS = 4096
+"""Gaussians of a state, at most."""
+
 SPLIT_DEVIATIONS = 0.2
 """How far the halves of a split component go, in its standard deviations."""
 

@@ -17,6 +17,12 @@ ENTER_SILENCE = math.log(0.5)
 PASS_SILENCE = math.log(0.5)
 """Log-probability that there is none."""
 
+MAX_STATES = 100
+"""States of a token or of silence, at most."""
+
+MAX_PDFS = 2**20
+"""Pdfs of all states together, at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Topology:

@@ -10,6 +10,9 @@ from torch import Tensor
 MAX_NODES = 2**31
 """Nodes' numbers are int32, and below this."""
 
+MAX_ORDER = 64
+"""Units of the longest n-grams, at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class NgramTrie:
@@ -167,7 +170,7 @@ def check_trie(trie: NgramTrie) -> None:
         trie: with tables of the types and lengths that `NgramTrie` gives them.
 
     Raises:
-        ValueError: keys don't rise, a node belongs where it can't, or a number is not finite.
+        ValueError: keys don't rise, or a node belongs where it can't.
     """
     keys = trie.keys
     if keys[0] != -1 or not (keys[1:] > keys[:-1]).all():
@@ -185,9 +188,6 @@ def check_trie(trie: NgramTrie) -> None:
     for nodes in [slice(0, 1), *trie.levels[:-1]]:  # the way to the root gets shorter and shorter
         _check_range("suffixes", trie.suffixes[nodes], max(nodes.start, 1))
     _check_range("states", trie.states, len(trie.backoffs))
-    for name in ("log_probs", "backoffs"):
-        if not trie.tables[name].isfinite().all():
-            raise ValueError(f"{name} has numbers that are not finite; expected none")
 
 
 def _check_range(name: str, nodes: Tensor, n: int) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from asr.audio.features import mask, stack_frames
-from asr.errors import InputError
-from asr.networks.recurrent import Cell, RecurrentStack
+from asr.errors import InputError, check_size
+from asr.networks.recurrent import MAX_HIDDEN, MAX_LAYERS, Cell, RecurrentStack
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,10 @@ class AcousticSettings:
     layer_norm: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("time_reduction", "hidden_size", "n_layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}; expected 1 or more")
-        if self.conv_channels < 0:
-            raise InputError(f"model.conv_channels is {self.conv_channels}; expected 0 or more")
+        check_size("model.time_reduction", self.time_reduction, 1, 100)
+        check_size("model.conv_channels", self.conv_channels, 0, 4096)
+        check_size("model.hidden_size", self.hidden_size, 1, MAX_HIDDEN)
+        check_size("model.n_layers", self.n_layers, 1, MAX_LAYERS)
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is {self.dropout}; expected from 0 to below 1")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from asr.errors import InputError
+from asr.errors import InputError, printable
 from asr.text.lexicon import Lexicon, parse_lexicon
 from asr.text.subword import SubwordModel
 
@@ -284,7 +284,8 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
         place: the file they come from; begins the error's line.
 
     Raises:
-        InputError: the kind is unknown, or the values are none of it.
+        InputError: the kind is unknown, the values are none of it, or a symbol or word has a
+            control character, which a text would bring to the terminal.
     """
     kind = values.get("kind")
     if kind not in _FIELDS:
@@ -300,17 +301,36 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
     try:
         match kind:
             case "char":
-                return CharTokenizer(tuple(values["symbols"]))
+                made: Tokenizer = CharTokenizer(tuple(values["symbols"]))
             case "unit":
-                return UnitTokenizer(tuple(values["symbols"]))
+                made = UnitTokenizer(tuple(values["symbols"]))
             case "bpe":
-                return BpeTokenizer(SubwordModel.from_text(values["model"]))
-        lexicon = parse_lexicon(values["lexicon"], f"{place}: lexicon")
-        return PhoneTokenizer(tuple(values["symbols"]), lexicon)
+                made = BpeTokenizer(SubwordModel.from_text(values["model"]))
+            case _:
+                lexicon = parse_lexicon(values["lexicon"], f"{place}: lexicon")
+                made = PhoneTokenizer(tuple(values["symbols"]), lexicon)
+                refuse_controls(lexicon.pronunciations, f"{place}: lexicon")
     except InputError:
         raise
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
+    refuse_controls(made.symbols, f"{place}: symbols")
+    return made
+
+
+def refuse_controls(symbols: Iterable[str], place: str) -> None:
+    """Refuse what a terminal would obey where it is printed; see `asr.errors.printable`.
+
+    Args:
+        symbols: of tokens or units, or words.
+        place: the file and the part that they come from; begins the error's line.
+
+    Raises:
+        InputError: the first symbol with a control character.
+    """
+    for symbol in symbols:
+        if printable(symbol) != symbol:
+            raise InputError(f"{place}: {symbol[:80]!r} has a control character; expected none")
 
 
 def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tuple[int, ...], ...]]:

@@ -16,7 +16,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from asr.errors import InputError
+from asr.errors import InputError, check_size
+from asr.files import read_json
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Unit, Vocabulary, vocabulary_from_dict
 from asr.text.normalisation import TextSettings
@@ -54,9 +55,10 @@ class LMDataSettings:
     restart: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("min_count", "rows", "chunk"):
-            if getattr(self, name) < 1:
-                raise InputError(f"data.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.min_count < 1:
+            raise InputError(f"data.min_count is {self.min_count}; expected 1 or more")
+        for name in ("rows", "chunk"):
+            check_size(f"data.{name}", getattr(self, name), 1, 2**16)
         if not 0 <= self.restart <= 1:
             raise InputError(f"data.restart is {self.restart}; expected from 0 to 1")
         if self.max_size is not None and self.max_size < 3:
@@ -161,7 +163,7 @@ class LMData(pl.LightningDataModule):
     def _vocabulary(self, path: Path) -> Vocabulary:
         data = self.settings.data
         if path.exists():
-            return vocabulary_from_dict(json.loads(path.read_text("utf-8")), str(path))
+            return vocabulary_from_dict(read_json(path), str(path))
         vocabulary = Vocabulary.from_texts(
             read_sentences(data.train), data.unit, data.max_size, data.min_count, data.text
         )

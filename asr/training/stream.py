@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from asr.config import from_dict
 from asr.errors import InputError
+from asr.files import read_json
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.text.sentences import read_sentences
 
@@ -87,7 +89,7 @@ def encode(source: str, vocabulary: Vocabulary, path: Path) -> Stream:
             os.replace(partial, beside)
         finally:
             partial.unlink(missing_ok=True)
-    counts = Counts(**json.loads(beside.read_text("utf-8")))
+    counts = from_dict(Counts, read_json(beside), str(beside))
     return Stream(np.memmap(path, kind, mode="r", shape=(counts.units,)), counts)
 
 
