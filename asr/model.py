@@ -153,7 +153,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     return Model(features, acoustic, tokenizer, values["trained_on"], topology)
 
 
-def check_log_probs(log_probs: np.ndarray, place: str) -> None:
+def check_log_probs(log_probs: Tensor | np.ndarray, place: str) -> None:
     """Refuse what a model has made of a recording where its numbers are none.
 
     Args:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from asr.audio.features import FeatureSettings
 from asr.cli.app import app
-from asr.decoding import DecodingSettings, load_decoding, save_decoding
+from asr.decoder import DecoderSettings, load_decoding, save_decoding
 from asr.errors import InputError
 from asr.folder import inside, read_description, read_weights, write_description, write_folder
 from asr.lm.load import load_language_model, save_rnnlm
@@ -120,7 +120,7 @@ def special(path, kind):
 @pytest.mark.parametrize("name", ["model.json", "weights.safetensors", "decoding.json", "lm"])
 def test_what_is_no_regular_file_is_never_opened(folder, tone_model, name, kind):
     if name == "lm":
-        save_decoding(folder, DecodingSettings("beam"))
+        save_decoding(folder, DecoderSettings("beam"))
         edit(folder, "decoding.json", lm="lm")
     (folder / name).unlink(missing_ok=True)
     special(folder / name, kind)
@@ -140,7 +140,7 @@ def test_decoding_settings_read_nothing_outside(folder, tone_model, secret, part
     names = {"absolute": str(secret), "above": "../secret.txt", "link": "l"}
     name = names.get(way, "l/secret.txt")
     (folder / "l").symlink_to(secret.parent if way == "link to a folder" else secret)
-    save_decoding(folder, DecodingSettings("beam"))
+    save_decoding(folder, DecoderSettings("beam"))
     changes = {part: name}
     if part == "rescorers":
         changes = {"rescorers": [name], "lm_weights": [1.0]}
@@ -238,7 +238,7 @@ def test_a_wide_frame_is_refused():
 
 @pytest.mark.parametrize("name", ["beam_width", "n_best"])
 def test_a_beam_is_bounded_in_a_folder_and_on_the_command_line(folder, tone_model, name):
-    save_decoding(folder, DecodingSettings("beam"))
+    save_decoding(folder, DecoderSettings("beam"))
     edit(folder, "decoding.json", **{f"beam__{name}": 10**9})
     expected = f"{name} is 1000000000; expected at most 10000\n"
     assert run("info", folder).endswith(f"decoding.json: {expected}")
@@ -250,15 +250,13 @@ def test_a_beam_is_bounded_in_a_folder_and_on_the_command_line(folder, tone_mode
 
 
 def test_rescorers_are_bounded(folder):
-    save_decoding(folder, DecodingSettings("beam"))
+    save_decoding(folder, DecoderSettings("beam"))
     edit(folder, "decoding.json", rescorers=["model.json"] * 1000, lm_weights=[0.0] * 1000)
     assert "number of rescorers is 1000; expected at most 16" in run("info", folder)
 
 
 def test_floors_of_minus_infinity_come_back_from_sound_json(folder):
-    settings = DecodingSettings(
-        "beam", BeamSettings(token_floor=-torch.inf, score_floor=-torch.inf)
-    )
+    settings = DecoderSettings("beam", BeamSettings(token_floor=-torch.inf, score_floor=-torch.inf))
     save_decoding(folder, settings)
     json.loads((folder / "decoding.json").read_text(), parse_constant=pytest.fail)
     assert load_decoding(folder) == settings
@@ -354,7 +352,7 @@ def test_symbols_with_control_characters_are_refused(folder, lm, control):
 def test_words_of_a_lexicon_with_control_characters_are_refused(folder):
     lexicon = {"kind": "phone", "symbols": ["<blank>", " ", "A"], "lexicon": ["a\x1b[2J A"]}
     edit(folder, tokenizer=lexicon)
-    assert r"tokenizer: lexicon: 'a\x1b[2j' has a control character" in run("info", folder)
+    assert "tokenizer: lexicon:1: has U+001B, a control character" in run("info", folder)
 
 
 @pytest.mark.parametrize("control", CONTROLS)

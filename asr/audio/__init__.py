@@ -1,4 +1,4 @@
 """file -> waveform -> features.
 
-Files in reading order: `container`, `load`, `augment`, `features`.
+Files in reading order: `container`, `load`, `waveform`, `augment`, `features`.
 """

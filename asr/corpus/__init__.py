@@ -1,5 +1,5 @@
 """recordings with texts -> batches.
 
-Files in reading order: `manifest`, `batching`, `dataset`, `download`, `official`,
+Files in reading order: `manifest`, `recordings`, `batching`, `dataset`, `download`, `official`,
 `letter_to_sound`.
 """

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from asr.errors import InputError, check_size
-from asr.lm.ngram_trie import MAX_ORDER, NgramTrie, make_trie
-from asr.lm.vocabulary import EOS
+from asr.lm.ngram import NgramModel
+from asr.lm.ngram_trie import MAX_ORDER, NgramTrie, make_ngram_trie
+from asr.lm.vocabulary import EOS, Unit, Vocabulary
 
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts of the counts 1, 2 and 3 or more where the data give none; lmplz has the same."""
@@ -36,6 +37,47 @@ class EstimateSettings:
             raise InputError(f"prune has {len(self.prune)} counts; expected 1 to {self.order}")
         if self.prune[0] != 0 or list(self.prune) != sorted(self.prune):
             raise InputError(f"prune is {list(self.prune)}; expected 0 and counts that don't fall")
+
+
+def train_ngram(
+    texts: Iterable[str],
+    order: int = 3,
+    unit: Unit = "word",
+    max_size: int | None = None,
+    discount_fallback: bool = True,
+) -> NgramModel:
+    """An n-gram language model of texts, with interpolated modified Kneser-Ney smoothing.
+
+    >>> lm = asr.train_ngram(["three five", "three nine", "five five nine"], order=2)
+    >>> lm.log_prob("three five")
+
+    Args:
+        texts: one a sentence; they are normalised (`asr.text.normalisation.normalise`), and those
+            without a word are left out.
+        order: how many units the longest n-grams have.
+        unit: word, char, jamo (Hangul's letters) or bpe (pieces of words).
+        max_size: at most so many units, the most frequent ones, `<unk>` and `<eos>` among them;
+            of pieces exactly so many. None for all.
+        discount_fallback: where texts are too few to give discounts, take KenLM's fixed ones, 0.5,
+            1 and 1.5, instead of refusing them.
+
+    Returns:
+        lm: with `log_prob(text)`; `asr.lm.ngram.write_ngram` writes it as an ARPA file.
+
+    Raises:
+        InputError: the texts have no unit, an order gives no discounts, or a number is out of
+            range.
+        ValueError: `texts` is one text.
+
+    Source: see `estimate`.
+    """
+    if isinstance(texts, str):
+        raise ValueError(f"texts is one text, {texts[:40]!r}; expected a list of sentences")
+    settings = EstimateSettings(order, discount_fallback=discount_fallback)
+    sentences = list(texts)
+    vocabulary = Vocabulary.from_texts(sentences, unit, max_size)
+    units = [encoded for text in sentences if (encoded := vocabulary.encode(text))]
+    return NgramModel(vocabulary, estimate(units, len(vocabulary.symbols), settings))
 
 
 def estimate(
@@ -190,4 +232,4 @@ def _trie(
         nodes[kept] = np.arange(first, first + sizes[-1], dtype=np.int32)
         lower = probs
     tensors = [torch.from_numpy(np.concatenate(p)) for p in (keys, log_probs, backoffs, suffixes)]
-    return make_trie(radix - 1, sizes, *tensors)
+    return make_ngram_trie(radix - 1, sizes, *tensors)

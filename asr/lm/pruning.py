@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from asr.lm.ngram_trie import NgramTrie, make_trie
+from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
 
 
 def prune_by_entropy(trie: NgramTrie, threshold: float) -> NgramTrie:
@@ -83,7 +83,7 @@ def _without(trie: NgramTrie, kept: Tensor) -> NgramTrie:
     continued[trie.keys[1:][kept[1:]] // radix] = True
     backoffs[~continued] = 0.0
     sizes = [int(kept[nodes].sum()) for nodes in trie.levels]
-    smaller = make_trie(
+    smaller = make_ngram_trie(
         trie.n_units, sizes, keys[kept], trie.log_probs[kept], backoffs[kept[: len(backoffs)]]
     )
     for nodes in smaller.levels[1:]:  # each order's weights count in the next order's

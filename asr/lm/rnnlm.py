@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from asr.errors import InputError, check_size
 from asr.lm.softmax import Softmax, SoftmaxKind
-from asr.lm.vocabulary import EOS, Vocabulary
+from asr.lm.vocabulary import EOS, Vocabulary, text_log_prob
 from asr.networks.recurrent import (
     MAX_HIDDEN,
     MAX_LAYERS,
@@ -176,6 +176,10 @@ class RNNLM(nn.Module):
     def log_probs(self, state: Tensor) -> Tensor:
         """(rows, V), float32: the natural log-probability of every next unit."""
         return self.output.log_probs(self._outputs(state))
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
 
     @torch.no_grad()
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary, text_log_prob
 
 
-def knowing(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
+def with_words(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
     """The model of words with a unit for each of the words that may be asked for.
 
     Its `<unk>` stands for all unknown words together. A search among words, or a list that it gave,
@@ -27,10 +27,10 @@ def knowing(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
         return lm
     known = set(lm.vocabulary.symbols)
     new = [word for word in dict.fromkeys(words) if word not in known]
-    return KnowingModel(lm, new) if new else lm
+    return ExtendedVocabularyLM(lm, new) if new else lm
 
 
-class KnowingModel:
+class ExtendedVocabularyLM:
     """A language model that shares its `<unk>` out among more words.
 
     Its own units keep their numbers and `<unk>` its probability: the sum over all units is more
@@ -78,3 +78,7 @@ class KnowingModel:
         ]
         found = self.lm.sentence_log_probs(own)
         return [log_probs + self.share * where for log_probs, where in zip(found, new, strict=True)]
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)

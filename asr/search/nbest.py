@@ -35,6 +35,17 @@ class Hypothesis:
         """What a list is ordered by."""
         return self.log_prob if self.score is None else self.score
 
+    @property
+    def text(self) -> str:
+        """The words with one blank between them.
+
+        Raises:
+            ValueError: the search that gave the hypothesis knew no symbols.
+        """
+        if self.words is None:
+            raise ValueError(f"hypothesis {self.tokens} has no words; give the search its symbols")
+        return " ".join(self.words)
+
 
 def refuse_nan(name: str, log_probs: Tensor, input_lengths: Tensor) -> None:
     """Refuse numbers among which no search can choose.

@@ -69,7 +69,7 @@ class BeamSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Decoder:
+class SearchSpace:
     """What search goes by, besides log_probs.
 
     The score of a hypothesis is its acoustic log-probability + lm_weight * that of the language

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import MFCC, FeatureSettings
-from asr.corpus.batching import BucketSampler, Draw
+from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import Example, SpeechDataset, collate
 from asr.errors import InputError
 from asr.folder import WEIGHTS, read_description
@@ -30,13 +30,13 @@ from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
-    digest,
+    digest_of_utterances,
     hours,
     in_order,
     read_spoken,
     shuffled,
-    tell_constant,
     varied,
+    warn_of_constant_features,
 )
 
 
@@ -99,7 +99,7 @@ class AlignedDataset(Dataset[Example]):
     def __len__(self) -> int:
         return len(self._speech)
 
-    def __getitem__(self, draw: Draw) -> Example:
+    def __getitem__(self, draw: UtteranceDraw) -> Example:
         """The utterance, changed as that draw's epoch has it."""
         example = self._speech[draw]
         speed = self._speech.utterances[draw.index].duration / self._speech.duration(draw)
@@ -146,8 +146,8 @@ class HybridData(pl.LightningDataModule):
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
         return {
-            "train": digest(self.train.utterances),
-            "dev": digest(self.dev.utterances),
+            "train": digest_of_utterances(self.train.utterances),
+            "dev": digest_of_utterances(self.dev.utterances),
             "hmm": _hmm_digest(self.settings.data.hmm),
         }
 
@@ -159,10 +159,10 @@ class HybridData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         batch_s = self.settings.data.batch_s
-        tell_constant(self.train, self.settings.data.train)
-        tell_constant(self.dev, self.settings.data.dev)
-        self._train_alignments = align(self.hmm, self.train, self._train_graphs, batch_s)
-        self._dev_alignments = align(self.hmm, self.dev, self._dev_graphs, batch_s)
+        warn_of_constant_features(self.train, self.settings.data.train)
+        warn_of_constant_features(self.dev, self.settings.data.dev)
+        self._train_alignments = align_with_hmm(self.hmm, self.train, self._train_graphs, batch_s)
+        self._dev_alignments = align_with_hmm(self.hmm, self.dev, self._dev_graphs, batch_s)
 
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None
@@ -193,7 +193,7 @@ class HybridData(pl.LightningDataModule):
 
 
 @torch.no_grad()
-def align(
+def align_with_hmm(
     hmm: Model, dataset: SpeechDataset, graphs: Sequence[Graph], batch_s: float
 ) -> list[np.ndarray]:
     """The pdfs on the most probable path through each utterance, as it was recorded.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import SAMPLE_RATE
-from test_decoding import write_lm
+from test_decoder import write_lm
 from typer.testing import CliRunner
 
 from asr.cli.app import app

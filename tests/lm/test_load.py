@@ -74,6 +74,20 @@ def test_a_loaded_model_is_the_saved_one(tmp_path, model):
     assert description["trained_on"] == TRAINED_ON
 
 
+def test_words_can_be_brought_to_the_case_of_texts(tmp_path):
+    save_rnnlm(tmp_path, model_of(), {})
+    model, capitals = load_language_model(tmp_path), load_language_model(tmp_path, case="upper")
+    text = "THE CAT SAT ON A DOG 한국어"
+    assert capitals.vocabulary.encode(text) == model.vocabulary.encode(text)
+    assert capitals.vocabulary.decode(capitals.vocabulary.encode(text)) == text
+    for units in model.vocabulary.encode(text), ():
+        np.testing.assert_array_equal(
+            capitals.sentence_log_probs([units])[0], model.sentence_log_probs([units])[0]
+        )
+    lower = load_language_model(tmp_path, case="lower").vocabulary
+    assert lower == model.vocabulary
+
+
 def test_what_is_tied_is_saved_once_and_still_tied_when_loaded(tmp_path):
     model = model_of()
     save_rnnlm(tmp_path, model, {})

@@ -297,7 +297,7 @@ def test_half_precision_stays_close():
         np.testing.assert_allclose(one, other, atol=0.05)  # bfloat16 has 8 bits
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @EACH_KIND
 def test_the_gpu_gives_the_numbers_of_the_cpu(kind):
     model = model_of(double=False, **kind)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from table_model import TableModel, random_model
 
-from asr.lm.unknown_words import KnowingModel, knowing
+from asr.lm.unknown_words import ExtendedVocabularyLM, with_words
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK, UNK_SYMBOL, Vocabulary
 
 VOCABULARY = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, "the", "cat"))
@@ -12,7 +12,7 @@ NEW = ["dog", "emu", "gnu"]
 
 
 def test_an_unknown_word_has_its_share_of_unk_and_a_known_word_what_it_had():
-    model = knowing(LM, ["the", "dog", "cat", "emu", "gnu", "dog"])
+    model = with_words(LM, ["the", "dog", "cat", "emu", "gnu", "dog"])
     assert model.vocabulary.symbols == (*VOCABULARY.symbols, *NEW)
     found = model.log_probs(model.start(2))
     own = LM.log_probs(LM.start(2))
@@ -22,7 +22,7 @@ def test_an_unknown_word_has_its_share_of_unk_and_a_known_word_what_it_had():
 
 
 def test_it_is_the_same_unit_by_unit_and_by_the_sentence():
-    model = knowing(LM, NEW)
+    model = with_words(LM, NEW)
     sentence = model.vocabulary.encode("the emu cat zebra dog")
     assert sentence == (2, 5, 3, UNK, 4)
     (found,) = model.sentence_log_probs([sentence])
@@ -41,11 +41,11 @@ def test_it_is_the_same_unit_by_unit_and_by_the_sentence():
 def test_a_model_of_characters_and_one_that_knows_all_stay_as_they_are(unit, words):
     symbols = (UNK_SYMBOL, EOS_SYMBOL, "the", "cat") if unit == "word" else VOCABULARY.symbols[:2]
     lm = TableModel(Vocabulary(unit, symbols), np.full((len(symbols),) * 2, 1 / len(symbols)))
-    assert knowing(lm, words) is lm
+    assert with_words(lm, words) is lm
 
 
 def test_states_are_the_model_s_own():
-    model = KnowingModel(LM, NEW)
+    model = ExtendedVocabularyLM(LM, NEW)
     _, after = model.score(model.start(3), torch.tensor([4, 5, 2]))
     _, expected = LM.score(LM.start(3), torch.tensor([UNK, UNK, 2]))
     assert torch.equal(after, expected)
