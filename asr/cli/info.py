@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from asr.cli.output import print_lines
 from asr.errors import InputError, printable, reported
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def info(
             from asr.model import load_model
 
             rows = _rows(load_model(model)) + _decoding(model) + _measured(_results(model))
-        for name, value in rows:
-            typer.echo(f"{name:<12}{printable(value)}")
+        print_lines(f"{name:<12}{printable(value)}" for name, value in rows)
 
 
 def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
