@@ -58,14 +58,11 @@ def _listed(values: dict[str, Any]) -> str:
 
 def _rows(model: "Model") -> list[tuple[str, str]]:
     features = model.features.settings
-    symbols = model.tokenizer.symbols
-    if model.topology is not None:
-        symbols = symbols[1:]  # an HMM has no blank
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
     spliced = f" {features.n_spliced} frames spliced on either side," if features.n_spliced else ""
     return [
-        ("model", _kind(model)),
-        ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {_tokens(model, symbols)}"),
+        ("model", model.kind.title),
+        ("tokens", f"{len(model.units)} ({model.tokenizer.kind}): {_tokens(model.units)}"),
         *_lexicon(model),
         (
             "features",
@@ -73,63 +70,24 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
             f" {features.window_ms:g} ms every {features.hop_ms:g} ms at {features.sample_rate} Hz,"
             f" normalised: {features.normalisation}",
         ),
-        *_acoustic(model),
+        *model.summary(),
         ("trained on", _listed(model.trained_on)),
     ]
 
 
-def _kind(model: "Model") -> str:
-    from asr.hmm.emissions import GmmEmissions
-
-    if model.topology is None:
-        return "CTC"
-    return "HMM" if isinstance(model.acoustic, GmmEmissions) else "hybrid of a network and an HMM"
-
-
 def _lexicon(model: "Model") -> list[tuple[str, str]]:
-    from asr.text.tokenizer import PhoneTokenizer
-
-    if not isinstance(model.tokenizer, PhoneTokenizer):
-        return []
-    return [("lexicon", f"{len(model.tokenizer.lexicon.pronunciations):,} words")]
+    words = model.tokenizer.words
+    return [("lexicon", f"{len(words):,} words")] if words else []
 
 
-def _tokens(model: "Model", symbols: Sequence[str]) -> str:
+def _tokens(symbols: Sequence[str]) -> str:
     """All of them; of units in context, which are hundreds, their phones alone."""
-    if model.topology is not None:
-        from asr.hmm.trees import middle_phone
+    from asr.hmm.trees import middle_phone
 
-        phones = dict.fromkeys(map(middle_phone, symbols))
-        if len(phones) < len(symbols):
-            return f"{len(phones)} phones in their contexts: {' '.join(phones)}"
+    phones = dict.fromkeys(map(middle_phone, symbols))
+    if len(phones) < len(symbols):
+        return f"{len(phones)} phones in their contexts: {' '.join(phones)}"
     return " ".join(map(_shown, symbols))
-
-
-def _acoustic(model: "Model") -> list[tuple[str, str]]:
-    from asr.hmm.emissions import GmmEmissions, HybridEmissions
-
-    rows = []
-    if model.topology is not None:
-        J, Z = model.topology.pdfs.shape[1], len(model.topology.silence)
-        pdfs = f"{len(model.topology.self_loops)} pdfs"
-        rows.append(("states", f"{J} a token, {Z} of silence, {pdfs}"))
-    if isinstance(model.acoustic, GmmEmissions):
-        n_components = int(model.acoustic.gmm.n_components.sum())
-        return [
-            *rows,
-            ("Gaussians", f"{n_components:,}"),
-            ("parameters", f"{model.n_parameters:,}"),
-        ]
-    network = model.acoustic
-    if isinstance(network, HybridEmissions):
-        network = network.network
-    settings = network.settings
-    directions = "bidirectional" if settings.bidirectional else "forward"
-    convolutions = f"2 convolutions of {settings.conv_channels} channels, "
-    frame_ms = model.features.settings.hop_ms * settings.time_reduction
-    layers = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
-    layers += f" {settings.hidden_size} {directions} {settings.cell}, a frame every {frame_ms:g} ms"
-    return [*rows, ("layers", layers), ("parameters", f"{model.n_parameters:,}")]
 
 
 def _decoding(folder: Path) -> list[tuple[str, str]]:

@@ -57,6 +57,12 @@ class Topology:
         if wrong := [number for number in numbers if not 0 <= number < S]:
             raise ValueError(f"pdfs or silence has {wrong[0]}; expected from 0 to {S - 1}")
 
+    @property
+    def summary(self) -> str:
+        """Its sizes, in a line."""
+        J, Z, S = self.pdfs.shape[1], len(self.silence), len(self.self_loops)
+        return f"{J} a token, {Z} of silence, {S} pdfs"
+
 
 def left_to_right(
     n_tokens: int, n_states: int, n_silence_states: int, stay: float = 0.5

@@ -1,6 +1,7 @@
 """features -> log_probs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -46,11 +47,17 @@ class AcousticSettings:
 class AcousticModel(nn.Module):
     """Log-probabilities of CTC's tokens in every frame, by a deep (bidirectional) recurrent net.
 
+    Attributes:
+        kind: what `model.json` says of a model with it.
+        settings: size and kind.
+
     Args:
         n_features: values in a frame of features.
         n_tokens: tokens, blank included.
         settings: size and kind.
     """
+
+    kind: ClassVar[None] = None
 
     def __init__(self, n_features: int, n_tokens: int, settings: AcousticSettings) -> None:
         super().__init__()
@@ -90,6 +97,32 @@ class AcousticModel(nn.Module):
             reduced, lengths = self.convolutions(features, input_lengths)
         logits = self.output(self.stack(reduced, lengths))
         return logits.float().log_softmax(dim=2), lengths
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that training has estimated."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `model.json` says of it, as plain values."""
+        return asdict(self.settings)
+
+    def log_posteriors(self, log_probs: Tensor) -> Tensor:
+        """(..., C): log-probabilities of the tokens given the features: `log_probs` as they are."""
+        return log_probs
+
+    def summary(self, hop_ms: float) -> tuple[str, str]:
+        """What it is made of: a title and a line; features have a frame every `hop_ms`."""
+        settings = self.settings
+        directions = "bidirectional" if settings.bidirectional else "forward"
+        convolutions = f"2 convolutions of {settings.conv_channels} channels, "
+        line = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
+        line += f" {settings.hidden_size} {directions} {settings.cell},"
+        return "layers", f"{line} a frame every {hop_ms * settings.time_reduction:g} ms"
+
+    def check(self, place: str) -> None:
+        """Any finite weights will do."""
 
     def n_frames(self, input_length: int) -> int:
         """Frames of `log_probs` for that many frames of features."""
