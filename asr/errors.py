@@ -91,6 +91,18 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
+def check_size(name: str, size: int, least: int, most: int) -> None:
+    """Refuse a setting before memory is taken for what it asks.
+
+    Raises:
+        InputError: `size`, of the setting called `name`, is below `least` or above `most`.
+    """
+    if size < least:
+        raise InputError(f"{name} is {size}; expected {least} or more")
+    if size > most:
+        raise InputError(f"{name} is {size}; expected at most {most}")
+
+
 STDOUT = "standard output"
 """In the place of a file's name."""
 

@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from asr.audio.features import Features, FeatureSettings
 from asr.config import from_dict
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 from asr.folder import (
     DESCRIPTION,
     WEIGHTS,
@@ -19,15 +20,49 @@ from asr.folder import (
     write_folder,
 )
 from asr.hmm.emissions import GmmEmissions, HybridEmissions
-from asr.hmm.gmm import Gmm
-from asr.hmm.topology import Topology
+from asr.hmm.gmm import MAX_COMPONENTS, Gmm
+from asr.hmm.topology import MAX_PDFS, MAX_STATES, Topology
 from asr.networks.acoustic import AcousticModel, AcousticSettings
-from asr.text.tokenizer import PhoneTokenizer, Tokenizer, tokenizer_from_dict
-
-HMM, HYBRID = "hmm", "hybrid"
-"""What `model.json` says of the folder of an HMM; of one whose emissions are a network's."""
+from asr.text.tokenizer import BLANK, Tokenizer, tokenizer_from_dict
 
 Acoustic = AcousticModel | GmmEmissions | HybridEmissions
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs from kind to kind of models, as values that decoding and evaluation go by.
+
+    Args:
+        name: short.
+        title: for people.
+        weight_scale: how many times as large the weights of language models and words are as beside
+            CTC's log-probabilities. An HMM's neighbouring frames count as independent, so that its
+            emissions weigh more.
+        needs_word_bonus: a search without a language model finds many short words in a long one
+            where no word bonus keeps it from that.
+        alignment: what its training knows of when things are said; the names of `trained_on` may
+            stand in it.
+    """
+
+    name: str
+    title: str
+    weight_scale: float
+    needs_word_bonus: bool
+    alignment: str
+
+
+CTC = Kind("CTC", "CTC", 1.0, False, "none: the loss sums over all")
+HMM = Kind("HMM", "HMM", 10.0, True, "{epochs} passes over all")
+HYBRID = Kind(
+    name="hybrid",
+    title="hybrid of a network and an HMM",
+    weight_scale=10.0,
+    needs_word_bonus=True,
+    alignment="the HMM's, a state for each frame",
+)
+
+KINDS = {AcousticModel.kind: CTC, GmmEmissions.kind: HMM, HybridEmissions.kind: HYBRID}
+"""By what `model.json` says; of CTC it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +84,34 @@ class Model:
     topology: Topology | None = None
 
     @property
+    def kind(self) -> Kind:
+        """CTC, HMM or HYBRID."""
+        return KINDS[self.acoustic.kind]
+
+    @property
     def n_parameters(self) -> int:
         """Numbers that training has estimated, but for an HMM's transitions."""
-        if not isinstance(self.acoustic, GmmEmissions):
-            return sum(parameter.numel() for parameter in self.acoustic.parameters())
-        # of each Gaussian a weight, and for each feature a mean and a variance; the weights of a
-        # state add up to 1
-        gmm = self.acoustic.gmm
-        S, _, F = gmm.means.shape
-        return int(gmm.n_components.sum()) * (2 * F + 1) - S
+        return self.acoustic.n_parameters
+
+    @property
+    def columns(self) -> list[tuple[str, list[int]]]:
+        """Of log_probs or emissions, those of each symbol; "" is an HMM's silence, CTC's blank."""
+        symbols = self.tokenizer.symbols[BLANK + 1 :]
+        if self.topology is None:
+            return [("", [BLANK]), *((symbol, [n]) for n, symbol in enumerate(symbols, 1))]
+        pdfs = self.topology.pdfs[BLANK + 1 :].tolist()
+        return [("", list(self.topology.silence)), *zip(symbols, pdfs, strict=True)]
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The tokens' symbols; an HMM has no blank."""
+        return self.tokenizer.symbols[0 if self.topology is None else BLANK + 1 :]
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Its size: titles and lines, for people."""
+        states = [] if self.topology is None else [("states", self.topology.summary)]
+        parts = self.acoustic.summary(self.features.settings.hop_ms)
+        return [*states, parts, ("parameters", f"{self.n_parameters:,}")]
 
 
 @dataclass(frozen=True)
@@ -74,6 +128,11 @@ class HmmSizes:
     n_silence_states: int
     n_pdfs: int
 
+    def __post_init__(self) -> None:
+        check_size("n_states", self.n_states, 1, MAX_STATES)
+        check_size("n_silence_states", self.n_silence_states, 0, MAX_STATES)
+        check_size("n_pdfs", self.n_pdfs, 1, MAX_PDFS)
+
 
 @dataclass(frozen=True)
 class GmmSizes:
@@ -85,19 +144,17 @@ class GmmSizes:
 
     max_components: int
 
+    def __post_init__(self) -> None:
+        check_size("max_components", self.max_components, 1, MAX_COMPONENTS)
+
 
 def save_model(folder: str | Path, model: Model) -> None:
     """Write a model's folder; what else is in it stays."""
     acoustic, topology = model.acoustic, model.topology
     description: dict[str, Any] = {"features": asdict(model.features.settings)}
-    match acoustic:
-        case GmmEmissions():
-            sizes = GmmSizes(acoustic.log_weights.shape[1])
-            description |= {"kind": HMM, "model": asdict(sizes)}
-        case HybridEmissions():
-            description |= {"kind": HYBRID, "model": asdict(acoustic.network.settings)}
-        case _:
-            description["model"] = asdict(acoustic.settings)
+    if acoustic.kind is not None:
+        description["kind"] = acoustic.kind
+    description["model"] = acoustic.sizes
     if topology is not None:
         S = len(topology.self_loops)
         sizes_ = HmmSizes(topology.pdfs.shape[1], len(topology.silence), S)
@@ -114,7 +171,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     """
     values = read_description(folder)
     kind = values.get("kind")
-    if kind not in (None, HMM, HYBRID):
+    if not (kind is None or isinstance(kind, str)) or kind not in KINDS:
         raise InputError(f"{folder}: is a language model's folder; expected an acoustic model's")
     parts = ("features", "model", "tokenizer", "trained_on", *(["topology"] if kind else []))
     check_parts(folder, values, parts)
@@ -125,46 +182,60 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     expected: dict[str, Tensor] = {}
     with torch.device("meta"):  # shapes alone, until the weights are known to fit them
         if kind:
-            if not isinstance(tokenizer, PhoneTokenizer):
+            if not tokenizer.words:
                 raise InputError(f"{place}: tokenizer is of kind {tokenizer.kind}; expected phone")
             sizes = from_dict(HmmSizes, values["topology"], f"{place}: topology")
-            expected = _empty_topology(sizes, n_outputs, f"{place}: topology")
+            expected = _empty_topology(sizes, n_outputs)
             n_outputs = sizes.n_pdfs
         acoustic = _empty_acoustic(kind, values["model"], n_features, n_outputs, f"{place}: model")
     expected |= _weights(Model(features, acoustic, tokenizer))
-    weights = read_weights(folder, expected)
+    # of a state with fewer components than others those that are not there have the weight 0
+    weights = read_weights(folder, expected, impossible=("acoustic.log_weights",))
     # the features keep what follows from their settings in buffers of their own
     features.load_state_dict(_part(weights, "features."), strict=False)
     acoustic.load_state_dict(_part(weights, "acoustic."), assign=True)
     topology = _topology(weights, file) if kind else None
-    if not isinstance(acoustic, AcousticModel):
-        acoustic.check(file)
+    acoustic.check(file)
     features, acoustic = features.to(device).eval(), acoustic.to(device).eval()
     return Model(features, acoustic, tokenizer, values["trained_on"], topology)
+
+
+def check_log_probs(log_probs: Tensor | np.ndarray, place: str) -> None:
+    """Refuse what a model has made of a recording where its numbers are none.
+
+    Args:
+        log_probs: (T, C), or an HMM's emissions, (T, S).
+        place: the recording, which begins the error's line.
+
+    Raises:
+        InputError: one is NaN or infinite upwards.
+    """
+    if not (log_probs < np.inf).all():
+        raise InputError(
+            f"{place}: the model gives NaN for it; expected log-probabilities: its weights are"
+            " damaged, or the audio is none"
+        )
 
 
 def _empty_acoustic(
     kind: str | None, values: dict[str, Any], n_features: int, n_outputs: int, place: str
 ) -> Acoustic:
     """A network or mixtures of the right shapes, without values."""
-    if kind == HMM:
+    if kind == GmmEmissions.kind:
         M = from_dict(GmmSizes, values, place).max_components
-        if M < 1:
-            raise InputError(f"{place}: max_components is {M}; expected 1 or more")
         tables = torch.empty(n_outputs, M), *torch.empty(2, n_outputs, M, n_features)
         return GmmEmissions(Gmm(*tables))
     settings = from_dict(AcousticSettings, values, place)
-    if kind == HYBRID:
-        return HybridEmissions(n_features, n_outputs, settings)
-    return AcousticModel(n_features, n_outputs, settings)
+    try:
+        if kind == HybridEmissions.kind:
+            return HybridEmissions(n_features, n_outputs, settings)
+        return AcousticModel(n_features, n_outputs, settings)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
-def _empty_topology(sizes: HmmSizes, C: int, place: str) -> dict[str, Tensor]:
+def _empty_topology(sizes: HmmSizes, C: int) -> dict[str, Tensor]:
     """A topology's weights of the right shapes, without values."""
-    for name, least in (("n_states", 1), ("n_silence_states", 0), ("n_pdfs", 1)):
-        if getattr(sizes, name) < least:
-            found = getattr(sizes, name)
-            raise InputError(f"{place}: {name} is {found}; expected {least} or more")
     return {
         "topology.pdfs": torch.empty(C, sizes.n_states, dtype=torch.int64),
         "topology.silence": torch.empty(sizes.n_silence_states, dtype=torch.int64),

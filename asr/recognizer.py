@@ -16,16 +16,17 @@ from asr.alignment.times import Word
 from asr.audio.memory import free_memory
 from asr.audio.waveform import as_waveform, load_audio, resample
 from asr.decoder import (
-    UNTUNED,
-    UNTUNED_HMM,
+    UNTUNED_OF,
     Decoder,
     DecoderName,
     DecoderSettings,
+    default_decoder,
     load_decoding,
+    refuse_greedy,
 )
 from asr.errors import InputError
-from asr.model import Model, load_model
-from asr.text.tokenizer import PhoneTokenizer, Tokenizer
+from asr.model import Model, check_log_probs, load_model
+from asr.text.tokenizer import Tokenizer
 
 _BYTES_PER_SECOND = 2 << 20  # of audio: features and networks of the usual sizes take 0.9 to 1.5 MB
 
@@ -136,7 +137,9 @@ class Recognizer:
             place = "audio"
         self.check_length(waveform, place)
         try:
-            return self.transcribe_waveform(waveform)
+            log_probs = self.log_probs(waveform)
+            check_log_probs(log_probs, place)
+            return self.transcript(log_probs, len(waveform))
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and "memory" not in str(error):
                 raise
@@ -252,17 +255,16 @@ def load(
     """
     if decoder not in (None, *get_args(DecoderName)):
         raise InputError(f"decoder is {decoder!r}; expected {', '.join(get_args(DecoderName))}")
-    if decoder == "greedy" and (lm or phrases or beam_width):
-        raise InputError("decoder is greedy, which goes by log_probs alone; expected beam")
+    given = {"lm": lm, "phrases": phrases, "beam_width": beam_width}
+    refuse_greedy(decoder or "", given)
     on = pick_device(device)
     model = load_model(folder, on)
-    untuned = UNTUNED if model.topology is None else UNTUNED_HMM
-    speaks = isinstance(model.tokenizer, PhoneTokenizer)
+    untuned = UNTUNED_OF[model.kind]
     plain = replace(untuned, lm_weight=0.0, word_bonus=0.0)
-    settings = load_decoding(folder) or DecoderSettings("beam" if speaks else "greedy", plain)
+    settings = load_decoding(folder) or DecoderSettings(default_decoder(model.tokenizer), plain)
     if decoder == "greedy":
         settings = DecoderSettings()
-    elif settings.decoder == "greedy" and (decoder or lm or phrases or beam_width):
+    elif settings.decoder == "greedy" and (decoder or any(given.values())):
         settings = DecoderSettings("beam")
     if lm and not settings.lm:
         settings = replace(settings, beam=untuned)

@@ -87,13 +87,8 @@ def utterance_of(corpus: Corpus, conf: Path, id: str | None) -> Utterance:
 
 def alignment_of(model: Model) -> str:
     """Where a model's training takes from what is said when."""
-    trained_on = model.trained_on
-    if model.topology is None:
-        return "none: the loss sums over all"
-    if "hmm" in trained_on:
-        return "the HMM's, a state for each frame"
-    passes = f"{trained_on['epochs']} passes over all"
-    return f"the first HMM's, for trees, then {passes}" if "start" in trained_on else passes
+    first = "the first HMM's, for trees, then " if "start" in model.trained_on else ""
+    return first + model.kind.alignment.format_map(model.trained_on)
 
 
 def parse() -> argparse.Namespace:

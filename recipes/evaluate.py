@@ -11,7 +11,15 @@ from pathlib import Path
 
 from asr.corpus.manifest import check_audio, read_manifest
 from asr.corpus.recordings import check_durations
-from asr.decoder import DECODING, UNTUNED, UNTUNED_HMM, DecoderSettings, save_decoding
+from asr.decoder import (
+    DECODING,
+    UNTUNED_OF,
+    DecoderSettings,
+    default_decoder,
+    refuse_greedy,
+    save_decoding,
+    search_of,
+)
 from asr.errors import InputError, reported
 from asr.evaluation.comparison import Comparison
 from asr.evaluation.log_probs import (
@@ -25,19 +33,17 @@ from asr.evaluation.log_probs import (
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 from asr.text.normalisation import case_of
-from asr.text.tokenizer import PhoneTokenizer, text_case
 
 
 def main() -> None:
     parser = make_parser()
     options = parse(parser)
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
-    is_hmm = recognizer.model.topology is not None
-    speaks = isinstance(recognizer.model.tokenizer, PhoneTokenizer)  # words take a search
-    decoder = options.decoder or ("beam" if speaks else "greedy")
-    searches = decoder != "greedy" or is_hmm
-    if not searches and (options.tune or options.beam_width is not None):
-        parser.error("--tune and --beam-width need --decoder beam or flashlight")
+    model = recognizer.model
+    default = default_decoder(model.tokenizer)
+    decoder = options.decoder or default
+    search_of(decoder, model.topology)  # refused here, before all audio is read
+    refuse(parser, decoder, options, "tune", "beam_width")
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
     test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
@@ -48,10 +54,10 @@ def main() -> None:
         print(f"evaluate: {options.tune}: {warning}", file=sys.stderr)
 
     comparison = Comparison(recognizer, test, dev, out)
-    if not speaks or (decoder == "greedy" and not is_hmm):
+    if "greedy" in (default, decoder):
         comparison.search("greedy", DecoderSettings())
-    if searches:
-        untuned = UNTUNED_HMM if is_hmm else UNTUNED
+    if decoder != "greedy":
+        untuned = UNTUNED_OF[model.kind]
         width = untuned.beam_width if options.beam_width is None else options.beam_width
         beam = replace(untuned, beam_width=width, n_best=width)
         precision = options.lm_precision
@@ -92,9 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
-    needs_beam = options.lm or options.rescorer or options.lexicon
-    if options.decoder in (None, "greedy") and needs_beam:
-        parser.error("--lm, --rescorer and --lexicon need --decoder beam or flashlight")
+    refuse(parser, options.decoder or "greedy", options, "lm", "rescorer", "lexicon")
     if options.rescorer and not options.tune:
         parser.error("--rescorer needs --tune: its weight is found on development data")
     if options.beam_width is not None and options.beam_width < 1:
@@ -103,6 +107,17 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         parser.error(f"--lm: two are called {twice[0]}, and their results would be, too")
     return options
+
+
+def refuse(
+    parser: argparse.ArgumentParser, decoder: str, options: argparse.Namespace, *names: str
+) -> None:
+    """End with status 2 where an option is given that the decoder can't go by."""
+    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
+    try:
+        refuse_greedy(decoder, given)
+    except InputError as error:
+        parser.error(str(error))
 
 
 def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
@@ -117,7 +132,7 @@ def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
 
 def _warn_of_case(recognizer: Recognizer, manifest: Path, texts: list[str]) -> None:
     """Say on stderr where no word can be right, since the model writes the other case."""
-    cases = case_of(texts), text_case(recognizer.model.tokenizer)
+    cases = case_of(texts), recognizer.model.tokenizer.case
     if cases == ("upper", "lower"):
         found, learned = "capitals", "small letters"
     elif cases == ("lower", "upper") and any(text != text.upper() for text in texts):

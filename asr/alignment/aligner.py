@@ -24,12 +24,12 @@ from asr.errors import InputError
 from asr.hmm.graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology
-from asr.model import Model
-from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.model import Model, check_log_probs
+from asr.networks.acoustic import AcousticSettings
 from asr.networks.ctc import ctc_align, frames_needed
 from asr.search.nbest import Hypothesis
 from asr.text.normalisation import canonical
-from asr.text.tokenizer import PhoneTokenizer
+from asr.text.tokenizer import Tokenizer
 
 SPREAD = 0.06
 """Seconds that a token of CTC lasts longer than its spike, on either side, where there is room."""
@@ -56,18 +56,12 @@ def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration
 
     Raises:
         InputError: a word can't be spelled, the model has nothing to say without words, there are
-            too few frames for the text, or other ones than the recording's duration has.
+            too few frames for the text, or other ones than the recording's duration has; or
+            `log_probs` has NaN.
     """
+    check_log_probs(log_probs, "alignment")
     words = canonical(text).split()
-    rows = torch.as_tensor(log_probs)
-    if model.topology is None:
-        tokens, word_of = spell(words, model.tokenizer)
-        if len(rows) < frames_needed(tokens):
-            raise _too_short(len(rows), frames_needed(tokens))
-        path, spans = _ctc(model, rows, tokens, word_of)
-    else:
-        path, spans, _ = _hmm(model, model.topology, rows, words)
-    return _timed(model, path, spans, words, duration)
+    return _timed(model, _align(model, torch.as_tensor(log_probs), words), words, duration)
 
 
 def recognised_words(
@@ -87,60 +81,69 @@ def recognised_words(
     words = list(hypothesis.words or ())
     if not words:
         return ()
-    rows = torch.as_tensor(log_probs)
-    if model.topology is None:
-        word_of = words_of_tokens(hypothesis.tokens, words, model.tokenizer)
-        path, spans = _ctc(model, rows, hypothesis.tokens, word_of)
-        posteriors, columns = rows, torch.from_numpy(path)
-    else:
-        path, spans, pdfs = _hmm(model, model.topology, rows, words)
-        posteriors, columns = rows.log_softmax(1), torch.from_numpy(pdfs)
-    scores = posteriors.gather(1, columns[:, None])[:, 0].double().numpy()
+    path = _align(model, torch.as_tensor(log_probs), words, hypothesis.tokens)
     frames: list[list[int]] = [[] for _ in words]
-    for span in spans:
+    for span in path.spans:
         if span.word is not None:
             frames[span.word] += range(span.first, span.last + 1)
-    timed = _timed(model, path, spans, words, duration).words
+    timed = _timed(model, path, words, duration).words
     return tuple(
-        Word(*label, confidence=float(np.exp(scores[own].mean())))
+        Word(*label, confidence=float(np.exp(path.log_probs[own].mean())))
         for label, own in zip(timed, frames, strict=True)
     )
 
 
-def _timed(
-    model: Model, path: np.ndarray, spans: list[Span], words: list[str], duration: float
-) -> Aligned:
-    acoustic = model.acoustic.settings if isinstance(model.acoustic, AcousticModel) else None
-    _check_duration(len(path), model.features.settings, duration, acoustic)
-    times = frame_times(len(path), model.features.settings, duration, acoustic)
-    spread = SPREAD if model.topology is None else 0.0
+class _Path(NamedTuple):
+    """The most probable alignment of words."""
+
+    numbers: np.ndarray  # (T,), the number of the HMM's state in the text, or CTC's token
+    spans: list[Span]
+    log_probs: np.ndarray  # (T,), float64, of each frame's token; or state, among all states
+    spread: float  # seconds that a unit lasts longer on either side
+
+
+def _align(
+    model: Model, rows: Tensor, words: list[str], tokens: Sequence[int] | None = None
+) -> _Path:
+    """Align words, which a search has found as these tokens; None for the tokens of a text."""
+    if model.topology is None:
+        return _ctc(model.tokenizer, rows, words, tokens)
+    return _hmm(model.tokenizer, model.topology, rows, words)
+
+
+def _timed(model: Model, path: _Path, words: list[str], duration: float) -> Aligned:
+    T, features, network = len(path.numbers), model.features.settings, model.acoustic.settings
+    _check_duration(T, features, duration, network)
+    times = frame_times(T, features, duration, network)
     return Aligned(
-        path,
-        spans,
+        path.numbers,
+        path.spans,
         times,
-        unit_segments(spans, times, spread),
-        word_segments(spans, words, times, spread),
+        unit_segments(path.spans, times, path.spread),
+        word_segments(path.spans, words, times, path.spread),
     )
 
 
 def _ctc(
-    model: Model, log_probs: Tensor, tokens: Sequence[int], word_of: Sequence[int | None]
-) -> tuple[np.ndarray, list[Span]]:
+    tokenizer: Tokenizer, log_probs: Tensor, words: list[str], tokens: Sequence[int] | None
+) -> _Path:
+    if tokens is None:
+        tokens, word_of = spell(words, tokenizer)
+        if len(log_probs) < frames_needed(tokens):
+            raise _too_short(len(log_probs), frames_needed(tokens))
+    else:
+        word_of = words_of_tokens(tokens, words, tokenizer)
     path = ctc_align(log_probs, tokens)
-    return path.numpy(), ctc_spans(path, model.tokenizer.symbols, word_of)
+    own = log_probs.gather(1, path[:, None])[:, 0].double().numpy()
+    return _Path(path.numpy(), ctc_spans(path, tokenizer.symbols, word_of), own, SPREAD)
 
 
-def _hmm(
-    model: Model, topology: Topology, emissions: Tensor, words: list[str]
-) -> tuple[np.ndarray, list[Span], np.ndarray]:
-    """State of the graph in each frame, spans, and pdf in each frame."""
-    tokenizer = model.tokenizer
-    assert isinstance(tokenizer, PhoneTokenizer)
-    if missing := tokenizer.lexicon.missing(words):
+def _hmm(tokenizer: Tokenizer, topology: Topology, emissions: Tensor, words: list[str]) -> _Path:
+    if missing := sorted(set(words) - set(tokenizer.words)):
         raise InputError(f"no pronunciation in the model's lexicon for {', '.join(missing)}")
     if not words and not topology.silence:
         raise InputError("nothing is said; expected words, since the HMM has no silence")
-    graph = utterance_graph([tokenizer.pronunciations(word) for word in words], topology)
+    graph = utterance_graph([tokenizer.spellings(word) for word in words], topology)
     if len(emissions) < graph.shortest:
         raise _too_short(len(emissions), graph.shortest)
     lengths = torch.tensor([len(emissions)])
@@ -153,7 +156,9 @@ def _hmm(
         else Span(some.word, tokenizer.symbols[some.token], some.first, some.last)
         for some in token_spans(graph, path.tolist())
     ]
-    return path, found, graph.pdfs[path]
+    pdfs = torch.from_numpy(graph.pdfs[path])
+    own = emissions.log_softmax(1).gather(1, pdfs[:, None])[:, 0].double().numpy()
+    return _Path(path, found, own, 0.0)
 
 
 def _check_duration(

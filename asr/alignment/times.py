@@ -11,7 +11,7 @@ from torch import Tensor
 from asr.audio.features import FeatureSettings
 from asr.corpus.manifest import TimedLabel
 from asr.networks.acoustic import AcousticSettings
-from asr.text.tokenizer import BLANK, PhoneTokenizer, Tokenizer
+from asr.text.tokenizer import BLANK, Tokenizer, spellings
 
 SILENT_UNIT = ""
 """The unit, and so the label, of silence."""
@@ -118,8 +118,9 @@ def words_of_tokens(
 
 def _word_ends(tokens: Sequence[int], start: int, word: str, tokenizer: Tokenizer) -> Iterator[int]:
     """Behind which tokens a word may end that begins at `start`."""
-    if isinstance(tokenizer, PhoneTokenizer) and tokenizer.pronunciations(word):
-        for spoken in tokenizer.pronunciations(word):
+    pronunciations = spellings([word], tokenizer)[word] if tokenizer.words else ()
+    if pronunciations:
+        for spoken in pronunciations:
             if tuple(tokens[start : start + len(spoken)]) == spoken:
                 yield start + len(spoken)
         return

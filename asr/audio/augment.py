@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 import torch
 
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 
 SPEED_OF_SOUND = 343.0  # m/s, in air at 20 °C
 
@@ -34,16 +34,17 @@ class AugmentSettings:
     freq_mask_bins: int = 27  # the widest, in columns of the features
 
     def __post_init__(self) -> None:
-        if not self.speeds or not all(0 < speed < math.inf for speed in self.speeds):
-            raise InputError(f"speeds is {self.speeds}; expected factors above 0")
+        if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
+            raise InputError(f"speeds is {self.speeds}; expected factors above 0, from 0.1 to 10")
         for name in ("reverb_probability", "noise_probability", "time_mask_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 to 1")
         if len(self.snr_db) != 2 or not -math.inf < self.snr_db[0] <= self.snr_db[1] < math.inf:
             raise InputError(f"snr_db is {self.snr_db}; expected the lowest and the highest, in dB")
-        for name in ("n_time_masks", "time_mask_frames", "n_freq_masks", "freq_mask_bins"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        for name in ("n_time_masks", "n_freq_masks"):
+            check_size(name, getattr(self, name), 0, 1000)
+        for name in ("time_mask_frames", "freq_mask_bins"):
+            check_size(name, getattr(self, name), 0, 10**6)
 
 
 def spec_augment(

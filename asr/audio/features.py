@@ -1,5 +1,6 @@
 """waveform -> features: log-mel energies or MFCCs, deltas, splicing, normalisation."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -10,7 +11,13 @@ from torch import Tensor, nn
 
 from asr.audio.waveform import as_waveform
 from asr.compatibility import torchaudio_functional
-from asr.errors import InputError
+from asr.errors import InputError, check_size
+
+MAX_WINDOW = 2**16
+"""Samples of a window, at most: more than a second at any rate that is recorded."""
+
+MAX_FEATURES = 2**14
+"""Values of a frame, at most."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +53,24 @@ class FeatureSettings:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "n_mels", "n_mfcc", "window_ms", "hop_ms"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"features.{name} is {getattr(self, name)}; expected more than 0")
+        for name, most in (("sample_rate", 10**6), ("n_mels", 512), ("n_mfcc", 512)):
+            check_size(f"features.{name}", getattr(self, name), 1, most)
         for name in ("window_ms", "hop_ms"):
-            if round(self.sample_rate * getattr(self, name) / 1000) < 1:
+            samples = self.sample_rate * getattr(self, name) / 1000
+            if not 0.5 < samples <= MAX_WINDOW:
                 raise InputError(
                     f"features.{name} is {getattr(self, name)}; expected at least one sample,"
-                    f" {1000 / self.sample_rate:g}"
+                    f" {1000 / self.sample_rate:g}, and at most {MAX_WINDOW}"
                 )
         if self.kind == "mfcc" and self.n_mfcc > self.n_mels:
             raise InputError(
                 f"features.n_mfcc is {self.n_mfcc}; expected at most n_mels, {self.n_mels}"
             )
         for name in ("n_deltas", "n_spliced"):
-            if getattr(self, name) < 0:
-                raise InputError(f"features.{name} is {getattr(self, name)}; expected 0 or more")
+            check_size(f"features.{name}", getattr(self, name), 0, 100)
+        check_size("features.n_features", self.n_features, 1, MAX_FEATURES)
         if not 0 <= self.low_hz < self.sample_rate / 2:
             raise InputError(
                 f"features.low_hz is {self.low_hz}; expected from 0 to half the sample rate"

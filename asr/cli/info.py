@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from asr.cli.output import print_lines
-from asr.errors import InputError, reported
-from asr.files import read_json
+from asr.errors import InputError, printable, reported
 
 if TYPE_CHECKING:
     from asr.lm.ngram import NgramModel
@@ -32,7 +31,7 @@ def info(
             from asr.model import load_model
 
             rows = _rows(load_model(model)) + _decoding(model) + _measured(_results(model))
-        print_lines(f"{name:<12}{value}" for name, value in rows)
+        print_lines(f"{name:<12}{printable(value)}" for name, value in rows)
 
 
 def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
@@ -59,14 +58,11 @@ def _listed(values: dict[str, Any]) -> str:
 
 def _rows(model: "Model") -> list[tuple[str, str]]:
     features = model.features.settings
-    symbols = model.tokenizer.symbols
-    if model.topology is not None:
-        symbols = symbols[1:]  # an HMM has no blank
     bands = features.n_mels if features.kind == "log_mel" else features.n_mfcc
     spliced = f" {features.n_spliced} frames spliced on either side," if features.n_spliced else ""
     return [
-        ("model", _kind(model)),
-        ("tokens", f"{len(symbols)} ({model.tokenizer.kind}): {_tokens(model, symbols)}"),
+        ("model", model.kind.title),
+        ("tokens", f"{len(model.units)} ({model.tokenizer.kind}): {_tokens(model.units)}"),
         *_lexicon(model),
         (
             "features",
@@ -74,63 +70,24 @@ def _rows(model: "Model") -> list[tuple[str, str]]:
             f" {features.window_ms:g} ms every {features.hop_ms:g} ms at {features.sample_rate} Hz,"
             f" normalised: {features.normalisation}",
         ),
-        *_acoustic(model),
+        *model.summary(),
         ("trained on", _listed(model.trained_on)),
     ]
 
 
-def _kind(model: "Model") -> str:
-    from asr.hmm.emissions import GmmEmissions
-
-    if model.topology is None:
-        return "CTC"
-    return "HMM" if isinstance(model.acoustic, GmmEmissions) else "hybrid of a network and an HMM"
-
-
 def _lexicon(model: "Model") -> list[tuple[str, str]]:
-    from asr.text.tokenizer import PhoneTokenizer
-
-    if not isinstance(model.tokenizer, PhoneTokenizer):
-        return []
-    return [("lexicon", f"{len(model.tokenizer.lexicon.pronunciations):,} words")]
+    words = model.tokenizer.words
+    return [("lexicon", f"{len(words):,} words")] if words else []
 
 
-def _tokens(model: "Model", symbols: Sequence[str]) -> str:
+def _tokens(symbols: Sequence[str]) -> str:
     """All of them; of units in context, which are hundreds, their phones alone."""
-    if model.topology is not None:
-        from asr.hmm.trees import middle_phone
+    from asr.hmm.trees import middle_phone
 
-        phones = dict.fromkeys(map(middle_phone, symbols))
-        if len(phones) < len(symbols):
-            return f"{len(phones)} phones in their contexts: {' '.join(phones)}"
+    phones = dict.fromkeys(map(middle_phone, symbols))
+    if len(phones) < len(symbols):
+        return f"{len(phones)} phones in their contexts: {' '.join(phones)}"
     return " ".join(map(_shown, symbols))
-
-
-def _acoustic(model: "Model") -> list[tuple[str, str]]:
-    from asr.hmm.emissions import GmmEmissions, HybridEmissions
-
-    rows = []
-    if model.topology is not None:
-        J, Z = model.topology.pdfs.shape[1], len(model.topology.silence)
-        pdfs = f"{len(model.topology.self_loops)} pdfs"
-        rows.append(("states", f"{J} a token, {Z} of silence, {pdfs}"))
-    if isinstance(model.acoustic, GmmEmissions):
-        n_components = int(model.acoustic.gmm.n_components.sum())
-        return [
-            *rows,
-            ("Gaussians", f"{n_components:,}"),
-            ("parameters", f"{model.n_parameters:,}"),
-        ]
-    network = model.acoustic
-    if isinstance(network, HybridEmissions):
-        network = network.network
-    settings = network.settings
-    directions = "bidirectional" if settings.bidirectional else "forward"
-    convolutions = f"2 convolutions of {settings.conv_channels} channels, "
-    frame_ms = model.features.settings.hop_ms * settings.time_reduction
-    layers = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
-    layers += f" {settings.hidden_size} {directions} {settings.cell}, a frame every {frame_ms:g} ms"
-    return [*rows, ("layers", layers), ("parameters", f"{model.n_parameters:,}")]
 
 
 def _decoding(folder: Path) -> list[tuple[str, str]]:
@@ -164,9 +121,11 @@ def _percent(rate: float | None) -> str:
 
 def _results(folder: Path) -> list[dict[str, Any]]:
     """What `recipes/evaluate.py` has left in the model's folder."""
+    from asr.folder import read_json_inside
+
     results = []
     for path in sorted(folder.glob("*/results.json")):
-        values = read_json(path, "results")
+        values = read_json_inside(folder, str(path.relative_to(folder)), "results")
         if not _is_results(values):
             raise InputError(f"{path}: has no manifest or no rates; expected results")
         results.append(values)
@@ -176,8 +135,16 @@ def _results(folder: Path) -> list[dict[str, Any]]:
 def _is_results(values: Any) -> bool:
     match values:
         case {"manifest": str(), "systems": [*systems]}:
-            rates = {"name", "wer", "wer_low", "wer_high", "cer"}
-            return all(isinstance(system, dict) and rates <= system.keys() for system in systems)
+            return all(map(_is_system, systems))
+    return False
+
+
+def _is_system(values: Any) -> bool:
+    rates = ("wer", "wer_low", "wer_high", "cer")
+    match values:
+        case {"name": str(), **more}:
+            found = [more.get(rate, "missing") for rate in rates]
+            return all(rate is None or type(rate) in (int, float) for rate in found)
     return False
 
 

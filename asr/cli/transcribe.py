@@ -106,12 +106,15 @@ def transcribe(
 
     With --out nothing is overwritten: the same command, given again, does what is missing.
     """
-    if decoder is Decoder.greedy and (lm or beam_width or phrases):
-        raise typer.BadParameter(
-            "--lm, --beam-width and --phrases need --decoder beam or flashlight"
-        )
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
+        from asr.decoder import refuse_greedy
+
+        try:
+            given = {"--lm": lm, "--beam-width": beam_width, "--phrases": phrases}
+            refuse_greedy(decoder or "", given)
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from None
         from asr.recognizer import load
         from asr.search.phrases import read_phrases
 

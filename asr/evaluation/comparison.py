@@ -27,9 +27,6 @@ from asr.search.tuning import (
 ROUNDS = 4
 """Largest number of searches of the development data to tune a search's weights."""
 
-HMM_SCALE = 10.0
-"""Factor of the weights to try for an HMM, whose emissions need larger ones than CTC."""
-
 
 @dataclass(frozen=True)
 class System:
@@ -83,8 +80,8 @@ class Comparison:
         """
         decoder = self._loaded(settings)
         self._report_oov(name, decoder)
-        is_hmm = self.recognizer.model.topology is not None
-        if (settings.lm or is_hmm) and self.dev is not None:
+        needs_word_bonus = self.recognizer.model.kind.needs_word_bonus
+        if (settings.lm or needs_word_bonus) and self.dev is not None:
             decoder = self._tuned(name, decoder, self.dev)
         started = time.perf_counter()
         nbests = decoder.nbests(self.test.log_probs)
@@ -168,8 +165,7 @@ class Comparison:
         self._oov = different
 
     def _tuned(self, name: str, decoder: Decoder, dev: Recognised) -> Decoder:
-        assert decoder.space is not None
-        lms = [lm for lm in [decoder.space.lm] if lm is not None]
+        lms = [decoder.space.lm] if decoder.space and decoder.space.lm else []
         tried: dict[RescoreWeights, Decoder] = {}
         beam = decoder.settings.beam
         weights = RescoreWeights((beam.lm_weight,) * len(lms), beam.word_bonus)
@@ -191,7 +187,7 @@ class Comparison:
         scores: Sequence[np.ndarray],
         dev: Recognised,
     ) -> Tuning:
-        scale = 1.0 if self.recognizer.model.topology is None else HMM_SCALE
+        scale = self.recognizer.model.kind.weight_scale
         n_lms = scores[0].shape[1]
         # the full grid would take minutes for three language models, and hours for four
         axes = LM_WEIGHTS[:: max(1, n_lms - 1)], WORD_BONUSES if n_lms else LONE_WORD_BONUSES

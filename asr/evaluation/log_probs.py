@@ -19,6 +19,7 @@ from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
 from asr.evaluation.results import SystemResult, commit, machine
 from asr.files import read_json, write_json, write_text
+from asr.model import check_log_probs
 from asr.recognizer import Recognizer
 from asr.scoring.error_rates import align_words, alignment_text
 from asr.scoring.transcripts import write_trn
@@ -62,7 +63,7 @@ def recognise_manifest(
 
     Raises:
         InputError: there is no utterance, or an audio file can't be used or is not as long as the
-            manifest says.
+            manifest says; or the model gives NaN for one.
     """
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
@@ -80,6 +81,8 @@ def recognise_manifest(
                 check_duration(utterance, len(waveform) / recognizer.sample_rate)
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
+        for utterance, log_probs in zip(bucket, rows, strict=True):
+            check_log_probs(log_probs, utterance.audio)
         # copies: a row of a batch would keep the whole batch in memory
         found |= {int(i): log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
     return Recognised(

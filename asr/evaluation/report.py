@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
-from asr.files import read_json
+from asr.errors import InputError
+from asr.folder import inside, read_json_inside
 from asr.scoring.bootstrap import bootstrap_interval, paired_gain
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.scoring.transcripts import read_pairs
@@ -48,6 +50,9 @@ def report(folders: Sequence[Path]) -> list[str]:
 
     Args:
         folders: of `write_texts` and `write_results`, one for each model, on the same manifest.
+
+    Raises:
+        InputError: a folder's `results.json` can't be used.
     """
     found = {folder: scored(folder) for folder in folders}
     names = dict.fromkeys(name for systems in found.values() for name in systems)
@@ -81,8 +86,7 @@ class System:
     @property
     def ways(self) -> list[str]:
         """Names of the ways of decoding, without oracles."""
-        systems = read_json(self.folders[0] / "results.json")["systems"]
-        names = [system["name"] for system in systems]
+        names = [system["name"] for system in _systems(self.folders[0])]
         return [name for name in names if not name.endswith("oracle")]
 
 
@@ -146,9 +150,9 @@ def _cells(
 def scored(folder: Path) -> dict[str, Scored]:
     """The systems of a folder by name, with errors counted from the texts beside `results.json`."""
     found = {}
-    for system in read_json(folder / "results.json")["systems"]:
+    for system in _systems(folder):
         name = system["name"]
-        texts = (folder / "references.txt", folder / f"hypotheses.{name}.txt")
+        texts = inside(folder, "references.txt"), inside(folder, f"hypotheses.{name}.txt")
         pairs = read_pairs(*texts, with_ids=True)
         found[name] = Scored(
             words=word_errors(pairs.references, pairs.hypotheses),
@@ -157,6 +161,26 @@ def scored(folder: Path) -> dict[str, Scored]:
             real_time_factor=system["real_time_factor"],
         )
     return found
+
+
+def _systems(folder: Path) -> list[dict[str, Any]]:
+    """Of `results.json`, each with a name and a real-time factor.
+
+    Raises:
+        InputError: the file can't be read, or has something else.
+    """
+    values = read_json_inside(folder, "results.json", "results")
+    match values:
+        case {"systems": [*systems]} if all(map(_is_system, systems)):
+            return systems
+    raise InputError(f"{folder / 'results.json'}: has no systems with names; expected results")
+
+
+def _is_system(values: Any) -> bool:
+    match values:
+        case {"name": str(), "real_time_factor": int() | float()}:
+            return isinstance(values.get("over", ""), str)
+    return False
 
 
 def pooled(counts: Iterable[Sequence[ErrorCounts]]) -> list[ErrorCounts]:

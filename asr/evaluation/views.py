@@ -12,10 +12,8 @@ from asr.audio.features import Features, FeatureSettings
 from asr.corpus.manifest import Utterance
 from asr.corpus.recordings import load_utterance
 from asr.evaluation.picture import UnitCurves, draw_alignment
-from asr.hmm.emissions import HybridEmissions
 from asr.hmm.trees import middle_phone
 from asr.model import Model
-from asr.networks.acoustic import AcousticModel
 from asr.recognizer import Recognizer
 from asr.text.tokenizer import BLANK
 
@@ -67,23 +65,10 @@ def _posteriors(model: Model, utterance: Utterance) -> UnitCurves:
     """Posteriors of the text's units, and of silence or blank."""
     log_probs = _log_probs(model, utterance)
     aligned = align_text(model, log_probs, utterance.text, utterance.duration)
-    units = sorted({span.unit for span in aligned.spans} | {SILENT_UNIT})
-    if isinstance(model.acoustic, HybridEmissions):
-        posteriors = np.exp(log_probs + model.acoustic.log_priors.numpy())
-        of_unit = _pdfs(model)
-        names = sorted({middle_phone(unit) for unit in units})
-        columns = [posteriors[:, sorted(of_unit[name])].sum(1) for name in names]
-        return UnitCurves("hybrid", aligned.times, np.stack(columns, 1), names)
-    assert isinstance(model.acoustic, AcousticModel)
-    number = {symbol: token for token, symbol in enumerate(model.tokenizer.symbols) if token}
-    tokens = [number.get(unit, BLANK) for unit in units]
-    return UnitCurves("CTC", aligned.times, np.exp(log_probs[:, tokens]), units)
-
-
-def _pdfs(model: Model) -> dict[str, set[int]]:
-    """The pdfs of each phone and of silence."""
-    assert model.topology is not None
-    found = {SILENT_UNIT: set(model.topology.silence)}
-    for symbol, pdfs in zip(model.tokenizer.symbols[1:], model.topology.pdfs[1:], strict=True):
-        found.setdefault(middle_phone(symbol), set()).update(pdfs.tolist())
-    return found
+    units = sorted({middle_phone(span.unit) for span in aligned.spans} | {SILENT_UNIT})
+    posteriors = np.exp(model.acoustic.log_posteriors(torch.from_numpy(log_probs)).numpy())
+    of_unit: dict[str, set[int]] = {}
+    for symbol, columns in model.columns:
+        of_unit.setdefault(middle_phone(symbol), set()).update(columns)
+    curves = [posteriors[:, sorted(of_unit.get(unit, {BLANK}))].sum(1) for unit in units]
+    return UnitCurves(model.kind.name, aligned.times, np.stack(curves, 1), units)

@@ -13,6 +13,9 @@ from torch import Tensor
 MIN_VARIANCE = 1e-6
 """Smallest variance that is ever estimated, even for a feature that is constant."""
 
+MAX_COMPONENTS = 4096
+"""Gaussians of a state, at most."""
+
 SPLIT_DEVIATIONS = 0.2
 """Distance from a split component's mean to those of its two halves, in standard deviations."""
 

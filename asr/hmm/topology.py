@@ -17,6 +17,12 @@ ENTER_SILENCE = math.log(0.5)
 PASS_SILENCE = math.log(0.5)
 """Log-probability of no silence there."""
 
+MAX_STATES = 100
+"""States of a token or of silence, at most."""
+
+MAX_PDFS = 2**20
+"""Pdfs of all states together, at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Topology:
@@ -50,6 +56,12 @@ class Topology:
         numbers = [*self.pdfs[BLANK + 1 :].flatten().tolist(), *self.silence]
         if wrong := [number for number in numbers if not 0 <= number < S]:
             raise ValueError(f"pdfs or silence has {wrong[0]}; expected from 0 to {S - 1}")
+
+    @property
+    def summary(self) -> str:
+        """Its sizes, in a line."""
+        J, Z, S = self.pdfs.shape[1], len(self.silence), len(self.self_loops)
+        return f"{J} a token, {Z} of silence, {S} pdfs"
 
 
 def left_to_right(

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 from asr.hmm.gmm import MIN_VARIANCE
+from asr.hmm.topology import MAX_PDFS
 from asr.hmm.trees import EDGE, DecisionTrees, Split, parse_unit
 
 Question = tuple[str, ...]
@@ -81,6 +82,7 @@ class TreeSettings:
             if not getattr(self, name) >= least:
                 found = getattr(self, name)
                 raise InputError(f"trees.{name} is {found}; expected {least} or more")
+        check_size("trees.n_leaves", self.n_leaves, 1, MAX_PDFS)
         if not self.variance_floor > 0:
             raise InputError(f"trees.variance_floor is {self.variance_floor}; expected above 0")
 

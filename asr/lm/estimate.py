@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 from asr.lm.ngram import NgramModel
-from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
+from asr.lm.ngram_trie import MAX_ORDER, NgramTrie, make_ngram_trie
 from asr.lm.vocabulary import EOS, Unit, Vocabulary
 
 FALLBACK = (0.5, 1.0, 1.5)
@@ -33,8 +33,7 @@ class EstimateSettings:
     discount_fallback: bool = False
 
     def __post_init__(self) -> None:
-        if self.order < 1:
-            raise InputError(f"order is {self.order}; expected 1 or more")
+        check_size("order", self.order, 1, MAX_ORDER)
         if not 1 <= len(self.prune) <= self.order:
             raise InputError(f"prune has {len(self.prune)} counts; expected 1 to {self.order}")
         if self.prune[0] != 0 or list(self.prune) != sorted(self.prune):

@@ -149,6 +149,8 @@ class ExtendedVocabularyLM:
 def _loaded(
     path: str | Path, device: str | torch.device, words: Iterable[str]
 ) -> NgramModel | KenlmModel | RNNLM:
+    if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+        raise InputError(f"{path}: is no regular file; expected a language model")
     if Path(path).is_file():
         with Path(path).open("rb") as file:
             is_kenlm = file.read(len(KENLM_MAGIC)) == KENLM_MAGIC
@@ -162,7 +164,7 @@ def _loaded(
         case None:
             raise InputError(f"{path}: is an acoustic model's folder; expected a language model")
     raise InputError(
-        f"{Path(path) / DESCRIPTION}: kind is {values['kind']!r}; expected rnnlm or ngram"
+        f"{Path(path) / DESCRIPTION}: kind is {values['kind']!r:.80}; expected rnnlm or ngram"
     )
 
 
@@ -193,6 +195,9 @@ def _load_rnnlm(folder: str | Path, values: dict[str, Any]) -> RNNLM:
     settings = from_dict(RNNLMSettings, values["model"], f"{place}: model")
     vocabulary = vocabulary_from_dict(values["vocabulary"], f"{place}: vocabulary")
     with torch.device("meta"):  # shapes alone, until the weights are known to fit them
-        model = RNNLM(vocabulary, settings)
+        try:
+            model = RNNLM(vocabulary, settings)
+        except InputError as error:
+            raise InputError(f"{place}: model: {error}") from None
     model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
     return model.eval()

@@ -19,7 +19,7 @@ from asr.folder import (
     write_folder,
 )
 from asr.lm.arpa import MARKS, read_arpa, write_arpa
-from asr.lm.ngram_trie import MAX_NODES, NgramTrie, check_trie, empty_tables
+from asr.lm.ngram_trie import MAX_NODES, MAX_ORDER, NgramTrie, check_trie, empty_tables
 from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
 from asr.text.lexicon import is_sign
@@ -212,12 +212,13 @@ def arpa_words(vocabulary: Vocabulary, place: str) -> tuple[str, ...]:
 
 def _sizes(found: Any, n_units: int, place: str) -> tuple[int, ...]:
     """How many n-grams each order has, as a description says."""
-    sizes = tuple(found) if isinstance(found, list) else ()
+    sizes = tuple(found) if isinstance(found, list) and len(found) <= MAX_ORDER else ()
     counts = all(type(size) is int and size >= 0 for size in sizes)
     if not counts or sizes[:1] != (n_units + 1,) or sum(sizes) >= MAX_NODES:
+        shown = repr(found) if len(repr(found)) <= 200 else f"{repr(found)[:199]}…"
         raise InputError(
-            f"{place}: sizes is {found!r}; expected how many n-grams each order has, the first"
-            f" {n_units + 1}, and fewer than {MAX_NODES} in all"
+            f"{place}: sizes is {shown}; expected how many n-grams each order has, the first"
+            f" {n_units + 1}, and fewer than {MAX_NODES} in all, of at most {MAX_ORDER} orders"
         )
     return sizes
 

@@ -10,6 +10,9 @@ from torch import Tensor
 MAX_NODES = 2**31
 """Upper bound of the number of nodes, whose numbers are int32."""
 
+MAX_ORDER = 64
+"""Units of the longest n-grams, at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class NgramTrie:
@@ -166,8 +169,7 @@ def check_trie(trie: NgramTrie) -> None:
         trie: its tables have the types and lengths that `NgramTrie` documents.
 
     Raises:
-        ValueError: keys are not ascending, a node's number is out of range, or a number is not
-            finite.
+        ValueError: keys are not ascending, or a node's number is out of range.
     """
     keys = trie.keys
     if keys[0] != -1 or not (keys[1:] > keys[:-1]).all():
@@ -187,9 +189,6 @@ def check_trie(trie: NgramTrie) -> None:
     for nodes in [slice(0, 1), *trie.levels[:-1]]:  # a suffix has a lower order
         _check_range("suffixes", trie.suffixes[nodes], max(nodes.start, 1))
     _check_range("states", trie.states, len(trie.backoffs))
-    for name in ("log_probs", "backoffs"):
-        if not trie.tables[name].isfinite().all():
-            raise ValueError(f"{name} has numbers that are not finite; expected none")
 
 
 def _check_range(name: str, nodes: Tensor, n: int) -> None:

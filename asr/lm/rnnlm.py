@@ -10,10 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, Vocabulary
-from asr.networks.recurrent import Cell, Dropout, RecurrentStack, drop
+from asr.networks.recurrent import (
+    MAX_HIDDEN,
+    MAX_LAYERS,
+    MAX_WEIGHTS,
+    Cell,
+    Dropout,
+    RecurrentStack,
+    drop,
+)
 
 Initialisation = Literal["uniform", "xavier", "orthogonal"]
 SoftmaxKind = Literal["full", "adaptive"]
@@ -66,9 +74,9 @@ class RNNLMSettings:
     initialisation: Initialisation = "uniform"
 
     def __post_init__(self) -> None:
-        for name in ("embedding_size", "hidden_size", "n_layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}; expected 1 or more")
+        check_size("model.embedding_size", self.embedding_size, 1, MAX_HIDDEN)
+        check_size("model.hidden_size", self.hidden_size, 1, MAX_HIDDEN)
+        check_size("model.n_layers", self.n_layers, 1, MAX_LAYERS)
         for name in ("dropout_input", "dropout_hidden", "dropout_output", "weight_drop"):
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)
@@ -169,6 +177,8 @@ class RNNLM(nn.Module):
         self.settings = settings
         V, hidden_size = len(vocabulary.symbols), settings.hidden_size
         output_size = settings.embedding_size if settings.tied else hidden_size
+        largest = max(output_size, settings.embedding_size)
+        check_size("number of weights of the units", V * largest, 1, MAX_WEIGHTS)
         self.output = Softmax(output_size, V, settings.softmax)
         self.embedding = None if settings.tied else nn.Embedding(V, settings.embedding_size)
         self.stack = RecurrentStack(

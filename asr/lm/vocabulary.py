@@ -20,6 +20,7 @@ from asr.text.normalisation import (
     words_and_marks,
 )
 from asr.text.subword import SubwordModel
+from asr.text.tokenizer import refuse_controls
 
 UNK = 0
 """Stands for every unit that is not in the vocabulary."""
@@ -200,7 +201,8 @@ def vocabulary_from_dict(values: Mapping[str, Any], place: str) -> Vocabulary:
         place: the file they come from; begins the error's line.
 
     Raises:
-        InputError: a value is missing, unknown or no vocabulary.
+        InputError: a value is missing, unknown or no vocabulary; or a symbol has a control
+            character.
     """
     found = set(values) if isinstance(values, dict) else set()
     if found - {"subwords"} != {"unit", "symbols", "text"}:
@@ -214,6 +216,7 @@ def vocabulary_from_dict(values: Mapping[str, Any], place: str) -> Vocabulary:
     if not isinstance(subwords, str):
         raise InputError(f"{place}: subwords is {subwords!r}; expected a text")
     text = from_dict(TextSettings, values["text"], f"{place}: text")
+    refuse_controls(symbols, f"{place}: symbols")
     try:
         return Vocabulary(unit, tuple(symbols), text, subwords)
     except ValueError as error:

@@ -1,12 +1,13 @@
 """features -> log_probs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from asr.audio.features import mask, stack_frames
-from asr.errors import InputError
-from asr.networks.recurrent import Cell, RecurrentStack
+from asr.errors import InputError, check_size
+from asr.networks.recurrent import MAX_HIDDEN, MAX_LAYERS, Cell, RecurrentStack
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,10 @@ class AcousticSettings:
     layer_norm: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("time_reduction", "hidden_size", "n_layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}; expected 1 or more")
-        if self.conv_channels < 0:
-            raise InputError(f"model.conv_channels is {self.conv_channels}; expected 0 or more")
+        check_size("model.time_reduction", self.time_reduction, 1, 100)
+        check_size("model.conv_channels", self.conv_channels, 0, 4096)
+        check_size("model.hidden_size", self.hidden_size, 1, MAX_HIDDEN)
+        check_size("model.n_layers", self.n_layers, 1, MAX_LAYERS)
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is {self.dropout}; expected from 0 to below 1")
 
@@ -47,11 +47,17 @@ class AcousticSettings:
 class AcousticModel(nn.Module):
     """Log-probabilities of the tokens in every frame, from a deep (bidirectional) recurrent net.
 
+    Attributes:
+        kind: what `model.json` says of a model with it.
+        settings: size and kind.
+
     Args:
         n_features: F, values in a frame of features.
         n_tokens: C, blank included.
         settings: size and kind.
     """
+
+    kind: ClassVar[None] = None
 
     def __init__(self, n_features: int, n_tokens: int, settings: AcousticSettings) -> None:
         super().__init__()
@@ -91,6 +97,32 @@ class AcousticModel(nn.Module):
             reduced, lengths = self.convolutions(features, input_lengths)
         logits = self.output(self.stack(reduced, lengths))
         return logits.float().log_softmax(dim=2), lengths
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that training has estimated."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `model.json` says of it, as plain values."""
+        return asdict(self.settings)
+
+    def log_posteriors(self, log_probs: Tensor) -> Tensor:
+        """(..., C): log-probabilities of the tokens given the features: `log_probs` as they are."""
+        return log_probs
+
+    def summary(self, hop_ms: float) -> tuple[str, str]:
+        """What it is made of: a title and a line; features have a frame every `hop_ms`."""
+        settings = self.settings
+        directions = "bidirectional" if settings.bidirectional else "forward"
+        convolutions = f"2 convolutions of {settings.conv_channels} channels, "
+        line = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
+        line += f" {settings.hidden_size} {directions} {settings.cell},"
+        return "layers", f"{line} a frame every {hop_ms * settings.time_reduction:g} ms"
+
+    def check(self, place: str) -> None:
+        """Any finite weights will do."""
 
     def n_frames(self, input_length: int) -> int:
         """Number of frames of `log_probs` for `input_length` frames of features."""

@@ -121,7 +121,7 @@ def checked_log_probs(log_probs: Tensor | np.ndarray) -> Tensor:
     """The log-probabilities of one utterance as a tensor, without their gradient.
 
     Raises:
-        ValueError: they are not (T, C), are no floats, or NaN is among them.
+        ValueError: they are not (T, C), are no floats, or NaN or inf is among them.
     """
     found = torch.as_tensor(log_probs).detach()
     if found.ndim != 2:
@@ -129,9 +129,10 @@ def checked_log_probs(log_probs: Tensor | np.ndarray) -> Tensor:
         raise ValueError(f"log_probs has shape {shape}; expected (T, C) of one utterance")
     if not found.is_floating_point():
         raise ValueError(f"log_probs is of {found.dtype}; expected floats, natural logarithms")
-    if found.isnan().any():
-        place = tuple(found.isnan().nonzero()[0].tolist())
-        raise ValueError(f"log_probs has NaN at {place}; expected natural logarithms")
+    if not (found < torch.inf).all():
+        place = tuple((~(found < torch.inf)).nonzero()[0].tolist())
+        value = "inf" if found[place] == torch.inf else "NaN"
+        raise ValueError(f"log_probs has {value} at {place}; expected natural logarithms")
     return found
 
 

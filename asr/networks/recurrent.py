@@ -8,10 +8,24 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from asr.errors import check_size
+
 Cell = Literal["rnn", "gru", "lstm"]
 """Tanh units (Elman), gated recurrent units, or long short-term memory."""
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+"""Matrices of each kind, for the input as for the last output."""
+
+MAX_HIDDEN = 2**16
+"""Units of a layer, at most."""
+
+MAX_LAYERS = 100
+"""Layers, at most."""
+
+MAX_WEIGHTS = 2**31
+"""Weights of a stack, at most: 8 GiB."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,7 @@ class RecurrentStack(nn.Module):
 
     Raises:
         ValueError: the cell is unknown, a size is below 1, or a share is not from 0 to below 1.
+        InputError: there are more than `MAX_WEIGHTS` weights.
 
     Source: Graves, Mohamed and Hinton 2013, arXiv:1303.5778 (deep bidirectional LSTM). A forget
     gate's bias begins at 1 (Jozefowicz et al. 2015). Layer normalisation: Ba, Kiros and Hinton
@@ -87,8 +102,11 @@ class RecurrentStack(nn.Module):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} is {size}; expected 1 or more")
+        outputs = hidden_size * (2 if bidirectional else 1)
+        in_all = input_size + (n_layers - 1) * outputs + n_layers * hidden_size
+        check_size("number of recurrent weights", GATES[cell] * outputs * in_all, 1, MAX_WEIGHTS)
         self.dropout = dropout if isinstance(dropout, Dropout) else Dropout(dropout, dropout)
-        self.output_size = hidden_size * (2 if bidirectional else 1)
+        self.output_size = outputs
         parts = 2 if cell == "lstm" else 1
         self.state_size = parts * n_layers * hidden_size
         inputs = [input_size] + [self.output_size] * (n_layers - 1)

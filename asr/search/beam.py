@@ -11,7 +11,7 @@ from asr.search.backtrace import Trace, read_back
 from asr.search.candidates import Event, find_events
 from asr.search.extensions import Choice, Extensions, at
 from asr.search.fusion import Fusion
-from asr.search.nbest import Hypothesis
+from asr.search.nbest import Hypothesis, refuse_nan
 from asr.search.prefixes import Prefixes, choose, end, join, least_mass, mass_of_new_prefixes, trace
 from asr.search.space import SearchSpace
 from asr.search.threads import threads
@@ -58,7 +58,7 @@ def beam_search(
 
     Raises:
         ValueError: `log_probs` is not (T, N, C) with the tokenizer's C, or a length is not from 0
-            to T.
+            to T, or a log-probability is NaN.
 
     Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1; here in log space and in batches.
     """
@@ -80,6 +80,7 @@ def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
         raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
     if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
         raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
+    refuse_nan("log_probs", log_probs, input_lengths)
 
 
 def _search(

@@ -16,7 +16,7 @@ from asr.lm.kenlm import KenlmModel
 from asr.lm.ngram import NgramModel, arpa_words, write_ngram
 from asr.lm.vocabulary import UNK
 from asr.search.lexicon_tree import ROOT, Trie
-from asr.search.nbest import Hypothesis
+from asr.search.nbest import Hypothesis, refuse_nan
 from asr.search.space import SearchSpace
 from asr.text.tokenizer import BLANK
 
@@ -48,6 +48,7 @@ def flashlight_search(
     Raises:
         InputError: flashlight-text is not installed, or can't do what the search asks for.
     """
+    refuse_nan("log_probs", log_probs, input_lengths)
     engine = _engine(space)
     separator = space.tokenizer.separator
     nbests = []

@@ -12,7 +12,7 @@ from asr.search.extensions import Choice, Extensions, at
 from asr.search.fusion import Fusion
 from asr.search.lexicon_tree import ROOT
 from asr.search.lm_states import Context
-from asr.search.nbest import Hypothesis
+from asr.search.nbest import Hypothesis, refuse_nan
 from asr.search.prefixes import Prefixes, choose, end, join, least_mass, mass_of_new_prefixes, trace
 from asr.search.space import SearchSpace
 from asr.search.threads import threads
@@ -75,7 +75,7 @@ def hmm_beam_search(
 
     Raises:
         ValueError: `emissions` is not (T, N, S) with the topology's S, a length is not from 0 to
-            T, or the space is for other tokens than the topology.
+            T, an emission is NaN, or the space is for other tokens than the topology.
     """
     _check(emissions, input_lengths, space, topology)
     N, device = emissions.shape[1], emissions.device
@@ -98,6 +98,7 @@ def _check(
         raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
     if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
         raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
+    refuse_nan("emissions", emissions, input_lengths)
     C = len(space.tokenizer.symbols)
     if len(topology.pdfs) != C:
         raise ValueError(f"topology has {len(topology.pdfs)} tokens; the tokenizer has {C}")

@@ -1,6 +1,9 @@
 """The values that search gives and rescoring and scoring take."""
 
+import math
 from dataclasses import dataclass
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,22 @@ class Hypothesis:
         if self.words is None:
             raise ValueError(f"hypothesis {self.tokens} has no words; give the search its symbols")
         return " ".join(self.words)
+
+
+def refuse_nan(name: str, log_probs: Tensor, input_lengths: Tensor) -> None:
+    """Refuse numbers among which no search can choose.
+
+    Args:
+        name: of `log_probs`, for the error's line.
+        log_probs: (T, N, C); padding may be anything.
+        input_lengths: (N,), int64.
+
+    Raises:
+        ValueError: one is NaN or infinite upwards.
+    """
+    if not log_probs.numel():
+        return
+    best = log_probs.amax(2)  # NaN where there is one
+    for n, length in enumerate(input_lengths.tolist()):
+        if not (best[:length, n] < math.inf).all():
+            raise ValueError(f"{name} has NaN or inf in utterance {n}; expected log-probabilities")

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import UNK
 from asr.search.lexicon_tree import Trie
@@ -16,6 +16,9 @@ from asr.text.tokenizer import BLANK, Tokenizer
 
 LEAST = -1e4
 """Nats that stand for -inf in look-ahead, where they are taken back."""
+
+MAX_BEAM_WIDTH = 10_000
+"""Prefixes, at most: a batch of one utterance takes some GB then."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,7 @@ class BeamSettings:
 
     def __post_init__(self) -> None:
         for name in ("beam_width", "n_best"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more")
+            check_size(name, getattr(self, name), 1, MAX_BEAM_WIDTH)
         for name in ("token_floor", "score_floor"):
             if not getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected nats, 0 or less")

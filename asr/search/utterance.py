@@ -19,7 +19,7 @@ from asr.search.nbest import Hypothesis
 from asr.search.rescore import spelled
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.normalisation import in_case
-from asr.text.tokenizer import PhoneTokenizer, Tokenizer, text_case, tokenizer_of
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, tokenizer_of
 from asr.text.words import AnyLexicon, as_lexicon, as_words
 
 
@@ -70,7 +70,7 @@ def beam_search(
     tokenizer, words = _with_words(symbols, lexicon)
     check_symbols(tokenizer, log_probs.shape[1])
     if isinstance(lm, str | Path):
-        lm = load_language_model(lm, log_probs.device, words, text_case(tokenizer))
+        lm = load_language_model(lm, log_probs.device, words, tokenizer.case)
     if lm is not None:
         if lm.vocabulary.unit == "word" and not words:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
@@ -93,9 +93,8 @@ def _with_words(
     """The tokenizer, and the words that may be said; none where there is no lexicon."""
     tokenizer = tokenizer_of(symbols)
     if lexicon is None:
-        own = tokenizer.lexicon.pronunciations if isinstance(tokenizer, PhoneTokenizer) else ()
-        return tokenizer, list(own)
+        return tokenizer, list(tokenizer.words)
     if tokenizer.kind in ("unit", "phone"):
         spoken = as_lexicon(lexicon)
         return PhoneTokenizer(tokenizer.symbols, spoken), list(spoken.pronunciations)
-    return tokenizer, [in_case(word, text_case(tokenizer)) for word in as_words(lexicon)]
+    return tokenizer, [in_case(word, tokenizer.case) for word in as_words(lexicon)]

@@ -4,9 +4,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, product
 from typing import Any, ClassVar
 
-from asr.errors import InputError
+from asr.errors import InputError, printable
 from asr.text.lexicon import Lexicon, parse_lexicon
 from asr.text.normalisation import Case, case_of
 from asr.text.subword import WORD_START, SubwordModel
@@ -33,6 +34,7 @@ class CharTokenizer:
 
     symbols: tuple[str, ...]
     kind: ClassVar = "char"
+    words: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         _check_symbols(self.symbols)
@@ -73,6 +75,15 @@ class CharTokenizer:
         """The token of the blank between words; None where no text has one."""
         return self._token.get(" ")
 
+    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
+        """Every token sequence that says the text: one, that of `encode`."""
+        return [self.encode(text, place)]
+
+    @property
+    def case(self) -> Case:
+        """Of the texts whose letters the tokens are."""
+        return case_of(self.symbols[BLANK + 1 :])
+
     def to_dict(self) -> dict[str, Any]:
         """The tokenizer as plain values, for `tokenizer_from_dict`."""
         return {"kind": self.kind, "symbols": list(self.symbols)}
@@ -96,6 +107,7 @@ class UnitTokenizer:
 
     symbols: tuple[str, ...]
     kind: ClassVar = "unit"
+    words: ClassVar[tuple[str, ...]] = ()
     separator: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -130,6 +142,15 @@ class UnitTokenizer:
         """
         return " ".join(_decode(tokens, self.symbols))
 
+    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
+        """Every token sequence that says the text: one, that of `encode`."""
+        return [self.encode(text, place)]
+
+    @property
+    def case(self) -> Case:
+        """Units are no letters: texts stay as they stand."""
+        return "keep"
+
     def to_dict(self) -> dict[str, Any]:
         """The tokenizer as plain values, for `tokenizer_from_dict`."""
         return {"kind": self.kind, "symbols": list(self.symbols)}
@@ -149,6 +170,7 @@ class BpeTokenizer:
 
     model: SubwordModel
     kind: ClassVar = "bpe"
+    words: ClassVar[tuple[str, ...]] = ()
     separator: ClassVar[None] = None  # a word's first piece says that it begins one
 
     @cached_property
@@ -189,6 +211,15 @@ class BpeTokenizer:
             ValueError: a token is the blank or has no symbol.
         """
         return self.model.decode(_decode(tokens, self.symbols))
+
+    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
+        """Every token sequence that says the text: one, that of `encode`."""
+        return [self.encode(text, place)]
+
+    @property
+    def case(self) -> Case:
+        """Of the texts whose letters the pieces have."""
+        return case_of(self.symbols[BLANK + 1 :])
 
     def to_dict(self) -> dict[str, Any]:
         """The tokenizer as plain values, for `tokenizer_from_dict`."""
@@ -257,6 +288,23 @@ class PhoneTokenizer:
         """
         return " ".join(_decode(tokens, self.symbols))
 
+    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
+        """Every token sequence that says the text, usual pronunciations first; see `encode`."""
+        spoken = [self.pronunciations(word) for word in unicodedata.normalize("NFC", text).split()]
+        if not all(spoken):
+            self.encode(text, place)  # which names the words that have none
+        return [tuple(chain.from_iterable(one)) for one in product(*spoken)]
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """Those of the lexicon."""
+        return tuple(self.lexicon.pronunciations)
+
+    @property
+    def case(self) -> Case:
+        """Of the lexicon's words."""
+        return case_of(self.lexicon.pronunciations)
+
     def to_dict(self) -> dict[str, Any]:
         """The tokenizer as plain values, for `tokenizer_from_dict`."""
         lines = self.lexicon.lines()
@@ -268,6 +316,9 @@ class PhoneTokenizer:
 
 
 Tokenizer = CharTokenizer | UnitTokenizer | BpeTokenizer | PhoneTokenizer
+"""What they have in common: `symbols`, `separator`, `encode`, `decode`, `spellings` (all token
+sequences of a text), `words` (those of a lexicon without which tokens are no words; else none),
+`case` (of the texts that they come from) and `to_dict`."""
 
 _FIELDS = {
     "char": ("symbols",),
@@ -285,12 +336,15 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
         place: the file they come from; begins the error's line.
 
     Raises:
-        InputError: the kind is unknown, or the values are none of it.
+        InputError: the kind is unknown, the values are none of it, or a symbol or word has a
+            control character, which a text would bring to the terminal.
     """
     kind = values.get("kind")
-    if kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in _FIELDS:
         kinds = ", ".join(_FIELDS)
-        raise InputError(f"{place}: tokenizer is of kind {kind!r}; expected one of {kinds}")
+        raise InputError(
+            f"{place}: tokenizer is of kind {_shortened(kind)}; expected one of {kinds}"
+        )
     if set(values) != {"kind", *_FIELDS[kind]}:
         expected = ", ".join(("kind", *_FIELDS[kind]))
         raise InputError(f"{place}: tokenizer has {', '.join(values)}; expected {expected}")
@@ -301,17 +355,36 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
     try:
         match kind:
             case "char":
-                return CharTokenizer(tuple(values["symbols"]))
+                made: Tokenizer = CharTokenizer(tuple(values["symbols"]))
             case "unit":
-                return UnitTokenizer(tuple(values["symbols"]))
+                made = UnitTokenizer(tuple(values["symbols"]))
             case "bpe":
-                return BpeTokenizer(SubwordModel.from_text(values["model"]))
-        lexicon = parse_lexicon(values["lexicon"], f"{place}: lexicon")
-        return PhoneTokenizer(tuple(values["symbols"]), lexicon)
+                made = BpeTokenizer(SubwordModel.from_text(values["model"]))
+            case _:
+                lexicon = parse_lexicon(values["lexicon"], f"{place}: lexicon")
+                made = PhoneTokenizer(tuple(values["symbols"]), lexicon)
+                refuse_controls(lexicon.pronunciations, f"{place}: lexicon")
     except InputError:
         raise
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
+    refuse_controls(made.symbols, f"{place}: symbols")
+    return made
+
+
+def refuse_controls(symbols: Iterable[str], place: str) -> None:
+    """Refuse what a terminal would obey where it is printed; see `asr.errors.printable`.
+
+    Args:
+        symbols: of tokens or units, or words.
+        place: the file and the part that they come from; begins the error's line.
+
+    Raises:
+        InputError: the first symbol with a control character.
+    """
+    for symbol in symbols:
+        if printable(symbol) != symbol:
+            raise InputError(f"{place}: {symbol[:80]!r} has a control character; expected none")
 
 
 def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = None) -> Tokenizer:
@@ -362,25 +435,11 @@ def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tup
     return {word: _spellings(word, tokenizer) for word in words}
 
 
-def text_case(tokenizer: Tokenizer) -> Case:
-    """The case of the texts that a tokenizer was made of: of its letters, or its lexicon's words.
-
-    Units such as phones, which are no letters, have none: words stay as they stand.
-    """
-    if isinstance(tokenizer, UnitTokenizer):
-        return "keep"
-    if isinstance(tokenizer, PhoneTokenizer):
-        return case_of(tokenizer.lexicon.pronunciations)
-    return case_of(tokenizer.symbols[BLANK + 1 :])
-
-
 def _spellings(word: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
     if word.split() != [word]:
         raise ValueError(f"words has {word!r}; expected words without white space")
-    if isinstance(tokenizer, PhoneTokenizer):
-        return tokenizer.pronunciations(word)
     try:
-        return (tokenizer.encode(word),)
+        return tuple(tokenizer.spellings(word))
     except InputError:
         return ()
 

@@ -1,11 +1,12 @@
 """All settings of training an HMM with Gaussian mixtures."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from asr.audio.features import MFCC, FeatureSettings
-from asr.errors import InputError
+from asr.errors import InputError, check_size
+from asr.hmm.gmm import MAX_COMPONENTS
+from asr.hmm.topology import MAX_STATES
 from asr.hmm.tree_growth import TreeSettings
 
 
@@ -37,8 +38,10 @@ class HmmDataSettings:
             raise InputError("data.lexicon is empty; expected a file, cmudict, or char")
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
-        if not self.speeds or not all(0 < speed < math.inf for speed in self.speeds):
-            raise InputError(f"data.speeds is {self.speeds}; expected factors above 0")
+        if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
+            raise InputError(
+                f"data.speeds is {self.speeds}; expected factors above 0, from 0.1 to 10"
+            )
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class HmmModelSettings:
     min_count: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, least in (("n_states", 1), ("n_silence_states", 0), ("max_components", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"model.{name} is {getattr(self, name)}; expected {least} or more")
+        check_size("model.n_states", self.n_states, 1, MAX_STATES)
+        check_size("model.n_silence_states", self.n_silence_states, 0, MAX_STATES)
+        check_size("model.max_components", self.max_components, 1, MAX_COMPONENTS)
         if not 0 <= self.variance_floor <= 1:
             raise InputError(f"model.variance_floor is {self.variance_floor}; expected from 0 to 1")
         if not self.min_count >= 0:

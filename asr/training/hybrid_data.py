@@ -206,8 +206,10 @@ def align_with_hmm(
 
     Raises:
         InputError: utterances have no path of a finite probability; all are named.
+        ValueError: `hmm` is none.
     """
-    assert hmm.topology is not None
+    if hmm.topology is None:
+        raise ValueError("hmm is a CTC model; expected an HMM")
     found: dict[int, np.ndarray] = {}
     ids: list[str] = []
     finite: list[Tensor] = []

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from asr.errors import InputError
+from asr.errors import InputError, check_size
 from asr.files import read_json, write_json
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Unit, Vocabulary, vocabulary_from_dict
@@ -62,9 +62,10 @@ class LMDataSettings:
     restart: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("min_count", "rows", "chunk"):
-            if getattr(self, name) < 1:
-                raise InputError(f"data.{name} is {getattr(self, name)}; expected 1 or more")
+        if self.min_count < 1:
+            raise InputError(f"data.min_count is {self.min_count}; expected 1 or more")
+        for name in ("rows", "chunk"):
+            check_size(f"data.{name}", getattr(self, name), 1, 2**16)
         if not 0 <= self.restart <= 1:
             raise InputError(f"data.restart is {self.restart}; expected from 0 to 1")
         if self.max_size is not None and self.max_size < 3:

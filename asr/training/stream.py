@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from asr.config import from_dict
 from asr.errors import InputError
 from asr.files import read_json, replacing, write_json
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
@@ -81,7 +82,7 @@ def encode(source: str, vocabulary: Vocabulary, path: Path) -> Stream:
         with replacing(path) as partial:  # other processes may do the same
             counts = _write(source, vocabulary, partial, kind)
         write_json(beside, asdict(counts))
-    counts = Counts(**read_json(beside))
+    counts = from_dict(Counts, read_json(beside), str(beside))
     return Stream(np.memmap(path, kind, mode="r", shape=(counts.units,)), counts)
 
 

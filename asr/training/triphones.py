@@ -39,8 +39,8 @@ def load_start(settings: HmmSettings, lexicon: Lexicon) -> Start:
     folder, sizes = settings.data.start, settings.model
     model = load_model(folder)
     if model.topology is None or not isinstance(model.acoustic, GmmEmissions):
-        kind = "a CTC model" if model.topology is None else "a hybrid"
-        raise InputError(f"data.start is {folder}, {kind}; expected an HMM with Gaussian mixtures")
+        found = f"data.start is {folder}, a {model.kind.name} model"
+        raise InputError(f"{found}; expected an HMM with Gaussian mixtures")
     J, silence = model.topology.pdfs.shape[1], model.topology.silence
     there = _fixed(model.features.settings, J, len(silence))
     for name, value in _fixed(settings.features, sizes.n_states, sizes.n_silence_states).items():

@@ -70,7 +70,8 @@ def test_a_search_goes_by_the_language_model_that_is_named(tone_model, audio, tm
     assert done.stdout.splitlines() == expected
     refused = transcribe(tone_model, "--decoder", "greedy", "--lm", lm, *audio)
     assert refused.exit_code == 2
-    assert "need --decoder beam" in refused.stderr
+    told = " ".join(refused.stderr.replace("│", " ").split())
+    assert "decoder is greedy, which goes by log_probs alone; expected beam or flash" in told
 
 
 def test_phrases_of_a_file_are_likely(tone_model, audio, tmp_path):
@@ -188,16 +189,16 @@ def test_a_recording_longer_than_memory_leaves_the_others(tone_model, audio, tmp
     [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB")],
 )
 def test_memory_that_ends_in_a_search_leaves_the_others(tone_model, audio, monkeypatch, error):
-    original = Recognizer.transcribe_waveform
+    original = Recognizer.transcript
     calls = []
 
-    def fails_once(self, waveform):
-        calls.append(waveform)
+    def fails_once(self, log_probs, samples):
+        calls.append(log_probs)
         if len(calls) == 1:
             raise error
-        return original(self, waveform)
+        return original(self, log_probs, samples)
 
-    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_waveform", fails_once)
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcript", fails_once)
     done = transcribe(tone_model, audio[0], audio[1])
     assert done.exit_code == 1
     assert done.stdout.startswith(f"{audio[1]}\t")

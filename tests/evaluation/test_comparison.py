@@ -122,9 +122,9 @@ def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--lm", "x"], "need --decoder beam or flashlight"),
-        (["--tune", "dev"], "--tune and --beam-width need --decoder beam or flashlight"),
-        (["--beam-width", "9"], "--tune and --beam-width need --decoder beam or flashlight"),
+        (["--lm", "x"], "expected beam or flashlight with --lm"),
+        (["--tune", "dev"], "expected beam or flashlight with --tune"),
+        (["--beam-width", "9"], "expected beam or flashlight with --beam-width"),
         (["--decoder", "beam", "--beam-width", "0"], "--beam-width is 0; expected 1 or more"),
         (["--decoder", "beam", "--rescorer", "x"], "--rescorer needs --tune"),
         (["--decoder", "beam", "--lm", "a/x.arpa", "--lm", "b/x"], "--lm: two are called x"),

@@ -75,7 +75,7 @@ def changed(folder, values=None, weights=None):
         ({"topology": 7}, "model.json: topology is 7; expected values by name"),
         ({"topology.n_states": "three"}, "model.json: topology: n_states is 'three'; expected int"),
         ({"topology.n_pdfs": 0}, "model.json: topology: n_pdfs is 0; expected 1 or more"),
-        ({"topology.n_pdfs": 10**15}, r"log_weights is float32 \[11, 4\]; .* \[10{15}, 4\]"),
+        ({"topology.n_pdfs": 10**15}, "topology: n_pdfs is 10{15}; expected at most"),
         ({"topology.n_silence_states": -1}, "n_silence_states is -1; expected 0 or more"),
         ({"model.max_components": 5}, r"acoustic.log_weights is float32 \[11, 4\]; .* \[11, 5\]"),
         ({"tokenizer": {"kind": "char", "symbols": ["<blank>"]}}, "kind char; expected phone"),
@@ -91,10 +91,10 @@ def test_a_wrong_description_is_refused(tmp_path, values, line):
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("acoustic.means", math.nan, "means has values that are not finite"),
-        ("acoustic.variances", 0.0, "variances has values that are not finite and above 0"),
+        ("acoustic.means", math.nan, "means has numbers that are not finite"),
+        ("acoustic.variances", 0.0, "variances has values that are not above 0"),
         ("acoustic.log_weights", -math.inf, "log_weights has a state without weights"),
-        ("acoustic.log_weights", math.nan, "log_weights has a state without weights"),
+        ("acoustic.log_weights", math.nan, "log_weights has numbers that are not finite"),
         ("topology.self_loops", 0.5, "topology.self_loops has values that are no log-prob"),
         ("topology.pdfs", 11, r"topology: pdfs\[0\] is \[11, 11, 11\]; expected -1"),
         ("topology.silence", 11, "topology: pdfs or silence has 11; expected from 0 to 10"),
@@ -145,7 +145,7 @@ def test_a_hybrid_divides_posteriors_by_priors():
 def test_a_hybrid_with_bad_priors_or_reduced_frames_is_refused(tmp_path):
     save_model(tmp_path, hybrid())
     changed(tmp_path, weights={"acoustic.log_priors": torch.zeros(11).fill_(math.nan)})
-    with pytest.raises(InputError, match="log_priors has values that are no log-probabilities"):
+    with pytest.raises(InputError, match="log_priors has numbers that are not finite"):
         load_model(tmp_path)
     with pytest.raises(InputError, match=r"model\.time_reduction is 3; expected 1"):
         HybridEmissions(6, 11, AcousticSettings())

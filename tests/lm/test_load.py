@@ -135,8 +135,8 @@ VOCABULARY = model_of().vocabulary.to_dict()
         ({"model": SETTINGS | {"n_layers": 2}}, "stack.forwards.1.* is missing; expected float32"),
         ({"model": SETTINGS | {"tied": False}}, "embedding.weight is missing; expected float32"),
         (
-            {"model": SETTINGS | {"hidden_size": 10**6}},
-            r"projection.weight is float32 \[4, 6\]; expected float32 \[4, 1000000\]",
+            {"model": SETTINGS | {"hidden_size": 10**4}},
+            r"projection.weight is float32 \[4, 6\]; expected float32 \[4, 10000\]",
         ),
         ({"vocabulary": {"unit": "word"}}, "model.json: vocabulary: vocabulary has unit; expected"),
         ({"vocabulary": VOCABULARY | {"unit": "bpe"}}, "model.json: vocabulary: subwords is miss"),

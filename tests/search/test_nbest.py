@@ -1,0 +1,58 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from asr.hmm.topology import left_to_right
+from asr.search.beam import beam_search
+from asr.search.flashlight import flashlight_search
+from asr.search.greedy import greedy_search
+from asr.search.hmm_beam import hmm_beam_search
+from asr.search.space import SearchSpace
+from asr.text.tokenizer import CharTokenizer
+
+SPACE = SearchSpace(CharTokenizer(("<blank>", "a", "b")))
+TOPOLOGY = left_to_right(3, 2, 1)
+
+
+def hmm_search(emissions, input_lengths, space):
+    return hmm_beam_search(emissions, input_lengths, space, TOPOLOGY)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("search", [beam_search, flashlight_search, hmm_search])
+def test_no_search_chooses_among_numbers_that_are_none(search, value):
+    C = 5 if search is hmm_search else 3
+    log_probs = torch.full((4, 2, C), -1.0)
+    log_probs[2, 1, 1] = value
+    name = "emissions" if search is hmm_search else "log_probs"
+    with pytest.raises(ValueError, match=f"{name} has NaN or inf in utterance 1; expected log-"):
+        search(log_probs, torch.tensor([4, 4]), SPACE)
+
+
+@pytest.mark.parametrize("search", [beam_search, hmm_search])
+def test_padding_may_be_anything(search):
+    C = 5 if search is hmm_search else 3
+    generator = torch.Generator().manual_seed(0)
+    log_probs = torch.rand(4, 2, C, generator=generator).log_softmax(2)
+    lengths = torch.tensor([4, 2])
+    expected = search(log_probs, lengths, SPACE)
+    log_probs[2:, 1] = math.nan
+    assert search(log_probs, lengths, SPACE) == expected
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_the_best_path_needs_numbers_too(value):
+    log_probs = np.full((4, 3), -1.0)
+    log_probs[3, 0] = value
+    with pytest.raises(
+        ValueError, match=r"log_probs has (NaN|inf) at \(3, 0\); expected natural log"
+    ):
+        greedy_search(log_probs)
+
+
+def test_what_is_impossible_is_no_nan():
+    log_probs = np.full((2, 3), -math.inf)
+    log_probs[:, 0] = 0.0
+    assert greedy_search(log_probs).tokens == ()
