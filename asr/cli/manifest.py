@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from asr.errors import InputError, listed, one_line, reported
+from asr.cli.output import print_json
+from asr.errors import InputError, listed, one_line, printable, reported
 from asr.files import read_text
 
 PROGRAM = "asr manifest"
@@ -43,7 +44,7 @@ def manifest(
     """
     with reported(PROGRAM):
         from asr.audio.load import read_info
-        from asr.corpus.manifest import Utterance, manifest_line
+        from asr.corpus.manifest import Utterance, manifest_values
 
         paths = _files(audio)
         ids = _ids(paths)
@@ -54,12 +55,12 @@ def manifest(
                 _check_name(path, id)
                 said = _text_beside(path) if texts is None else _text_in(texts, path, id, text)
                 duration = read_info(path).duration
-                line = manifest_line(Utterance(id, os.path.abspath(path), duration, said))
+                utterance = Utterance(id, os.path.abspath(path), duration, said)
             except (InputError, OSError) as error:
                 failed += 1
                 print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
                 continue
-            print(line)
+            print_json(manifest_values(utterance))
     if failed:
         raise typer.Exit(1)
 
@@ -138,7 +139,7 @@ def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, 
         texts[path] = canonical("".join(said), place)
     if others:
         what = f"{len(others)} lines belong to no recording given: {listed(others)}"
-        print(f"{PROGRAM}: {file}: {what}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(f'{file}: {what}')}", file=sys.stderr)
     return texts
 
 

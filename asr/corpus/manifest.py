@@ -108,10 +108,9 @@ def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
         )
 
 
-def manifest_line(utterance: Utterance) -> str:
-    """An utterance as a line of a manifest, without its end; what it does not have is left out."""
-    values = {n: value for n, value in asdict(utterance).items() if value not in ((), None)}
-    return json.dumps(values, ensure_ascii=False)
+def manifest_values(utterance: Utterance) -> dict[str, Any]:
+    """What a manifest's line says of an utterance; what it does not have is left out."""
+    return {n: value for n, value in asdict(utterance).items() if value not in ((), None)}
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -123,7 +122,8 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     for utterance in utterances:
         audio = Path(utterance.audio).resolve()
         inside = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
-        lines.append(manifest_line(replace(utterance, audio=str(inside))) + "\n")
+        values = manifest_values(replace(utterance, audio=str(inside)))
+        lines.append(json.dumps(values, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
 
 

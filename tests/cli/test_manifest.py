@@ -73,6 +73,14 @@ def test_paths_are_absolute_and_may_be_given_relative(tmp_path, monkeypatch):
     assert json.loads(done.stdout)["audio"] == str(tmp_path / "a.wav")
 
 
+def test_stdout_that_lacks_a_character_has_its_escape(tmp_path):
+    make(tmp_path / "a.wav", text="größe")
+    done = CliRunner(charset="ascii").invoke(app, ["manifest", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "gr\\u00f6\\u00dfe" in done.stdout
+    assert [u.text for u in utterances(done, tmp_path)] == ["größe"]
+
+
 def test_names_that_come_twice_have_their_folders(tmp_path):
     for folder in ("bob", "eve"):
         make(tmp_path / folder / "1.wav", text=folder)

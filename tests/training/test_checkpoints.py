@@ -3,6 +3,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,14 @@ def test_a_damaged_last_state_is_told_and_the_one_before_goes_on(
     assert told.startswith(f"{last}: is damaged: ")
     assert "; training goes on from before.ckpt\n" in told
     assert_same_model(tmp_path / "straight", out)
+
+
+def test_another_part_of_the_same_file_is_other_data(tones):
+    utterances = read_manifest(tones.folder / "train.jsonl")
+    parts = [replace(utterance, offset=0.0) for utterance in utterances]
+    later = [replace(utterance, offset=0.1) for utterance in utterances]
+    found = [digests_of_utterances(train=some)["train"] for some in (utterances, parts, later)]
+    assert len(set(found)) == 3
 
 
 def test_other_audio_is_another_run(tones, tmp_path, monkeypatch):
