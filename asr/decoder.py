@@ -102,6 +102,8 @@ class DecoderSettings:
                 f"lm_weights has {len(self.lm_weights)} numbers; expected one for each of the"
                 f" {len(self.rescorers)} rescorers"
             )
+        if not all(self.rescorers):
+            raise InputError(f"rescorers is {list(self.rescorers)}; expected paths")
         check_size("number of rescorers", len(self.rescorers), 0, MAX_RESCORERS)
         if not all(map(math.isfinite, (*self.lm_weights, self.word_bonus))):
             raise InputError(

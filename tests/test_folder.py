@@ -1,5 +1,6 @@
 """A model's folder may be anybody's: nothing outside is read, nothing takes more than it has."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -394,3 +395,34 @@ def test_a_language_models_folder_is_read_as_safely(lm, folder):
 def test_settings_of_a_sound_model_are_what_they_were(folder):
     before = json.loads((folder / "model.json").read_text())
     assert asdict(load_model(folder).acoustic.settings) == before["model"]
+
+
+ODD = [None, True, -1, 10**12, 1.5, 1e308, "", "x", "\x1b[2J", [], [1], ["a"], [""], {}, {"a": 1}]
+
+
+def places(value, before=()):
+    yield before
+    inside_of = value.items() if isinstance(value, dict) else enumerate(value[:2])
+    for key, part in inside_of:
+        if isinstance(part, dict | list):
+            yield from places(part, (*before, key))
+        else:
+            yield *before, key
+
+
+@pytest.mark.parametrize("name", ["model.json", "decoding.json"])
+def test_any_value_that_is_another_is_taken_or_refused(folder, name):
+    save_decoding(folder, DecoderSettings("beam"))
+    edit(folder, "decoding.json", rescorers=["x"], lm_weights=[1.0])
+    sound = json.loads((folder / name).read_text())
+    load_it = load_model if name == "model.json" else load_decoding
+    for place in list(places(sound))[1:]:
+        for odd in ODD:
+            changed = json.loads(json.dumps(sound))
+            part = changed
+            for key in place[:-1]:
+                part = part[key]
+            part[place[-1]] = odd
+            (folder / name).write_text(json.dumps(changed))
+            with contextlib.suppress(InputError):
+                load_it(folder)

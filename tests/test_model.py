@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from asr.audio.features import Features, FeatureSettings
 from asr.errors import InputError
-from asr.model import Model, load_model, save_model
+from asr.model import CTC, Model, load_model, save_model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.text.lexicon import parse_lexicon
 from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, UnitTokenizer
@@ -171,3 +171,26 @@ def test_saving_again_leaves_other_files(folder):
     save_model(folder, made(hidden_size=4))
     assert load_model(folder).acoustic.settings.hidden_size == 4
     assert (folder / "results.txt").read_text() == "kept"
+
+
+def test_ctc_is_a_kind_whose_columns_are_its_tokens():
+    model = made()
+    assert model.kind is CTC
+    assert model.units == ("<blank>", " ", "a", "b")
+    assert model.columns == [("", [0]), (" ", [1]), ("a", [2]), ("b", [3])]
+    assert [title for title, _ in model.summary()] == ["layers", "parameters"]
+    assert model.n_parameters == sum(one.numel() for one in model.acoustic.parameters())
+
+
+@pytest.mark.parametrize("kind", [[], {}, 5, "rnnlm", "ctc"])
+def test_a_kind_that_is_none_is_refused(folder, kind):
+    edit(folder, kind=kind)
+    with pytest.raises(InputError, match="is a language model's folder; expected an acoustic"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("kind", [[], {}, 5, None, "x" * 1000])
+def test_a_tokenizer_of_no_kind_is_refused(folder, kind):
+    edit(folder, tokenizer={"kind": kind, "symbols": ["<blank>"]})
+    with pytest.raises(InputError, match=r"tokenizer is of kind .*; expected one of char, unit"):
+        load_model(folder)

@@ -182,7 +182,7 @@ class CTCTraining(pl.LightningModule):
     @property
     def monitor(self) -> str:
         """The rate that is lower for a better epoch."""
-        return "dev_per" if isinstance(self.tokenizer, PhoneTokenizer) else "dev_wer"
+        return "dev_per" if self.tokenizer.words else "dev_wer"
 
     def on_fit_start(self) -> None:
         if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:

@@ -28,7 +28,7 @@ import torch
 
 from asr.audio.load import load_audio
 from asr.corpus.manifest import read_manifest
-from asr.decoder import UNTUNED, search_all
+from asr.decoder import UNTUNED, search_all, search_of
 from asr.errors import reported
 from asr.evaluation.results import machine
 from asr.lm.load import load_language_model
@@ -84,7 +84,7 @@ def decoders(arguments, tokenizer):
 def measure(log_probs, decoder, name):
     """The best hypotheses; utterances a second by the wall's clock and by the processor's."""
     started, processor = time.perf_counter(), time.process_time()
-    nbests = search_all(log_probs, decoder, torch.device("cpu"), name)
+    nbests = search_all(log_probs, decoder, torch.device("cpu"), search_of(name).run)
     seconds = time.perf_counter() - started, time.process_time() - processor
     utterances = sum(map(len, log_probs)) / FRAMES
     return [nbest[0] for nbest in nbests], utterances / seconds[0], utterances / seconds[1]

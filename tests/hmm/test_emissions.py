@@ -7,11 +7,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from asr.audio.features import Features, FeatureSettings
+from asr.decoder import search_of
 from asr.errors import InputError
 from asr.hmm.emissions import GmmEmissions, HybridEmissions
 from asr.hmm.gmm import Gmm
 from asr.hmm.topology import Topology, left_to_right
-from asr.model import Model, load_model, save_model
+from asr.model import HMM, HYBRID, Model, load_model, save_model
 from asr.networks.acoustic import AcousticSettings
 from asr.text.lexicon import Lexicon
 from asr.text.tokenizer import PhoneTokenizer
@@ -149,3 +150,35 @@ def test_a_hybrid_with_bad_priors_or_reduced_frames_is_refused(tmp_path):
         load_model(tmp_path)
     with pytest.raises(InputError, match=r"model\.time_reduction is 3; expected 1"):
         HybridEmissions(6, 11, AcousticSettings())
+
+
+def test_kinds_differ_in_values_alone():
+    hmm, mixed = model(), hybrid()
+    assert (hmm.kind, mixed.kind) == (HMM, HYBRID)
+    assert hmm.units == mixed.units == ("HH", "IY", "S")
+    S = len(hmm.topology.self_loops)
+    for one in (hmm, mixed):
+        assert sorted(pdf for _, pdfs in one.columns for pdf in pdfs) == list(range(S))
+        assert dict(one.columns)[""] == list(one.topology.silence)
+    titles = [[title for title, _ in one.summary()] for one in (hmm, mixed)]
+    assert titles == [["states", "Gaussians", "parameters"], ["states", "layers", "parameters"]]
+
+
+def test_posteriors_of_any_kind_sum_to_1():
+    features, lengths = torch.randn(9, 1, 6), torch.tensor([9])
+    for one in (model(), hybrid()):
+        posteriors = one.acoustic.log_posteriors(one.acoustic(features, lengths)[0]).exp()
+        torch.testing.assert_close(posteriors.sum(2), torch.ones(9, 1))
+
+
+def test_a_mixtures_parameters_are_those_that_could_be_chosen_freely():
+    one = model()
+    n_components = (one.acoustic.log_weights > -math.inf).sum(1).tolist()
+    F = one.acoustic.means.shape[2]
+    assert one.n_parameters == sum(n - 1 + 2 * F * n for n in n_components)
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "flashlight"])
+def test_an_hmm_is_searched_by_our_beam_alone(decoder):
+    with pytest.raises(InputError, match=f"decoder is {decoder}; expected beam with an HMM"):
+        search_of(decoder, model().topology)

@@ -212,3 +212,25 @@ def test_tokens_without_a_text_are_refused(token):
 def test_what_is_no_tokenizer_is_refused_with_its_place(values, message):
     with pytest.raises(InputError, match=f"^exp/an4/model.json: .*{message}"):
         tokenizer_from_dict(values, "exp/an4/model.json")
+
+
+def test_spellings_are_all_ways_to_say_a_text():
+    lexicon = parse_lexicon(["a AH", "a(2) EY", "the DH AH", "the(2) DH IY"], "x")
+    phones = PhoneTokenizer.from_lexicon(lexicon)
+    said = {phones.decode(tokens) for tokens in phones.spellings("the a")}
+    assert said == {"DH AH AH", "DH AH EY", "DH IY AH", "DH IY EY"}
+    assert phones.spellings("the a")[0] == phones.encode("the a")
+    assert phones.words == ("a", "the")
+    with pytest.raises(InputError, match="x: no pronunciation in the lexicon for 'b', 'c'"):
+        phones.spellings("a c b", "x")
+    letters = CharTokenizer.from_texts(["the a"])
+    assert letters.spellings("a the") == [letters.encode("a the")]
+    assert letters.words == ()
+
+
+def test_texts_have_the_case_of_what_the_tokens_come_from():
+    for text, case in (("ab", "lower"), ("AB", "upper"), ("aB", "keep")):
+        assert CharTokenizer.from_texts([text]).case == case
+        assert BpeTokenizer.from_texts([text], n_pieces=4).case == case
+        assert PhoneTokenizer.from_lexicon(parse_lexicon([f"{text} AH"], "x")).case == case
+    assert UnitTokenizer.from_texts(["AH B"]).case == "keep"
