@@ -28,7 +28,10 @@ def test_what_is_behind_the_last_ogg_page_is_no_audio(tmp_path):
     assert_refused(path, rf"is damaged at byte {len(data)}: expected an Ogg page")
 
 
-@pytest.mark.parametrize(("codec", "container"), [("aac", "mp4"), ("libopus", "webm")])
+@pytest.mark.parametrize(
+    ("codec", "container"),
+    [("aac", "mp4"), ("libopus", "webm"), ("aac", "flv"), ("libmp3lame", "asf")],
+)
 def test_joined_media_files_are_all_read(tmp_path, codec, container):
     parts = []
     for n in range(2):
