@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,11 +17,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.config import from_dict
 from asr.errors import InputError
+from asr.files import replacing, write_text
 from asr.folder import DESCRIPTION, WEIGHTS
 from asr.hmm.topology import Topology
-from asr.lm.load import load_language_model
-from asr.lm.unknown_words import with_words
-from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.lm.load import load_language_model, with_words
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
 from asr.search.beam import beam_search
 from asr.search.greedy import greedy_search
 from asr.search.hmm_beam import hmm_beam_search
@@ -283,9 +283,7 @@ def save_decoding(folder: str | Path, settings: DecoderSettings) -> None:
     roles |= {settings.lm: "lm", settings.lexicon: "lexicon"}
     copied = {path: _copy(Path(path), folder, role) for path, role in roles.items() if path}
     values = asdict(_moved(settings, copied))
-    partial = folder / (DECODING + ".partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
-    os.replace(partial, folder / DECODING)
+    write_text(folder / DECODING, json.dumps(values, indent=1) + "\n")
 
 
 def load_decoding(folder: str | Path) -> DecoderSettings | None:
@@ -329,7 +327,6 @@ def _copy(source: Path, folder: Path, role: str) -> str:
         files = {source / part: target / part for part in (DESCRIPTION, WEIGHTS)}
     for here, there in files.items():
         there.parent.mkdir(parents=True, exist_ok=True)
-        partial = there.with_name(there.name + ".partial")
-        shutil.copyfile(here, partial)
-        os.replace(partial, there)  # another program may have the old one mapped into memory
+        with replacing(there) as partial:  # another program may have the old one mapped to memory
+            shutil.copyfile(here, partial)
     return name

@@ -57,8 +57,10 @@ class Transcript:
         and the log-probabilities. See `asr.alignment.times.Word` for what confidence is, and is
         not.
         """
-        find_words = self.__dict__.pop("_find_words", None)
-        return find_words() if find_words else ()
+        find_words = self.__dict__["_find_words"]
+        words = find_words() if find_words else ()
+        self.__dict__["_find_words"] = None
+        return words
 
     def __getstate__(self) -> dict[str, object]:
         _ = self.words  # a copy, or another process, gets them without the model

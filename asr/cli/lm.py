@@ -1,19 +1,21 @@
 """`asr lm`: language models and texts -> perplexities, texts, judgements and pages."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.errors import InputError, reported
+from asr.cli.output import print_json, print_lines, print_row
+from asr.errors import InputError, listed, printable, reported
+from asr.files import write_text
 
 if TYPE_CHECKING:
-    from asr.lm.vocabulary import LanguageModel, Vocabulary
+    from asr.lm.protocol import LanguageModel
+    from asr.lm.vocabulary import Vocabulary
 
 lm = typer.Typer(
     name="lm",
@@ -77,9 +79,9 @@ def perplexity(
         _check_known(loaded.vocabulary, texts, text)
         found = measure(loaded, texts, str(text))
         if format is Format.json:
-            _print_json(perplexity_values(loaded.vocabulary, found))
+            print_json(perplexity_values(loaded.vocabulary, found))
         else:
-            print("\n".join(perplexity_lines(loaded.vocabulary, found)))
+            print_lines(perplexity_lines(loaded.vocabulary, found))
 
 
 @lm.command()
@@ -104,9 +106,9 @@ def score(
         _check_known(loaded.vocabulary, texts, text)
         for values in sentence_values(loaded, texts):
             if format is Format.json:
-                _print_json(values)
+                print_json(values)
                 continue
-            print("\n".join(sentence_lines(values, units)))
+            print_lines(sentence_lines(values, units))
 
 
 @lm.command()
@@ -149,9 +151,9 @@ def sample(
         for text in draw(loaded, begin, settings, number, max_units, seed):
             words = loaded.vocabulary.decode((*begin, *text.units))
             if format is Format.json:
-                _print_json({"text": words, "log_prob": text.log_prob, "ended": text.ended})
+                print_json({"text": words, "log_prob": text.log_prob, "ended": text.ended})
             else:
-                print(words)
+                print_row(words)
 
 
 @lm.command()
@@ -190,11 +192,11 @@ def agree(
                 f" {next(iter(oov))!r}; expected one of known words"
             )
         if format is Format.json:
-            _print_json(agreement_values(results, judgements))
+            print_json(agreement_values(results, judgements))
             return
-        print("\n".join(agreement_lines(results)))
+        print_lines(agreement_lines(results))
         if oov:
-            _say("asr lm agree", f"words that the model does not know: {', '.join(sorted(oov))}")
+            _say("asr lm agree", f"words that the model does not know: {listed(sorted(oov))}")
 
 
 @lm.command()
@@ -241,14 +243,13 @@ def inspect(
         ranked = [(property, followers(reading, property, best)) for property in found]
         if format is Format.json:
             for values in follower_values(ranked):
-                _print_json(values)
+                print_json(values)
         else:
-            for line in follower_lines(ranked):
-                print(line)
+            print_lines(follower_lines(ranked))
         if out:
             named = {f"{property.name} ({property.measure})": units for property, units in ranked}
             page = activation_page(f"{model}: {text}", reading, named, notes)
-            out.write_text(page, "utf-8")
+            write_text(out, page, exclusive=True)
 
 
 def _texts(text: Path) -> list[str]:
@@ -305,13 +306,9 @@ def _warn_of_unknown(vocabulary: "Vocabulary", prompt: str) -> None:
 
     unknown = [word for word in prompt.split() if UNK in vocabulary.encode(word)]
     if unknown:
-        words = ", ".join(unknown)
+        words = listed(unknown)
         _say("asr lm sample", f"the model does not know {words} and reads {UNK_SYMBOL} there")
 
 
-def _print_json(values: Any) -> None:
-    print(json.dumps(values, ensure_ascii=False, allow_nan=False))
-
-
 def _say(program: str, line: str) -> None:
-    print(f"{program}: {line}", file=sys.stderr)
+    print(f"{program}: {printable(line)}", file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asr.errors import InputError
-from asr.files import json_object, read_text
+from asr.files import json_object, read_text, write_text
 from asr.text.normalisation import canonical
 
 
@@ -124,9 +124,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
         audio = Path(utterance.audio).resolve()
         inside = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
         lines.append(manifest_line(replace(utterance, audio=str(inside))) + "\n")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, "".join(lines))
 
 
 _KNOWN = {field.name for field in fields(Utterance)}
