@@ -7,6 +7,7 @@ import bisect
 import errno
 import io
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -65,12 +66,16 @@ class View(io.RawIOBase):
 
     def find(self, wanted: bytes, start: int) -> int:
         """Position of the first `wanted` from `start` on; -1 where there is none."""
+        return self.search(re.compile(re.escape(wanted)), len(wanted), start)
+
+    def search(self, pattern: re.Pattern[bytes], width: int, start: int) -> int:
+        """Position of the first match of so many bytes from `start` on; -1 where there is none."""
         while start < self.size:
-            start = max(start, self._next("SEEK_DATA", start) - len(wanted))
+            start = max(start, self._next("SEEK_DATA", start) - width)
             block = self.bytes_at(start, 4 * _BLOCK)
-            if (found := block.find(wanted)) >= 0:
-                return start + found
-            start += max(1, len(block) - len(wanted) + 1)
+            if found := pattern.search(block):
+                return start + found.start()
+            start += max(1, len(block) - width + 1)
         return -1
 
     def run_end(self, position: int) -> int:

@@ -3,11 +3,13 @@
 Source: RFC 9639, sections 8 and 9.
 """
 
+import re
 from typing import NamedTuple
 
 from asr.audio.container import Examined, Format, Part
 from asr.audio.content import View
 
+_HEAD = re.compile(b"fLaC[\\0\x80]\\0\\0\x22")  # and STREAMINFO, of 34 bytes
 _TOTAL = 18  # where a number of 64 bits ends in the 36 that count the samples
 _BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n in range(8, 16)}}
 
@@ -50,12 +52,8 @@ def _flac(view: View) -> Examined:
 
 
 def _next_file(view: View, position: int) -> int:
-    while (found := view.find(b"fLaC", position)) >= 0:
-        head = view.bytes_at(found, 8)
-        if head[4:] in (b"\0\0\0\x22", b"\x80\0\0\x22"):
-            return found
-        position = found + 4
-    return view.size
+    found = view.search(_HEAD, 8, position)
+    return found if found >= 0 else view.size
 
 
 def _end(frame: _Frame, first: _Frame) -> int:

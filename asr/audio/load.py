@@ -164,6 +164,8 @@ def load_raw(path: str | Path, byte_order: Literal["little", "big"]) -> np.ndarr
         raise ValueError(f"byte_order is {byte_order!r}; expected little or big")
     path = Path(path)
     size = check_file(path).st_size
+    if not size:
+        raise InputError(f"{path}: is a pipe; expected a file of samples")
     if size % 2:
         raise InputError(f"{path}: has {size} bytes; expected an even number, 2 for each sample")
     samples = np.fromfile(path, "<i2" if byte_order == "little" else ">i2")

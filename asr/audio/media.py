@@ -1,4 +1,7 @@
-"""MP4 and Matroska -> where one ends and another, joined to it, begins. FFmpeg decodes them."""
+"""MP4, Matroska and others -> where one ends and another, joined to it, begins.
+
+FFmpeg decodes them, and most of its decoders end with the first.
+"""
 
 from asr.audio.container import Examined, Format, Part
 from asr.audio.content import View
@@ -39,7 +42,24 @@ def _matroska(view: View) -> Examined:
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
 
+_HEADS = (
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",  # of ASF: WMA, WMV
+    b"TTA1\x01\0",
+    b"FLV\x01\x04\0\0\0\x09\0\0\0\0",  # only sound
+    b"FLV\x01\x05\0\0\0\x09\0\0\0\0",
+)
+
+
+def _by_head(view: View) -> Examined:
+    """What begins with bytes that are nowhere else: up to the next such bytes."""
+    head = next(head for head in _HEADS if view.bytes_at(0, len(head)) == head)
+    found = view.find(head, len(head))
+    end = found if found >= 0 else view.size
+    return Part(view.part(0, end), needs_ffmpeg=True), end
+
+
 FORMATS: tuple[Format, ...] = (
     (lambda view, at: view.bytes_at(at + 4, 4) == b"ftyp", _mp4),
     (lambda view, at: view.bytes_at(at, 4) == _EBML, _matroska),
+    (lambda view, at: view.bytes_at(at, 16).startswith(_HEADS), _by_head),
 )

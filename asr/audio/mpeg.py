@@ -107,16 +107,18 @@ def _walk(view: View, start: int, first: _Header) -> _Frames:
         bit_rates.add(header.bit_rate)
         last = range(position, position + length)
         position += length
-    if behind_tags(view, position) == position and _frames_behind(view, position, first.kind):
+    if behind_tags(view, position) == position and _frames_behind(
+        view, position, first.kind, view.bytes_at(start, 2)
+    ):
         raise view.fault(f"is damaged at byte {position}: expected an MP3 frame")
     return _Frames(count, position, last, bit_rates)
 
 
-def _frames_behind(view: View, position: int, kind: tuple) -> bool:
+def _frames_behind(view: View, position: int, kind: tuple, sync: bytes) -> bool:
     """Whether frames follow somewhere behind bytes that are none."""
     if _is_convincing(view, position):
         return False  # of another kind: another file
-    while (position := view.find(b"\xff", position + 1)) >= 0:
+    while (position := view.find(sync, position + 1)) >= 0:
         header = _header(view, position)
         if header and header.kind == kind and _is_convincing(view, position):
             return True
@@ -226,9 +228,10 @@ def _second_header(view: View, start: int, kind: tuple) -> int | None:
     return min(found, default=None)
 
 
-def _begins(view: View, position: int) -> bool:
+def begins(view: View, position: int) -> bool:
+    """Several frames behind each other."""
     head = view.bytes_at(position, 2)
     return head[:1] == b"\xff" and head[1:] >= b"\xe0" and _is_convincing(view, position)
 
 
-FORMATS: tuple[Format, ...] = ((_begins, examine),)
+FORMATS: tuple[Format, ...] = ((begins, examine),)

@@ -160,3 +160,15 @@ def test_layer_2_is_read_whole(tmp_path):
         out.mux(stream.encode(None))
     assert read_info(tmp_path / "a.mp2").samples == samples
     assert len(load_audio(tmp_path / "a.mp2", 44100)) == samples
+
+
+def test_mp3_in_wav_is_read_whole(tmp_path):
+    frames = without_header(mp3(60000))
+    size = struct.pack("<I", len(frames))
+    form = struct.pack("<HHIIHHH12s", 0x55, 1, 44100, 8000, 1, 0, 12, bytes(12))
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + size + frames
+    head = b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE"
+    path = saved(tmp_path / "a.wav", head, chunks)
+    alone = saved(tmp_path / "a.mp3", frames)
+    assert read_info(path).samples == read_info(alone).samples
+    np.testing.assert_array_equal(load_audio(path, 44100), load_audio(alone, 44100))

@@ -142,6 +142,16 @@ def test_an_odd_number_of_bytes_may_be_padded_or_not(tmp_path, pad):
     assert_read(path, expected, atol=1 / 128)
 
 
+def test_a_chunk_behind_the_samples_of_w64_is_no_audio(tmp_path):
+    for samples in (4997, 5000):
+        data = encoded(noise(samples), "W64", "PCM_U8")
+        data = data[: data.index(b"data\xf3") + 24 + samples]
+        data += bytes(-samples % 8)
+        chunk = data[data.index(b"fmt ") :][:16].replace(b"fmt ", b"bext") + struct.pack("<Q", 40)
+        path = saved(tmp_path / "a.w64", data, chunk, bytes(range(1, 17)))
+        assert read_info(path).samples == samples
+
+
 def test_chunks_behind_undeclared_samples_are_no_audio(tmp_path):
     data = declare(encoded(SAMPLES, "WAV"), "WAV", HALF)
     assert_read(saved(tmp_path / "a.wav", data, b"LIST\x04\0\0\0INFO"), SAMPLES)
