@@ -20,7 +20,7 @@ from asr.alignment.times import (
     words_of_tokens,
 )
 from asr.audio.features import FeatureSettings
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.hmm.graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology
@@ -137,7 +137,7 @@ def _hmm(
     tokenizer = model.tokenizer
     assert isinstance(tokenizer, PhoneTokenizer)
     if missing := tokenizer.lexicon.missing(words):
-        raise InputError(f"no pronunciation in the model's lexicon for {', '.join(missing)}")
+        raise InputError(f"no pronunciation in the model's lexicon for {listed(missing)}")
     if not words and not topology.silence:
         raise InputError("nothing is said; expected words, since the HMM has no silence")
     graph = utterance_graph([tokenizer.pronunciations(word) for word in words], topology)
