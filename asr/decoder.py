@@ -20,9 +20,9 @@ from asr.errors import InputError
 from asr.files import replacing, write_text
 from asr.folder import DESCRIPTION, WEIGHTS
 from asr.hmm.topology import Topology
-from asr.lm.load import load_language_model
-from asr.lm.unknown_words import with_words
-from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.lm.load import load_language_model, with_words
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
 from asr.search.beam import beam_search
 from asr.search.greedy import greedy_search
 from asr.search.hmm_beam import hmm_beam_search

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.alignment.aligner import recognised_words
 from asr.alignment.times import Word
+from asr.audio.memory import free_memory
 from asr.audio.waveform import as_waveform, load_audio, resample
 from asr.decoder import (
     UNTUNED,
@@ -25,6 +26,8 @@ from asr.decoder import (
 from asr.errors import InputError
 from asr.model import Model, load_model
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer
+
+_BYTES_PER_SECOND = 2 << 20  # of audio: features and networks of the usual sizes take 0.9 to 1.5 MB
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,10 @@ class Transcript:
         and the log-probabilities. See `asr.alignment.times.Word` for what confidence is, and is
         not.
         """
-        find_words = self.__dict__.pop("_find_words", None)
-        return find_words() if find_words else ()
+        find_words = self.__dict__["_find_words"]
+        words = find_words() if find_words else ()
+        self.__dict__["_find_words"] = None
+        return words
 
     def __getstate__(self) -> dict[str, object]:
         _ = self.words  # a copy, or another process, gets them without the model
@@ -107,24 +112,46 @@ class Recognizer:
         >>> recognizer.transcribe(samples, sample_rate=44100).text
 
         Args:
-            audio: path of a file in any format that soundfile or PyAV reads; or samples of one
-                channel, (samples,), floats in [-1, 1).
+            audio: path of a file or a pipe in any format that soundfile or PyAV reads, `-` for
+                standard input; or samples of one channel, (samples,), floats in [-1, 1).
             channel: of a file, from 0; None for the mean of all channels.
             sample_rate: of samples, in Hz; they are resampled to the model's.
 
         Raises:
-            InputError: the file can't be used, or the audio is shorter than one window.
+            InputError: the file can't be used, the audio is shorter than one window, or memory is
+                too small for it; the message says why.
             ValueError: samples that are no waveform or have no `sample_rate`.
+
+        Warns:
+            AudioWarning: see `asr.audio.load.load_audio`.
         """
         if isinstance(audio, str | Path):
             if sample_rate is not None:
                 raise ValueError(f"sample_rate is {sample_rate}; a file has its own: {audio}")
-            waveform = load_audio(audio, self.sample_rate, channel)
-            self.check_length(waveform, str(audio))
+            longest_s = self._longest_s()
+            waveform = load_audio(audio, self.sample_rate, channel, longest_s=longest_s)
+            place = str(audio)
         else:
             waveform = self._resampled(audio, channel, sample_rate)
-            self.check_length(waveform, "audio")
-        return self.transcribe_waveform(waveform)
+            place = "audio"
+        self.check_length(waveform, place)
+        try:
+            return self.transcribe_waveform(waveform)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            found = f"{len(waveform) / self.sample_rate:.0f} s"
+            raise InputError(
+                f"{place}: has {found} of audio, which take more memory than there is; expected a"
+                " shorter recording"
+            ) from None
+
+    def _longest_s(self) -> float:
+        """Seconds of audio that memory is large enough for."""
+        memory = free_memory()
+        if self.device.type == "cuda":
+            memory = min(memory, torch.cuda.mem_get_info(self.device)[0])
+        return max(10.0, memory / _BYTES_PER_SECOND)
 
     def transcribe_waveform(self, waveform: Tensor | np.ndarray) -> Transcript:
         """The text of (samples,) at the model's rate, at least one window long."""

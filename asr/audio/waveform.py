@@ -19,6 +19,7 @@ def load_audio(
     channel: int | None = None,
     offset_s: float = 0.0,
     duration_s: float | None = None,
+    longest_s: float | None = None,
 ) -> Tensor:
     """The waveform of an audio file, or of a part of it, at the sample rate asked for.
 
@@ -32,6 +33,8 @@ def load_audio(
         channel: from 0; None for the mean of all channels.
         offset_s: where the part starts, in seconds.
         duration_s: how long the part is, in seconds; None for all until the end.
+        longest_s: refuse a longer waveform, if possible before it is decoded, in seconds; None for
+            what memory holds.
 
     Returns:
         waveform: (samples,), float32, at least one sample.
@@ -40,7 +43,8 @@ def load_audio(
         InputError: the file can't be used; the message says why.
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
     """
-    return torch.from_numpy(load.load_audio(path, sample_rate, channel, offset_s, duration_s))
+    part = offset_s, duration_s, longest_s
+    return torch.from_numpy(load.load_audio(path, sample_rate, channel, *part))
 
 
 def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:

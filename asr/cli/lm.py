@@ -14,7 +14,8 @@ from asr.errors import InputError, listed, printable, reported
 from asr.files import write_text
 
 if TYPE_CHECKING:
-    from asr.lm.vocabulary import LanguageModel, Vocabulary
+    from asr.lm.protocol import LanguageModel
+    from asr.lm.vocabulary import Vocabulary
 
 lm = typer.Typer(
     name="lm",

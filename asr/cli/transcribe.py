@@ -2,6 +2,9 @@
 
 import math
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -44,7 +47,10 @@ class Device(StrEnum):
 
 def transcribe(
     audio: Annotated[
-        list[Path], typer.Argument(metavar="AUDIO...", help="Audio files.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="AUDIO...", help="Audio files; - is standard input.", show_default=False
+        ),
     ],
     model: Annotated[
         Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
@@ -94,8 +100,9 @@ def transcribe(
     """The text of audio files.
 
     A file that can't be used is named on stderr with the reason, the others are done, and the exit
-    status is 1. So it is where stdout can't print a text. In lines, control characters of a name
-    are escaped (\n, \t, \x1b) and each \\ is doubled; JSON has names as they are.
+    status is 1. So it is where stdout can't print a text. What may not be meant, such as channels
+    that cancel each other, is a warning there. In lines, control characters of a name are escaped
+    (\\n, \\t, \\x1b) and each \\ is doubled; JSON has names as they are.
 
     With --out nothing is overwritten: the same command, given again, does what is missing.
     """
@@ -104,6 +111,7 @@ def transcribe(
             "--lm, --beam-width and --phrases need --decoder beam or flashlight"
         )
     with reported(PROGRAM):
+        from asr.audio.load import AudioWarning
         from asr.recognizer import load
         from asr.search.phrases import read_phrases
 
@@ -115,7 +123,8 @@ def transcribe(
             if file is not None and file.exists():
                 continue
             try:
-                transcript = recognizer.transcribe(path, channel)
+                with _warnings_as_lines(AudioWarning):
+                    transcript = recognizer.transcribe(path, channel)
                 if file is not None:
                     write_text(file, _content(path, transcript, format), exclusive=True)
                 elif format is TranscriptFormat.json:
@@ -133,6 +142,23 @@ def transcribe(
         raise typer.Exit(1)
 
 
+@contextmanager
+def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
+    """Warnings of this kind are lines on stderr, each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", category)
+        show = warnings.showwarning
+
+        def line(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
+            if issubclass(kind, category):
+                print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                show(message, kind, *rest)
+
+        warnings.showwarning = line  # type: ignore[assignment]
+        yield
+
+
 def _ends_all(error: Exception) -> bool:
     """Whether no other file can be done either: a bug of ours, or nobody takes what is printed."""
     if isinstance(error, BrokenPipeError) or not has_one_line(error):
@@ -146,7 +172,8 @@ def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]
     Raises:
         InputError: two recordings would share a file, or all files are there already.
     """
-    files = [out / f"{path.stem}.{format.value}" for path in audio]
+    stems = ["stdin" if path == Path("-") else path.stem for path in audio]
+    files = [out / f"{stem}.{format.value}" for stem in stems]
     sources: dict[Path, Path] = {}
     for path, file in zip(audio, files, strict=True):
         if file in sources:

@@ -1,4 +1,4 @@
-"""lengths -> batches of about the same length, which can be taken up in the middle."""
+"""lengths -> batches of about the same length, which can resume in the middle of an epoch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from torch.utils.data import Sampler
 
 @dataclass(frozen=True)
 class UtteranceDraw:
-    """One utterance of one pass; all that is random about it hangs on these and the seed."""
+    """One utterance in one epoch; together with the seed it fixes the random augmentation."""
 
     index: int
     epoch: int
 
 
 def bucket_sizes(lengths: Sequence[float], max_total: float) -> list[int]:
-    """How many utterances each batch takes, from the shortest on.
+    """Number of utterances in each batch, in order from the shortest to the longest.
 
     Args:
-        lengths: one an utterance, in any unit.
-        max_total: bound of (utterances x longest length) in a batch; an utterance that is longer
-            is a batch of its own.
+        lengths: one for each utterance, in any unit.
+        max_total: upper bound of (utterances x longest length) in a batch; a longer utterance is a
+            batch of its own.
 
     Returns:
-        sizes: they add up to the number of lengths.
+        sizes: they sum to the number of lengths.
 
     Raises:
         ValueError: `max_total` is not above 0.
@@ -44,20 +44,21 @@ def bucket_sizes(lengths: Sequence[float], max_total: float) -> list[int]:
 
 
 class BucketSampler(Sampler[list[UtteranceDraw]]):
-    """Batches of about the same length, other ones in each epoch, in random order.
+    """Batches of utterances of about the same length, different in each epoch, in random order.
 
-    The number of batches is fixed by the undisturbed lengths. Each epoch sorts the utterances by
-    their lengths in that epoch, times a random factor near 1, and cuts them at the same places: a
-    batch's total is near `max_total`, not always below. Each of several processes takes every
-    `world_size`th batch; where the last round is not full, it begins again with the first batches.
+    The original lengths fix the number of batches and their sizes. Each epoch sorts the utterances
+    by their lengths in that epoch, times a random factor near 1, and cuts them into batches of
+    these sizes. So a batch's total is near `max_total`, not always below it. With several
+    processes, each takes every `world_size`th batch; if the last round is not full, it is filled
+    with the first batches.
 
     Args:
-        lengths: one an utterance, undisturbed.
+        lengths: one for each utterance, without augmentation.
         max_total: see `bucket_sizes`.
         seed: of the order.
-        length_in_epoch: an utterance's length in one pass, where augmentation changes it.
-        shuffle: without it every epoch is the same, shortest first.
-        rank: this process.
+        length_in_epoch: an utterance's length in one epoch, if augmentation changes it.
+        shuffle: if false, every epoch is the same, shortest first.
+        rank: number of this process.
         world_size: number of processes.
 
     Raises:
@@ -93,8 +94,8 @@ class BucketSampler(Sampler[list[UtteranceDraw]]):
         return -(-len(self.sizes) // self.world_size)
 
     def __iter__(self) -> Iterator[list[UtteranceDraw]]:
-        """What is left of this epoch, or the next epoch where nothing is left."""
-        # not at the end: a loader that counts its batches never asks for the one behind the last
+        """The remaining batches of this epoch; if none remains, those of the next."""
+        # here, not after the last batch: a loader that counts its batches stops before that
         if self.taken == len(self):
             self.epoch, self.taken = self.epoch + 1, 0
         batches = self.batches(self.epoch)
@@ -118,14 +119,14 @@ class BucketSampler(Sampler[list[UtteranceDraw]]):
         return list(islice(cycle(batches), self.rank, self.world_size * len(self), self.world_size))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in which epoch the sampler stands."""
+        """The epoch and the number of batches taken from it."""
         return {"epoch": self.epoch, "taken": self.taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another sampler of the same utterances and seed stood.
+        """Continue where another sampler of the same utterances and seed was.
 
         Raises:
-            ValueError: it had taken more batches than an epoch has here.
+            ValueError: the state has more batches than an epoch has here.
         """
         if state["taken"] > len(self):
             raise ValueError(

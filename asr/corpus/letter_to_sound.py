@@ -1,4 +1,4 @@
-"""A lexicon -> how words that are not in it may be spoken, letter by letter."""
+"""A lexicon -> pronunciations of out-of-vocabulary words (grapheme-to-phoneme conversion)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from asr.lm.vocabulary import EOS
 from asr.text.lexicon import Lexicon, Pronunciation
 
 Pair = tuple[str, Pronunciation]
-"""A letter, and the none, one or two phones that it stands for in a word."""
+"""A letter and the phones that it stands for in a word: none, one or two."""
 
-N_SPECIAL = EOS + 1  # units of the n-gram model before the pairs
+N_SPECIAL = EOS + 1  # the n-gram model's units before those of the pairs
 
 
 @dataclass(frozen=True)
 class LetterToSound:
-    """An n-gram model of the letters of words, each with the phones that it stands for.
+    """A joint n-gram model of letters and phones (grapheme-to-phoneme conversion).
 
     Args:
-        pairs: what the model's units from `N_SPECIAL` on are.
+        pairs: the model's units, numbered from `N_SPECIAL`.
         trie: the model.
 
-    Source: Bisani & Ney 2008, Speech Communication 50(5); here a letter is always one letter, has
-    at most two phones, and pairs are aligned once, before n-grams are counted.
+    Source: Bisani & Ney 2008, Speech Communication 50(5); here a unit has exactly one letter and at
+    most two phones, and words are aligned once, before n-grams are counted.
     """
 
     pairs: tuple[Pair, ...]
@@ -36,11 +36,11 @@ class LetterToSound:
 
     @classmethod
     def train(cls, lexicon: Lexicon, order: int = 6) -> "LetterToSound":
-        """The model of a lexicon's words, where no letter needs more than two phones.
+        """The model of a lexicon; pronunciations with more than two phones per letter are left out.
 
         Args:
-            lexicon: all its pronunciations count.
-            order: how many letters in a row the model looks at.
+            lexicon: all its pronunciations are used.
+            order: of the n-gram model, in letters.
         """
         rows = [
             (word, phones)
@@ -56,14 +56,14 @@ class LetterToSound:
         return cls(pairs, estimate(sentences, N_SPECIAL + len(pairs), settings))
 
     def pronounce(self, word: str, beam_width: int = 32) -> Pronunciation:
-        """The phones that a word is most probably spoken with, over all alignments in the beam.
+        """The most probable pronunciation of a word, summed over all alignments in the beam.
 
         Args:
-            word: in small letters.
+            word: in lower case.
             beam_width: partial pronunciations kept after each letter.
 
         Raises:
-            InputError: no word of the lexicon has one of the letters, or none of them can be heard.
+            InputError: the lexicon has no word with one of the letters, or all letters are silent.
         """
         spoken: list[Pronunciation] = [()]
         state, scores = self.trie.start(1), torch.zeros(1)
@@ -86,7 +86,7 @@ class LetterToSound:
             if phones:
                 totals[phones] = float(np.logaddexp(totals.get(phones, -np.inf), score))
         if not totals:
-            raise InputError(f"{word!r} can't be pronounced: none of its letters can be heard")
+            raise InputError(f"{word!r} can't be pronounced: all of its letters are silent")
         return max(totals, key=lambda phones: totals[phones])
 
     @cached_property
@@ -98,18 +98,18 @@ class LetterToSound:
 
 
 def align_letters(rows: Sequence[tuple[str, Pronunciation]], rounds: int = 4) -> list[list[Pair]]:
-    """Which phones each letter of each word stands for, most probably.
+    """The most probable alignment of each word's letters with its phones.
 
-    The probabilities of no, one or two phones given the letter are those that make the words with
-    their pronunciations most probable (expectation maximisation, from nearly equal ones).
+    The probabilities of a letter's phones (none, one or two) are maximum-likelihood estimates, by
+    expectation maximisation from a nearly uniform start.
 
     Args:
-        rows: words with a pronunciation, of at most two phones a letter.
-        rounds: of expectation and maximisation.
+        rows: words with a pronunciation of at most two phones per letter.
+        rounds: number of EM iterations.
     """
     letters = {letter: n for n, letter in enumerate(sorted({c for word, _ in rows for c in word}))}
     phones = {phone: n for n, phone in enumerate(sorted({p for _, some in rows for p in some}))}
-    groups: dict[tuple[int, int], list[int]] = {}  # of words with as many letters and phones
+    groups: dict[tuple[int, int], list[int]] = {}  # words by their numbers of letters and phones
     for number, (word, spoken) in enumerate(rows):
         groups.setdefault((len(word), len(spoken)), []).append(number)
     batches = []
@@ -117,7 +117,7 @@ def align_letters(rows: Sequence[tuple[str, Pronunciation]], rounds: int = 4) ->
         spelled = np.array([[letters[letter] for letter in rows[n][0]] for n in numbers])
         heard = np.array([[phones[phone] for phone in rows[n][1]] for n in numbers])
         batches.append(_Batch(spelled, heard, len(phones)))
-    # of a letter's no phone, then each one, then each two in a row
+    # columns of a letter: no phone, each single phone, each pair of phones
     probs = np.ones((len(letters), 1 + len(phones) + len(phones) ** 2)) / len(phones)
     probs[:, 1 + len(phones) :] /= 10 * len(phones)
     for _ in range(rounds):
@@ -141,18 +141,18 @@ class _Batch:
     Args:
         letters: (N, L), numbers of letters.
         phones: (N, P), numbers of phones.
-        n_phones: how many there are.
+        n_phones: number of different phones of all words.
     """
 
     def __init__(self, letters: np.ndarray, phones: np.ndarray, n_phones: int) -> None:
         self.letters = letters
         pairs = phones[:, :-1] * n_phones + phones[:, 1:]
-        # (N, P + 1 - k): columns of `probs` for the k phones that begin at each place
+        # (N, P + 1 - k): columns of `probs` for the k phones that start at each place
         nothing = np.zeros((len(phones), phones.shape[1] + 1), dtype=np.int64)
         self.columns = (nothing, 1 + phones, 1 + n_phones + pairs)
 
     def expected_counts(self, probs: np.ndarray) -> np.ndarray:
-        """How often each letter stands for which phones, in the mean over all alignments."""
+        """Expected counts of each letter's phones over all alignments, by forward-backward."""
         n_words, n_letters = self.letters.shape
         last = self.columns[0].shape[1]
         forward = np.zeros((n_letters + 1, n_words, last))
@@ -174,7 +174,7 @@ class _Batch:
         return counts.reshape(probs.shape)
 
     def best_lengths(self, probs: np.ndarray) -> np.ndarray:
-        """(N, L), how many phones each letter has in the most probable alignment."""
+        """(N, L), each letter's number of phones in the most probable alignment (Viterbi)."""
         n_words, n_letters = self.letters.shape
         last = self.columns[0].shape[1]
         best = np.zeros((n_words, last))

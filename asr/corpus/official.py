@@ -1,4 +1,4 @@
-"""Official corpus files -> checked manifests: what every `data/<corpus>/prepare.py` shares."""
+"""Official corpus files -> checked manifests: code that every `data/<corpus>/prepare.py` shares."""
 
 import argparse
 import hashlib
@@ -16,20 +16,21 @@ from asr.errors import InputError
 from asr.files import read_text, write_text
 
 SUFFIXES = (".flac", ".wav", ".sph", ".opus", ".ogg", ".mp3")
-"""Forms that a corpus's recordings come in."""
+"""Audio formats of corpora, in order of preference."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus (or a part that comes as one archive) and its official home.
+    """A corpus, or a part of it that is one archive, and its official source.
 
     Args:
-        name: as people call it.
-        folders: where it may lie under a data root, and inside the archive; the first that exists.
+        name: usual name.
+        folders: possible folders under a data root and inside the archive; the first that exists
+            is used.
         url: of the archive; empty if it can't be downloaded.
-        size: of the archive, for people, as in "6.3 GB".
+        size: of the archive, for people, such as "6.3 GB".
         licence: for people, in a few words.
-        checksum: "md5:..." or "sha256:..." of the archive where its home publishes one.
+        checksum: "md5:..." or "sha256:..." of the archive, if the source publishes one.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Recording:
     Args:
         path: of the file.
         samples: number of samples.
-        digest: of the decoded samples, see `measure`; empty where only the length was asked for.
+        digest: of the decoded samples, see `measure`; empty if only the length was read.
     """
 
     path: Path
@@ -56,16 +57,16 @@ class Recording:
 
 
 Facts = Mapping[str, tuple[int, str]]
-"""Utterance id -> (samples, digest) as known of the official files; the digest may be empty."""
+"""Utterance id -> (samples, digest) of the official files; the digest may be empty."""
 
 
 def command_line(description: str, out: Path) -> argparse.ArgumentParser:
-    """The options that every `prepare.py` has; `out` is the default of `--out`."""
+    """The options of every `prepare.py`; `out` is the default of `--out`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--data-root",
         type=Path,
-        help="folder with the corpora; where the corpus is neither there nor under $ASR_DATA, it is"
+        help="folder with the corpora; a corpus that is neither there nor under $ASR_DATA is"
         " downloaded into OUT/download",
     )
     parser.add_argument(
@@ -89,11 +90,11 @@ def locate(folders: Sequence[str], data_root: Path | None) -> Path | None:
 
 
 def obtain(source: Source, data_root: Path | None, downloads: Path) -> Path:
-    """The folder of a corpus: located, or downloaded and unpacked under `downloads`.
+    """The folder of a corpus: an existing one, or downloaded and unpacked under `downloads`.
 
     Raises:
-        InputError: it is not there and can't be downloaded, the download failed, or the archive
-            does not hold the corpus.
+        InputError: the corpus is missing and can't be downloaded, the download failed, or the
+            archive does not contain the corpus.
     """
     if found := locate(source.folders, data_root):
         return found
@@ -120,12 +121,13 @@ def obtain(source: Source, data_root: Path | None, downloads: Path) -> Path:
 def find_recordings(
     folder: Path, name: Callable[[Path], str] = lambda path: path.stem
 ) -> dict[str, Path]:
-    """Utterance id -> audio file, of all files below a folder.
+    """Utterance id -> audio file, of all audio files below a folder.
+
+    If a folder has a recording in several formats, the first of `SUFFIXES` is taken.
 
     Args:
         folder: to search.
-        name: path -> id; by default the file's name without its suffix. Of several forms of a
-            recording in one folder (.flac, .wav, ...) the first in `SUFFIXES` is taken.
+        name: path -> id; by default the file's name without its suffix.
 
     Raises:
         InputError: recordings in different folders have the same id.
@@ -137,7 +139,7 @@ def find_recordings(
         for path in sorted(paths, key=lambda path: (SUFFIXES.index(_suffix(path.name)), path.name)):
             earlier = found.setdefault(name(path), path)
             if earlier.parent != path.parent:
-                raise InputError(f"{path}: there is {earlier} already; expected each name once")
+                raise InputError(f"{path}: has the same name as {earlier}; expected each name once")
     return dict(sorted(found.items()))
 
 
@@ -149,15 +151,15 @@ def check_recordings(
     facts: Path,
     update: bool = False,
 ) -> dict[str, Recording]:
-    """Read all recordings of a lossless corpus and compare them with what is known of it.
+    """Read all recordings of a lossless corpus and compare them with the official lengths.
 
     Args:
         corpus: its name, for messages.
         files: id -> audio file.
         transcripts: ids that have a transcript.
-        sample_rate: that every file must have, in Hz.
-        facts: file of the known lengths and digests.
-        update: write `facts` rather than compare with it.
+        sample_rate: in Hz, required of every file.
+        facts: file of the official lengths and digests.
+        update: write `facts` instead of comparing with it.
 
     Returns:
         recordings: id -> recording, of all files.
@@ -176,17 +178,17 @@ def check_recordings(
 def measure(
     files: Mapping[str, Path], sample_rate: int, exact: bool
 ) -> tuple[dict[str, Recording], list[str]]:
-    """Read every recording; what can't be read, or is not as it should be, becomes a problem.
+    """Read every recording and list those that can't be read or have the wrong format.
 
     Args:
         files: id -> audio file.
-        sample_rate: that every file must have, in Hz.
-        exact: decode all samples and take their digest: the first 16 hexadecimal digits of the
-            SHA-256 of the samples as little-endian 16-bit integers. Otherwise the length comes
-            from the header, and only the last sample is decoded, to see that it is there.
+        sample_rate: in Hz, required of every file.
+        exact: decode all samples and compute their digest: the first 16 hexadecimal digits of the
+            SHA-256 of the samples as little-endian 16-bit integers. Otherwise take the length from
+            the header and decode only the last sample, to see that it exists.
 
     Returns:
-        recordings: id -> recording, of the files that are right.
+        recordings: id -> recording, of the files without problems.
         problems: one line for each of the others.
     """
     recordings, problems = {}, []
@@ -204,13 +206,13 @@ def verify(
     transcripts: Collection[str],
     facts: Facts,
 ) -> list[str]:
-    """Compare what is there with the transcripts and with what is known of the corpus.
+    """Compare recordings with the transcripts and with the official lengths and digests.
 
     Args:
-        files: id -> audio file, of all that were found.
+        files: id -> audio file, of all files found.
         recordings: id -> recording, of those that could be read.
         transcripts: ids that have a transcript.
-        facts: known lengths and digests; empty if nothing is known.
+        facts: official lengths and digests; empty if unknown.
 
     Returns:
         problems: one line for each missing or surplus recording, missing transcript, wrong length
@@ -234,10 +236,10 @@ def verify(
 
 
 def refuse(problems: Sequence[str], corpus: str) -> None:
-    """Name every problem on stderr and raise; return if there is none.
+    """Print every problem on stderr and raise an error; do nothing if there is none.
 
     Raises:
-        InputError: there are problems; says how many, and the first three.
+        InputError: there are problems; the message has their number and the first three.
     """
     if not problems:
         return
@@ -253,15 +255,15 @@ def refuse(problems: Sequence[str], corpus: str) -> None:
 def write_manifests(
     out: Path, splits: Mapping[str, Iterable[Utterance]], form: str = "words"
 ) -> None:
-    """Write `out/<split>.jsonl` for each split, and say on stderr what is in it.
+    """Write `out/<split>.jsonl` for each split, and print a summary of each on stderr.
 
     Args:
         out: folder of the manifests.
         splits: name -> utterances.
-        form: what the texts consist of; if not words, the file is `<split>.<form>.jsonl`.
+        form: the texts' units; if not words, the file is `<split>.<form>.jsonl`.
 
     Raises:
-        InputError: a split is empty, or an id or a recording is in two.
+        InputError: a split is empty, or an id or a recording is in two splits.
     """
     seen: dict[str, str] = {}
     utterances = {split: list(members) for split, members in splits.items()}
@@ -286,13 +288,13 @@ def write_manifests(
 
 
 def read_facts(path: Path) -> dict[str, tuple[int, str]]:
-    """Read what `write_facts` wrote: lines of id, samples and digest, with tabs between."""
+    """Read a file of `write_facts`: a header line, then lines of id, samples, digest with tabs."""
     lines = [line.split("\t") for line in read_text(path).splitlines()[1:]]
     return {id: (int(samples), digest) for id, samples, digest in lines}
 
 
 def write_facts(path: Path, recordings: Mapping[str, Recording]) -> None:
-    """Write the lengths and digests of recordings that are known to be the official ones."""
+    """Write the lengths and digests of the official recordings."""
     lines = [f"{id}\t{item.samples}\t{item.digest}\n" for id, item in sorted(recordings.items())]
     write_text(path, "id\tsamples\tdigest\n" + "".join(lines))
 

@@ -1,4 +1,4 @@
-"""A model, language models and manifests -> every way of decoding, side by side."""
+"""A model, language models and manifests -> all ways of decoding, side by side."""
 
 import sys
 import time
@@ -25,20 +25,20 @@ from asr.search.tuning import (
 )
 
 ROUNDS = 4
-"""Searches of development data, at most, that find the weights of a search."""
+"""Largest number of searches of the development data to tune a search's weights."""
 
 HMM_SCALE = 10.0
-"""An HMM's emissions take weights so many times as large."""
+"""Factor of the weights to try for an HMM, whose emissions need larger ones than CTC."""
 
 
 @dataclass(frozen=True)
 class System:
-    """One way of decoding, with what it made of the test set.
+    """One way of decoding, with its result on the test set.
 
     Args:
-        result: its figures.
-        hypotheses: its texts, one an utterance.
-        settings: how it decodes.
+        result: its error rates and other figures.
+        hypotheses: its texts, one for each utterance.
+        settings: of its decoder.
     """
 
     result: SystemResult
@@ -48,17 +48,17 @@ class System:
 
 @dataclass
 class Comparison:
-    """Decodes one test set in every way that it is asked for.
+    """Decodes one test set in several ways.
 
-    Weights are tuned on development data. Without any, those of a search are as its settings have
-    them.
+    Weights are tuned on development data. Without development data, a search uses the weights of
+    its settings.
 
     Args:
         recognizer: of the acoustic model.
-        test: what it makes of the test set.
-        dev: likewise of development data; None where weights are not to be tuned.
+        test: the recogniser's output for the test set.
+        dev: its output for the development data; None for no tuning.
         out: folder for the grids of the tuning.
-        systems: those decoded so far.
+        systems: the systems decoded so far.
     """
 
     recognizer: Recognizer
@@ -69,20 +69,20 @@ class Comparison:
     _oov: list[str] = field(default_factory=list, init=False)
 
     def search(self, name: str, settings: DecoderSettings) -> System:
-        """Add the system that searches as the settings say.
+        """Add the system of a search with these settings.
 
-        Where the search goes by a language model, its weight and the word bonus are tuned; where an
-        HMM has none, the bonus alone, since nothing else keeps it from finding many short words
-        in a long one. They are tuned by turns: those that do best among the hypotheses that all
-        searches so far have found are taken for the next search, until they stay. That takes a few
-        searches where a grid of them takes dozens.
+        With a language model, its weight and the word bonus are tuned. For an HMM without a
+        language model, the word bonus is tuned, since without it long words are recognised as
+        several short ones. Tuning repeats two steps until the weights stay the same: search with
+        the current weights, then choose the best weights for all hypotheses found so far. This
+        takes a few searches; a grid would take dozens.
 
         Args:
             name: of the system.
             settings: without rescorers.
         """
         decoder = self._loaded(settings)
-        self._tell_oov(name, decoder)
+        self._report_oov(name, decoder)
         is_hmm = self.recognizer.model.topology is not None
         if (settings.lm or is_hmm) and self.dev is not None:
             decoder = self._tuned(name, decoder, self.dev)
@@ -93,15 +93,17 @@ class Comparison:
     def all_ways(
         self, settings: DecoderSettings, lms: Sequence[str], rescorers: Sequence[str]
     ) -> System:
-        """Add a search by tokens and lexicon alone, one with each language model, and rescoring.
+        """Add a search without language model, one with each language model, and rescoring.
 
         Args:
-            settings: of the searches, with weights for a language model; they name none.
-            lms: paths; the name of the system is that of the file or folder.
-            rescorers: paths; with the first of `lms` they re-order what the search with it found.
+            settings: of the searches, with weights for a language model, but without its path.
+            lms: paths; a system is named after the file or folder.
+            rescorers: paths; together with the first of `lms` they re-order the n-best lists of
+                the search with that language model.
 
         Returns:
-            system: the rescored one, or else the search with the first of `lms`, or without.
+            system: the rescored one; without rescorers the search with the first of `lms`; without
+                language models the search alone.
         """
         alone = replace(settings.beam, lm_weight=0.0, word_bonus=0.0)
         found = [self.search(settings.decoder, replace(settings, beam=alone))]
@@ -112,14 +114,14 @@ class Comparison:
         return self.rescore(best, [*lms[:1], *rescorers]) if rescorers else best
 
     def rescore(self, base: System, rescorers: Sequence[str]) -> System:
-        """Add the system that re-orders what another one found, and the best order there is.
+        """Add the system that rescores another one's n-best lists, and the oracle of these lists.
 
         Args:
-            base: the other one.
+            base: the system with the n-best lists.
             rescorers: paths of language models.
 
         Raises:
-            ValueError: there are no development data, which alone give language models weights.
+            ValueError: there are no development data to tune the weights on.
         """
         if self.dev is None:
             raise ValueError("dev is None; expected development data to find weights on")
@@ -135,7 +137,7 @@ class Comparison:
         nbests = decoder.by_text(self.dev.log_probs, nbests)
         scores = lm_log_probs(nbests, decoder.rescorers)
         found = self._tune(name, nbests, scores, self.dev)
-        _tell(name, found.at_end)
+        _report_ends(name, found.at_end)
         tuned = found.weights
         settings = replace(settings, lm_weights=tuned.lm_weights, word_bonus=tuned.word_bonus)
         decoder = decoder.weighted(settings)
@@ -151,8 +153,8 @@ class Comparison:
         model = recognizer.model
         return Decoder.load(settings, model.tokenizer, recognizer.device, topology=model.topology)
 
-    def _tell_oov(self, name: str, decoder: Decoder) -> None:
-        """Name the words of the references that no search among the lexicon's can find."""
+    def _report_oov(self, name: str, decoder: Decoder) -> None:
+        """Name the references' out-of-vocabulary words, which the lexicon lacks."""
         lexicon = decoder.space.lexicon if decoder.space else None
         if lexicon is None or lexicon.open:
             return
@@ -160,7 +162,7 @@ class Comparison:
         said = [word for text in self.test.references for word in text.split()]
         oov = [word for word in said if word not in known]
         different = list(dict.fromkeys(oov))
-        if different and different != self._oov:  # the same ones are told once
+        if different and different != self._oov:  # not the same ones again
             found = f"{len(oov)} of the {len(said)} words of the references"
             print(f"{name}: {found} can't be recognised: {listed(different)}", file=sys.stderr)
         self._oov = different
@@ -174,12 +176,12 @@ class Comparison:
         known: list[list[Hypothesis]] = [[] for _ in dev.references]
         while weights not in tried and len(tried) < ROUNDS:
             decoder = tried[weights] = _weighted(decoder, weights)
-            # one search's texts are too much alike to tell what far weights would find
+            # one search's hypotheses are too similar to judge weights far from its own
             nbests = decoder.by_text(dev.log_probs, decoder.nbests(dev.log_probs))
             known = [united(*both) for both in zip(known, nbests, strict=True)]
             found = self._tune(name, known, lm_log_probs(known, lms), dev)
             weights = found.weights
-        _tell(name, found.at_end)
+        _report_ends(name, found.at_end)
         return tried.get(weights, decoder)
 
     def _tune(
@@ -191,7 +193,7 @@ class Comparison:
     ) -> Tuning:
         scale = 1.0 if self.recognizer.model.topology is None else HMM_SCALE
         n_lms = scores[0].shape[1]
-        # a grid of all weights of three language models would take minutes, of four hours
+        # the full grid would take minutes for three language models, and hours for four
         axes = LM_WEIGHTS[:: max(1, n_lms - 1)], WORD_BONUSES if n_lms else LONE_WORD_BONUSES
         lm_weights, word_bonuses = (tuple(scale * value for value in axis) for axis in axes)
         found = tune(nbests, scores, dev.references, lm_weights, word_bonuses)
@@ -232,17 +234,17 @@ class Comparison:
             for nbest, counts in zip(nbests, errors, strict=True)
         ]
         texts = [text_of(hypothesis, self.recognizer.model.tokenizer) for hypothesis in best]
-        seconds = self.test.seconds  # of looking up what was said nothing is counted
+        seconds = self.test.seconds  # choosing the best hypotheses is not counted
         result = system_result(name, self.test.references, texts, self.test.audio_s, seconds)
         self.systems.append(System(result, texts, settings))
 
 
 def _weighted(decoder: Decoder, weights: RescoreWeights) -> Decoder:
-    lm_weight = sum(weights.lm_weights)  # of the only language model, or of none
+    lm_weight = sum(weights.lm_weights)  # there is one language model, or none
     beam = replace(decoder.settings.beam, lm_weight=lm_weight, word_bonus=weights.word_bonus)
     return decoder.weighted(replace(decoder.settings, beam=beam))
 
 
-def _tell(name: str, at_end: Sequence[str]) -> None:
+def _report_ends(name: str, at_end: Sequence[str]) -> None:
     for axis in at_end:
         print(f"{name}: the best {axis} is at the end of what was tried", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""An utterance as an HMM, a hybrid and CTC see it -> a picture on one time axis."""
+"""Spectrogram, HMM alignment and posteriors of an utterance -> a picture on one time axis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = 0.3
-"""A unit is named where its probability has its peak, if that is at least this high."""
+"""Smallest probability of a peak that is labelled with its unit's name."""
 
 
 @dataclass(frozen=True, eq=False)
 class UnitCurves:
-    """How probable units are, frame by frame.
+    """The posteriors of units over time.
 
     Args:
-        title: whose they are.
+        title: name of the model.
         times: (T + 1,), seconds: frame t lasts from `times[t]` to `times[t + 1]`.
         probabilities: (T, U).
-        units: (U,), their names; one that is SILENT_UNIT is drawn grey and without a name.
+        units: (U,), their names; SILENT_UNIT is drawn in grey and without a name.
     """
 
     title: str
@@ -41,19 +41,19 @@ def draw_alignment(
     states: tuple[np.ndarray, np.ndarray, Sequence[TimedLabel]],
     posteriors: Sequence[UnitCurves],
 ) -> None:
-    """Write a picture: the spectrogram, the HMM's path, and the posteriors of each network.
+    """Write a picture: the spectrogram, the HMM's alignment, and the posteriors of each network.
 
     Args:
         path: of the PNG file.
-        text: what was said.
-        spectrogram: (T + 1,) seconds, as `UnitCurves.times`; and (T, F), log energies.
-        states: (T + 1,) seconds; (T,), the number of the HMM's state in each frame, as they follow
-            each other; and the units that they belong to.
-        posteriors: of one network after the other, on time axes of their own steps.
+        text: the transcript, used as title.
+        spectrogram: times in seconds, (T + 1,), as in `UnitCurves`; and log energies, (T, F).
+        states: times in seconds, (T + 1,); the number of the HMM's state in each frame, (T,),
+            ascending; and the units that they belong to.
+        posteriors: of each network; their frame lengths may differ.
 
     Source: Graves et al. 2006, "Connectionist temporal classification", figure 1.
     """
-    from matplotlib.figure import Figure  # it takes long to load, and only this needs it
+    from matplotlib.figure import Figure  # slow to import, and needed only here
 
     times, energies = spectrogram
     figure = Figure(figsize=(12, 4.5 + 2 * len(posteriors)), layout="constrained")
@@ -97,7 +97,7 @@ def _draw_posteriors(plot: "Axes", track: UnitCurves) -> None:
             plot.text(
                 middles[peak],
                 probabilities[peak] + 0.02,
-                unit if unit.strip() else "\N{OPEN BOX}",  # between words
+                unit if unit.strip() else "\N{OPEN BOX}",  # the blank between words
                 color=line.get_color(),
                 ha="center",
                 va="bottom",
@@ -109,7 +109,7 @@ def _draw_posteriors(plot: "Axes", track: UnitCurves) -> None:
 
 
 def _peaks(probabilities: np.ndarray) -> list[int]:
-    """The highest frame of each stretch in which a unit is more probable than `SHOWN`."""
+    """The frame with the highest probability in each stretch where it is at least `SHOWN`."""
     above = np.flatnonzero(probabilities >= SHOWN)
     stretches = np.split(above, np.flatnonzero(np.diff(above) > 1) + 1)
     return [int(some[probabilities[some].argmax()]) for some in stretches if len(some)]

@@ -1,4 +1,4 @@
-"""results.json and the texts beside it -> how models did, each and together, and against others."""
+"""results.json and the texts beside it -> error rates of models, their means and comparisons."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from asr.scoring.transcripts import read_pairs
 
 @dataclass(frozen=True)
 class Scored:
-    """What one way of decoding made of a manifest, by its texts.
+    """The errors of one decoded system on a manifest, counted from its texts.
 
     Args:
-        words: errors of each utterance.
-        characters: likewise.
-        over: the way of decoding that it is compared with in `results.json`, if any.
-        real_time_factor: seconds of work for a second of audio.
+        words: word errors of each utterance.
+        characters: character errors of each utterance.
+        over: name of the system that `results.json` compares it with, if any.
+        real_time_factor: seconds of processing for a second of audio.
     """
 
     words: list[ErrorCounts]
@@ -39,14 +39,15 @@ class Scored:
 
 
 def report(folders: Sequence[Path]) -> list[str]:
-    """Lines that say how models did that differ in their seed alone, and how they did together.
+    """Lines with the error rates of models that differ only in their seed, and with their means.
 
-    Each way of decoding has a line for each model and, where there are several, one for their mean:
-    its interval is over utterances, each drawn with the errors of all models; the deviation is
-    over models. A gain over another way of decoding is given where `results.json` has one.
+    Each way of decoding has a line for each model and, for several models, one for their mean. The
+    mean's confidence interval is over utterances, with the errors of all models summed for each
+    utterance. The standard deviation is over models. A gain over another way of decoding is given
+    where `results.json` has one.
 
     Args:
-        folders: what `write_texts` and `write_results` wrote for each, on the same manifest.
+        folders: of `write_texts` and `write_results`, one for each model, on the same manifest.
     """
     found = {folder: scored(folder) for folder in folders}
     names = dict.fromkeys(name for systems in found.values() for name in systems)
@@ -61,14 +62,14 @@ def report(folders: Sequence[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class System:
-    """A model, or several that differ in their seed alone, for a table.
+    """A model, or several that differ only in their seed, as a row of a table.
 
     Args:
-        name: as the table has it.
-        folders: of results.
+        name: in the table.
+        folders: of results, one for each model.
         n_parameters: of one model.
-        minutes: of training one.
-        alignment: where its training takes from what is said when.
+        minutes: training time of one model.
+        alignment: where the training's alignment comes from.
     """
 
     name: str
@@ -79,22 +80,23 @@ class System:
 
     @property
     def ways(self) -> list[str]:
-        """Names of the ways of decoding, but for what nothing could decode: an oracle."""
+        """Names of the ways of decoding, without oracles."""
         systems = read_json(self.folders[0] / "results.json")["systems"]
         names = [system["name"] for system in systems]
         return [name for name in names if not name.endswith("oracle")]
 
 
 def markdown(systems: Sequence[System], ways: Sequence[str], of_phones: bool) -> list[str]:
-    """The lines of a table that sets systems side by side, on the same manifest.
+    """The lines of a Markdown table that compares systems on the same manifest.
 
-    Rates are means over a system's models, intervals over utterances, deviations over models. The
-    p is that of a paired test against the last system with the same way of decoding.
+    Rates are means over a system's models, confidence intervals over utterances, standard
+    deviations over models. p is of a paired test against the last system with the same way of
+    decoding.
 
     Args:
         systems: in the table's order.
-        ways: names of ways of decoding, likewise; a system may lack some.
-        of_phones: whether the texts' words are phones, whose characters mean nothing.
+        ways: names of ways of decoding, in the table's order; a system may lack some.
+        of_phones: whether the texts are phones: the table then has phone error rates only.
     """
     rates = ["PER % (95 %)"] if of_phones else ["CER %", "WER % (95 %)"]
     columns = ["model", "decoding", *rates, "p", "parameters", "minutes", "real-time factor"]
@@ -124,7 +126,7 @@ def _cells(
     wer += f", deviation {100 * stdev(rates):.2f}" if len(rates) > 1 else ""
     p = ""
     if others is not models and all(way in other for other in others):
-        # as many of one as of the other, so that an utterance's words are as many
+        # repeated so that both sides have the same number of words in each utterance
         mine = pooled([one.words for one in of_way] * len(others))
         theirs = pooled([other[way].words for other in others] * len(models))
         p = f"{paired_gain(mine, theirs).p:.4f}"
@@ -142,7 +144,7 @@ def _cells(
 
 
 def scored(folder: Path) -> dict[str, Scored]:
-    """The systems of a folder by their names, counted from the texts beside `results.json`."""
+    """The systems of a folder by name, with errors counted from the texts beside `results.json`."""
     found = {}
     for system in read_json(folder / "results.json")["systems"]:
         name = system["name"]
@@ -163,7 +165,7 @@ def pooled(counts: Iterable[Sequence[ErrorCounts]]) -> list[ErrorCounts]:
 
 
 def _line(name: str, models: list[dict[str, Scored]]) -> str:
-    """How a system did with one model, or with several as their mean."""
+    """A system's error rates: of one model, or the mean of several."""
     systems = [model[name] for model in models]
     rates = [system.wer for system in systems], [system.cer for system in systems]
     deviations = [f", standard deviation {stdev(r):.2%}" if len(r) > 1 else "" for r in rates]

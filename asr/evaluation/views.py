@@ -1,4 +1,4 @@
-"""Models and an utterance -> a picture of how an HMM, hybrids and CTC see it."""
+"""Models and an utterance -> a picture of HMM alignment, hybrid posteriors and CTC posteriors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,31 +20,31 @@ from asr.recognizer import Recognizer
 from asr.text.tokenizer import BLANK
 
 N_MELS = 40
-"""Bands of the spectrogram, whatever a model reads."""
+"""Mel bands of the spectrogram, whatever the models' features are."""
 
 
 def draw_views(
     path: str | Path, utterance: Utterance, hmm: Model, networks: Sequence[Model]
 ) -> None:
-    """Draw the spectrogram, the HMM's path, and the posteriors of hybrids and CTC models.
+    """Draw the spectrogram, the HMM's alignment, and the posteriors of hybrids and CTC models.
 
     Args:
         path: of the PNG file.
         utterance: with its text.
-        hmm: whose path is drawn.
-        networks: one or more; the spectrogram has the windows of the first.
+        hmm: the model whose alignment is drawn.
+        networks: one or more models; the spectrogram has the first one's windows.
 
     Raises:
         InputError: the audio can't be used, or the text can't be aligned with it.
     """
-    aligned = align_text(hmm, _hear(hmm, utterance), utterance.text, utterance.duration)
+    aligned = align_text(hmm, _log_probs(hmm, utterance), utterance.text, utterance.duration)
     segments = [unit._replace(label=middle_phone(unit.label)) for unit in aligned.units]
     states = aligned.times, aligned.path, segments
     tracks = [_posteriors(network, utterance) for network in networks]
     draw_alignment(path, utterance.text, _spectrogram(networks[0], utterance), states, tracks)
 
 
-def _hear(model: Model, utterance: Utterance) -> np.ndarray:
+def _log_probs(model: Model, utterance: Utterance) -> np.ndarray:
     recognizer = Recognizer(model)
     waveform = load_utterance(utterance, recognizer.sample_rate)
     return recognizer.log_probs(waveform).numpy()
@@ -64,8 +64,8 @@ def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.nda
 
 
 def _posteriors(model: Model, utterance: Utterance) -> UnitCurves:
-    """Of the units that the text is made of, and of silence or blank."""
-    log_probs = _hear(model, utterance)
+    """Posteriors of the text's units, and of silence or blank."""
+    log_probs = _log_probs(model, utterance)
     aligned = align_text(model, log_probs, utterance.text, utterance.duration)
     units = sorted({span.unit for span in aligned.spans} | {SILENT_UNIT})
     if isinstance(model.acoustic, HybridEmissions):

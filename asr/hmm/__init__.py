@@ -1,4 +1,4 @@
-"""features -> emissions; the states, graphs and trees that they belong to.
+"""features -> emissions; with the HMM's states, graphs and decision trees.
 
 Files in reading order: `gmm`, `trees`, `topology`, `graph`, `paths`, `em`, `fit`,
 `tree_growth`, `emissions`.

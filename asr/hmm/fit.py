@@ -24,9 +24,9 @@ from asr.hmm.gmm import Gmm
 from asr.hmm.graph import Graph, Graphs, pad_graphs, token_spans, utterance_graph
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology, left_to_right, pdf_names
-from asr.text.normalisation import case_of, normalise
+from asr.text.normalisation import canonical, case_of
 from asr.text.tokenizer import PhoneTokenizer
-from asr.text.words import AS_WRITTEN, AnyLexicon, as_lexicon
+from asr.text.words import AnyLexicon, as_lexicon
 
 BATCH = 6000
 """Frames computed at once, padding included."""
@@ -232,7 +232,7 @@ def _utterance(
 
 
 def _words(text: str) -> list[str]:
-    return normalise(text, AS_WRITTEN).split()
+    return canonical(text).split()
 
 
 def _refuse_missing(texts: Sequence[str], tokenizer: PhoneTokenizer) -> None:

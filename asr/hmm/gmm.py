@@ -1,4 +1,4 @@
-"""features -> emissions: Gaussian mixtures of all states at once, and how EM estimates them."""
+"""features -> emissions: the Gaussian mixtures of all states, and their estimation with EM."""
 
 import heapq
 import math
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 MIN_VARIANCE = 1e-6
-"""No variance is estimated below it, even of a value that never changes."""
+"""Smallest variance that is ever estimated, even for a feature that is constant."""
 
 SPLIT_DEVIATIONS = 0.2
-"""How far the halves of a split component go, in its standard deviations."""
+"""Distance from a split component's mean to those of its two halves, in standard deviations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +22,10 @@ class Gmm:
     """A mixture of Gaussians with diagonal covariances for each of S states.
 
     Args:
-        log_weights: (S, M); -inf where a state has fewer components. Each state has at least one.
+        log_weights: (S, M); -inf where a state has fewer than M components. Each state has at
+            least one.
         means: (S, M, F); any finite values where there is no component.
-        variances: (S, M, F), above 0; likewise.
+        variances: (S, M, F); any values above 0 where there is no component.
 
     Raises:
         ValueError: the shapes do not fit each other.
@@ -44,7 +45,7 @@ class Gmm:
 
     @property
     def n_components(self) -> Tensor:
-        """(S,), int64, of each state."""
+        """(S,), int64: number of components of each state."""
         return (self.log_weights > -math.inf).sum(1)
 
     def to(self, device: str | torch.device) -> "Gmm":
@@ -70,24 +71,24 @@ class Gmm:
         return emissions.view(*features.shape[:-1], S)
 
     def _powers(self, features: Tensor) -> Tensor:
-        """(B, 2 F): the features and their squares, about the middle of the means.
+        """(B, 2 F): the features minus the mean of all means, and the squares of these differences.
 
-        The squares grow with the distance from 0, and with them the rounding errors of what is
-        left when the terms of (x - mean)^2 cancel.
+        Features far from 0 have large squares. The terms of (x - mean)^2 would then cancel with
+        large rounding errors.
         """
         centred = features.reshape(-1, features.shape[-1]) - self._centre.to(features.dtype)
         return torch.cat([centred, centred.square()], 1)
 
     @cached_property
     def _centre(self) -> Tensor:
-        """(F,), float64, of values that float32 has exactly, whatever the features' type."""
+        """(F,), float64, rounded to values that float32 represents exactly."""
         there = (self.log_weights > -math.inf)[:, :, None]
         middle = self.means.double().masked_fill(~there, 0.0).sum((0, 1)) / there.sum()
         return middle.float().double()
 
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor]:
-        """What a frame's powers are multiplied with, (2 F, S, M), and what is added, (S, M)."""
+        """Factors of a frame's powers, (2 F, S, M), and constants to add to the sum, (S, M)."""
         S, M, F = self.means.shape
         means = (self.means.double() - self._centre).reshape(-1, F)
         precisions = self.variances.double().reshape(-1, F).reciprocal()
@@ -98,7 +99,7 @@ class Gmm:
 
     @cached_property
     def _alike(self) -> list[tuple[int, Tensor]]:
-        """How far components go, and the states where they go so far: none is computed in vain."""
+        """Numbers of components, each with the states that have so many: no padding is computed."""
         places = torch.arange(1, self.log_weights.shape[1] + 1, device=self.log_weights.device)
         last = (places * (self.log_weights > -math.inf)).amax(1)
         return [(M, (last == M).nonzero()[:, 0]) for M in last.unique().tolist()]
@@ -106,12 +107,12 @@ class Gmm:
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What EM's M-step needs of the data; those of several batches or processes add up.
+    """Sufficient statistics for the M-step; add those of several batches or processes.
 
     Args:
-        counts: (S, M), float64, frames of each component.
-        sums: (S, M, F), float64, of the features of these frames.
-        squares: (S, M, F), float64, of the features' squares.
+        counts: (S, M), float64, expected number of frames of each component.
+        sums: (S, M, F), float64, weighted sums of the features of these frames.
+        squares: (S, M, F), float64, weighted sums of the features' squares.
     """
 
     counts: Tensor
@@ -125,13 +126,13 @@ class Statistics:
 
 
 def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
-    """The E-step: each frame goes to its states' components by their posterior probabilities.
+    """The E-step: each frame counts for the components of its states by their posteriors.
 
     Args:
-        gmm: the mixtures so far.
-        features: (B, F), float32 or float64, of frames from anywhere; no padding.
-        occupancies: (B, S), how probable each state is in each frame; or an alignment, (B,), int64,
-            each frame's one state.
+        gmm: the current mixtures.
+        features: (B, F), float32 or float64, of frames from any utterances, without padding.
+        occupancies: (B, S), the state posteriors of each frame; or an alignment, (B,), int64: one
+            state for each frame.
     """
     if occupancies.ndim == 1:
         occupancies = torch.nn.functional.one_hot(occupancies, len(gmm.log_weights))
@@ -140,7 +141,7 @@ def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
     S, M = gmm.log_weights.shape
     counts = powers.new_zeros(S, M)
     centred = powers.new_zeros(S, M, powers.shape[1])
-    # state by state, since most are impossible in most frames: a tenth of the work
+    # state by state: most states have occupancy 0 in most frames, so this is a tenth of the work
     for state, occupancy in enumerate(occupancies.to(powers.dtype).T.contiguous()):
         rows = occupancy.nonzero()[:, 0]
         if len(rows):
@@ -150,33 +151,33 @@ def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
             counts[state], centred[state] = posteriors.sum(0), posteriors.T @ own
     counts = counts.double()
     sums, squares = centred.double().chunk(2, dim=2)
-    offsets = counts[:, :, None] * gmm._centre  # from about the centre to about 0
+    offsets = counts[:, :, None] * gmm._centre  # the sums were taken relative to the centre
     return Statistics(counts, sums + offsets, squares + gmm._centre * (2 * sums + offsets))
 
 
 class Update(NamedTuple):
-    """New mixtures, and which parts of the old ones had too little data."""
+    """New mixtures, and which states and components had too little data."""
 
     gmm: Gmm
-    starved: Tensor  # (S,), bool: states that stay as they were
-    removed: Tensor  # (S, M), bool: components of other states that are gone
+    starved: Tensor  # (S,), bool: states that were left unchanged
+    removed: Tensor  # (S, M), bool: removed components of the other states
 
 
 def maximise(gmm: Gmm, found: Statistics, floor: Tensor, min_count: float = 10.0) -> Update:
-    """The M-step: weights, means and variances of the highest likelihood.
+    """The M-step: maximum-likelihood weights, means and variances.
 
-    A state with fewer than `min_count` frames stays as it was. Of another state's components those
-    with fewer are removed, but for its heaviest, and the weights of the others grow; what is left
-    moves up, so that a state's components come first.
+    A state with fewer than `min_count` frames is left unchanged. In every other state, components
+    with fewer frames are removed, except the one with the most frames, and the weights of the
+    others are scaled to sum to 1. The components that remain move to the front.
 
     Args:
-        gmm: the mixtures that the statistics were made with.
-        found: of all data.
-        floor: (F,), below which no variance goes.
-        min_count: frames; a component without any has too few even if this is 0.
+        gmm: the mixtures that the statistics were computed with.
+        found: the statistics of all data.
+        floor: (F,), lower bound of the variances.
+        min_count: in frames; a component without frames is removed even if this is 0.
 
     Returns:
-        update: with float64 mixtures.
+        update: the mixtures are in float64.
     """
     counts, M = found.counts, gmm.log_weights.shape[1]
     there = gmm.log_weights > -math.inf
@@ -202,7 +203,9 @@ def maximise(gmm: Gmm, found: Statistics, floor: Tensor, min_count: float = 10.0
 
 
 def flat_start(frames: Iterable[Tensor], n_states: int) -> Gmm:
-    """One Gaussian a state, all with the mean and the variance of all frames, in float64.
+    """A flat start: one Gaussian for each state, with the mean and the variance of all frames.
+
+    The result is in float64.
 
     Args:
         frames: parts of the data, each (B, F).
@@ -224,11 +227,13 @@ def flat_start(frames: Iterable[Tensor], n_states: int) -> Gmm:
 
 
 def variance_floor(variance: Tensor, share: float = 0.01) -> Tensor:
-    """A floor for the variances of components: a share of all data's, and `MIN_VARIANCE`.
+    """(F,), lower bound of the components' variances: a share of the variance of all data.
+
+    It is never below `MIN_VARIANCE`.
 
     Args:
         variance: (F,), of all data.
-        share: of it.
+        share: fraction of that variance.
     """
     return (share * variance).clamp(min=MIN_VARIANCE)
 
@@ -236,17 +241,17 @@ def variance_floor(variance: Tensor, share: float = 0.01) -> Tensor:
 def share_out(
     counts: Tensor, total: int, most: int, min_count: float = 10.0, power: float = 0.2
 ) -> Tensor:
-    """How many components each state should have, more where there is more data.
+    """How many components each state should have: more where there is more data.
 
-    Each state has one. The others go one after the other to the state whose count**power is
-    largest for each component that it has. A state may have no more than `most`, nor more than
-    leave it `min_count` frames a component; what is left then stays unused.
+    Each state gets one. The others are given out one by one, each to the state with the largest
+    count**power per component that it already has. A state gets at most `most` components, and at
+    least `min_count` frames for each of them. Components that no state may take stay unused.
 
     Args:
         counts: (S,), frames of each state.
-        total: components of all states.
-        most: components of a state.
-        min_count: frames.
+        total: number of components of all states together.
+        most: largest number of components of one state.
+        min_count: smallest number of frames per component.
         power: 0 gives all states the same number, 1 gives numbers in proportion to the data.
 
     Returns:
@@ -271,14 +276,14 @@ def share_out(
 
 
 def split(gmm: Gmm, targets: Tensor) -> Gmm:
-    """Split each state's heaviest component, again and again, until it has as many as it should.
+    """Split each state's component with the largest weight until the state has enough components.
 
-    Both halves have half the weight and the same variances; their means lie `SPLIT_DEVIATIONS` on
-    either side in all dimensions, so that the mean of the mixture stays where it is.
+    Both halves get half the weight and the same variances. Their means move by `SPLIT_DEVIATIONS`
+    in opposite directions, in all dimensions, so the mean of the mixture does not change.
 
     Args:
         gmm: the mixtures.
-        targets: (S,), components of each state; a state that has more keeps them.
+        targets: (S,), wanted number of components of each state; a state that has more keeps them.
     """
     targets = targets.to(gmm.means.device)
     more = max(0, int(targets.max()) - gmm.log_weights.shape[1])
@@ -301,5 +306,5 @@ def split(gmm: Gmm, targets: Tensor) -> Gmm:
 
 
 def _log_shares(counts: Tensor) -> Tensor:
-    """(S, M): logarithms of each count's share of its row; a row without any has no meaning."""
+    """(S, M): log of each count's share of its row's sum; undefined in a row of zeros."""
     return (counts / counts.sum(1, keepdim=True)).log()

@@ -1,4 +1,4 @@
-"""words -> graphs of HMM states: all ways to say them, with and without silence in between."""
+"""words -> graph of HMM states: all pronunciations, with optional silence between the words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,23 +13,23 @@ from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.text.tokenizer import BLANK
 
 SILENCE = -1
-"""The number of the word, and of the token in it, where there is silence."""
+"""Stands for the number of the word, and of the token in it, in states of silence."""
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The states of one utterance; arcs lead from lower to higher numbers, self-loops apart.
+    """The HMM states of one utterance. Self-loops are implied; all arcs lead to higher numbers.
 
     Args:
-        pdfs: (Q,), int64, of each state.
-        words: (Q,), the number of the word that the state is a part of; or SILENCE.
+        pdfs: (Q,), int64, the pdf of each state.
+        words: (Q,), the number of the word that the state belongs to; or SILENCE.
         positions: (Q,), the number of the token in the word's pronunciation; or SILENCE.
         tokens: (Q,), that token; BLANK in silence.
         states: (Q,), which of the token's or the silence's states it is, from 0.
         sources, destinations: (arcs,), states.
-        weights: (arcs,), log-probabilities of the way; that of leaving the source is not in it.
-        start: (Q,), log-probabilities of beginning in each state.
-        end: (Q,), of ending behind each state; that of leaving it is not in it.
+        weights: (arcs,), log-probabilities of the arcs, without the source's exit probability.
+        start: (Q,), log-probabilities of starting in each state.
+        end: (Q,), log-probabilities of ending after each state, without its exit probability.
     """
 
     pdfs: np.ndarray
@@ -45,7 +45,7 @@ class Graph:
 
     @cached_property
     def shortest(self) -> int:
-        """The fewest frames in which the utterance can be said."""
+        """The smallest number of frames that a path through the graph takes."""
         frames = np.where(self.start > -np.inf, 1.0, np.inf)
         for source, destination in zip(self.sources, self.destinations, strict=True):
             frames[destination] = min(frames[destination], frames[source] + 1)
@@ -53,19 +53,19 @@ class Graph:
 
 
 Exit = tuple[int | None, float]
-"""A state, None before the first, and the log-probability of the way from it."""
+"""A state, or None for the start of the utterance, and the log-probability of the arc from it."""
 
 
 def utterance_graph(words: Sequence[Sequence[tuple[int, ...]]], topology: Topology) -> Graph:
-    """All ways in which words may be said.
+    """The graph of a text: all pronunciations of its words.
 
-    There may be silence before the first word, between two, and behind the last; without words
-    there is nothing else. Each of a word's pronunciations has the weight 1, so that a text's
-    log-likelihood is the logarithm of the sum of what a search gives for each of them.
+    Silence is optional before the first word, between two words and after the last; without words
+    the graph is silence alone. Every pronunciation of a word has the weight 1. So the likelihood
+    of a text is the sum of the likelihoods that a search gives for its pronunciations.
 
     Args:
-        words: of each word its pronunciations, in tokens.
-        topology: what tokens are built of.
+        words: the pronunciations of each word, in tokens.
+        topology: the HMM states of tokens and silence.
 
     Raises:
         ValueError: a word has no pronunciation, or an empty one; a token is the blank or not among
@@ -96,7 +96,7 @@ class _State(NamedTuple):
 
 
 class _Builder:
-    """A graph while it grows from left to right."""
+    """Builds a graph from left to right."""
 
     def __init__(self, topology: Topology) -> None:
         self._pdfs = topology.pdfs.tolist()
@@ -106,7 +106,7 @@ class _Builder:
         self._start: dict[int, float] = {}
 
     def pause(self, exits: list[Exit]) -> list[Exit]:
-        """Silence, and the way past it."""
+        """Add optional silence: an arc into it and an arc that skips it."""
         if not self._silence:
             return exits
         silent = [(state, weight + ENTER_SILENCE) for state, weight in exits]
@@ -117,7 +117,7 @@ class _Builder:
         return [*passing, (self._chain(states, silent), 0.0)]
 
     def pronounce(self, word: int, tokens: Sequence[int], exits: list[Exit]) -> int:
-        """A pronunciation; its last state."""
+        """Add a pronunciation; returns its last state."""
         states = []
         for position, token in enumerate(tokens):
             if not BLANK < token < len(self._pdfs):
@@ -130,7 +130,7 @@ class _Builder:
         return self._chain(states, exits)
 
     def graph(self, exits: list[Exit]) -> Graph:
-        """All so far, ending there."""
+        """The graph of all states so far, which ends at `exits`."""
         Q = len(self._states)
         start, end = np.full(Q, -np.inf), np.full(Q, -np.inf)
         for state, weight in self._start.items():
@@ -153,7 +153,7 @@ class _Builder:
         )
 
     def _chain(self, states: Sequence[_State], exits: list[Exit]) -> int:
-        """States one behind the other; the last one's number."""
+        """Add states one after the other; returns the last one's number."""
         first, last = len(self._states), len(self._states) + len(states) - 1
         self._states += states
         for source, weight in exits:
@@ -167,12 +167,12 @@ class _Builder:
 
 @dataclass(frozen=True, eq=False)
 class Graphs:
-    """A batch of graphs, padded; the way to or from a state that has fewer ways has weight -inf.
+    """A padded batch of graphs. P is the largest number of arcs; padding arcs have weight -inf.
 
     Args:
         pdfs: (N, Q), int64.
         predecessors: (P, N, Q), int64, the states from which a state is reached.
-        predecessor_weights: (P, N, Q), float64, log-probabilities of these ways.
+        predecessor_weights: (P, N, Q), float64, log-probabilities of these arcs.
         successors: (P, N, Q), int64, the states that are reached from a state.
         successor_weights: (P, N, Q), float64.
         start: (N, Q), float64.
@@ -194,10 +194,10 @@ class Graphs:
 
 
 def pad_graphs(graphs: Sequence[Graph]) -> Graphs:
-    """The batch of some utterances.
+    """The padded batch of the graphs of one or more utterances.
 
     Raises:
-        ValueError: there is none.
+        ValueError: `graphs` is empty.
     """
     if not graphs:
         raise ValueError("graphs is empty; expected at least one")
@@ -215,7 +215,7 @@ def pad_graphs(graphs: Sequence[Graph]) -> Graphs:
 
 
 def _width(ends: np.ndarray) -> int:
-    """How many arcs at most have the same end, 1 at least."""
+    """The largest number of arcs with the same end, at least 1."""
     return max(1, int(np.bincount(ends).max())) if len(ends) else 1
 
 
@@ -235,20 +235,20 @@ def _tables(
 
 
 class TokenSpan(NamedTuple):
-    """Where in an utterance a token is said, or silence is."""
+    """A token or a silence, and its frames."""
 
     word: int  # its number, or SILENCE
     position: int  # of the token in the word's pronunciation, or SILENCE
     token: int  # or BLANK
     first: int  # frame
-    last: int  # frame, this one included
+    last: int  # frame, inclusive
 
 
 def token_spans(graph: Graph, alignment: Sequence[int]) -> list[TokenSpan]:
-    """The tokens and silences of an aligned utterance, in their order.
+    """The tokens and silences of an aligned utterance, in order of time.
 
     Args:
-        graph: of the utterance.
+        graph: the utterance's graph.
         alignment: (T,), the graph's state in each frame.
     """
     found: list[TokenSpan] = []

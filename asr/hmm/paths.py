@@ -1,4 +1,4 @@
-"""emissions and graphs -> log-likelihoods, occupancies, alignments: over all paths, or the best."""
+"""emissions and graphs -> log-likelihoods, state occupancies and forced alignments."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
@@ -12,16 +12,16 @@ from asr.audio.features import mask
 from asr.hmm.graph import Graphs
 
 OUTSIDE = -1
-"""The state of an alignment behind an utterance's end."""
+"""Stands for the state in an alignment's padding, after the end of an utterance."""
 
 
 class Occupancies(NamedTuple):
-    """What a batch tells of the states: EM's E-step."""
+    """State occupancies and transition counts of a batch: the E-step's result."""
 
     log_likelihoods: Tensor  # (N,), float64
-    occupancies: Tensor  # (T, N, S), how probable each pdf is; 0 behind each utterance's end
-    stays: Tensor  # (S,), float64, how often a state with that pdf was stayed in
-    leaves: Tensor  # (S,), float64, and how often it was left
+    occupancies: Tensor  # (T, N, S), posterior of each pdf; 0 after each utterance's end
+    stays: Tensor  # (S,), float64, expected number of self-loops taken in states with that pdf
+    leaves: Tensor  # (S,), float64, expected number of times that such a state was left
 
 
 def log_likelihoods(
@@ -32,15 +32,15 @@ def log_likelihoods(
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: N of them.
-        self_loops: (S,), log-probability of staying in a state, by its pdf.
+        graphs: of the N utterances.
+        self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
-        log_likelihoods: (N,), float64; -inf where there are fewer frames than the graph takes.
+        log_likelihoods: (N,), float64; -inf where there are fewer frames than the graph needs.
 
     Raises:
-        ValueError: shapes do not fit each other, a length is not from 0 to T, or a graph has a pdf
-            beyond S.
+        ValueError: shapes do not match, a length is not from 0 to T, or a graph has a pdf
+            above S - 1.
     """
     input_lengths = _checked(emissions, input_lengths, graphs, self_loops)
     arcs = _forward_arcs(graphs, self_loops)
@@ -51,33 +51,33 @@ def log_likelihoods(
 def forward_backward(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
 ) -> Occupancies:
-    """Log-likelihoods over all paths, and how probable they make each state in each frame.
+    """The forward-backward algorithm: log-likelihoods and state occupancies over all paths.
 
-    Computed with logarithms in float64, so that a path may be as improbable as it likes. Both
-    directions go in one loop: the backward one is a forward one over reversed frames and arcs.
+    It computes with logarithms in float64, so improbable paths do not underflow. One loop does
+    both passes: the backward pass is a forward pass over reversed frames and arcs.
 
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: N of them.
-        self_loops: (S,), log-probability of staying in a state, by its pdf.
+        graphs: of the N utterances.
+        self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
-        posteriors: occupancies are of the emissions' type and add up to 1 in each frame. Of an
-            utterance with fewer frames than its graph takes, they are 0, and its log-likelihood
-            is -inf.
+        posteriors: occupancies have the emissions' type and sum to 1 in each frame. An utterance
+            with fewer frames than its graph needs has occupancies of 0 and a log-likelihood
+            of -inf.
 
     Raises:
         ValueError: as for `log_likelihoods`.
     """
     input_lengths = _checked(emissions, input_lengths, graphs, self_loops)
     (T, N, S), Q = emissions.shape, graphs.pdfs.shape[1]
-    arcs, turned = _forward_arcs(graphs, self_loops), _turned(input_lengths, T)
-    both = _both_ways(arcs, _backward_arcs(graphs, self_loops))
-    frames = _Frames(torch.cat([emissions, _picked(emissions, turned)], 1), both)
+    arcs, backwards = _forward_arcs(graphs, self_loops), _reversed_frames(input_lengths, T)
+    both = _joined(arcs, _backward_arcs(graphs, self_loops))
+    frames = _Frames(torch.cat([emissions, _reordered(emissions, backwards)], 1), both)
     scores = torch.stack(list(_scores(frames, both, _sum))).view(T, 2 * N, Q)
-    # of all paths to a state in a frame, and of all from it on; its emission is in either
-    forward, backward = scores[:, :N], _picked(scores[:, N:], turned)
+    # log-probabilities of all paths up to a state, and from it on; both contain its emission
+    forward, backward = scores[:, :N], _reordered(scores[:, N:], backwards)
 
     ends = forward.gather(0, (input_lengths - 1).clamp(min=0)[None, :, None].expand(1, N, Q))[0]
     totals = (ends + arcs.end).logsumexp(1).masked_fill(input_lengths == 0, -torch.inf)
@@ -89,7 +89,7 @@ def forward_backward(
     exponents = (forward[:-1] + backward[1:]).add_(arcs.log_probs[0]).sub_(totals[:, None])
     stays = exponents.masked_fill_(~inside[1:], -torch.inf).exp_().sum(0)  # (N, Q)
 
-    # by products, since adding by index takes no fixed order on a GPU
+    # as a matrix product: index_add has no fixed order of summation on a GPU
     members = torch.nn.functional.one_hot(graphs.pdfs, S).to(emissions.dtype)  # (N, Q, S)
     by_pdf = occupancies.to(emissions.dtype).transpose(0, 1) @ members
     counts = torch.stack([stays, occupancies.sum(0) - stays]).flatten(1)
@@ -100,26 +100,26 @@ def forward_backward(
 def viterbi(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The most probable path.
+    """The Viterbi algorithm: the most probable path, which is the forced alignment.
 
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: N of them.
-        self_loops: (S,), log-probability of staying in a state, by its pdf.
+        graphs: of the N utterances.
+        self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
-        log_probs: (N,), float64, of features and path; -inf where there are fewer frames than the
-            graph takes.
-        alignment: (T, N), int64, the graph's state in each frame; OUTSIDE behind the utterance's
-            end, and everywhere where there is no path.
+        log_probs: (N,), float64, log p(features, path); -inf where there are fewer frames than
+            the graph needs.
+        alignment: (T, N), int64, the graph's state in each frame; OUTSIDE after the utterance's
+            end, and in all frames of an utterance without a path.
 
     Raises:
         ValueError: as for `log_likelihoods`.
     """
     input_lengths = _checked(emissions, input_lengths, graphs, self_loops)
     arcs = _forward_arcs(graphs, self_loops)
-    choices: list[Tensor] = []  # numbers of the best arcs
+    choices: list[Tensor] = []  # numbers of the best arcs, for the traceback
 
     def best(entering: Tensor) -> Tensor:
         log_probs, choice = entering.max(0)
@@ -129,14 +129,14 @@ def viterbi(
     rows = _scores(_Frames(emissions, arcs), arcs, best)
     log_probs, ends = (_last(rows, input_lengths, arcs) + arcs.end).max(1)
     lengths = input_lengths.masked_fill(log_probs == -torch.inf, 0)
-    alignment = _read_back(choices, arcs.sources, ends, lengths)
+    alignment = _traceback(choices, arcs.sources, ends, lengths)
     return log_probs, torch.from_numpy(alignment).to(emissions.device)
 
 
 def best_path(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
 ) -> Occupancies:
-    """As `forward_backward`, as if the most probable path were the only one."""
+    """As `forward_backward`, with the most probable path alone: Viterbi training's E-step."""
     log_probs, alignment = viterbi(emissions, input_lengths, graphs, self_loops)
     inside, S = alignment != OUTSIDE, len(self_loops)
     pdfs = graphs.pdfs.gather(1, alignment.clamp(min=0).T).T  # (T, N)
@@ -148,10 +148,10 @@ def best_path(
 
 
 class _Arcs(NamedTuple):
-    """The arcs of a batch of graphs in one direction, with all their log-probabilities, float64."""
+    """The arcs of a batch of graphs in one direction, self-loops included; float64."""
 
     pdfs: Tensor  # (N, Q)
-    sources: Tensor  # (1 + P, N, Q), whence a state is reached: from itself, then from others
+    sources: Tensor  # (1 + P, N, Q), states from which a state is reached: itself, then others
     log_probs: Tensor  # (1 + P, N, Q)
     start: Tensor  # (N, Q)
     end: Tensor  # (N, Q)
@@ -173,7 +173,7 @@ def _backward_arcs(graphs: Graphs, self_loops: Tensor) -> _Arcs:
 
 
 def _moves(graphs: Graphs, self_loops: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, Q) each: log-probabilities of staying in each state, and of leaving it."""
+    """Log-probabilities of each state's self-loop, and of leaving it: (N, Q) each."""
     stay = self_loops.double()
     return stay[graphs.pdfs], (-stay.expm1()).log()[graphs.pdfs]
 
@@ -184,14 +184,14 @@ def _with_itself(others: Tensor) -> Tensor:
     return torch.cat([states.expand_as(others[:1]), others])
 
 
-def _both_ways(one: _Arcs, other: _Arcs) -> _Arcs:
-    """A batch of 2 N."""
+def _joined(one: _Arcs, other: _Arcs) -> _Arcs:
+    """The arcs of two batches of N as one batch of 2 N."""
     parts = zip(one, other, strict=True)
     return _Arcs(*(torch.cat([a, b], a.ndim - 2) for a, b in parts))
 
 
 class _Frames:
-    """Emissions, frame by frame, of each state of each graph: (N Q,)."""
+    """Iterates over the frames: the emission of each state of each graph, (N Q,)."""
 
     def __init__(self, emissions: Tensor, arcs: _Arcs) -> None:
         N, S = len(arcs.pdfs), emissions.shape[2]
@@ -204,12 +204,13 @@ class _Frames:
 
 
 def _scores(frames: _Frames, arcs: _Arcs, join: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    """(N Q,) for each frame: log-probability of the paths to each state, with its emission.
+    """For each frame, (N Q,): log-probability of the paths to each state, with its emission.
 
     Args:
         frames: the emissions.
-        arcs: by which states are reached.
-        join: (1 + P, N Q), of the paths by each arc -> (N Q,).
+        arcs: by which the states are reached.
+        join: combines the scores over each arc, (1 + P, N Q), into one for each state, (N Q,):
+            the log of their sum, or their maximum.
     """
     sources, log_probs = _flat(arcs)
     scores = None
@@ -227,7 +228,7 @@ def _sum(entering: Tensor) -> Tensor:
 
 
 def _flat(arcs: _Arcs) -> tuple[Tensor, Tensor]:
-    """((1 + P) N Q,) places of the sources among N Q, and (1 + P, N Q) log-probabilities."""
+    """Indices of the sources among the N Q states, ((1 + P) N Q,), and log-probs (1 + P, N Q)."""
     N, Q = arcs.start.shape
     rows = torch.arange(N, device=arcs.start.device)[:, None]
     return (arcs.sources + rows * Q).flatten(), arcs.log_probs.flatten(1)
@@ -245,8 +246,8 @@ def _last(rows: Iterable[Tensor], input_lengths: Tensor, arcs: _Arcs) -> Tensor:
     return last
 
 
-def _read_back(choices: list[Tensor], sources: Tensor, ends: Tensor, lengths: Tensor) -> np.ndarray:
-    """(T, N): the path to each end."""
+def _traceback(choices: list[Tensor], sources: Tensor, ends: Tensor, lengths: Tensor) -> np.ndarray:
+    """(T, N): the path to each utterance's end state."""
     before = sources.cpu().numpy()  # (1 + P, N, Q)
     n, states, length = np.arange(len(ends)), ends.cpu().numpy(), lengths.cpu().numpy()
     chosen = torch.stack(choices).cpu().view(-1, *before.shape[1:]).numpy() if choices else None
@@ -260,14 +261,14 @@ def _read_back(choices: list[Tensor], sources: Tensor, ends: Tensor, lengths: Te
     return alignment
 
 
-def _turned(input_lengths: Tensor, T: int) -> Tensor:
-    """(T, N): the frames of each utterance from its last to its first, then the padding."""
+def _reversed_frames(input_lengths: Tensor, T: int) -> Tensor:
+    """(T, N): frame numbers of each utterance in reverse order, then those of the padding."""
     frames = torch.arange(T, device=input_lengths.device)[:, None]
     return torch.where(frames < input_lengths, input_lengths - 1 - frames, frames)
 
 
-def _picked(values: Tensor, frames: Tensor) -> Tensor:
-    """(T, N, X): each utterance's values in the order of the frames given, (T, N)."""
+def _reordered(values: Tensor, frames: Tensor) -> Tensor:
+    """(T, N, X): each utterance's values in the order of `frames`, (T, N)."""
     return values.gather(0, frames[:, :, None].expand_as(values))
 
 

@@ -1,4 +1,4 @@
-"""tokens -> HMM states: of which each token and the silence between words are built."""
+"""tokens -> HMM states: the states of each token and of the silence between words."""
 
 import math
 from collections import Counter
@@ -12,21 +12,21 @@ from asr.hmm.trees import middle_phone
 from asr.text.tokenizer import BLANK
 
 ENTER_SILENCE = math.log(0.5)
-"""Log-probability that there is silence before the first word, between two, or behind the last."""
+"""Log-probability of silence before the first word, between two words, or after the last."""
 
 PASS_SILENCE = math.log(0.5)
-"""Log-probability that there is none."""
+"""Log-probability of no silence there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Topology:
-    """How tokens and silence are built of states, one after the other, none of them skipped.
+    """The left-to-right states of tokens and silence, without skips.
 
     Args:
-        pdfs: (C, J), int64, for each token the number of the pdf of each of its states; -1 for the
-            blank. Tokens may share pdfs.
-        silence: likewise of the optional silence's states; none where there is no such silence.
-        self_loops: (S,), for each pdf the log-probability that a state with it is stayed in.
+        pdfs: (C, J), int64, the number of the pdf of each token's each state; -1 for the blank.
+            Tokens may share pdfs (state tying).
+        silence: the pdfs of the optional silence's states; empty for no silence.
+        self_loops: (S,), log-probability of each pdf's self-loop.
 
     Raises:
         ValueError: a pdf's number is not from 0 to S - 1, or the blank has one.
@@ -55,13 +55,13 @@ class Topology:
 def left_to_right(
     n_tokens: int, n_states: int, n_silence_states: int, stay: float = 0.5
 ) -> Topology:
-    """Every state of every token has a pdf of its own, and so has every state of the silence.
+    """A topology without tying: each state of each token and of the silence has its own pdf.
 
     Args:
-        n_tokens: C, blank among them.
+        n_tokens: C, blank included.
         n_states: of each token.
-        n_silence_states: of the silence; 0: no silence.
-        stay: probability of staying in a state.
+        n_silence_states: of the silence; 0 for no silence.
+        stay: probability of every self-loop.
     """
     n_pdfs = (n_tokens - 1) * n_states
     own = torch.arange(n_pdfs).view(-1, n_states)
@@ -74,14 +74,14 @@ def left_to_right(
 def update_self_loops(
     self_loops: Tensor, stays: Tensor, leaves: Tensor, min_count: float = 10.0, lowest: float = 0.01
 ) -> Tensor:
-    """The M-step: log-probabilities of staying in a state, by its pdf, of the highest likelihood.
+    """The M-step: maximum-likelihood log-probabilities of the self-loops.
 
     Args:
-        self_loops: (S,), so far; they stay for pdfs with fewer than `min_count` frames, or none.
-        stays: (S,), how often a state with that pdf was stayed in.
-        leaves: (S,), how often it was left.
-        min_count: frames.
-        lowest: neither staying nor leaving becomes less probable.
+        self_loops: (S,), current values; kept for pdfs with fewer than `min_count` frames, or none.
+        stays: (S,), how often the self-loop was taken in states with that pdf.
+        leaves: (S,), how often such a state was left.
+        min_count: in frames.
+        lowest: smallest probability of staying in a state, and of leaving it.
 
     Returns:
         self_loops: (S,), float64.
@@ -93,10 +93,10 @@ def update_self_loops(
 
 
 def pdf_names(topology: Topology, symbols: Sequence[str]) -> list[str]:
-    """(S,), what each pdf is of, such as "AH[0]": the first state of AH.
+    """(S,), readable names of the pdfs, such as "AH[0]": the first state of AH.
 
-    Where units in context share the states of AH, "AH[0]" is the first of those for its first
-    state, and "AH[0]2" the second. "unused" is one that neither a token nor the silence has.
+    Where the triphones of AH have several pdfs for their first state, these are "AH[0]", "AH[0]2"
+    and so on. "unused" is a pdf of neither a token nor the silence.
     """
     owner = {pdf: f"silence[{state}]" for state, pdf in enumerate(topology.silence)}
     for symbol, pdfs in zip(symbols[1:], topology.pdfs[1:].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Statistics of the states of units in context -> questions about neighbours -> DecisionTrees."""
+"""Statistics of triphones' states -> questions about neighbours -> decision trees."""
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,23 +12,23 @@ from asr.hmm.gmm import MIN_VARIANCE
 from asr.hmm.trees import EDGE, DecisionTrees, Split, parse_unit
 
 Question = tuple[str, ...]
-"""Phones: is the neighbour one of them?"""
+"""Phones. The question is: is the neighbour one of them?"""
 
 
 @dataclass(frozen=True)
 class StateStatistics:
-    """Sums over the frames of each seen state of each unit, R of them, in any order.
+    """Sums over the frames of each state of each triphone that was seen: R rows in any order.
 
     Args:
-        units: (R,), names.
+        units: (R,), names of triphones, or of phones without context.
         states: (R,), positions in the units, from 0.
         counts: (R,), frames, above 0.
         sums: (R, F), of the features.
         squares: (R, F), of their squares.
 
     Raises:
-        ValueError: a shape differs, a state of a unit is there twice, a count is not above 0, or a
-            number is not finite.
+        ValueError: shapes do not match, a state of a unit occurs twice, a count is not above 0, or
+            a number is not finite.
     """
 
     units: Sequence[str]
@@ -60,14 +60,14 @@ class TreeSettings:
     """How far trees are grown.
 
     Args:
-        n_leaves: at most so many over all trees, before some are merged.
-        min_gain: nats of log-likelihood that a split must bring at least. Chance alone brings about
-            as many as there are features, and more where successive frames are alike.
-        min_count: frames on either side of a split.
-        merge: leaves of a tree, neighbours or not, are merged again as long as that loses less than
-            the last split brought.
-        variance_floor: variances are at least this share of those of all frames, and at least
-            `asr.hmm.gmm.MIN_VARIANCE`.
+        n_leaves: largest number of leaves of all trees together, before merging.
+        min_gain: smallest gain in log-likelihood of a split, in nats. Chance alone gains about as
+            many nats as there are features, and more where successive frames are similar.
+        min_count: smallest number of frames on either side of a split.
+        merge: after growing, merge leaves of the same tree as long as a merge loses less
+            log-likelihood than the last split gained.
+        variance_floor: lower bound of variances, as a share of the variances of all frames; never
+            below `asr.hmm.gmm.MIN_VARIANCE`.
     """
 
     n_leaves: int = 1000
@@ -86,21 +86,22 @@ class TreeSettings:
 
 
 def question_sets(statistics: StateStatistics, variance_floor: float = 0.01) -> list[Question]:
-    """Sets of phones that sound alike, to ask about neighbours.
+    """Sets of phones that sound alike, as questions about neighbours.
 
-    The phones are clustered from below: of all pairs those two are joined whose frames, of all
-    states, lose the least log-likelihood by sharing one diagonal Gaussian. Every cluster on the way
-    is a set, single phones and all of them included; a word's edge is a set alone.
+    They come from agglomerative clustering: again and again, the two clusters are joined whose
+    frames, of all states, lose the least log-likelihood by sharing one diagonal Gaussian. Every
+    cluster on the way is a question, from single phones to all phones. The word boundary is a
+    question of its own.
 
     Args:
-        statistics: of units in context; those without, such as silence, are nobody's neighbours.
+        statistics: of triphones; units without context, such as silence, are ignored.
         variance_floor: as in `TreeSettings`.
 
     Returns:
-        questions: the edge, then the largest sets first.
+        questions: the word boundary, then the largest sets first.
 
     Raises:
-        ValueError: no unit has a context.
+        ValueError: there is no triphone.
 
     Source: Beulen & Ney 1998, "Automatic question generation for decision tree based state tying".
     """
@@ -108,7 +109,7 @@ def question_sets(statistics: StateStatistics, variance_floor: float = 0.01) -> 
     phones = [phone if left else "" for left, phone, _ in map(parse_unit, statistics.units)]
     names = sorted(set(phones) - {""})
     if not names:
-        raise ValueError("statistics has no unit in context; expected names such as K-AE+T")
+        raise ValueError("statistics has no triphone; expected names such as K-AE+T")
     owned = np.array(names)[:, None] == np.array(phones)
     clusters: list[Question] = [(name,) for name in names]
     found = list(clusters)
@@ -121,24 +122,24 @@ def question_sets(statistics: StateStatistics, variance_floor: float = 0.01) -> 
 def grow_trees(
     statistics: StateStatistics, questions: Sequence[Question], settings: TreeSettings
 ) -> DecisionTrees:
-    """A tree for each state of each phone, whose leaves say which contexts are to share a pdf.
+    """A decision tree for each state of each phone; triphones that reach the same leaf share a pdf.
 
-    The leaf is split whose best question, over all trees, raises the log-likelihood of the frames
-    most, each leaf having one diagonal Gaussian, until there are leaves enough or no split is
-    allowed. Of questions that part the seen contexts in the same way the first is taken.
+    Each leaf is modelled by one diagonal Gaussian. Again and again, the split is made that gains
+    the most log-likelihood over all trees, until there are enough leaves or no split is allowed. Of
+    questions that split the seen contexts in the same way, the first is taken.
 
     Args:
-        statistics: their order doesn't matter.
-        questions: about the left as about the right neighbour, such as `question_sets` gives.
-        settings: how far to go.
+        statistics: in any order.
+        questions: asked about the left and the right neighbour; `question_sets` makes them.
+        settings: when to stop.
 
     Raises:
-        InputError: there are fewer leaves allowed than trees needed.
-        ValueError: a question has no phone, or others beside the edge; or a phone's states are not
-            numbered from 0.
+        InputError: `n_leaves` is smaller than the number of trees.
+        ValueError: a question is empty, or has phones beside the word boundary; or a phone's
+            states are not numbered from 0.
 
     Source: Young, Odell & Woodland 1994, "Tree-based state tying for high accuracy acoustic
-    modelling"; here likelihoods are exact for the frames, and one queue serves all trees.
+    modelling"; here likelihoods are exact for the frames, and one priority queue serves all trees.
     """
     for question in questions:
         if not question or (EDGE in question and len(question) > 1):
@@ -154,9 +155,9 @@ def grow_trees(
         _answers(statistics.units, questions),
         _floor(statistics, settings.variance_floor),
     )
-    nodes, cuts = _grown(data, list(roots.values()), settings)
+    nodes, cuts = _grow(data, list(roots.values()), settings)
     gains = [cut.gain for cut in cuts.values()]
-    pdf = _numbered(
+    pdf = _pdfs_of_leaves(
         data, nodes, cuts, len(roots), gains[-1] if gains and settings.merge else -np.inf
     )
     trees: dict[str, tuple[Split | int, ...]] = {}
@@ -168,7 +169,7 @@ def grow_trees(
 class _Data(NamedTuple):
     values: np.ndarray  # (R, 1 + 2 F): count, sums, sums of squares
     answers: np.ndarray  # (2 Q, R), bool: about the left neighbour, then about the right one
-    floor: np.ndarray  # (F,), variances
+    floor: np.ndarray  # (F,), lower bound of the variances
 
 
 class _Cut(NamedTuple):
@@ -184,15 +185,15 @@ def _values(statistics: StateStatistics) -> np.ndarray:
 
 
 def _floor(statistics: StateStatistics, share: float) -> np.ndarray:
-    """(F,), the least variances."""
+    """(F,), lower bound of the variances."""
     count = statistics.counts.sum()
     mean = statistics.sums.sum(0) / count
     variances = statistics.squares.sum(0) / count - mean**2
-    return np.maximum(share * variances, MIN_VARIANCE)  # above 0 even for what never changes
+    return np.maximum(share * variances, MIN_VARIANCE)  # above 0 even for a constant feature
 
 
 def _log_likelihoods(values: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """Of frames given the best diagonal Gaussian that has no variance below the floor.
+    """Log-likelihood of frames under their own diagonal Gaussian, its variances floored.
 
     Args:
         values: (..., 1 + 2 F).
@@ -211,7 +212,7 @@ def _log_likelihoods(values: np.ndarray, floor: np.ndarray) -> np.ndarray:
 
 
 def _merges(values: np.ndarray, floor: np.ndarray, max_loss: float) -> Iterator[tuple[int, int]]:
-    """Join the two of K clusters that lose least, again and again, while it is below `max_loss`.
+    """Join the two of K clusters with the smallest loss, until the loss reaches `max_loss`.
 
     Args:
         values: (K, 1 + 2 F).
@@ -219,7 +220,7 @@ def _merges(values: np.ndarray, floor: np.ndarray, max_loss: float) -> Iterator[
         max_loss: nats.
 
     Yields:
-        (kept, gone): numbers of clusters; the first, which is smaller, now stands for both.
+        (kept, gone): numbers of clusters; `kept`, the smaller number, now stands for both.
     """
     values = values.copy()
     alone = _log_likelihoods(values, floor)
@@ -243,7 +244,7 @@ def _merges(values: np.ndarray, floor: np.ndarray, max_loss: float) -> Iterator[
 
 
 def _roots(statistics: StateStatistics) -> dict[tuple[str, int], np.ndarray]:
-    """The rows of each (phone, state), sorted, so that the order of rows changes no sum."""
+    """The rows of each (phone, state), sorted: sums do not depend on the order of the input."""
     keys = zip(statistics.units, statistics.states, strict=True)
     rows: dict[tuple[str, int], list[int]] = {}
     for (unit, state), row in sorted((key, row) for row, key in enumerate(keys)):
@@ -268,15 +269,15 @@ def _answers(units: Sequence[str], questions: Sequence[Question]) -> np.ndarray:
     return np.concatenate(sides)
 
 
-def _grown(
+def _grow(
     data: _Data, nodes: list[np.ndarray], settings: TreeSettings
 ) -> tuple[list[np.ndarray], dict[int, _Cut]]:
-    """Split nodes, given as rows, best first: all nodes, and the cuts by node as they were made."""
+    """Split nodes (arrays of rows), best split first: all nodes, and their splits in order."""
     cuts: dict[int, _Cut] = {}
-    queue: list[tuple[float, int, int]] = []  # the best first: -gain, node, question
+    queue: list[tuple[float, int, int]] = []  # a heap, best first: -gain, node, question
 
     def ask(node: int) -> None:
-        if best := _best(data, nodes[node], settings):
+        if best := _best_question(data, nodes[node], settings):
             heapq.heappush(queue, (-best[0], node, best[1]))
 
     n_leaves = len(nodes)
@@ -293,8 +294,10 @@ def _grown(
     return nodes, cuts
 
 
-def _best(data: _Data, rows: np.ndarray, settings: TreeSettings) -> tuple[float, int] | None:
-    """Gain and number of the question that parts the rows best; None where no split is allowed."""
+def _best_question(
+    data: _Data, rows: np.ndarray, settings: TreeSettings
+) -> tuple[float, int] | None:
+    """Gain and number of the question that splits the rows best; None if no split is allowed."""
     answers = data.answers[:, rows]
     questions = np.flatnonzero(answers.any(1) & ~answers.all(1))
     answers, values = answers[questions], data.values[rows]
@@ -305,32 +308,32 @@ def _best(data: _Data, rows: np.ndarray, settings: TreeSettings) -> tuple[float,
     if not allowed.any():
         return None
     best = gains[allowed].max()
-    # equal but for rounding: which of them is found must not hang on the order of additions
+    # the first of those that are equal up to rounding: independent of the order of additions
     first = np.flatnonzero(allowed & (gains >= best * (1 - 1e-9)))[0]
     return float(gains[first]), int(questions[first])
 
 
-def _below(node: int, cuts: Mapping[int, _Cut]) -> Iterator[int]:
-    """The leaves of a tree, from yes to no."""
+def _leaves_below(node: int, cuts: Mapping[int, _Cut]) -> Iterator[int]:
+    """The leaves below a node, those of the answer yes first."""
     if node in cuts:
-        yield from _below(cuts[node].yes, cuts)
-        yield from _below(cuts[node].no, cuts)
+        yield from _leaves_below(cuts[node].yes, cuts)
+        yield from _leaves_below(cuts[node].no, cuts)
     else:
         yield node
 
 
-def _numbered(
+def _pdfs_of_leaves(
     data: _Data,
     nodes: Sequence[np.ndarray],
     cuts: Mapping[int, _Cut],
     n_roots: int,
     max_loss: float,
 ) -> dict[int, int]:
-    """The pdf of each leaf; leaves of a tree that lose less than `max_loss` together share one."""
+    """The pdf of each leaf; leaves of one tree share one if merging them loses < `max_loss`."""
     pdf: dict[int, int] = {}
     n_pdfs = 0
     for root in range(n_roots):
-        leaves = list(_below(root, cuts))
+        leaves = list(_leaves_below(root, cuts))
         values = np.stack([data.values[nodes[leaf]].sum(0) for leaf in leaves])
         group = list(range(len(leaves)))
         for kept, gone in _merges(values, data.floor, max_loss):

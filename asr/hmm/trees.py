@@ -1,4 +1,4 @@
-"""Lexicon -> units in context; trees that say which pdf each state of such a unit has."""
+"""Lexicon -> triphones; decision trees that give the pdf of each state of a triphone."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,20 +10,20 @@ from asr.errors import InputError
 from asr.text.lexicon import Lexicon
 
 EDGE = "#"
-"""The neighbour of a word's first phone on the left, and of its last one on the right."""
+"""The word boundary: left neighbour of a word's first phone, right neighbour of its last."""
 
 
 def context_lexicon(lexicon: Lexicon) -> Lexicon:
-    """The lexicon whose phones are units in context: `K AE T` becomes `#-K+AE K-AE+T AE-T+#`.
+    """The lexicon in word-internal triphones: `K AE T` becomes `#-K+AE K-AE+T AE-T+#`.
 
     Raises:
-        InputError: a phone's name would make a unit's ambiguous.
+        InputError: a phone's name would make a triphone's name ambiguous.
     """
     for phone in lexicon.phones:
         if phone == EDGE or (len(phone) > 1 and {"-", "+"} & set(phone)):
             raise InputError(
-                f"the lexicon has phone {phone!r}; for units such as K-AE+T expected other phones"
-                f" than {EDGE}, and with - or + in none of more than one character"
+                f"the lexicon has phone {phone!r}; triphones such as K-AE+T expect no phone"
+                f" {EDGE}, and no longer name with - or + in it"
             )
     return Lexicon(
         {
@@ -34,7 +34,7 @@ def context_lexicon(lexicon: Lexicon) -> Lexicon:
 
 
 def parse_unit(unit: str) -> tuple[str, str, str]:
-    """Left neighbour, phone, right neighbour: K, AE, T of `K-AE+T`.
+    """Left neighbour, phone, right neighbour: K, AE, T of the triphone `K-AE+T`.
 
     A unit without context, such as silence, is its own phone; its neighbours are "".
     """
@@ -49,10 +49,10 @@ def middle_phone(unit: str) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """A question about a neighbour, and where its answers lead: to another, or to a pdf's number.
+    """A node of a tree: is the neighbour one of `phones`? Each answer leads to a node or a pdf.
 
     Raises:
-        ValueError: there is no phone.
+        ValueError: `phones` is empty.
     """
 
     side: Literal["left", "right"]
@@ -67,14 +67,14 @@ class Split:
 
 @dataclass(frozen=True)
 class DecisionTrees:
-    """Which pdf each state of a unit has, whether the unit was ever seen or not.
+    """State tying: the pdf of each state of a triphone, also of triphones never seen in training.
 
     Args:
-        trees: of each phone, one for each state; their leaves are the numbers from 0 to
-            `n_pdfs` - 1.
+        trees: for each phone, one tree for each state; their leaves are the pdfs' numbers from 0
+            to `n_pdfs` - 1.
 
     Raises:
-        ValueError: a phone has no tree, or a number is left out.
+        ValueError: a phone has no tree, or a number is missing.
     """
 
     trees: Mapping[str, tuple[Split | int, ...]]
@@ -83,21 +83,21 @@ class DecisionTrees:
         for phone, trees in self.trees.items():
             if not trees:
                 raise ValueError(f"phone {phone!r} has no tree; expected one for each state")
-        if left_out := set(range(max(self._leaves, default=0) + 1)) - self._leaves:
-            raise ValueError(f"no leaf has number {min(left_out)}; expected all from 0 on")
+        if missing := set(range(max(self._leaves, default=0) + 1)) - self._leaves:
+            raise ValueError(f"no leaf has number {min(missing)}; expected all from 0 on")
         if min(self._leaves) < 0:
             raise ValueError(f"a leaf has number {min(self._leaves)}; expected 0 or more")
 
     @property
     def n_pdfs(self) -> int:
-        """How many different leaves there are."""
+        """The number of different leaves."""
         return len(self._leaves)
 
     def pdfs(self, unit: str) -> tuple[int, ...]:
-        """The pdf of each state of a unit, such as `K-AE+T`.
+        """The pdf of each state of a triphone such as `K-AE+T`, or of a phone without context.
 
         Raises:
-            InputError: its phone has no tree, since it was in no unit that was seen.
+            InputError: its phone has no tree, since the phone was not in the training data.
         """
         left, phone, right = parse_unit(unit)
         if phone not in self.trees:
@@ -118,11 +118,11 @@ def trees_from_dict(values: Mapping[str, Any], place: str) -> DecisionTrees:
     """The trees that `to_dict` described.
 
     Args:
-        values: of each phone a list of trees.
+        values: a list of trees for each phone.
         place: the file they come from; begins the error's line.
 
     Raises:
-        InputError: the values are none of trees.
+        InputError: the values do not describe trees.
     """
     if not isinstance(values, dict):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Sentences of units -> an n-gram model with interpolated modified Kneser-Ney smoothing."""
+"""Sentences of units -> an n-gram model, by modified Kneser-Ney smoothing -> a pruned one."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.errors import InputError
 from asr.lm.ngram import NgramModel
@@ -13,7 +14,7 @@ from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
 from asr.lm.vocabulary import EOS, Unit, Vocabulary
 
 FALLBACK = (0.5, 1.0, 1.5)
-"""Discounts of the counts 1, 2 and 3 or more where the data give none; lmplz has the same."""
+"""Discounts of the counts 1, 2 and 3 or more where the data give none; the same as lmplz's."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class EstimateSettings:
     """How n-grams are counted and discounted.
 
     Args:
-        order: how many units the longest n-grams have.
-        prune: of each order, the count up to which n-grams are left out; the last stands for all
-            higher orders too. No unit is left out: the first is 0.
-        discount_fallback: whether `FALLBACK` stands in where the counts give no discounts.
+        order: number of units of the longest n-grams.
+        prune: for each order, the count up to which n-grams are pruned; the last holds for all
+            higher orders. The first is 0: unigrams are never pruned.
+        discount_fallback: whether to use `FALLBACK` where the counts give no discounts.
     """
 
     order: int = 3
@@ -84,27 +85,28 @@ def train_ngram(
 def estimate(
     sentences: Iterable[Sequence[int]], n_units: int, settings: EstimateSettings
 ) -> NgramTrie:
-    """The model of all n-grams in the sentences, as KenLM's lmplz estimates it.
+    """The n-gram model of the sentences with modified Kneser-Ney smoothing, as KenLM's lmplz.
 
-    N-grams of the highest order have their counts; those of lower orders the number of different
-    units before them, but their counts if they begin a sentence. Each order is discounted by its
-    own numbers of n-grams with the counts 1 to 4, and interpolated with the next lower one; single
-    units with the uniform distribution over all V. What pruning takes from a context goes to the
-    shorter context.
+    N-grams of the highest order use their counts. Those of lower orders use the number of different
+    units before them, or their counts if they begin a sentence. Each order has its own discounts,
+    from the numbers of its n-grams with the counts 1 to 4, and is interpolated with the next lower
+    order; unigrams with the uniform distribution over all V. The probability of pruned n-grams goes
+    to the shorter context.
 
-    A unit that never comes, such as `UNK` where all was known, has its uniform share; where `UNK`
-    comes it is counted like any other, as a recurrent model on the same vocabulary does. lmplz
-    knows no such text, and counts discounts from the n-gram that it sorts last in another way.
+    A unit that never occurs, such as `UNK` in a text without unknown words, has its uniform share.
+    Where `UNK` occurs, it is counted like any other unit, as in a recurrent model with the same
+    vocabulary. There lmplz differs: its texts have no `UNK`. It also counts the n-gram that it
+    sorts last in another way for the discounts.
 
     Args:
-        sentences: of units from 0 to V - 1, without ends.
+        sentences: of units from 0 to V - 1, without `EOS`.
         n_units: V, the vocabulary's size.
         settings: order, pruning, fallback.
 
     Raises:
-        InputError: there is no sentence; or the counts of an order give no discounts, and
-            `discount_fallback` is not asked for.
-        ValueError: a unit is not among the V, or is the end.
+        InputError: there is no sentence; or the counts of an order give no discounts and
+            `discount_fallback` is false.
+        ValueError: a unit is not among the V, or is `EOS`.
 
     Source: Chen and Goodman 1998, section 3; Heafield et al. 2013; `prune` as lmplz's option.
     """
@@ -115,15 +117,45 @@ def estimate(
     return _trie(levels, _adjusted(levels), thresholds, settings.discount_fallback)
 
 
-@dataclass(frozen=True)
-class _Level:
-    """All n-grams of an order, sorted by the (n-1)-gram that they continue, then by unit.
+def prune_by_entropy(trie: NgramTrie, threshold: float) -> NgramTrie:
+    """The trie without the n-grams that matter least, by relative entropy.
+
+    An n-gram is removed if removing it alone raises the perplexity of the model's own texts by less
+    than the threshold, and if no n-gram that is kept extends it. Unigrams are kept.
 
     Args:
-        parents: (n,), which (n-1)-gram they continue.
+        trie: of a model whose probabilities sum to 1 in every context.
+        threshold: relative rise of the perplexity, above 0, such as 1e-8.
+
+    Raises:
+        ValueError: the threshold is not above 0.
+
+    Source: Stolcke 1998, arXiv:cs/0006025. As there, each n-gram is judged in the whole model.
+    <s> is taken to be as probable as </s>. The lower orders of Kneser-Ney smoothing estimate
+    probabilities for back-off, not frequencies. So the probabilities of contexts are rough
+    (Chelba et al. 2010), and some frequent n-grams are removed too early.
+    """
+    if not threshold > 0:
+        raise ValueError(f"threshold is {threshold}; expected above 0")
+    context_log_probs = _context_log_probs(trie)
+    kept = torch.ones(len(trie.keys), dtype=torch.bool)
+    continued = torch.zeros(len(trie.keys), dtype=torch.bool)
+    for nodes in reversed(trie.levels[1:]):
+        losses = _losses(trie, nodes, context_log_probs)
+        kept[nodes] = continued[nodes] | ~(losses.expm1() < threshold)
+        continued[trie.keys[nodes][kept[nodes]] // (trie.n_units + 1)] = True
+    return _without(trie, kept)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """All n-grams of an order, sorted by the (n-1)-gram that they extend, then by last unit.
+
+    Args:
+        parents: (n,), number of the (n-1)-gram that they extend.
         units: (n,), their last units.
-        suffixes: (n,), which (n-1)-gram they end with.
-        counts: (n,), how often they come.
+        suffixes: (n,), number of the (n-1)-gram that they end with.
+        counts: (n,), how often they occur.
         begins: (n,), whether they begin a sentence.
     """
 
@@ -135,7 +167,7 @@ class _Level:
 
 
 def _tokens(sentences: Iterable[Sequence[int]], n_units: int) -> np.ndarray:
-    """All sentences in a row, each with its beginning, which is the unit V, and its end."""
+    """All sentences in one array, each between <s>, which is the unit V, and `EOS`."""
     marked = ((n_units, *sentence, EOS) for sentence in sentences)
     tokens = np.fromiter(chain.from_iterable(marked), dtype=np.int32)
     if not len(tokens):
@@ -175,7 +207,7 @@ def _count(tokens: np.ndarray, n_units: int, order: int) -> list[_Level]:
 
 
 def _adjusted(levels: list[_Level]) -> list[np.ndarray]:
-    """Of each order the counts that its probabilities come from."""
+    """For each order, the counts that its probabilities are computed from."""
     adjusted = []
     for level, longer in pairwise(levels):
         before = np.bincount(longer.suffixes, minlength=len(level.units))
@@ -184,7 +216,7 @@ def _adjusted(levels: list[_Level]) -> list[np.ndarray]:
 
 
 def _discounts(adjusted: np.ndarray, order: int, fallback: bool) -> np.ndarray:
-    """(4,), what is taken from counts of 0, 1, 2 and 3 or more."""
+    """(4,), discounts of the counts 0, 1, 2 and 3 or more."""
     n = np.bincount(np.minimum(adjusted, 5), minlength=6)
     if n[1:4].all():
         share = n[1] / (n[1] + 2 * n[2])
@@ -194,19 +226,19 @@ def _discounts(adjusted: np.ndarray, order: int, fallback: bool) -> np.ndarray:
         trouble = f"give the discounts {', '.join(f'{d:.3f}' for d in found[1:])}"
     else:
         missing = next(j for j in range(1, 4) if not n[j])
-        trouble = f"have none that comes {missing} times, and give no discounts"
+        trouble = f"give no discounts, since none has the count {missing}"
     if fallback:
         return np.array([0.0, *FALLBACK])
     raise InputError(
-        f"the {order}-grams {trouble}; expected more text, or, where units are few or texts short,"
-        " model.discount_fallback true: fixed discounts"
+        f"the {order}-grams {trouble}; expected more text, or model.discount_fallback true: fixed"
+        " discounts, for few units or short texts"
     )
 
 
 def _trie(
     levels: list[_Level], adjusted: list[np.ndarray], thresholds: Sequence[int], fallback: bool
 ) -> NgramTrie:
-    """The model of the levels' n-grams; those not above their thresholds are left out."""
+    """The model of the levels' n-grams; those with counts up to their thresholds are pruned."""
     radix = len(levels[0].units)
     sizes: list[int] = []
     keys, log_probs, suffixes = [np.array([-1])], [np.zeros(1)], [np.zeros(1, dtype=np.int32)]
@@ -223,7 +255,7 @@ def _trie(
         probs = (counts - discounts) / total[level.parents]
         probs += weights[level.parents] * lower[level.suffixes]
         if not sizes:
-            probs[-1] = 1.0  # a sentence's beginning is never foreseen; it costs nothing
+            probs[-1] = 1.0  # <s> is never predicted
         keys.append(nodes[level.parents[kept]].astype(np.int64) * radix + level.units[kept])
         log_probs.append(np.log(probs[kept]))
         suffixes.append(nodes[level.suffixes[kept]])
@@ -234,3 +266,64 @@ def _trie(
         lower = probs
     tensors = [torch.from_numpy(np.concatenate(p)) for p in (keys, log_probs, backoffs, suffixes)]
     return make_ngram_trie(radix - 1, sizes, *tensors)
+
+
+def _context_log_probs(trie: NgramTrie) -> Tensor:
+    """(C + 1,), float64: log-probability of every n-gram that may be a context."""
+    log_probs = trie.log_probs[: len(trie.backoffs)].double()
+    if trie.order > 1:  # else the root is the only context
+        log_probs[trie.n_units + 1] = log_probs[2]  # <s> is as probable as </s>
+    for nodes in trie.levels[1:-1]:
+        log_probs[nodes] += log_probs[trie.keys[nodes] // (trie.n_units + 1)]
+    return log_probs
+
+
+def _shorter(trie: NgramTrie, nodes: slice) -> tuple[Tensor, Tensor]:
+    """Contexts of an order's n-grams, (n,), and the log-probs of their units one order lower."""
+    contexts = trie.keys[nodes] // (trie.n_units + 1)
+    units = trie.keys[nodes] % (trie.n_units + 1)
+    return contexts, trie.score(trie.suffixes[contexts].long(), units)[0].double()
+
+
+def _left(contexts: Tensor, log_probs: Tensor, n_contexts: int) -> Tensor:
+    """(n_contexts,), float64: probability that each context's n-grams leave for back-off."""
+    left = torch.ones(n_contexts, dtype=torch.float64)
+    return left.index_add_(0, contexts, -log_probs.exp())
+
+
+def _losses(trie: NgramTrie, nodes: slice, context_log_probs: Tensor) -> Tensor:
+    """(n,), float64: relative entropy between the model with and without each n-gram, in nats."""
+    contexts, shorter = _shorter(trie, nodes)
+    log_probs = trie.log_probs[nodes].double()
+    left = _left(contexts, log_probs, len(trie.backoffs))[contexts]
+    left_shorter = _left(contexts, shorter, len(trie.backoffs))[contexts]
+    backoffs = (left + log_probs.exp()).log() - (left_shorter + shorter.exp()).log()
+    # the loss of the n-gram itself, and of all units that back off in its context
+    losses = log_probs.exp() * (log_probs - shorter - backoffs)
+    losses += left * (trie.backoffs[contexts] - backoffs)
+    return context_log_probs[contexts].exp() * losses
+
+
+def _without(trie: NgramTrie, kept: Tensor) -> NgramTrie:
+    """The trie of the kept nodes, with back-off weights that make each context sum to 1 again."""
+    radix = trie.n_units + 1
+    numbers = kept.cumsum(0) - 1
+    keys = numbers[trie.keys // radix] * radix + trie.keys % radix
+    keys[0] = -1
+    backoffs = trie.backoffs.clone()
+    continued = torch.zeros(len(backoffs), dtype=torch.bool)
+    continued[trie.keys[1:][kept[1:]] // radix] = True
+    backoffs[~continued] = 0.0
+    sizes = [int(kept[nodes].sum()) for nodes in trie.levels]
+    smaller = make_ngram_trie(
+        trie.n_units, sizes, keys[kept], trie.log_probs[kept], backoffs[kept[: len(backoffs)]]
+    )
+    for nodes in smaller.levels[1:]:  # in order: higher orders use the lower orders' weights
+        contexts, shorter = _shorter(smaller, nodes)
+        left = _left(contexts, smaller.log_probs[nodes].double(), len(smaller.backoffs))
+        left_shorter = _left(contexts, shorter, len(smaller.backoffs))
+        known = torch.zeros(len(left), dtype=torch.bool)
+        known[contexts] = True
+        known &= (left > 0) & (left_shorter > 0)  # if all units have n-grams, none backs off
+        smaller.backoffs[known] = (left[known] / left_shorter[known]).log().float()
+    return smaller

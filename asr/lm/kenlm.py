@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from asr.errors import InputError
-from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary, text_log_prob
+from asr.lm.protocol import text_log_prob
+from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.text.normalisation import DEFAULT, Case, TextSettings, in_case, lower_case
 
 CASES: tuple[Case, ...] = ("lower", "keep", "upper")

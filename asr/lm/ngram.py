@@ -20,15 +20,8 @@ from asr.folder import (
 )
 from asr.lm.arpa import MARKS, read_arpa, write_arpa
 from asr.lm.ngram_trie import MAX_NODES, NgramTrie, check_trie, empty_tables
-from asr.lm.vocabulary import (
-    EOS,
-    EOS_SYMBOL,
-    UNK_SYMBOL,
-    Unit,
-    Vocabulary,
-    text_log_prob,
-    vocabulary_from_dict,
-)
+from asr.lm.protocol import text_log_prob
+from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
 from asr.text.lexicon import is_sign
 from asr.text.normalisation import DEFAULT, TextSettings, case_of, lower_case
 

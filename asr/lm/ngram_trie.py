@@ -1,4 +1,4 @@
-"""n-grams with their probabilities -> the probability of any unit after any others."""
+"""n-grams with probabilities and back-off weights -> the probability of a unit in a context."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -8,29 +8,28 @@ import torch
 from torch import Tensor
 
 MAX_NODES = 2**31
-"""Nodes' numbers are int32, and below this."""
+"""Upper bound of the number of nodes, whose numbers are int32."""
 
 
 @dataclass(frozen=True, eq=False)
 class NgramTrie:
-    """The n-grams of a back-off model, each a node below the one that it continues.
+    """A back-off n-gram model as a trie: each n-gram is a child of the (n-1)-gram that it extends.
 
-    Node 0 is the root, the n-gram without any unit. The others are numbered by their order, then
-    by the node that they continue, then by their last unit, so that keys that rise are all it
-    takes to find a child, in one search; 32 bits would not hold them. The sentence's beginning is
-    a unit of its own, the one after the last.
+    Node 0 is the root, the empty n-gram. The other nodes are sorted by order, then by parent, then
+    by last unit. So the keys are ascending and a binary search finds a child. The beginning of a
+    sentence, <s>, is the unit with the number V.
 
     Args:
-        n_units: V, without the sentence's beginning.
-        sizes: (order,), how many n-grams each order has, M together, and C below the highest; the
-            first is V + 1.
-        keys: (M + 1,), int64: `parent * (V + 1) + unit` of each node, and -1 of the root.
-        log_probs: (M + 1,), float32: natural log-probability of a node's last unit after the
-            others.
-        backoffs: (C + 1,), float32: natural logarithm of what a node's shorter context is
-            weighted by where a unit does not continue the node.
-        suffixes: (C + 1,), int32: the node of the longest n-gram that a node's own ends with.
-        states: (M + 1,), int32: the node that tells as much as this one of what follows.
+        n_units: V, without <s>.
+        sizes: (order,), number of n-grams of each order; M is their sum, and C the sum without the
+            highest order. The first is V + 1.
+        keys: (M + 1,), int64: `parent * (V + 1) + unit` of each node; -1 for the root.
+        log_probs: (M + 1,), float32: natural log-probability of a node's last unit, given the
+            units before it.
+        backoffs: (C + 1,), float32: natural log of a node's back-off weight.
+        suffixes: (C + 1,), int32: the node of the longest proper suffix of a node's n-gram.
+        states: (M + 1,), int32: the node with the shortest context that gives the same
+            probabilities of all that follows.
     """
 
     n_units: int
@@ -43,18 +42,18 @@ class NgramTrie:
 
     @property
     def order(self) -> int:
-        """How many units the longest n-grams have."""
+        """Number of units of the longest n-grams."""
         return len(self.sizes)
 
     @property
     def levels(self) -> list[slice]:
-        """(order,), the nodes of each order."""
+        """(order,), the range of the nodes of each order."""
         firsts = accumulate(self.sizes, initial=1)
         return [slice(first, last) for first, last in pairwise(firsts)]
 
     @property
     def tables(self) -> dict[str, Tensor]:
-        """The tensors by their names."""
+        """The tensors by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)[2:]}
 
     def to(self, device: str | torch.device) -> "NgramTrie":
@@ -63,27 +62,27 @@ class NgramTrie:
         return NgramTrie(self.n_units, self.sizes, **tables)
 
     def start(self, rows: int) -> Tensor:
-        """(rows,), int64: the state at a sentence's beginning."""
+        """(rows,), int64: the state at the start of a sentence."""
         return self.states[self.n_units + 1].long().repeat(rows)
 
     def children(self, nodes: Tensor, units: Tensor) -> Tensor:
-        """(rows,), int64: the nodes that continue nodes by a unit each; 0 where there is none."""
+        """(rows,), int64: the child of each node for one unit; 0 where there is none."""
         return _find(self.keys, nodes * (self.n_units + 1) + units)
 
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """What a unit costs after a context.
+        """Log-probabilities of units, given their contexts.
 
         Args:
             state: (rows,), int64: nodes below the highest order.
-            units: (rows,), int64, each from 0 to V - 1: on the GPU this can't be checked in time.
+            units: (rows,), int64, from 0 to V - 1; not checked, since that is slow on a GPU.
 
         Returns:
             log_probs: (rows,), float32, natural logarithms.
             state: (rows,), int64: after the units.
         """
-        # asked at each frame of a search: few operations, each the fastest of its kind
+        # called in every frame of a search, so written for speed
         log_probs = torch.zeros_like(state, dtype=torch.float32)
-        keys = self.keys[:-1]  # so that every search ends at a key
+        keys = self.keys[:-1]  # without the last, so that every place found is a valid index
         places, missing = state, torch.ones_like(state, dtype=torch.bool)
         for _ in range(self.order - 1):
             wanted = torch.add(units, state, alpha=self.n_units + 1)
@@ -91,7 +90,7 @@ class NgramTrie:
             missing = self.keys.index_select(0, places) != wanted
             log_probs.addcmul_(self.backoffs.index_select(0, state), missing)
             state = torch.where(missing, self.suffixes.index_select(0, state), state)
-        found = torch.where(missing, units + 1, places)  # at last in the root, which has all units
+        found = torch.where(missing, units + 1, places)  # unigrams at the end: all units have one
         log_probs += self.log_probs.index_select(0, found)
         return log_probs, self.states.index_select(0, found).long()
 
@@ -102,7 +101,7 @@ class NgramTrie:
             contexts.append(self.suffixes[contexts[-1]].long())
         radix = self.n_units + 1
         found = self.log_probs[1 : radix + 1].repeat(len(state), 1)
-        for nodes in reversed(contexts):  # short contexts first: longer ones know better
+        for nodes in reversed(contexts):  # longer contexts overwrite shorter ones
             found += self.backoffs[nodes, None]
             first = torch.searchsorted(self.keys, nodes * radix)
             number = torch.searchsorted(self.keys, (nodes + 1) * radix) - first
@@ -122,16 +121,16 @@ def make_ngram_trie(
     backoffs: Tensor,
     suffixes: Tensor | None = None,
 ) -> NgramTrie:
-    """A trie of its n-grams; what follows from them is computed.
+    """A trie from its n-grams; suffixes and states are computed.
 
     Args:
-        n_units: V, without the sentence's beginning.
-        sizes: (order,), how many n-grams each order has, all V + 1 units alone among them.
-        keys: (M + 1,), int64, ascending, as `NgramTrie` has them.
+        n_units: V, without <s>.
+        sizes: (order,), number of n-grams of each order; all V + 1 unigrams are there.
+        keys: (M + 1,), int64, ascending, as in `NgramTrie`.
         log_probs: (M + 1,).
         backoffs: (C + 1,).
-        suffixes: (M + 1,), int32, where they are known; of an n-gram that is there, the one that
-            it ends with need not be.
+        suffixes: (M + 1,), int32, if known. The trie may lack the (n-1)-gram that an n-gram ends
+            with; then it is a shorter one.
     """
     if suffixes is None:
         suffixes = _suffixes(n_units, sizes, keys)
@@ -145,10 +144,10 @@ def make_ngram_trie(
 
 
 def empty_tables(sizes: Sequence[int]) -> dict[str, Tensor]:
-    """Tables of the types and shapes that a trie has them in, without their numbers ("meta").
+    """Tables with a trie's types and shapes, without data (on the device "meta").
 
     Args:
-        sizes: (order,), how many n-grams each order has.
+        sizes: (order,), number of n-grams of each order.
     """
     nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
     return {
@@ -161,28 +160,31 @@ def empty_tables(sizes: Sequence[int]) -> dict[str, Tensor]:
 
 
 def check_trie(trie: NgramTrie) -> None:
-    """Refuse tables with which a trie could not be asked: those of a damaged file, say.
+    """Check a trie's numbers, which may come from a damaged file.
 
     Args:
-        trie: with tables of the types and lengths that `NgramTrie` gives them.
+        trie: its tables have the types and lengths that `NgramTrie` documents.
 
     Raises:
-        ValueError: keys don't rise, a node belongs where it can't, or a number is not finite.
+        ValueError: keys are not ascending, a node's number is out of range, or a number is not
+            finite.
     """
     keys = trie.keys
     if keys[0] != -1 or not (keys[1:] > keys[:-1]).all():
-        raise ValueError("keys don't rise from -1 on; expected those of n-grams in their order")
+        raise ValueError(
+            "keys are not in ascending order from -1; expected those of sorted n-grams"
+        )
     shorter = slice(0, 1)
     for order, nodes in enumerate(trie.levels, 1):
         if nodes.start < nodes.stop:
             first, last = (keys[[nodes.start, nodes.stop - 1]] // (trie.n_units + 1)).tolist()
             if first < shorter.start or last >= shorter.stop:
                 raise ValueError(
-                    f"keys let {order}-grams continue the nodes {first} to {last}; expected"
+                    f"keys give {order}-grams the parent nodes {first} to {last}; expected"
                     f" {shorter.start} to {shorter.stop - 1}"
                 )
         shorter = nodes
-    for nodes in [slice(0, 1), *trie.levels[:-1]]:  # the way to the root gets shorter and shorter
+    for nodes in [slice(0, 1), *trie.levels[:-1]]:  # a suffix has a lower order
         _check_range("suffixes", trie.suffixes[nodes], max(nodes.start, 1))
     _check_range("states", trie.states, len(trie.backoffs))
     for name in ("log_probs", "backoffs"):
@@ -198,20 +200,20 @@ def _check_range(name: str, nodes: Tensor, n: int) -> None:
 
 
 def _find(keys: Tensor, wanted: Tensor) -> Tensor:
-    """Where keys stand among the ascending ones; 0, the root, for those that are not there."""
-    places = torch.searchsorted(keys[:-1], wanted)  # so that every search ends at a key
+    """Places of the wanted keys among the ascending keys; 0, the root, for missing ones."""
+    places = torch.searchsorted(keys[:-1], wanted)  # so that every place is a valid index
     return places * (keys[places] == wanted)
 
 
 def _suffixes(n_units: int, sizes: Sequence[int], keys: Tensor) -> Tensor:
-    """(M + 1,), int32: of each node the longest n-gram in the trie that its own ends with."""
+    """(M + 1,), int32: the node of each n-gram's longest proper suffix that the trie has."""
     radix = n_units + 1
     suffixes = torch.zeros(len(keys), dtype=torch.int32)
     first = 1 + sizes[0]
     for size in sizes[1:]:
         level = keys[first : first + size]
         parents, units = level // radix, level % radix
-        # what ends with the parent's suffix, and this unit; or else with that one's suffix, ...
+        # extend the parent's suffix by this unit; if the trie lacks that, the suffix's suffix, ...
         nodes = suffixes[parents].long()
         found = _find(keys[:first], nodes * radix + units)
         while (missing := (found == 0).nonzero()[:, 0]).numel():
@@ -223,11 +225,11 @@ def _suffixes(n_units: int, sizes: Sequence[int], keys: Tensor) -> Tensor:
 
 
 def _states(sizes: Sequence[int], tells: Tensor, suffixes: Tensor) -> Tensor:
-    """(M + 1,), int32: of each node itself or, where it tells nothing, its suffix's state.
+    """(M + 1,), int32: each node itself, or its suffix's state if nothing depends on the node.
 
     Args:
-        sizes: (order,), how many n-grams each order has.
-        tells: (C + 1,), whether something continues a node, or leaving it has a weight.
+        sizes: (order,), number of n-grams of each order.
+        tells: (C + 1,), whether a node has children or a back-off weight other than 1.
         suffixes: (M + 1,), int32.
     """
     states = torch.arange(len(suffixes), dtype=torch.int32)

@@ -1,7 +1,8 @@
-"""units -> log-probabilities of the next units, by a recurrent language model."""
+"""units -> log-probabilities of the next units, from a recurrent language model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -10,39 +11,41 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.errors import InputError
-from asr.lm.softmax import Softmax, SoftmaxKind
-from asr.lm.vocabulary import EOS, Vocabulary, text_log_prob
+from asr.lm.protocol import text_log_prob
+from asr.lm.vocabulary import EOS, Vocabulary
 from asr.networks.recurrent import Cell, Dropout, RecurrentStack, drop
 
 Initialisation = Literal["uniform", "xavier", "orthogonal"]
+SoftmaxKind = Literal["full", "adaptive"]
 
 TOGETHER = 4096
-"""Sentences that `sentence_log_probs` reads at once: more are hardly faster, and take memory."""
+"""Sentences in one batch of `sentence_log_probs`: more is hardly faster and takes more memory."""
 
 LOGITS = 2**23
-"""So many it computes at once, for the same reason."""
+"""Logits that `sentence_log_probs` computes at once, for the same reason."""
 
 
 @dataclass(frozen=True)
 class RNNLMSettings:
-    """The recurrent language model.
+    """Settings of the recurrent language model.
 
     Args:
         cell: the kind of recurrent units.
-        embedding_size: values that stand for a unit.
+        embedding_size: values of a unit's embedding.
         hidden_size: recurrent units of a layer.
-        n_layers: recurrent layers.
-        tied: the output's weights are the embeddings; where `hidden_size` is another than
-            `embedding_size`, a linear map lies between.
-        softmax: over all units at once, or frequent ones first: for thousands of words.
-        dropout_input: share of the embeddings' values that training sets to 0.
-        dropout_hidden: the same of each layer's output but the last one's.
-        dropout_output: the same of the last layer's output.
-        variational: a mask is drawn once for all units of a chunk, not for each.
-        weight_drop: share of the recurrent weights that training sets to 0, drawn once a chunk.
-        initialisation: what training begins with. "uniform": all weights of a matrix of n columns
-            within 1 / sqrt(n); "xavier": within sqrt(6 / (rows + columns)); "orthogonal": the
-            same, but recurrent matrices are rotations or reflections. Gates have one each.
+        n_layers: number of recurrent layers.
+        tied: whether the output's weights are the embeddings; if `hidden_size` differs from
+            `embedding_size`, there is a linear projection in between.
+        softmax: "full", or "adaptive" for vocabularies of thousands of words.
+        dropout_input: share of the embeddings' values that is set to 0 in training.
+        dropout_hidden: the same for the output of each layer except the last.
+        dropout_output: the same for the last layer's output.
+        variational: whether one dropout mask serves all units of a chunk, instead of one per unit.
+        weight_drop: share of the recurrent weights that is set to 0 in training, drawn for each
+            chunk.
+        initialisation: of the weights. "uniform": a matrix with n columns within 1 / sqrt(n);
+            "xavier": within sqrt(6 / (rows + columns)); "orthogonal": as "xavier", but with
+            orthogonal recurrent matrices. Each gate has its own matrix.
 
     Source: tied: Press and Wolf 2017, arXiv:1608.05859; Inan, Khosravi and Socher 2017,
     arXiv:1611.01462. Initialisations: Glorot and Bengio 2010; Saxe, McClelland and Ganguli 2014,
@@ -72,11 +75,88 @@ class RNNLMSettings:
                 raise InputError(f"model.{name} is {value}; expected from 0 to below 1")
 
 
+class Softmax(nn.Module):
+    """A softmax over units, exactly normalised.
+
+    "full" is the plain softmax over all units. "adaptive" has a first softmax over the most
+    frequent tenth of the units and two groups: the next three tenths, and the rest. The probability
+    of a unit in a group is that of the group times that of the unit within the group. So frequent
+    units need no computation for the rare ones: with 20,000 English words, an average word needs a
+    seventh of all logits.
+
+    Args:
+        input_size: E, size of an output.
+        n_units: V; for "adaptive", sorted by falling frequency.
+        kind: "full" or "adaptive".
+
+    Source: Grave et al. 2017, arXiv:1609.04309; there rare units have shorter vectors. Here all
+    have E values, so that they can also serve as embeddings.
+    """
+
+    def __init__(self, input_size: int, n_units: int, kind: SoftmaxKind = "full") -> None:
+        super().__init__()
+        ends = [n_units] if kind == "full" else [n_units // 10, 4 * n_units // 10, n_units]
+        self.n_frequent = ends[0]
+        self.groups = [(begin, end) for begin, end in pairwise(ends) if begin < end]
+        bound = input_size**-0.5
+        self.weight = nn.Parameter(torch.empty(n_units, input_size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(n_units))
+        if self.groups:
+            self.group_weight = nn.Parameter(torch.zeros(len(self.groups), input_size))
+            self.group_bias = nn.Parameter(torch.zeros(len(self.groups)))
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        """The log-probability of every unit: (N, E) -> (N, V), at least float32."""
+        first = self._first(outputs)
+        parts = [first[:, : self.n_frequent]]
+        for number, group in enumerate(self.groups):
+            parts.append(first[:, self.n_frequent + number, None] + self._within(outputs, group))
+        return torch.cat(parts, 1)
+
+    def score(self, outputs: Tensor, units: Tensor, rows: Tensor | None = None) -> Tensor:
+        """The log-probabilities of single units.
+
+        Args:
+            outputs: (N, E).
+            units: (M,), int64.
+            rows: (M,), int64, index of the output that scores each unit; None: unit n is scored
+                by output n.
+
+        Returns:
+            scores: (M,), at least float32.
+        """
+        if rows is None:
+            rows = torch.arange(len(outputs), device=outputs.device)
+        inside = [(begin <= units) & (units < end) for begin, end in self.groups]
+        first = units
+        for number, here in enumerate(inside):
+            first = first.masked_fill(here, self.n_frequent + number)
+        scores = self._first(outputs)[rows, first]
+        for (begin, end), here in zip(self.groups, inside, strict=True):
+            asked, row = rows[here].unique(return_inverse=True)
+            within = self._within(outputs[asked], (begin, end))[row, units[here] - begin]
+            scores = scores.index_add(0, here.nonzero()[:, 0], within)
+        return scores
+
+    def _first(self, outputs: Tensor) -> Tensor:
+        """(N, n_frequent + groups): log-probs of the frequent units and of each group."""
+        weight, bias = self.weight[: self.n_frequent], self.bias[: self.n_frequent]
+        if self.groups:
+            weight = torch.cat([weight, self.group_weight])
+            bias = torch.cat([bias, self.group_bias])
+        return _log_softmax(F.linear(outputs, weight, bias))
+
+    def _within(self, outputs: Tensor, group: tuple[int, int]) -> Tensor:
+        """(N, units of the group): log-probs of the units, given their group."""
+        begin, end = group
+        return _log_softmax(F.linear(outputs, self.weight[begin:end], self.bias[begin:end]))
+
+
 class RNNLM(nn.Module):
     """A recurrent language model.
 
-    Its state is that of the recurrent layers after all units so far, the first of them `EOS`, as at
-    every sentence's beginning.
+    Its state is that of the recurrent layers after all units so far. Every sentence starts with
+    `EOS`.
 
     Args:
         vocabulary: the units.
@@ -110,14 +190,14 @@ class RNNLM(nn.Module):
         _initialise(self)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Read a chunk.
+        """Outputs of a chunk.
 
         Args:
             inputs: (T, N), int64.
             state: (N, S), of `zero_state` or of the chunk before.
 
         Returns:
-            outputs: (T, N, E), what the softmax reads.
+            outputs: (T, N, E), the softmax's inputs.
             state: (N, S), after the chunk.
         """
         settings = self.settings
@@ -128,11 +208,11 @@ class RNNLM(nn.Module):
 
     @property
     def embeddings(self) -> Tensor:
-        """(V, embedding_size): what stands for each unit."""
+        """(V, embedding_size), of all units."""
         return self.output.weight if self.embedding is None else self.embedding.weight
 
     def zero_state(self, rows: int) -> Tensor:
-        """(rows, S), before any unit, even `EOS`: where a stream of sentences begins."""
+        """(rows, S), the state before any unit, even `EOS`: the start of a stream of sentences."""
         return self.stack.zero_state(rows)
 
     def losses(self, inputs: Tensor, targets: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +220,7 @@ class RNNLM(nn.Module):
 
         Args:
             inputs: (T, N), int64.
-            targets: (T, N), int64: what follows each input.
+            targets: (T, N), int64: the unit after each input.
             state: (N, S), of `zero_state` or of the chunk before.
 
         Returns:
@@ -153,12 +233,12 @@ class RNNLM(nn.Module):
 
     @torch.no_grad()
     def start(self, rows: int) -> Tensor:
-        """(rows, S): the state at a sentence's beginning, once for each hypothesis."""
+        """(rows, S): the state at the start of a sentence, repeated for each hypothesis."""
         return self._after(self.zero_state(1), self._units([EOS])).repeat(rows, 1)
 
     @torch.no_grad()
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows,) natural log-probabilities of the next units, (rows,), and the states after."""
+        """Natural log-probabilities, (rows,), of the next units, (rows,), and the new states."""
         units = units.to(state.device)
         return self.output.score(self._outputs(state), units), self._after(state, units)
 
@@ -173,10 +253,10 @@ class RNNLM(nn.Module):
 
     @torch.no_grad()
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end.
+        """For each sentence, (U + 1,): natural log-probabilities of its units and of its end.
 
-        Sentences that begin alike, as those of an n-best list do, are read together up to where
-        they part: each beginning is computed once. Give it many sentences at once.
+        A prefix that several sentences share, as those of an n-best list do, is computed once. So
+        give it many sentences at once.
 
         Raises:
             ValueError: a unit is not among the V.
@@ -210,20 +290,20 @@ class RNNLM(nn.Module):
         units = np.full((len(sentences), lengths.max() + 1), EOS)
         for row, sentence in zip(units, sentences, strict=True):
             row[: len(sentence)] = sentence
-        # how far each begins like the one before; so do all those in between, being sorted
+        # length of the prefix that each sentence shares with the one before in sorted order
         alike = (units[1:] == units[:-1]).cumprod(1).sum(1)
         alike = np.concatenate([[-1], np.minimum(alike, lengths[:-1])])
 
         found = np.empty(units.shape, dtype=np.float32)
         distinct, numbers = np.unique(units, return_inverse=True)
-        numbers = numbers.reshape(units.shape)  # which NumPy 1 does not
+        numbers = numbers.reshape(units.shape)  # NumPy 1 returns it flat
         received = self.stack.receive(self.embeddings[torch.from_numpy(distinct).to(device)])
         states = self.start(1)
-        at = np.zeros(len(sentences), dtype=int)  # which of the states each sentence has come to
+        at = np.zeros(len(sentences), dtype=int)  # index of each sentence's state in `states`
         for t in range(units.shape[1]):
             going = np.flatnonzero(lengths >= t)
             if t:
-                parts = alike[going] < t  # where another beginning begins
+                parts = alike[going] < t  # sentences with a new prefix of length t
                 new = going[parts]
                 states = self.stack.step(received[numbers[new, t - 1]], states[at[new]])
                 at[going] = parts.cumsum() - 1
@@ -231,7 +311,7 @@ class RNNLM(nn.Module):
         return [found[n, : length + 1] for n, length in enumerate(lengths)]
 
     def _score_each(self, states: Tensor, at: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """(M,) log-probabilities of units, (M,), each in one of the states, (M,), first to last."""
+        """(M,): log-probabilities of units, (M,), in the states with the ascending indices `at`."""
         outputs = self._outputs(states)
         rows = max(1, LOGITS // len(self.vocabulary.symbols))
         scores = []
@@ -245,7 +325,7 @@ class RNNLM(nn.Module):
 
     def _after(self, state: Tensor, units: Tensor) -> Tensor:
         """The states, (N, S), after one more unit each, (N,)."""
-        distinct, numbers = units.unique(return_inverse=True)  # each is received once
+        distinct, numbers = units.unique(return_inverse=True)  # one product for each unit
         received = self.stack.receive(F.embedding(distinct, self.embeddings))
         return self.stack.step(received.index_select(0, numbers), state)
 
@@ -253,7 +333,7 @@ class RNNLM(nn.Module):
         return torch.tensor(units, device=self.embeddings.device)
 
     def _outputs(self, state: Tensor) -> Tensor:
-        """(N, E): what the softmax reads in a state: the last layer's output."""
+        """(N, E): the softmax's inputs, from the last layer's output in the state."""
         end = self.settings.n_layers * self.settings.hidden_size
         return self._projected(state[:, end - self.settings.hidden_size : end])
 
@@ -263,12 +343,12 @@ class RNNLM(nn.Module):
 
 @torch.no_grad()
 def _initialise(model: RNNLM) -> None:
-    """Draw all matrices as the settings say; biases stay as their layers begin."""
+    """Draw all matrices as the settings say; biases keep their layers' initial values."""
     kind, hidden_size = model.settings.initialisation, model.settings.hidden_size
     for name, values in model.named_parameters():
         if values.ndim == 1:
             continue
-        # of a recurrent layer's gates each has a matrix of its own
+        # a recurrent layer's weight holds one matrix for each gate
         for matrix in values.split(hidden_size if name.startswith("stack.") else len(values)):
             if kind == "uniform":
                 nn.init.uniform_(matrix, -(matrix.shape[1] ** -0.5), matrix.shape[1] ** -0.5)
@@ -276,3 +356,7 @@ def _initialise(model: RNNLM) -> None:
                 nn.init.orthogonal_(matrix)
             else:
                 nn.init.xavier_uniform_(matrix)
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    return logits.log_softmax(1, torch.promote_types(logits.dtype, torch.float32))

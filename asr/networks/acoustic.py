@@ -11,18 +11,18 @@ from asr.networks.recurrent import Cell, RecurrentStack
 
 @dataclass(frozen=True)
 class AcousticSettings:
-    """The acoustic model.
+    """Settings of the acoustic model.
 
     Args:
-        time_reduction: frames of the features that make one of the model's.
-        conv_channels: channels of the two convolutions over time and frequency that read the
-            features before the recurrent layers; 0 for none: frames are put side by side.
+        time_reduction: number of feature frames for each output frame.
+        conv_channels: channels of the two convolutions over time and frequency before the
+            recurrent layers; 0 for none: `time_reduction` frames are concatenated instead.
         cell: the kind of recurrent units.
         hidden_size: units of one layer in one direction.
-        n_layers: recurrent layers.
-        bidirectional: every layer reads both ways.
-        dropout: share of each layer's output that training sets to 0.
-        layer_norm: each recurrent layer's output is normalised frame by frame.
+        n_layers: number of recurrent layers.
+        bidirectional: whether every layer reads in both directions.
+        dropout: share of each layer's output that is set to 0 in training.
+        layer_norm: whether each recurrent layer's output is normalised frame by frame.
     """
 
     time_reduction: int = 3
@@ -45,11 +45,11 @@ class AcousticSettings:
 
 
 class AcousticModel(nn.Module):
-    """Log-probabilities of CTC's tokens in every frame, by a deep (bidirectional) recurrent net.
+    """Log-probabilities of the tokens in every frame, from a deep (bidirectional) recurrent net.
 
     Args:
-        n_features: values in a frame of features.
-        n_tokens: tokens, blank included.
+        n_features: F, values in a frame of features.
+        n_tokens: C, blank included.
         settings: size and kind.
     """
 
@@ -75,15 +75,15 @@ class AcousticModel(nn.Module):
         self.output = nn.Linear(self.stack.output_size, n_tokens)
 
     def forward(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Read a batch.
+        """Log-probabilities of a padded batch.
 
         Args:
-            features: (T, N, F); what lies behind each utterance's end is ignored.
+            features: (T, N, F); padding is ignored.
             input_lengths: (N,), int64.
 
         Returns:
-            log_probs: (T', N, C), natural logarithms, each row's probabilities sum to 1.
-            input_lengths: (N,), in the frames of `log_probs`: `n_frames` of the ones given.
+            log_probs: (T', N, C), natural logarithms; each row's probabilities sum to 1.
+            input_lengths: (N,), in frames of `log_probs`: `n_frames` of the given lengths.
         """
         if self.convolutions is None:
             reduced, lengths = stack_frames(features, input_lengths, self.settings.time_reduction)
@@ -93,19 +93,19 @@ class AcousticModel(nn.Module):
         return logits.float().log_softmax(dim=2), lengths
 
     def n_frames(self, input_length: int) -> int:
-        """Frames of `log_probs` for that many frames of features."""
+        """Number of frames of `log_probs` for `input_length` frames of features."""
         return -(-input_length // self.settings.time_reduction)
 
 
 class Convolutions(nn.Module):
-    """Two convolutions that see the features as a picture, exact under padding.
+    """Two convolutions over time and frequency, exact under padding.
 
-    A pattern is found at whatever frequency it lies, so that a voice which is higher or lower than
-    those of training costs less. The first moves by `time_reduction` frames; each halves the
+    They find a pattern at any frequency, so that higher or lower voices than those of training
+    do less harm. The first has a stride of `time_reduction` frames; each halves the number of
     frequencies.
 
     Args:
-        n_features: values in a frame of features, neighbours in frequency side by side.
+        n_features: values in a frame of features, in order of frequency.
         n_channels: of each convolution.
         time_reduction: frames of the features for each frame of the output.
 
@@ -120,17 +120,17 @@ class Convolutions(nn.Module):
         self.output_size = n_channels * -(-n_features // 4)
 
     def forward(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Read a batch.
+        """Outputs of a padded batch.
 
         Args:
-            features: (T, N, F); what lies behind each utterance's end is ignored.
+            features: (T, N, F); padding is ignored.
             input_lengths: (N,).
 
         Returns:
             outputs: (ceil(T / time_reduction), N, output_size).
-            input_lengths: (N,), likewise divided, rounded up.
+            input_lengths: (N,), divided by `time_reduction` and rounded up.
         """
-        # an utterance alone has zeros behind its end, before either convolution; so has each here
+        # both convolutions pad a single utterance with zeros; so padding is set to 0 before each
         picture = features.masked_fill(~mask(input_lengths, len(features))[:, :, None], 0.0)
         picture = self.first(picture.transpose(0, 1)[:, None]).relu()  # (N, channels, T', F / 2)
         lengths = (input_lengths + self.time_reduction - 1) // self.time_reduction

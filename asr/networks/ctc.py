@@ -1,4 +1,4 @@
-"""log_probs and a text -> loss, exact log-probability, alignment; and whether the text fits."""
+"""log_probs and tokens -> CTC loss, exact log-probability, forced alignment, frames needed."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,11 +17,11 @@ def ctc_loss(
     input_lengths: Tensor | Sequence[int] | int | None = None,
     target_lengths: Tensor | Sequence[int] | int | None = None,
 ) -> Tensor:
-    """Negative log-probability of each utterance's targets, summed over their alignments.
+    """Negative log-probability of each utterance's targets, summed over all their alignments.
 
-    Torch's CUDA kernel adds gradients up in an order that changes from run to run. The loss is
-    small beside the network, so it is always computed on the CPU, where the order is fixed; the
-    gradient returns to the device of `log_probs`. Half precision is raised to float32.
+    Torch's CUDA kernel adds gradients in an order that changes from run to run. The loss takes
+    little time beside the network, so it is always computed on the CPU, where the order is fixed.
+    The gradient returns to the device of `log_probs`. Half precision is converted to float32.
 
     >>> loss = asr.ctc_loss(log_probs, targets, input_lengths, target_lengths).mean()
 
@@ -69,14 +69,14 @@ def ctc_loss(
 
 
 def log_probability(log_probs: Tensor, tokens: Sequence[int]) -> float:
-    """Exact natural log-probability that one utterance says exactly these tokens.
+    """Exact natural log-probability of a token sequence, given one utterance.
 
     Args:
         log_probs: (T, C), natural logs.
-        tokens: without blanks; none at all stands for silence.
+        tokens: without blanks; may be empty.
 
     Returns:
-        log_prob: -inf where there are too few frames.
+        log_prob: -inf if there are too few frames.
 
     Raises:
         ValueError: `log_probs` is not (T, C), or a token is the blank or not among the C.
@@ -107,7 +107,7 @@ def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) ->
     _check(log_probs, tokens)
     if len(log_probs) < frames_needed(tokens):
         raise ValueError(
-            f"log_probs has {len(log_probs)} frames; the tokens take {frames_needed(tokens)}"
+            f"log_probs has {len(log_probs)} frames; the tokens need {frames_needed(tokens)}"
         )
     if not tokens:
         return torch.full((len(log_probs),), BLANK)
@@ -136,7 +136,7 @@ def checked_log_probs(log_probs: Tensor | np.ndarray) -> Tensor:
 
 
 def frames_needed(tokens: Sequence[int]) -> int:
-    """The fewest frames in which CTC can say the tokens: a repeat takes a blank in between."""
+    """Length of the shortest CTC alignment: one frame per token, and a blank between repeats."""
     return len(tokens) + sum(before == after for before, after in pairwise(tokens))
 
 

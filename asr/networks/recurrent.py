@@ -1,4 +1,4 @@
-"""sequence -> sequence: deep recurrent nets, exact under padding and in chunks."""
+"""sequence -> sequence: deep recurrent networks, exact under padding and chunk by chunk."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,13 +16,13 @@ CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 @dataclass(frozen=True)
 class Dropout:
-    """Shares that training sets to 0; what is left grows, so that sums keep their mean.
+    """Shares of values that are set to 0 in training; the others are scaled by 1 / (1 - share).
 
     Args:
-        hidden: of each layer's output but the last one's.
+        hidden: of the output of each layer except the last.
         output: of the last layer's output.
-        recurrent: of the weights by which a layer reads its own last output (DropConnect).
-        variational: an output's mask is drawn once for all frames, not for each.
+        recurrent: of the recurrent (hidden-to-hidden) weights (DropConnect).
+        variational: whether one mask of an output serves all frames, instead of one per frame.
 
     Raises:
         ValueError: a share is not from 0 to below 1.
@@ -45,22 +45,22 @@ class Dropout:
 
 
 class RecurrentStack(nn.Module):
-    """Recurrent layers over padded sequences; an output never depends on padding or company.
+    """Recurrent layers over padded sequences; outputs do not depend on padding or on the batch.
 
-    Each direction runs as its own padded layer: forwards, what follows a sequence's end can't reach
-    back into it; backwards, each sequence is turned within its own length, so that it begins with
-    its last frame. That is exact, and on a CPU several times faster than packed sequences; on a GPU
-    it is cuDNN's fused kernel all the same.
+    Each direction runs as its own padded layer. Forwards, padding after a sequence's end can't
+    influence the sequence. Backwards, each sequence is reversed within its own length, so that its
+    last frame comes first. This is exact, and on a CPU several times faster than packed sequences;
+    on a GPU it still uses cuDNN's fused kernel.
 
     Args:
         input_size: values in a frame of the input.
         cell: the kind of units.
         hidden_size: units of one layer in one direction.
-        n_layers: depth.
-        bidirectional: every layer reads both ways and hands both outputs on.
-        dropout: share of each layer's output that training sets to 0; or more of them, by name.
-        layer_norm: each frame of a layer's output is brought to mean 0 and variance 1, then scaled
-            and moved by trained numbers. CTC learns where its tokens lie in half the epochs.
+        n_layers: number of layers.
+        bidirectional: whether every layer reads in both directions; their outputs are concatenated.
+        dropout: share of each layer's output that is set to 0 in training; or a `Dropout`.
+        layer_norm: whether each frame of a layer's output is normalised to mean 0 and variance 1,
+            then scaled and shifted by learned values. CTC training converges in half the epochs.
 
     Raises:
         ValueError: the cell is unknown, a size is below 1, or a share is not from 0 to below 1.
@@ -101,51 +101,53 @@ class RecurrentStack(nn.Module):
         )
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Run the whole of each sequence through all layers.
+        """Outputs of whole sequences.
 
         Args:
             inputs: (T, N, input_size).
             lengths: (N,), int64.
 
         Returns:
-            outputs: (T, N, output_size); behind a sequence's end they mean nothing.
+            outputs: (T, N, output_size); undefined after a sequence's end.
         """
-        turned = _turning(lengths, len(inputs))
+        reversal = _reversed_frames(lengths, len(inputs))
         outputs = inputs
         for depth, forwards in enumerate(self.forwards):
             directions = [self._outputs(forwards, outputs)]
             if self.backwards:
                 backwards = self.backwards[depth]
-                directions.append(_turn(self._outputs(backwards, _turn(outputs, turned)), turned))
+                directions.append(
+                    _reordered(self._outputs(backwards, _reordered(outputs, reversal)), reversal)
+                )
             outputs = self._drop(self.norms[depth](torch.cat(directions, dim=2)), depth)
         return outputs
 
     def zero_state(self, rows: int) -> Tensor:
-        """(rows, S): what `carry` starts from, on the device of the weights.
+        """(rows, S): the initial state for `carry`, on the device of the weights.
 
         Raises:
-            ValueError: the stack reads both ways, so that no state can stand for what came before.
+            ValueError: the stack is bidirectional, so no state can stand for the frames before.
         """
-        self._check_one_way()
+        self._check_one_direction()
         weights = self.forwards[0].get_parameter("weight_hh_l0")
         return weights.new_zeros(rows, self.state_size)
 
     def carry(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Read on from where another call has ended: chunk by chunk is the same as at once.
+        """Outputs of the next chunk. Chunk by chunk gives the same as the whole sequence at once.
 
         Args:
-            inputs: (T, N, input_size), all of them of the length T.
-            state: (N, S), of `zero_state` or an earlier call; side by side every layer's output,
-                then every layer's cells where it is an LSTM.
+            inputs: (T, N, input_size), without padding.
+            state: (N, S), from `zero_state` or the call before: the outputs of all layers, followed
+                by the cell states of all layers of an LSTM.
 
         Returns:
             outputs: (T, N, output_size).
             state: (N, S), after the last frame.
 
         Raises:
-            ValueError: the stack reads both ways, or the state does not fit it or the inputs.
+            ValueError: the stack is bidirectional, or the state's shape is wrong.
         """
-        self._check_one_way()
+        self._check_one_direction()
         if state.shape != (inputs.shape[1], self.state_size):
             expected = (inputs.shape[1], self.state_size)
             raise ValueError(f"state has shape {tuple(state.shape)}; expected {expected}")
@@ -160,7 +162,7 @@ class RecurrentStack(nn.Module):
         return outputs, torch.stack(after).permute(2, 1, 0, 3).flatten(1)
 
     def receive(self, inputs: Tensor) -> Tensor:
-        """What the first layer makes of inputs before it looks at its state, for `step`.
+        """The first layer's input-to-hidden product, for `step`.
 
         Args:
             inputs: (N, input_size).
@@ -169,20 +171,20 @@ class RecurrentStack(nn.Module):
             received: (N, R).
 
         Raises:
-            ValueError: the stack reads both ways.
+            ValueError: the stack is bidirectional.
         """
-        self._check_one_way()
+        self._check_one_direction()
         return _product(self.forwards[0], "ih", inputs)
 
     def step(self, received: Tensor, state: Tensor) -> Tensor:
-        """The state one frame later, as `carry` has it, but without dropout.
+        """The state one frame later, the same as from `carry`, but without dropout.
 
-        On a CPU a frame at a time is several times faster this way: torch's own layers arrange
-        their weights anew in each call. And where inputs come again, as those of a language model's
-        units do, each is received once.
+        For single frames on a CPU this is several times faster than torch's own layers, which
+        rearrange their weights in each call. And an input that occurs several times, such as a
+        language model's unit, needs only one `receive`.
 
         Args:
-            received: (N, R), of `receive`.
+            received: (N, R), from `receive`.
             state: (N, S).
 
         Returns:
@@ -196,9 +198,9 @@ class RecurrentStack(nn.Module):
             after.append(_step(layer, received, before[depth]))
         return torch.stack(after, 1).permute(2, 0, 1, 3).flatten(1)
 
-    def _check_one_way(self) -> None:
+    def _check_one_direction(self) -> None:
         if self.backwards:
-            raise ValueError("bidirectional is True; expected a stack that reads one way")
+            raise ValueError("bidirectional is True; expected a stack of one direction")
 
     def _outputs(self, layer: nn.Module, inputs: Tensor) -> Tensor:
         outputs: Tensor = functional_call(layer, self._dropped(layer), (inputs,))[0]
@@ -212,7 +214,7 @@ class RecurrentStack(nn.Module):
         return outputs, torch.cat(end) if is_lstm else end
 
     def _dropped(self, layer: nn.Module) -> dict[str, Tensor]:
-        """The recurrent weights that training reads a layer with, where some are left out."""
+        """The layer's recurrent weights with some set to 0 in training; else empty."""
         if not (self.training and self.dropout.recurrent):
             return {}
         return {
@@ -226,13 +228,13 @@ class RecurrentStack(nn.Module):
 
 
 def drop(outputs: Tensor, share: float, variational: bool, training: bool) -> Tensor:
-    """Outputs, (T, N, H), of which training sets a share to 0; the rest grows by 1 / (1 - share).
+    """Dropout of outputs, (T, N, H): a share is set to 0, the rest is scaled by 1 / (1 - share).
 
     Args:
         outputs: (T, N, H).
         share: from 0 to below 1.
-        variational: the same values of a sequence are set to 0 in all its frames.
-        training: nothing is set to 0 where it is not.
+        variational: whether the same values of a sequence are set to 0 in all its frames.
+        training: if false, the outputs are returned unchanged.
     """
     if not variational:
         return F.dropout(outputs, share, training)
@@ -242,7 +244,7 @@ def drop(outputs: Tensor, share: float, variational: bool, training: bool) -> Te
 def _layer(cell: Cell, input_size: int, hidden_size: int) -> nn.Module:
     layer = CELLS[cell](input_size, hidden_size)
     if cell == "lstm":
-        for bias in (layer.bias_ih_l0, layer.bias_hh_l0):  # gates lie in the order i, f, g, o
+        for bias in (layer.bias_ih_l0, layer.bias_hh_l0):  # gates in the order i, f, g, o
             nn.init.constant_(bias[hidden_size : 2 * hidden_size], 0.5)
     return layer
 
@@ -268,11 +270,11 @@ def _product(layer: nn.Module, kind: str, values: Tensor) -> Tensor:
     return F.linear(values, *map(layer.get_parameter, names))
 
 
-def _turning(lengths: Tensor, T: int) -> Tensor:
-    """For each frame the one to take, so that each sequence is reversed in place: (T, N)."""
+def _reversed_frames(lengths: Tensor, T: int) -> Tensor:
+    """(T, N): frame numbers that reverse each sequence within its length."""
     frames = torch.arange(T, device=lengths.device)[:, None]
     return torch.where(frames < lengths, lengths - 1 - frames, frames)
 
 
-def _turn(sequences: Tensor, turned: Tensor) -> Tensor:
-    return sequences.gather(0, turned[:, :, None].expand(-1, -1, sequences.shape[2]))
+def _reordered(sequences: Tensor, reversal: Tensor) -> Tensor:
+    return sequences.gather(0, reversal[:, :, None].expand(-1, -1, sequences.shape[2]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.lm.vocabulary import LanguageModel
+from asr.lm.protocol import LanguageModel
 from asr.networks.ctc import ctc_loss
 from asr.scoring.error_rates import ErrorCounts, word_errors
 from asr.search.nbest import Hypothesis

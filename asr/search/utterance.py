@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.lm.load import load_language_model
-from asr.lm.unknown_words import with_words
-from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.lm.load import load_language_model, with_words
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
 from asr.networks.ctc import checked_log_probs
 from asr.search import beam
 from asr.search.greedy import check_symbols

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.text.lexicon import Lexicon, Pronunciation, read_lexicon, read_words
-from asr.text.normalisation import TextSettings, normalise
+from asr.text.normalisation import canonical
 
 AnyLexicon = Lexicon | Mapping[str, Any] | Iterable[str] | Path
 """A `Lexicon`; the path of a file; words with their phones; or words alone, spelled by letters.
@@ -14,12 +14,9 @@ The phones of a word are a text, "TH R IY", a sequence, ["TH", "R", "IY"], or a 
 sequences for a word that is said in several ways, the usual one first.
 """
 
-AS_WRITTEN = TextSettings(case="keep", punctuation="keep")
-"""Texts keep all that is heard or seen, but have one spelling (NFC) and one blank between words."""
-
 
 def as_words(lexicon: AnyLexicon) -> list[str]:
-    """The words alone, each once.
+    """The words alone, canonical, each once.
 
     Args:
         lexicon: see `AnyLexicon`; a path may also be that of a list with a word a line.
@@ -68,7 +65,7 @@ def _some(words: Iterable[Any]) -> list[Any]:
 def _word(word: Any, place: int) -> str:
     if not isinstance(word, str) or len(word.split()) != 1:
         raise ValueError(f"lexicon has {word!r} as word {place}; expected one word")
-    return normalise(word, AS_WRITTEN)
+    return canonical(word, f"lexicon: word {place}")
 
 
 def _pronunciations(word: str, spoken: Any) -> list[Pronunciation]:

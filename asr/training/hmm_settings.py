@@ -46,7 +46,7 @@ class HmmModelSettings:
     """How large the model is, and what keeps its estimates sound.
 
     Args:
-        n_states: of each phone, or unit in context.
+        n_states: of each phone or triphone.
         n_silence_states: of the silence between words; 0: there is none.
         n_components: Gaussians of all states together, at the end. There may be some more, since a
             state whose share shrinks keeps its own, and so does silence those of `data.start`; and

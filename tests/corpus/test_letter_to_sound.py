@@ -126,8 +126,8 @@ def test_words_with_more_than_two_phones_a_letter_are_no_examples():
     ("word", "line"),
     [
         ("café", "'café' can't be pronounced: the lexicon has no word with 'c'"),
-        ("", "'' can't be pronounced: none of its letters can be heard"),
-        ("hh", "'hh' can't be pronounced: none of its letters can be heard"),
+        ("", "'' can't be pronounced: all of its letters are silent"),
+        ("hh", "'hh' can't be pronounced: all of its letters are silent"),
     ],
 )
 def test_words_that_can_not_be_pronounced_are_named(word, line):

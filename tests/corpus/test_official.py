@@ -96,7 +96,7 @@ def test_recordings_are_found_by_stem_in_any_form_and_the_best_is_taken(tmp_path
 def test_one_name_in_two_folders_is_refused(tmp_path):
     write_noise(tmp_path / "a" / "x.wav", seed=0)
     write_noise(tmp_path / "b" / "x.wav", seed=0)
-    with pytest.raises(InputError, match=r"b/x\.wav: there is .*a/x\.wav already"):
+    with pytest.raises(InputError, match=r"b/x\.wav: has the same name as .*a/x\.wav"):
         find_recordings(tmp_path)
 
 

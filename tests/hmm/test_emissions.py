@@ -34,7 +34,7 @@ def model(n_silence_states=2):
 
 
 @pytest.mark.parametrize("n_silence_states", [0, 2])
-def test_a_model_comes_back_from_its_folder(tmp_path, n_silence_states):
+def test_a_saved_model_can_be_loaded(tmp_path, n_silence_states):
     saved = model(n_silence_states)
     save_model(tmp_path / "model", saved)
     loaded = load_model(tmp_path / "model")
@@ -53,7 +53,7 @@ def test_a_model_comes_back_from_its_folder(tmp_path, n_silence_states):
 
 
 def changed(folder, values=None, weights=None):
-    """Overwrite parts of a saved model: of its description, by dotted name; of its weights."""
+    """Overwrite entries of a saved model's description (by dotted name) and of its weights."""
     path = folder / "model.json"
     description = json.loads(path.read_text())
     for name, value in (values or {}).items():
@@ -81,7 +81,7 @@ def changed(folder, values=None, weights=None):
         ({"tokenizer": {"kind": "char", "symbols": ["<blank>"]}}, "kind char; expected phone"),
     ],
 )
-def test_a_description_of_something_else_is_refused(tmp_path, values, line):
+def test_a_wrong_description_is_refused(tmp_path, values, line):
     save_model(tmp_path, model())
     changed(tmp_path, values)
     with pytest.raises(InputError, match=line):
@@ -126,7 +126,7 @@ def hybrid():
     return replace(saved, acoustic=emissions)
 
 
-def test_a_hybrid_comes_back_from_its_folder(tmp_path):
+def test_a_saved_hybrid_can_be_loaded(tmp_path):
     saved = hybrid()
     save_model(tmp_path, saved)
     loaded = load_model(tmp_path)
@@ -134,7 +134,7 @@ def test_a_hybrid_comes_back_from_its_folder(tmp_path):
     assert torch.equal(loaded.acoustic(features, lengths)[0], saved.acoustic(features, lengths)[0])
 
 
-def test_a_hybrid_divides_its_posteriors_by_the_priors():
+def test_a_hybrid_divides_posteriors_by_priors():
     acoustic = hybrid().acoustic
     features, lengths = torch.randn(9, 1, 6), torch.tensor([9])
     emissions, _ = acoustic(features, lengths)
@@ -142,7 +142,7 @@ def test_a_hybrid_divides_its_posteriors_by_the_priors():
     torch.testing.assert_close(posteriors.sum(2), torch.ones(9, 1))
 
 
-def test_a_hybrid_without_priors_or_with_fewer_frames_than_the_features_is_refused(tmp_path):
+def test_a_hybrid_with_bad_priors_or_reduced_frames_is_refused(tmp_path):
     save_model(tmp_path, hybrid())
     changed(tmp_path, weights={"acoustic.log_priors": torch.zeros(11).fill_(math.nan)})
     with pytest.raises(InputError, match="log_priors has values that are no log-probabilities"):

@@ -21,7 +21,7 @@ NO_FLOOR = torch.tensor(0.0)
 
 
 def random_gmm(S=3, M=4, F=5, seed=0, n_components=None):
-    """In float64; states have M components, or as many as are given."""
+    """A random mixture in float64; states have M components, or `n_components`."""
     generator = torch.Generator().manual_seed(seed)
     weights = torch.rand(S, M, generator=generator, dtype=torch.float64) + 0.1
     for state, number in enumerate(n_components or [M] * S):
@@ -48,7 +48,7 @@ def expected_emissions(gmm, features):
 
 
 def expected_statistics(gmm, features, occupancies):
-    """Frame by frame, state by state, component by component."""
+    """The statistics, computed frame by frame, state by state, component by component."""
     S, M, F = gmm.means.shape
     counts, sums, squares = np.zeros((S, M)), np.zeros((S, M, F)), np.zeros((S, M, F))
     for x, occupancy in zip(features.numpy(), occupancies.numpy(), strict=True):
@@ -76,7 +76,7 @@ def assert_statistics(found, expected, **tolerance):
 
 @pytest.mark.parametrize("n_components", [None, [1, 4, 2]])
 @pytest.mark.parametrize("shape", [(7,), (4, 2), ()])
-def test_emissions_equal_torchs_mixtures(shape, n_components):
+def test_emissions_equal_those_of_torch_distributions(shape, n_components):
     gmm = random_gmm(n_components=n_components)
     features = random_frames(*shape, 5)
     found = gmm.emissions(features)
@@ -84,7 +84,7 @@ def test_emissions_equal_torchs_mixtures(shape, n_components):
     torch.testing.assert_close(found, expected_emissions(gmm, features), rtol=1e-12, atol=1e-12)
 
 
-def test_emissions_keep_their_digits_far_from_0():
+def test_emissions_are_accurate_for_features_far_from_0():
     gmm = random_gmm()
     gmm = Gmm(gmm.log_weights, gmm.means + 1000, gmm.variances)
     features = (random_frames(50, 5) + 1000).float()
@@ -93,7 +93,7 @@ def test_emissions_keep_their_digits_far_from_0():
     assert gmm.emissions(features).dtype == torch.float32
 
 
-def test_statistics_equal_those_gathered_one_by_one():
+def test_statistics_equal_those_computed_one_by_one():
     gmm, features = random_gmm(n_components=[4, 1, 3]), random_frames(20, 5)
     occupancies = random_frames(20, 3, seed=2).softmax(1)
     expected = expected_statistics(gmm, features, occupancies)
@@ -112,7 +112,7 @@ def test_an_alignment_is_an_occupancy_of_0_or_1():
 
 
 def test_one_gaussian_a_state_gets_the_mean_and_variance_of_its_frames():
-    """In single precision and far from 0, where sums of squares alone would lose the variance."""
+    """In single precision and far from 0, where plain sums of squares would lose the variance."""
     gmm, features = random_gmm(M=1), random_frames(600, 5).float() + 300
     features[:, 2] *= 0.01
     gmm = Gmm(gmm.log_weights, gmm.means + features.double().mean(0), gmm.variances)
@@ -142,7 +142,7 @@ def test_the_likelihood_of_mixtures_never_falls():
         torch.testing.assert_close(weights, torch.ones_like(weights), rtol=1e-12, atol=0)
 
 
-def test_what_has_too_little_data_stays_or_goes_as_the_rule_says():
+def test_states_with_too_little_data_stay_and_components_are_removed():
     gmm = random_gmm(S=3, M=3, n_components=[3, 3, 2])
     counts = torch.tensor([[3.0, 40.0, 60.0], [4.0, 5.0, 0.0], [9.0, 8.0, 0.0]]).double()
     sums = counts[:, :, None] * torch.arange(1.0, 6)
@@ -152,7 +152,7 @@ def test_what_has_too_little_data_stays_or_goes_as_the_rule_says():
     assert found.starved.tolist() == [False, True, False]
     removed = [[True, False, False], [False, False, False], [False, True, False]]
     assert found.removed.tolist() == removed
-    # the first state's two others move up; the second stays; of the third the heaviest is left
+    # state 0 keeps two components, which move to the front; state 1 stays; state 2 keeps one
     weights = found.gmm.log_weights.exp()
     assert weights[0].tolist() == pytest.approx([0.4, 0.6, 0.0])
     torch.testing.assert_close(weights[1], gmm.log_weights[1].exp())
@@ -176,7 +176,7 @@ def test_constant_features_have_the_variance_of_the_floor():
         assert gmm.emissions(features).isfinite().all()
     there = gmm.log_weights > -math.inf
     assert (gmm.variances[there] == MIN_VARIANCE).all()
-    # components in symmetry share the frames, and the halves of halves have met again
+    # equal components share the frames equally, so the split components meet again
     torch.testing.assert_close(gmm.means[there], torch.full_like(gmm.means[there], 7.0))
 
 
@@ -193,7 +193,7 @@ def test_the_flat_start_has_the_moments_of_all_frames():
     )
 
 
-def test_splitting_keeps_weight_and_mean_and_takes_the_heaviest():
+def test_splitting_keeps_weight_and_mean_and_splits_the_heaviest():
     gmm = random_gmm(S=3, M=2, n_components=[2, 1, 2])
     before = Gmm(gmm.log_weights.clone(), gmm.means.clone(), gmm.variances.clone())
     found = split(gmm, torch.tensor([3, 4, 1]))
@@ -215,7 +215,7 @@ def test_splitting_keeps_weight_and_mean_and_takes_the_heaviest():
     assert found.log_weights[1].exp().tolist() == pytest.approx([0.25] * 4)
 
 
-def test_components_are_shared_out_by_the_data():
+def test_components_are_distributed_by_the_amount_of_data():
     counts = torch.tensor([1000.0, 3000.0, 6000.0, 0.0])
     assert share_out(counts, 21, most=99, power=1.0).tolist() == [2, 6, 12, 1]
     assert share_out(counts, 10, most=99, power=0.0).tolist() == [3, 3, 3, 1]
@@ -242,7 +242,7 @@ def test_a_gpu_gives_the_same():
     assert_statistics(found, parts, rtol=1e-4, atol=1e-4)
 
 
-def test_shapes_that_do_not_fit_and_no_data_are_refused():
+def test_wrong_shapes_and_missing_data_are_refused():
     gmm = random_gmm()
     with pytest.raises(ValueError, match=r"log_weights has shape \(3,\), means \(3, 4, 5\)"):
         Gmm(gmm.log_weights[:, 0], gmm.means, gmm.variances)

@@ -18,7 +18,7 @@ TEXTS = [
 
 
 def topology(n_states=2, n_silent=2):
-    """Tokens share a pdf: c's last is b's first."""
+    """A topology with a shared pdf: the last of c is the first of b."""
     own = left_to_right(4, n_states, n_silent)
     pdfs = own.pdfs.clone()
     pdfs[3, -1] = pdfs[2, 0]
@@ -26,7 +26,7 @@ def topology(n_states=2, n_silent=2):
 
 
 def walks(graph):
-    """(weight, states) of all ways through a graph, self-loops left out."""
+    """(weight, states) of all paths through a graph, without self-loops."""
 
     def onwards(state, weight, before):
         path = [*before, tuple(int(table[state]) for table in tables)]
@@ -48,7 +48,7 @@ def walks(graph):
     ("words", "n_silent"),
     [*((words, n) for words in TEXTS for n in (0, 1, 2)), ([], 1), ([], 2)],
 )
-def test_a_graph_has_every_way_to_say_the_words_once(words, n_silent):
+def test_a_graph_has_every_pronunciation_once(words, n_silent):
     hmm = topology(n_silent=n_silent)
     graph = utterance_graph(words, hmm)
     found = sorted(walks(graph), key=str)
@@ -61,7 +61,7 @@ def test_a_graph_has_every_way_to_say_the_words_once(words, n_silent):
 
 
 @pytest.mark.parametrize("n_silent", [0, 2])
-def test_a_batch_has_the_arcs_of_its_graphs_both_ways(n_silent):
+def test_a_batch_has_its_graphs_predecessors_and_successors(n_silent):
     hmm = topology(n_silent=n_silent)
     graphs = [utterance_graph(words, hmm) for words in TEXTS]
     batch = pad_graphs(graphs)
@@ -85,7 +85,7 @@ def test_a_batch_has_the_arcs_of_its_graphs_both_ways(n_silent):
             assert found == expected
 
 
-def test_an_alignment_is_read_as_segments():
+def test_token_spans_of_an_alignment():
     hmm = topology(n_silent=1)
     graph = utterance_graph([[A, B + B], [C]], hmm)
     by_label = {
@@ -114,7 +114,7 @@ def test_an_alignment_is_read_as_segments():
     ]
 
 
-def test_words_that_can_not_be_said_are_refused():
+def test_invalid_pronunciations_are_refused():
     hmm = topology()
     with pytest.raises(ValueError, match=r"words\[1\] is \[\]; expected tokens"):
         utterance_graph([[A], []], hmm)

@@ -23,7 +23,7 @@ TEXTS = [
 
 
 def topology(n_states=2, n_silent=1, seed=0):
-    """Tokens share a pdf, c's last is b's first, and all self-loops differ."""
+    """A topology with a shared pdf (the last of c is the first of b) and different self-loops."""
     own = left_to_right(4, n_states, n_silent)
     pdfs = own.pdfs.clone()
     pdfs[3, -1] = pdfs[2, 0]
@@ -39,7 +39,7 @@ def random_emissions(T, N, hmm, seed=0, scale=2.0):
 
 
 def brute_force(emissions, words, hmm):
-    """Log-likelihood, occupancies, stays, leaves, best path, by adding up all paths of a text."""
+    """Log-likelihood, occupancies, stays, leaves and best path, by enumerating all paths."""
     T, S = emissions.shape
     found = []
     for log_prob, path in paths(words, hmm, T):
@@ -52,7 +52,7 @@ def brute_force(emissions, words, hmm):
         for t, state in enumerate(path):
             occupancies[t, state[0]] += share
             visits[state[0]] += share
-            # no two states of a path that follow each other are equal but where one is stayed in
+            # two successive states of a path are equal only where the self-loop is taken
             if t and path[t - 1] == state:
                 stays[state[0]] += share
     best = max(found, key=lambda one: one[0], default=(-np.inf, None))
@@ -67,8 +67,8 @@ def arguments(emissions, lengths, texts, hmm):
 @pytest.mark.parametrize("n_silent", [1, 2])
 @pytest.mark.parametrize("n_states", [1, 2])
 @pytest.mark.parametrize("scale", [2.0, 3000.0])
-def test_sums_and_occupancies_equal_those_over_all_paths(n_states, n_silent, scale):
-    """Also where single paths are thousands of nats from each other."""
+def test_forward_backward_equals_the_enumeration_of_all_paths(n_states, n_silent, scale):
+    """Also where the log-probabilities of paths differ by thousands of nats."""
     hmm, lengths = topology(n_states, n_silent), [8, 5, 7, 8, 3]
     emissions = random_emissions(8, len(TEXTS), hmm, scale=scale)
     given = arguments(emissions, lengths, TEXTS, hmm)
@@ -114,7 +114,7 @@ def test_viterbi_finds_the_best_of_all_paths(n_states, n_silent):
 
 
 @pytest.mark.parametrize("padding", [1e4, -torch.inf, torch.nan])
-def test_company_and_padding_change_nothing(padding):
+def test_a_batch_with_padding_equals_single_utterances(padding):
     hmm, lengths = topology(n_states=3), [30, 12, 25, 28, 9]
     emissions = random_emissions(30, len(TEXTS), hmm)
     for n, length in enumerate(lengths):
@@ -139,7 +139,7 @@ def test_company_and_padding_change_nothing(padding):
     torch.testing.assert_close(together.log_likelihoods, scores, **exact)
 
 
-def test_an_utterance_that_is_too_short_has_no_path_and_counts_for_nothing():
+def test_an_utterance_that_is_too_short_has_no_path_and_no_counts():
     hmm = topology(n_states=2)
     graph = utterance_graph([[A], [B]], hmm)
     assert graph.shortest == 4
@@ -161,7 +161,7 @@ def test_an_utterance_that_is_too_short_has_no_path_and_counts_for_nothing():
 
 
 class ExactGMMHMM(GMMHMM):
-    """hmmlearn takes variances about the means that were; EM has those about the new ones."""
+    """hmmlearn computes variances around the old means; exact EM takes them around the new ones."""
 
     def _do_mstep(self, stats):
         before = self.means_.copy()
@@ -170,7 +170,7 @@ class ExactGMMHMM(GMMHMM):
 
 
 def left_to_right_data(F=4, n_states=3, n_components=2, seed=0):
-    """Sequences of frames, and a model's first guess: weights, means, variances, (states, ...)."""
+    """Sequences of frames, and a model's initial weights, means and variances, (states, ...)."""
     generator = np.random.default_rng(seed)
     centres = generator.normal(0, 1.5, (n_states, n_components, F))
     sequences = []
@@ -187,8 +187,8 @@ def left_to_right_data(F=4, n_states=3, n_components=2, seed=0):
 def em_step_of_hmmlearn(sequences, weights, means, variances, stay):
     """Log-likelihood before the step; the weights, means, variances and stays after it.
 
-    hmmlearn knows no end. So each sequence gets another frame, where no other has any, and a
-    state that has nothing but such frames; what they bring to the likelihood is taken off again.
+    hmmlearn has no end state. So each sequence gets one more frame, far from all others, and the
+    model one more state for such frames; their likelihood is subtracted again.
     """
     (S, M), F = weights.shape, means.shape[2]
     ends = 300 + np.random.default_rng(9).normal(0, 1, (len(sequences), 1, F))
@@ -209,7 +209,7 @@ def em_step_of_hmmlearn(sequences, weights, means, variances, stay):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_step_of_em_equals_hmmlearns(seed):
+def test_a_step_of_em_equals_that_of_hmmlearn(seed):
     sequences, weights, means, variances = left_to_right_data(seed=seed)
     stay = np.array([0.6, 0.8, 0.7])
     expected, parts = em_step_of_hmmlearn(sequences, weights, means, variances, stay)
@@ -275,7 +275,7 @@ def test_a_gpu_gives_the_same():
 
 
 @pytest.mark.parametrize("function", [forward_backward, viterbi, log_likelihoods])
-def test_what_does_not_fit_is_refused(function):
+def test_arguments_that_do_not_match_are_refused(function):
     hmm = topology()
     S = len(hmm.self_loops)
     emissions, lengths, graphs, loops = arguments(

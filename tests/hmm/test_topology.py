@@ -14,7 +14,7 @@ def test_every_state_has_a_pdf_of_its_own():
     assert left_to_right(4, 2, 0).silence == ()
 
 
-def test_pdfs_are_called_after_the_first_that_has_them():
+def test_pdfs_are_named_after_the_phone_and_state():
     topology = left_to_right(4, 2, 1)
     assert pdf_names(topology, ("<blank>", "a", "b", "c"))[-3:] == ["c[0]", "c[1]", "silence[0]"]
     pdfs = torch.tensor([[-1, -1], [0, 2], [1, 2], [3, 4], [1, 2], [5, 7]])
@@ -34,7 +34,7 @@ def test_self_loops_are_relative_frequencies_within_bounds():
     assert found.tolist() == pytest.approx([0.75, 5 / 9, 0, 2000 / 2001, 0.5], rel=1e-6)
 
 
-def test_what_is_no_topology_is_refused():
+def test_invalid_topologies_are_refused():
     pdfs, loops = torch.tensor([[-1, -1], [0, 1]]), torch.tensor([-1.0, -1.0])
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(2,\); expected \(C, J\)"):
         Topology(pdfs[1], (), loops)

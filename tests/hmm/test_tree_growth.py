@@ -13,7 +13,7 @@ PHONES = "abcdef"
 
 
 def statistics_of(samples):
-    """Of {(unit, state): (n, F) frames}."""
+    """The statistics of {(unit, state): (n, F) frames}."""
     units, states = zip(*samples, strict=True)
     return StateStatistics(
         units,
@@ -25,7 +25,7 @@ def statistics_of(samples):
 
 
 def random_samples(seed, n_units=14, n_states=2, F=3, middles="ab"):
-    """Frames of units drawn at random, with as many different means."""
+    """Frames of randomly drawn triphones; each of their states has a mean of its own."""
     generator = np.random.default_rng(seed)
     contexts = list(itertools.product(PHONES + EDGE, middles, PHONES + EDGE))
     samples = {}
@@ -38,7 +38,7 @@ def random_samples(seed, n_units=14, n_states=2, F=3, middles="ab"):
 
 
 def log_likelihood(frames, samples, share=0.01):
-    """Of raw frames, one by one and feature by feature, given the Gaussian estimated from them."""
+    """Log-likelihood of raw frames, one by one, under the Gaussian estimated from them."""
     frames = np.concatenate(frames)
     floor = share * np.concatenate(list(samples.values())).var(axis=0)
     mean, variance = frames.mean(axis=0), np.maximum(frames.var(axis=0), floor)
@@ -51,7 +51,7 @@ def neighbour(unit, side):
 
 
 def naive_growth(samples, questions, n_leaves):
-    """Leaves (sets of units) by phone and state, and each split's gain: every split tried anew."""
+    """Leaves (sets of units) by phone and state, and each split's gain, by exhaustive search."""
     leaves = {}
     for unit, state in samples:
         leaves.setdefault((unit[2], state), [set()])[0].add(unit)
@@ -79,7 +79,7 @@ def naive_growth(samples, questions, n_leaves):
 
 
 def naive_merges(leaves, samples, max_loss):
-    """The same leaves, of which those two are joined again and again that lose least."""
+    """The leaves after joining, again and again, the two whose merge loses least."""
 
     def score(units, state):
         return log_likelihood([samples[unit, state] for unit in sorted(units)], samples)
@@ -100,7 +100,7 @@ def naive_merges(leaves, samples, max_loss):
 
 
 def parts(trees, samples):
-    """The seen units that share a pdf, as `naive_growth` has them."""
+    """The seen units that share a pdf, in the form of `naive_growth`."""
     found = {}
     for unit, state in samples:
         groups = found.setdefault((unit[2], state), {})
@@ -114,7 +114,7 @@ def sorted_parts(leaves):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("n_leaves", [4, 5, 9, 1000])
-def test_greedy_growth_is_that_of_an_exhaustive_search_over_raw_frames(seed, n_leaves):
+def test_growth_equals_an_exhaustive_search_over_raw_frames(seed, n_leaves):
     samples = random_samples(seed)
     statistics = statistics_of(samples)
     questions = question_sets(statistics) + [(phone,) for phone in PHONES]
@@ -126,7 +126,7 @@ def test_greedy_growth_is_that_of_an_exhaustive_search_over_raw_frames(seed, n_l
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_merging_is_that_of_an_exhaustive_search_over_raw_frames(seed):
+def test_merging_equals_an_exhaustive_search_over_raw_frames(seed):
     samples = random_samples(seed, n_units=16, n_states=1)
     statistics = statistics_of(samples)
     questions = [(phone,) for phone in PHONES + EDGE]
@@ -138,7 +138,7 @@ def test_merging_is_that_of_an_exhaustive_search_over_raw_frames(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_split_is_made_if_it_gains_as_much_as_the_definition_says(seed):
+def test_min_gain_is_the_gain_in_log_likelihood(seed):
     samples = random_samples(seed, n_states=1, middles="a")
     statistics = statistics_of(samples)
     questions = [(phone,) for phone in PHONES + EDGE]
@@ -148,9 +148,9 @@ def test_a_split_is_made_if_it_gains_as_much_as_the_definition_says(seed):
         assert grow_trees(statistics, questions, settings).n_pdfs == expected
 
 
-def test_planted_classes_are_found_and_hold_for_contexts_never_seen():
-    # the left neighbour's class moves state 0 of every phone, the right one's state 1, being at
-    # a word's edge either; a, b, c are alike, and d, e, f
+def test_planted_classes_are_found_and_hold_for_unseen_contexts():
+    # the left neighbour's class shifts the mean of state 0 of every phone, the right neighbour's
+    # class that of state 1; the classes are a b c, d e f, and the word boundary
     generator = np.random.default_rng(0)
     classes = dict.fromkeys("abc", 0) | dict.fromkeys("def", 1) | {EDGE: 2}
     shift = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 4.0, 0.0]])
@@ -175,7 +175,7 @@ def test_planted_classes_are_found_and_hold_for_contexts_never_seen():
 
 
 def naive_clusters(samples):
-    """All sets of phones met while the two are joined that lose least, from raw frames."""
+    """All clusters on the way of joining the two that lose least, computed from raw frames."""
     clusters = [{phone} for phone in sorted({unit[2] for unit, _ in samples})]
     found = list(clusters)
 
@@ -193,7 +193,7 @@ def naive_clusters(samples):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_questions_are_the_clusters_of_an_exhaustive_search_over_raw_frames(seed):
+def test_questions_equal_the_clusters_of_an_exhaustive_search(seed):
     samples = random_samples(seed, n_units=40, middles=PHONES)
     samples["SIL", 0] = samples["SIL", 1] = np.ones((4, 3))  # nobody's neighbour
     questions = question_sets(statistics_of(samples))
@@ -205,11 +205,11 @@ def test_questions_are_the_clusters_of_an_exhaustive_search_over_raw_frames(seed
     assert {frozenset(phone) for phone in PHONES} < set(found)
     for one, other in itertools.combinations(found, 2):
         assert one < other or other < one or not one & other
-    # silence is in the floor alone, which no variance here comes near
+    # silence matters for the variance floor only, and no variance here is near it
     assert set(found) == naive_clusters(samples)
 
 
-def test_every_context_seen_or_not_has_leaves_of_its_own_phone_and_state():
+def test_leaves_are_never_shared_between_phones_or_states():
     samples = random_samples(seed=0, n_units=30) | {("SIL", n): np.ones((5, 3)) for n in range(5)}
     statistics = statistics_of(samples)
     trees = grow_trees(statistics, question_sets(statistics), FREE)
@@ -237,7 +237,7 @@ def test_the_order_of_the_statistics_changes_nothing():
     assert grown[0] == grown[1]
 
 
-def test_no_side_of_a_split_has_fewer_frames_than_asked():
+def test_no_leaf_has_fewer_frames_than_min_count():
     samples = random_samples(seed=0, n_units=30)
     statistics = statistics_of(samples)
     settings = replace(FREE, min_count=12)
@@ -249,8 +249,8 @@ def test_no_side_of_a_split_has_fewer_frames_than_asked():
     assert 4 < trees.n_pdfs < grow_trees(statistics, question_sets(statistics), FREE).n_pdfs
 
 
-def test_states_of_one_frame_are_no_more_likely_than_the_floor_allows():
-    # alone, each frame has variance 0, and would be infinitely likely
+def test_the_variance_floor_bounds_the_likelihood_of_single_frames():
+    # a single frame has variance 0 and would be infinitely likely
     generator = np.random.default_rng(0)
     samples = {(f"{left}-a+b", 0): generator.normal(size=(1, 2)) for left in PHONES}
     statistics = statistics_of(samples)
@@ -264,7 +264,7 @@ def test_states_of_one_frame_are_no_more_likely_than_the_floor_allows():
 
 
 @pytest.mark.parametrize("value", [0.1, -1234.5])
-def test_a_feature_that_never_changes_changes_nothing(value):
+def test_a_constant_feature_changes_nothing(value):
     samples = random_samples(seed=0, n_units=30)
     constant = {key: np.insert(frames, 1, value, axis=1) for key, frames in samples.items()}
     grown = []
@@ -277,7 +277,7 @@ def test_a_feature_that_never_changes_changes_nothing(value):
     assert trees.n_pdfs == 4  # nothing is gained by any split
 
 
-def test_without_questions_each_phone_has_one_pdf_a_state():
+def test_without_questions_each_state_of_a_phone_has_one_pdf():
     samples = random_samples(seed=0)
     trees = grow_trees(statistics_of(samples), [], replace(FREE, n_leaves=4))
     assert trees.to_dict() == {"a": [0, 1], "b": [2, 3]}
@@ -295,7 +295,7 @@ def test_without_questions_each_phone_has_one_pdf_a_state():
         ({"sums": np.full((2, 3), np.nan)}, "has a number that is not finite"),
     ],
 )
-def test_what_are_no_statistics_is_refused(changes, message):
+def test_invalid_statistics_are_refused(changes, message):
     good = {"units": ["a-b+c", "a-b+d"], "states": [0, 0], "counts": np.ones(2)}
     good |= {"sums": np.ones((2, 3)), "squares": np.ones((2, 3))}
     StateStatistics(**good)
@@ -303,7 +303,7 @@ def test_what_are_no_statistics_is_refused(changes, message):
         StateStatistics(**(good | changes))
 
 
-def test_what_trees_can_not_be_grown_from_is_refused():
+def test_invalid_arguments_of_grow_trees_are_refused():
     samples = random_samples(seed=0)
     statistics = statistics_of(samples)
     with pytest.raises(InputError, match="n_leaves is 3; expected 4 or more, one for each"):
@@ -314,7 +314,7 @@ def test_what_trees_can_not_be_grown_from_is_refused():
     gap = statistics_of({(unit, 2 * state): frames for (unit, state), frames in samples.items()})
     with pytest.raises(ValueError, match="phone 'a' has state 2, and not 1"):
         grow_trees(gap, [], FREE)
-    with pytest.raises(ValueError, match="statistics has no unit in context"):
+    with pytest.raises(ValueError, match="statistics has no triphone"):
         question_sets(statistics_of({("SIL", 0): np.eye(3)}))
 
 
@@ -322,6 +322,6 @@ def test_what_trees_can_not_be_grown_from_is_refused():
     ("name", "value"),
     [("n_leaves", 0), ("min_gain", -1.0), ("min_count", float("nan")), ("variance_floor", 0.0)],
 )
-def test_settings_out_of_their_range_are_refused(name, value):
+def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(InputError, match=f"trees.{name} is {value}; expected"):
         TreeSettings(**{name: value})

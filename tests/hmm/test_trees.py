@@ -21,7 +21,7 @@ VOICED = Split("right", frozenset({"B", "D"}), 3, 2)
 TREES = DecisionTrees({"AE": (Split("left", frozenset({EDGE}), 0, VOICED), 1), "SIL": (4,)})
 
 
-def test_phones_become_units_with_their_neighbours_in_the_word():
+def test_phones_become_word_internal_triphones():
     lexicon = parse_lexicon(["cat K AE T", "a AH", "a EY", "at AE T"], "x")
     assert context_lexicon(lexicon).pronunciations == {
         "cat": (("#-K+AE", "K-AE+T", "AE-T+#"),),
@@ -31,7 +31,7 @@ def test_phones_become_units_with_their_neighbours_in_the_word():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_units_say_which_phones_they_come_from(seed):
+def test_triphones_are_parsed_into_the_phones_they_were_made_of(seed):
     generator = random.Random(seed)
     names = ["-", "+", "a", "'", "é", "语", "h#", "AE1", "##"]
     words = {str(n): (tuple(generator.choices(names, k=1 + n % 7)),) for n in range(200)}
@@ -48,7 +48,7 @@ def test_a_unit_without_context_is_its_own_phone():
     assert parse_unit("-") == ("", "-", "")
 
 
-def test_a_lexicon_of_units_serves_a_tokenizer_like_any_other():
+def test_a_triphone_lexicon_makes_a_tokenizer():
     lexicon = context_lexicon(parse_lexicon(["x-ray x - r a y", "a a", "a(2) e y"], "x"))
     tokenizer = PhoneTokenizer.from_lexicon(lexicon)
     again = tokenizer_from_dict(json.loads(json.dumps(tokenizer.to_dict())), "model.json")
@@ -57,12 +57,14 @@ def test_a_lexicon_of_units_serves_a_tokenizer_like_any_other():
 
 
 @pytest.mark.parametrize("phone", ["#", "a-b", "t+", "-k", "--"])
-def test_a_phone_that_makes_units_ambiguous_is_refused(phone):
-    with pytest.raises(InputError, match=rf"the lexicon has phone '{phone[0]}.*units such as K-AE"):
+def test_a_phone_that_makes_triphones_ambiguous_is_refused(phone):
+    with pytest.raises(
+        InputError, match=rf"the lexicon has phone '{phone[0]}.*triphones such as K-AE"
+    ):
         context_lexicon(Lexicon({"word": ((phone, "a"),)}))
 
 
-def test_each_state_of_a_unit_has_the_pdf_that_the_answers_lead_to():
+def test_the_answers_lead_to_each_states_pdf():
     assert TREES.n_pdfs == 5
     assert TREES.pdfs("#-AE+B") == (0, 1)
     assert TREES.pdfs("K-AE+B") == (3, 1)
@@ -82,7 +84,7 @@ def random_tree(generator, depth, leaves):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_trees_survive_as_plain_values(seed):
+def test_trees_survive_a_round_trip_through_json(seed):
     generator, leaves = random.Random(seed), itertools.count()
     trees = {p: tuple(random_tree(generator, 5, leaves) for _ in range(3)) for p in "abc"}
     trees = DecisionTrees(trees)
@@ -96,7 +98,7 @@ def test_trees_survive_as_plain_values(seed):
         assert again.pdfs(unit) == trees.pdfs(unit)
 
 
-def test_a_unit_whose_phone_was_never_seen_is_refused():
+def test_a_triphone_of_an_unseen_phone_is_refused():
     with pytest.raises(InputError, match=r"'K-ZH[+]T' is of phone 'ZH'; expected one of AE SIL"):
         TREES.pdfs("K-ZH+T")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from asr.errors import InputError
-from asr.lm.estimate import FALLBACK, EstimateSettings, estimate
+from asr.lm.estimate import FALLBACK, EstimateSettings, estimate, prune_by_entropy
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 DATA = Path(__file__).parent / "lmplz"
@@ -18,7 +18,7 @@ N_UNITS = 7
 
 
 def random_sentences(seed, n=60):
-    """Sentences of seven units, of which the last never comes; unknown ones are among them."""
+    """Sentences of seven units; the last never occurs, `UNK` does."""
     generator = np.random.default_rng(seed)
     units = [UNK, 2, 3, 4, 5]
     return [
@@ -42,7 +42,7 @@ def by_gram(trie, names):
 
 
 def discounts_of(counts):
-    """Those of the paper, or the fixed ones where it gives none or impossible ones."""
+    """The paper's discounts, or the fixed ones where its formulas give none in range."""
     n = Counter(counts)
     if n[1] and n[2] and n[3]:
         y = n[1] / (n[1] + 2 * n[2])
@@ -92,7 +92,7 @@ def plain_kneser_ney(sentences, order):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_every_probability_is_what_the_formulas_say(order):
+def test_probabilities_equal_the_plain_formulas(order):
     sentences = random_sentences(seed=order)
     trie = estimate(sentences, N_UNITS, EstimateSettings(order, discount_fallback=True))
     p = plain_kneser_ney(sentences, order)
@@ -117,7 +117,7 @@ def encoded(text):
 
 
 def assert_same_as(arpa, trie, vocabulary):
-    """Every number of an ARPA file within 1e-5 of the trie's, in its logarithms to base 10."""
+    """Every number of an ARPA file is within 1e-5 of the trie's, as logarithms to base 10."""
     expected = arpa_dictionary.parse(arpa.read_text())
     found = by_gram(trie, ["<unk>", "</s>", *vocabulary.symbols[2:], "<s>"])
     assert found.keys() == expected.keys()
@@ -144,7 +144,7 @@ def test_lmplz_gives_the_same_model_now(tmp_path, order, prune):
         " ".join(generator.choice(words, generator.integers(1, 12), p=share / share.sum()))
         for _ in range(2000)
     ]
-    # lmplz counts otherwise for what ends in the last new word; coming once, it is no matter
+    # lmplz counts n-grams that end in the last new word differently; occurring once, it has none
     (tmp_path / "text.txt").write_text("\n".join([*lines, *lines[:700], "last"]) + "\n")
     command = ["lmplz", "-S", "100M", "-T", tmp_path, "-o", str(order), "--discount_fallback"]
     command += ["--text", tmp_path / "text.txt", "--arpa", tmp_path / "lmplz.arpa"]
@@ -166,7 +166,7 @@ def test_probabilities_add_up_to_one_in_every_context(prune):
     np.testing.assert_allclose(sums, 1, rtol=1e-6)
 
 
-def test_the_order_of_the_sentences_is_no_matter():
+def test_the_order_of_the_sentences_does_not_matter():
     sentences = random_sentences(seed=1)
     settings = EstimateSettings(3, (0, 0, 1), discount_fallback=True)
     trie = estimate(sentences, N_UNITS, settings)
@@ -182,7 +182,7 @@ def test_sentences_are_read_once_and_one_by_one():
     assert torch.equal(streamed.log_probs, estimate(sentences, N_UNITS, settings).log_probs)
 
 
-def test_pruning_leaves_n_grams_that_come_often_enough():
+def test_pruning_keeps_n_grams_above_the_count():
     vocabulary, sentences = encoded(DATA / "text.txt")
     trie = estimate(sentences, len(vocabulary.symbols), EstimateSettings(3, (0, 1, 2), True))
     names = [*range(len(vocabulary.symbols)), "<s>"]
@@ -198,7 +198,7 @@ def test_pruning_leaves_n_grams_that_come_often_enough():
 # --- refusals ---------------------------------------------------------------------------------
 
 
-def test_orders_that_no_sentence_reaches_have_no_n_grams_and_change_nothing():
+def test_orders_longer_than_every_sentence_change_nothing():
     sentences = [[2], [3, 2], [2, 3, 4]]  # with both ends at most five units
     settings = [EstimateSettings(order, discount_fallback=True) for order in (5, 7)]
     reached, longer = (estimate(sentences, N_UNITS, each) for each in settings)
@@ -209,16 +209,16 @@ def test_orders_that_no_sentence_reaches_have_no_n_grams_and_change_nothing():
     assert torch.equal(longer.distribution(states), reached.distribution(states))
 
 
-def test_counts_without_discounts_are_refused_unless_the_fallback_is_asked_for():
+def test_counts_without_discounts_need_the_fallback():
     sentences = [[2, 3], [2, 3], [3, 2]]
-    complaint = r"the 1-grams have none that comes 1 times, and give no discounts; expected more"
+    complaint = r"the 1-grams give no discounts, since none has the count 1; expected more"
     with pytest.raises(InputError, match=complaint):
         estimate(sentences, 4, EstimateSettings(2))
     assert estimate(sentences, 4, EstimateSettings(2, discount_fallback=True)).order == 2
 
 
 def test_discounts_out_of_range_are_refused():
-    # 1 unigram comes once, 1 twice, 4 three times: what comes twice would lose less than nothing
+    # 1 unigram occurs once, 1 twice, 4 three times: the discount of the count 2 would be negative
     counts = {2: 1, 3: 2, 4: 3, 5: 3, 6: 3}
     sentences = [[unit] * count for unit, count in counts.items()]
     complaint = r"the 1-grams give the discounts 0\.333, -\d\.\d+, 3\.000; expected more text"
@@ -240,7 +240,7 @@ def test_a_corpus_without_a_sentence_is_refused():
         ([2, EOS], "sentences have an end or a beginning inside"),
     ],
 )
-def test_what_is_no_unit_is_a_mistake(sentence, complaint):
+def test_units_out_of_range_are_refused(sentence, complaint):
     with pytest.raises(ValueError, match=complaint):
         estimate([[2, 3], sentence], 4, EstimateSettings(2))
 
@@ -255,6 +255,141 @@ def test_what_is_no_unit_is_a_mistake(sentence, complaint):
         ({"prune": (0, 2, 1)}, r"prune is \[0, 2, 1\]; expected 0 and counts that don't fall"),
     ],
 )
-def test_impossible_settings_are_refused(settings, complaint):
+def test_invalid_settings_are_refused(settings, complaint):
     with pytest.raises(InputError, match=complaint):
         EstimateSettings(**settings)
+
+
+# --- pruning ----------------------------------------------------------------------------------
+
+N_PRUNED = 6
+
+
+@pytest.fixture(scope="module")
+def summing():
+    """A trigram model of random sentences."""
+    generator = np.random.default_rng(0)
+    units = [2, 3, 4, 5]
+    sentences = [
+        generator.choice(units, generator.integers(0, 8), p=[0.5, 0.3, 0.15, 0.05])
+        for _ in range(40)
+    ]
+    return estimate(sentences, N_PRUNED, EstimateSettings(3, discount_fallback=True))
+
+
+def as_grams(summing):
+    """{units: (probability, weight)} of all n-grams; 6 is a sentence's beginning."""
+    grams = {}
+    for node in range(1, len(summing.keys)):
+        gram, at = (), node
+        while at:
+            at, unit = divmod(int(summing.keys[at]), N_PRUNED + 1)
+            gram = (unit, *gram)
+        weight = float(summing.backoffs[node]) if node < len(summing.backoffs) else 0.0
+        grams[gram] = np.exp(float(summing.log_probs[node])), np.exp(weight)
+    return grams
+
+
+def probability(grams, context, unit):
+    if (*context, unit) in grams:
+        return grams[*context, unit][0]
+    return grams.get(context, (1, 1))[1] * probability(grams, context[1:], unit)
+
+
+def normalised(grams):
+    """The same probabilities, with weights that make every context add up to 1."""
+    grams = dict(grams)
+    for context in sorted(grams, key=len):
+        known = [gram[-1] for gram in grams if gram[:-1] == context and len(gram) > 1]
+        left = 1 - sum(grams[*context, unit][0] for unit in known)
+        shorter = 1 - sum(probability(grams, context[1:], unit) for unit in known)
+        grams[context] = grams[context][0], left / shorter if known else 1.0
+    return grams
+
+
+def context_probability(grams, context):
+    result = 1.0
+    for n, unit in enumerate(context):
+        unit = EOS if unit == N_PRUNED else unit  # a beginning counts as its end
+        result *= probability(grams, context[:n], unit)
+    return result
+
+
+def rise(grams, gram):
+    """Of the perplexity, by adding up over all units after the n-gram's context without it."""
+    context = gram[:-1]
+    without = {other: numbers for other, numbers in grams.items() if other != gram}
+    known = [other[-1] for other in without if other[:-1] == context]
+    left = 1 - sum(without[*context, unit][0] for unit in known)
+    shorter = 1 - sum(probability(without, context[1:], unit) for unit in known)
+    without[context] = without[context][0], left / shorter
+    divergence = 0.0
+    for unit in range(N_PRUNED):
+        p = probability(grams, context, unit)
+        divergence += p * np.log(p / probability(without, context, unit))
+    return np.expm1(context_probability(grams, context) * divergence)
+
+
+@pytest.mark.parametrize("threshold", [1e-4, 1e-3, 3e-3])
+def test_n_grams_go_whose_absence_raises_perplexity_by_less_than_the_threshold(summing, threshold):
+    grams = as_grams(summing)
+    expected = set(grams)
+    for order in (3, 2):
+        for gram in [gram for gram in grams if len(gram) == order]:
+            continued = any(len(other) == order + 1 and other[:-1] == gram for other in expected)
+            if not continued and rise(grams, gram) < threshold:
+                expected.remove(gram)
+    found = as_grams(prune_by_entropy(summing, threshold))
+    assert found.keys() == expected
+    assert len(expected) < len(grams)
+    for gram, numbers in normalised({gram: grams[gram] for gram in expected}).items():
+        np.testing.assert_allclose(found[gram], numbers, rtol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [1e-5, 1e-3, 1.0])
+def test_probabilities_still_add_up_to_one_in_every_context(summing, threshold):
+    smaller = prune_by_entropy(summing, threshold)
+    sums = smaller.distribution(torch.arange(len(smaller.backoffs))).double().exp().sum(1)
+    np.testing.assert_allclose(sums, 1, rtol=1e-5)
+
+
+def test_a_tiny_threshold_leaves_all_and_a_huge_one_the_units_alone(summing):
+    everything = prune_by_entropy(summing, 1e-30)
+    assert torch.equal(everything.keys, summing.keys)
+    torch.testing.assert_close(everything.backoffs, summing.backoffs, rtol=0, atol=1e-4)
+    assert prune_by_entropy(summing, 1e9).sizes == (N_PRUNED + 1, 0, 0)
+
+
+def test_of_a_model_of_single_units_nothing_can_go():
+    sentences = [(2, 3, 2), (4,)]
+    unigrams = estimate(sentences, N_PRUNED, EstimateSettings(1, discount_fallback=True))
+    same = prune_by_entropy(unigrams, 1.0)
+    assert same.sizes == unigrams.sizes
+    assert torch.equal(same.log_probs, unigrams.log_probs)
+
+
+def test_the_larger_the_threshold_the_fewer_n_grams_and_the_worse_the_model(summing):
+    states = [(6,), *itertools.product((2, 3, 4, 5), repeat=2)]
+    grams = as_grams(summing)
+    sizes, losses = [], []
+    for threshold in (1e-30, 1e-4, 1e-3, 1e-2):
+        smaller = as_grams(prune_by_entropy(summing, threshold))
+        sizes.append(len(smaller))
+        losses.append(
+            sum(
+                context_probability(grams, context)
+                * -probability(grams, context, unit)
+                * np.log(probability(smaller, context, unit))
+                for context in states
+                for unit in range(N_PRUNED)
+            )
+        )
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 4
+    assert losses == sorted(losses)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1e-8, float("nan")])
+def test_a_threshold_not_above_0_is_a_mistake(summing, threshold):
+    with pytest.raises(ValueError, match=f"threshold is {threshold}; expected above 0"):
+        prune_by_entropy(summing, threshold)

@@ -9,7 +9,8 @@ from asr.errors import InputError
 from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.kenlm import KenlmModel
 from asr.lm.ngram import NgramModel, read_ngram, write_ngram
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 DATA = Path(__file__).parent / "lmplz"
 LINES = (DATA / "text.txt").read_text().splitlines()

@@ -11,10 +11,10 @@ from conftest import run_script
 from safetensors.torch import load_file, save_file
 
 from asr.errors import InputError
-from asr.lm.estimate import EstimateSettings, estimate
+from asr.lm.estimate import EstimateSettings, estimate, prune_by_entropy
 from asr.lm.ngram import NgramModel, load_ngram, read_ngram, save_ngram, write_ngram
-from asr.lm.pruning import prune_by_entropy
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.text.normalisation import TextSettings
 
 TEXTS = ["one two three", "two one", "one two two", "three", "one two one four", "two three two"]
@@ -259,11 +259,11 @@ def refused(folder, complaint):
 @pytest.mark.parametrize(
     ("name", "place", "value", "complaint"),
     [
-        ("keys", 0, 0, "keys don't rise from -1 on; expected those of n-grams in their order"),
-        ("keys", 12, 2, "keys don't rise from -1 on"),
-        ("keys", 7, 8, "keys let 1-grams continue the nodes 0 to 1; expected 0 to 0"),
-        ("keys", 8, 6, "keys don't rise from -1 on"),
-        ("keys", 34, 7 * 21, "keys let 3-grams continue the nodes 9 to 21; expected 8 to 20"),
+        ("keys", 0, 0, "keys are not in ascending order from -1; expected those of sorted"),
+        ("keys", 12, 2, "keys are not in ascending order"),
+        ("keys", 7, 8, "keys give 1-grams the parent nodes 0 to 1; expected 0 to 0"),
+        ("keys", 8, 6, "keys are not in ascending order"),
+        ("keys", 34, 7 * 21, "keys give 3-grams the parent nodes 9 to 21; expected 8 to 20"),
         ("suffixes", 0, 1, "suffixes has nodes from 1 to 1; expected 0 to 0"),
         ("suffixes", 8, 8, "suffixes has nodes from .* to 8; expected 0 to 7"),
         ("suffixes", 3, -1, "suffixes has nodes from -1 to 0; expected 0 to 0"),

@@ -17,7 +17,7 @@ def random_model(folder, order, seed):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
-def test_every_unit_after_every_history_costs_what_a_dictionary_says(tmp_path, order):
+def test_scores_equal_those_looked_up_in_a_dictionary(tmp_path, order):
     words, trie, grams = random_model(tmp_path, order, seed=order)
     units = torch.arange(len(words))
     histories, states = [("<s>",)], trie.start(1)
@@ -32,7 +32,7 @@ def test_every_unit_after_every_history_costs_what_a_dictionary_says(tmp_path, o
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_the_distribution_is_every_units_score(tmp_path, order):
+def test_the_distribution_has_the_score_of_every_unit(tmp_path, order):
     words, trie, _ = random_model(tmp_path, order, seed=10 + order)
     states = torch.arange(len(trie.backoffs)).repeat(2)  # any node may be a state
     found = trie.distribution(states)
@@ -42,7 +42,7 @@ def test_the_distribution_is_every_units_score(tmp_path, order):
         torch.testing.assert_close(found[:, unit], expected, rtol=1e-6, atol=1e-5)
 
 
-def test_histories_that_the_model_cannot_tell_apart_share_a_state(tmp_path):
+def test_equivalent_histories_share_a_state(tmp_path):
     lines = ["\\data\\", "ngram 1=5", "ngram 2=2", "ngram 3=1", "", "\\1-grams:"]
     lines += ["-1\t<unk>", "-1\t</s>", "-9\t<s>\t-0.5", "-1\ta\t-0.2", "-1\tb", "", "\\2-grams:"]
     lines += ["-0.3\t<s> a\t-0.1", "-0.4\ta b", "", "\\3-grams:", "-0.5\t<s> a b", "", "\\end\\"]
@@ -58,7 +58,7 @@ def test_histories_that_the_model_cannot_tell_apart_share_a_state(tmp_path):
     assert after_ab == after_b == 0  # nothing follows b, nor is anything paid to leave it
 
 
-def test_no_row_gives_no_score(tmp_path):
+def test_no_rows_give_no_scores(tmp_path):
     words, trie, _ = random_model(tmp_path, 3, seed=0)
     nothing = torch.zeros(0, dtype=torch.int64)
     scores, states = trie.score(nothing, nothing)

@@ -10,10 +10,9 @@ import torch
 import asr
 from asr.errors import InputError
 from asr.lm.kenlm import KenlmModel
-from asr.lm.load import save_rnnlm
+from asr.lm.load import save_rnnlm, with_words
 from asr.lm.ngram import NgramModel, save_ngram, write_ngram
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
-from asr.lm.unknown_words import with_words
 from asr.lm.vocabulary import Vocabulary
 
 DATA = Path(__file__).parent / "lmplz"

@@ -1,10 +1,12 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 import asr.lm.rnnlm
 from asr.errors import InputError
-from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.rnnlm import RNNLM, RNNLMSettings, Softmax
 from asr.lm.vocabulary import EOS, Vocabulary
 
 WORDS = "the cat sat on a mat and that dog ran to it so we all did see how"
@@ -33,7 +35,7 @@ def model_of(double=True, **settings):
 
 
 def random_sentences(n, seed=0, most=9):
-    """Some of them empty, the same as another or another's beginning."""
+    """Random sentences; some are empty, equal to another or a prefix of another."""
     generator = np.random.default_rng(seed)
     lengths = generator.integers(0, most, n)
     sentences = [tuple(generator.integers(0, V, length).tolist()) for length in lengths]
@@ -66,7 +68,7 @@ def log_softmax(x):
 
 
 def in_numpy(model, sentence):
-    """Every layer's outputs after each unit; what comes next, at the beginning and after each."""
+    """Every layer's outputs after each unit; and the log-probs of the next unit at each place."""
     settings, weights = model.settings, {k: v.numpy() for k, v in model.state_dict().items()}
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     embeddings = weights["output.weight" if settings.tied else "embedding.weight"]
@@ -100,7 +102,7 @@ def units_in_numpy(softmax, weights, x):
 
 
 @EACH_KIND
-def test_every_way_to_ask_gives_what_the_equations_give(kind):
+def test_all_methods_equal_the_plain_equations(kind):
     model = model_of(**kind)
     sentence = (5, 0, 7, 7, 16, 2)
     outputs, log_probs = in_numpy(model, sentence)
@@ -120,7 +122,7 @@ def test_every_way_to_ask_gives_what_the_equations_give(kind):
 
 
 @EACH_KIND
-def test_every_way_to_ask_agrees_in_single_precision(kind):
+def test_all_methods_agree_in_single_precision(kind):
     model = model_of(double=False, **kind)
     for sentence in random_sentences(20):
         (together,) = model.sentence_log_probs([sentence])
@@ -147,7 +149,7 @@ def test_next_units_have_probabilities_that_sum_to_1(kind):
 
 @EACH_KIND
 @pytest.mark.parametrize("limited", [False, True])
-def test_company_and_order_change_nothing(kind, limited, monkeypatch):
+def test_other_sentences_and_their_order_change_nothing(kind, limited, monkeypatch):
     if limited:  # so that both limits are reached
         monkeypatch.setattr(asr.lm.rnnlm, "TOGETHER", 7)
         monkeypatch.setattr(asr.lm.rnnlm, "LOGITS", 3 * V)
@@ -160,12 +162,12 @@ def test_company_and_order_change_nothing(kind, limited, monkeypatch):
         np.testing.assert_allclose(found, model.sentence_log_probs([sentence])[0], rtol=1e-6)
 
 
-def test_no_sentence_has_no_log_probs():
+def test_no_sentences_give_no_log_probs():
     assert model_of().sentence_log_probs([]) == []
     assert model_of().activations([]).shape == (0, 2, 6)
 
 
-def test_each_beginning_of_a_list_is_read_once(monkeypatch):
+def test_each_shared_prefix_is_computed_once(monkeypatch):
     model, rows = model_of(), []
     step = model.stack.step
     monkeypatch.setattr(
@@ -180,7 +182,7 @@ def test_each_beginning_of_a_list_is_read_once(monkeypatch):
 
 
 @EACH_KIND
-def test_chunks_are_read_as_if_they_were_one(kind):
+def test_chunk_by_chunk_equals_all_at_once(kind):
     model = model_of(**kind)
     units = torch.from_numpy(np.random.default_rng(0).integers(0, V, (10, 3)))
     found, gradients = [], []
@@ -199,7 +201,7 @@ def test_chunks_are_read_as_if_they_were_one(kind):
 
 
 def matrices(model):
-    """Each gate's matrix by itself, by the name of where it comes from."""
+    """Each gate's matrix, with the name of its parameter."""
     for name, values in model.named_parameters():
         if values.ndim == 2:
             size = model.settings.hidden_size if "stack" in name else len(values)
@@ -214,7 +216,7 @@ def drawn(initialisation, **settings):
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("softmax", ["full", "adaptive"])
-def test_each_initialisation_keeps_its_promise(cell, softmax):
+def test_each_initialisation_has_its_distribution(cell, softmax):
     bounds = {
         "uniform": lambda rows, columns: columns**-0.5,
         "xavier": lambda rows, columns: (6 / (rows + columns)) ** 0.5,
@@ -238,7 +240,7 @@ def test_forget_gates_begin_open():
         assert (layer.bias_ih_l0 + layer.bias_hh_l0)[120:240].tolist() == [1.0] * 120
 
 
-def test_a_tied_model_has_one_matrix_for_reading_and_writing():
+def test_a_tied_model_has_one_matrix_for_input_and_output():
     tied, untied = model_of(), model_of(tied=False)
     assert tied.embeddings is tied.output.weight
     assert "embedding.weight" not in tied.state_dict()
@@ -263,7 +265,7 @@ def test_dropout_acts_in_training_only(dropout):
     torch.manual_seed(1)
     found, _ = dropped.train().losses(units[:-1], units[1:], dropped.zero_state(3))
     assert (found != expected[0]).any()
-    # each row has a mask of its own, but all rows read with the same weights
+    # each row has its own mask, but all rows use the same weights
     assert (found[:, 0] == found[:, 1]).all() == (dropout == "weight_drop")
 
 
@@ -277,7 +279,7 @@ def test_a_variational_mask_is_one_for_a_whole_chunk(variational):
     assert (outputs == 0).equal((outputs == 0)[:1].expand_as(outputs)) == variational
     assert not (again[0] == 0).equal(outputs[0] == 0)  # the next chunk has another
 
-    # with the input's mask, a unit is embedded alike wherever it comes
+    # with a variational mask, a unit has the same embedding everywhere in the chunk
     model = model_of(cell="rnn", n_layers=1, dropout_input=0.5, **settings).train()
     model.stack.forwards[0].weight_hh_l0.data.zero_()
     outputs, _ = model(torch.full((5, 2), 7), model.zero_state(2))
@@ -333,6 +335,108 @@ def test_units_of_another_vocabulary_are_refused(unit):
         ({"weight_drop": 1.0}, "model.weight_drop is 1.0; expected from 0 to below 1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(values, message):
+def test_invalid_settings_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         RNNLMSettings(**values)
+
+
+# --- the softmax --------------------------------------------------------------------------------
+
+E = 5
+EACH_SOFTMAX = pytest.mark.parametrize("kind", ["full", "adaptive"])
+EACH_SIZE = pytest.mark.parametrize("n_units", [1, 2, 3, 9, 10, 11, 40, 57])
+
+
+def softmax_of(n_units, kind):
+    softmax = Softmax(E, n_units, kind).double()
+    generator = torch.Generator().manual_seed(1)
+    for parameter in softmax.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator).double()
+    return softmax
+
+
+def some(n_units, N=30):
+    generator = torch.Generator().manual_seed(2)
+    outputs = torch.randn(N, E, generator=generator).double()
+    return outputs, torch.randint(n_units, (N,), generator=generator)
+
+
+def softmax_in_numpy(outputs, weights, n_units, kind):
+    """The definition: probabilities of a group times those within it."""
+    weight, bias, *of_groups = [value.detach().numpy() for value in weights.values()]
+
+    def shares(matrix, offset):
+        powers = np.exp(matrix @ outputs.T + offset[:, None])
+        return powers / powers.sum(0)
+
+    if kind == "full":
+        return shares(weight, bias).T
+    edges = [n_units // 10, 4 * n_units // 10, n_units]
+    groups = [(a, b) for a, b in pairwise(edges) if a < b]
+    frequent = edges[0]
+    first = shares(
+        np.concatenate([weight[:frequent], of_groups[0]]),
+        np.concatenate([bias[:frequent], of_groups[1]]),
+    )
+    parts = [first[:frequent]]
+    for number, (a, b) in enumerate(groups):
+        parts.append(first[frequent + number] * shares(weight[a:b], bias[a:b]))
+    return np.concatenate(parts).T
+
+
+@EACH_SOFTMAX
+@EACH_SIZE
+def test_probabilities_are_those_of_the_definition_and_sum_to_1(n_units, kind):
+    softmax = softmax_of(n_units, kind)
+    outputs, _ = some(n_units)
+    found = softmax.log_probs(outputs).exp().detach().numpy()
+    weights = dict(softmax.named_parameters())
+    np.testing.assert_allclose(
+        found, softmax_in_numpy(outputs.numpy(), weights, n_units, kind), rtol=1e-11
+    )
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
+
+
+@EACH_SOFTMAX
+@EACH_SIZE
+def test_scores_of_single_units_are_those_among_all(n_units, kind):
+    softmax = softmax_of(n_units, kind)
+    outputs, units = some(n_units)
+    all_units = softmax.log_probs(outputs)
+    expected = all_units.gather(1, units[:, None])[:, 0]
+    torch.testing.assert_close(softmax.score(outputs, units), expected, rtol=1e-12, atol=1e-12)
+    rows = torch.tensor([7, 7, 0, 29, 7, 3])
+    units = torch.arange(6) * 11 % n_units
+    found = softmax.score(outputs, units, rows)
+    torch.testing.assert_close(found, all_units[rows, units], rtol=1e-12, atol=1e-12)
+
+
+@EACH_SOFTMAX
+def test_gradients_of_single_units_are_those_among_all(kind):
+    softmax = softmax_of(40, kind)
+    outputs, units = some(40)
+    outputs.requires_grad_()
+    over = [outputs, *softmax.parameters()]
+    found = torch.autograd.grad(softmax.score(outputs, units).sum(), over)
+    scores = softmax.log_probs(outputs).gather(1, units[:, None])
+    for one, expected in zip(found, torch.autograd.grad(scores.sum(), over), strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-11, atol=1e-12)
+
+
+@EACH_SOFTMAX
+def test_half_precision_stays_close_and_normalised(kind):
+    softmax = softmax_of(40, kind).float()
+    outputs, units = some(40)
+    expected = softmax.log_probs(outputs.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = softmax.log_probs(outputs.float())
+        scores = softmax.score(outputs.float(), units)
+    assert found.dtype == scores.dtype == torch.float32
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(30))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.1)  # bfloat16 has 8 bits
+    torch.testing.assert_close(scores, found.gather(1, units[:, None])[:, 0])
+
+
+def test_frequent_units_stay_out_of_the_groups():
+    assert Softmax(E, 20_000, "adaptive").groups == [(2000, 8000), (8000, 20_000)]
+    assert Softmax(E, 20_000, "full").groups == []

@@ -33,7 +33,7 @@ def test_lengths_are_divided_and_rounded_up(time_reduction, conv_channels):
 
 @pytest.mark.parametrize("conv_channels", [0, 3])
 @pytest.mark.parametrize("time_reduction", [1, 2, 3, 4])
-def test_company_in_a_batch_changes_nothing(time_reduction, conv_channels):
+def test_a_batch_equals_single_utterances(time_reduction, conv_channels):
     model = model_of(time_reduction=time_reduction, conv_channels=conv_channels)
     alone, features, input_lengths = batch()
     together, lengths = model(features, input_lengths)
@@ -60,7 +60,7 @@ def test_half_precision_stays_close_and_normalised():
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)  # bfloat16 has 8 bits
 
 
-def test_a_frame_s_log_probs_depend_on_the_frames_they_stand_for():
+def test_log_probs_depend_on_the_feature_frames_they_cover():
     model = model_of(time_reduction=3, bidirectional=False, n_layers=1)
     features = torch.zeros(12, 1, 4)
     before, _ = model(features, torch.tensor([12]))
@@ -79,6 +79,6 @@ def test_a_frame_s_log_probs_depend_on_the_frames_they_stand_for():
         ({"dropout": 1.0}, "model.dropout is 1.0; expected from 0 to below 1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(values, message):
+def test_invalid_settings_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         AcousticSettings(**values)

@@ -7,7 +7,7 @@ import torch
 
 from asr.networks.ctc import ctc_align, ctc_loss, frames_needed, log_probability
 
-# all texts of up to 3 of the tokens 1 and 2: none, repeats, and some that 4 frames can't hold
+# all sequences of up to 3 of the tokens 1 and 2: also empty, repeats, and too long for 4 frames
 TEXTS = [text for U in range(4) for text in itertools.product((1, 2), repeat=U)]
 
 
@@ -17,7 +17,7 @@ def random_log_probs(T=4, C=3, seed=0):
 
 
 def alignments(T, C, tokens):
-    """All of the C ** T alignments that say the tokens: slow, and plainly right."""
+    """All of the C ** T alignments that collapse to the tokens: slow, and plainly right."""
     for alignment in itertools.product(range(C), repeat=T):
         if tuple(token for token, _ in itertools.groupby(alignment) if token) == tokens:
             yield alignment
@@ -99,12 +99,12 @@ def test_alignment_is_the_best_of_all(seed):
         assert torch.equal(found, ctc_align(log_probs.numpy(), torch.tensor(text)))
 
 
-def test_alignment_avoids_what_is_impossible():
+def test_alignment_avoids_impossible_frames():
     log_probs = torch.log(torch.tensor([[0.5, 0.5, 0.0], [0.9, 0.0, 0.1], [1.0, 0.0, 0.0]]))
     assert ctc_align(log_probs, (1, 2)).tolist() == [1, 2, 0]
 
 
-def test_half_precision_is_raised():
+def test_half_precision_is_converted_to_float32():
     log_probs = random_log_probs().to(torch.bfloat16)
     assert log_probability(log_probs, (1,)) == log_probability(log_probs.float(), (1,))
 
@@ -139,7 +139,7 @@ def test_loss_and_gradient_are_the_same_bit_for_bit_each_time(device):
 
 
 @pytest.mark.parametrize("function", [log_probability, ctc_align])
-def test_what_is_not_one_utterance_and_its_tokens_is_refused(function):
+def test_invalid_log_probs_and_tokens_are_refused(function):
     with pytest.raises(ValueError, match=r"log_probs has shape \(4, 1, 3\); expected \(T, C\)"):
         function(random_log_probs()[:, None], (1,))
     with pytest.raises(ValueError, match=r"log_probs has shape \(0, 3\); expected \(T, C\)"):
@@ -150,14 +150,14 @@ def test_what_is_not_one_utterance_and_its_tokens_is_refused(function):
         function(random_log_probs(), (1, 3))
 
 
-def test_a_target_beyond_the_tokens_is_refused():
+def test_a_target_out_of_range_is_refused():
     lengths = torch.tensor([4]), torch.tensor([1])
     with pytest.raises(ValueError, match="targets has 3; expected from 0 to 2"):
         ctc_loss(random_log_probs()[:, None], torch.tensor([[3]]), *lengths)
 
 
-def test_an_alignment_without_room_is_refused():
-    with pytest.raises(ValueError, match="log_probs has 4 frames; the tokens take 5"):
+def test_an_alignment_with_too_few_frames_is_refused():
+    with pytest.raises(ValueError, match="log_probs has 4 frames; the tokens need 5"):
         ctc_align(random_log_probs(), (1, 1, 1))
 
 

@@ -66,7 +66,7 @@ def test_outputs_and_gradients_equal_torch_s_on_packed_sequences(cell, bidirecti
 @EACH_CELL
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_company_in_a_batch_changes_nothing(cell, training, layer_norm):
+def test_a_batch_equals_single_sequences(cell, training, layer_norm):
     stack = stack_of(cell, layer_norm=layer_norm).train(training)
     alone = sequences()
     together = stack(*padded(alone))
@@ -75,7 +75,7 @@ def test_company_in_a_batch_changes_nothing(cell, training, layer_norm):
         torch.testing.assert_close(together[: len(inputs), n], expected, rtol=1e-12, atol=1e-12)
 
 
-def test_normalised_outputs_are_those_without_brought_to_mean_0_and_variance_1():
+def test_layer_norm_gives_mean_0_and_variance_1():
     plain, normalised = (stack_of("lstm", n_layers=1, layer_norm=on) for on in (False, True))
     inputs, lengths = padded(sequences())
     outputs = plain(inputs, lengths)
@@ -84,7 +84,7 @@ def test_normalised_outputs_are_those_without_brought_to_mean_0_and_variance_1()
     torch.testing.assert_close(normalised(inputs, lengths), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_a_stack_that_reads_one_way_knows_nothing_of_the_future():
+def test_a_unidirectional_stack_does_not_depend_on_the_future():
     stack = stack_of("lstm", bidirectional=False)
     (inputs,) = sequences([9])
     whole = stack(inputs[:, None], torch.tensor([9]))
@@ -156,7 +156,7 @@ def one_way(cell, **values):
 @EACH_CELL
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("lengths", [[9], [4, 5], [1] * 9, [2, 6, 1]])
-def test_chunks_are_read_as_if_they_were_one(cell, layer_norm, lengths):
+def test_chunk_by_chunk_equals_all_at_once(cell, layer_norm, lengths):
     stack = one_way(cell, layer_norm=layer_norm)
     inputs = torch.stack(sequences([9] * 4), 1)
     expected = stack(inputs, torch.tensor([9] * 4))
@@ -169,7 +169,7 @@ def test_chunks_are_read_as_if_they_were_one(cell, layer_norm, lengths):
 
 @EACH_CELL
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_frame_by_frame_is_the_same_as_at_once(cell, layer_norm):
+def test_frame_by_frame_equals_all_at_once(cell, layer_norm):
     stack = one_way(cell, layer_norm=layer_norm)
     inputs = torch.stack(sequences([9] * 4), 1)
     state = stack.zero_state(4)
@@ -204,7 +204,7 @@ def test_a_state_is_outputs_then_cells_of_all_layers(cell):
 
 
 @EACH_CELL
-def test_rows_of_a_state_are_picked_and_repeated_by_indexing(cell):
+def test_rows_of_a_state_can_be_selected_and_repeated(cell):
     stack = one_way(cell)
     inputs = torch.stack(sequences([9] * 4), 1)
     _, state = stack.carry(inputs[:5], stack.zero_state(4))
@@ -215,7 +215,7 @@ def test_rows_of_a_state_are_picked_and_repeated_by_indexing(cell):
 
 
 @EACH_CELL
-def test_gradients_go_back_through_a_state_that_was_carried(cell):
+def test_gradients_flow_back_through_a_carried_state(cell):
     stack = one_way(cell)
     inputs = torch.stack(sequences([9] * 2), 1)
     weights = torch.randn(9, 2, 4, dtype=torch.double)
@@ -242,7 +242,7 @@ def test_a_state_is_kept_in_full_precision(cell):
     torch.testing.assert_close(state, expected, rtol=0, atol=0.02)  # bfloat16 has 8 bits
 
 
-def test_a_variational_mask_is_one_for_all_frames_and_another_for_each_row():
+def test_a_variational_mask_is_the_same_in_all_frames_of_a_row():
     ones = torch.ones(7, 300, 40)
     torch.manual_seed(0)
     once, anew = (drop(ones, 0.25, variational, training=True) for variational in (True, False))
@@ -261,21 +261,21 @@ def test_a_variational_mask_is_one_for_all_frames_and_another_for_each_row():
     ("dropout", "dropped"),
     [(Dropout(hidden=0.5), False), (Dropout(output=0.5), True), (Dropout(0.5, 0.5), True)],
 )
-def test_only_what_is_named_is_set_to_0_and_only_in_training(dropout, dropped, training):
+def test_dropout_acts_on_the_named_outputs_in_training(dropout, dropped, training):
     stack = one_way("lstm", n_layers=2, dropout=dropout).train(training)
     inputs = torch.stack(sequences([9] * 4), 1)
     outputs, state = stack.carry(inputs, stack.zero_state(4))
     assert (outputs == 0).any() == (training and dropped)
     assert (state != 0).all()
     whole = one_way("lstm", n_layers=2).carry(inputs, stack.zero_state(4))[1]
-    # the first layer's own state never changes; what the second reads of it does
+    # dropout never changes the first layer's own state, only what the second layer reads of it
     first = [slice(0, 4), slice(8, 12)]
     assert all(state[:, part].equal(whole[:, part]) for part in first)
     assert state.equal(whole) == (not training or dropout.hidden == 0)
 
 
 @EACH_CELL
-def test_recurrent_weights_are_left_out_alike_in_all_frames_and_only_in_training(cell):
+def test_recurrent_dropout_is_the_same_in_all_frames(cell):
     stack = one_way(cell, n_layers=2, dropout=Dropout(recurrent=0.5))
     inputs = torch.stack(sequences([9] * 2), 1)
     before = [parameter.clone() for parameter in stack.parameters()]
@@ -299,7 +299,7 @@ def test_recurrent_weights_are_left_out_alike_in_all_frames_and_only_in_training
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_weights_left_out_get_no_gradient():
+def test_dropped_weights_get_no_gradient():
     stack = one_way("lstm", n_layers=1, dropout=Dropout(recurrent=0.5))
     inputs = torch.stack(sequences([9] * 2), 1)
     torch.manual_seed(3)
@@ -331,12 +331,12 @@ def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
         ({"dropout": 1.0}, "dropout.hidden is 1.0; expected from 0 to below 1"),
     ],
 )
-def test_sizes_that_make_no_sense_are_refused(values, message):
+def test_invalid_sizes_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         RecurrentStack(**{"input_size": 3, **values})
 
 
-def test_shares_that_make_no_sense_are_refused():
+def test_invalid_dropout_shares_are_refused():
     for name in ("hidden", "output", "recurrent"):
         for share in (-0.1, 1.0):
             message = f"dropout.{name} is {share}; expected from 0 to below 1"
@@ -344,9 +344,9 @@ def test_shares_that_make_no_sense_are_refused():
                 Dropout(**{name: share})
 
 
-def test_a_stack_that_reads_both_ways_has_no_state_to_carry():
+def test_a_bidirectional_stack_has_no_state_to_carry():
     stack = stack_of("lstm")
-    message = "bidirectional is True; expected a stack that reads one way"
+    message = "bidirectional is True; expected a stack of one direction"
     with pytest.raises(ValueError, match=message):
         stack.zero_state(1)
     with pytest.raises(ValueError, match=message):
@@ -355,7 +355,7 @@ def test_a_stack_that_reads_both_ways_has_no_state_to_carry():
         stack.receive(torch.zeros(1, 3))
 
 
-def test_a_state_that_does_not_fit_is_refused():
+def test_a_state_of_the_wrong_shape_is_refused():
     stack = one_way("lstm")
     with pytest.raises(ValueError, match=r"state has shape \(2, 24\); expected \(1, 24\)"):
         stack.carry(torch.zeros(5, 1, 3).double(), stack.zero_state(2))

@@ -79,6 +79,17 @@ def test_a_lexicon_and_a_language_model_are_weighed_as_the_page_says(seed, tmp_p
             assert best.lm_log_prob == pytest.approx(lm.log_prob(best.text), abs=1e-5)
 
 
+def test_symbols_may_be_capitals_or_small_letters_whatever_the_words_are(tmp_path):
+    log_probs = random_log_probs()
+    write_ngram(tmp_path / "lm.arpa", asr.train_ngram(["a b", "ab a", "b b", "a"], order=2))
+    small = asr.beam_search(log_probs, LETTERS, ["A", "AB", "B", "b"], tmp_path / "lm.arpa")
+    capitals = [symbol.upper() for symbol in LETTERS]
+    for words in (["a", "ab", "b"], ["A", "AB", "B"], None):
+        nbest = asr.beam_search(log_probs, capitals, words, tmp_path / "lm.arpa")
+        assert [h.text for h in nbest] == [h.text.upper() for h in small]
+        assert nbest[0].score == pytest.approx(small[0].score, abs=1e-5)
+
+
 def test_the_words_of_phones_are_those_of_the_lexicon():
     log_probs = random_log_probs(T=4)
     lexicon = {"one": "AA BB", "two": [["BB"], ["CC", "AA"]]}

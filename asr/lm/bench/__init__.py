@@ -1,4 +1,4 @@
-"""language model and texts -> what the model knows: perplexities, samples, judgements, units.
+"""language model and texts -> perplexities, samples, accuracies on minimal pairs, activations.
 
 Files in reading order: `perplexity`, `sampling`, `minimal_pairs`, `agreement`, `inspection`,
 `inspection_page`.

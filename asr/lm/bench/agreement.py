@@ -9,21 +9,22 @@ import numpy as np
 
 from asr.errors import InputError
 from asr.lm.bench.minimal_pairs import Pair
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK, Vocabulary
 
 ALL = "all"
-"""The group that every pair is in."""
+"""Name of the group of all pairs."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a language model says of a pair.
+    """The log-probabilities that a language model gives to a pair.
 
     Args:
         pair: the two sentences.
-        good_log_prob: natural logarithm of the good sentence's probability, its end included.
-        bad_log_prob: the same of the bad one.
-        oov: words of either sentence that the model does not know, each once.
+        good_log_prob: natural log-probability of the good sentence, its end included.
+        bad_log_prob: the same for the bad sentence.
+        oov: out-of-vocabulary words of both sentences, each once.
     """
 
     pair: Pair
@@ -33,7 +34,7 @@ class Judgement:
 
     @property
     def right(self) -> bool:
-        """The good sentence is more probable; equal is not right."""
+        """Whether the good sentence is more probable; a tie is not right."""
         return self.good_log_prob > self.bad_log_prob
 
 
@@ -43,10 +44,10 @@ class GroupResult:
 
     Args:
         group: its name.
-        pairs: how many have no OOV word.
-        right: how many of these the model has right.
-        oov_pairs: how many have an OOV word; they count in no rate.
-        oov_right: how many of these the model has right.
+        pairs: number of pairs without OOV words.
+        right: how many of these the model gets right.
+        oov_pairs: number of pairs with OOV words; they do not count in `accuracy`.
+        oov_right: how many of these the model gets right.
     """
 
     group: str
@@ -57,17 +58,17 @@ class GroupResult:
 
     @property
     def accuracy(self) -> float:
-        """Right ones among the pairs without OOV words; NaN where there are none."""
+        """Share of the pairs without OOV words that are right; NaN if there are none."""
         return self.right / self.pairs if self.pairs else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % interval, as if pairs had nothing in common."""
+        """95 % confidence interval of the accuracy, as if the pairs were independent."""
         return wilson_interval(self.right, self.pairs)
 
 
 def judge(model: LanguageModel, pairs: Sequence[Pair]) -> list[Judgement]:
-    """What a language model says of pairs, in their order.
+    """The judgements of a language model on pairs, in the same order.
 
     Raises:
         InputError: a pair's sentences have no word, or are the same once they are normalised.
@@ -96,18 +97,19 @@ def judge(model: LanguageModel, pairs: Sequence[Pair]) -> list[Judgement]:
 def by_group(judgements: Sequence[Judgement]) -> list[GroupResult]:
     """The results of all pairs together, then of each group.
 
-    Those that pairs name first come before those that they name second; else as the pairs come.
+    Groups that are first in `Pair.groups` come before those that are second; otherwise in order of
+    appearance.
     """
     members: dict[tuple[int, str], list[Judgement]] = {(-1, ALL): list(judgements)}
     for judgement in judgements:
         for place, group in enumerate(judgement.pair.groups):
             members.setdefault((place, group), []).append(judgement)
-    ordered = sorted(members.items(), key=lambda item: item[0][0])  # else as they came
+    ordered = sorted(members.items(), key=lambda item: item[0][0])  # otherwise by appearance
     return [_result(group, judged) for (_, group), judged in ordered]
 
 
 def wilson_interval(right: int, pairs: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Between which rates the true one lies, if so many of so many independent trials were right.
+    """Confidence interval of the true rate, if `right` of `pairs` independent trials were right.
 
     Returns:
         low, high: fractions; 0 and 1 without trials.

@@ -1,4 +1,4 @@
-"""recurrent language model and text -> activations -> the hidden units that follow a property."""
+"""recurrent language model and text -> activations -> hidden units that follow a property."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from asr.lm.vocabulary import Vocabulary
 from asr.text.subword import WORD_START
 
 MAX_UNITS = 20_000
-"""Of a longer text the beginning is inspected: its activations are kept in memory."""
+"""Largest number of units that is inspected, since all activations are kept in memory."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What went on inside a model while it read a text.
+    """The activations of a model while it reads a text.
 
     Args:
-        pieces: (U,), what each unit spells, the blank before a word included.
-        position: (U,), the units of the same sentence up to each, itself included: from 1.
+        pieces: (U,), the text of each unit, with the blank before a word.
+        position: (U,), position of each unit in its sentence, from 1.
         activations: (U, L, H), the outputs of all layers after each unit.
     """
 
@@ -32,13 +32,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Property:
-    """Something that holds at each unit of a text, or grows along it.
+    """A property of each unit of a text: true or false, or a number.
 
     Args:
         name: for people.
-        measure: "AUC" of a property that holds or does not: how probable it is that a hidden unit
-            is higher where it holds than where it does not. "Spearman" of one that grows: the
-            correlation of ranks.
+        measure: "AUC" for a property that is true or false: the probability that a hidden unit's
+            activation is higher where it is true than where it is false. "Spearman" for a number:
+            the rank correlation.
         values: (U,), bool or int.
     """
 
@@ -54,10 +54,12 @@ class Follower:
     Args:
         layer: from 0.
         unit: from 0.
-        sign: 1 where it rises with the property, -1 where it falls.
-        chosen_by: the figure in the first half of the text, by which units are ranked; of a falling
-            unit that of its negative, so that more is better: from 0.5 for AUC, 0 for Spearman.
-        held_out: the same in the second half, where nothing was chosen: the one to believe.
+        sign: 1 if its activation rises with the property, -1 if it falls.
+        chosen_by: the measure in the first half of the text, by which units are ranked. For a
+            falling unit it is that of the negated activation, so more is better: at least 0.5 for
+            AUC, 0 for Spearman.
+        held_out: the same measure in the second half, which had no part in the ranking; so it is
+            not biased by the choice.
     """
 
     layer: int
@@ -68,15 +70,15 @@ class Follower:
 
 
 def read(model: RNNLM, texts: Iterable[str], place: str = "the text") -> Reading:
-    """Let a model read texts; each begins anew. At most `MAX_UNITS` units are read.
+    """Read texts with a model, each from the initial state; at most `MAX_UNITS` units in all.
 
     Args:
         model: its vocabulary's settings normalise the texts.
-        texts: one a sentence.
+        texts: sentences.
         place: where they come from; begins the error's line.
 
     Raises:
-        InputError: there is no word in them.
+        InputError: the texts have no word.
     """
     vocabulary = model.vocabulary
     pieces: list[str] = []
@@ -95,17 +97,17 @@ def read(model: RNNLM, texts: Iterable[str], place: str = "the text") -> Reading
 
 
 def properties(reading: Reading, vocabulary: Vocabulary) -> tuple[list[Property], list[str]]:
-    """The properties of a text that hidden units are compared with, and why others are left out.
+    """The properties of a text to compare hidden units with.
 
-    - inside quotes: after a mark that opens, up to the unit before the one that closes; the marks
-      are " “ ” « », since ' is an apostrophe as well.
-    - between words: the unit is a blank; where units are characters.
-    - a word's beginning: the unit begins a word; where units are pieces of words.
-    - position in the sentence: units so far.
+    - inside quotes: from an opening mark to the unit before the closing mark; the marks are
+      " “ ” « », but not ', which is also an apostrophe.
+    - between words: the unit is a blank; for units that are characters.
+    - a word's beginning: the unit begins a word; for units that are pieces of words.
+    - position in the sentence: number of units so far.
 
     Returns:
-        found: those that change in both halves of the text.
-        left_out: a line for people for each that is left out.
+        found: the properties that are not constant in either half of the text.
+        left_out: for each property that is left out, a line with the reason.
     """
     possible = [Property("position in the sentence", "Spearman", reading.position)]
     left_out = []
@@ -127,7 +129,7 @@ def properties(reading: Reading, vocabulary: Vocabulary) -> tuple[list[Property]
         if all(len(np.unique(half)) > 1 for half in _halves(property.values)):
             found.append(property)
         else:
-            left_out.append(f"{property.name}: it is the same all over one half of the text")
+            left_out.append(f"{property.name}: constant in one half of the text")
     return found, left_out
 
 
@@ -137,10 +139,10 @@ def followers(reading: Reading, property: Property, n_best: int = 10) -> list[Fo
     Args:
         reading: of the text.
         property: of the same text; not constant in either half.
-        n_best: how many.
+        n_best: number of hidden units.
 
     Returns:
-        best: ranked by the first half of the text, best first, with the figure of the second.
+        best: ranked by the first half of the text, best first, each with both halves' measures.
     """
     figures = [
         _figures(activations, values, property.measure)
@@ -162,7 +164,7 @@ def followers(reading: Reading, property: Property, n_best: int = 10) -> list[Fo
 
 
 def _pieces(vocabulary: Vocabulary, units: Iterable[int]) -> list[str]:
-    """What each unit spells; together, the sentence."""
+    """The text of each unit; together they spell the sentence."""
     pieces = [vocabulary.symbols[unit].replace(WORD_START, " ") for unit in units]
     if vocabulary.unit == "word":
         pieces = [" " + piece for piece in pieces]
@@ -175,7 +177,7 @@ def _inside_quotes(reading: Reading) -> np.ndarray:
     found = []
     for piece, position in zip(reading.pieces, reading.position, strict=True):
         if position == 1:
-            inside = False  # what was left open ends with its sentence
+            inside = False  # an unclosed quote ends with its sentence
         for character in piece:
             if character in "“«":
                 inside = True
@@ -196,7 +198,7 @@ def _figures(activations: np.ndarray, values: np.ndarray, measure: str) -> np.nd
     """AUC or Spearman's correlation of each column of (U, K) with (U,): (K,)."""
     ranks = np.stack([_ranks(column) for column in activations.T], axis=1)
     if measure == "AUC":
-        # Mann and Whitney: the ranks' sum, less the least it can be, counts the pairs in order
+        # Mann-Whitney U: the sum of ranks minus its minimum is the number of ordered pairs
         n_true, n_false = values.sum(), (~values).sum()
         return (ranks[values].sum(axis=0) - n_true * (n_true + 1) / 2) / (n_true * n_false)
     ranks -= ranks.mean(axis=0)

@@ -1,4 +1,4 @@
-"""activations of a text -> one page of HTML: the text, coloured by any hidden unit."""
+"""activations of a text -> an HTML page: the text, coloured by the activation of a hidden unit."""
 
 import html
 import json
@@ -10,17 +10,17 @@ import numpy as np
 from asr.lm.bench.inspection import Follower, Reading
 
 MAX_BYTES = 1_500_000
-"""Activations take at most so much of a page, and the text is cut where they would take more."""
+"""Largest size of the activations in a page; the text is cut to fit."""
 
 MAX_SHOWN = 8_000
-"""Units of the text that a page shows at most: a browser colours so many at once."""
+"""Largest number of the text's units in a page: a browser still colours so many at once."""
 
 LEVELS = 9
 """Shades: four on each side of 0."""
 
 
 def n_shown(reading: Reading) -> int:
-    """How many of the text's units fit into a page."""
+    """Number of the text's units that fit into a page."""
     hidden = reading.activations[0].size
     return min(len(reading.pieces), MAX_SHOWN, 2 * (MAX_BYTES // hidden))
 
@@ -31,16 +31,16 @@ def activation_page(
     best: Mapping[str, Sequence[Follower]],
     notes: Sequence[str] = (),
 ) -> str:
-    """A page that needs nothing but itself: no network, no other file.
+    """A self-contained page: it needs no network and no other file.
 
-    Each hidden unit's activations are shown as one of `LEVELS` shades, from minus to plus the
-    largest magnitude that it has in the shown text.
+    Activations are shown as `LEVELS` shades. The darkest ones stand for plus and minus the hidden
+    unit's largest magnitude in the shown text.
 
     Args:
-        title: what is shown.
+        title: heading of the page.
         reading: the text and its activations.
-        best: for each property, with its measure, the hidden units that follow it.
-        notes: lines for people, below.
+        best: the hidden units that follow each property, by the property's name and measure.
+        notes: lines to show below.
 
     Returns:
         page: HTML, about 2 MB at most.
@@ -79,7 +79,7 @@ _ALPHABET = "".join(chr(code) for code in range(33, 127) if chr(code) not in "\"
 
 
 def _packed(shares: np.ndarray) -> list[list[str]]:
-    """The levels of (U, L, H) values from -1 to 1: for each hidden unit two a character."""
+    """The shades of (U, L, H) values from -1 to 1: for each hidden unit, two per character."""
     half = LEVELS // 2
     levels = np.rint(shares * half).astype(int) + half
     if len(levels) % 2:
@@ -145,12 +145,12 @@ ul { margin: 20px 0 0; padding-left: 18px; font-size: 13px; color: #555; }
 <aside>
 <div id="best"></div>
 <ul>
-<li>A colour is a hidden unit's activation after it has read what is coloured.</li>
-<li>&#8593; rises with the property, &#8595; falls. AUC: how probable it is that the hidden unit is
-higher (&#8595; lower) where the property holds, 0.5 by chance. Spearman: the correlation of ranks,
-0 by chance.</li>
-<li>Hidden units are ranked by the first half of the text; the second half, where nothing was
-chosen, is the one to believe.</li>
+<li>The colour of a piece of text shows the hidden unit's activation after that piece.</li>
+<li>&#8593; rises with the property, &#8595; falls. AUC: probability that the activation is higher
+(&#8595; lower) where the property holds than where it does not; 0.5 by chance. Spearman: rank
+correlation; 0 by chance.</li>
+<li>Hidden units are ranked by the first half of the text. Trust the second half: it had no part in
+the ranking.</li>
 @NOTES@
 </ul>
 </aside>
@@ -161,7 +161,7 @@ chosen, is the one to believe.</li>
 <button id="before">&#9664; before</button><button id="next">next &#9654;</button>
 </div>
 <div id="legend"></div>
-<div id="text"><noscript>The colours need JavaScript, of which all is in this file.</noscript></div>
+<div id="text"><noscript>The colours need JavaScript; all of it is in this file.</noscript></div>
 </article>
 </main>
 <script type="application/json" id="data">@DATA@</script>

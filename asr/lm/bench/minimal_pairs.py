@@ -1,4 +1,4 @@
-"""word lists and frames, or a file -> pairs of sentences of which one is right."""
+"""word lists and templates, or a file -> pairs of a grammatical and an ungrammatical sentence."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from asr.text.normalisation import canonical
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sentences that differ in little.
+    """A minimal pair: two sentences that differ in one point of grammar.
 
     Args:
-        good: is grammatical.
-        bad: is not.
-        groups: what is counted together with other pairs of the same group.
+        good: the grammatical sentence.
+        bad: the ungrammatical one.
+        groups: groups that the pair is counted in.
     """
 
     good: str
@@ -26,10 +26,10 @@ class Pair:
 
 
 def read_minimal_pairs(path: str | Path) -> list[Pair]:
-    """The pairs of a file: a line each, good, tab, bad, and perhaps a tab and a group.
+    """The pairs of a file, one per line: good, tab, bad, optionally followed by a tab and a group.
 
     Raises:
-        InputError: a line is no pair, or there is none at all; the message has the line's number.
+        InputError: a line is no pair (the message has the line's number), or there is no pair.
     """
     pairs = []
     for number, line in enumerate(read_text(path, "pairs").split("\n"), 1):
@@ -39,7 +39,7 @@ def read_minimal_pairs(path: str | Path) -> list[Pair]:
         columns = [canonical(column, place) for column in line.split("\t")]
         if len(columns) not in (2, 3) or not all(columns):
             raise InputError(
-                f"{place}: is {line[:80]!r}; expected good, tab, bad, and perhaps a tab and a group"
+                f"{place}: is {line[:80]!r}; expected good, tab, bad, optionally a tab and a group"
             )
         good, bad, *groups = columns
         pairs.append(Pair(good, bad, tuple(groups)))
@@ -49,12 +49,12 @@ def read_minimal_pairs(path: str | Path) -> list[Pair]:
 
 
 def subject_verb_pairs() -> list[Pair]:
-    """Some hundred sentences in English whose verb agrees with its subject, and does not.
+    """Some hundred pairs of English sentences: the verb agrees with its subject, or does not.
 
-    Each is in two groups: by the words between subject and verb, and by the nouns among them whose
-    number is not the subject's (attractors). Each sentence is there with its subject in singular
-    and in plural, with the same words around: a model that knows the verbs' frequencies alone is
-    right half the time in every group.
+    Each pair is in two groups: by the number of words between subject and verb, and by the number
+    of attractors, which are nouns among these words whose number differs from the subject's. Each
+    sentence occurs with a singular and with a plural subject. So a model that knows only the
+    frequencies of the verbs is right half the time in every group.
 
     Source: the task is that of Linzen, Dupoux and Goldberg 2016, arXiv:1611.01368, and of Marvin
     and Linzen 2018, arXiv:1808.09031; the sentences are our own, of words of 19th-century novels.
@@ -69,7 +69,7 @@ def subject_verb_pairs() -> list[Pair]:
 
 
 def _pair(between: int, item: int, numbers: tuple[int, ...]) -> Pair:
-    """The pair of a frame and its words, which `item` chooses; numbers: 0 singular, 1 plural."""
+    """The pair of a template and words, chosen by `item`; numbers: 0 singular, 1 plural."""
     frames = _FRAMES[between]
     kind, frame = frames[item % len(frames)]
     nouns = list(_nouns(kind, between + item))
@@ -85,7 +85,7 @@ def _pair(between: int, item: int, numbers: tuple[int, ...]) -> Pair:
 
 
 def _nouns(kind: str, item: int) -> Iterator[tuple[str, str]]:
-    """A subject of the kind, then others, none of them twice."""
+    """A subject of the kind, then other nouns, all different."""
     nouns = _NOUNS[kind]
     for step in (0, 5, 10):
         yield nouns[(item + step) % len(nouns)]
@@ -96,7 +96,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 _ITEMS = {0: 24, 1: 16, 2: 8}
-"""How many sentences by the number of nouns between subject and verb, before their numbers."""
+"""Sentences per template, by the number of nouns between subject and verb (without numbers)."""
 
 _NOUNS = {
     "person": (
@@ -172,4 +172,4 @@ _FRAMES = {
         ("thing", "that we had often seen near the {} of the {}"),
     ),
 }
-"""What stands between subject and verb, by its number of words; in each, as many nouns."""
+"""Templates between subject and verb, by their number of words; all of a row have as many nouns."""

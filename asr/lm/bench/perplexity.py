@@ -1,4 +1,4 @@
-"""text -> its log-probability under a language model -> perplexities, comparable between units."""
+"""text -> log-probability under a language model -> perplexities, comparable across units."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,23 +7,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asr.errors import InputError
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK, Vocabulary
 
 
 @dataclass(frozen=True)
 class Total:
-    """The log-probability of a text, and what it may be divided by.
+    """The log-probability of a text, and the counts to divide it by.
 
-    Each sentence has an end, which the model has to foresee too: it is one more unit, one more
-    word and one more character. The same text, normalised alike, has the same words and characters
-    for every model, so that `per_word` and `per_character` of two models can be compared whatever
-    their units are; `per_unit` can't.
+    The model also predicts each sentence's end. It counts as one more unit, one more word and one
+    more character. With the same normalisation, a text has the same words and characters for every
+    model. So `per_word` and `per_character` can be compared between models of any units;
+    `per_unit` can't.
 
     Args:
-        log_prob: natural logarithm, of all units and ends.
-        units: of the model, and ends.
-        words: of the normalised text, as blanks part them, and ends.
-        characters: of the normalised text (code points), blanks between words included, and ends.
+        log_prob: natural log-probability of all units and ends.
+        units: number of the model's units and of ends.
+        words: number of words of the normalised text, separated by blanks, and of ends.
+        characters: number of characters (code points) of the normalised text, with the blanks
+            between words, and of ends.
     """
 
     log_prob: float = 0.0
@@ -62,23 +64,22 @@ class Total:
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How well a language model foresees a text, by three rules for out-of-vocabulary words.
+    """Perplexities of a text, by three rules for out-of-vocabulary (OOV) words.
 
-    A word is OOV where one of its units is unknown to the model.
+    A word is OOV if one of its units is unknown to the model.
 
     Args:
-        sentences: how many.
-        empty: texts without a word; they are left out.
+        sentences: number of sentences.
+        empty: number of texts without a word; they are skipped.
         oov: the OOV words, in the text's order.
-        whole: all of the text; what is unknown has the probability of `<unk>`. That is the
-            probability of all unknown words together, so that a small vocabulary makes it better.
-        known: OOV words left out of the sum and of the counts, each with the blank before it. The
-            words after them are still foreseen from `<unk>`.
-        spelled: all of the text; each unknown unit has the probability of `<unk>` times that of
-            its spelling, where all characters are equally probable. A vocabulary's size is no
-            advantage here, and a model of words can be compared with one of characters.
-        alphabet: between so many characters a spelling chooses: those of the text's words, and an
-            end.
+        whole: of the whole text; an unknown unit has the probability of `<unk>`. This is the
+            probability of all unknown words together, so a smaller vocabulary looks better.
+        known: without OOV words, neither in the sum nor in the counts, and without the blank before
+            each. The words after them are still predicted from `<unk>`.
+        spelled: of the whole text; an unknown unit has the probability of `<unk>` times that of
+            its spelling, with all characters equally probable. Here a smaller vocabulary has no
+            advantage, and a word model can be compared with a character model.
+        alphabet: number of characters for spelling: those of the text's words, and an end.
     """
 
     sentences: int
@@ -96,7 +97,7 @@ class Perplexity:
 
     @property
     def oov_rate(self) -> float:
-        """OOV words, as a fraction of the text's words; ends don't count."""
+        """OOV words as a fraction of the text's words, without ends."""
         return len(self.oov) / (self.whole.words - self.sentences)
 
 
@@ -113,7 +114,7 @@ def perplexity(
         place: where they come from; begins the error's line.
 
     Raises:
-        InputError: there is no word in them.
+        InputError: the texts have no word.
     """
     vocabulary = model.vocabulary
     texts = [texts] if isinstance(texts, str) else texts
@@ -134,7 +135,7 @@ def perplexity(
                 n_letters += part.letters
             else:
                 known += part.total
-    letters = set().union(*sentences)  # the text's, so that they are the same for every model
+    letters = set().union(*sentences)  # of the text, so the same for every model
     alphabet = len(letters - {" "}) + 1  # and the end of a word
     spelled = whole.log_prob - n_letters * math.log(alphabet)
     return Perplexity(
@@ -155,7 +156,7 @@ class _Part:
     total: Total
     word: str = ""
     unknown: int = 0  # units
-    letters: int = 0  # to be spelled
+    letters: int = 0  # to spell, with an end
 
 
 def _parts(

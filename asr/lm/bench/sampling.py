@@ -1,4 +1,4 @@
-"""language model -> texts that it draws, unit by unit."""
+"""language model -> random texts, sampled unit by unit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,25 +7,26 @@ import numpy as np
 import torch
 
 from asr.errors import InputError
-from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """From which units the next one is drawn, and how boldly.
+    """How the next unit is sampled.
 
-    First `<unk>` is left out, then comes the temperature, then `top_k`, then `top_p`; what is left
-    has its probabilities raised to a sum of 1.
+    Applied in this order: `unknown`, `temperature`, `top_k`, `top_p`. Then the remaining
+    probabilities are scaled to sum to 1.
 
     Args:
-        temperature: log-probabilities are divided by it: below 1 the probable becomes more so. At 0
-            the most probable unit is always taken, of equals the first.
-        top_k: only the most probable units, so many; of equals the first ones. None: all.
-        top_p: only the most probable units, as few as have this probability together; at least 1.
-        unknown: `<unk>` may be drawn too.
+        temperature: divides the log-probabilities; below 1, probable units become more probable.
+            At 0 the most probable unit is always taken; of ties, the first.
+        top_k: number of most probable units to sample from; of ties, the first. None for all.
+        top_p: sample from the smallest set of most probable units with at least this probability.
+        unknown: whether `<unk>` may be sampled.
 
     Raises:
-        InputError: a value is out of its range.
+        InputError: a value is out of range.
 
     Source: `top_p` is the nucleus of Holtzman et al. 2020, arXiv:1904.09751, section 3.1.
     """
@@ -49,13 +50,13 @@ DEFAULT = SamplingSettings()
 
 @dataclass(frozen=True)
 class Sample:
-    """What was drawn.
+    """A sampled text.
 
     Args:
         units: without the prompt and the end.
-        ended: the end was drawn; otherwise there were as many units as allowed.
-        log_prob: natural logarithm of the probability that the model itself, without temperature
-            and the like, gives the units after the prompt, and the end where it was drawn.
+        ended: whether the end was sampled; otherwise the text was cut after `max_units`.
+        log_prob: natural log-probability of the units after the prompt, and of the end if it was
+            sampled, under the model itself: without temperature, `top_k` and `top_p`.
     """
 
     units: tuple[int, ...]
@@ -71,16 +72,16 @@ def sample(
     max_units: int = 100,
     seed: int = 0,
 ) -> list[Sample]:
-    """Texts that a language model draws.
+    """Sample texts from a language model.
 
     Args:
         model: any language model.
         prompt: units that each text begins with.
-        settings: from which units is drawn.
-        n_samples: how many texts. A text does not depend on how many are drawn beside it, as far
-            as the model's arithmetic does not.
-        max_units: a text that has not ended after so many is cut.
-        seed: of the draws; the same seed draws the same texts.
+        settings: how units are sampled.
+        n_samples: number of texts. A text does not depend on this number, up to rounding errors of
+            the model.
+        max_units: a text that has not ended after this number of units is cut.
+        seed: of the random numbers; the same seed gives the same texts.
 
     Raises:
         ValueError: `n_samples` or `max_units` is below 1.
@@ -94,7 +95,7 @@ def sample(
     state = model.start(n_samples)
     for unit in prompt:
         _, state = model.score(state, torch.full((n_samples,), unit))
-    going = list(range(n_samples))  # the texts that have not ended, one a row of the state
+    going = list(range(n_samples))  # numbers of the texts that have not ended: rows of the state
     for _ in range(max_units):
         rows = model.log_probs(state).double().cpu().numpy()
         units = [
@@ -113,14 +114,14 @@ def sample(
 
 
 def next_probs(log_probs: np.ndarray, settings: SamplingSettings) -> np.ndarray:
-    """The probabilities that the next unit is drawn by.
+    """The probabilities with which the next unit is sampled.
 
     Args:
         log_probs: (rows, V), natural logarithms, of every next unit.
-        settings: what is changed in them.
+        settings: how they are changed.
 
     Returns:
-        probs: (rows, V), each row adds up to 1.
+        probs: (rows, V), each row sums to 1.
     """
     log_probs = np.array(log_probs, dtype=np.float64)
     if not settings.unknown:
@@ -136,7 +137,7 @@ def next_probs(log_probs: np.ndarray, settings: SamplingSettings) -> np.ndarray:
         kept[:, settings.top_k :] = 0
     if settings.top_p < 1:
         kept /= kept.sum(axis=1, keepdims=True)
-        before = np.cumsum(kept, axis=1)[:, :-1]  # the probability of those in front
+        before = np.cumsum(kept, axis=1)[:, :-1]  # probability of all more probable units
         kept[:, 1:][before >= settings.top_p] = 0
     probs = np.empty_like(kept)
     np.put_along_axis(probs, order, kept / kept.sum(axis=1, keepdims=True), axis=1)

@@ -22,7 +22,7 @@ def number_of(noun):
 
 
 class RuleModel:
-    """A sentence is as probable as a rule says of its words."""
+    """A model whose log-probability of a sentence is given by a rule."""
 
     def __init__(self, pairs, rule):
         self.vocabulary = Vocabulary.from_texts(text for p in pairs for text in (p.good, p.bad))
@@ -38,7 +38,7 @@ def verb_at(words):
 
 
 def nouns_before_verb(words):
-    """What follows "the", but for the one adjective among the frames."""
+    """The words after "the", except the one adjective in the templates."""
     words = [word for word in words[: verb_at(words)] if word != "old"]
     return [after for before, after in itertools.pairwise(words) if before == "the"]
 
@@ -55,7 +55,7 @@ def rates(results):
     return {result.group: result.accuracy for result in results}
 
 
-def test_a_model_that_knows_the_subject_is_always_right_and_one_of_the_last_noun_is_lured():
+def test_a_subject_model_is_always_right_and_a_last_noun_model_is_misled():
     subject = by_group(judge(RuleModel(PAIRS, agrees_with(0)), PAIRS))
     assert {result.accuracy for result in subject} == {1}
     last = rates(by_group(judge(RuleModel(PAIRS, agrees_with(-1)), PAIRS)))
@@ -67,7 +67,7 @@ def test_a_model_that_knows_the_subject_is_always_right_and_one_of_the_last_noun
     assert 0 < last["1 attractor"] < 0.5
 
 
-def test_groups_say_how_many_words_and_other_nouns_stand_between():
+def test_groups_count_the_words_between_and_the_attractors():
     for pair in PAIRS:
         words = pair.good.split()
         between = verb_at(words) - 2
@@ -89,7 +89,7 @@ def test_a_pair_differs_in_the_verb_alone_and_the_good_one_agrees():
         assert agrees_with(0)(bad) == -1
 
 
-def test_there_are_some_hundred_different_pairs_of_some_dozen_frames():
+def test_there_are_hundreds_of_different_pairs():
     assert len(PAIRS) == len({pair.good for pair in PAIRS}) == 528
     assert subject_verb_pairs() == PAIRS
     frames = set()
@@ -111,7 +111,7 @@ def test_groups_come_by_words_between_and_then_by_attractors():
     assert groups == ["all", *distances, "0 attractors", "1 attractor", "2 attractors"]
 
 
-def test_frequencies_of_words_alone_are_right_half_the_time_in_every_group():
+def test_word_frequencies_alone_are_right_half_the_time_in_every_group():
     class UnigramModel(RuleModel):
         def sentence_log_probs(self, sentences):
             weights = np.random.default_rng(0).normal(size=len(self.vocabulary.symbols))
@@ -121,7 +121,7 @@ def test_frequencies_of_words_alone_are_right_half_the_time_in_every_group():
         assert result.accuracy == 0.5
 
 
-def test_the_more_probable_sentence_wins_with_its_end_and_equal_is_not_right():
+def test_the_sentence_end_counts_and_a_tie_is_not_right():
     model = random_model(Vocabulary.from_texts(["a b c"]), seed=2)
     pairs = [Pair("a b", "b a"), Pair("a", "c b a"), Pair("b c a", "a")]
     for judgement in judge(model, pairs):
@@ -135,7 +135,7 @@ def test_the_more_probable_sentence_wins_with_its_end_and_equal_is_not_right():
     assert not judge(uniform_model(model.vocabulary), [Pair("a b", "b a")])[0].right
 
 
-def test_pairs_with_unknown_words_are_counted_apart():
+def test_pairs_with_oov_words_are_counted_separately():
     model = RuleModel([Pair("a b", "b a")], lambda words: -len(words))
     pairs = [Pair("a", "a b", ("x",)), Pair("a b", "a", ("x",)), Pair("Q", "q z", ("x", "y"))]
     judged = judge(model, pairs)
@@ -150,7 +150,7 @@ def test_pairs_with_unknown_words_are_counted_apart():
 
 
 @pytest.mark.parametrize(("right", "pairs"), [(0, 5), (5, 5), (1, 3), (40, 64), (263, 528)])
-def test_the_interval_is_wilsons(right, pairs):
+def test_the_interval_equals_wilsons(right, pairs):
     expected = binomtest(right, pairs).proportion_ci(0.95, method="wilson")
     assert wilson_interval(right, pairs) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
@@ -173,7 +173,7 @@ def test_a_file_of_pairs_is_read(tmp_path):
         ("a\tb\tc\td\n", r"p\.tsv:1: is .*; expected good, tab, bad"),
     ],
 )
-def test_what_is_no_pair_is_refused_with_its_line(tmp_path, content, message):
+def test_a_bad_line_is_refused_with_its_number(tmp_path, content, message):
     (tmp_path / "p.tsv").write_text(content)
     with pytest.raises(InputError, match=message):
         read_minimal_pairs(tmp_path / "p.tsv")

@@ -30,7 +30,7 @@ def reading_of(activations):
     return Reading(["x"] * U, np.arange(1, U + 1), activations)
 
 
-def test_a_model_reads_each_sentence_anew():
+def test_each_sentence_starts_from_the_initial_state():
     model = model_of()
     reading = read(model, ["a go", "", "He on"])
     assert reading.pieces == list("a gohe on")
@@ -40,12 +40,12 @@ def test_a_model_reads_each_sentence_anew():
     np.testing.assert_allclose(reading.activations[4:], expected, rtol=1e-6)
 
 
-def test_pieces_of_words_and_of_unknown_ones_spell_the_sentence():
+def test_the_pieces_spell_the_sentence():
     reading = read(model_of("word", "remove"), ["Go, now!", "a zebra went"])
     assert reading.pieces == ["go", " now", "a", " <unk>", " went"]
 
 
-def test_a_long_text_is_read_as_far_as_memory_is_kept_for_it(monkeypatch):
+def test_a_long_text_is_cut_at_max_units(monkeypatch):
     monkeypatch.setattr("asr.lm.bench.inspection.MAX_UNITS", 10)
     reading = read(model_of(), iter(["a go on", "he went", "never"]))
     assert "".join(reading.pieces) == "a go onhe "
@@ -56,7 +56,7 @@ def test_a_text_without_a_word_is_refused():
         read(model_of("word", "remove"), ["", "?"], "x.txt")
 
 
-def test_properties_hold_where_a_person_would_say_so():
+def test_properties_have_the_values_marked_by_hand():
     found, left_out = properties(read(model_of(), TEXTS), model_of().vocabulary)
     assert left_out == []
     quotes, blanks, position = found
@@ -74,7 +74,7 @@ def test_properties_hold_where_a_person_would_say_so():
     assert position.values[:3].tolist() == [1, 2, 3]
 
 
-def test_quotes_that_open_and_close_by_their_shape_and_those_left_open_end_with_the_sentence():
+def test_curly_quotes_and_quotes_left_open():
     texts = ["a “b” c «d» e", "a “b", "c d"] * 2
     model = model_of(texts=texts)
     reading = read(model, texts)
@@ -83,7 +83,7 @@ def test_quotes_that_open_and_close_by_their_shape_and_those_left_open_end_with_
     assert where == "“b«d“b" * 2
 
 
-def test_pieces_that_begin_words_are_found_where_units_are_pieces():
+def test_word_beginnings_are_found_among_bpe_pieces():
     vocabulary = Vocabulary.from_texts(["low lower", "new newer"] * 9, "bpe", max_size=13)
     settings = RNNLMSettings(embedding_size=4, hidden_size=6, tied=False)
     reading = read(RNNLM(vocabulary, settings).eval(), ["lower low", "newer new"] * 2)
@@ -98,7 +98,7 @@ def test_pieces_that_begin_words_are_found_where_units_are_pieces():
     assert left_out == ["inside quotes: the model was trained without punctuation"]
 
 
-def test_what_a_model_can_not_know_is_left_out_with_the_reason():
+def test_properties_without_meaning_are_left_out_with_the_reason():
     model = model_of("word", "remove")
     found, left_out = properties(read(model, TEXTS), model.vocabulary)
     assert [property.name for property in found] == ["position in the sentence"]
@@ -110,13 +110,13 @@ def test_what_a_model_can_not_know_is_left_out_with_the_reason():
     found, left_out = properties(read(model, ["hehehe", "go on"]), model.vocabulary)
     assert [property.name for property in found] == ["position in the sentence"]
     assert left_out == [
-        "inside quotes: it is the same all over one half of the text",
-        "between words: it is the same all over one half of the text",
+        "inside quotes: constant in one half of the text",
+        "between words: constant in one half of the text",
     ]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_figures_are_those_of_other_libraries(seed):
+def test_auc_and_spearman_equal_other_libraries(seed):
     generator = np.random.default_rng(seed)
     U = 101
     activations = generator.normal(size=(U, 2, 3)).round(1)  # some are equal
@@ -146,7 +146,7 @@ def test_figures_are_those_of_other_libraries(seed):
         assert [f.chosen_by for f in found] == sorted((f.chosen_by for f in found), reverse=True)
 
 
-def test_a_planted_unit_is_found_and_a_lucky_one_is_seen_through():
+def test_a_planted_unit_is_found_and_a_lucky_one_fails_on_the_second_half():
     generator = np.random.default_rng(0)
     U = 400
     holds = generator.random(U) < 0.4
@@ -160,7 +160,7 @@ def test_a_planted_unit_is_found_and_a_lucky_one_is_seen_through():
     assert planted.held_out > 0.98
 
 
-def test_a_unit_that_never_moves_follows_nothing():
+def test_a_constant_unit_follows_no_property():
     activations = np.zeros((20, 1, 1))
     for measure, values, none in (
         ("AUC", np.arange(20) % 2 == 0, 0.5),
@@ -183,7 +183,7 @@ def unpacked(page, layer, unit):
 
 
 @pytest.mark.parametrize("U", [40, 41])
-def test_a_page_has_every_unit_within_half_a_shade(U):
+def test_a_page_has_every_activation_within_half_a_shade(U):
     activations = np.random.default_rng(0).uniform(-0.7, 0.7, size=(U, 2, 5)).astype(np.float32)
     activations[:, 0, 0] = 0
     page = activation_page("x", reading_of(activations), {})
@@ -207,7 +207,7 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attributes)))
 
 
-def test_a_page_escapes_texts_and_asks_for_nothing_outside():
+def test_a_page_escapes_texts_and_is_self_contained():
     nasty = "</script><img src=x onerror=alert(1)>&amp; <!-- \u2028 @DATA@ \\"
     pieces = [*nasty, "<unk>"]
     U = len(pieces)
@@ -226,7 +226,7 @@ def test_a_page_escapes_texts_and_asks_for_nothing_outside():
 
 
 @pytest.mark.parametrize(("U", "H"), [(5000, 512), (6000, 2000), (20_000, 16)])
-def test_a_page_stays_below_two_megabytes_and_says_what_it_leaves_out(U, H):
+def test_a_page_stays_below_two_megabytes_and_notes_the_cut(U, H):
     reading = reading_of(np.zeros((U, 1, H), dtype=np.float32))
     page = activation_page("x", reading, {})
     assert len(page.encode()) < 2e6

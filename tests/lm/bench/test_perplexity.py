@@ -26,7 +26,7 @@ def by_hand(model, texts):
 
 
 @pytest.mark.parametrize("unit", ["word", "char", "jamo"])
-def test_a_uniform_model_has_its_vocabularys_size_as_perplexity(unit):
+def test_the_perplexity_of_a_uniform_model_is_its_vocabulary_size(unit):
     vocabulary = Vocabulary.from_texts(TEXTS, unit)
     found = perplexity(uniform_model(vocabulary), TEXTS)
     V = len(vocabulary.symbols)
@@ -40,7 +40,7 @@ def test_a_uniform_model_has_its_vocabularys_size_as_perplexity(unit):
     assert (found.sentences, found.empty, found.oov, found.oov_rate) == (3, 0, (), 0)
 
 
-def test_a_planted_table_gives_the_perplexity_worked_out_on_paper():
+def test_a_planted_table_gives_the_perplexity_computed_by_hand():
     vocabulary = Vocabulary("word", ("<unk>", "<eos>", "a", "b"))
     table = np.array(
         [[0.1, 0.2, 0.3, 0.4], [0.1, 0.1, 0.5, 0.3], [0, 0.5, 0.25, 0.25], [0, 1, 0, 0]]
@@ -58,7 +58,7 @@ def test_a_planted_table_gives_the_perplexity_worked_out_on_paper():
 
 @pytest.mark.parametrize("unit", ["word", "char", "jamo"])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_sum_over_words_is_that_over_units(unit, seed):
+def test_the_sum_over_words_equals_the_sum_over_units(unit, seed):
     texts = ["the cat sät", "한국 말", "x"]
     model = random_model(Vocabulary.from_texts([*TEXTS, "한국"], unit), seed)
     found = perplexity(model, texts)
@@ -69,7 +69,7 @@ def test_the_sum_over_words_is_that_over_units(unit, seed):
     assert found.whole.units == {"word": 9, "char": 19, "jamo": 19 + 1 + 2 * 3}[unit]
 
 
-def test_unknown_letters_leave_out_their_words_with_the_blank_before():
+def test_oov_words_are_left_out_with_the_blank_before():
     model = random_model(Vocabulary.from_texts(["ab ba", "b"], "char"), seed=0)
     texts = ["ab xb a", "x", "xa b"]
     found = perplexity(model, texts)
@@ -115,14 +115,14 @@ def test_a_smaller_vocabulary_looks_better_until_its_unknown_words_are_spelled()
     assert results[1].spelled.per_word > results[0].spelled.per_word
 
 
-def test_case_and_punctuation_are_the_vocabularys():
+def test_texts_are_normalised_as_the_vocabulary_says():
     kept = Vocabulary.from_texts(["Ah , b"], "word", text=TextSettings("keep", "keep"))
     assert perplexity(uniform_model(kept), ["Ah , b"]).oov == ()
     assert perplexity(uniform_model(kept), ["ah , b"]).oov == ("ah",)
     assert perplexity(uniform_model(Vocabulary.from_texts(["ah b"])), ["Ah, b!"]).oov == ()
 
 
-def test_a_text_without_a_word_is_refused_by_its_name():
+def test_a_text_without_a_word_is_refused():
     with pytest.raises(InputError, match=r"dev\.txt: has no word; expected at least one"):
         perplexity(uniform_model(Vocabulary.from_texts(["a"])), ["", "!?"], "dev.txt")
 
@@ -151,7 +151,7 @@ ngram 2=5
 
 
 @pytest.mark.skipif(importlib.util.find_spec("kenlm") is None, reason="kenlm-ex is not installed")
-def test_it_is_kenlms_own_perplexity_of_an_arpa(tmp_path):
+def test_perplexity_of_an_arpa_file_equals_kenlms(tmp_path):
     import kenlm
 
     from asr.lm.ngram import read_ngram

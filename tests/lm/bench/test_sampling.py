@@ -23,7 +23,7 @@ def drawn_by(settings, row=ROW):
     return next_probs(np.log(row)[None], settings)[0]
 
 
-def test_units_come_as_often_as_the_model_says():
+def test_units_are_sampled_with_the_models_probabilities():
     model = random_model(WORDS, seed=3)
     settings = SamplingSettings(unknown=True)
     texts = sample(model, settings=settings, n_samples=2000, max_units=10, seed=1)
@@ -38,7 +38,7 @@ def test_units_come_as_often_as_the_model_says():
         assert chisquare(times, row / row.sum() * times.sum()).pvalue > 0.001
 
 
-def test_whole_texts_come_as_often_as_their_probability_and_carry_it():
+def test_texts_are_sampled_with_their_probability_and_report_it():
     texts = sample(model_of(ROW), n_samples=4000, max_units=2, seed=5)
     times = Counter((text.units, text.ended) for text in texts)
     row = np.where(np.arange(6) == UNK, 0, ROW) / (1 - ROW[UNK])
@@ -55,7 +55,7 @@ def test_whole_texts_come_as_often_as_their_probability_and_carry_it():
         assert text.log_prob == pytest.approx(np.log(ROW[units]).sum())
 
 
-def test_unknown_is_left_out_and_the_others_share_what_it_had():
+def test_unk_is_left_out_and_the_other_probabilities_are_scaled():
     np.testing.assert_allclose(drawn_by(SamplingSettings(unknown=True)), ROW, rtol=1e-12)
     expected = np.where(np.arange(6) == UNK, 0, ROW / 0.9)
     np.testing.assert_allclose(drawn_by(SamplingSettings()), expected, rtol=1e-12)
@@ -78,14 +78,14 @@ def test_unknown_is_left_out_and_the_others_share_what_it_had():
         ({"temperature": 0}, {2}),
     ],
 )
-def test_only_the_most_probable_are_drawn_in_their_proportions(settings, support):
+def test_only_the_most_probable_units_are_sampled(settings, support):
     probs = drawn_by(SamplingSettings(unknown=True, **settings))
     assert set(np.flatnonzero(probs)) == support
     kept = sorted(support)
     np.testing.assert_allclose(probs[kept], ROW[kept] / ROW[kept].sum(), rtol=1e-12)
 
 
-def test_the_nucleus_is_the_smallest_set_that_has_the_probability():
+def test_top_p_takes_the_smallest_set_with_that_probability():
     generator = np.random.default_rng(0)
     for _ in range(200):
         row = generator.dirichlet(np.ones(8))
@@ -104,7 +104,7 @@ def test_a_temperature_is_a_power_of_the_probabilities(temperature):
     np.testing.assert_allclose(probs, expected / expected.sum(), rtol=1e-12)
 
 
-def test_a_low_temperature_comes_to_the_greedy_choice():
+def test_a_low_temperature_approaches_the_greedy_choice():
     model = random_model(WORDS, seed=0)
     greedy = sample(model, settings=SamplingSettings(temperature=0), max_units=20)[0]
     cold = SamplingSettings(temperature=1e-3)
@@ -120,7 +120,7 @@ def test_a_low_temperature_comes_to_the_greedy_choice():
     assert [*greedy.units, *([EOS] if greedy.ended else [])] == expected
 
 
-def test_a_seed_draws_the_same_texts_whatever_is_drawn_beside():
+def test_a_seed_gives_the_same_texts_for_any_n_samples():
     model = random_model(WORDS, seed=0)
     texts = sample(model, n_samples=5, seed=7)
     assert sample(model, n_samples=5, seed=7) == texts
@@ -129,7 +129,7 @@ def test_a_seed_draws_the_same_texts_whatever_is_drawn_beside():
     assert len(set(texts)) > 1
 
 
-def test_a_prompt_is_read_first_and_is_not_drawn():
+def test_a_prompt_is_read_first_and_not_returned():
     table = np.zeros((6, 6))
     table[EOS, 2], table[2, 3], table[3, 4], table[4, EOS] = 1, 1, 1, 1  # a b c
     model = TableModel(WORDS, table)
@@ -155,6 +155,6 @@ def test_settings_out_of_range_are_refused(settings, message):
         SamplingSettings(**settings)
 
 
-def test_no_samples_are_a_mistake():
+def test_n_samples_below_1_is_refused():
     with pytest.raises(ValueError, match="n_samples is 0; expected 1 or more"):
         sample(model_of(ROW), n_samples=0)
