@@ -39,11 +39,18 @@ def write_folder(
         folder: made where it is not there.
         description: plain values by name, without the format's number.
         weights: no two in the same memory.
+
+    Raises:
+        InputError: the weights can't be written, as where the disk is full.
+        OSError: the description can't.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as partial:
-        save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
+        try:
+            save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
+        except SafetensorError as error:  # a full disk is no OSError there
+            raise InputError(f"{folder / WEIGHTS}: can't be written: {error}") from None
         partial.chmod(0o666 & ~_umask())  # safetensors lets the owner alone read it
     write_description(folder, description)
 

@@ -1,4 +1,5 @@
 import json
+import resource
 import shutil
 from dataclasses import asdict
 
@@ -8,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from asr.audio.features import Features, FeatureSettings
 from asr.errors import InputError
+from asr.folder import write_folder
 from asr.model import CTC, Model, load_model, save_model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.text.lexicon import parse_lexicon
@@ -194,3 +196,16 @@ def test_a_tokenizer_of_no_kind_is_refused(folder, kind):
     edit(folder, tokenizer={"kind": kind, "symbols": ["<blank>"]})
     with pytest.raises(InputError, match=r"tokenizer is of kind .*; expected one of char, unit"):
         load_model(folder)
+
+
+def test_weights_on_a_full_disk_are_named_and_the_old_ones_stay(folder):
+    before = (folder / "weights.safetensors").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"weights\.safetensors: can't be written: "):
+            write_folder(folder, {}, {"x": torch.zeros(1000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (folder / "weights.safetensors").read_bytes() == before
+    assert not list(folder.glob("*.partial"))

@@ -20,7 +20,7 @@ from asr.alignment.times import (
     words_of_tokens,
 )
 from asr.audio.features import FeatureSettings
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.hmm.graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology
@@ -140,7 +140,7 @@ def _ctc(
 
 def _hmm(tokenizer: Tokenizer, topology: Topology, emissions: Tensor, words: list[str]) -> _Path:
     if missing := sorted(set(words) - set(tokenizer.words)):
-        raise InputError(f"no pronunciation in the model's lexicon for {', '.join(missing)}")
+        raise InputError(f"no pronunciation in the model's lexicon for {listed(missing)}")
     if not words and not topology.silence:
         raise InputError("nothing is said; expected words, since the HMM has no silence")
     graph = utterance_graph([tokenizer.spellings(word) for word in words], topology)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.files import json_object, read_text, write_text
 from asr.text.normalisation import canonical
 
@@ -102,7 +102,7 @@ def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
     """
     missing = [utterance for utterance in utterances if not os.path.isfile(utterance.audio)]
     if missing:
-        named = ", ".join(f"{utterance.id} ({utterance.audio})" for utterance in missing)
+        named = listed([f"{utterance.id} ({utterance.audio})" for utterance in missing])
         raise InputError(
             f"{path}: {len(missing)} of {len(utterances)} utterances have no audio file: {named}"
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.audio.features import mask
+from asr.errors import listed
 from asr.hmm.gmm import (
     Gmm,
     Statistics,
@@ -141,7 +142,7 @@ def grown(
 def starved_line(starved: Tensor, names: Sequence[str], min_count: float) -> str:
     """Which states have too few frames, (S,), bool; empty for none."""
     found = [names[pdf] for pdf in starved.nonzero()[:, 0].tolist()]
-    stay = f"states with fewer than {min_count:g} frames stay as they were: {', '.join(found)}"
+    stay = f"states with fewer than {min_count:g} frames stay as they were: {listed(found)}"
     return stay if found else ""
 
 

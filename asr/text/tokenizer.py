@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain, product
 from typing import Any, ClassVar
 
-from asr.errors import InputError, printable
+from asr.errors import InputError, listed, printable
 from asr.text.lexicon import Lexicon, parse_lexicon
 from asr.text.normalisation import Case, case_of
 from asr.text.subword import WORD_START, SubwordModel
@@ -267,11 +267,11 @@ class PhoneTokenizer:
             place: whose text it is, such as "utterance an251-fash-b"; begins the error's line.
 
         Raises:
-            InputError: words have no pronunciation; all are named.
+            InputError: words have no pronunciation; they are named.
         """
         words = unicodedata.normalize("NFC", text).split()
         if missing := self.lexicon.missing(words):
-            named = ", ".join(map(repr, missing))
+            named = listed([repr(one) for one in missing])
             raise InputError(f"{place}: no pronunciation in the lexicon for {named}")
         return tuple(token for word in words for token in self.pronunciations(word)[0])
 

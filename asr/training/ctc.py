@@ -16,7 +16,7 @@ from asr.audio.features import Features, FeatureSettings
 from asr.corpus.batching import BucketSampler
 from asr.corpus.dataset import Batch, SpeechDataset, collate
 from asr.corpus.manifest import Utterance
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_loss, frames_needed
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
@@ -97,7 +97,7 @@ class CTCData(pl.LightningDataModule):
     Raises:
         InputError: a manifest or the lexicon can't be used, a dev text has a character that train
             has not, words have no pronunciation, or utterances have too few frames for their texts;
-            all such are named.
+            such are named.
     """
 
     def __init__(self, settings: CTCSettings) -> None:
@@ -241,7 +241,7 @@ class CTCTraining(pl.LightningModule):
 
 
 def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -> None:
-    """Raise InputError naming all utterances whose frames can't hold their text.
+    """Raise InputError naming the utterances whose frames can't hold their text.
 
     Before the first step, since such an utterance's loss is infinite. Counted at the highest speed.
     """
@@ -256,7 +256,7 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
     if short:
         raise InputError(
             f"{manifest}: {len(short)} of {len(dataset)} utterances have fewer frames than their"
-            f" text takes: {', '.join(short)}; lower model.time_reduction ({reduction}) or"
+            f" text takes: {listed(short)}; lower model.time_reduction ({reduction}) or"
             f" features.hop_ms ({features.hop_ms}), or take them out of the manifest"
         )
 
@@ -264,13 +264,13 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
 def refuse_unspoken(
     utterances: Sequence[Utterance], tokenizer: PhoneTokenizer, lexicon: str
 ) -> None:
-    """Raise InputError naming all words without pronunciation, each with its first utterance."""
+    """Raise InputError naming words without pronunciation, each with its first utterance."""
     first: dict[str, str] = {}
     for utterance in utterances:
         for word in tokenizer.lexicon.missing(utterance.text.split()):
             first.setdefault(word, utterance.id)
     if first:
-        named = ", ".join(f"{word} ({id})" for word, id in sorted(first.items()))
+        named = listed([f"{word} ({id})" for word, id in sorted(first.items())])
         small = {lower_case(word) for word in tokenizer.lexicon.pronunciations}
         other = [word for word in sorted(first) if lower_case(word) in small]
         hint = ""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from asr.audio.features import FeatureSettings
 from asr.corpus.manifest import Utterance
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.hmm.graph import Graph, utterance_graph
 from asr.hmm.topology import Topology
 from asr.text.tokenizer import PhoneTokenizer
@@ -24,12 +24,12 @@ def text_graphs(
         manifest: begins the error's line.
 
     Raises:
-        InputError: utterances have no words, and the HMM has no silence; all are named.
+        InputError: utterances have no words, and the HMM has no silence; they are named.
     """
     texts = [utterance.text.split() for utterance in utterances]
     silent = [u.id for u, words in zip(utterances, texts, strict=True) if not words]
     if silent and not topology.silence:
-        named = ", ".join(silent)
+        named = listed(silent)
         raise InputError(
             f"{manifest}: nothing is said in {named}; expected words, or an HMM with silence"
         )
@@ -45,7 +45,7 @@ def refuse_short(
     remedy: str,
     fastest: float = 1.0,
 ) -> None:
-    """Raise InputError naming all utterances whose frames are fewer than their words' states.
+    """Raise InputError naming the utterances whose frames are fewer than their words' states.
 
     Args:
         utterances: with the durations that the manifest says.
@@ -63,7 +63,7 @@ def refuse_short(
     if short:
         raise InputError(
             f"{manifest}: {len(short)} of {len(utterances)} utterances have fewer frames than their"
-            f" words have states: {', '.join(short)}; take them out of the manifest, or {remedy}"
+            f" words have states: {listed(short)}; take them out of the manifest, or {remedy}"
         )
 
 
@@ -72,6 +72,6 @@ def refuse_impossible(ids: Sequence[str], finite: Tensor) -> None:
     lost = [id for id, one in zip(ids, finite.tolist(), strict=True) if not one]
     if lost:
         raise InputError(
-            f"no finite likelihood of {', '.join(lost)}; expected finite audio, as long as the"
+            f"no finite likelihood of {listed(lost)}; expected finite audio, as long as the"
             " manifest says"
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.hmm.em import (
     Expected,
     expect,
@@ -233,8 +233,8 @@ class HmmTraining(pl.LightningModule):
         self._starved = line
         gone = removed.sum(1).tolist()
         if any(gone):
-            parts = (f"{n} of {name}" for n, name in zip(gone, self._names, strict=True) if n)
-            went = f"Gaussians with fewer than {min_count:g} frames are removed: {', '.join(parts)}"
+            parts = [f"{n} of {name}" for n, name in zip(gone, self._names, strict=True) if n]
+            went = f"Gaussians with fewer than {min_count:g} frames are removed: {listed(parts)}"
             print(f"epoch {self.current_epoch + 1}: {went}", file=sys.stderr)
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from asr.audio.features import Features, mask
 from asr.corpus.dataset import SpeechDataset, collate
 from asr.corpus.manifest import Utterance
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.folder import WEIGHTS
 from asr.hmm.gmm import Gmm, flat_start
 from asr.hmm.graph import SILENCE, Graph, Graphs, pad_graphs
@@ -93,7 +93,7 @@ class HmmData(pl.LightningDataModule):
 
     Raises:
         InputError: a manifest, the lexicon or the HMM to start with can't be used, words have no
-            pronunciation, or utterances have too few frames for the states of their words; all such
+            pronunciation, or utterances have too few frames for the states of their words; such
             are named.
     """
 
@@ -290,7 +290,7 @@ def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:
         if wrong := [word for word in words if not _stands_in_a_dictionary(word)]:
             raise InputError(
                 f"data.lexicon is char, and train and dev have words that no dictionary can keep:"
-                f" {', '.join(wrong)}; expected words without # or a number in"
+                f" {listed(wrong)}; expected words without # or a number in"
                 " brackets, and none such as <unk>"
             )
         return Lexicon({word: (tuple(word),) for word in words})

@@ -10,6 +10,7 @@ from torch import Tensor
 from asr.audio.augment import spec_augment
 from asr.audio.features import Features, mask
 from asr.corpus.dataset import Batch
+from asr.errors import listed
 from asr.hmm.emissions import HybridEmissions
 from asr.hmm.topology import pdf_names
 from asr.training.hybrid_data import HybridSettings
@@ -56,7 +57,7 @@ class HybridTraining(pl.LightningModule):
         rare = [name for name, count in pairs if count < FEWEST_FRAMES]
         if rare and self.trainer.is_global_zero:
             few = f"fewer than {FEWEST_FRAMES:g} frames get the prior of so many"
-            print(f"states aligned with {few}: {', '.join(rare)}", file=sys.stderr)
+            print(f"states aligned with {few}: {listed(rare)}", file=sys.stderr)
         if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
             estimate_moments(self.features, data.train, self.settings.data.batch_s)
 

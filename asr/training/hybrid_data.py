@@ -119,7 +119,7 @@ class HybridData(pl.LightningDataModule):
     Raises:
         InputError: a manifest or the HMM can't be used, the HMM has other frames than the network,
             words have no pronunciation in its lexicon, or utterances have too few frames for the
-            states of their words; all such are named.
+            states of their words; such are named.
     """
 
     def __init__(self, settings: HybridSettings) -> None:
@@ -205,7 +205,7 @@ def align_with_hmm(
         alignments: of each utterance (T,), int32.
 
     Raises:
-        InputError: utterances have no path of a finite probability; all are named.
+        InputError: utterances have no path of a finite probability; they are named.
         ValueError: `hmm` is none.
     """
     if hmm.topology is None:

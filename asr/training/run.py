@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -190,6 +191,9 @@ class Run:
                 trainer.fit(task, data, ckpt_path=self.checkpoint, weights_only=True)
         except MisconfigurationException as error:  # such as a monitored value never logged
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
+        except OSError as error:
+            error.filename = error.filename or str(self.out)  # of TensorBoard, which names none
+            raise
         if not trainer.is_global_zero:
             sys.exit()
         if not kept.best_k_models:
@@ -394,6 +398,13 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", "The number of training batches .* is smaller than")
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
+    threading.excepthook = _tell_thread_error
+
+
+def _tell_thread_error(found: threading.ExceptHookArgs) -> None:
+    """Leave out a full disk of TensorBoard's thread, which is raised in the main one as well."""
+    if not issubclass(found.exc_type, OSError):
+        threading.__excepthook__(found)
 
 
 def _update(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import SpeechDataset, collate
 from asr.corpus.manifest import Utterance, check_audio, read_manifest
 from asr.corpus.recordings import check_durations
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.text.tokenizer import Tokenizer
 from asr.training.optim import clip_finite
 
@@ -68,7 +68,18 @@ def varied(
 def shuffled(
     dataset: SpeechDataset, batch_s: float, seed: int, trainer: pl.Trainer
 ) -> BucketSampler:
-    """This process's batches of each epoch, of so many seconds of audio."""
+    """This process's batches of each epoch, of so many seconds of audio.
+
+    Several processes take a batch each for one step. That is another training than one process's,
+    with steps as many times larger, and stderr says so.
+    """
+    n = trainer.world_size
+    if n > 1 and trainer.is_global_zero:
+        print(
+            f"{n} processes: a step takes {n} batches of {batch_s:g} s together, so results are"
+            f" others than those of one process; data.batch_s={batch_s / n:g} keeps steps as large",
+            file=sys.stderr,
+        )
     return BucketSampler(
         [utterance.duration for utterance in dataset.utterances],
         batch_s,
@@ -119,7 +130,7 @@ def warn_of_constant_features(dataset: SpeechDataset, manifest: str) -> None:
     pairs = zip(dataset.utterances, dataset.waveforms, strict=True)
     if same := [utterance.id for utterance, waveform in pairs if np.ptp(waveform) == 0]:
         found = f"silent or constant audio in {len(same)} of {len(dataset)} utterances"
-        named = f"{', '.join(same)}; they count like all others"
+        named = f"{listed(same)}; they count like all others"
         print(f"{manifest}: {found}: {named}", file=sys.stderr)
 
 
@@ -186,7 +197,7 @@ class FiniteSteps:
         """Do as `asr.training.optim.clip_finite` does, and say where there is no step."""
         if not clip_finite(task, optimizer, value, algorithm):
             what = "the loss" if self._ids_not_finite else "the gradient"
-            named = ", ".join(self._ids_not_finite or self._ids)
+            named = listed(self._ids_not_finite or self._ids)
             step = task.trainer.global_step + 1
             print(f"step {step} not taken: {what} is not finite: {named}", file=sys.stderr)
         self._ids, self._ids_not_finite = [], []

@@ -26,6 +26,7 @@ from asr.training.checkpoints import average_weights
 from asr.training.ctc import CTCTraining, DataSettings
 from asr.training.optim import rate_at
 from asr.training.run import EpochLines
+from asr.training.utterances import shuffled
 
 SCRIPT = "recipes/train_ctc.py"
 
@@ -524,3 +525,20 @@ def test_audio_that_is_not_there_is_named_before_training(tones, tmp_path):
     with pytest.raises(InputError, match=message):
         train(tones, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_share_steps_and_say_so(capsys):
+    dataset = SimpleNamespace(
+        utterances=[SimpleNamespace(duration=1.0)] * 6, duration=lambda draw: 1.0
+    )
+    taken = []
+    for rank in range(2):
+        trainer = SimpleNamespace(global_rank=rank, world_size=2, is_global_zero=not rank)
+        (batch,) = shuffled(dataset, 3.0, 0, trainer).batches(0)
+        taken += [draw.index for draw in batch]
+    assert sorted(taken) == list(range(6))
+    told = capsys.readouterr().err
+    assert told.startswith("2 processes: a step takes 2 batches of 3 s together, ")
+    assert told.endswith("; data.batch_s=1.5 keeps steps as large\n")
+    shuffled(dataset, 3.0, 0, SimpleNamespace(global_rank=0, world_size=1, is_global_zero=True))
+    assert capsys.readouterr().err == ""
