@@ -1,4 +1,4 @@
-"""log_probs -> the texts that were probably said."""
+"""log_probs -> one hypothesis, by greedy search (best path decoding)."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from asr.text.tokenizer import BLANK
 
 
 def greedy_search(log_probs: np.ndarray) -> Hypothesis:
-    """The tokens of the single most probable alignment: repeats merged, then blanks dropped.
+    """The tokens of the most probable alignment: repeats are merged, then blanks removed.
 
     Args:
         log_probs: (T, C), natural logs.
 
     Returns:
-        hypothesis: its `log_prob` is that of the alignment, a lower bound of the tokens' own.
+        hypothesis: its `log_prob` is that of the alignment, a lower bound of that of the tokens.
 
     Raises:
         ValueError: `log_probs` is not (T, C).

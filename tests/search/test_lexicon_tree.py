@@ -73,7 +73,7 @@ def test_a_separator_ends_a_word_that_has_begun(length):
         assert names(trie, tokens) == expected
 
 
-def test_in_an_open_lexicon_all_else_is_one_more_word():
+def test_an_open_lexicon_accepts_oov_words_as_one_more_word():
     trie = Trie.build(LEXICON, 1, 4, open=True)
     assert names(trie, (2, 1)) == {("a",), ("eh",)}
     assert names(trie, (3, 1)) == {("<other>",)}  # a word's beginning
@@ -82,7 +82,7 @@ def test_in_an_open_lexicon_all_else_is_one_more_word():
     assert names(trie, (1,)) == set()  # nothing is no word
 
 
-def test_outcomes_have_the_same_numbers_in_any_company():
+def test_outcomes_do_not_depend_on_the_batch():
     trie = Trie.build(LEXICON, None, 4)
     nodes, tokens = torch.tensor([ROOT, ROOT, ROOT]), torch.tensor([3, 2, 1])
     of, outcomes, after, words = trie.extensions(nodes, tokens)
@@ -96,7 +96,7 @@ def test_outcomes_have_the_same_numbers_in_any_company():
 
 
 @pytest.mark.parametrize(("separator", "open_"), [(None, False), (1, False), (1, True)])
-def test_the_tokens_that_go_on_are_those_that_have_a_way(separator, open_):
+def test_tokens_are_those_that_have_an_extension(separator, open_):
     trie = Trie.build(LEXICON, separator, 5, open=open_)
     nodes = torch.randperm(len(trie.parents), generator=torch.Generator().manual_seed(0))
     of, tokens = trie.tokens(nodes)
@@ -106,7 +106,7 @@ def test_the_tokens_that_go_on_are_those_that_have_a_way(separator, open_):
     assert list(zip(of.tolist(), tokens.tolist(), strict=True)) == expected
 
 
-def test_a_spelling_that_nothing_goes_on_from_only_ends():
+def test_a_leaf_only_ends_words():
     trie = Trie.build({"pq": [(1, 2)]}, None, 3)
     _, _, (node,), _ = trie.extensions(torch.tensor([ROOT]), torch.tensor([1]))
     _, outcomes, after, words = trie.extensions(node[None], torch.tensor([2]))
@@ -114,7 +114,7 @@ def test_a_spelling_that_nothing_goes_on_from_only_ends():
 
 
 @pytest.mark.parametrize("open_", [False, True])
-def test_the_best_below_a_node_is_that_of_all_words_through_it(open_):
+def test_best_below_a_node_is_the_maximum_over_its_words(open_):
     generator = np.random.default_rng(0)
     spelled = [tuple(generator.integers(2, 6, generator.integers(1, 7))) for _ in range(80)]
     trie = Trie.build({str(n): [s] for n, s in enumerate(spelled)}, 1, 6, open=open_)
@@ -135,7 +135,7 @@ def test_the_best_below_a_node_is_that_of_all_words_through_it(open_):
             assert best[node] == max(below)
 
 
-def test_twenty_thousand_words_are_all_there_and_nothing_else():
+def test_a_tree_of_20_000_words_has_exactly_these_words():
     generator = np.random.default_rng(0)
     lengths = generator.integers(1, 12, 20_000)
     spellings = [tuple(generator.integers(2, 29, T).tolist()) for T in lengths]
@@ -169,7 +169,7 @@ def test_twenty_thousand_words_are_all_there_and_nothing_else():
         ({"a": [(2, 1)]}, 1, r"\['a'\] has \(2, 1\); expected .* 1 to 3 but 1, the separator"),
     ],
 )
-def test_spellings_that_are_none_are_refused(lexicon, separator, message):
+def test_invalid_spellings_are_refused(lexicon, separator, message):
     with pytest.raises(ValueError, match=message):
         Trie.build(lexicon, separator, 4)
 
