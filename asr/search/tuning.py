@@ -19,7 +19,7 @@ LM_WEIGHTS = tuple(round(0.1 * n, 1) for n in range(21))
 """Default grid of weights for CTC; an HMM's emissions need weights ten times as large."""
 
 WORD_BONUSES = tuple(0.5 * n for n in range(-4, 17))
-"""Default grid for CTC with a language model, which costs some 6 nats per word."""
+"""Default grid for CTC with a language model; a bonus returns part of its some 6 nats per word."""
 
 LONE_WORD_BONUSES = tuple(0.5 * n for n in range(-40, 9))
 """Default grid without a language model: then only a negative bonus penalises words."""

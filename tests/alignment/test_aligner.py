@@ -22,7 +22,7 @@ FEATURES = Features(FeatureSettings(n_mels=20, window_ms=10.0, hop_ms=10.0))
 
 
 def planted(path, S, outside=-30.0):
-    """(T, S): one row for each number of the path, which is alone probable there."""
+    """(T, S): in each frame only the path's state or token is probable."""
     rows = np.full((len(path), S), outside, dtype=np.float32)
     rows[np.arange(len(path)), path] = 0.0
     return rows

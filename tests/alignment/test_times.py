@@ -31,7 +31,7 @@ CONVOLVED = AcousticSettings(time_reduction=3, conv_channels=2)
 
 
 def planted(tokens, C, seed=0):
-    """Posteriors of which each frame's most probable token is the planted one: (T, C)."""
+    """Posteriors, (T, C), with the planted token as the most probable one in each frame."""
     logits = torch.from_numpy(np.random.default_rng(seed).uniform(size=(len(tokens), C)))
     logits[range(len(tokens)), tokens] += 5
     return logits.log_softmax(1)
@@ -60,7 +60,7 @@ def test_planted_boundaries_are_found():
 
 
 def best_alignment(log_probs, tokens):
-    """Of all C ** T alignments that say the tokens the most probable one."""
+    """The most probable of all C ** T alignments that collapse to the tokens."""
     T, C = log_probs.shape
     found = []
     for alignment in itertools.product(range(C), repeat=T):
@@ -106,7 +106,7 @@ def test_words_are_spelled_like_their_text():
 
 
 def changed_at(sample, n_samples):
-    """A tone that gives way to another one, as loud."""
+    """A tone followed by another one of the same level."""
     t = np.arange(n_samples)
     low, high = np.sin(0.3 * t), np.sin(0.9 * t)
     return np.where(t < sample, low, high).astype(np.float32)
@@ -114,7 +114,7 @@ def changed_at(sample, n_samples):
 
 @pytest.mark.parametrize(("window_ms", "hop_ms"), [(25.0, 10.0), (40.0, 10.0), (16.0, 16.0)])
 def test_boundaries_of_frames_are_unbiased(window_ms, hop_ms):
-    # each frame says which tone is louder in it; changes lie anywhere within a hop
+    # each frame shows which tone is louder in it; the changes are anywhere within a hop
     settings = FeatureSettings(
         sample_rate=8000, n_mels=20, window_ms=window_ms, hop_ms=hop_ms, normalisation="none"
     )
@@ -158,7 +158,7 @@ def random_spans(generator, T):
             last = t + generator.randint(0, 3)
             if last >= T:
                 if spans[-1].unit == " ":
-                    spans.pop()  # it stands between words
+                    spans.pop()  # a separator is between words only
                 words = 1 + max((span.word for span in spans if span.word is not None), default=-1)
                 return spans, [f"w{n}" for n in range(words)]
             spans.append(Span(word, generator.choice("ab"), t, last))

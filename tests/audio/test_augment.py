@@ -60,7 +60,7 @@ def test_settings_out_of_range_are_refused_by_name(values, message):
 
 
 def masked(settings, lengths, T, F, seed=0):
-    """Where ones became zeros: (T, N, F) bool."""
+    """(T, N, F), bool: where ones became zeros."""
     features = torch.ones(T, len(lengths), F)
     generator = torch.Generator().manual_seed(seed)
     return spec_augment(features, torch.tensor(lengths), settings, generator) == 0
@@ -101,7 +101,7 @@ def test_a_mask_is_one_span_no_wider_than_allowed():
 
 
 def expected_share(length, widest, n_masks):
-    """Of places masked: width uniform in 0..widest, start uniform in 0..length - width."""
+    """Expected share of masked places: width uniform in 0..widest, start in 0..length - width."""
     hit = np.zeros(length)
     for width in range(widest + 1):
         for start in range(length - width + 1):
@@ -221,7 +221,7 @@ def test_coloured_noise_has_any_length(samples):
 
 
 def test_babble_has_every_talker_equally_loud():
-    # whole periods, so that going round is seamless: 100, 200 and 300 Hz
+    # whole periods, so that repetition is seamless: 100, 200 and 300 Hz
     talkers = [0.1 * sine(100, 800), 0.5 * sine(200, 16000), 0.9 * sine(300, 40000)]
     noise = babble(talkers, 16000, np.random.default_rng(0))
     assert noise.dtype == np.float32
@@ -304,7 +304,7 @@ def test_sound_decays_about_as_fast_as_eyring_says(rt60_s):
     times = np.arange(len(response)) / SAMPLE_RATE
     straight = (decibels < -5) & (decibels > -25)
     slope = np.polyfit(times[straight], decibels[straight], 1)[0]
-    # Eyring takes the sound to be diffuse; along the walls of a bare box it lives somewhat longer
+    # Eyring assumes diffuse sound; in an empty room it decays somewhat more slowly
     assert -60 / slope == pytest.approx(rt60_s, rel=0.25)
 
 

@@ -42,7 +42,7 @@ def padded(waveforms, value=0.0):
 
 
 def log_mel_in_numpy(waveform, settings):
-    """Windows, power spectra, triangles over Hz, logarithms: one loop a step, in float64."""
+    """Windows, power spectra, triangles over Hz, logarithms: one loop per step, in float64."""
     win_length, hop_length = settings.win_length, settings.hop_length
     n_fft = 1
     while n_fft < win_length:
@@ -74,7 +74,7 @@ def cosine_transform_in_numpy(log_mel, n_mfcc):
 
 
 def deltas_in_numpy(features):
-    """The slope of a line through two frames on either side; the edge frames go on for ever."""
+    """The slope of a line through two frames on either side; edge frames are repeated."""
     last = len(features) - 1
     rows = []
     for t in range(len(features)):
@@ -101,7 +101,7 @@ def test_mfcc_with_two_orders_of_deltas_equals_a_plain_rewrite():
 
 
 def kaldi(waveform, settings, triangles_over="Hz"):
-    """The features of Kaldi with all set up as ours."""
+    """Kaldi's features with the same settings as ours."""
     if settings.kind == "log_mel":
         options, online = kaldi_native_fbank.FbankOptions(), kaldi_native_fbank.OnlineFbank
     else:
@@ -132,7 +132,7 @@ def test_features_equal_kaldis_except_for_the_shape_of_the_filters(settings, tri
     np.testing.assert_allclose(one(settings, waveform), expected, rtol=0, atol=atol)
 
 
-# --- company ----------------------------------------------------------------------------------
+# --- batches ----------------------------------------------------------------------------------
 
 
 @EACH_KIND
@@ -184,7 +184,7 @@ def test_global_normalisation_takes_the_module_s_moments():
 
 def test_moments_equal_numpys():
     rows = np.random.default_rng(0).normal(5, 3, (9, 2, 4))
-    rows[6:, 1] = np.nan  # behind the second one's end
+    rows[6:, 1] = np.nan  # after the end of the second one
     mean, std = moments(torch.from_numpy(rows), torch.tensor([9, 6]))
     for n, length in enumerate([9, 6]):
         np.testing.assert_allclose(mean[n], rows[:length, n].mean(0), rtol=1e-12)
@@ -196,10 +196,10 @@ def test_moments_equal_numpys():
 def test_silence_and_a_constant_stay_finite_and_small(settings, level):
     settings = FeatureSettings(**{**vars(settings), "normalisation": "utterance"})
     features = one(settings, np.full(16000, level, np.float32))
-    np.testing.assert_allclose(features, 0, atol=0.05)  # all frames are alike but for rounding
+    np.testing.assert_allclose(features, 0, atol=0.05)  # all frames are equal up to rounding
 
 
-# --- precision and place ----------------------------------------------------------------------
+# --- precision and device ---------------------------------------------------------------------
 
 
 @EACH_KIND
@@ -222,7 +222,7 @@ def test_the_gpu_gives_the_numbers_of_the_cpu(settings):
     assert input_lengths.tolist() == [settings.n_frames(3000), settings.n_frames(8000)]
 
 
-# --- frames side by side ----------------------------------------------------------------------
+# --- stacking and splicing --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_stacked", [1, 2, 3, 20])

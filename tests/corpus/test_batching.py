@@ -19,7 +19,7 @@ def indices(batches):
     return [draw.index for draw in chain.from_iterable(batches)]
 
 
-# --- how many a batch takes -------------------------------------------------------------------
+# --- batch sizes ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("max_total", [5, 20, 1000])
@@ -58,7 +58,7 @@ def test_batches_have_similar_lengths_and_a_total_near_the_bound():
     for batch in BucketSampler(lengths, max_total=500):
         found = [lengths[draw.index] for draw in batch]
         assert max(found) < 1.3 * min(found)
-        assert len(found) * max(found) < 1.11 * 500  # each length is taken for 5 % more or less
+        assert len(found) * max(found) < 1.11 * 500  # lengths are varied by 5 %
 
 
 def test_a_seed_fixes_the_batches_and_epochs_differ():
@@ -89,7 +89,7 @@ def test_batches_go_by_the_lengths_of_their_epoch():
             assert len({length_in_epoch(draw) for draw in batch}) == 1
 
 
-# --- taken up in the middle -------------------------------------------------------------------
+# --- resuming ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7, -1])
@@ -106,7 +106,7 @@ def test_a_resumed_sampler_gives_exactly_the_remaining_batches(taken):
     resumed.load_state_dict(stopped.state_dict())
     if taken:
         assert list(resumed) == epochs[1][taken:]
-    else:  # nothing of the next epoch was asked for: the state is the end of the first
+    else:  # the next epoch was not started: the state is the end of the first
         assert list(resumed) == epochs[1]
     assert list(resumed) == epochs[2]
 
@@ -138,7 +138,7 @@ def test_a_state_saved_after_the_last_batch_resumes_with_the_next_epoch():
     epochs = [list(whole) for _ in range(2)]
     stopped = sampler_of()
     iterator = iter(stopped)
-    for _ in range(len(stopped)):  # counted: what is behind the last is never asked for
+    for _ in range(len(stopped)):  # by number: nothing is requested after the last batch
         next(iterator)
     resumed = sampler_of()
     resumed.load_state_dict(stopped.state_dict())
@@ -156,7 +156,9 @@ def test_processes_share_the_batches(world_size):
     assert [len(batches) for batches in ranks] == [n_each] * world_size
     dealt = list(chain.from_iterable(zip(*ranks, strict=True)))
     assert dealt[: len(whole)] == whole
-    surplus = dealt[len(whole) :]  # from the first batch on again, so that all take as many steps
+    surplus = dealt[
+        len(whole) :
+    ]  # the first batches again, so that all processes take the same number of steps
     assert len(surplus) < world_size
     assert surplus == (whole * world_size)[: len(surplus)]
 

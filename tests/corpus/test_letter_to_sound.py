@@ -13,7 +13,7 @@ from asr.text.lexicon import Lexicon
 
 
 def splits(word, phones):
-    """All ways to give every letter none, one or two of the phones, in order."""
+    """All alignments that give every letter none, one or two of the phones, in order."""
     for lengths in itertools.product(range(3), repeat=len(word)):
         if sum(lengths) == len(phones):
             ends = list(itertools.accumulate(lengths))
@@ -24,7 +24,7 @@ def splits(word, phones):
 
 
 def align_by_enumeration(rows, rounds):
-    """What `align` does, with every alignment written out."""
+    """The same as `align_letters`, by enumerating all alignments."""
     n_phones = len({phone for _, phones in rows for phone in phones})
     first = {0: 1 / n_phones, 1: 1 / n_phones, 2: 1 / (10 * n_phones**2)}
     probs = None

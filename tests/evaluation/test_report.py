@@ -12,7 +12,7 @@ REFERENCES = [utterance.text for utterance in UTTERANCES]
 
 
 def write_systems(folder, **heard):
-    """Texts and results of systems that heard these two texts each; all but greedy are compared."""
+    """Texts and results of systems with these two hypotheses each; all but greedy are compared."""
     results = []
     for name, texts in heard.items():
         write_texts(folder, UTTERANCES, texts, name)
@@ -57,7 +57,7 @@ def test_each_system_of_several_seeds_is_reported_with_its_gain(tmp_path):
     # 2 of 8 words right again in one of two utterances; 2 of 16 over both models
     assert "; gain over greedy 25.00% (95 %: 0.00% to 50.00%; p 1.0000)" in lines[3]
     assert "; gain over greedy 12.50% (95 %: 0.00% to 25.00%; p 1.0000)" in lines[5]
-    # better in both of two utterances: the sign test's p is 1/2, give or take the samples' noise
+    # better in both of two utterances: the sign test's p is 1/2, up to sampling noise
     assert re.search(r"gain over greedy 62.50% \(95 %: 50.00% to 75.00%; p 0.(49|50)", lines[6])
 
 

@@ -21,7 +21,7 @@ def utterance(tone_model):
 
 
 def hmm_of(network, words):
-    """An untrained HMM on the network's features, which knows these words by their letters."""
+    """An untrained HMM on the network's features, with these words spelled in letters."""
     lexicon = Lexicon({word: (tuple(word),) for word in words})
     phones = PhoneTokenizer.from_lexicon(lexicon)
     topology = left_to_right(len(phones.symbols), 1, 1)

@@ -19,8 +19,8 @@ def of_alignment(alignment, C=4):
     ("alignment", "tokens", "frames"),
     [
         ([1, 2, 3], (1, 2, 3), (0, 1, 2)),
-        ([0, 1, 1, 2, 2, 2], (1, 2), (1, 3)),  # what lasts is said once
-        ([1, 1, 0, 1, 0, 0], (1, 1), (0, 3)),  # a blank parts two of the same
+        ([0, 1, 1, 2, 2, 2], (1, 2), (1, 3)),  # repeats are merged
+        ([1, 1, 0, 1, 0, 0], (1, 1), (0, 3)),  # a blank separates two equal tokens
         ([3, 0, 3, 3, 1, 3], (3, 3, 1, 3), (0, 2, 4, 5)),
         ([0, 0], (), ()),
     ],

@@ -11,7 +11,7 @@ LEXICON = {
     "a": [(2,)],
     "ab": [(2, 3)],
     "eh": [(2,), (2, 3, 3)],
-    "ba": [(3, 2), (3, 2)],  # the same twice is once
+    "ba": [(3, 2), (3, 2)],  # a repeated spelling counts once
     "silent": [],
 }
 
@@ -31,13 +31,13 @@ def walk(trie, tokens):
 
 
 def names(trie, tokens):
-    """The words that the tokens may stand for, as the tree has it."""
+    """The words that the tokens may spell, by the tree."""
     known = (*trie.words, "<other>")
     return {tuple(known[w] for w in words) for node, words in walk(trie, tokens) if node == ROOT}
 
 
 def read(tokens, lexicon):
-    """The same without a tree."""
+    """The same by comparing strings, without a tree."""
     if not tokens:
         return {()}
     return {
@@ -79,7 +79,7 @@ def test_an_open_lexicon_accepts_oov_words_as_one_more_word():
     assert names(trie, (3, 1)) == {("<other>",)}  # a word's beginning
     assert names(trie, (3, 3, 3, 2, 1)) == {("<other>",)}
     assert names(trie, (3, 3, 1, 2, 3, 1)) == {("<other>", "ab")}
-    assert names(trie, (1,)) == set()  # nothing is no word
+    assert names(trie, (1,)) == set()  # an empty spelling is no word
 
 
 def test_outcomes_do_not_depend_on_the_batch():
@@ -128,7 +128,7 @@ def test_best_below_a_node_is_the_maximum_over_its_words(open_):
         for depth, token in enumerate(spelling, 1):
             node = int(trie.children[node, token])
             below = [scores[n] for n, s in enumerate(spelled) if s[:depth] == spelling[:depth]]
-            # where it may turn out to be another word, that is one more
+            # one more if it may become another word
             through = {s[:n] for s in words for n in range(depth, len(s) + 1)}
             if open_ and any(s[:depth] == spelling[:depth] for s in through - words):
                 below.append(scores[80])

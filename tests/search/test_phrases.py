@@ -16,7 +16,7 @@ def occurrences(tokens, phrase, separator):
 
 
 def walk(boosts, tokens):
-    """The sum of what each token adds, after each of them."""
+    """The score after each token."""
     state, sums = boosts.start, [0.0]
     for token in tokens:
         after = int(boosts.after[state, token])
@@ -42,7 +42,7 @@ def test_the_bonus_grows_with_each_token_and_is_taken_back_on_a_break():
     boosts = PhraseBoosts.build({(2, 3, 4): 0.5}, 1, 5)
     assert walk(boosts, (2, 3, 4, 1, 2))[0] == [0, 0.5, 1.0, 1.5, 1.5, 2.0]
     assert walk(boosts, (2, 3, 3))[0] == [0, 0.5, 1.0, 0]
-    assert walk(boosts, (2, 3))[1] == -1.0  # the utterance's end breaks it off
+    assert walk(boosts, (2, 3))[1] == -1.0  # the end of the utterance breaks the phrase
     assert walk(boosts, (2, 3, 4))[1] == 0.0
 
 

@@ -122,7 +122,7 @@ def test_words_are_given_or_spelled_by_the_tokens():
 
 
 class Asked(TableModel):
-    """Notes what it is asked for."""
+    """A language model that records what it is asked to score."""
 
     calls: list[list[tuple[int, ...]]]
 
@@ -150,7 +150,7 @@ def test_lm_log_probs_equal_those_of_the_models_tables():
                 text = [1, *units[" ".join(hypothesis.words)], 1]
                 expected = sum(lm.table[pair].item() for pair in itertools.pairwise(text))
                 assert log_prob == pytest.approx(expected, rel=1e-12)
-    # all in one call, and what two lists share once
+    # all in one call, and a text of two lists once
     assert [[len(sentences) for sentences in lm.calls] for lm in lms] == [[4], [4]]
 
 

@@ -18,7 +18,7 @@ LEXICON = Trie.build({"a": [(2,)], "ab": [(2, 3)], "b": [(3,)]}, 1, 4)
 
 
 class UnigramLM:
-    """The same probabilities after anything."""
+    """A language model with the same probabilities in every context."""
 
     def __init__(self, symbols, unit):
         self.vocabulary = Vocabulary(unit, (UNK_SYMBOL, EOS_SYMBOL, *symbols))
@@ -89,7 +89,7 @@ def test_phones_are_scored_as_units_unless_a_lexicon_makes_words():
 def test_words_are_scored_by_their_units_and_others_by_unk():
     space = SearchSpace(CHARS, lexicon=LEXICON, lm=UnigramLM(("ab", "a"), "word"))
     assert space.scores_words
-    assert space.units.tolist() == [3, 2, 0, 0]  # a, ab, b, whatever else
+    assert space.units.tolist() == [3, 2, 0, 0]  # a, ab, b, and out-of-vocabulary words
 
 
 def test_look_ahead_is_the_best_word_below_a_node():

@@ -14,7 +14,7 @@ WORDS = [f"w{n}" for n in range(20)]
 
 
 def distorted(words, generator):
-    """About a fifth of the words wrong, missing or followed by another one."""
+    """A text with about a fifth of its words substituted, deleted or followed by an insertion."""
     found = []
     for word in words:
         kind = generator.choice(["right", "wrong", "missing", "more"], p=[0.8, 0.08, 0.06, 0.06])
@@ -24,7 +24,7 @@ def distorted(words, generator):
 
 
 def random_lists(utterances, n_lms, seed, longest=12):
-    """Lists whose scores know something of the errors: of several lengths, one a lone text."""
+    """Lists of several lengths, one with a single text; their scores correlate with the errors."""
     generator = np.random.default_rng(seed)
     nbests, found, references = [], [], []
     for number in range(utterances):
@@ -67,11 +67,11 @@ def test_the_grid_has_the_errors_of_rescoring_at_each_point(n_lms):
     assert tuning.words == sum(len(text.split()) for text in references)
     chosen = best_texts(*scores, tuning.weights.lm_weights, tuning.weights.word_bonus)
     assert tuning.wer == pytest.approx(jiwer.wer(references, chosen), rel=1e-12)
-    assert tuning.errors.min() < tuning.errors.max()  # else the test would say little
+    assert tuning.errors.min() < tuning.errors.max()  # otherwise the test would be trivial
 
 
 def planted(lm_weight, width):
-    """Lists of two kinds: one is right above the weight less the width, one below it plus it."""
+    """Two kinds of lists: one is right above weight - width, the other below weight + width."""
     nbests, found = [], []
     for sign, weight in ((1, lm_weight - width), (-1, lm_weight + width)):
         # the right text's score less the wrong one's is sign * (the weight tried - weight)
@@ -91,7 +91,7 @@ def test_the_middle_of_a_planted_plateau_is_found(lm_weight):
 
 
 def test_a_planted_word_bonus_is_found():
-    # two words are right, and are 5 nats of the language model's worse than one; three are wrong
+    # two words are right, but cost 5 nats more than one under the language model; three are wrong
     nbest = [Hypothesis((), -10.0, words=words) for words in (("a",), ("a", "b"), ("a", "b", "c"))]
     found = np.array([[-5.0], [-10.0], [-16.0]])
     lists = 20 * [nbest], 20 * [found], 20 * ["a b"]
@@ -231,7 +231,7 @@ def test_a_choice_at_an_end_is_named():
     assert Tuning(*axes, errors, 10).at_end == ["lm_weight"]
     errors[2, 0] = 0
     assert Tuning(*axes, errors, 10).at_end == ["lm_weight", "word_bonus"]
-    assert Tuning(*axes, 9 - errors, 10).at_end == []  # at weight 0 there is no further
+    assert Tuning(*axes, 9 - errors, 10).at_end == []  # at weight 0 there is nothing beyond
     assert Tuning((2.0,), (1.0,), np.array([[3]]), 10).at_end == []  # nothing else was tried
 
 

@@ -67,7 +67,7 @@ def start(tones: Tones) -> Path:
 
 
 def random_start(seed: int, M: int = 3, F: int = 2) -> Start:
-    """Of phones A, C and Z with two states each and one of silence, all of M Gaussians."""
+    """An HMM of the phones A, C and Z with two states each, silence with one; M Gaussians each."""
     generator = np.random.default_rng(seed)
     S = 7
     weights = torch.from_numpy(generator.dirichlet(np.ones(M), S))
@@ -83,7 +83,7 @@ def random_start(seed: int, M: int = 3, F: int = 2) -> Start:
 
 
 def tied_by_hand() -> DecisionTrees:
-    """A's first state hangs on what follows, all others on nothing."""
+    """A's first state depends on the right neighbour, all others on nothing."""
     return DecisionTrees({"A": (Split("right", frozenset("B"), 0, 1), 2), "C": (3, 4), "Z": (5, 6)})
 
 
@@ -119,7 +119,7 @@ def test_tied_states_start_with_the_gaussians_of_their_frames():
     phones = phone_topology(start, SYMBOLS)
     tied = tied_topology(phones, tied_by_hand(), SYMBOLS)
     generator = np.random.default_rng(3)
-    # of A with C behind it there are frames in two units, of C too few, of Z none
+    # A before C has frames in two triphones, C has too few frames, Z has none
     sizes = {1: 40, 2: 30, 3: 4, 4: 50}
     parts = []
     for token, size in sizes.items():
@@ -173,7 +173,7 @@ def test_triphones_are_trained_and_recognised(tones, start, tmp_path, capsys):
     pdfs = dict(zip(units, model.topology.pdfs[1:].tolist(), strict=True))
     # X is the first half of either tone
     assert not set(pdfs["#-X+A"]) & set(pdfs["#-X+B"])
-    assert pdfs["#-A+B"] == pdfs["X-A+#"]  # never seen, and A is one thing only
+    assert pdfs["#-A+B"] == pdfs["X-A+#"]  # unseen, and A has one leaf only
     dev = tones.folder / "dev.jsonl"
     run_script("recipes/evaluate.py", "--model", out, "--manifest", dev, "--device", "cpu")
     printed = CliRunner().invoke(app, ["info", str(out)]).stdout
@@ -264,7 +264,7 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Tones:
 def test_silent_audio_leaves_all_numbers_finite(silent, tmp_path):
     start = f"--data.start={silent.folder / 'phones'}"
     train(silent, tmp_path / "tri", start, "--trees.min_count=0")
-    gmm = load_model(tmp_path / "tri").acoustic.gmm  # which refuses what is not finite
+    gmm = load_model(tmp_path / "tri").acoustic.gmm  # refuses values that are not finite
     assert gmm.emissions(torch.zeros(12)).isfinite().all()
 
 
