@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain, product
@@ -14,19 +12,21 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.config import from_dict
-from asr.errors import InputError, listed
+from asr.errors import InputError
+from asr.files import replacing, write_text
 from asr.folder import DESCRIPTION, WEIGHTS
 from asr.hmm.topology import Topology
-from asr.lm.load import load_language_model
-from asr.lm.unknown_words import with_words
-from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.lm.load import load_language_model, with_words
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
 from asr.search.beam import beam_search
 from asr.search.greedy import greedy_search
 from asr.search.hmm_beam import hmm_beam_search
-from asr.search.lexicon_tree import Trie
+from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.nbest import Hypothesis
 from asr.search.phrases import PhraseBoosts
 from asr.search.rescore import (
@@ -40,7 +40,7 @@ from asr.search.rescore import (
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.lexicon import read_words
 from asr.text.normalisation import Case, in_case
-from asr.text.tokenizer import PhoneTokenizer, Tokenizer, spellings, text_case
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, text_case
 
 DECODING = "decoding.json"
 """What a model's folder calls its settings."""
@@ -180,7 +180,7 @@ class Decoder:
         space = self.space and replace(self.space, settings=settings.beam)
         return replace(self, settings=settings, space=space)
 
-    def nbests(self, log_probs: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
+    def nbests(self, log_probs: Sequence[Tensor | np.ndarray]) -> list[list[Hypothesis]]:
         """The n-best list of each utterance, (T, C) or (T, S), best first, with its words."""
         if self.space is None:
             return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
@@ -194,7 +194,7 @@ class Decoder:
         return [rescore(n, s, weights) for n, s in zip(nbests, scores, strict=True)]
 
     def by_text(
-        self, log_probs: Sequence[np.ndarray], nbests: Sequence[Sequence[Hypothesis]]
+        self, log_probs: Sequence[Tensor | np.ndarray], nbests: Sequence[Sequence[Hypothesis]]
     ) -> list[list[Hypothesis]]:
         """The lists with each text once, with its exact log-probability or, of an HMM, a bound."""
         if self.topology is not None:
@@ -212,7 +212,7 @@ def _load_lm(
 
 
 def search_all(
-    log_probs: Sequence[np.ndarray],
+    log_probs: Sequence[Tensor | np.ndarray],
     space: SearchSpace,
     device: torch.device,
     search: str | Topology = "beam",
@@ -231,7 +231,7 @@ def search_all(
     order = sorted(range(len(log_probs)), key=lambda n: -len(log_probs[n]))
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
-        rows = [torch.from_numpy(log_probs[n]).to(device) for n in batch]
+        rows = [torch.as_tensor(log_probs[n]).to(device) for n in batch]
         lengths = torch.tensor([len(row) for row in rows])
         for n, nbest in zip(batch, run(pad_sequence(rows), lengths, space), strict=True):
             # where a lexicon leaves nothing that the frames could say, nothing was said
@@ -247,34 +247,6 @@ def _search(search: str | Topology) -> Callable[..., list[list[Hypothesis]]]:
 
         return flashlight_search
     return beam_search
-
-
-def make_lexicon_tree(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
-    """The tree of the words that the tokens can spell; stderr names some that they can't.
-
-    Args:
-        words: that may be said.
-        tokenizer: of the acoustic model.
-        place: where the words are from, which begins the line on stderr.
-
-    Raises:
-        InputError: they can spell none.
-    """
-    spelled_words = spellings(dict.fromkeys(words), tokenizer)
-    silent = [word for word, spelling in spelled_words.items() if not spelling]
-    if len(silent) == len(spelled_words):
-        tokens = " ".join(tokenizer.symbols[1:20])
-        raise InputError(
-            f"{place}: the acoustic model's tokens ({tokens} ...) spell none of its {len(silent)}"
-            f" words, such as {silent[0]!r}; expected words in the same letters and case"
-        )
-    if silent:
-        print(
-            f"{place}: {len(silent)} of {len(spelled_words)} words left out, which the acoustic"
-            f" model's tokens can't spell: {listed(silent)}",
-            file=sys.stderr,
-        )
-    return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))
 
 
 def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoosts:
@@ -311,9 +283,7 @@ def save_decoding(folder: str | Path, settings: DecoderSettings) -> None:
     roles |= {settings.lm: "lm", settings.lexicon: "lexicon"}
     copied = {path: _copy(Path(path), folder, role) for path, role in roles.items() if path}
     values = asdict(_moved(settings, copied))
-    partial = folder / (DECODING + ".partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
-    os.replace(partial, folder / DECODING)
+    write_text(folder / DECODING, json.dumps(values, indent=1) + "\n")
 
 
 def load_decoding(folder: str | Path) -> DecoderSettings | None:
@@ -357,7 +327,6 @@ def _copy(source: Path, folder: Path, role: str) -> str:
         files = {source / part: target / part for part in (DESCRIPTION, WEIGHTS)}
     for here, there in files.items():
         there.parent.mkdir(parents=True, exist_ok=True)
-        partial = there.with_name(there.name + ".partial")
-        shutil.copyfile(here, partial)
-        os.replace(partial, there)  # another program may have the old one mapped into memory
+        with replacing(there) as partial:  # another program may have the old one mapped to memory
+            shutil.copyfile(here, partial)
     return name

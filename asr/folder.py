@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from asr.errors import InputError
+from asr.files import replacing, write_json
 
 FORMAT = 1
 """Raised when a folder of an older release can no longer be read as it is."""
@@ -31,10 +32,9 @@ def write_folder(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / (WEIGHTS + ".partial")
-    save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
-    partial.chmod(0o666 & ~_umask())  # safetensors lets the owner alone read it
-    os.replace(partial, folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as partial:
+        save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
+        partial.chmod(0o666 & ~_umask())  # safetensors lets the owner alone read it
     write_description(folder, description)
 
 
@@ -45,11 +45,7 @@ def write_description(folder: str | Path, description: Mapping[str, Any]) -> Non
         folder: there already.
         description: plain values by name, without the format's number.
     """
-    folder = Path(folder)
-    partial = folder / (DESCRIPTION + ".partial")
-    text = json.dumps({"format": FORMAT, **description}, indent=1, ensure_ascii=False)
-    partial.write_text(text + "\n", "utf-8")
-    os.replace(partial, folder / DESCRIPTION)
+    write_json(Path(folder) / DESCRIPTION, {"format": FORMAT, **description})
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from asr.alignment.aligner import align_text
 from asr.alignment.times import SILENT_UNIT, TimedLabel, boundary_accuracy, boundary_errors
@@ -54,7 +55,7 @@ def main() -> None:
     print(options.out)
 
 
-def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: np.ndarray) -> Utterance:
+def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: Tensor) -> Utterance:
     """The utterance with the times that were found."""
     found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
     phones = [

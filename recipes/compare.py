@@ -20,6 +20,7 @@ from asr.corpus.manifest import Utterance, read_manifest
 from asr.errors import InputError, reported
 from asr.evaluation.report import System, markdown
 from asr.evaluation.views import draw_views
+from asr.files import write_text
 from asr.model import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +53,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "table.md").exists():
         print(f"compare: {folder}: has a table and a picture; they are replaced", file=sys.stderr)
-    (folder / "table.md").write_text("\n".join(lines) + "\n", "utf-8")
+    write_text(folder / "table.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
     networks = [models[kind] for kind in ("hybrid", "ctc") if kind in models]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from asr.files import read_text, write_text
+
 
 def run_stage(
     command: Sequence[str | Path], inputs: Sequence[Path], outputs: Sequence[Path]
@@ -34,7 +36,7 @@ def run_stage(
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     shown = shlex.join(["python", *(word.removeprefix(f"{Path.cwd()}/") for word in words)])
     done = outputs[-1].with_name(f".{outputs[-1].stem}.done")
-    if done.exists() and done.read_text() == digest.hexdigest() and all(map(Path.exists, outputs)):
+    if done.exists() and read_text(done) == digest.hexdigest() and all(map(Path.exists, outputs)):
         print(f"unchanged: {shown}", file=sys.stderr)
         return
     print(shown, file=sys.stderr, flush=True)
@@ -42,7 +44,7 @@ def run_stage(
     status = _status([sys.executable, *words])
     if status:
         raise SystemExit(status if status > 0 else 128 - status)
-    done.write_text(digest.hexdigest())
+    write_text(done, digest.hexdigest())
 
 
 def _status(command: list[str]) -> int:

@@ -11,9 +11,8 @@ from pathlib import Path
 from asr.config import parse, settings_parser
 from asr.errors import reported
 from asr.evaluation.results import commit
-from asr.lm.estimate import estimate
+from asr.lm.estimate import estimate, prune_by_entropy
 from asr.lm.ngram import NgramModel, load_ngram, save_ngram, write_ngram
-from asr.lm.pruning import prune_by_entropy
 from asr.lm.vocabulary import UNK, Vocabulary
 from asr.text.sentences import read_sentences
 from asr.training.ngram import NgramSettings, is_estimated, plain

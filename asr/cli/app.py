@@ -11,8 +11,10 @@ import typer
 
 from asr.cli.info import info
 from asr.cli.lm import lm
+from asr.cli.manifest import manifest
 from asr.cli.score import score
 from asr.cli.transcribe import transcribe
+from asr.errors import reported
 
 app = typer.Typer(
     name="asr",
@@ -25,6 +27,7 @@ app = typer.Typer(
 app.command()(transcribe)
 app.command()(score)
 app.command()(info)
+app.command()(manifest)
 app.add_typer(lm)
 
 
@@ -32,7 +35,8 @@ def main() -> None:
     """Run the command line, `asr`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may be no text at all
-    app(prog_name="asr")
+    with reported("asr"):  # what a command left in stdout's buffer
+        app(prog_name="asr")
 
 
 def _version(wanted: bool) -> None:

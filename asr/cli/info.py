@@ -1,13 +1,14 @@
 """`asr info`: a model's folder -> what it is."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from asr.cli.output import print_lines
 from asr.errors import InputError, reported
+from asr.files import read_json
 
 if TYPE_CHECKING:
     from asr.lm.ngram import NgramModel
@@ -31,8 +32,7 @@ def info(
             from asr.model import load_model
 
             rows = _rows(load_model(model)) + _decoding(model) + _measured(_results(model))
-        for name, value in rows:
-            typer.echo(f"{name:<12}{value}")
+        print_lines(f"{name:<12}{value}" for name, value in rows)
 
 
 def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
@@ -166,10 +166,7 @@ def _results(folder: Path) -> list[dict[str, Any]]:
     """What `recipes/evaluate.py` has left in the model's folder."""
     results = []
     for path in sorted(folder.glob("*/results.json")):
-        try:
-            values = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: is not JSON ({error}); expected results") from None
+        values = read_json(path, "results")
         if not _is_results(values):
             raise InputError(f"{path}: has no manifest or no rates; expected results")
         results.append(values)

@@ -1,19 +1,21 @@
 """`asr lm`: language models and texts -> perplexities, texts, judgements and pages."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.errors import InputError, reported
+from asr.cli.output import print_json, print_lines, print_row
+from asr.errors import InputError, listed, printable, reported
+from asr.files import write_text
 
 if TYPE_CHECKING:
-    from asr.lm.vocabulary import LanguageModel, Vocabulary
+    from asr.lm.protocol import LanguageModel
+    from asr.lm.vocabulary import Vocabulary
 
 lm = typer.Typer(
     name="lm",
@@ -77,9 +79,9 @@ def perplexity(
         _check_known(loaded.vocabulary, texts, text)
         found = measure(loaded, texts, str(text))
         if format is Format.json:
-            _print_json(perplexity_values(loaded.vocabulary, found))
+            print_json(perplexity_values(loaded.vocabulary, found))
         else:
-            print("\n".join(perplexity_lines(loaded.vocabulary, found)))
+            print_lines(perplexity_lines(loaded.vocabulary, found))
 
 
 @lm.command()
@@ -104,9 +106,9 @@ def score(
         _check_known(loaded.vocabulary, texts, text)
         for values in sentence_values(loaded, texts):
             if format is Format.json:
-                _print_json(values)
+                print_json(values)
                 continue
-            print("\n".join(sentence_lines(values, units)))
+            print_lines(sentence_lines(values, units))
 
 
 @lm.command()
@@ -149,9 +151,9 @@ def sample(
         for text in draw(loaded, begin, settings, number, max_units, seed):
             words = loaded.vocabulary.decode((*begin, *text.units))
             if format is Format.json:
-                _print_json({"text": words, "log_prob": text.log_prob, "ended": text.ended})
+                print_json({"text": words, "log_prob": text.log_prob, "ended": text.ended})
             else:
-                print(words)
+                print_row(words)
 
 
 @lm.command()
@@ -190,11 +192,11 @@ def agree(
                 f" {next(iter(oov))!r}; expected one of known words"
             )
         if format is Format.json:
-            _print_json(agreement_values(results, judgements))
+            print_json(agreement_values(results, judgements))
             return
-        print("\n".join(agreement_lines(results)))
+        print_lines(agreement_lines(results))
         if oov:
-            _say("asr lm agree", f"words that the model does not know: {', '.join(sorted(oov))}")
+            _say("asr lm agree", f"words that the model does not know: {listed(sorted(oov))}")
 
 
 @lm.command()
@@ -241,14 +243,13 @@ def inspect(
         ranked = [(property, followers(reading, property, best)) for property in found]
         if format is Format.json:
             for values in follower_values(ranked):
-                _print_json(values)
+                print_json(values)
         else:
-            for line in follower_lines(ranked):
-                print(line)
+            print_lines(follower_lines(ranked))
         if out:
             named = {f"{property.name} ({property.measure})": units for property, units in ranked}
             page = activation_page(f"{model}: {text}", reading, named, notes)
-            out.write_text(page, "utf-8")
+            write_text(out, page, exclusive=True)
 
 
 def _texts(text: Path) -> list[str]:
@@ -262,15 +263,16 @@ def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
     import torch
 
     from asr.lm.load import load_language_model
-    from asr.text.normalisation import normalise
+    from asr.text.normalisation import TextSettings, canonical, normalise
 
     name = device.value
     if device is Device.auto:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     elif device is Device.cuda and not torch.cuda.is_available():
         raise InputError("device is 'cuda'; this machine has no GPU that torch can use")
-    words = (word for text in texts for word in normalise(text).split())
-    return load_language_model(model, name, words)
+    kept = TextSettings(case="keep")
+    forms = (form for text in texts for form in (normalise(text, kept), canonical(text)))
+    return load_language_model(model, name, (word for form in forms for word in form.split()))
 
 
 def _refuse_kenlm(model: Path) -> None:
@@ -286,9 +288,17 @@ def _refuse_kenlm(model: Path) -> None:
 def _check_known(vocabulary: "Vocabulary", texts: Iterable[str], place: Path) -> None:
     """Raise InputError where a model knows no unit of the texts; of no units at all, too."""
     from asr.lm.vocabulary import UNK
+    from asr.text.normalisation import in_case
 
-    if not any(unit != UNK for text in texts for unit in vocabulary.encode(text)):
-        raise InputError(f"{place}: has no word that the model knows; expected at least one")
+    def known(texts: Iterable[str]) -> bool:
+        return any(unit != UNK for text in texts for unit in vocabulary.encode(text))
+
+    if known(texts):
+        return
+    hint = ""
+    if known(in_case(text, case) for text in texts for case in ("lower", "upper")):
+        hint = " in the same case: it has some in small letters or capitals, and tells these apart"
+    raise InputError(f"{place}: has no word that the model knows; expected at least one{hint}")
 
 
 def _warn_of_unknown(vocabulary: "Vocabulary", prompt: str) -> None:
@@ -296,13 +306,9 @@ def _warn_of_unknown(vocabulary: "Vocabulary", prompt: str) -> None:
 
     unknown = [word for word in prompt.split() if UNK in vocabulary.encode(word)]
     if unknown:
-        words = ", ".join(unknown)
+        words = listed(unknown)
         _say("asr lm sample", f"the model does not know {words} and reads {UNK_SYMBOL} there")
 
 
-def _print_json(values: Any) -> None:
-    print(json.dumps(values, ensure_ascii=False, allow_nan=False))
-
-
 def _say(program: str, line: str) -> None:
-    print(f"{program}: {line}", file=sys.stderr)
+    print(f"{program}: {printable(line)}", file=sys.stderr)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from asr.errors import printable
 from asr.lm.bench.agreement import GroupResult, Judgement
 from asr.lm.bench.inspection import Follower, Property
 from asr.lm.bench.perplexity import Perplexity, Total
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 
 def perplexity_values(vocabulary: Vocabulary, found: Perplexity) -> dict[str, Any]:
@@ -66,9 +68,11 @@ def sentence_values(model: LanguageModel, texts: Sequence[str]) -> Iterator[dict
 
 def sentence_lines(values: Mapping[str, Any], with_units: bool) -> list[str]:
     """Log-probability, number of unknown units and text; then, if wanted, a line a unit."""
-    lines = [f"{_nats(values['log_prob'])}\t{values['unknown']}\t{values['text']}"]
+    lines = [f"{_nats(values['log_prob'])}\t{values['unknown']}\t{printable(values['text'])}"]
     if with_units:
-        lines += [f"\t{_nats(log_prob)}\t{symbol}" for symbol, log_prob in values["units"]]
+        lines += [
+            f"\t{_nats(log_prob)}\t{printable(symbol)}" for symbol, log_prob in values["units"]
+        ]
     return lines
 
 

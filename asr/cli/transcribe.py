@@ -1,16 +1,20 @@
 """`asr transcribe`: audio files -> their texts, one line each."""
 
-import json
 import math
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr.errors import InputError, reported
+from asr.cli.output import STDOUT, json_line, name_of, print_json, print_row
+from asr.errors import InputError, has_one_line, one_line, printable, reported
+from asr.files import write_text
 
 if TYPE_CHECKING:
     from asr.recognizer import Transcript
@@ -43,7 +47,10 @@ class Device(StrEnum):
 
 def transcribe(
     audio: Annotated[
-        list[Path], typer.Argument(metavar="AUDIO...", help="Audio files.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="AUDIO...", help="Audio files; - is standard input.", show_default=False
+        ),
     ],
     model: Annotated[
         Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
@@ -93,13 +100,18 @@ def transcribe(
     """The text of audio files.
 
     A file that can't be used is named on stderr with the reason, the others are done, and the exit
-    status is 1.
+    status is 1. So it is where stdout can't print a text. What may not be meant, such as channels
+    that cancel each other, is a warning there. In lines, control characters of a name are escaped
+    (\\n, \\t, \\x1b) and each \\ is doubled; JSON has names as they are.
+
+    With --out nothing is overwritten: the same command, given again, does what is missing.
     """
     if decoder is Decoder.greedy and (lm or beam_width or phrases):
         raise typer.BadParameter(
             "--lm, --beam-width and --phrases need --decoder beam or flashlight"
         )
     with reported(PROGRAM):
+        from asr.audio.load import AudioWarning
         from asr.recognizer import load
         from asr.search.phrases import read_phrases
 
@@ -108,51 +120,84 @@ def transcribe(
         recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
         failed = 0
         for path, file in zip(audio, files, strict=True):
-            try:
-                transcript = recognizer.transcribe(path, channel)
-                if file is not None:
-                    # a recording's name may be no text at all
-                    file.write_text(_content(path, transcript, format), "utf-8", "surrogateescape")
-            except (InputError, OSError) as error:
-                failed += 1
-                print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+            if file is not None and file.exists():
                 continue
-            if file is None:
-                print(_line(path, transcript, format), flush=True)
+            try:
+                with _warnings_as_lines(AudioWarning):
+                    transcript = recognizer.transcribe(path, channel)
+                if file is not None:
+                    write_text(file, _content(path, transcript, format), exclusive=True)
+                elif format is TranscriptFormat.json:
+                    print_json(_values(path, transcript))
+                else:
+                    print_row(name_of(path), transcript.text)
+            except Exception as error:
+                if _ends_all(error):
+                    raise
+                failed += 1
+                named = isinstance(error, OSError) or str(path) in str(error)
+                place = "" if named else f"{printable(str(path))}: "
+                print(f"{PROGRAM}: {place}{one_line(error)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
 
+@contextmanager
+def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
+    """Warnings of this kind are lines on stderr, each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", category)
+        show = warnings.showwarning
+
+        def line(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
+            if issubclass(kind, category):
+                print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                show(message, kind, *rest)
+
+        warnings.showwarning = line  # type: ignore[assignment]
+        yield
+
+
+def _ends_all(error: Exception) -> bool:
+    """Whether no other file can be done either: a bug of ours, or nobody takes what is printed."""
+    if isinstance(error, BrokenPipeError) or not has_one_line(error):
+        return True
+    return isinstance(error, OSError) and error.filename == STDOUT
+
+
 def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]:
-    """Where each recording's text goes; nothing that is there is overwritten.
+    """Where each recording's text goes; stderr names what an earlier command has written there.
 
     Raises:
-        InputError: two recordings would share a file, or there is one already.
+        InputError: two recordings would share a file, or all files are there already.
     """
-    files = [out / f"{path.stem}.{format.value}" for path in audio]
+    stems = ["stdin" if path == Path("-") else path.stem for path in audio]
+    files = [out / f"{stem}.{format.value}" for stem in stems]
     sources: dict[Path, Path] = {}
     for path, file in zip(audio, files, strict=True):
         if file in sources:
             raise InputError(f"{file}: would hold both {sources[file]} and {path}")
-        if file.exists():
-            raise InputError(f"{file}: is there already; expected a new file")
         sources[file] = path
+    there = [file for file in files if file.exists()]
+    if len(there) == len(files):
+        raise InputError(f"{files[0]}: is there already; expected a new file")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; expected a folder, or a new name")
+    for file in there:
+        print(f"{PROGRAM}: {printable(str(file))}: is there already; it stays", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     return files
 
 
-def _line(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
-    if format is TranscriptFormat.json:
-        values = {"audio": str(path), **asdict(transcript)}
-        if math.isinf(transcript.log_prob):  # which JSON has not
-            values["log_prob"] = None
-        return json.dumps(values, ensure_ascii=False, allow_nan=False)
-    return f"{path}\t{transcript.text}"
+def _values(path: Path, transcript: "Transcript") -> dict[str, Any]:
+    values = {"audio": str(path), **asdict(transcript)}
+    if math.isinf(transcript.log_prob):  # which JSON has not
+        values["log_prob"] = None
+    return values
 
 
 def _content(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
     if format is TranscriptFormat.json:
-        return _line(path, transcript, format) + "\n"
-    return transcript.text + "\n"
+        return json_line(_values(path, transcript)) + "\n"
+    return printable(transcript.text) + "\n"

@@ -4,12 +4,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from asr.errors import InputError
-from asr.files import json_object, read_text
+from asr.files import json_object, read_text, write_text
 from asr.text.normalisation import canonical
 
 
@@ -108,6 +108,12 @@ def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
         )
 
 
+def manifest_line(utterance: Utterance) -> str:
+    """An utterance as a line of a manifest, without its end; what it does not have is left out."""
+    values = {n: value for n, value in asdict(utterance).items() if value not in ((), None)}
+    return json.dumps(values, ensure_ascii=False)
+
+
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest at once or not at all; audio inside its folder is named relative to it."""
     path = Path(path)
@@ -115,13 +121,10 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     folder = path.parent.resolve()
     lines = []
     for utterance in utterances:
-        values = {n: value for n, value in asdict(utterance).items() if value not in ((), None)}
         audio = Path(utterance.audio).resolve()
-        values["audio"] = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
-        lines.append(json.dumps(values, ensure_ascii=False) + "\n")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="utf-8")
-    os.replace(partial, path)
+        inside = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+        lines.append(manifest_line(replace(utterance, audio=str(inside))) + "\n")
+    write_text(path, "".join(lines))
 
 
 _KNOWN = {field.name for field in fields(Utterance)}

@@ -13,6 +13,7 @@ import soundfile
 from asr.corpus.download import download, unpack
 from asr.corpus.manifest import Utterance, write_manifest
 from asr.errors import InputError
+from asr.files import read_text, write_text
 
 SUFFIXES = (".flac", ".wav", ".sph", ".opus", ".ogg", ".mp3")
 """Audio formats of corpora, in order of preference."""
@@ -288,14 +289,14 @@ def write_manifests(
 
 def read_facts(path: Path) -> dict[str, tuple[int, str]]:
     """Read a file of `write_facts`: a header line, then lines of id, samples, digest with tabs."""
-    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    lines = [line.split("\t") for line in read_text(path).splitlines()[1:]]
     return {id: (int(samples), digest) for id, samples, digest in lines}
 
 
 def write_facts(path: Path, recordings: Mapping[str, Recording]) -> None:
     """Write the lengths and digests of the official recordings."""
     lines = [f"{id}\t{item.samples}\t{item.digest}\n" for id, item in sorted(recordings.items())]
-    path.write_text("id\tsamples\tdigest\n" + "".join(lines), encoding="utf-8")
+    write_text(path, "id\tsamples\tdigest\n" + "".join(lines))
 
 
 def _suffix(name: str) -> str:

@@ -8,7 +8,7 @@ import soundfile
 
 from asr.audio.load import load_audio, read_info
 from asr.corpus.manifest import DURATION_SLACK_S, Utterance
-from asr.errors import InputError, listed
+from asr.errors import InputError, listed, one_line
 
 
 def load_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
@@ -47,8 +47,8 @@ def check_durations(path: str | Path, utterances: Sequence[Utterance]) -> None:
                 said = found[utterance.audio] = read_info(utterance.audio).duration
             if not _fits(utterance, said):
                 wrong.append(f"{utterance.id} ({_difference(utterance, said)})")
-        except InputError as error:
-            wrong.append(f"{utterance.id} ({error})")
+        except (InputError, OSError) as error:
+            wrong.append(f"{utterance.id} ({one_line(error)})")
     if wrong:
         raise InputError(
             f"{path}: {len(wrong)} of {len(utterances)} utterances have other audio than their"

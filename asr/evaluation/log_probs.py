@@ -1,7 +1,6 @@
 """recogniser and manifest -> hypotheses beside references, error rates, speed and memory."""
 
 import hashlib
-import json
 import math
 import sys
 import time
@@ -12,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.corpus.batching import bucket_sizes
 from asr.corpus.manifest import Utterance, check_duration
 from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
 from asr.evaluation.results import SystemResult, commit, machine
+from asr.files import read_json, write_json, write_text
 from asr.recognizer import Recognizer
 from asr.scoring.error_rates import align_words, alignment_text
 from asr.scoring.transcripts import write_trn
@@ -38,7 +39,7 @@ class Recognised:
     """
 
     utterances: Sequence[Utterance]
-    log_probs: list[np.ndarray]
+    log_probs: list[Tensor]
     audio_s: float
     seconds: float
 
@@ -66,7 +67,7 @@ def recognise_manifest(
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
     started = time.perf_counter()
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Tensor] = {}
     samples = 0
     durations = [utterance.duration for utterance in utterances]
     order = np.argsort(durations, kind="stable")
@@ -80,7 +81,7 @@ def recognise_manifest(
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory
-        found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
+        found |= {int(i): log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
     return Recognised(
         utterances,
         [found[index] for index in range(len(utterances))],
@@ -111,14 +112,14 @@ def write_texts(
     said = _said(utterances)
     recognised = {u.id: text for u, text in zip(utterances, hypotheses, strict=True)}
     for stem, texts in (("references", said), (f"hypotheses.{name}", recognised)):
-        (out / f"{stem}.txt").write_text(_lines(texts), "utf-8")
+        write_text(out / f"{stem}.txt", _lines(texts))
         try:
             write_trn(out / f"{stem}.trn", texts)
         except ValueError as error:
             print(f"{out / stem}.trn: not written: {error}", file=sys.stderr)
     alignments = align_words(list(said.values()), list(recognised.values()))
     aligned = [f"{id}\n{alignment_text(a)}\n\n" for id, a in zip(said, alignments, strict=True)]
-    (out / f"alignments.{name}.txt").write_text("".join(aligned), "utf-8")
+    write_text(out / f"alignments.{name}.txt", "".join(aligned))
 
 
 def _said(utterances: Sequence[Utterance]) -> dict[str, str]:
@@ -168,8 +169,7 @@ def write_results(
     found = {system.name: _plain(system) for system in systems}
     kept = _kept(out / "results.json", measured, origin, found)
     values = measured | origin | {"systems": list((kept | found).values())}
-    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-    (out / "results.json").write_text(text + "\n", "utf-8")
+    write_json(out / "results.json", values)
     return values
 
 
@@ -190,7 +190,7 @@ def _kept(
     if not path.exists():
         return {}
     try:
-        before = json.loads(path.read_text("utf-8"))
+        before = read_json(path)
         systems = {system["name"]: system for system in before["systems"]}
         others = {name: before[name] for name in origin if before[name] != origin[name]}
     except (ValueError, KeyError, TypeError):

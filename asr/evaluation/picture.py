@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr.alignment.times import SILENT_UNIT, TimedLabel
+from asr.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +67,8 @@ def draw_alignment(
     plots[-1].set_xlabel("seconds")
     plots[-1].set_xlim(times[0], times[-1])
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
 
 
 def _draw_path(

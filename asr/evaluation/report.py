@@ -1,11 +1,11 @@
 """results.json and the texts beside it -> error rates of models, their means and comparisons."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+from asr.files import read_json
 from asr.scoring.bootstrap import bootstrap_interval, paired_gain
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.scoring.transcripts import read_pairs
@@ -81,7 +81,7 @@ class System:
     @property
     def ways(self) -> list[str]:
         """Names of the ways of decoding, without oracles."""
-        systems = json.loads((self.folders[0] / "results.json").read_text("utf-8"))["systems"]
+        systems = read_json(self.folders[0] / "results.json")["systems"]
         names = [system["name"] for system in systems]
         return [name for name in names if not name.endswith("oracle")]
 
@@ -146,7 +146,7 @@ def _cells(
 def scored(folder: Path) -> dict[str, Scored]:
     """The systems of a folder by name, with errors counted from the texts beside `results.json`."""
     found = {}
-    for system in json.loads((folder / "results.json").read_text("utf-8"))["systems"]:
+    for system in read_json(folder / "results.json")["systems"]:
         name = system["name"]
         texts = (folder / "references.txt", folder / f"hypotheses.{name}.txt")
         pairs = read_pairs(*texts, with_ids=True)

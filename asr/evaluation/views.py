@@ -46,7 +46,8 @@ def draw_views(
 
 def _log_probs(model: Model, utterance: Utterance) -> np.ndarray:
     recognizer = Recognizer(model)
-    return recognizer.log_probs([load_utterance(utterance, recognizer.sample_rate)])[0]
+    waveform = load_utterance(utterance, recognizer.sample_rate)
+    return recognizer.log_probs(waveform).numpy()
 
 
 def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.ndarray]:

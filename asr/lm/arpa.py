@@ -35,7 +35,7 @@ NEVER = -99.0
 """What stands for -inf, the logarithm of 0, as in SRILM's files: all numbers here are finite."""
 
 _LN10 = math.log(10)
-_HUGE = 1e30  # float32 has numbers up to 3e38
+_HUGE = 1e8  # beyond it, numbers are damaged
 _IRSTLM = (b"iARPA", b"qARPA", b"blmt ", b"Qblmt ")  # what its other files begin with
 _CHUNK = 100_000  # n-grams that are spelled at once
 
@@ -272,13 +272,15 @@ class _Reader:
                 self.fail(f"is {_shown(line)}; expected numbers around the words")
             except KeyError as error:
                 self.fail(f"has the word {_shown(error.args[0])}, which is not among the unigrams")
-            if not log_prob <= 0:
+            if log_prob == -math.inf:
+                log_prob = NEVER
+            if not -_HUGE < log_prob <= 0:
                 self.fail(f"is {_shown(line)}; expected a log-probability of at most 0")
             if not abs(backoff) < _HUGE:
                 self.fail(f"is {_shown(line)}; expected a finite weight behind the words")
             if highest and backoff:
                 self.fail(f"is {_shown(line)}; expected no weight in the highest order")
-            log_probs.append(log_prob if log_prob > -_HUGE else NEVER)
+            log_probs.append(log_prob)
             backoffs.append(backoff)
         section = _Section(
             first,

@@ -20,6 +20,7 @@ from asr.folder import (
 )
 from asr.lm.arpa import MARKS, read_arpa, write_arpa
 from asr.lm.ngram_trie import MAX_NODES, NgramTrie, check_trie, empty_tables
+from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
 from asr.text.lexicon import is_sign
 from asr.text.normalisation import DEFAULT, TextSettings, case_of, lower_case
@@ -103,6 +104,10 @@ class NgramModel:
             for row, n in enumerate(batch):
                 found[n] = log_probs[row, : len(sentences[n]) + 1].copy()
         return found
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
 
 
 def read_ngram(path: str | Path, vocabulary: Vocabulary | None = None) -> NgramModel:

@@ -1,15 +1,12 @@
-"""Texts <-> the units of a language model; and what every language model can do."""
+"""Texts <-> the units of a language model."""
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, Protocol
-
-import numpy as np
-from torch import Tensor
+from typing import Any, Literal
 
 from asr.config import from_dict
 from asr.errors import InputError
@@ -34,30 +31,6 @@ UNK_SYMBOL, EOS_SYMBOL = "<unk>", "<eos>"
 
 Unit = Literal["word", "char", "jamo", "bpe"]
 """Words; characters (in Hangul: syllables); characters taken apart (in Hangul: letters); pieces."""
-
-
-class LanguageModel(Protocol):
-    """What search, rescoring and the bench ask of a language model, of whatever kind.
-
-    A state is what the model remembers of the units so far: one tensor whose first dimension is
-    that of the hypotheses, so that states are picked, repeated and joined by indexing.
-    """
-
-    @property
-    def vocabulary(self) -> "Vocabulary":
-        """The units."""
-
-    def start(self, rows: int) -> Tensor:
-        """(rows, ...): the state at a sentence's beginning, once for each hypothesis."""
-
-    def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows,) natural log-probabilities of the next units, (rows,), and the states after."""
-
-    def log_probs(self, state: Tensor) -> Tensor:
-        """(rows, V): the natural log-probability of every next unit."""
-
-    def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +117,9 @@ class Vocabulary:
         normalised = self.normalise(text)
         if self.unit == "bpe":
             pieces = self._pieces.encode(normalised)
-        elif self._unusual:
+        elif self._has_unusual:
             words = normalised.split()
-            parts = ([w] if w in self._unusual else _units(w, "word", self.text) for w in words)
+            parts = ([w] if w in self._number else _units(w, "word", self.text) for w in words)
             pieces = list(chain.from_iterable(parts))
         else:
             pieces = _units(normalised, self.unit, self.text)
@@ -158,12 +131,12 @@ class Vocabulary:
         Words that the vocabulary has with marks which normalised texts lack, as the ARPA files of
         other programs may ("'tis", "u.s.", "x-ray"), stay where a text has them between blanks.
         """
-        if not self._unusual:
+        if not self._has_unusual:
             return normalise(text, self.text)
         found = []
         for word in canonical(text).split():
             cased = in_case(word, self.text.case)
-            found.append(cased if cased in self._unusual else normalise(word, self.text))
+            found.append(cased if cased in self._number else normalise(word, self.text))
         return " ".join(filter(None, found))
 
     def decode(self, units: Iterable[int]) -> str:
@@ -206,17 +179,13 @@ class Vocabulary:
         return {symbol: number for number, symbol in enumerate(self.symbols) if number > EOS}
 
     @cached_property
-    def _unusual(self) -> frozenset[str]:
-        """Words that are other words, or none, once they are normalised."""
+    def _has_unusual(self) -> bool:
+        """Whether some words are others, or none, once they are normalised.
+
+        In a vocabulary that was made of texts none are.
+        """
         words = self.symbols[EOS + 1 :] if self.unit == "word" else ()
-        if _units(normalise(" ".join(words), self.text), "word", self.text) == list(words):
-            return frozenset()  # as it is with all vocabularies that are made of texts
-        return frozenset(
-            word
-            for word in words
-            if not (word.isascii() and word.isalnum())
-            if _units(normalise(word, self.text), "word", self.text) != [word]
-        )
+        return _units(normalise(" ".join(words), self.text), "word", self.text) != list(words)
 
     @cached_property
     def _pieces(self) -> SubwordModel:

@@ -55,6 +55,45 @@ class ErrorCounts:
         )
 
 
+def wer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
+    """Word errors of a text, or of many texts together; see `ErrorCounts`.
+
+    >>> counts = asr.wer(["three five", "nine"], ["three nine", "nine"])
+    >>> counts.rate, counts.substitutions, counts.words
+    (0.3333333333333333, 1, 3)
+
+    Args:
+        references: what was said: a text, or one for each utterance.
+        hypotheses: what was recognised, in the same form.
+
+    Returns:
+        counts: of all utterances, in words: whatever white space separates, compared as it stands.
+
+    Raises:
+        ValueError: there are more of the one than of the other, or something that is no text.
+    """
+    return sum(word_errors(*_texts(references, hypotheses)), ErrorCounts())
+
+
+def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
+    """Character errors of a text, or of many texts together; the blank between words is one too.
+
+    >>> asr.cer("three five", "three nine").rate
+    0.2
+
+    Args:
+        references: what was said: a text, or one for each utterance.
+        hypotheses: what was recognised, in the same form.
+
+    Returns:
+        counts: of all utterances, in characters (code points); its `words` is how many there are.
+
+    Raises:
+        ValueError: as for `wer`.
+    """
+    return sum(character_errors(*_texts(references, hypotheses)), ErrorCounts())
+
+
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
     """Errors of each utterance, in words: whatever white space separates, compared as it stands.
 
@@ -141,6 +180,23 @@ def alignment_text(alignment: Alignment) -> str:
     titles = ("REF: ", "HYP: ", "Eval:")
     lines = (f"{title} {' '.join(row)}" for title, row in zip(titles, rows, strict=True))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _texts(
+    references: str | Sequence[str], hypotheses: str | Sequence[str]
+) -> tuple[list[str], list[str]]:
+    if isinstance(references, str) != isinstance(hypotheses, str):
+        one, other = "a text", "several"
+        if isinstance(hypotheses, str):
+            one, other = other, one
+        raise ValueError(f"references is {one} and hypotheses {other}; expected the same of both")
+    found = []
+    for name, texts in (("references", references), ("hypotheses", hypotheses)):
+        found.append([texts] if isinstance(texts, str) else list(texts))
+        for number, text in enumerate(found[-1]):
+            if not isinstance(text, str):
+                raise ValueError(f"{name}[{number}] is {text!r}; expected a text")
+    return found[0], found[1]
 
 
 def _check_sequences(references: Sequence[str], hypotheses: Sequence[str]) -> None:

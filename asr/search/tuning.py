@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from asr.files import replacing, write_text
 from asr.search.nbest import Hypothesis
 from asr.search.rescore import NEVER, RescoreWeights, check_list, hypothesis_errors
 
@@ -196,7 +197,7 @@ def write_tuning(folder: str | Path, tuning: Tuning, name: str = "tuning") -> No
         errors = tuning.errors[index]
         figures = [f"{errors}", f"{errors / tuning.words:.6f}"]
         lines.append("\t".join([*weights, *figures, "yes" if index == tuning.chosen else "no"]))
-    (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    write_text(folder / f"{name}.tsv", "\n".join(lines) + "\n")
     _draw(folder / f"{name}.png", tuning)
 
 
@@ -218,7 +219,8 @@ def _draw(path: Path, tuning: Tuning) -> None:
         for name, axis, n in zip(tuning.names, tuning.axes, tuning.chosen, strict=True)
     )
     figure.suptitle(f"{at}: WER {tuning.wer:.2%}\nof {tuning.words} words of development data")
-    figure.savefig(path)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _draw_curve(plot: "Axes", tuning: Tuning) -> None:

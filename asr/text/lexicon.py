@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -157,14 +157,13 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
         line = _COMMENT.sub("", line).strip()
         here = f"{place}:{number}"
         word, phones = _entry(line, here)
-        if is_sign(word):
-            signs.append(word)
-        if not line or is_sign(word):
+        if not phones:
+            signs += [word] if word else []
             continue
         entries += 1
         if phones[0].isdecimal() and "".join(phones) != word:
             numbered.append(f"{here}: {word!r} has {phones[0]}")
-        spoken = tuple(phones) if stress else tuple(_STRESS.sub(r"\1", phone) for phone in phones)
+        spoken = tuple(phones) if stress else tuple(map(_without_stress, phones))
         earlier = found.setdefault(word, {}).setdefault(spoken, number)
         if earlier != number and stress:
             raise InputError(
@@ -204,8 +203,9 @@ def cmudict_lexicon() -> Lexicon:
 _COMMENT = re.compile(r"^\s*(;;;|#).*|\s#(\s.*)?$")
 _LIST_COMMENT = re.compile(r"^\s*(;;;|#\s).*|\s#(\s.*)?$")
 _NUMBER = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?")
+_MAY_BE_ODD = re.compile(r"\s(\d|[.<\[+!#])")  # where a phone begins
 _STRESS = re.compile(
-    r"^(aa|ae|ah|ao|aw|ax|axr|ay|eh|er|ey|ih|ix|iy|ow|oy|uh|uw|ux)[012]$", re.IGNORECASE
+    r"(aa|ae|ah|ao|aw|ax|axr|ay|eh|er|ey|ih|ix|iy|ow|oy|uh|uw|ux)[012]", re.IGNORECASE
 )
 _VARIANT = re.compile(r"(?<=.)\(\d+\)$")
 
@@ -215,7 +215,7 @@ def _lines(path: str | Path) -> list[str]:
 
 
 def _entry(line: str, place: str) -> tuple[str, list[str]]:
-    """The word and the phones of a line, which has no comment; of a blank one, nothing."""
+    """The word and the phones of a line; no phones of a sign, and of a blank line nothing."""
     spelled, *phones = line.split() or [""]
     before, tab, _ = line.partition("\t")
     if tab and len(before.split()) > 1 and not _NUMBER.fullmatch(phones[0]):
@@ -224,21 +224,31 @@ def _entry(line: str, place: str) -> tuple[str, list[str]]:
         )
     word = _VARIANT.sub("", canonical(spelled, place))
     if is_sign(word) or not line:
-        return word, phones
+        return word, []
     if not word or not phones:
         raise InputError(f"{place}: is {line!r}; expected WORD PHONE PHONE ...")
-    for phone in phones:
-        what = ""
-        if _NUMBER.fullmatch(phone) and not phone.isdecimal():
-            what = "a probability, as in Kaldi's lexiconp.txt"
-        elif is_sign(phone):
-            what = "a sign for something else"
-        if what:
-            raise InputError(
-                f"{place}: {word!r} has {phone} among its phones, {what}; expected phones alone,"
-                " WORD PHONE PHONE ..."
-            )
-    return word, [unicodedata.normalize("NFC", phone) for phone in phones]
+    if _MAY_BE_ODD.search(line, len(spelled)):
+        for phone in phones:
+            _check_phone(phone, f"{place}: {word!r}")
+    return word, phones if line.isascii() else [unicodedata.normalize("NFC", p) for p in phones]
+
+
+@lru_cache(maxsize=1000)
+def _without_stress(phone: str) -> str:
+    return phone[:-1] if _STRESS.fullmatch(phone) else phone
+
+
+def _check_phone(phone: str, place: str) -> None:
+    what = ""
+    if _NUMBER.fullmatch(phone) and not phone.isdecimal():
+        what = "a probability, as in Kaldi's lexiconp.txt"
+    elif is_sign(phone):
+        what = "a sign for something else"
+    if what:
+        raise InputError(
+            f"{place} has {phone} among its phones, {what}; expected phones alone, WORD PHONE"
+            " PHONE ..."
+        )
 
 
 def _are_phrases(lines: Sequence[Sequence[str]]) -> bool:

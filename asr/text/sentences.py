@@ -21,8 +21,8 @@ def read_sentences(path: str | Path) -> Iterator[str]:
     """The sentences of a corpus in its order, read as they are asked for.
 
     A name in `.jsonl` is that of a manifest, or of any JSON lines with a "text"; all other files
-    have a sentence a line. Behind it may be `.gz`, `.xz` or `.bz2`. Blank
-    lines and empty texts are no sentences and are left out.
+    have a sentence a line. Behind it may be `.gz`, `.xz` or `.bz2`. Blank lines and empty texts are
+    no sentences and are left out.
 
     `<s>` before a sentence and `</s>` behind it, as the tools of CMU and SRI write them, say where
     it begins and ends and are no words; elsewhere in a line they are refused.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from asr.errors import InputError
 from asr.text.lexicon import Lexicon, parse_lexicon
 from asr.text.normalisation import Case, case_of
-from asr.text.subword import SubwordModel
+from asr.text.subword import WORD_START, SubwordModel
 
 BLANK = 0
 """CTC's empty token."""
@@ -312,6 +312,35 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
         raise
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None
+
+
+def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = None) -> Tokenizer:
+    """The tokenizer of a model of which the symbols are known; a tokenizer is given back.
+
+    Args:
+        symbols: (C,), what each token stands for; the first is CTC's blank, whatever it is called.
+            Where all others are single characters they spell words, with " " between words. Other
+            symbols are units, such as phones. Pieces of words take a tokenizer.
+        lexicon: of units, words with their pronunciations.
+
+    Raises:
+        ValueError: a symbol comes twice, is empty or has white space in it, is a piece of a word,
+            or a phone of the lexicon is not among them.
+    """
+    if isinstance(symbols, Tokenizer):
+        return symbols
+    names = (BLANK_SYMBOL, *list(symbols)[1:])
+    for token, symbol in enumerate(names):
+        if not isinstance(symbol, str):
+            raise ValueError(f"symbols[{token}] is {symbol!r}; expected a text")
+        if symbol.startswith(WORD_START):
+            raise ValueError(
+                f"symbols[{token}] is {symbol!r}, a piece of a word; expected characters or units:"
+                " for pieces give the model's tokenizer"
+            )
+    if all(len(symbol) == 1 for symbol in names[1:]):
+        return CharTokenizer(names)
+    return UnitTokenizer(names) if lexicon is None else PhoneTokenizer(names, lexicon)
 
 
 def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tuple[int, ...], ...]]:

@@ -28,7 +28,7 @@ from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
     FiniteSteps,
-    digest_of_utterances,
+    digests_of_utterances,
     estimate_moments,
     hours,
     in_order,
@@ -123,14 +123,11 @@ class CTCData(pl.LightningDataModule):
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        digests = {
-            "train": digest_of_utterances(self.train.utterances),
-            "dev": digest_of_utterances(self.dev.utterances),
-        }
+        found = digests_of_utterances(train=self.train.utterances, dev=self.dev.utterances)
         if isinstance(self.tokenizer, PhoneTokenizer):
             lines = "\n".join(self.tokenizer.lexicon.lines())
-            digests["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
-        return digests
+            found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
+        return found
 
     def train_dataloader(self) -> DataLoader:
         assert self.trainer is not None

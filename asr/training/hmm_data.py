@@ -1,7 +1,6 @@
 """manifests and a lexicon -> batches of features and graphs, for EM."""
 
 import hashlib
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -25,6 +24,7 @@ from asr.hmm.trees import DecisionTrees, context_lexicon, trees_from_dict
 from asr.text.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
 from asr.text.normalisation import case_of
 from asr.text.tokenizer import PhoneTokenizer
+from asr.training.checkpoints import load_whole
 from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.hmm_settings import HmmSettings
@@ -39,7 +39,7 @@ from asr.training.triphones import (
     unit_statistics,
 )
 from asr.training.utterances import (
-    digest_of_utterances,
+    digests_of_utterances,
     hours,
     in_order,
     read_spoken,
@@ -130,24 +130,21 @@ class HmmData(pl.LightningDataModule):
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
         lines = "\n".join(self.tokenizer.lexicon.lines())
-        digests = {
-            "train": digest_of_utterances(self.train),
-            "dev": digest_of_utterances(self.dev),
-            "lexicon": hashlib.sha256(lines.encode()).hexdigest(),
-        }
+        found = digests_of_utterances(train=self.train, dev=self.dev)
+        found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
         if self._start:
             weights = Path(self.settings.data.start, WEIGHTS).read_bytes()
-            digests["start"] = hashlib.sha256(weights).hexdigest()
-        return digests
+            found["start"] = hashlib.sha256(weights).hexdigest()
+        return found
 
-    def tie(self, checkpoint: Path) -> Gmm | None:
+    def tie(self, checkpoint: Path | None) -> Gmm | None:
         """Let states of units in context share pdfs.
 
         The utterances are aligned with the HMM of phones, and trees are grown from the frames of
         each state of each unit. A training that goes on has its trees in its checkpoint.
 
         Args:
-            checkpoint: of the training, if there is one.
+            checkpoint: of the training; None where it begins.
 
         Returns:
             gmm: what training begins with; None where it goes on, or there is no `data.start`.
@@ -155,8 +152,8 @@ class HmmData(pl.LightningDataModule):
         if not self._start:
             return None
         phones, symbols, gmm = self.topology, self.tokenizer.symbols, None
-        if zipfile.is_zipfile(checkpoint):
-            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if checkpoint is not None:
+            saved = load_whole(checkpoint)
             self._trees = trees_from_dict(saved[type(self).__qualname__]["trees"], str(checkpoint))
             self.topology = tied_topology(phones, self._trees, symbols)
         else:

@@ -30,7 +30,7 @@ from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
-    digest_of_utterances,
+    digests_of_utterances,
     hours,
     in_order,
     read_spoken,
@@ -145,11 +145,8 @@ class HybridData(pl.LightningDataModule):
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        return {
-            "train": digest_of_utterances(self.train.utterances),
-            "dev": digest_of_utterances(self.dev.utterances),
-            "hmm": _hmm_digest(self.settings.data.hmm),
-        }
+        found = digests_of_utterances(train=self.train.utterances, dev=self.dev.utterances)
+        return found | {"hmm": _hmm_digest(self.settings.data.hmm)}
 
     @property
     def counts(self) -> Tensor:

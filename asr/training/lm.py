@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asr.errors import InputError
+from asr.files import read_json, write_json
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Unit, Vocabulary, vocabulary_from_dict
 from asr.text.normalisation import TextSettings
@@ -172,14 +172,12 @@ class LMData(pl.LightningDataModule):
     def _vocabulary(self, path: Path) -> Vocabulary:
         data = self.settings.data
         if path.exists():
-            return vocabulary_from_dict(json.loads(path.read_text("utf-8")), str(path))
+            return vocabulary_from_dict(read_json(path), str(path))
         vocabulary = Vocabulary.from_texts(
             read_sentences(data.train), data.unit, data.max_size, data.min_count, data.text
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(vocabulary.to_dict()) + "\n", "utf-8")
-        os.replace(partial, path)
+        write_json(path, vocabulary.to_dict())
         return vocabulary
 
 

@@ -49,7 +49,7 @@ class NgramSettings:
         model: order, pruning by counts, and discounts.
         entropy: threshold of relative-entropy pruning afterwards, such as 1e-8: n-grams are removed
             whose removal raises the perplexity by a smaller share. 0 for none. See
-            `asr.lm.pruning`.
+            `asr.lm.estimate`.
     """
 
     data: NgramDataSettings = field(default_factory=NgramDataSettings)

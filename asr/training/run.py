@@ -9,30 +9,33 @@ import signal
 import sys
 import time
 import warnings
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from pytorch_lightning.callbacks import (
-    Callback,
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import Tensor
 
 from asr.errors import InputError
+from asr.files import read_text, write_text
+from asr.training.checkpoints import (
+    BEFORE,
+    LAST,
+    CheckpointFiles,
+    KeptEpochs,
+    average_weights,
+    newest_whole,
+    remove_leftovers,
+)
 
 EARLY = 60.0
 """Seconds after which the time that a training will take is estimated."""
@@ -91,10 +94,11 @@ class Run:
 
     def __init__(self, out: Path, settings: str, digests: Mapping[str, str] | None = None) -> None:
         self.out = out
-        self.last = out / "checkpoints" / "last.ckpt"
+        self.folder = out / "checkpoints"
         self._settings = settings
         self._digests = dict(digests or {})
-        if self.is_finished() or self.last.exists():
+        there = any((self.folder / name).exists() for name in (LAST, BEFORE))
+        if self.is_finished() or there:
             remedy = "give another --out, or remove the folder"
             old = _read(out / "settings.yaml")
             # what data are their digests say, wherever they lie
@@ -107,12 +111,29 @@ class Run:
             if found:
                 listed = "; ".join(found)
                 raise InputError(f"{out}: holds a run with other settings ({listed}); {remedy}")
-            for name, *_ in _differences(_read(out / "data.json"), self._digests):
+            known = _read(out / "data.json")  # of earlier versions not of all that counts
+            now = {name: value for name, value in self._digests.items() if name in known}
+            for name, *_ in _differences(known, now):
                 raise InputError(f"{out}: holds a run on other data ({name} differs); {remedy}")
 
     def is_finished(self) -> bool:
         """Whether the model is there."""
         return (self.out / "model.json").exists()
+
+    @cached_property
+    def checkpoint(self) -> Path | None:
+        """What training goes on from; None where it begins.
+
+        Raises:
+            InputError: there are checkpoints, and none of them is whole.
+        """
+        try:
+            path, self._fault = newest_whole(self.folder)
+        except InputError as error:
+            raise InputError(f"{error}; remove {self.out} to train from the start") from None
+        if path and self._fault:
+            print(f"{self._fault}; training goes on from {path.name}", file=sys.stderr)
+        return path
 
     def fit(
         self,
@@ -140,8 +161,6 @@ class Run:
             InputError: Lightning refuses its settings, they end training before the first epoch
                 does, or the checkpoint to go on from is damaged.
         """
-        if self.last.exists() and not zipfile.is_zipfile(self.last):
-            raise InputError(f"{self.last}: is damaged; remove {self.out} to train from the start")
         strategy = str(trainer_settings.strategy)
         if strategy.endswith(("_spawn", "_fork", "_notebook")):
             # their processes keep what they learn of the checkpoints to themselves
@@ -152,23 +171,23 @@ class Run:
             trainer_settings.plugins = [LightningEnvironment()]
         _quiet()
         kept = KeptEpochs(
-            self.last.parent,
+            self.folder,
             filename="{epoch:04d}",
+            enable_version_counter=False,
             monitor=monitor if averaging.which == "best" else "step",
             mode="min" if averaging.which == "best" else "max",
             save_top_k=averaging.n_epochs,
             save_weights_only=True,
             save_on_train_epoch_end=True,
         )
-        clock, stop = Clock(), StopCleanly(self.last)
+        clock, stop = Clock(), StopCleanly(self.folder / LAST)
         try:
             trainer = self._trainer(trainer_settings, averaging, monitor, [kept, clock, stop])
         except (MisconfigurationException, ValueError) as error:
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
-        ckpt_path = self.last if self.last.exists() else None
         try:
             with self._begin(), stop.listening():
-                trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
+                trainer.fit(task, data, ckpt_path=self.checkpoint, weights_only=True)
         except MisconfigurationException as error:  # such as a monitored value never logged
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
         if not trainer.is_global_zero:
@@ -190,9 +209,10 @@ class Run:
                     raise InputError(
                         f"{self.out}: another process trains there; wait for it"
                     ) from None
-            (self.out / "settings.yaml").write_text(self._settings, "utf-8")
+                remove_leftovers(self.folder)
             digests = json.dumps(self._digests, indent=1)
-            (self.out / "data.json").write_text(digests + "\n", "utf-8")
+            _update(self.out / "settings.yaml", self._settings)
+            _update(self.out / "data.json", digests + "\n")
             yield
 
     def _trainer(
@@ -204,8 +224,8 @@ class Run:
     ) -> pl.Trainer:
         # behind the kept epochs, since it saves their list with all else
         last = KeptEpochs(
-            self.last.parent,
-            filename=self.last.stem,
+            self.folder,
+            filename=Path(LAST).stem,
             enable_version_counter=False,
             save_on_train_epoch_end=True,
         )
@@ -213,6 +233,8 @@ class Run:
         if averaging.patience:
             callbacks.append(EarlyStopping(monitor, patience=averaging.patience))
         options = dict(settings)
+        given = options.pop("plugins", None) or []
+        files = CheckpointFiles(last_is_whole=not (self.checkpoint and self._fault))
         if options["enable_progress_bar"] is None and not sys.stderr.isatty():
             options["enable_progress_bar"] = False
         if options["enable_progress_bar"] is False:
@@ -221,33 +243,10 @@ class Run:
             **options,
             logger=TensorBoardLogger(self.out, name="", version="tensorboard"),
             callbacks=callbacks,
+            plugins=[*(given if isinstance(given, list) else [given]), files],
             default_root_dir=self.out,
             use_distributed_sampler=False,  # our samplers deal the batches out themselves
         )
-
-
-def average_weights(checkpoints: Sequence[str | Path]) -> dict[str, Tensor]:
-    """The mean of each weight over Lightning checkpoints."""
-    mean: dict[str, Tensor] = {}
-    for path in checkpoints:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        for name, value in state.items():
-            mean[name] = mean.get(name, 0) + value / len(checkpoints)
-    return mean
-
-
-class KeptEpochs(ModelCheckpoint):
-    """Lightning's checkpoints, which it would no longer know in a folder that was renamed."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:
-            return str(Path(str(self.dirpath), Path(path).name)) if path else path
-
-        state = dict(state_dict, dirpath=self.dirpath)
-        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            state[name] = here(state[name])
-        state["best_k_models"] = {here(p): score for p, score in state["best_k_models"].items()}
-        super().load_state_dict(state)
 
 
 class StopCleanly(Callback):
@@ -397,11 +396,17 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")
 
 
+def _update(path: Path, text: str) -> None:
+    """Write a file, unless it says the same already."""
+    if not path.exists() or path.read_bytes() != text.encode():
+        write_text(path, text)
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The values of a YAML file (JSON is YAML too), none where there is no file."""
     try:
-        values = yaml.safe_load(path.read_text("utf-8")) if path.exists() else {}
-    except (yaml.YAMLError, UnicodeDecodeError):
+        values = yaml.safe_load(read_text(path)) if path.exists() else {}
+    except yaml.YAMLError:
         raise InputError(f"{path}: is not YAML; expected what training wrote") from None
     return values if isinstance(values, dict) else {}
 

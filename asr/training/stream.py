@@ -1,8 +1,6 @@
 """sentences -> one stream of units on disk -> chunks of parallel rows."""
 
 import hashlib
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from asr.errors import InputError
+from asr.files import read_json, replacing, write_json
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.text.sentences import read_sentences
 
@@ -79,15 +78,10 @@ def encode(source: str, vocabulary: Vocabulary, path: Path) -> Stream:
     beside = path.with_suffix(".json")
     if not beside.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")  # other processes may do the same
-        try:
+        with replacing(path) as partial:  # other processes may do the same
             counts = _write(source, vocabulary, partial, kind)
-            os.replace(partial, path)
-            partial.write_text(json.dumps(asdict(counts)) + "\n", "utf-8")
-            os.replace(partial, beside)
-        finally:
-            partial.unlink(missing_ok=True)
-    counts = Counts(**json.loads(beside.read_text("utf-8")))
+        write_json(beside, asdict(counts))
+    counts = Counts(**read_json(beside))
     return Stream(np.memmap(path, kind, mode="r", shape=(counts.units,)), counts)
 
 

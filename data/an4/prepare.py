@@ -17,6 +17,7 @@ from asr.corpus.official import (
     write_manifests,
 )
 from asr.errors import InputError, reported
+from asr.files import read_text
 from asr.text.lexicon import Lexicon, read_lexicon, write_lexicon
 
 AN4 = Source(
@@ -69,7 +70,7 @@ def checked_lexicon(etc: Path, transcripts: dict[str, str]) -> Lexicon:
         InputError: a line can't be used, a word or a phone is missing.
     """
     lexicon = read_lexicon(etc / "an4.dic").in_case("lower")
-    phones = (etc / "an4.phone").read_text(encoding="utf-8").split()
+    phones = read_text(etc / "an4.phone").split()
     words = {word for text in transcripts.values() for word in text.split()}
     problems = [f"{etc / 'an4.dic'}: has no word {word!r}" for word in lexicon.missing(words)]
     unknown = sorted(set(lexicon.phones) - set(phones))
@@ -91,7 +92,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
             official files don't have.
     """
     transcripts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         match = TRANSCRIPT.fullmatch(line.strip())
         if match is None or match[2] in transcripts:
             raise InputError(f"{path}:{number}: is {line!r}; expected WORDS (id), each id once")

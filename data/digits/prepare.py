@@ -15,6 +15,7 @@ from asr.corpus.official import (
     write_manifests,
 )
 from asr.errors import InputError, reported
+from asr.files import read_text
 
 SAMPLE_RATE = 16_000
 HOME = Path(__file__).parent
@@ -77,7 +78,7 @@ def read_transcripts(path: Path) -> dict[str, Row]:
         InputError: a line does not have six fields, has an unknown split or no whole number of
             samples, or an id occurs twice.
     """
-    header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    header, *lines = read_text(path).splitlines() or [""]
     if header != COLUMNS:
         raise InputError(f"{path}:1: is {header!r}; expected {COLUMNS!r}")
     rows: dict[str, Row] = {}

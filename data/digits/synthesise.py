@@ -20,6 +20,7 @@ import soundfile
 import soxr
 
 from asr.errors import InputError, reported
+from asr.files import write_text
 
 SAMPLE_RATE = 16_000
 BITRATE = 14  # kbit/s on average
@@ -136,7 +137,7 @@ def synthesise(out: Path, seed: int) -> None:
                 digest = _encode(waveform, path, serial=len(lines))
                 fields = (id, split, voice.speaker, str(len(waveform)), digest, " ".join(words))
                 lines.append("\t".join(fields) + "\n")
-    (out / "transcripts.tsv").write_text("".join(lines), encoding="utf-8")
+    write_text(out / "transcripts.tsv", "".join(lines))
 
 
 def _speak_groups(voice: Voice, words: list[str], rng: np.random.Generator) -> np.ndarray:

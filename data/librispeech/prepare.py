@@ -22,6 +22,7 @@ from asr.corpus.official import (
     write_manifests,
 )
 from asr.errors import InputError, reported
+from asr.files import read_text
 from asr.text.lexicon import Lexicon, cmudict_lexicon, write_lexicon
 
 SAMPLE_RATE = 16_000
@@ -176,7 +177,7 @@ def read_transcripts(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in sorted(folder.glob("*/*/*.trans.txt")):
         chapter = path.name.removesuffix(".trans.txt")
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             id, _, words = line.partition(" ")
             if id.rpartition("-")[0] != chapter or not words.strip() or id in texts:
                 raise InputError(

@@ -5,13 +5,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spoken import spell_numbers, spell_titles
 
 from asr.corpus.download import download
-from asr.errors import InputError, reported
+from asr.errors import InputError, listed, reported
+from asr.files import replacing
 from asr.text.normalisation import normalise
 from asr.text.sentences import DAMAGED, open_bytes
 
@@ -57,9 +59,12 @@ def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
     """
     report = Report()
     out.mkdir(parents=True, exist_ok=True)
-    partial = {split: out / f"{split}.txt.partial" for split in SPLITS}
-    files = {split: path.open("w", encoding="utf-8") for split, path in partial.items()}
-    try:
+    with ExitStack() as stack:
+        paths = {split: stack.enter_context(replacing(out / f"{split}.txt")) for split in SPLITS}
+        files = {
+            split: stack.enter_context(path.open("w", encoding="utf-8"))
+            for split, path in paths.items()
+        }
         for lines in books(texts):
             report.books += 1
             written = [line for one in sentences(lines) if (line := line_of(one, report))]
@@ -67,14 +72,10 @@ def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
                 files[split].write(sentence + "\n")
                 report.sentences[split] += 1
                 report.words[split] += len(sentence.split())
-    finally:
-        for file in files.values():
-            file.close()
-    for split, count in report.sentences.items():
-        if not count:
-            raise InputError(f"{', '.join(map(str, texts))}: too short: {split} has no sentence")
-    for split, path in partial.items():
-        os.replace(path, out / f"{split}.txt")
+        for split, count in report.sentences.items():
+            if not count:
+                place = listed([str(text) for text in texts])
+                raise InputError(f"{place}: too short: {split} has no sentence")
     return report
 
 

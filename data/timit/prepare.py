@@ -18,6 +18,7 @@ from asr.corpus.official import (
     write_manifests,
 )
 from asr.errors import InputError, reported
+from asr.files import read_text
 
 FULL = ("TIMIT", "timit", "LDC93S1")
 SAMPLE = ("timit-sample", "nltk_data/corpora/timit", "corpora/timit")
@@ -34,13 +35,13 @@ TIMES = re.compile(r"(\d+) (\d+) (\S+)")
 
 HERE = Path(__file__).parent
 # the core test set: doc/testset.doc of the corpus, table 1
-CORE_TEST = frozenset((HERE / "core_test_speakers.txt").read_text().split())
+CORE_TEST = frozenset(read_text(HERE / "core_test_speakers.txt").split())
 # 50 speakers of TEST outside of the core test set: Kaldi, egs/timit/s5/conf/dev_spk.list
-DEV = frozenset((HERE / "dev_speakers.txt").read_text().split())
+DEV = frozenset(read_text(HERE / "dev_speakers.txt").split())
 FACTS = HERE / "facts-sample.tsv"
 FULL_SIZES = {"train": 3_696, "dev": 400, "test": 192}
 # 61 phones -> 39: Lee & Hon 1989, IEEE Trans. ASSP 37(11), table I; q, the glottal stop, -> nothing
-FOLDED = dict(line.split("\t") for line in (HERE / "phones-61-39.tsv").read_text().splitlines())
+FOLDED = dict(line.split("\t") for line in read_text(HERE / "phones-61-39.tsv").splitlines())
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
@@ -180,7 +181,7 @@ def read_times(path: Path) -> tuple[TimedLabel, ...]:
         InputError: a line has another form, or the file is empty.
     """
     segments = []
-    for number, line in enumerate(path.read_text(encoding="ascii").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         match = TIMES.fullmatch(line.strip())
         if match is None or int(match[1]) > int(match[2]):
             raise InputError(f"{path}:{number}: is {line!r}; expected START END LABEL")

@@ -17,6 +17,7 @@ from asr.alignment.times import (
     spell,
     unit_segments,
     word_segments,
+    words_of_tokens,
 )
 from asr.audio.features import Features, FeatureSettings
 from asr.corpus.manifest import Utterance, read_manifest, write_manifest
@@ -42,7 +43,7 @@ def test_planted_boundaries_are_found():
     frames = [0, 0, 2, 2, 0, 4, 0, 0, 1, 0, 4, 3, 3, 0, 0]
     words = ["go", "on"]
     tokens, word_of = spell(words, tokenizer)
-    alignment, _ = ctc_align(planted(frames, C=5), tokens)
+    alignment = ctc_align(planted(frames, C=5), tokens)
     spans = ctc_spans(alignment, tokenizer.symbols, word_of)
     times = frame_times(len(frames), SETTINGS, duration=0.175)
     segments = [TimedLabel(label, *(pytest.approx(t, rel=1e-12) for t in at)) for label, *at in [
@@ -75,7 +76,7 @@ def test_spans_equal_those_of_the_best_enumerated_alignment(seed, text):
     tokenizer = CharTokenizer.from_texts(["ab"])
     tokens, word_of = spell([text], tokenizer)
     log_probs = torch.from_numpy(np.log(np.random.default_rng(seed).dirichlet(np.ones(3), 6)))
-    spans = ctc_spans(ctc_align(log_probs, tokens)[0], tokenizer.symbols, word_of)
+    spans = ctc_spans(ctc_align(log_probs, tokens), tokenizer.symbols, word_of)
     frames = [0] * 6
     for span in spans:
         frames[span.first : span.last + 1] = [tokenizer.encode(span.unit)[0]] * (
@@ -311,3 +312,44 @@ def test_more_frames_than_the_duration_holds_are_refused(model):
         frame_times(300, SETTINGS, 0.3, model)
     with pytest.raises(ValueError, match="T is 0; expected 1 or more"):
         frame_times(0, SETTINGS, 0.3, model)
+
+
+def test_tokens_belong_to_the_words_that_they_spell():
+    letters = CharTokenizer.from_texts(["go on"])  # blank, " ", g, n, o
+    found = words_of_tokens([1, 2, 4, 1, 1, 4, 3, 1], ["go", "on"], letters)
+    assert found == [None, 0, 0, None, None, 1, 1, None]
+    units = UnitTokenizer(("<blank>", "AA", "B"))
+    assert words_of_tokens([2, 1, 1], ["B", "AA", "AA"], units) == [0, 1, 2]
+    assert words_of_tokens([1, 1], [], letters) == [None, None]
+    with pytest.raises(ValueError, match=r"tokens are \(2, 4\); expected those of 'no'"):
+        words_of_tokens([2, 4], ["no"], letters)
+
+
+def test_pieces_belong_to_the_words_that_they_spell():
+    texts = ["go on", "going on and on", "no one is going"]
+    pieces = BpeTokenizer.from_texts(texts, 20)
+    for text in texts:
+        words = text.split()
+        tokens, expected = spell(words, pieces)
+        assert words_of_tokens(tokens, words, pieces) == expected
+    by_letters = [pieces.symbols.index(piece) for piece in ("▁", "g", "o", "▁", "o", "n")]
+    assert words_of_tokens(by_letters, ["go", "on"], pieces) == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_phones_belong_to_the_words_in_whatever_way_they_are_said(seed):
+    lines = ["a  AH", "a(2)  AH N", "an  AH N", "net  N EH T", "net(2)  EH T", "nan  N AH N"]
+    lexicon = parse_lexicon(lines, "lexicon")
+    phones = PhoneTokenizer.from_lexicon(lexicon)
+    generator = random.Random(seed)
+    words = [generator.choice(list(lexicon.pronunciations)) for _ in range(6)]
+    spoken = [generator.choice(phones.pronunciations(word)) for word in words]
+    found = words_of_tokens([token for one in spoken for token in one], words, phones)
+    # another way to divide the phones may be as right; each word has one of its pronunciations
+    assert found == sorted(found)
+    tokens = iter([token for one in spoken for token in one])
+    for number, word in enumerate(words):
+        said = tuple(next(tokens) for _ in range(found.count(number)))
+        assert said in phones.pronunciations(word)
+    # phones that no word explains are words themselves, as a greedy search gives them
+    assert words_of_tokens([1, 3], ["AH", "N"], phones) == [0, 1]

@@ -85,7 +85,7 @@ def test_it_says_what_a_language_model_is(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("{", "results.json: is not JSON"),
+        ("{", "results.json: not JSON"),
         ("[]", "results.json: has no manifest or no rates; expected results"),
         ('{"manifest": "x", "systems": [{"name": "greedy"}]}', "has no manifest or no rates"),
     ],

@@ -1,6 +1,8 @@
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,12 +27,14 @@ def server():
                 self.send_error(404)
                 return
             start = 0
-            if server.knows_ranges and (asked := self.headers.get("Range")):
+            same = self.headers.get("If-Range", server.mark) == server.mark
+            if server.knows_ranges and same and (asked := self.headers.get("Range")):
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= len(CONTENT):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
                 self.send_header("Content-Length", "0")
+                self.send_header("ETag", server.mark)
                 self.end_headers()
                 return
             self.send_response(206 if start else 200)
@@ -38,14 +42,17 @@ def server():
                 last = len(CONTENT) - 1
                 self.send_header("Content-Range", f"bytes {start}-{last}/{len(CONTENT)}")
             self.send_header("Content-Length", str(len(CONTENT) - start))
+            if server.mark:
+                self.send_header("ETag", server.mark)
             self.end_headers()
-            self.wfile.write(CONTENT[start : start + server.sends_at_most])
+            self.wfile.write(server.content[start : start + server.sends_at_most])
 
         def log_message(self, *arguments):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.knows_ranges = True
+    server.content, server.mark = CONTENT, '"first"'
     server.sends_at_most = len(CONTENT)
     server.ranges = []
     server.url = f"http://127.0.0.1:{server.server_port}/file"
@@ -75,19 +82,51 @@ def test_a_download_that_was_cut_goes_on_or_begins_again(server, tmp_path, knows
 
     server.sends_at_most = len(CONTENT)
     server.knows_ranges = knows_ranges
-    download(server.url, path, f"md5:{hashlib.md5(CONTENT).hexdigest()}")
+    download(server.url, path)
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["If-Range known", "If-Range unknown"])
+def test_a_file_that_changed_in_between_is_fetched_anew(server, tmp_path, asks, monkeypatch):
+    path = tmp_path / "file"
+    server.sends_at_most = 100_000
+    with pytest.raises(InputError, match="what came is kept"):
+        download(server.url, path)
+    server.sends_at_most = len(CONTENT)
+    server.content = CONTENT[::-1]
+    if asks:
+        server.mark = '"second"'
+    else:  # the server goes on, and says with what
+        marks = iter(['"second"'] * 2)
+        monkeypatch.setattr("asr.corpus.download._mark", lambda _: next(marks))
+    assert download(server.url, path).read_bytes() == CONTENT[::-1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("checksum", ["", f"md5:{hashlib.md5(CONTENT).hexdigest()}"])
+def test_without_a_mark_only_a_checksum_lets_a_download_go_on(server, tmp_path, checksum):
+    server.mark = ""
+    server.sends_at_most = 100_000
+    with pytest.raises(InputError, match="what came is kept"):
+        download(server.url, tmp_path / "file", checksum)
+    server.sends_at_most = len(CONTENT)
+    assert download(server.url, tmp_path / "file", checksum).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=100000-" if checksum else None]
 
 
 def test_a_partial_file_that_is_complete_is_taken(server, tmp_path):
     (tmp_path / "file.partial").write_bytes(CONTENT)
+    (tmp_path / "file.partial.mark").write_text(server.mark)
     assert download(server.url, tmp_path / "file").read_bytes() == CONTENT
     assert server.ranges == ["bytes=300000-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_partial_file_that_is_too_long_is_fetched_anew(server, tmp_path):
     (tmp_path / "file.partial").write_bytes(CONTENT + b"more")
+    (tmp_path / "file.partial.mark").write_text(server.mark)
     assert download(server.url, tmp_path / "file").read_bytes() == CONTENT
     assert server.ranges == ["bytes=300004-", None]
 
@@ -179,3 +218,32 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "a.tar.gz").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.tar\.gz: can't be unpacked"):
         unpack(tmp_path / "a.tar.gz", tmp_path / "a")
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("place", [-3, -6])
+def test_a_wrong_byte_behind_the_end_mark_is_found(tmp_path, suffix, place):
+    plain = pack(tmp_path / "a.tar.gz", [("c/good", CONTENT)])
+    content = gzip.decompress(plain.read_bytes())
+    packers = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    packed = bytearray(packers[suffix](content))
+    archive = tmp_path / f"b.tar.{suffix}"
+    archive.write_bytes(packed)
+    unpack(archive, tmp_path / "whole")
+    assert (tmp_path / "whole/c/good").read_bytes() == CONTENT
+    packed[place] ^= 1
+    archive.write_bytes(packed)
+    with pytest.raises(InputError, match=rf"b\.tar\.{suffix}: can't be unpacked"):
+        unpack(archive, tmp_path / "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [plain.name, archive.name, "whole"]
+
+
+def test_what_grows_too_much_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    archive = pack(tmp_path / "a.tar.gz", [("zeros", bytes(300_000_000))])
+    with pytest.raises(InputError, match=r"a\.tar\.gz: unpacks to more than 100,000,000 bytes"):
+        unpack(archive, tmp_path / "a")
+    monkeypatch.setattr("asr.corpus.download.MAX_FILES", 3)
+    archive = pack(tmp_path / "a.tar.gz", [(str(n), b"x") for n in range(4)])
+    with pytest.raises(InputError, match=r"a\.tar\.gz: has more than 3 members"):
+        unpack(archive, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == [archive]

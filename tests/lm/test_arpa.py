@@ -161,7 +161,7 @@ def test_without_unk_unknown_words_are_as_rare_as_for_kenlm(tmp_path, capsys):
     assert equal(read_arpa(path, ("<unk>", "</s>", "a", "b")), expected)
 
 
-@pytest.mark.parametrize("zero", ["-inf", "-Infinity", "-INF", "-1e300"])
+@pytest.mark.parametrize("zero", ["-inf", "-Infinity", "-INF"])
 def test_a_logarithm_of_zero_is_as_srilm_writes_it(tmp_path, zero):
     expected = read_arpa(written(tmp_path, TINY.replace("-0.9\tb a", "-99\tb a")))
     assert equal(read_arpa(written(tmp_path, TINY.replace("-0.9\tb a", f"{zero}\tb a"))), expected)
@@ -282,6 +282,7 @@ def test_wide_encodings_are_named(tmp_path, encoding):
         ("a\t-0.2", "a\tx", r":10: is '-0.6\\ta\\tx'; expected numbers around the words"),
         ("-0.9\tb", "0.9\tb", r":16: is '0.9.*'; expected a log-probability of at most 0"),
         ("-0.9\tb", "nan\tb", r":16: is 'nan.*'; expected a log-probability"),
+        ("-0.9\tb", "-1e30\tb", r":16: is '-1e30.*'; expected a log-probability"),
         ("-0.9\tb", "inf\tb", r":16: is 'inf.*'; expected a log-probability"),
         ("a\t-0.2", "a\tinf", r":10: .*; expected a finite weight"),
         ("a\t-0.2", "a\t-inf", r":10: .*; expected a finite weight"),

@@ -9,7 +9,8 @@ from asr.errors import InputError
 from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.kenlm import KenlmModel
 from asr.lm.ngram import NgramModel, read_ngram, write_ngram
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 DATA = Path(__file__).parent / "lmplz"
 LINES = (DATA / "text.txt").read_text().splitlines()
@@ -162,6 +163,46 @@ def test_a_file_in_capitals_is_asked_in_capitals(tmp_path):
     np.testing.assert_array_equal(
         model.sentence_log_probs(units)[0], plain.sentence_log_probs(units)[0]
     )
+
+
+@pytest.mark.usefixtures("kenlm")
+def test_words_are_looked_up_in_the_forms_that_a_file_may_have(tmp_path):
+    text = SMALL.replace("left", "le\u0301ft").replace("go", "don’t")
+    (tmp_path / "a.arpa").write_text(text, encoding="utf-8")
+    model = KenlmModel(tmp_path / "a.arpa", ["léft", "don't", "stop"])
+    assert model.vocabulary.symbols == ("<unk>", "<eos>", "léft", "don't")
+    ours = read_ngram(tmp_path / "a.arpa")
+    assert ours.vocabulary.symbols == ("<unk>", "<eos>", "don't", "léft")
+    expected = ours.sentence_log_probs([ours.vocabulary.encode("DON’T léft stop")])[0]
+    found = model.sentence_log_probs([model.vocabulary.encode("DON’T léft stop")])[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("kenlm")
+def test_the_case_in_which_most_words_are_known_counts(tmp_path):
+    (tmp_path / "a.arpa").write_text(SMALL.replace("go", "Haus").replace("left", "das"))
+    words = ["Das", "das", "Haus", "haus"]
+    model = KenlmModel(tmp_path / "a.arpa", words)
+    assert model.vocabulary.symbols == ("<unk>", "<eos>", "das", "Haus")
+    assert model.vocabulary.encode("Das das Haus haus") == (UNK, 2, 3, UNK)
+    (tmp_path / "b.arpa").write_text(SMALL)
+    model = KenlmModel(tmp_path / "b.arpa", ["Go", "LEFT", "GO"])
+    assert model.vocabulary.encode("Go left") == (2, 3)
+
+
+@pytest.mark.usefixtures("kenlm")
+def test_a_log_probability_that_is_no_number_is_refused():
+    model = KenlmModel(DATA / "trigram.binary", WORDS)
+
+    class Damaged:
+        def full_scores(self, text):
+            return [(float("nan"), 1, False)]
+
+    model._model = Damaged()
+    with pytest.raises(
+        InputError, match=r"trigram\.binary: gives a log-probability that is no num"
+    ):
+        model.sentence_log_probs([[2]])
 
 
 @pytest.mark.usefixtures("kenlm")

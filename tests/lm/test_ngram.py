@@ -11,10 +11,10 @@ from conftest import run_script
 from safetensors.torch import load_file, save_file
 
 from asr.errors import InputError
-from asr.lm.estimate import EstimateSettings, estimate
+from asr.lm.estimate import EstimateSettings, estimate, prune_by_entropy
 from asr.lm.ngram import NgramModel, load_ngram, read_ngram, save_ngram, write_ngram
-from asr.lm.pruning import prune_by_entropy
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.text.normalisation import TextSettings
 
 TEXTS = ["one two three", "two one", "one two two", "three", "one two one four", "two three two"]

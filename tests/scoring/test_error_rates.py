@@ -16,9 +16,11 @@ from asr.scoring.error_rates import (
     ErrorCounts,
     align_words,
     alignment_text,
+    cer,
     character_errors,
     confusions,
     count_errors,
+    wer,
     word_errors,
 )
 
@@ -147,3 +149,31 @@ def test_alignments_are_pairs_and_read_well():
 def test_confusions_come_by_frequency():
     alignments = align_words(["a b c", "a b", "b"], ["x b", "x b", "b d"])
     assert confusions(alignments) == [("a", "x", 2), ("", "d", 1), ("c", "", 1)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rates_of_texts_and_of_lists_are_jiwers(seed):
+    generator = random.Random(seed)
+    texts = [random_text(generator, "ab cd", 16).split() for _ in range(18)]
+    joined = [" ".join(words) for words in texts]  # jiwer counts every blank
+    references, hypotheses = joined[:9], joined[9:]
+    references[0] = "a b"
+    for ours, theirs in ((wer, jiwer.wer), (cer, jiwer.cer)):
+        assert ours(references, hypotheses).rate == pytest.approx(theirs(references, hypotheses))
+        single = ours(references[0], hypotheses[0])
+        assert single.rate == pytest.approx(theirs(references[0], hypotheses[0]))
+        assert single == ours([references[0]], (hypotheses[0],))
+    assert wer([], []) == cer([], []) == ErrorCounts()
+
+
+@pytest.mark.parametrize("rate", [wer, cer])
+def test_what_can_not_be_compared_is_named(rate):
+    for references, hypotheses, message in [
+        ("a", ["a"], "references is a text and hypotheses several; expected the same of both"),
+        (["a"], "a", "references is several and hypotheses a text"),
+        (["a", "b"], ["a"], "1 hypotheses for 2 references"),
+        (["a", None], ["a", "b"], r"references\[1\] is None; expected a text"),
+        (["a"], [["a"]], r"hypotheses\[0\] is \['a'\]; expected a text"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rate(references, hypotheses)

@@ -4,9 +4,9 @@ import torch
 
 from asr.errors import InputError
 from asr.lm.estimate import EstimateSettings, estimate
+from asr.lm.load import with_words
 from asr.lm.ngram import NgramModel
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
-from asr.lm.unknown_words import with_words
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.search.lexicon_tree import ROOT, Trie
 from asr.search.phrases import PhraseBoosts

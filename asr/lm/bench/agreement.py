@@ -9,7 +9,8 @@ import numpy as np
 
 from asr.errors import InputError
 from asr.lm.bench.minimal_pairs import Pair
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK, Vocabulary
 
 ALL = "all"
 """Name of the group of all pairs."""

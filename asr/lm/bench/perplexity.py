@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asr.errors import InputError
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -90,23 +91,33 @@ class Perplexity:
     alphabet: int
 
     @property
+    def per_word(self) -> float:
+        """Perplexity of a word of the whole text, ends counted: that of `whole`."""
+        return self.whole.per_word
+
+    @property
     def oov_rate(self) -> float:
         """OOV words as a fraction of the text's words, without ends."""
         return len(self.oov) / (self.whole.words - self.sentences)
 
 
-def perplexity(model: LanguageModel, texts: Iterable[str], place: str = "the text") -> Perplexity:
+def perplexity(
+    model: LanguageModel, texts: str | Iterable[str], place: str = "the text"
+) -> Perplexity:
     """The perplexity of a text.
+
+    >>> asr.perplexity(lm, ["three five", "nine"]).per_word
 
     Args:
         model: any language model.
-        texts: sentences.
+        texts: one a sentence, or one sentence.
         place: where they come from; begins the error's line.
 
     Raises:
         InputError: the texts have no word.
     """
     vocabulary = model.vocabulary
+    texts = [texts] if isinstance(texts, str) else texts
     lines = [vocabulary.normalise(text) for text in texts]
     sentences = [line for line in lines if line]
     if not sentences:

@@ -1,0 +1,105 @@
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr.cli.output import json_line, name_of
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+@pytest.fixture
+def audio(tone_model, tmp_path) -> Path:
+    return Path(shutil.copy(tone_model.parent / "tones" / "train00.wav", tmp_path / "a.wav"))
+
+
+@pytest.fixture
+def transcribe(tone_model):
+    def run(*arguments, **options):
+        command = [sys.executable, "-m", "asr.cli", "transcribe", "--model", tone_model]
+        options = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, **options}
+        command += ["--device", "cpu", *arguments]
+        done = subprocess.run(command, stderr=subprocess.PIPE, **options)
+        return done.returncode, (done.stdout or b"").decode(), done.stderr.decode()
+
+    return run
+
+
+def test_what_stdout_can_not_print_leaves_the_others(transcribe, audio, tmp_path):
+    other = shutil.copy(audio, tmp_path / "é.wav")
+    ascii_only = {"env": ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}}
+    status, out, err = transcribe(other, audio, **ascii_only)
+    assert status == 1
+    assert [line.split("\t")[0] for line in out.splitlines()] == [str(audio)]
+    assert err.count("\n") == 1
+    assert "standard output is ascii, which has no " in err
+    status, out, err = transcribe("--format", "json", other, audio, **ascii_only)
+    assert (status, err) == (0, "")
+    assert [json.loads(line)["audio"] for line in out.splitlines()] == [str(other), str(audio)]
+
+
+def test_a_name_with_a_line_end_forges_no_row(transcribe, audio, tmp_path):
+    forged = shutil.copy(audio, tmp_path / "x\ty\nz.wav\tforged\x1b[2J")
+    status, out, err = transcribe(forged, audio)
+    assert (status, err) == (0, "")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [len(row) for row in rows] == [2, 2]
+    assert rows[0][0] == str(tmp_path) + r"/x\ty\nz.wav\tforged\x1b[2J"
+    assert rows[0][1] == rows[1][1]
+    status, out, err = transcribe("--format", "json", forged)
+    assert json.loads(out)["audio"] == str(forged)
+    assert "\x1b" not in out
+    status, out, err = transcribe(tmp_path / "not\nthere\x1b.wav")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "\x1b" not in err
+
+
+def test_two_names_never_look_alike():
+    names = ["a\nb", r"a\nb", r"a\\nb", "a\\\nb"]
+    assert len({name_of(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("text", ["\x7f\x9b31m", "a\u2028b\u202e", "é語👍"])
+def test_json_says_the_same_with_its_escapes(text):
+    line = json_line({"text": text})
+    assert json.loads(line) == {"text": text}
+    assert all(character.isprintable() for character in line)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(transcribe, audio):
+    with open("/dev/full", "w") as full:
+        status, _, err = transcribe(audio, audio, stdout=full)
+    assert (status, err) == (1, "asr transcribe: standard output: no space left on device\n")
+
+
+def test_the_same_command_goes_on_after_a_failure(transcribe, audio, tmp_path):
+    other, out = tmp_path / "b.wav", tmp_path / "out"
+    command = ["--out", out, audio, other]
+    status, _, err = transcribe(*command)
+    assert (status, err.count("\n")) == (1, 1)
+    written = (out / "a.txt").stat()
+    shutil.copy(audio, other)
+    status, _, err = transcribe(*command)
+    assert (status, err) == (0, f"asr transcribe: {out / 'a.txt'}: is there already; it stays\n")
+    assert (out / "a.txt").stat() == written
+    assert (out / "b.txt").read_text() == (out / "a.txt").read_text()
+    status, _, err = transcribe(*command)
+    line = f"asr transcribe: {out / 'a.txt'}: is there already; expected a new file\n"
+    assert (status, err) == (1, line)
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(transcribe, audio, tmp_path):
+    def no_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    out = tmp_path / "out"
+    status, _, err = transcribe("--out", out, audio, preexec_fn=no_room)
+    assert (status, err) == (1, f"asr transcribe: {out / 'a.txt'}: file too large\n")
+    assert list(out.iterdir()) == []
+    assert transcribe("--out", out, audio)[0] == 0

@@ -1,0 +1,81 @@
+import errno
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from asr.errors import MAX_LINE, InputError, has_one_line, listed, one_line, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\tc", r"a\nb\tc"),
+        ("\x1b[31mred\x9b", r"\x1b[31mred\x9b"),
+        ("a\u2028b\u202ec", r"a\u2028b\u202ec"),
+        ("é 語 👍🏽 \\", "é 語 👍🏽 \\"),
+    ],
+)
+def test_control_characters_are_escaped_and_no_others(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown
+
+
+def test_an_error_is_one_printable_line_of_bounded_length():
+    assert one_line(InputError("a.wav: is\n  no  audio\x1b[2J")) == r"a.wav: is no  audio\x1b[2J"
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a\nb")
+    assert one_line(error) == r"a\nb: no space left on device"
+    assert one_line(OSError(errno.EIO, "Input/output error")) == "input/output error"
+    long = one_line(InputError("x" * 11_000_000))
+    assert len(long) < MAX_LINE
+    assert long.endswith("(of 11,000,000 characters)")
+
+
+def test_memory_that_is_not_there_is_told_in_one_line():
+    with pytest.raises(MemoryError) as numpy_error:
+        np.zeros(1 << 60, np.uint8)
+    with pytest.raises(RuntimeError) as torch_error:
+        torch.zeros(1 << 60, dtype=torch.uint8)
+    for error in (numpy_error.value, torch_error.value, MemoryError()):
+        assert has_one_line(error)
+        assert one_line(error).startswith("not enough memory")
+    assert not has_one_line(RuntimeError("shapes differ"))
+    assert not has_one_line(KeyError("x"))
+
+
+def test_of_many_names_ten_are_listed_and_of_long_ones_the_ends():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([str(n) for n in range(11)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
+    shown = listed(["x" * 1_000_000 + "end"] * 12)
+    assert len(shown) < 2000
+    assert shown.endswith("end, ...")
+
+
+def run(code: str, **options) -> subprocess.CompletedProcess[str]:
+    program = f"from asr.errors import InputError, reported\nwith reported('prog'):\n    {code}"
+    command = [sys.executable, "-c", program]
+    options.setdefault("env", {n: v for n, v in os.environ.items() if n != "PYTHONUNBUFFERED"})
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("code", ["print('x')", "print('x'); raise SystemExit(0)"])
+def test_a_full_disk_behind_stdout_is_one_line(code):
+    with open("/dev/full", "w") as full:
+        done = run(code, stdout=full)
+    line = "prog: standard output: no space left on device\n"
+    assert (done.returncode, done.stderr) == (1, line)
+    with open("/dev/full", "w") as full:
+        done = run("print('x'); raise InputError('a: is wrong')", stdout=full)
+    assert (done.returncode, done.stderr) == (1, "prog: a: is wrong\n")
+
+
+def test_a_character_that_stdout_lacks_is_one_line():
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = run(r"print('\u8a9e')", stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith("prog: standard output is ascii, which has no '\\u8a9e'; ")
+    assert done.stderr.count("\n") == 1
