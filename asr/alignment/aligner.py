@@ -1,4 +1,4 @@
-"""model, log_probs and a text -> when each unit and each word of it was said."""
+"""model, log_probs and a text -> start and end of each unit and word (forced alignment)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,21 +32,21 @@ from asr.text.normalisation import canonical
 from asr.text.tokenizer import Tokenizer
 
 SPREAD = 0.06
-"""Seconds that a token of CTC lasts longer than its spike, on either side, where there is room."""
+"""Seconds by which a CTC token is extended beyond its spike on either side, if there is room."""
 
 
 class Aligned(NamedTuple):
-    """A text's place in a recording."""
+    """A text aligned with a recording."""
 
-    path: np.ndarray  # (T,), the number of the HMM's state in the text, or CTC's token
-    spans: list[Span]  # of frames
+    path: np.ndarray  # (T,), the number of the HMM's state in the text's graph, or CTC's token
+    spans: list[Span]  # in frames
     times: np.ndarray  # (T + 1,), seconds: frame t lasts from times[t] to times[t + 1]
-    units: list[TimedLabel]  # an HMM's silences among them
+    units: list[TimedLabel]  # with an HMM's silences
     words: list[TimedLabel]
 
 
 def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration: float) -> Aligned:
-    """The most probable alignment of a text, of an HMM among all its words' pronunciations.
+    """The most probable alignment of a text; an HMM also chooses among the words' pronunciations.
 
     Args:
         model: of any kind.
@@ -55,8 +55,8 @@ def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration
         duration: of the recording, in seconds.
 
     Raises:
-        InputError: a word can't be spelled, the model has nothing to say without words, there are
-            too few frames for the text, or other ones than the recording's duration has; or
+        InputError: a word can't be spelled; the text is empty and the HMM has no silence; there
+            are too few frames for the text; their number does not match the duration; or
             `log_probs` has NaN.
     """
     check_log_probs(log_probs, "alignment")
@@ -142,7 +142,7 @@ def _hmm(tokenizer: Tokenizer, topology: Topology, emissions: Tensor, words: lis
     if missing := sorted(set(words) - set(tokenizer.words)):
         raise InputError(f"no pronunciation in the model's lexicon for {listed(missing)}")
     if not words and not topology.silence:
-        raise InputError("nothing is said; expected words, since the HMM has no silence")
+        raise InputError("the text is empty; expected words, since the HMM has no silence")
     graph = utterance_graph([tokenizer.spellings(word) for word in words], topology)
     if len(emissions) < graph.shortest:
         raise _too_short(len(emissions), graph.shortest)
@@ -164,16 +164,16 @@ def _hmm(tokenizer: Tokenizer, topology: Topology, emissions: Tensor, words: lis
 def _check_duration(
     T: int, features: FeatureSettings, duration: float, acoustic: AcousticSettings | None
 ) -> None:
-    """Raise InputError where T frames are more than half a window off the duration."""
+    """Raise InputError if T frames differ from the duration by more than half a window."""
     reduction = acoustic.time_reduction if acoustic else 1
     samples, half = duration * features.sample_rate, features.win_length / 2
     fewest = features.win_length + (T - 1) * reduction * features.hop_length
     if not fewest - half <= samples < fewest + reduction * features.hop_length + half:
         raise InputError(
-            f"has audio of about {fewest / features.sample_rate:.2f} s; its duration is said to be"
+            f"has about {fewest / features.sample_rate:.2f} s of audio; its duration is given as"
             f" {duration:.2f} s"
         )
 
 
 def _too_short(found: int, needed: int) -> InputError:
-    return InputError(f"has {found} frames; the text takes {needed}")
+    return InputError(f"has {found} frames; the text needs {needed}")

@@ -1,4 +1,4 @@
-"""Alignment -> spans of frames -> times of units and words; how far off they are."""
+"""Alignment -> spans of frames -> times of units and words; accuracy of boundaries."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from asr.networks.acoustic import AcousticSettings
 from asr.text.tokenizer import BLANK, Tokenizer, spellings
 
 SILENT_UNIT = ""
-"""The unit, and so the label, of silence."""
+"""The unit of silence, which is also its label."""
 
 EDGE = 0.01
-"""Seconds: what lies as near to a recording's beginning or end counts as there."""
+"""A boundary within so many seconds of a recording's start or end counts as the start or end."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,21 @@ class Word:
 class Span(NamedTuple):
     """The frames of a unit."""
 
-    word: int | None  # which one of the text it belongs to; None for silence and separators
+    word: int | None  # number of its word in the text; None for silence and separators
     unit: str
     first: int
-    last: int  # itself included
+    last: int  # inclusive
 
 
 def spell(words: Sequence[str], tokenizer: Tokenizer) -> tuple[list[int], list[int | None]]:
-    """What CTC is to align for a text, and which word each token belongs to.
+    """A text's tokens for CTC, and the word that each token belongs to.
 
     Args:
         words: of the text, normalised.
         tokenizer: of the acoustic model.
 
     Returns:
-        tokens: (U,), as `tokenizer` encodes the words joined by blanks.
+        tokens: (U,), the words with separators between them, encoded by `tokenizer`.
         word_of: (U,), numbers of words; None for separators.
 
     Raises:
@@ -135,17 +135,17 @@ def _word_ends(tokens: Sequence[int], start: int, word: str, tokenizer: Tokenize
 def ctc_spans(
     alignment: Tensor, symbols: Sequence[str], word_of: Sequence[int | None]
 ) -> list[Span]:
-    """The frames of each token in CTC's alignment, from its first to its last one.
+    """The first and the last frame of each token in a CTC alignment.
 
     Args:
-        alignment: (T,), the token or blank in each frame, as `asr.networks.ctc.align` gives it.
-        symbols: (C,), what each token stands for.
-        word_of: (U,), as `spell` gives it.
+        alignment: (T,), the token or blank in each frame, from `asr.networks.ctc.ctc_align`.
+        symbols: (C,), the symbol of each token.
+        word_of: (U,), from `spell`.
 
     Raises:
-        ValueError: the alignment has another number of tokens than U.
+        ValueError: the alignment does not have U tokens.
     """
-    runs = []  # of the same token
+    runs = []  # frames with the same token
     t = 0
     for token, frames in itertools.groupby(alignment.tolist()):
         first, t = t, t + len(list(frames))
@@ -159,25 +159,25 @@ def ctc_spans(
 def frame_times(
     T: int, features: FeatureSettings, duration: float, model: AcousticSettings | None = None
 ) -> np.ndarray:
-    """When each frame begins and ends: each instant belongs to the frame centred nearest to it.
+    """Start and end of each frame: every instant belongs to the frame with the nearest centre.
 
-    A frame is centred at the middle of its window, t * hop + window / 2, and so begins half a hop
-    before that. With a frame's window it would begin (window - hop) / 2 too early: 7.5 ms for 25
-    and 10 ms. Where the acoustic model puts r frames side by side, theirs is centred at the middle
-    of the r; where it convolves them, at the first. The first frame begins with the recording and
-    the last one ends with it.
+    A frame's centre is the middle of its window, t * hop + window / 2, and the frame starts half a
+    hop before that. If it started with its window, it would start (window - hop) / 2 too early:
+    7.5 ms for 25 and 10 ms. If the acoustic model concatenates r frames, their common centre is
+    the middle of the r; if it convolves them, the first one's centre. The first frame starts with
+    the recording and the last one ends with it.
 
     Args:
-        T: frames, of the acoustic model if there is one, else of the features.
+        T: number of frames of the acoustic model, or without one of the features.
         features: how they are computed.
         duration: of the recording, in seconds.
-        model: the acoustic model; None for one that reads and gives single frames, as HMMs do.
+        model: the acoustic model; None for a model without time reduction, such as an HMM.
 
     Returns:
         times: (T + 1,), float64, seconds: frame t lasts from `times[t]` to `times[t + 1]`.
 
     Raises:
-        ValueError: there is no frame, or more than the recording has room for.
+        ValueError: T is below 1, or too large for the duration.
     """
     if T < 1:
         raise ValueError(f"T is {T}; expected 1 or more")
@@ -194,19 +194,19 @@ def frame_times(
 def unit_segments(
     spans: Sequence[Span], times: np.ndarray, spread: float = 0.0
 ) -> list[TimedLabel]:
-    """When each unit begins and ends.
+    """Start and end of each unit in seconds.
 
     Args:
-        spans: in order; between them may be frames without a unit.
-        times: (T + 1,), as `frame_times` gives them.
-        spread: CTC's tokens are spikes, shorter than what was said. Where frames without a unit lie
-            between two, the one lasts this many seconds longer and the other begins as much
-            earlier, each at most by half the time between: infinite makes all neighbours touch.
-            0 for an HMM's spans. What lies before the first and after the last unit stays.
+        spans: in order; there may be frames without a unit between them.
+        times: (T + 1,), from `frame_times`.
+        spread: seconds by which units are extended into the frames without a unit between them,
+            since CTC's tokens are spikes that are shorter than the spoken sounds. A unit is
+            extended by at most half of the gap; infinity closes all gaps. Before the first and
+            after the last unit nothing is extended. Use 0 for an HMM's spans.
 
     Raises:
-        ValueError: a span ends before it begins, begins before the last one ended or lies beyond
-            the T frames; or `spread` is below 0.
+        ValueError: a span ends before it begins, overlaps the one before or lies outside the T
+            frames; or `spread` is below 0.
     """
     if not spread >= 0:
         raise ValueError(f"spread is {spread}; expected 0 or more seconds")
@@ -229,13 +229,13 @@ def unit_segments(
 def word_segments(
     spans: Sequence[Span], words: Sequence[str], times: np.ndarray, spread: float = 0.0
 ) -> list[TimedLabel]:
-    """When each word begins and ends: from its first unit's start to its last one's end.
+    """Start and end of each word: from the start of its first unit to the end of its last one.
 
     Args:
         spans: of the text's units.
         words: of the text.
-        times: (T + 1,), as `frame_times` gives them.
-        spread: as in `unit_segments`, over the frames of separators too, but never over silence.
+        times: (T + 1,), from `frame_times`.
+        spread: as in `unit_segments`; it extends words into separators too, but not into silence.
 
     Raises:
         ValueError: the spans are not those of all words in order, or as in `unit_segments`.
@@ -258,14 +258,14 @@ def word_segments(
 
 @dataclass(frozen=True)
 class BoundaryAccuracy:
-    """How far boundaries are from where they should be.
+    """Accuracy of an alignment's boundaries.
 
     Args:
-        boundaries: how many there are.
-        within_20_ms: share of them that is off by at most so much.
-        within_50_ms: likewise.
-        mean_absolute: seconds by which they are off.
-        bias: mean of the seconds by which they are late; below 0 where they are early.
+        boundaries: number of boundaries.
+        within_20_ms: share of boundaries with an error of at most 20 ms.
+        within_50_ms: share of boundaries with an error of at most 50 ms.
+        mean_absolute: mean absolute error in seconds.
+        bias: mean error in seconds; above 0 if boundaries are late.
     """
 
     boundaries: int
@@ -278,11 +278,11 @@ class BoundaryAccuracy:
 def boundary_errors(
     reference: Sequence[TimedLabel], found: Sequence[TimedLabel], duration: float
 ) -> np.ndarray:
-    """By how much each start and end is late.
+    """The errors of all starts and ends of segments.
 
-    Where segments touch, an end and the next start count both, so that how many boundaries there
-    are hangs on the reference alone. Those that it has at the recording's beginning and end are
-    left out: that a first silence begins there, no alignment can have wrong.
+    Where segments touch, an end and the next start both count. So the number of boundaries depends
+    on the reference only. The reference's boundaries at the start and end of the recording are left
+    out, since every alignment has them right.
 
     Args:
         reference: segments of a recording, such as those of a manifest.
@@ -290,7 +290,7 @@ def boundary_errors(
         duration: of the recording, in seconds.
 
     Returns:
-        errors: (B,), seconds, start and end of each segment in turn; below 0 where one is early.
+        errors: (B,), seconds, start and end of each segment in turn; above 0 if late.
 
     Raises:
         ValueError: the labels differ.
@@ -308,13 +308,13 @@ def boundary_errors(
 
 
 def boundary_accuracy(errors: np.ndarray) -> BoundaryAccuracy:
-    """A summary of the errors of boundaries, of one or of many recordings.
+    """Summary of boundary errors, of one or more recordings.
 
     Args:
-        errors: (B,), seconds, as `boundary_errors` gives them.
+        errors: (B,), seconds, from `boundary_errors`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: `errors` is empty.
     """
     if not len(errors):
         raise ValueError("errors is empty; expected one boundary or more")
@@ -328,4 +328,4 @@ def boundary_accuracy(errors: np.ndarray) -> BoundaryAccuracy:
     )
 
 
-_ROUNDING = 1e-9  # seconds: 0.12 - 0.1 is more than 0.02
+_ROUNDING = 1e-9  # seconds, for rounding errors: 0.12 - 0.1 is more than 0.02

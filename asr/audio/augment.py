@@ -1,4 +1,4 @@
-"""waveform -> the same words, faster, in a room, in noise; features -> features with holes."""
+"""waveform -> waveform with other speed, reverberation, noise; features -> masked features."""
 
 import math
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ SPEED_OF_SOUND = 343.0  # m/s, in air at 20 °C
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How training varies its data; the defaults change nothing.
+    """Settings of data augmentation; the defaults change nothing.
 
     Raises:
         InputError: a value is outside its range.
     """
 
-    speeds: tuple[float, ...] = (1.0,)  # factors, one drawn an utterance; 1.1 is faster and higher
+    speeds: tuple[float, ...] = (1.0,)  # one is drawn per utterance; 1.1 is faster and higher
     reverb_probability: float = 0.0  # share of the utterances
     reverb_dir: str = ""  # folder of impulse responses; empty: simulated rooms
     noise_probability: float = 0.0  # share of the utterances
     noise_dir: str = ""  # folder of noise recordings; empty: coloured noise and babble
     snr_db: tuple[float, float] = (5.0, 25.0)  # lowest and highest, in dB
-    n_time_masks: int = 0  # an utterance
-    time_mask_frames: int = 100  # the widest, in frames as computed (before stacking)
-    time_mask_share: float = 0.2  # the widest, as a share of the utterance's own frames
-    n_freq_masks: int = 0  # an utterance
-    freq_mask_bins: int = 27  # the widest, in columns of the features
+    n_time_masks: int = 0  # per utterance
+    time_mask_frames: int = 100  # largest width, in feature frames (before stacking)
+    time_mask_share: float = 0.2  # largest width, as a share of the utterance's own frames
+    n_freq_masks: int = 0  # per utterance
+    freq_mask_bins: int = 27  # largest width, in columns of the features
 
     def __post_init__(self) -> None:
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
@@ -53,24 +53,24 @@ def spec_augment(
     settings: AugmentSettings,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Features with random spans of frames and of bins set to 0, which is their mean.
+    """SpecAugment: set random spans of frames and of bins to 0, which is their mean.
 
-    Every utterance has masks of its own. Widths are uniform from 0 to the widest allowed, places
-    uniform among those that fit. Frames beyond an utterance's length stay as they are.
+    Every utterance has its own masks. Widths are uniform from 0 to the largest width, places
+    uniform among those where the mask fits. Padding is not changed.
 
     Args:
         features: (T, N, F), mean-normalised.
         input_lengths: (N,), in frames.
-        settings: numbers and greatest widths of the masks.
-        generator: may be on another device than the features: one on the CPU draws the same
-            masks for a model on the CPU and on the GPU.
+        settings: numbers and largest widths of the masks.
+        generator: may be on another device than the features: a CPU generator draws the same masks
+            for a model on the CPU and on the GPU.
 
     Returns:
         features: (T, N, F), a new tensor.
 
     Raises:
-        ValueError: the shapes do not belong together.
-        InputError: a mask may be as wide as all the features.
+        ValueError: the shapes do not match.
+        InputError: a mask could cover all bins.
 
     Source: Park et al. 2019, arXiv:1904.08779, without time warping, which they found to help
     least. Their LD policy is two masks of each kind with the default widths, and a share of 1.
@@ -89,7 +89,7 @@ def spec_augment(
     bins, widest = torch.full_like(lengths, F), torch.full_like(lengths, widest_bins)
     kept_bins = ~_random_spans(settings.n_freq_masks, bins, widest, F, generator)  # (N, F)
     padding = torch.arange(T, device=features.device)[:, None] >= lengths  # (T, N)
-    # numbers multiplied in one place: on a CPU several times as fast as filling by booleans
+    # multiplication in place: on a CPU several times as fast as masked_fill
     dtype = features.dtype
     augmented = torch.maximum(padding.to(dtype)[:, :, None], kept_bins.to(dtype))  # (T, N, F)
     augmented *= kept_frames.T.contiguous().to(dtype)[:, :, None]
@@ -100,7 +100,7 @@ def spec_augment(
 def _random_spans(
     n_spans: int, lengths: torch.Tensor, widest: torch.Tensor, size: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """(N, size), true inside the spans; torchaudio's masks know neither lengths nor generators."""
+    """(N, size), true inside the spans; torchaudio's masks take neither lengths nor a generator."""
     shape = (2, len(lengths), n_spans)
     draws = torch.rand(shape, generator=generator, device=generator.device).to(lengths.device)
     widths = (draws[0] * (widest[:, None] + 1)).floor()  # (N, n_spans)
@@ -112,21 +112,21 @@ def _random_spans(
 
 @dataclass(frozen=True)
 class WaveformAugmenter:
-    """Draws a room and a noise for each waveform, in this order.
+    """Adds a random room and then random noise to a waveform.
 
-    Speed comes before both and is the caller's to draw, from `settings.speeds` for `change_speed`:
-    who fills batches by length must know it before the audio is read.
+    It does not change the speed. The caller draws that from `settings.speeds` and uses
+    `change_speed` first, since batching by length must know the speed before the audio is read.
 
     Args:
         settings: probabilities and ranges.
         sample_rate: of all waveforms, in Hz.
         noises: recordings of noise, each (samples,); empty: coloured noise and babble.
-        impulse_responses: of rooms, each (samples,); empty: every time a new simulated one.
+        impulse_responses: of rooms, each (samples,); empty: a new simulated room each time.
         speech: training waveforms to mix babble from, each (samples,); may be a sequence that
-            reads them when asked. Empty: no babble.
+            reads them on demand. Empty: no babble.
 
     Raises:
-        ValueError: the settings name a folder, and nothing was read from it.
+        ValueError: the settings name a folder, but its recordings are not given.
     """
 
     settings: AugmentSettings
@@ -142,9 +142,9 @@ class WaveformAugmenter:
                 raise ValueError(f"{name} is empty; expected those in {folder} {path!r}")
 
     def __call__(self, waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """One variant of the waveform: (samples,) -> (samples,), float32.
+        """A random variant of the waveform: (samples,) -> (samples,), float32.
 
-        Noise may lift it out of [-1, 1): nothing is clipped.
+        With noise it may exceed [-1, 1): nothing is clipped.
         """
         settings = self.settings
         if generator.random() < settings.reverb_probability:
@@ -188,17 +188,17 @@ def change_speed(waveform: np.ndarray, factor: float) -> np.ndarray:
         raise ValueError(f"factor is {factor}; expected above 0")
     if factor == 1:
         return waveform
-    # the lower qualities save nothing at these lengths, and QQ lets aliases through
+    # lower qualities save no time at these lengths, and QQ lets aliases through
     return soxr.resample(waveform, factor, 1.0, quality="HQ")
 
 
 def add_noise(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """Waveform plus noise, scaled so that the powers of their whole lengths are `snr_db` apart.
+    """Waveform plus noise at a signal-to-noise ratio, over their whole lengths.
 
     Args:
-        waveform: (samples,), float32; the result has its level.
-        noise: (samples,), of any level; where it is silent throughout, nothing is added.
-        snr_db: 10 log10 of the waveform's power over the noise's.
+        waveform: (samples,), float32; it keeps its level.
+        noise: (samples,), of any level; if it is all zeros, nothing is added.
+        snr_db: 10 log10 of the ratio of the waveform's power to the noise's.
 
     Raises:
         ValueError: the waveform is not (samples,), or the noise has another shape.
@@ -215,14 +215,14 @@ def add_noise(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndar
 def coloured_noise(
     samples: int, exponent: float, generator: np.random.Generator, lowest: float = 1 / 400
 ) -> np.ndarray:
-    """Gaussian noise of power density 1 / frequency ** exponent, and of power 1.
+    """Gaussian noise with power density 1 / frequency ** exponent and power 1.
 
     Args:
         samples: length.
         exponent: 0 is white, 1 pink, 2 brown.
         generator: of the random numbers.
-        lowest: no power below this share of the sample rate (40 Hz at 16 kHz): brown noise would
-            have nearly all of its power where there is no speech, and an SNR would say nothing.
+        lowest: lowest frequency, as a share of the sample rate (40 Hz at 16 kHz). Without it, brown
+            noise would have nearly all its power below speech, and an SNR would mean little.
 
     Returns:
         noise: (samples,), float32.
@@ -244,12 +244,12 @@ def coloured_noise(
 def babble(
     waveforms: Sequence[np.ndarray], samples: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Several recordings at once, equally loud, each from a random place on; of power 1.
+    """Babble noise of power 1: several recordings at once, equally loud, from random positions.
 
     Args:
-        waveforms: one a talker, each (samples,), of any length; short ones go round.
-        samples: length wanted.
-        generator: of the random places.
+        waveforms: one per talker, each (samples,), of any length; short ones are repeated.
+        samples: length of the noise.
+        generator: of the random positions.
 
     Returns:
         noise: (samples,), float32.
@@ -264,14 +264,14 @@ def babble(
 
 
 def reverberate(waveform: np.ndarray, impulse_response: np.ndarray) -> np.ndarray:
-    """The waveform as heard in a room: as long, as loud, and with the direct sound in its place.
+    """The waveform with a room's reverberation, of the same length, power and timing.
 
     Args:
         waveform: (samples,), float32.
-        impulse_response: (taps,), its direct sound where it is strongest.
+        impulse_response: (taps,); its largest value is taken as the direct sound.
 
     Returns:
-        waveform: (samples,), float32, of the same power; the echoes after its end are cut.
+        waveform: (samples,), float32, of the same power; echoes after its end are cut off.
 
     Raises:
         ValueError: either is not one-dimensional, or is empty.
@@ -288,8 +288,8 @@ def reverberate(waveform: np.ndarray, impulse_response: np.ndarray) -> np.ndarra
 def simulate_room(sample_rate: int, generator: np.random.Generator) -> np.ndarray:
     """The impulse response, (taps,) float32, of a random room, talker and microphone.
 
-    Rooms measure 3 to 10 m by 3 to 8 m by 2.4 to 4 m, with a reverberation time of 0.1 to 0.5 s;
-    talker and microphone are anywhere at least 0.5 m from the walls.
+    Rooms measure 3 to 10 m by 3 to 8 m by 2.4 to 4 m, with a reverberation time of 0.1 to 0.5 s.
+    Talker and microphone are at random places at least 0.5 m from the walls.
     """
     room = generator.uniform((3.0, 3.0, 2.4), (10.0, 8.0, 4.0))
     talker, microphone = generator.uniform(0.5, room - 0.5, size=(2, 3))
@@ -299,28 +299,30 @@ def simulate_room(sample_rate: int, generator: np.random.Generator) -> np.ndarra
 def room_impulse_response(
     room: np.ndarray, talker: np.ndarray, microphone: np.ndarray, rt60_s: float, sample_rate: int
 ) -> np.ndarray:
-    """What a microphone in an empty rectangular room hears of an impulse.
+    """The impulse response of an empty rectangular room, by the image method.
 
     Args:
         room: (3,), lengths of the sides, in m.
         talker: (3,), place in the room, in m from one corner.
         microphone: (3,), likewise.
-        rt60_s: time in which the sound decays by 60 dB, in seconds: all walls absorb what
-            Eyring's formula asks for. The formula takes sound to be diffuse; in these bare boxes
-            the early decay is slower, by a quarter in the median room of `simulate_room`.
+        rt60_s: reverberation time, in which the sound decays by 60 dB, in seconds. It sets the
+            absorption of the walls, by Eyring's formula. The formula assumes diffuse sound; in
+            these empty rooms the early decay is slower, by a quarter in the median room of
+            `simulate_room`.
         sample_rate: in Hz.
 
     Returns:
-        impulse_response: (rt60_s * sample_rate rounded up,), float32, from the impulse on. The
-            direct sound is 1 / (4 pi distance), `distance / SPEED_OF_SOUND` later.
+        impulse_response: (rt60_s * sample_rate rounded up,), float32, starting with the impulse.
+            The direct sound is 1 / (4 pi distance) after `distance / SPEED_OF_SOUND` seconds.
 
     Raises:
         ValueError: a place is outside the room, a number is not above 0, or talker and microphone
-            are in one place or farther apart than sound travels in `rt60_s`.
+            are in the same place or farther apart than sound travels in `rt60_s`.
 
     Source: Allen and Berkley 1979, Image method for efficiently simulating small-room acoustics,
-    delays rounded to samples as there. Walls turn the sign (Lehmann and Johansson 2008): echoes
-    that are all positive add up to a rumble, which they filter out afterwards.
+    with delays rounded to samples as there. Here walls invert the sign (Lehmann and Johansson
+    2008). In the original all echoes are positive and add up to a low rumble, which is filtered out
+    afterwards.
     """
     room, talker, microphone = (np.asarray(place, float) for place in (room, talker, microphone))
     if not (rt60_s > 0 and sample_rate > 0):
@@ -332,12 +334,12 @@ def room_impulse_response(
     if not 0 < distance < reach:
         raise ValueError(f"talker and microphone are {distance} m apart; expected 0 to {reach:.1f}")
     surface = 2 * (room[0] * room[1] + room[1] * room[2] + room[2] * room[0])
-    # Eyring, in nepers of pressure a reflection: half of what the energy loses
+    # Eyring's formula, in nepers of pressure per reflection, which is half that of energy
     decay = 12 * math.log(10) / SPEED_OF_SOUND * room.prod() / (surface * rt60_s)
     squares, gains = [], []  # for each axis: (images,)
     for length, source, receiver in zip(room, talker, microphone, strict=True):
         order = np.arange(-math.ceil(reach / length) - 1, math.ceil(reach / length) + 2)
-        # every mirrored room holds an image; rooms of odd order are the wrong way round
+        # every mirrored room has one image; in rooms of odd order it is reflected
         images = order * length + np.where(order % 2, length - source, source)
         squares.append((images - receiver) ** 2)
         gains.append((-math.exp(-decay)) ** np.abs(order))
@@ -356,7 +358,7 @@ def _one_of(recordings: Sequence[np.ndarray], generator: np.random.Generator) ->
 
 
 def _excerpt(waveform: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """(samples,) from a random place on; what is too short goes round."""
+    """(samples,) from a random position; a shorter waveform is repeated."""
     _check(waveform, "waveform")
     spare = len(waveform) - samples
     start = generator.integers(spare + 1 if spare >= 0 else len(waveform))
@@ -368,7 +370,7 @@ def _rms(waveform: np.ndarray) -> float:
 
 
 def _unit(waveform: np.ndarray) -> np.ndarray:
-    """The waveform at power 1; silence as it is."""
+    """The waveform scaled to power 1; silence is unchanged."""
     return waveform / (_rms(waveform) or 1.0)
 
 

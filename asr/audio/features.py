@@ -25,19 +25,19 @@ class FeatureSettings:
     """How features are computed.
 
     Args:
-        sample_rate: Hz; audio of another rate is resampled to it.
-        kind: log energies of mel bands, or their cosine transform.
-        n_mels: mel bands between `low_hz` and half the sample rate.
-        n_mfcc: cepstral coefficients kept, where `kind` is mfcc.
+        sample_rate: in Hz; other audio is resampled to this rate.
+        kind: log mel energies, or MFCCs.
+        n_mels: number of mel bands between `low_hz` and half the sample rate.
+        n_mfcc: number of cepstral coefficients, if `kind` is mfcc.
         window_ms: length of the Hann window.
         hop_ms: from the start of one window to the start of the next.
         low_hz: lower edge of the lowest band.
-        n_deltas: orders of time derivatives put beside each frame.
-        n_spliced: frames before it and as many behind it that are put beside each frame, with their
-            deltas, in their order; where an utterance ends, its last frame stands for what is not
-            there, and at its beginning its first.
-        normalisation: mean 0 and variance 1 in each dimension over an utterance, over the training
-            set, or not at all.
+        n_deltas: highest order of time derivatives (deltas) that are appended to each frame.
+        n_spliced: splicing: number of frames on either side that are concatenated with each frame,
+            with their deltas, in order of time. At the edges of an utterance, its first or last
+            frame is repeated.
+        normalisation: to mean 0 and variance 1 in each dimension, over an utterance or over the
+            training set; or none.
     """
 
     sample_rate: int = 16000
@@ -83,7 +83,7 @@ class FeatureSettings:
 
     @property
     def hop_length(self) -> int:
-        """Samples from one window's start to the next's."""
+        """Samples from the start of one window to the start of the next."""
         return round(self.sample_rate * self.hop_ms / 1000)
 
     @property
@@ -93,16 +93,16 @@ class FeatureSettings:
         return static * (1 + self.n_deltas) * (1 + 2 * self.n_spliced)
 
     def n_frames(self, samples: int) -> int:
-        """Frames in that many samples: whole windows only, 0 if there is none."""
+        """Number of frames of so many samples: whole windows only, 0 if there is none."""
         return max(0, 1 + (samples - self.win_length) // self.hop_length)
 
 
 FLOOR = 1e-10
-"""Mel energies below it are raised to it, so that silence stays finite."""
+"""Lower bound of mel energies, so that the logarithm of silence is finite."""
 
 
 MFCC = FeatureSettings(kind="mfcc", n_mels=26, n_deltas=2)
-"""What HMMs read unless told otherwise, and the networks that stand in for their mixtures."""
+"""Default features of HMMs and hybrids."""
 
 
 def log_mel(
@@ -202,11 +202,11 @@ def _features(settings: FeatureSettings, device: torch.device) -> "Features":
 
 
 class Features(nn.Module):
-    """Features of a batch, on the module's device; the same numbers in any company.
+    """Features of a padded batch, on the module's device; they do not depend on the batch.
 
-    As Kaldi's with no dither, pre-emphasis, or removal of the offset, and with the triangular
-    filters drawn over Hz (torchaudio, librosa) rather than over mel. Always in float32: under
-    autocast the energies would keep 8 bits, and so would their logarithms.
+    The same as Kaldi's without dither, pre-emphasis and removal of the offset, but with filters
+    that are triangles over Hz (as in torchaudio and librosa) instead of mel. Always computed in
+    float32: under autocast the energies and their logarithms would have 8 bits of precision.
     """
 
     mean: Tensor
@@ -238,10 +238,10 @@ class Features(nn.Module):
 
         Args:
             waveforms: (N, samples), in [-1, 1).
-            sample_lengths: (N,), int64; what lies behind is ignored.
+            sample_lengths: (N,), int64; padding is ignored.
 
         Returns:
-            features: (T, N, F), 0 behind each utterance's end.
+            features: (T, N, F), 0 after each utterance's end.
             input_lengths: (N,), int64.
 
         Raises:
@@ -257,10 +257,10 @@ class Features(nn.Module):
         return ((features - mean) / std).masked_fill(~inside, 0.0), input_lengths
 
     def unnormalised(self, waveforms: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, before normalisation; behind each utterance's end they mean nothing."""
+        """As `forward`, before normalisation; undefined after each utterance's end."""
         self._check(waveforms, sample_lengths)
         settings = self.settings
-        # the last windows reach over the end with weight 0, and 0 times NaN is NaN
+        # the last windows reach beyond the end with weight 0, and 0 times NaN is NaN
         samples = torch.arange(waveforms.shape[1], device=waveforms.device)
         waveforms = waveforms.masked_fill(samples >= sample_lengths[:, None], 0.0)
         with torch.autocast(waveforms.device.type, enabled=False):
@@ -274,8 +274,8 @@ class Features(nn.Module):
 
     def _static(self, waveforms: Tensor) -> Tensor:
         settings = self.settings
-        # torchaudio's spectrogram has the same numbers in three times the time on a CPU, most of
-        # it for the absolute values of complex numbers
+        # torchaudio's spectrogram gives the same but is three times slower on a CPU, mostly for
+        # the absolute values of complex numbers
         windows = waveforms.unfold(1, settings.win_length, settings.hop_length) * self._window
         spectra = torch.fft.rfft(windows, self._n_fft)  # (N, T, n_fft / 2 + 1)
         power = spectra.real.square() + spectra.imag.square()
@@ -291,7 +291,7 @@ class Features(nn.Module):
         shortest, longest = (int(length) for length in sample_lengths.aminmax())
         if shortest < self.settings.win_length:
             raise ValueError(
-                f"a waveform has {shortest} samples; one window takes {self.settings.win_length}"
+                f"a waveform has {shortest} samples; one window needs {self.settings.win_length}"
             )
         if longest > waveforms.shape[1]:
             raise ValueError(
@@ -307,8 +307,8 @@ def moments(features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         input_lengths: (N,).
 
     Returns:
-        mean, std: (N, F); the deviation is at least 1e-3, so that a constant's rounding
-            errors stay small.
+        mean, std: (N, F); std is at least 1e-3, so that rounding errors of a constant feature stay
+            small.
     """
     inside = mask(input_lengths, len(features))[:, :, None]
     counts = input_lengths[:, None]
@@ -323,16 +323,16 @@ def mask(lengths: Tensor, T: int) -> Tensor:
 
 
 def stack_frames(features: Tensor, input_lengths: Tensor, n_stacked: int) -> tuple[Tensor, Tensor]:
-    """Put every `n_stacked` frames side by side, zeros filling the last group.
+    """Concatenate every `n_stacked` frames to one; the last group is padded with zeros.
 
     Args:
-        features: (T, N, F); what lies behind each utterance's end is ignored.
+        features: (T, N, F); padding is ignored.
         input_lengths: (N,).
-        n_stacked: frames in a group.
+        n_stacked: number of frames in a group.
 
     Returns:
         features: (ceil(T / n_stacked), N, n_stacked * F).
-        input_lengths: (N,), likewise divided, rounded up.
+        input_lengths: (N,), divided by `n_stacked` and rounded up.
 
     Raises:
         ValueError: `n_stacked` is below 1.
@@ -360,9 +360,9 @@ def _spliced(features: Tensor, input_lengths: Tensor, n_spliced: int) -> Tensor:
 
 
 def _neighbours(features: Tensor, input_lengths: Tensor, offset: int = 0) -> Tensor:
-    """In each frame's place the one so far behind it, as if an utterance went on with its ends.
+    """The frame `offset` after each frame; beyond an utterance's edges, its first or last frame.
 
-    Deltas and splicing do so at the edges of an utterance alone; in a batch padding stands there.
+    This gives each utterance of a padded batch the same deltas and splicing as alone.
     """
     T, _, F = features.shape
     frames = torch.arange(T, device=features.device)[:, None] + offset

@@ -244,7 +244,7 @@ def variance_floor(variance: Tensor, share: float = 0.01) -> Tensor:
 def share_out(
     counts: Tensor, total: int, most: int, min_count: float = 10.0, power: float = 0.2
 ) -> Tensor:
-    """How many components each state should have: more where there is more data.
+    """Number of components for each state: more where there is more data.
 
     Each state gets one. The others are given out one by one, each to the state with the largest
     count**power per component that it already has. A state gets at most `most` components, and at

@@ -1,4 +1,4 @@
-"""log_probs -> the texts that were probably said."""
+"""log_probs -> one hypothesis, by greedy search (best path decoding)."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from asr.text.tokenizer import BLANK, Tokenizer, tokenizer_of
 def greedy_search(
     log_probs: Tensor | np.ndarray, symbols: Sequence[str] | Tokenizer | None = None
 ) -> Hypothesis:
-    """The tokens of the single most probable alignment: repeats merged, then blanks dropped.
+    """The tokens of the most probable alignment: repeats are merged, then blanks removed.
 
     >>> asr.greedy_search(recognizer.log_probs(waveform), recognizer.symbols).text
 
@@ -23,7 +23,7 @@ def greedy_search(
             text then.
 
     Returns:
-        hypothesis: its `log_prob` is that of the alignment, a lower bound of the tokens' own.
+        hypothesis: its `log_prob` is that of the alignment, a lower bound of that of the tokens.
 
     Raises:
         ValueError: `log_probs` is not (T, C) or has NaN, or there are not C symbols.

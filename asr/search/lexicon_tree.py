@@ -1,4 +1,4 @@
-"""Words and their spellings -> one tree of tokens, as tables for search."""
+"""Words and their spellings -> a prefix tree of tokens, as tables for search."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,32 +13,33 @@ from asr.errors import InputError, listed
 from asr.text.tokenizer import Tokenizer, spellings
 
 ROOT = 0
-"""The node where no word has begun."""
+"""The node before a word's first token."""
 
 NONE = -1
-"""No node, or no word."""
+"""Stands for no node, or no word."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """A lexicon whose words share the beginnings of their spellings.
+    """A lexicon as a prefix tree (trie): words share the beginnings of their spellings.
 
-    With a separator, one stands between two words, and nowhere else. Without one, a word may end
-    wherever its spelling does, and the next token begins another. Words of one spelling are
+    With a separator, there is exactly one between two words. Without one, a word may end wherever
+    its spelling ends, and the next token begins another word. Words with the same spelling are
     different outcomes.
 
-    An open lexicon has one word more, `len(words)`: whatever else is spelled between separators.
+    An open lexicon also accepts out-of-vocabulary words: everything else between separators is the
+    word number `len(words)`.
 
     Args:
-        words: (W,); one without a spelling is never found.
-        separator: the token between words; None where there is none.
-        open: whether other words are allowed.
+        words: (W,); a word without a spelling is never found.
+        separator: the token between words; None for none.
+        open: whether out-of-vocabulary words are allowed.
         children: (nodes, C), int32, the node that a token leads to, or NONE. A separator leads to
-            ROOT from where a word may end.
+            ROOT from a node where a word may end.
         parents: (nodes,), int64, lower than the node's own number; ROOT's is ROOT.
-        first_word: (nodes,), int64, where in `endings` the words begin that end at the node.
-        n_words: (nodes,), int64, how many they are.
-        endings: int64, words.
+        first_word: (nodes,), int64, index in `endings` of the first word that ends at the node.
+        n_words: (nodes,), int64, number of words that end at the node.
+        endings: int64, words, sorted by the node where they end.
         inner: (nodes,), bool, whether a spelling goes on from the node.
         homophones: whether several words end at one node.
     """
@@ -65,22 +66,22 @@ class Trie:
         """The tree of a lexicon.
 
         Args:
-            spellings: of each word, in tokens, as `asr.text.tokenizer.spellings` gives them.
-            separator: the token between words; None where there is none.
-            n_tokens: C, blank among them.
-            open: whether other words are allowed; only where there is a separator.
+            spellings: of each word, in tokens, from `asr.text.tokenizer.spellings`.
+            separator: the token between words; None for none.
+            n_tokens: C, blank included.
+            open: whether out-of-vocabulary words are allowed; this needs a separator.
 
         Raises:
             ValueError: no word has a spelling; one is empty, or has a token that is blank, the
                 separator or not among the C; or an open lexicon has no separator.
         """
         if open and separator is None:
-            raise ValueError("open is True and separator None; other words would have no end")
+            raise ValueError("open is True and separator None; expected a separator to end words")
         words, lengths, tokens = _flatten(spellings, separator, n_tokens)
         nodes, parents, arcs = _number(lengths, tokens, n_tokens)
         other = len(spellings)
-        endings = np.unique(nodes * (other + 1) + words)  # a spelling twice is one
-        if open:  # the last node: a spelling that has left the tree
+        endings = np.unique(nodes * (other + 1) + words)  # without repeated spellings
+        if open:  # the last node stands for spellings that have left the tree
             parents = np.append(parents, ROOT)
             wordless = np.setdiff1d(np.arange(1, len(parents)), nodes)
             endings = np.sort(np.append(endings, wordless * (other + 1) + other))
@@ -113,19 +114,19 @@ class Trie:
 
     @cached_property
     def _arcs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(nodes,) where in the third tokens begin that go on from a node; (nodes,) how many."""
+        """First token of each node, (nodes,); number of its tokens, (nodes,); all nodes' tokens."""
         nodes, tokens = (self.children != NONE).nonzero(as_tuple=True)
         n_arcs = torch.bincount(nodes, minlength=len(self.parents))
         return n_arcs.cumsum(0) - n_arcs, n_arcs, tokens
 
     def tokens(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """The tokens that lead somewhere.
+        """The tokens that may follow each node.
 
         Args:
             nodes: (n,).
 
         Returns:
-            of: (tokens,), which of the nodes each token goes on from, in their order.
+            of: (tokens,), index of the node that each token follows, ascending.
             tokens: (tokens,), ascending for each node.
         """
         first, n_arcs, tokens = self._arcs
@@ -133,23 +134,24 @@ class Trie:
         return of, tokens.index_select(0, first.index_select(0, nodes).index_select(0, of) + nth)
 
     def extensions(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What tokens lead to: nothing, one thing, or several.
+        """The extensions of nodes by tokens: none, one or several for each pair.
 
         Args:
             nodes: (n,).
             tokens: (n,), one for each node.
 
         Returns:
-            of: (extensions,), which pair of node and token each is of, in their order.
-            outcomes: (extensions,), which of the pair's it is, the same whenever asked for.
-            nodes: (extensions,), where it leads to.
-            words: (extensions,), the word that ends with it; NONE where none does.
+            of: (extensions,), index of the pair of node and token, ascending.
+            outcomes: (extensions,), number of the extension within its pair; always the same for
+                the same pair.
+            nodes: (extensions,), the node after the token.
+            words: (extensions,), the word that ends with the token; NONE if none does.
         """
         after = self.children.take(nodes * self.children.shape[1] + tokens).long()
         of = (after != NONE).nonzero()[:, 0]
         after, holders = after.index_select(0, of), nodes.index_select(0, of)
         if self.separator is None:
-            # where spellings go on, that is one way; each word that ends is another
+            # one extension if a spelling goes on, and one for each word that ends here
             holders, goes_on = after, self.inner[after].long()
             each, outcomes = _repeated(self.n_words[holders] + goes_on)
             ends = outcomes >= goes_on[each]
@@ -166,10 +168,10 @@ class Trie:
         return of[each], outcomes, after[each], word
 
     def best_below(self, scores: Tensor) -> Tensor:
-        """The highest score of a word that ends at a node or below.
+        """The highest score of a word that ends at a node or below it.
 
         Args:
-            scores: (W,), with one more for other words where the lexicon is open.
+            scores: (W,), with one more for out-of-vocabulary words if the lexicon is open.
 
         Returns:
             best: (nodes,).
@@ -225,7 +227,7 @@ def _repeated(counts: Tensor) -> tuple[Tensor, Tensor]:
 def _flatten(
     spellings: Mapping[str, Sequence[tuple[int, ...]]], separator: int | None, n_tokens: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(S,) the word of each spelling, (S,) its length, and the tokens of all, end to end."""
+    """The word of each spelling, (S,), its length, (S,), and the tokens of all, concatenated."""
     pairs = [(n, tokens) for n, some in enumerate(spellings.values()) for tokens in some]
     if not pairs:
         raise ValueError("spellings has none; expected at least one")
@@ -250,12 +252,12 @@ def _flatten(
 def _number(
     lengths: np.ndarray, tokens: np.ndarray, n_tokens: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number the nodes, those nearer to the root first.
+    """Number the nodes in order of their depth.
 
     Returns:
-        nodes: (S,), where each spelling ends.
+        nodes: (S,), the node where each spelling ends.
         parents: (nodes,).
-        arcs: (nodes - 1,), of each node but the root `parent * n_tokens + token`.
+        arcs: (nodes - 1,), `parent * n_tokens + token` of each node except the root.
     """
     begins = lengths.cumsum() - lengths
     nodes = np.zeros_like(lengths)

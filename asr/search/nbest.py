@@ -1,4 +1,4 @@
-"""The values that search gives and rescoring and scoring take."""
+"""Hypotheses: the output of search, the input of rescoring and scoring."""
 
 import math
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What may have been said.
+    """A recognition hypothesis.
 
     Args:
         tokens: ids without blanks.
-        log_prob: natural logarithm of the probability that the acoustic model gives the tokens, as
-            far as the search has added it up.
-        frames: the model's frame (not the features') at which each token begins; empty where
-            the search keeps no times.
-        words: what the tokens spell, where the search knows words; None where the tokens say it.
-        lm_log_prob: natural logarithm of the language model's probability of the hypothesis with
-            its end; 0 where there is none.
-        score: what a list is ordered by: the log-probabilities with their weights, and bonuses.
-            None where it is `log_prob`.
+        log_prob: natural log-probability of the tokens under the acoustic model, summed over the
+            alignments that the search kept.
+        frames: for each token, the frame of the model's output (not of the features) where it
+            begins; empty if the search keeps no times.
+        words: its words, if the search knows words; None if the tokens spell them.
+        lm_log_prob: natural log-probability of the hypothesis and its end under the language
+            model; 0 without a language model.
+        score: by which a list is sorted: the weighted sum of log-probabilities, and bonuses. None
+            if it is `log_prob`.
     """
 
     tokens: tuple[int, ...]
@@ -32,7 +32,7 @@ class Hypothesis:
 
     @property
     def total(self) -> float:
-        """What a list is ordered by."""
+        """The score by which an n-best list is sorted."""
         return self.log_prob if self.score is None else self.score
 
     @property

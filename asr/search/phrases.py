@@ -1,4 +1,4 @@
-"""A file of phrases -> what each token adds to the score of a text that has them, as tables."""
+"""A file of phrases -> tables of the score that each token adds (contextual biasing)."""
 
 import math
 from collections.abc import Mapping
@@ -14,19 +14,22 @@ from asr.files import read_text
 from asr.text.normalisation import canonical
 
 BOOST = 2.0
-"""Nats that each token of a phrase is worth where nobody says."""
+"""Default bonus of a phrase, in nats per token."""
 
 
 def read_phrases(path: str | Path) -> dict[str, float]:
-    """The phrases of a file, one a line; behind a tab the nats that each of its tokens is worth.
+    """The phrases of a file: one per line, optionally followed by a tab and a bonus.
 
     Args:
-        path: UTF-8; empty lines say nothing. Without a number it is `BOOST`. Phrases get their
-            canonical form, see `asr.text.normalisation.canonical`.
+        path: UTF-8; empty lines are skipped. The bonus is in nats per token, `BOOST` by default.
+            Phrases are brought to their canonical form, see `asr.text.normalisation.canonical`.
+
+    Returns:
+        phrases: phrase -> bonus in nats per token.
 
     Raises:
-        InputError: the file can't be read or has no phrase; a line has no phrase before the tab, no
-            number behind it, or the phrase of another line.
+        InputError: the file can't be read or has no phrase; a line has no phrase before the tab or
+            no number after it, or repeats a phrase.
     """
     phrases: dict[str, float] = {}
     for number, line in enumerate(read_text(path, "phrases").split("\n"), 1):
@@ -35,37 +38,38 @@ def read_phrases(path: str | Path) -> dict[str, float]:
         words, tab, nats = line.partition("\t")
         phrase = canonical(words, f"{path}:{number}")
         if not phrase or phrase in phrases:
-            found = f"{phrase!r} once more" if phrase else "no phrase"
+            found = f"{phrase!r} again" if phrase else "no phrase"
             raise InputError(f"{path}:{number}: has {found}; expected each phrase once")
         try:
             phrases[phrase] = float(nats) if tab else BOOST
         except ValueError:
             found = repr(nats.strip())
             raise InputError(
-                f"{path}:{number}: has {found}; expected nats behind the tab"
+                f"{path}:{number}: has {found}; expected a bonus in nats after the tab"
             ) from None
     if not phrases:
-        raise InputError(f"{path}: has no phrase; expected one a line")
+        raise InputError(f"{path}: has no phrase; expected one per line")
     return phrases
 
 
 @dataclass(frozen=True, eq=False)
 class PhraseBoosts:
-    """Phrases that are likely to be said, such as names.
+    """Phrases to make more likely, such as names, as a finite automaton over tokens.
 
-    A text's score rises by a phrase's boost wherever the phrase stands in it, in another phrase
-    too. It rises token by token, so that a phrase which has begun is kept; where the phrase breaks
-    off, that is taken back.
+    A text's score rises by a phrase's bonus wherever the phrase occurs, also inside another phrase.
+    The score rises token by token, so that the beam keeps a phrase that has begun. If the text then
+    leaves the phrase, the bonus of the tokens so far is taken back.
 
-    With a separator, phrases count as whole words only; an utterance's begin and end part words
-    like a separator.
+    With a separator, phrases match whole words only; the start and end of an utterance count as
+    separators.
 
     Args:
         start: the state before the first token.
-        after: (states, C), int32, the state after a token.
-        worth: (states,), float64, nats for reaching a state: for the phrases that it ends, and
-            what it lends.
-        lent: (states,), float64, nats for phrases that have begun, taken back with the next token.
+        after: (states, C), int32, the next state for each token.
+        worth: (states,), float64, nats for reaching a state: bonuses of the phrases that end there,
+            plus `lent`.
+        lent: (states,), float64, nats in advance for phrases that have begun; taken back with the
+            next token.
         end: (states,), float64, nats for ending in a state.
     """
 
@@ -79,13 +83,13 @@ class PhraseBoosts:
     def build(
         cls, phrases: Mapping[tuple[int, ...], float], separator: int | None, n_tokens: int
     ) -> "PhraseBoosts":
-        """The boosts of phrases.
+        """Build the automaton.
 
         Args:
-            phrases: tokens, as the tokenizer encodes a text, with the nats that each token of the
-                phrase is worth; below 0 makes the phrase unlikely.
-            separator: the token between words; None where there is none.
-            n_tokens: C, blank among them.
+            phrases: tokens of each phrase, from the tokenizer, and its bonus in nats per token;
+                below 0 makes the phrase less likely.
+            separator: the token between words; None for none.
+            n_tokens: C, blank included.
 
         Raises:
             ValueError: there is no phrase; one is empty, begins or ends with the separator, or has
@@ -95,9 +99,9 @@ class PhraseBoosts:
         """
         _check(phrases, separator, n_tokens)
         edge = () if separator is None else (separator,)
-        # a tree of the phrases; states are its nodes
+        # a trie of the phrases; the states are its nodes
         children: list[dict[int, int]] = [{}]
-        ending, begun = [0.0], [0.0]  # nats of the phrases that end at a node, that go on
+        ending, begun = [0.0], [0.0]  # nats for phrases that end at a node, and that go on there
         for phrase, boost in phrases.items():
             node = 0
             for place, token in enumerate(edge + phrase + edge):
@@ -109,7 +113,7 @@ class PhraseBoosts:
                     begun.append(0.0)
                 node = children[node][token]
             ending[node] = boost * len(phrase)
-        # each node adds what the longest other node has that ends in the same tokens
+        # add to each node the nats of its longest proper suffix in the trie
         after = np.zeros((len(children), n_tokens), dtype=np.int32)
         shorter = [0] * len(children)
         nodes = [0]
@@ -136,7 +140,7 @@ class PhraseBoosts:
         return self.after.take(states * self.after.shape[1] + tokens).long()
 
     def to(self, device: torch.device) -> "PhraseBoosts":
-        """The same boosts with their tables on a device."""
+        """The same automaton with its tables on a device."""
         tables = (self.after, self.worth, self.lent, self.end)
         return PhraseBoosts(self.start, *(table.to(device) for table in tables))
 

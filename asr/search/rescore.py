@@ -1,4 +1,4 @@
-"""nbest -> nbest, re-ordered by exact log-probabilities and language models."""
+"""nbest -> nbest, re-ordered by exact acoustic log-probabilities and language models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +15,22 @@ from asr.search.nbest import Hypothesis
 from asr.text.tokenizer import Tokenizer
 
 BATCH = 32
-"""Hypotheses whose exact log-probability is computed at once: the loss takes memory for each."""
+"""Hypotheses in one batch of exact log-probabilities; the CTC loss needs memory for each."""
 
 NEVER = -1e30
-"""Stands for the logarithm of 0, so that a weight of 0 takes nothing from it."""
+"""Stands for log 0: unlike -inf, times a weight of 0 it gives 0."""
 
 
 @dataclass(frozen=True)
 class RescoreWeights:
-    """What a hypothesis' score is made of, besides its acoustic log-probability.
+    """Weights of a hypothesis' score, beside its acoustic log-probability.
 
     Args:
         lm_weights: scale of each language model's log-probability.
         word_bonus: nats added per word.
 
     Raises:
-        ValueError: one of them is infinite or no number.
+        ValueError: a weight is infinite or NaN.
     """
 
     lm_weights: tuple[float, ...]
@@ -44,14 +44,14 @@ class RescoreWeights:
 
 
 def text_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> str:
-    """The words of a hypothesis, or what its tokens spell, with one blank between words."""
+    """The text of a hypothesis: its words, or those that its tokens spell, separated by blanks."""
     if hypothesis.words is not None:
         return " ".join(hypothesis.words)
     return " ".join(tokenizer.decode(hypothesis.tokens).split())
 
 
 def spelled(nbest: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[Hypothesis]:
-    """The hypotheses with their words, which all that follows here compares and counts."""
+    """The hypotheses with `words` filled in, as the functions below need them."""
     return [replace(h, words=tuple(text_of(h, tokenizer).split())) for h in nbest]
 
 
@@ -60,21 +60,20 @@ def exact_log_probs(
 ) -> list[Hypothesis]:
     """A CTC search's hypotheses with their exact log-probabilities, each text once.
 
-    What a search has added up is a bound, lower the more alignments it has dropped. Hypotheses of
-    the same words by different tokens (pronunciations, two blanks instead of one) become one with
-    the sum of their probabilities: were they kept apart, a text that can be said in two ways
-    would lose to one that is less probable than both together.
+    A search only gives lower bounds, since it drops alignments. Hypotheses with the same words but
+    different tokens (pronunciations, two blanks instead of one) are merged, and their probabilities
+    summed. Otherwise a text with two pronunciations could lose to a less probable text.
 
     Args:
-        log_probs: (T, C), natural logs; sums are of its precision.
+        log_probs: (T, C), natural logs; sums have the same precision.
         nbest: with their words.
 
     Returns:
-        nbest: best first, and ordered by `log_prob` alone. Of several hypotheses that became one,
-            tokens and frames are those of the most probable.
+        nbest: best first, ordered by `log_prob` alone. Merged hypotheses have the tokens and frames
+            of the most probable one.
 
     Raises:
-        ValueError: `log_probs` is not (T, C), or a hypothesis has no words or a token beyond C.
+        ValueError: `log_probs` is not (T, C), or a hypothesis has no words or a token out of range.
 
     Source: Graves et al. 2006, "Connectionist temporal classification", equation 8.
     """
@@ -95,8 +94,8 @@ def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
         nbest: with their words and acoustic log-probabilities.
 
     Returns:
-        nbest: best first, and ordered by `log_prob` alone. Of several hypotheses that became one,
-            tokens and frames are those of the most probable.
+        nbest: best first, ordered by `log_prob` alone. Merged hypotheses have the tokens and frames
+            of the most probable one.
 
     Raises:
         ValueError: a hypothesis has no words.
@@ -114,11 +113,11 @@ def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
 
 
 def united(nbest: Sequence[Hypothesis], other: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """The texts of both lists of an utterance, each once, with the larger of its probabilities.
+    """The texts of two lists of one utterance, each once, with the larger of its probabilities.
 
     Args:
         nbest: of one search, each text once, with words and acoustic log-probabilities.
-        other: likewise, of another search.
+        other: the same of another search.
 
     Returns:
         nbest: best first, by `log_prob`.
@@ -146,17 +145,18 @@ def _losses(log_probs: Tensor, nbest: Sequence[Hypothesis]) -> list[float]:
 def lm_log_probs(
     nbests: Sequence[Sequence[Hypothesis]], lms: Sequence[LanguageModel]
 ) -> list[np.ndarray]:
-    """What each language model says of each hypothesis.
+    """The log-probability of each hypothesis under each language model.
 
-    Each text is asked for once, all lists in one call, so that a recurrent model can batch them.
+    Each different text is scored once, and all lists in one call, so that a recurrent model can
+    batch them.
 
     Args:
         nbests: one list for each utterance, of hypotheses with their words.
-        lms: each of its own vocabulary.
+        lms: language models, each with its own vocabulary.
 
     Returns:
-        lm_log_probs: for each list (hypotheses, language models), float64: natural logarithms of
-            the probability of the whole text with its end.
+        lm_log_probs: for each list (hypotheses, language models), float64: natural
+            log-probabilities of the whole text with its end.
 
     Raises:
         ValueError: a hypothesis has no words.
@@ -176,16 +176,16 @@ def rescore(
     """The list re-ordered by log_prob + lm_weights * lm_log_probs + word_bonus * words.
 
     Args:
-        nbest: with their words; `log_prob` is what the acoustic model says, be it CTC or an HMM.
+        nbest: with their words; `log_prob` is the acoustic model's, CTC or HMM.
         lm_log_probs: (hypotheses, language models), from `lm_log_probs`.
         weights: one for each language model.
 
     Returns:
-        nbest: best first, with its `score`; those of the same score stay in their order. The
-            `lm_log_prob` is still the search's.
+        nbest: best first, with `score`; hypotheses with equal scores keep their order.
+            `lm_log_prob` is still that of the search.
 
     Raises:
-        ValueError: the list is empty, the numbers don't fit, or one of them is no number.
+        ValueError: the list is empty, shapes do not match, or a number is NaN.
     """
     check_list(nbest, lm_log_probs, "lm_log_probs")
     if lm_log_probs.shape[1] != len(weights.lm_weights):
@@ -202,7 +202,7 @@ def rescore(
 
 
 def check_list(nbest: Sequence[Hypothesis], lm_log_probs: np.ndarray, place: str) -> None:
-    """Raise ValueError where a list is empty or has numbers that don't fit; `place` names them."""
+    """Raise ValueError if a list is empty or its log-probs are invalid; `place` names them."""
     if not nbest:
         raise ValueError(f"the nbest of {place} is empty; expected at least one hypothesis")
     if lm_log_probs.ndim != 2 or len(lm_log_probs) != len(nbest):
@@ -221,14 +221,14 @@ def check_list(nbest: Sequence[Hypothesis], lm_log_probs: np.ndarray, place: str
 def hypothesis_errors(
     nbests: Sequence[Sequence[Hypothesis]], references: Sequence[str]
 ) -> list[list[ErrorCounts]]:
-    """The errors of every hypothesis of every list, in words.
+    """The word errors of every hypothesis of every list.
 
     Args:
         nbests: one list for each reference, of hypotheses with their words.
-        references: what was said.
+        references: the texts that were said.
 
     Raises:
-        ValueError: there are not as many lists as references, or a hypothesis has no words.
+        ValueError: the numbers of lists and references differ, or a hypothesis has no words.
     """
     if len(nbests) != len(references):
         raise ValueError(f"{len(nbests)} nbests for {len(references)} references")

@@ -1,4 +1,4 @@
-"""Settings, lexicon, language model and phrases -> one value that search goes by."""
+"""Settings, lexicon, language model and phrases -> one value with all that a search needs."""
 
 import math
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from asr.search.phrases import PhraseBoosts
 from asr.text.tokenizer import BLANK, Tokenizer
 
 LEAST = -1e4
-"""Nats that stand for -inf in look-ahead, where they are taken back."""
+"""Lower bound of look-ahead scores in nats: they are subtracted again, so -inf would give NaN."""
 
 MAX_BEAM_WIDTH = 10_000
 """Prefixes, at most: a batch of one utterance takes some GB then."""
@@ -23,25 +23,25 @@ MAX_BEAM_WIDTH = 10_000
 
 @dataclass(frozen=True)
 class BeamSettings:
-    """How far search looks, and how it weighs.
+    """Settings of beam search: pruning and weights.
 
     Args:
         beam_width: prefixes kept after every frame.
-        n_best: hypotheses that come out, at most; no more than `beam_width` do.
-        token_floor: in nats; in a frame only those tokens are tried whose log-probability is at
-            least that, or that of blank. -inf tries all.
-        score_floor: in nats, 0 or less; a prefix is not extended where that would score so much
-            below the best prefix. -inf for off.
-        blank_skip: in frames where blank has at least this probability no token is tried; 1 for
+        n_best: largest number of hypotheses in the n-best list; at most `beam_width`.
+        token_floor: in nats; in each frame, only tokens with at least this log-probability, or at
+            least that of blank, extend a prefix. -inf for off.
+        score_floor: in nats, 0 or less; beam pruning: an extension is dropped if its score is
+            that far below the best prefix. -inf for off.
+        blank_skip: no token is tried in frames where blank has at least this probability; 1 for
             off.
-        recombine: of the prefixes that an n-gram model of words can't tell apart, nor lexicon and
-            phrases, keep the best alone, whatever was said before, so that others have room. What
-            was left out comes back at the end: each goes on as the one that was kept.
-        lm_weight: of the language model's log-probability.
-        word_bonus: nats a word. Words are the lexicon's; without one, what stands between
-            separators, or what a piece that begins a word begins; where there is neither, every
-            token.
-        unk_bonus: nats besides for a word that an open lexicon does not have.
+        recombine: keep only the best of the prefixes that are in the same state of the lexicon, of
+            an n-gram model of words and of the phrases. This leaves room in the beam for others.
+            The dropped prefixes return at the end, each continued like the kept one.
+        lm_weight: scale of the language model's log-probability.
+        word_bonus: nats added per word. Words are those of the lexicon; without a lexicon, those
+            between separators, or those that begin with a word-initial piece; with neither, every
+            token is a word.
+        unk_bonus: further nats added per word that an open lexicon lacks.
     """
 
     beam_width: int = 50
@@ -71,22 +71,22 @@ class BeamSettings:
 
 @dataclass(frozen=True, eq=False)
 class SearchSpace:
-    """What search goes by, besides log_probs.
+    """Everything that a search needs, beside log_probs.
 
     The score of a hypothesis is its acoustic log-probability + lm_weight * that of the language
     model, the sentence's end included, + word_bonus * words + boosts.
 
     Args:
         tokenizer: the acoustic model's.
-        settings: how far to look, and how to weigh.
-        lexicon: the words that may be said; None for whatever the tokens spell.
-        lm: a language model, on the device of `log_probs`. Beside a lexicon and with words for
-            units, it scores words; else tokens, its unit for each being that of the same symbol.
-        boosts: phrases that are likely.
+        settings: pruning and weights.
+        lexicon: the words that can be recognised; None for anything that the tokens spell.
+        lm: a language model, on the device of `log_probs`. It scores words if its units are words
+            and there is a lexicon; otherwise tokens, by its units with the same symbols.
+        boosts: phrases to make more likely.
 
     Raises:
         InputError: the language model has no unit for a token, or knows no word of the lexicon.
-        ValueError: lexicon or boosts were built for tokens of another number.
+        ValueError: lexicon or boosts were built for another number of tokens.
     """
 
     tokenizer: Tokenizer
@@ -102,11 +102,11 @@ class SearchSpace:
             raise ValueError(f"lexicon is of {found} tokens; expected {C}")
         if self.boosts is not None and self.boosts.after.shape[1] != C:
             raise ValueError(f"boosts are of {self.boosts.after.shape[1]} tokens; expected {C}")
-        _ = self.units  # refused here, not in the middle of a search
+        _ = self.units  # raises InputError here, not in the middle of a search
 
     @property
     def informed(self) -> bool:
-        """Whether there is anything to go by besides log_probs."""
+        """Whether there is a lexicon, a language model, phrases or a word bonus."""
         given = (self.lexicon, self.lm, self.boosts)
         return any(one is not None for one in given) or self.settings.word_bonus != 0
 
@@ -119,20 +119,20 @@ class SearchSpace:
 
     @property
     def recombines(self) -> bool:
-        """Whether there are prefixes to recombine: with words, and states that can be equal."""
+        """Whether prefixes are recombined: this needs an n-gram model of words."""
         return self.settings.recombine and self.scores_words and not self._of_network
 
     @property
     def n_threads(self) -> int:
-        """Threads of a search on the CPU: one, or for a network as many as torch is set to.
+        """Threads of a search on the CPU: one; with a neural language model, those set in torch.
 
-        Threads wait for each other after every operation, and only a network's are large.
+        Threads wait for each other after every operation; only a network's are large enough.
         """
         return torch.get_num_threads() if self._of_network else 1
 
     @property
     def _of_network(self) -> bool:
-        """Whether the language model's states are real numbers, unlike an n-gram model's."""
+        """Whether the language model is a neural network: its states are real numbers."""
         return self.lm is not None and self.lm.start(1).is_floating_point()
 
     @cached_property
@@ -160,9 +160,9 @@ class SearchSpace:
 
     @cached_property
     def ahead(self) -> Tensor | None:
-        """(nodes,), float64: the most that the language model may give to a word below a node.
+        """(nodes,), float64: look-ahead, the best log-probability of a word below each node.
 
-        What it gives to a word by itself is what it gives after one that it does not know.
+        It uses the language model's log-probabilities after an unknown word, as unigrams.
         """
         if not self.scores_words:
             return None

@@ -1,4 +1,4 @@
-"""nbests and references of development data -> the weights in the middle of the best ones."""
+"""n-best lists and references of development data -> weights for rescoring."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LM_WEIGHTS = tuple(round(0.1 * n, 1) for n in range(21))
-"""Tried by default, which fits CTC; an HMM's emissions take weights ten times as large."""
+"""Default grid of weights for CTC; an HMM's emissions need weights ten times as large."""
 
 WORD_BONUSES = tuple(0.5 * n for n in range(-4, 17))
-"""Likewise; a language model takes some 6 nats a word, of which a bonus gives back a part."""
+"""Default grid for CTC with a language model; a bonus returns part of its some 6 nats per word."""
 
 LONE_WORD_BONUSES = tuple(0.5 * n for n in range(-40, 9))
-"""Tried where there is no language model: below 0 they alone make words dear."""
+"""Default grid without a language model: then only a negative bonus penalises words."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """The errors of development data at every point of a grid of weights, and the point chosen.
+    """The errors of development data at every point of a grid of weights, and the chosen point.
 
-    Among a few hundred words dozens of points make equally few errors, and which of them has one
-    less is chance. So the point is not the one with the fewest: it is the nearest to the mean of
-    all points, each weighted by exp(-its errors), which is the middle of a plateau, and varies
-    little between sets of development data. Where many words leave one point ahead by several
-    errors, that is the mean. A point with more errors than that of the smallest weights (no
-    rescoring, if 0 is tried) is never chosen.
+    With a few hundred words, dozens of points tie, and one error less is chance. So the point with
+    the fewest errors is not chosen, but the one nearest to the mean of all points, each weighted by
+    exp(-errors). This is the middle of a plateau, and varies little between sets of development
+    data. With enough data, one point leads by several errors, and the mean is near it. A point with
+    more errors than the point of the smallest weights (no rescoring, if 0 is in the grid) is never
+    chosen.
 
     Args:
-        lm_weights: tried for each language model, ascending.
-        word_bonuses: tried, ascending.
-        errors: one axis for each language model's weight, one for the word bonus; whole numbers.
-        words: of the references.
+        lm_weights: grid for each language model's weight, ascending.
+        word_bonuses: grid for the word bonus, ascending.
+        errors: one axis for each language model's weight, then one for the word bonus; int.
+        words: number of words of the references.
 
     Raises:
-        ValueError: an axis is empty or doesn't ascend, the errors have another shape, or there is
+        ValueError: an axis is empty or not ascending, the errors have another shape, or there is
             no word.
 
     Source: the mean of a Gibbs posterior, whose risk is the count of errors (Catoni 2007,
@@ -69,21 +69,21 @@ class Tuning:
 
     @property
     def axes(self) -> list[tuple[float, ...]]:
-        """What was tried on each axis of the errors."""
+        """The grid of each axis of the errors."""
         return [self.lm_weights] * (self.errors.ndim - 1) + [self.word_bonuses]
 
     @property
     def names(self) -> list[str]:
-        """Of the axes: lm_weight, or lm_weight_1 and so on, and word_bonus."""
+        """Names of the axes: lm_weight, or lm_weight_1 and so on, and word_bonus."""
         n_lms = self.errors.ndim - 1
         numbers = [f"_{n + 1}" for n in range(n_lms)] if n_lms > 1 else [""] * n_lms
         return [*(f"lm_weight{number}" for number in numbers), "word_bonus"]
 
     @cached_property
     def centre(self) -> np.ndarray:
-        """(axes,), the mean of all points, each weighted by exp(-its errors).
+        """(axes,), the mean of all points, each weighted by exp(-errors).
 
-        On an axis that makes no difference at all it is what is nearest to 0.
+        On an axis that does not change the errors, it is the value nearest to 0.
         """
         shares = np.exp(self.errors.min() - self.errors)
         shares /= shares.sum()
@@ -98,7 +98,7 @@ class Tuning:
 
     @cached_property
     def chosen(self) -> tuple[int, ...]:
-        """Where in the grid the chosen weights stand."""
+        """Indices of the chosen weights in the grid."""
         grids = np.meshgrid(*self.axes, indexing="ij")
         size = np.abs(np.stack(grids)).sum(axis=0)
         allowed = self.errors <= self.errors.ravel()[size.argmin()]
@@ -107,7 +107,7 @@ class Tuning:
             ((grid - middle) / step) ** 2
             for grid, middle, step in zip(grids, self.centre, steps, strict=True)
         )
-        # rounded: points that are equally near differ by the order of additions
+        # rounded, so that equal distances are equal in spite of rounding errors
         away = np.where(allowed, away.round(9), np.inf)
         best = np.lexsort((size.ravel(), away.ravel()))[0]
         return tuple(int(n) for n in np.unravel_index(best, self.errors.shape))
@@ -125,7 +125,7 @@ class Tuning:
 
     @property
     def at_end(self) -> list[str]:
-        """Names of the axes at whose end the choice is, so that more might do better; not at 0."""
+        """Names of the axes with the choice at an end other than 0: the grid may be too small."""
         return [
             name
             for name, axis, n in zip(self.names, self.axes, self.chosen, strict=True)
@@ -140,27 +140,27 @@ def tune(
     lm_weights: Sequence[float] = LM_WEIGHTS,
     word_bonuses: Sequence[float] = WORD_BONUSES,
 ) -> Tuning:
-    """Weights of `asr.search.rescore.rescore` from the errors that each combination makes.
+    """Tune the weights of `asr.search.rescore.rescore` on development data, by grid search.
 
-    Every combination is tried, which takes len(lm_weights) ** n_lms * len(word_bonuses) points:
-    for three language models and more give fewer weights.
+    The grid has len(lm_weights) ** n_lms * len(word_bonuses) points: for three or more language
+    models give fewer weights.
 
     Args:
         nbests: one list for each utterance of development data, of hypotheses with their words.
-        lm_log_probs: of each list, from `asr.search.rescore.lm_log_probs`.
-        references: what was said.
-        lm_weights: tried for each language model, ascending.
-        word_bonuses: tried, ascending.
+        lm_log_probs: for each list, from `asr.search.rescore.lm_log_probs`.
+        references: the texts that were said.
+        lm_weights: grid for each language model's weight, ascending.
+        word_bonuses: grid for the word bonus, ascending.
 
     Raises:
         ValueError: numbers of lists, references or language models differ; there are none, or a
-            list is empty; a number is nan; an axis is empty or doesn't ascend; there is no word.
+            list is empty; a number is NaN; an axis is empty or not ascending; there is no word.
     """
     _check_axes(lm_weights, word_bonuses)
     if not len(nbests) == len(lm_log_probs) == len(references) > 0:
         raise ValueError(
             f"{len(nbests)} nbests, {len(lm_log_probs)} lm_log_probs, {len(references)}"
-            " references; expected as many of each, and some"
+            " references; expected the same number of each, at least 1"
         )
     for index, (nbest, found) in enumerate(zip(nbests, lm_log_probs, strict=True)):
         check_list(nbest, found, f"lm_log_probs[{index}]")
@@ -182,10 +182,10 @@ def tune(
 
 
 def write_tuning(folder: str | Path, tuning: Tuning, name: str = "tuning") -> None:
-    """Write the whole grid as `name`.tsv, and as a picture, `name`.png.
+    """Write the whole grid as `name`.tsv and as a picture, `name`.png.
 
     Args:
-        folder: made where it is not there.
+        folder: created if it does not exist.
         tuning: from `tune`.
         name: of the files, without suffix.
     """
@@ -202,8 +202,8 @@ def write_tuning(folder: str | Path, tuning: Tuning, name: str = "tuning") -> No
 
 
 def _draw(path: Path, tuning: Tuning) -> None:
-    """A map of the word error rate for every two axes, or a curve over the only one."""
-    from matplotlib.figure import Figure  # it takes long to load, and only this needs it
+    """A map of the word error rate for every pair of axes, or a curve if there is one axis."""
+    from matplotlib.figure import Figure  # slow to import, and needed only here
 
     pairs = list(combinations(range(tuning.errors.ndim), 2))
     n_plots = len(pairs) or 1
@@ -235,7 +235,7 @@ def _draw_curve(plot: "Axes", tuning: Tuning) -> None:
 def _draw_map(plot: "Axes", tuning: Tuning, x: int, y: int) -> None:
     others = tuple(n for n in range(tuning.errors.ndim) if n not in (x, y))
     rates = 100 * tuning.errors.min(axis=others) / tuning.words  # x < y, so columns are y's
-    # the worst corner would leave one colour for all that is worth seeing
+    # the worst points share one colour, so that the better ones can be told apart
     worst = np.quantile(rates, 0.75)
     image = plot.imshow(rates.T, origin="lower", aspect="auto", cmap="viridis_r", vmax=worst)
     label = "WER, %" + (
@@ -251,7 +251,7 @@ def _draw_map(plot: "Axes", tuning: Tuning, x: int, y: int) -> None:
 
 
 class _Lists(NamedTuple):
-    """All lists as arrays; behind a list's end are hypotheses that are never the best."""
+    """All lists as arrays, padded with hypotheses that are never the best."""
 
     acoustic: np.ndarray  # (utterances, H), log-probabilities
     language: np.ndarray  # (utterances, H, language models), log-probabilities
@@ -294,4 +294,4 @@ def _tuning(
 def _check_axes(lm_weights: Sequence[float], word_bonuses: Sequence[float]) -> None:
     for name, axis in (("lm_weights", lm_weights), ("word_bonuses", word_bonuses)):
         if not len(axis) or not all(before < after for before, after in pairwise(axis)):
-            raise ValueError(f"{name} is {axis}; expected numbers that ascend")
+            raise ValueError(f"{name} is {axis}; expected ascending numbers")

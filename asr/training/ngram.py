@@ -1,4 +1,4 @@
-"""Settings of an n-gram model; whether a folder has the model of these settings already."""
+"""Settings of an n-gram model; check whether a folder already has the model of these settings."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -15,13 +15,13 @@ from asr.text.normalisation import TextSettings
 
 @dataclass(frozen=True)
 class NgramDataSettings:
-    """What is read, and how.
+    """The training data.
 
     Args:
         train: file of sentences, see `asr.text.sentences.read_sentences`.
-        unit: what the model counts in.
-        max_size: at most so many units, the most frequent ones; null: all.
-        min_count: rarer units are unknown.
+        unit: the model's units, such as words or characters.
+        max_size: largest size of the vocabulary, which has the most frequent units; null for all.
+        min_count: units that occur less often are out-of-vocabulary.
         text: how sentences are normalised first.
     """
 
@@ -42,13 +42,14 @@ class NgramDataSettings:
 
 @dataclass(frozen=True)
 class NgramSettings:
-    """All that an n-gram model is estimated with.
+    """All settings of an n-gram model's training.
 
     Args:
-        data: what is read.
-        model: order, and what is left out by its counts.
-        entropy: afterwards, n-grams go that raise the perplexity by a smaller share than this if
-            they go, such as 1e-8; 0: none. See `asr.lm.estimate`.
+        data: the training data.
+        model: order, pruning by counts, and discounts.
+        entropy: threshold of relative-entropy pruning afterwards, such as 1e-8: n-grams are removed
+            whose removal raises the perplexity by a smaller share. 0 for none. See
+            `asr.lm.estimate`.
     """
 
     data: NgramDataSettings = field(default_factory=NgramDataSettings)
@@ -61,20 +62,20 @@ class NgramSettings:
 
 
 def plain(settings: NgramSettings) -> dict[str, Any]:
-    """Settings as `model.json` has them."""
+    """The settings as plain values, as in `model.json`."""
     return json.loads(json.dumps(asdict(settings)))
 
 
 def is_estimated(folder: Path, settings: NgramSettings, sha256: str) -> bool:
-    """Whether a folder has the model of these settings and texts, wherever the texts lie.
+    """Whether a folder has the model of these settings and texts; the texts' path may differ.
 
     Args:
-        folder: that may not be there.
+        folder: may not exist.
         settings: of the model.
         sha256: of the texts.
 
     Raises:
-        InputError: it has another model.
+        InputError: the folder has another model.
     """
     if not (folder / DESCRIPTION).exists():
         return False
@@ -85,6 +86,6 @@ def is_estimated(folder: Path, settings: NgramSettings, sha256: str) -> bool:
             if values.get("kind") == KIND and moved == now and there == sha256:
                 return True
     raise InputError(
-        f"{folder}: holds another model, or one of other settings or texts; give another --out, or"
+        f"{folder}: has another model, or one of other settings or texts; give another --out, or"
         " remove the folder"
     )

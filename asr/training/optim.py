@@ -1,4 +1,4 @@
-"""gradients -> steps: the optimiser, its learning rate, and steps that are not to be taken."""
+"""gradients -> steps: the optimiser, the learning rate schedule, and skipped steps."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from asr.errors import InputError
 
 @dataclass(frozen=True)
 class OptimSettings:
-    """AdamW or SGD with linear warm-up, then decay along a cosine to 0 at the last step.
+    """AdamW or SGD with linear warm-up, then cosine decay to 0 at the last step.
 
     Args:
-        algorithm: "sgd" is without momentum.
+        algorithm: "sgd" has no momentum.
         lr: the highest learning rate.
         weight_decay: of matrices, not of biases.
-        warmup: share of all steps.
+        warmup: length of the warm-up as a share of all steps.
     """
 
     algorithm: Literal["adamw", "sgd"] = "adamw"
@@ -37,10 +37,10 @@ class OptimSettings:
 
 
 def scheduled_optimizer(task: pl.LightningModule, settings: OptimSettings) -> OptimizerLRScheduler:
-    """The optimiser of all the task's weights with its schedule, as `configure_optimizers` wants.
+    """The optimiser of all the task's weights and its schedule, for `configure_optimizers`.
 
     Raises:
-        InputError: the trainer's settings give training no end.
+        InputError: the trainer's settings do not limit the number of epochs or steps.
     """
     matrices = [p for p in task.parameters() if p.ndim > 1]
     biases = [p for p in task.parameters() if p.ndim <= 1]
@@ -49,7 +49,9 @@ def scheduled_optimizer(task: pl.LightningModule, settings: OptimSettings) -> Op
     optimizer.add_param_group({"params": biases, "weight_decay": 0.0})
     steps = task.trainer.estimated_stepping_batches
     if steps == math.inf:
-        raise InputError("trainer.max_epochs is -1; expected a number: the learning rate's end")
+        raise InputError(
+            "trainer.max_epochs is -1; expected a number, since the learning rate falls to 0"
+        )
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: rate_at(step, int(steps), settings.warmup)
     )
@@ -60,7 +62,7 @@ def scheduled_optimizer(task: pl.LightningModule, settings: OptimSettings) -> Op
 
 
 def rate_at(step: int, steps: int, warmup: float) -> float:
-    """The learning rate's share of its highest: up in a line, down along a cosine to 0."""
+    """The learning rate as a share of the highest: linear warm-up, then cosine decay to 0."""
     rising = warmup * steps
     if step < rising:
         return (step + 1) / (rising + 1)
@@ -73,21 +75,21 @@ def clip_finite(
     value: float | None,
     algorithm: str | None,
 ) -> bool:
-    """Clip the gradient and log its norm, or drop it where it is not finite.
+    """Clip the gradient and log its norm, or drop the gradient if it is not finite.
 
-    Without a gradient, the step leaves the weights and the optimiser as they are. AdamW's own
-    count of steps stays too: it says how many gradients are in its means. The learning rate goes
-    on, so that the schedule ends with the last batch.
+    Without a gradient, the step changes neither the weights nor the optimiser. AdamW's own count of
+    steps stays too, since it is the number of gradients in its moving averages. The learning rate
+    schedule continues, so that it ends with the last batch.
 
     Args:
-        task: whose gradient it is.
+        task: the module with the gradient.
         optimizer: that is about to take a step.
-        value: the largest norm, or largest value, as the trainer's settings have it; None or 0
-            leaves the gradient as it is.
-        algorithm: the trainer's.
+        value: largest norm or largest value, from the trainer's settings; None or 0 for no
+            clipping.
+        algorithm: the trainer's `gradient_clip_algorithm`.
 
     Returns:
-        finite: whether it was; of several processes all are told the same, since they share it.
+        finite: whether the gradient is finite; the same in all processes, which share it.
     """
     gradients = [p.grad for p in task.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)

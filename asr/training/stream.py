@@ -18,18 +18,18 @@ from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.text.sentences import read_sentences
 
 BLOCK = 1 << 20
-"""Units that are in memory at once while a corpus is encoded."""
+"""Number of units kept in memory while a corpus is encoded."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a corpus has.
+    """Counts of a corpus.
 
     Args:
-        sentences: each of them ends in `EOS`.
-        units: the ends included.
-        unknown: units that are not in the vocabulary.
-        empty: sentences left out, since nothing of them is left once they are normalised.
+        sentences: number of sentences; each ends in `EOS`.
+        units: number of units, with the ends.
+        unknown: number of out-of-vocabulary units.
+        empty: number of sentences that are skipped, since normalisation leaves nothing of them.
     """
 
     sentences: int
@@ -40,13 +40,13 @@ class Counts:
 
 @dataclass(frozen=True)
 class Stream:
-    """A corpus as one stream of units, `EOS` after every sentence.
+    """A corpus as one stream of units, with `EOS` after every sentence.
 
-    It is a circle: behind the last sentence comes the first one, as any other might.
+    It is circular: the first sentence follows the last one.
 
     Args:
-        units: (U,), in a file that is mapped into memory, so that only what is read is there.
-        counts: of the whole.
+        units: (U,), a memory-mapped file: only the parts that are read take memory.
+        counts: of the whole corpus.
     """
 
     units: np.ndarray
@@ -57,7 +57,7 @@ class Stream:
 
 
 def digest_of_file(path: str) -> str:
-    """Of the sentences of a corpus, whatever its file's form."""
+    """SHA-256 of a corpus's sentences, independent of the file's format."""
     sha256 = hashlib.sha256()
     for sentence in read_sentences(path):
         sha256.update(sentence.encode() + b"\n")
@@ -65,15 +65,15 @@ def digest_of_file(path: str) -> str:
 
 
 def encode(source: str, vocabulary: Vocabulary, path: Path) -> Stream:
-    """The stream of a corpus, from its file if that is there already.
+    """The stream of a corpus, read from `path` if that exists already.
 
     Args:
         source: a file of sentences.
         vocabulary: the units.
-        path: where the stream goes: whole or not at all. Beside it stands a file of its counts.
+        path: file of the stream, written whole or not at all. A file of its counts is beside it.
 
     Raises:
-        InputError: a line of the source can't be read, or the vocabulary knows no unit of it.
+        InputError: a line of the source can't be read, or all its units are out-of-vocabulary.
     """
     kind = np.dtype("<u2" if len(vocabulary.symbols) <= 1 << 16 else "<i4")
     beside = path.with_suffix(".json")
@@ -104,7 +104,7 @@ def _write(source: str, vocabulary: Vocabulary, path: Path, kind: np.dtype) -> C
 
 
 def _blocks(source: str, vocabulary: Vocabulary) -> Iterator[tuple[list[int], int]]:
-    """Units, and how many empty sentences were left out among them."""
+    """Blocks of units, each with the number of empty sentences skipped in it."""
     block: list[int] = []
     empty = 0
     for sentence in read_sentences(source):
@@ -119,14 +119,14 @@ def _blocks(source: str, vocabulary: Vocabulary) -> Iterator[tuple[list[int], in
 
 
 class Chunk(NamedTuple):
-    """A piece of the stream in parallel rows, each going on from where its last chunk ended.
+    """A part of the stream in parallel rows; each row continues where its last chunk ended.
 
     Args:
         inputs: (T, N), int64: the unit before each target.
         targets: (T, N), int64.
-        counted: (T, N), whether the target is of this row; only a last one may not be.
-        begins: (N,), whether a row does not go on but begins anew.
-        size: targets that are counted, those of other processes included.
+        counted: (T, N), whether the target counts in the loss; only the last one of a row may not.
+        begins: (N,), whether a row starts from the initial state instead of continuing.
+        size: number of counted targets, of all processes.
     """
 
     inputs: Tensor
@@ -137,7 +137,7 @@ class Chunk(NamedTuple):
 
 
 class ChunkDraw(NamedTuple):
-    """One chunk of one pass."""
+    """One chunk of one epoch."""
 
     place: int
     epoch: int
@@ -146,24 +146,25 @@ class ChunkDraw(NamedTuple):
 class Chunks(Dataset[Chunk]):
     """A stream cut into rows of equal length, and these into chunks of equal length.
 
-    Row n of N is the nth of N equal parts of the stream; where they can't be equal, some are one
-    unit longer. In each epoch the parts begin elsewhere on the circle, so that no unit always
-    stands at a border. Every unit is a target once an epoch: the chunks share a row's length as
-    equally as can be, and the last target of the shorter rows is not counted.
+    Row n of N is the nth of N parts of the stream; their lengths differ by at most one unit. In
+    each epoch the parts start at another point of the circle, so that no unit is always at a
+    border. Every unit is a target once in an epoch: the chunks share a row's length as equally as
+    possible, and the last target of the shorter rows is not counted.
 
-    All rows begin anew with an epoch's first chunk. Later ones do only where a chunk's beginning is
-    a sentence's, and then by chance.
+    In the first chunk of an epoch all rows start from the initial state. In later chunks a row does
+    so with probability `restart`, but only if the chunk starts with a sentence.
 
     Args:
         stream: the corpus.
         rows: N.
-        chunk: targets of a row in a chunk, at most.
-        restart: how probably a row begins anew where it may.
-        seed: of what is drawn; None: all epochs begin at the corpus's beginning.
-        share: (process, of how many): each has an equal share of the rows, `self.rows`.
+        chunk: largest number of targets of a row in a chunk.
+        restart: probability that a row starts from the initial state at a sentence's start.
+        seed: of the random numbers; None: all epochs start at the start of the corpus.
+        share: (number of this process, number of processes); each has an equal share of the rows,
+            `self.rows`.
 
     Raises:
-        ValueError: there are more rows than units, or they can't be shared equally.
+        ValueError: there are more rows than units, or the processes can't share them equally.
     """
 
     def __init__(
@@ -194,7 +195,7 @@ class Chunks(Dataset[Chunk]):
         return self._n_chunks
 
     def __getitem__(self, draw: ChunkDraw) -> Chunk:
-        """One of `ChunkSampler`'s draws."""
+        """The chunk of one of `ChunkSampler`'s draws."""
         start, end = (n * self._longest // self._n_chunks for n in (draw.place, draw.place + 1))
         positions = self._offset(draw.epoch) + self._begins[self._share] - 1
         positions = positions + np.arange(start, end + 1)[:, None]  # (T + 1, N), the input first
@@ -215,16 +216,16 @@ class Chunks(Dataset[Chunk]):
         return int(np.random.default_rng([self.seed, epoch]).integers(len(self.stream)))
 
     def _restarts(self, draw: ChunkDraw) -> np.ndarray:
-        """(rows,), of all processes."""
+        """(rows,), bool: which rows may start anew in a chunk, of all processes."""
         generator = np.random.default_rng([self.seed or 0, draw.epoch, draw.place])
         return generator.random(len(self._lengths)) < self.restart
 
 
 class ChunkSampler(Sampler[ChunkDraw]):
-    """The chunks of an epoch in their order; can be taken up in the middle.
+    """The chunks of an epoch in order; can resume in the middle of an epoch.
 
     Args:
-        n_chunks: of an epoch.
+        n_chunks: number of chunks in an epoch.
     """
 
     def __init__(self, n_chunks: int) -> None:
@@ -236,8 +237,8 @@ class ChunkSampler(Sampler[ChunkDraw]):
         return self.n_chunks
 
     def __iter__(self) -> Iterator[ChunkDraw]:
-        """What is left of this epoch, or the next epoch where nothing is left."""
-        # not at the end: a loader that counts its batches never asks for the one behind the last
+        """The remaining chunks of this epoch; if none remains, those of the next."""
+        # here, not after the last chunk: a loader that counts its batches stops before that
         if self.taken == self.n_chunks:
             self.epoch, self.taken = self.epoch + 1, 0
         while self.taken < self.n_chunks:
@@ -245,9 +246,9 @@ class ChunkSampler(Sampler[ChunkDraw]):
             yield ChunkDraw(self.taken - 1, self.epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in which epoch the sampler stands."""
+        """The epoch and the number of chunks taken from it."""
         return {"epoch": self.epoch, "taken": self.taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another sampler of as many chunks stood."""
+        """Continue where another sampler of the same number of chunks was."""
         self.epoch, self.taken = state["epoch"], state["taken"]

@@ -1,4 +1,4 @@
-"""An HMM of phones, and frames aligned with it -> tied states of units in context."""
+"""A monophone HMM and frames aligned with it -> tied-state triphones."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -22,7 +22,7 @@ from asr.training.hmm_settings import HmmSettings
 
 
 class Start(NamedTuple):
-    """A trained HMM of phones."""
+    """A trained monophone HMM."""
 
     features: Features
     symbols: tuple[str, ...]  # (C,), blank and phones
@@ -31,10 +31,11 @@ class Start(NamedTuple):
 
 
 def load_start(settings: HmmSettings, lexicon: Lexicon) -> Start:
-    """The HMM that `data.start` names.
+    """The HMM of the folder `data.start`.
 
     Raises:
-        InputError: it has no Gaussian mixtures, or does not fit the other settings or the lexicon.
+        InputError: it has no Gaussian mixtures, or does not match the other settings or the
+            lexicon.
     """
     folder, sizes = settings.data.start, settings.model
     model = load_model(folder)
@@ -48,7 +49,7 @@ def load_start(settings: HmmSettings, lexicon: Lexicon) -> Start:
             raise InputError(f"{name} is {value}; expected {there[name]}, as {folder} has")
     symbols = model.tokenizer.symbols
     if any(middle_phone(symbol) != symbol for symbol in symbols):
-        raise InputError(f"data.start is {folder}, an HMM of units in context; expected of phones")
+        raise InputError(f"data.start is {folder}, an HMM of triphones; expected one of phones")
     if unknown := [phone for phone in lexicon.phones if phone not in symbols]:
         found = f"data.lexicon has {len(unknown)} phones such as {unknown[0]!r}"
         raise InputError(f"{found}; expected phones that {folder} has")
@@ -61,11 +62,11 @@ def load_start(settings: HmmSettings, lexicon: Lexicon) -> Start:
 
 
 def phone_topology(start: Start, symbols: Sequence[str]) -> Topology:
-    """Units in context that have the pdfs of their phones, whatever their neighbours.
+    """Triphones that have the pdfs of their phones, whatever their neighbours.
 
     Args:
-        start: of phones.
-        symbols: (C,), blank and units; their phones are among those of `start`.
+        start: the monophone HMM.
+        symbols: (C,), blank and triphones; their phones are among those of `start`.
     """
     phones = {phone: n for n, phone in enumerate(start.symbols)}
     rows = [BLANK, *(phones[middle_phone(unit)] for unit in symbols[BLANK + 1 :])]
@@ -73,24 +74,24 @@ def phone_topology(start: Start, symbols: Sequence[str]) -> Topology:
 
 
 class Frames(NamedTuple):
-    """Frames, and the state of a unit that each is in."""
+    """Frames aligned with the states of triphones."""
 
     features: Tensor  # (B, F)
-    tokens: Tensor  # (B,), int64, units
-    states: Tensor  # (B,), int64, positions in the units
+    tokens: Tensor  # (B,), int64, triphones
+    states: Tensor  # (B,), int64, positions in the triphones
 
 
 def unit_statistics(aligned: Iterable[Frames], C: int, J: int, F: int) -> Statistics:
-    """Sums over the frames of each state of each unit.
+    """Sums over the frames of each state of each triphone.
 
     Args:
         aligned: frames.
-        C: tokens.
-        J: states of a token.
-        F: features of a frame.
+        C: number of tokens.
+        J: number of states of a token.
+        F: number of features of a frame.
 
     Returns:
-        found: of C J states with one Gaussian each, those of a token one after the other.
+        found: of C J states with one Gaussian each; the states of a token are consecutive.
     """
     found = Statistics(*(torch.zeros(C * J, *shape).double() for shape in ((1,), (1, F), (1, F))))
     for features, tokens, states in aligned:
@@ -102,20 +103,20 @@ def unit_statistics(aligned: Iterable[Frames], C: int, J: int, F: int) -> Statis
 
 
 def grow(found: Statistics, symbols: Sequence[str], settings: TreeSettings) -> DecisionTrees:
-    """Trees for the states of all units' phones; of a phone never seen they have one leaf each.
+    """Decision trees for the states of all phones; those of an unseen phone have one leaf each.
 
     Args:
-        found: of all states of all units, as `unit_statistics` gives them.
-        symbols: (C,), blank and units.
+        found: of all states of all triphones, from `unit_statistics`.
+        symbols: (C,), blank and triphones.
         settings: how far trees are grown.
 
     Raises:
-        InputError: there are fewer leaves allowed than trees needed, or no frames.
+        InputError: `n_leaves` is smaller than the number of trees, or there are no frames.
     """
     J = len(found.counts) // len(symbols)
     seen = found.counts[:, 0].nonzero()[:, 0].tolist()
     if not seen:
-        raise InputError("nothing is said in the training data; expected words to grow trees from")
+        raise InputError("the training data have no words; expected some to grow trees from")
     statistics = StateStatistics(
         [symbols[row // J] for row in seen],
         [row % J for row in seen],
@@ -134,12 +135,12 @@ def grow(found: Statistics, symbols: Sequence[str], settings: TreeSettings) -> D
 
 
 def tied_topology(phones: Topology, trees: DecisionTrees, symbols: Sequence[str]) -> Topology:
-    """Units in context that have the pdfs which trees say; silence has its own.
+    """Triphones with the pdfs of their leaves in the decision trees; silence has its own.
 
     Args:
-        phones: the same units with the pdfs of their phones, whose self-loops the new ones have.
-        trees: with a leaf for each state of each unit.
-        symbols: (C,), blank and units.
+        phones: the same triphones with the pdfs of their phones; gives the self-loops.
+        trees: with a leaf for each state of each triphone.
+        symbols: (C,), blank and triphones.
     """
     pdfs = torch.tensor([trees.pdfs(unit) for unit in symbols[BLANK + 1 :]])
     silence = tuple(range(trees.n_pdfs, trees.n_pdfs + len(phones.silence)))
@@ -154,17 +155,17 @@ def tied_topology(phones: Topology, trees: DecisionTrees, symbols: Sequence[str]
 def tied_gmm(
     start: Start, phones: Topology, tied: Topology, found: Statistics, min_count: float
 ) -> Gmm:
-    """What the training of tied states begins with: a Gaussian of its frames for each pdf.
+    """The initial mixtures of tied states: for each pdf, one Gaussian of its frames.
 
-    Silence has the mixtures that it had. A pdf with fewer than `min_count` frames, such as that of
-    a phone never seen, has the mean and variance of its phone's mixture.
+    Silence keeps its mixtures. A pdf with fewer than `min_count` frames, such as that of an unseen
+    phone, gets the mean and variance of its phone's mixture.
 
     Args:
-        start: of phones.
-        phones: units in context that have the pdfs of their phones.
-        tied: the same units with pdfs of their own.
-        found: of all states of all units.
-        min_count: frames.
+        start: the monophone HMM.
+        phones: triphones that have the pdfs of their phones.
+        tied: the same triphones with tied pdfs.
+        found: of all states of all triphones.
+        min_count: in frames.
     """
     origins, S = _origins(phones, tied), len(tied.self_loops)
     kept, J = list(tied.silence), tied.pdfs.shape[1]
@@ -191,13 +192,13 @@ def tied_gmm(
 
 
 def _fixed(features: FeatureSettings, n_states: int, n_silence_states: int) -> dict[str, Any]:
-    """The settings that can't be other ones than those of the model that training begins with."""
+    """The settings that must equal those of the model `data.start`."""
     values = {f"features.{name}": value for name, value in asdict(features).items()}
     return values | {"model.n_states": n_states, "model.n_silence_states": n_silence_states}
 
 
 def _origins(phones: Topology, tied: Topology) -> Tensor:
-    """(S,), the pdf of the phone's state that each tied pdf is a part of."""
+    """(S,), for each tied pdf, the pdf of its phone's state in the monophone HMM."""
     origins = torch.zeros(len(tied.self_loops), dtype=torch.int64)
     origins[tied.pdfs[BLANK + 1 :]] = phones.pdfs[BLANK + 1 :]
     origins[list(tied.silence)] = torch.tensor(phones.silence, dtype=torch.int64)
@@ -205,7 +206,7 @@ def _origins(phones: Topology, tied: Topology) -> Tensor:
 
 
 def _joined(gmm: Gmm) -> Gmm:
-    """One Gaussian a state, float64, with the mean and variance of its mixture."""
+    """One Gaussian for each state, float64, with the mean and variance of its mixture."""
     weights = gmm.log_weights.double().exp()[:, :, None]
     mean = (weights * gmm.means).sum(1, keepdim=True)
     squares = (weights * (gmm.variances.double() + gmm.means.double().square())).sum(

@@ -33,11 +33,11 @@ TRANSCRIPT = re.compile(r"(?:<s> )?([A-Z' ]+?)(?: </s>)? \(([\w-]+)\)")
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the official files, write the three manifests and the corpus's own lexicon.
+    """Check the official files; write the three manifests and the corpus's own lexicon.
 
     Train and test are the official split, 948 and 130 utterances. Dev is taken from train: every
     ninth of its 74 speakers in alphabetical order, from the fifth on. These are 8 speakers (2 of
-    21 women, 6 of 53 men), so that no speaker of dev or test is in train.
+    21 women, 6 of 53 men). So no speaker of dev or test is in train.
 
     Raises:
         InputError: a file is missing, damaged, surplus or without transcript; a word has no
@@ -64,7 +64,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
 
 
 def checked_lexicon(etc: Path, transcripts: dict[str, str]) -> Lexicon:
-    """The corpus's dictionary: every word that is said, in phones of the corpus's list.
+    """The corpus's dictionary; it must have every word, in phones of the corpus's list.
 
     Raises:
         InputError: a line can't be used, a word or a phone is missing.
@@ -80,16 +80,16 @@ def checked_lexicon(etc: Path, transcripts: dict[str, str]) -> Lexicon:
 
 
 def speaker(id: str) -> str:
-    """`an251-fash-b` -> `fash`; women's begin with f, men's with m."""
+    """`an251-fash-b` -> `fash`; names of women begin with f, of men with m."""
     return id.split("-")[1]
 
 
 def read_transcripts(path: Path) -> dict[str, str]:
-    """Utterance id -> words in lower case, of lines as `<s> GO </s> (an253-fash-b)`.
+    """Utterance id -> words in lower case, from lines such as `<s> GO </s> (an253-fash-b)`.
 
     Raises:
-        InputError: a line has another form, such as marks of noise or of a pronunciation, which
-            the official files don't have.
+        InputError: a line has another form, such as marks of noise or pronunciation, which the
+            official files don't have.
     """
     transcripts = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
@@ -101,10 +101,10 @@ def read_transcripts(path: Path) -> dict[str, str]:
 
 
 def add_headers(folder: Path, converted: Path) -> dict[str, Path]:
-    """Recordings of AN4's raw distributions as FLAC: utterance id -> file.
+    """Convert recordings of AN4's raw distributions to FLAC: utterance id -> file.
 
-    Their samples are big-endian or little-endian, by the distribution; in the wrong order speech
-    becomes noise, which changes more from sample to sample.
+    Their samples are big-endian or little-endian, depending on the distribution. In the wrong byte
+    order speech becomes noise, which changes more from sample to sample.
     """
     converted.mkdir(parents=True, exist_ok=True)
     for path in folder.rglob("*.raw"):

@@ -30,8 +30,8 @@ class Row:
         split: "train", "dev" or "test".
         speaker: the synthetic voice, and the folder of the audio file.
         samples: number of samples of the audio file.
-        digest: first 16 hexadecimal digits of the SHA-256 of the audio file's bytes: of the bytes,
-            since decoders of Opus may round differently.
+        digest: first 16 hexadecimal digits of the SHA-256 of the audio file's bytes (not of its
+            samples, since Opus decoders may round differently).
         text: digits as words.
     """
 
@@ -45,12 +45,12 @@ class Row:
 def prepare(data_root: Path | None, out: Path) -> None:
     """Check every audio file and write the three manifests.
 
-    The corpus is the one beside this file, unless there is a folder `digits` under `data_root`
+    The corpus is in the folder of this file, unless there is a folder `digits` under `data_root`
     or `$ASR_DATA`.
 
     Raises:
         InputError: a file is missing, unreadable, surplus or changed, or transcripts.tsv has an
-            ill-formed line. All files at fault are named on stderr, and no manifest is written.
+            invalid line. All faulty files are named on stderr, and no manifest is written.
     """
     home = locate(("digits",), data_root) or HOME
     rows = read_transcripts(home / "transcripts.tsv")
@@ -75,8 +75,8 @@ def read_transcripts(path: Path) -> dict[str, Row]:
     """Utterance id -> the rest of its line in transcripts.tsv, in the file's order.
 
     Raises:
-        InputError: a line has not six fields, an unknown split or no whole number of samples, or
-            an id comes twice.
+        InputError: a line does not have six fields, has an unknown split or no whole number of
+            samples, or an id occurs twice.
     """
     header, *lines = read_text(path).splitlines() or [""]
     if header != COLUMNS:

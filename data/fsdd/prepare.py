@@ -35,7 +35,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     """Check the 3,000 official files and write the three manifests.
 
     Of the 50 recordings of a digit by a speaker, the official test split has those with index 0 to
-    4. Dev is taken from train: those with index 5 to 9. All six speakers are in all splits.
+    4. Dev is taken from train: index 5 to 9. All six speakers are in all splits.
 
     Raises:
         InputError: a file is missing, damaged or surplus.

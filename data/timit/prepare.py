@@ -45,16 +45,16 @@ FOLDED = dict(line.split("\t") for line in read_text(HERE / "phones-61-39.tsv").
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check TIMIT, or else its sample, and write three manifests in three forms.
+    """Check TIMIT, or its sample if the full corpus is missing; write manifests in three forms.
 
-    The sentences SA1 and SA2, which all speakers read, are left out, as is usual. Of the full
-    corpus train is TRAIN (462 speakers), test the core test set (24 speakers), dev the 50 speakers
-    of Kaldi's list; the other 94 speakers of TEST are not used. Of the sample's 16 speakers in
+    The sentences SA1 and SA2, which all speakers read, are left out, as usual. In the full corpus,
+    train is TRAIN (462 speakers), test the core test set (24 speakers), dev the 50 speakers of
+    Kaldi's list; the other 94 speakers of TEST are not used. Of the sample's 16 speakers in
     alphabetical order (8 women, then 8 men), test has every fourth from the third on, dev the first
-    of the women and of the men, train the other 10.
+    woman and the first man, train the other 10.
 
     Raises:
-        InputError: there is no TIMIT, or a file is missing, damaged, surplus or without times.
+        InputError: TIMIT is missing, or a file is missing, damaged, surplus or without times.
     """
     full = locate(FULL, data_root)
     home = full or locate(SAMPLE, data_root)
@@ -89,9 +89,9 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
 
 
 def fold39(phones: list[TimedLabel]) -> list[TimedLabel]:
-    """Phones of the 61 folded to 39; one by one, so that `tcl t` becomes `sil t`.
+    """TIMIT's 61 phones folded to 39, one by one: `tcl t` becomes `sil t`.
 
-    Neighbours that become the same (`pcl pau`) stay two, as in Kaldi's scoring.
+    Neighbours that become the same phone (`pcl pau`) are not merged, as in Kaldi's scoring.
     """
     folded = [(FOLDED[label], start, end) for label, start, end in phones]
     return [segment for segment in folded if segment[0]]
@@ -107,7 +107,7 @@ def split_full(utterances: list[Utterance], home: Path) -> dict[str, list[Uttera
     """Train, dev and core test of the full corpus.
 
     Raises:
-        InputError: one has not its known number of utterances.
+        InputError: a split does not have the known number of utterances.
     """
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for utterance in utterances:
@@ -141,13 +141,13 @@ def split_sample(utterances: list[Utterance]) -> dict[str, list[Utterance]]:
 
 
 def utterance_id(path: Path) -> str:
-    """`.../DR1/FCJF0/SX37.WAV` -> `fcjf0-sx37`; NLTK's folders are called `dr1-fcjf0`."""
+    """`.../DR1/FCJF0/SX37.WAV` -> `fcjf0-sx37`; NLTK's folders have names such as `dr1-fcjf0`."""
     speaker = path.parent.name.rpartition("-")[2]
     return f"{speaker}-{path.name.split('.')[0]}".lower()
 
 
 def companion(audio: Path, suffix: str) -> Path | None:
-    """The file of times beside a recording, in capital or in small letters."""
+    """The file of times beside a recording, with a suffix in upper or lower case."""
     stem = audio.name.split(".")[0]
     candidates = [audio.with_name(f"{stem}.{form}") for form in (suffix.upper(), suffix.lower())]
     return next((path for path in candidates if path.is_file()), None)
@@ -173,12 +173,12 @@ def utterance(id: str, recording: Recording, words_file: Path, phones_file: Path
 
 
 def read_times(path: Path) -> tuple[TimedLabel, ...]:
-    """Segments in seconds, of lines `START END LABEL` in samples.
+    """Segments in seconds, from lines `START END LABEL` in samples.
 
     Words may overlap where they share a sound, and the last phone may end a sample late.
 
     Raises:
-        InputError: a line has another form, or there is none.
+        InputError: a line has another form, or the file is empty.
     """
     segments = []
     for number, line in enumerate(read_text(path).splitlines(), 1):

@@ -29,7 +29,7 @@ WORDS = {"0": "no", "1": "yes"}  # said in Hebrew: lo, ken
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
     """Check the 60 official files and write the three manifests.
 
-    As in Kaldi's recipe the first 31 files in alphabetical order are for training, the other 29
+    As in Kaldi's recipe, the first 31 files in alphabetical order are for training, the other 29
     for the test. Dev is every sixth of the 31, from the third on: 5 utterances. There is only one
     speaker.
 

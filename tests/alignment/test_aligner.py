@@ -24,7 +24,7 @@ FEATURES = Features(FeatureSettings(n_mels=20, window_ms=10.0, hop_ms=10.0))
 
 
 def planted(path, S, outside=-30.0):
-    """(T, S): one row for each number of the path, which is alone probable there."""
+    """(T, S): in each frame only the path's state or token is probable."""
     rows = np.full((len(path), S), outside, dtype=np.float32)
     rows[np.arange(len(path)), path] = 0.0
     return rows
@@ -38,7 +38,7 @@ def hmm():
     return Model(FEATURES, GmmEmissions(gmm), phones, {}, topology)
 
 
-def test_an_hmm_says_when_each_phone_and_word_was_said_and_which_pronunciation():
+def test_an_hmm_aligns_phones_and_words_and_chooses_pronunciations():
     model = hmm()
     (_, iy, s), silence = model.topology.pdfs[1:].tolist(), model.topology.silence[0]
     path = [silence] * 3 + [s[0]] * 2 + [s[1]] + [iy[0]] * 2 + [iy[1]] * 2
@@ -59,7 +59,7 @@ def test_an_hmm_says_when_each_phone_and_word_was_said_and_which_pronunciation()
     assert len(found.path) == len(path)
 
 
-def test_ctc_spikes_are_spread_into_the_blanks_beside_them():
+def test_ctc_spikes_are_extended_into_the_blanks_beside_them():
     tokenizer = CharTokenizer(("<blank>", " ", "a", "b"))
     settings = AcousticSettings(time_reduction=1, hidden_size=2, n_layers=1)
     model = Model(FEATURES, AcousticModel(20, 4, settings), tokenizer)
@@ -81,10 +81,10 @@ def test_ctc_spikes_are_spread_into_the_blanks_beside_them():
     ("text", "line"),
     [
         ("see them", "no pronunciation in the model's lexicon for them"),
-        ("see see", "has 5 frames; the text takes 8"),
+        ("see see", "has 5 frames; the text needs 8"),
     ],
 )
-def test_what_can_not_be_aligned_is_told(text, line):
+def test_texts_that_can_not_be_aligned_are_refused(text, line):
     with pytest.raises(InputError, match=line):
         align_text(hmm(), planted([0] * 5, 7), text, duration=0.05)
 
@@ -94,7 +94,7 @@ def ctc(time_reduction=3):
     return Model(FEATURES, AcousticModel(20, 3, settings), CharTokenizer(("<blank>", "a", "b")))
 
 
-def test_a_recording_may_be_silent():
+def test_an_empty_text_aligns_with_silence():
     silence = hmm().topology.silence[0]
     found = align_text(hmm(), planted([silence] * 5, 7), "", duration=0.05)
     assert found.units == [TimedLabel(SILENT_UNIT, 0.0, 0.05)]
@@ -103,14 +103,14 @@ def test_a_recording_may_be_silent():
     assert found.units == found.words == []
 
 
-def test_an_hmm_without_silence_has_nothing_to_say_without_words():
+def test_an_empty_text_is_refused_by_an_hmm_without_silence():
     model = hmm()
     mute = replace(model, topology=replace(model.topology, silence=()))
-    with pytest.raises(InputError, match="nothing is said; expected words, since the HMM has no"):
+    with pytest.raises(InputError, match="the text is empty; expected words, since the HMM has no"):
         align_text(mute, planted([0] * 5, 7), "", duration=0.05)
 
 
-def test_words_may_be_written_in_decomposed_letters():
+def test_an_nfd_text_aligns_as_nfc():
     phones = PhoneTokenizer.from_lexicon(Lexicon({"é": (("S", "IY"),), "h": (("HH",),)}))
     model = replace(hmm(), tokenizer=phones)
     found = align_text(model, planted([2, 2, 3, 3], 7), "e\N{COMBINING ACUTE ACCENT}", 0.04)
@@ -118,20 +118,20 @@ def test_words_may_be_written_in_decomposed_letters():
 
 
 @pytest.mark.parametrize(("model", "hop"), [(hmm(), 1), (ctc(1), 1), (ctc(3), 3)])
-def test_a_duration_that_is_not_the_recordings_is_told(model, hop):
+def test_a_wrong_duration_is_refused(model, hop):
     rows, text = planted([0] * 20, 7 if model.topology else 3), "see" if model.topology else "ab"
     least = 0.01 + 19 * 0.01 * hop  # of 20 frames
     for duration in (least, least + 0.0099 * hop):
         align_text(model, rows, text, duration)
     for duration in (least - 0.006, least + 0.01 * hop + 0.006, 20.0, 0.001):
-        line = f"has audio of about {least:.2f} s; its duration is said to be {duration:.2f} s"
+        line = f"has about {least:.2f} s of audio; its duration is given as {duration:.2f} s"
         with pytest.raises(InputError, match=line):
             align_text(model, rows, text, duration)
 
 
-def test_too_few_frames_for_ctc_are_told():
+def test_too_few_frames_for_ctc_are_refused():
     model = ctc()
-    with pytest.raises(InputError, match="has 3 frames; the text takes 5"):
+    with pytest.raises(InputError, match="has 3 frames; the text needs 5"):
         align_text(model, planted([0] * 3, 3), "aaa", duration=0.09)
 
 

@@ -32,7 +32,7 @@ CONVOLVED = AcousticSettings(time_reduction=3, conv_channels=2)
 
 
 def planted(tokens, C, seed=0):
-    """Posteriors of which each frame's most probable token is the planted one: (T, C)."""
+    """Posteriors, (T, C), with the planted token as the most probable one in each frame."""
     logits = torch.from_numpy(np.random.default_rng(seed).uniform(size=(len(tokens), C)))
     logits[range(len(tokens)), tokens] += 5
     return logits.log_softmax(1)
@@ -61,7 +61,7 @@ def test_planted_boundaries_are_found():
 
 
 def best_alignment(log_probs, tokens):
-    """Of all C ** T alignments that say the tokens the most probable one."""
+    """The most probable of all C ** T alignments that collapse to the tokens."""
     T, C = log_probs.shape
     found = []
     for alignment in itertools.product(range(C), repeat=T):
@@ -72,7 +72,7 @@ def best_alignment(log_probs, tokens):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("text", ["ab", "aa", "bab", "a"])
-def test_spans_are_those_of_the_best_of_all_alignments(seed, text):
+def test_spans_equal_those_of_the_best_enumerated_alignment(seed, text):
     tokenizer = CharTokenizer.from_texts(["ab"])
     tokens, word_of = spell([text], tokenizer)
     log_probs = torch.from_numpy(np.log(np.random.default_rng(seed).dirichlet(np.ones(3), 6)))
@@ -86,7 +86,7 @@ def test_spans_are_those_of_the_best_of_all_alignments(seed, text):
     assert "".join(span.unit for span in spans) == text
 
 
-def test_words_are_spelled_as_their_text_is():
+def test_words_are_spelled_like_their_text():
     texts = ["go on", "on a go", "a"]
     lexicon = parse_lexicon(["go G OW", "on AO N", "on AA N", "a AH"], "x")
     tokenizers = [
@@ -107,7 +107,7 @@ def test_words_are_spelled_as_their_text_is():
 
 
 def changed_at(sample, n_samples):
-    """A tone that gives way to another one, as loud."""
+    """A tone followed by another one of the same level."""
     t = np.arange(n_samples)
     low, high = np.sin(0.3 * t), np.sin(0.9 * t)
     return np.where(t < sample, low, high).astype(np.float32)
@@ -115,7 +115,7 @@ def changed_at(sample, n_samples):
 
 @pytest.mark.parametrize(("window_ms", "hop_ms"), [(25.0, 10.0), (40.0, 10.0), (16.0, 16.0)])
 def test_boundaries_of_frames_are_unbiased(window_ms, hop_ms):
-    # each frame says which tone is louder in it; changes lie anywhere within a hop
+    # each frame shows which tone is louder in it; the changes are anywhere within a hop
     settings = FeatureSettings(
         sample_rate=8000, n_mels=20, window_ms=window_ms, hop_ms=hop_ms, normalisation="none"
     )
@@ -132,7 +132,7 @@ def test_boundaries_of_frames_are_unbiased(window_ms, hop_ms):
 
 
 @pytest.mark.parametrize("model", [STACKED, CONVOLVED, AcousticSettings(time_reduction=4)])
-def test_frames_of_the_model_are_centred_where_it_looks(model):
+def test_frames_of_the_model_are_centred_on_the_frames_they_cover(model):
     # a frame of the model lasts from halfway to the last one's middle to halfway to the next one's
     r = model.time_reduction
     acoustic = AcousticModel(4, 3, model)
@@ -159,7 +159,7 @@ def random_spans(generator, T):
             last = t + generator.randint(0, 3)
             if last >= T:
                 if spans[-1].unit == " ":
-                    spans.pop()  # it stands between words
+                    spans.pop()  # a separator is between words only
                 words = 1 + max((span.word for span in spans if span.word is not None), default=-1)
                 return spans, [f"w{n}" for n in range(words)]
             spans.append(Span(word, generator.choice("ab"), t, last))
@@ -194,7 +194,7 @@ def test_segments_are_in_order_inside_the_recording_and_words_cover_their_units(
             assert spoken[span.word].end >= unit.end
 
 
-def test_units_spread_over_half_of_what_lies_between_and_no_farther_than_asked():
+def test_units_are_extended_by_spread_and_at_most_half_the_gap():
     times = np.arange(31) / 10
     spans = [Span(0, "a", 2, 3), Span(0, "b", 8, 9), Span(1, "c", 10, 11), Span(1, "d", 20, 21)]
     bounds = {
@@ -208,7 +208,7 @@ def test_units_spread_over_half_of_what_lies_between_and_no_farther_than_asked()
         np.testing.assert_allclose(edges, expected, rtol=1e-12)
 
 
-def test_words_spread_over_separators_but_not_over_silence():
+def test_words_are_extended_into_separators_but_not_into_silence():
     times = np.arange(31) / 10
     for between, edges in ((" ", [1.0, 1.0]), (SILENT_UNIT, [0.7, 1.5])):
         spans = [Span(0, "a", 0, 3), Span(None, between, 10, 13), Span(1, "b", 16, 20)]
@@ -232,13 +232,13 @@ def test_an_hmm_s_units_and_silences_keep_their_frames():
     assert words == [("go", times[10], times[30]), ("a", times[30], times[40])]
 
 
-def test_segments_stand_in_a_manifest_as_they_are(tmp_path):
+def test_segments_survive_a_round_trip_through_a_manifest(tmp_path):
     words = (TimedLabel("go", 0.5, 0.75), TimedLabel("on", 0.75, 1.0))
     write_manifest(tmp_path / "x.jsonl", [Utterance("x", "x.wav", 2.0, "go on", words=words)])
     assert read_manifest(tmp_path / "x.jsonl")[0].words == words
 
 
-def test_the_accuracy_of_boundaries_is_that_of_the_definition():
+def test_boundary_accuracy_equals_its_definition():
     reference = [("a", 0.10, 0.20), ("b", 0.20, 0.30), ("c", 0.40, 0.50)]
     found = [("a", 0.12, 0.21), ("b", 0.21, 0.35), ("c", 0.30, 0.50)]
     errors = boundary_errors(reference, found, duration=0.6)
@@ -275,12 +275,12 @@ def test_segments_of_another_text_are_not_compared(found, message):
         boundary_errors([("a", 0.0, 1.0), ("b", 1.0, 2.0)], found, duration=2.0)
 
 
-def test_nothing_has_no_accuracy():
+def test_accuracy_of_no_boundaries_is_refused():
     with pytest.raises(ValueError, match="errors is empty; expected one boundary or more"):
         boundary_accuracy(np.zeros(0))
 
 
-def test_spans_that_can_not_be_are_refused():
+def test_invalid_spans_are_refused():
     times = np.arange(11) / 10
     for spans, message in (
         ([Span(0, "a", 3, 2)], r"spans has Span\(.*first=3, last=2\); expected frames from 0 to 9"),
@@ -299,7 +299,7 @@ def test_spans_that_can_not_be_are_refused():
 
 
 @pytest.mark.parametrize("model", [None, STACKED, CONVOLVED])
-def test_a_recording_has_room_for_its_frames_and_not_for_more(model):
+def test_more_frames_than_the_duration_holds_are_refused(model):
     for n_samples in (400, 401, 559, 560, 5000, 5040, 5080, 5120):
         T = SETTINGS.n_frames(n_samples)
         if model:

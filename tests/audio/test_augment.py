@@ -60,7 +60,7 @@ def test_settings_out_of_range_are_refused_by_name(values, message):
 
 
 def masked(settings, lengths, T, F, seed=0):
-    """Where ones became zeros: (T, N, F) bool."""
+    """(T, N, F), bool: where ones became zeros."""
     features = torch.ones(T, len(lengths), F)
     generator = torch.Generator().manual_seed(seed)
     return spec_augment(features, torch.tensor(lengths), settings, generator) == 0
@@ -73,7 +73,7 @@ def test_no_masks_change_nothing():
     torch.testing.assert_close(augmented, features, rtol=0, atol=0)
 
 
-def test_what_is_not_masked_stays_exactly_and_padding_always_does():
+def test_unmasked_values_and_padding_stay_exactly():
     features = torch.randn(50, 64, 20, generator=torch.Generator().manual_seed(0))
     lengths = torch.randint(1, 51, (64,), generator=torch.Generator().manual_seed(1))
     settings = AugmentSettings(n_time_masks=2, n_freq_masks=2, freq_mask_bins=9)
@@ -101,7 +101,7 @@ def test_a_mask_is_one_span_no_wider_than_allowed():
 
 
 def expected_share(length, widest, n_masks):
-    """Of places masked: width uniform in 0..widest, start uniform in 0..length - width."""
+    """Expected share of masked places: width uniform in 0..widest, start in 0..length - width."""
     hit = np.zeros(length)
     for width in range(widest + 1):
         for start in range(length - width + 1):
@@ -110,7 +110,7 @@ def expected_share(length, widest, n_masks):
 
 
 @pytest.mark.parametrize(("length", "widest"), [(40, 8), (12, 3), (60, 8)])
-def test_masks_cover_as_much_as_counting_all_their_places_says(length, widest):
+def test_masks_cover_the_share_found_by_enumeration(length, widest):
     settings = AugmentSettings(
         n_time_masks=2, time_mask_frames=8, time_mask_share=0.25, n_freq_masks=3, freq_mask_bins=4
     )
@@ -126,7 +126,7 @@ def test_masks_cover_as_much_as_counting_all_their_places_says(length, widest):
         assert shares.mean().item() == pytest.approx(expected, abs=4 * error)
 
 
-def test_masks_hang_on_the_generator_alone():
+def test_masks_depend_on_the_generator_alone():
     settings = AugmentSettings(n_time_masks=2, n_freq_masks=2, freq_mask_bins=5)
     first = masked(settings, [80, 50], T=80, F=20, seed=3)
     torch.manual_seed(123)
@@ -144,7 +144,7 @@ def test_a_generator_on_the_cpu_draws_the_same_masks_on_the_gpu():
     assert torch.equal(on_cpu, on_gpu.cpu())
 
 
-def test_features_that_do_not_fit_are_refused():
+def test_features_of_wrong_shapes_are_refused():
     settings = AugmentSettings(n_freq_masks=1)
     generator = torch.Generator()
     with pytest.raises(ValueError, match=r"features have shape \(5, 8\); expected \(T, N, F\)"):
@@ -180,7 +180,7 @@ def test_speed_1_changes_nothing():
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
-def test_noise_has_the_asked_level_below_the_waveform(snr_db):
+def test_noise_is_added_at_the_given_snr(snr_db):
     waveform, noise = sine(440, 8000), 7 * white(8000, seed=0)
     noisy = add_noise(waveform, noise, snr_db)
     assert noisy.dtype == np.float32
@@ -221,7 +221,7 @@ def test_coloured_noise_has_any_length(samples):
 
 
 def test_babble_has_every_talker_equally_loud():
-    # whole periods, so that going round is seamless: 100, 200 and 300 Hz
+    # whole periods, so that repetition is seamless: 100, 200 and 300 Hz
     talkers = [0.1 * sine(100, 800), 0.5 * sine(200, 16000), 0.9 * sine(300, 40000)]
     noise = babble(talkers, 16000, np.random.default_rng(0))
     assert noise.dtype == np.float32
@@ -233,7 +233,7 @@ def test_babble_has_every_talker_equally_loud():
 # --- rooms ------------------------------------------------------------------------------------
 
 
-def test_an_impulse_becomes_the_impulse_response_with_the_direct_sound_in_its_place():
+def test_an_impulse_becomes_the_response_without_its_delay():
     response = np.array([0.0, 0.1, 0.0, 2.0, 0.0, -1.0, 0.5], np.float32)
     impulse = np.zeros(20, np.float32)
     impulse[8] = 0.5
@@ -276,7 +276,7 @@ def allen_berkley(room, talker, microphone, reflection, seconds, n_rooms):
     return response
 
 
-def test_echoes_are_those_of_the_image_method_counted_out():
+def test_echoes_equal_an_enumeration_of_the_images():
     rt60_s = 0.05  # sound travels 17 m
     volume, surface = 20.925, 2 * (3.1 * 2.7 + 2.7 * 2.5 + 2.5 * 3.1)
     # Eyring: rt60 = 24 ln 10 / c * volume / (-surface ln(1 - absorption))
@@ -287,7 +287,7 @@ def test_echoes_are_those_of_the_image_method_counted_out():
     np.testing.assert_allclose(response, expected, rtol=1e-5, atol=1e-9)
 
 
-def test_the_direct_sound_comes_first_after_its_way_with_its_strength():
+def test_the_direct_sound_has_the_right_delay_and_amplitude():
     distance = math.dist(TALKER, MICROPHONE)
     response = room_impulse_response(ROOM, TALKER, MICROPHONE, 0.2, SAMPLE_RATE)
     first = np.flatnonzero(response)[0]
@@ -304,11 +304,11 @@ def test_sound_decays_about_as_fast_as_eyring_says(rt60_s):
     times = np.arange(len(response)) / SAMPLE_RATE
     straight = (decibels < -5) & (decibels > -25)
     slope = np.polyfit(times[straight], decibels[straight], 1)[0]
-    # Eyring takes the sound to be diffuse; along the walls of a bare box it lives somewhat longer
+    # Eyring assumes diffuse sound; in an empty room it decays somewhat more slowly
     assert -60 / slope == pytest.approx(rt60_s, rel=0.25)
 
 
-def test_simulated_rooms_hang_on_the_generator_and_differ():
+def test_simulated_rooms_depend_on_the_generator_and_differ():
     first, again, other = (simulate_room(8000, np.random.default_rng(s)) for s in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first[:400], other[:400])
@@ -321,7 +321,7 @@ def test_simulated_rooms_hang_on_the_generator_and_differ():
 # --- all of it --------------------------------------------------------------------------------
 
 
-def test_settings_that_are_off_leave_a_waveform_as_it_is():
+def test_settings_that_are_off_change_nothing():
     waveform = white(1000, seed=0)
     augment = WaveformAugmenter(AugmentSettings(), SAMPLE_RATE)
     assert np.array_equal(augment(waveform, np.random.default_rng(0)), waveform)
@@ -343,7 +343,7 @@ def test_the_same_generator_gives_the_same_waveforms():
 
 
 @pytest.mark.parametrize("name", ["reverb_probability", "noise_probability"])
-def test_as_many_waveforms_change_as_set(name):
+def test_the_probability_is_the_share_of_changed_waveforms(name):
     waveform = white(500, seed=0)
     augment = WaveformAugmenter(AugmentSettings(**{name: 0.3}), SAMPLE_RATE)
     generator = np.random.default_rng(0)
@@ -351,7 +351,7 @@ def test_as_many_waveforms_change_as_set(name):
     assert changed == pytest.approx(300, abs=4 * math.sqrt(1000 * 0.3 * 0.7))
 
 
-def test_given_noises_are_added_within_the_range_of_snr():
+def test_given_noises_are_added_within_the_snr_range():
     waveform = white(4000, seed=0)
     settings = AugmentSettings(noise_probability=1.0, noise_dir="street", snr_db=(3.0, 9.0))
     augment = WaveformAugmenter(settings, SAMPLE_RATE, noises=[sine(1000, 16000)])
@@ -371,7 +371,7 @@ def test_given_impulse_responses_are_used():
     assert np.array_equal(heard, reverberate(waveform, echo))
 
 
-def test_a_folder_that_nothing_was_read_from_is_refused():
+def test_a_folder_without_given_recordings_is_refused():
     with pytest.raises(ValueError, match="noises is empty; expected those in noise_dir 'street'"):
         WaveformAugmenter(AugmentSettings(noise_dir="street"), SAMPLE_RATE)
     with pytest.raises(ValueError, match=r"impulse_responses is empty; .* reverb_dir 'rooms'"):
@@ -405,6 +405,6 @@ def test_a_folder_that_nothing_was_read_from_is_refused():
         ),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused_by_name(call, message):
+def test_invalid_arguments_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.ones(9, np.float32))

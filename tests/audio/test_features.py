@@ -42,7 +42,7 @@ def padded(waveforms, value=0.0):
 
 
 def log_mel_in_numpy(waveform, settings):
-    """Windows, power spectra, triangles over Hz, logarithms: one loop a step, in float64."""
+    """Windows, power spectra, triangles over Hz, logarithms: one loop per step, in float64."""
     win_length, hop_length = settings.win_length, settings.hop_length
     n_fft = 1
     while n_fft < win_length:
@@ -74,7 +74,7 @@ def cosine_transform_in_numpy(log_mel, n_mfcc):
 
 
 def deltas_in_numpy(features):
-    """The slope of a line through two frames on either side; the edge frames go on for ever."""
+    """The slope of a line through two frames on either side; edge frames are repeated."""
     last = len(features) - 1
     rows = []
     for t in range(len(features)):
@@ -101,7 +101,7 @@ def test_mfcc_with_two_orders_of_deltas_equals_a_plain_rewrite():
 
 
 def kaldi(waveform, settings, triangles_over="Hz"):
-    """The features of Kaldi with all set up as ours."""
+    """Kaldi's features with the same settings as ours."""
     if settings.kind == "log_mel":
         options, online = kaldi_native_fbank.FbankOptions(), kaldi_native_fbank.OnlineFbank
     else:
@@ -126,21 +126,19 @@ def kaldi(waveform, settings, triangles_over="Hz"):
 
 @pytest.mark.parametrize("settings", [LOG_MEL, NARROW, STATIC_MFCC])
 @pytest.mark.parametrize(("triangles_over", "atol"), [("Hz", 1e-4), ("mel", 0.05)])
-def test_features_equal_kaldi_s_but_for_where_triangles_are_straight(
-    settings, triangles_over, atol
-):
+def test_features_equal_kaldis_except_for_the_shape_of_the_filters(settings, triangles_over, atol):
     waveform = noise(settings.sample_rate // 2)
     expected = kaldi(waveform, settings, triangles_over)
     np.testing.assert_allclose(one(settings, waveform), expected, rtol=0, atol=atol)
 
 
-# --- company ----------------------------------------------------------------------------------
+# --- batches ----------------------------------------------------------------------------------
 
 
 @EACH_KIND
 @pytest.mark.parametrize("normalisation", ["utterance", "global", "none"])
 @pytest.mark.parametrize("garbage", [0.0, 1e3, np.nan, np.inf])
-def test_company_and_what_lies_behind_the_end_change_nothing(settings, normalisation, garbage):
+def test_batch_and_padding_change_nothing(settings, normalisation, garbage):
     settings = FeatureSettings(**{**vars(settings), "normalisation": normalisation})
     waveforms = [noise(samples, seed=samples) for samples in (settings.win_length, 3001, 4000)]
     together, input_lengths = Features(settings)(*padded(waveforms, garbage))
@@ -151,7 +149,7 @@ def test_company_and_what_lies_behind_the_end_change_nothing(settings, normalisa
 
 
 @EACH_KIND
-def test_frames_are_counted_as_they_come(settings):
+def test_n_frames_is_the_number_of_frames(settings):
     first, hop = settings.win_length, settings.hop_length
     edges = [first, first + 1, first + hop - 1, first + hop, first + hop + 1, first + 7 * hop]
     for samples in [*edges, *np.random.default_rng(0).integers(first, 5000, 5).tolist()]:
@@ -184,9 +182,9 @@ def test_global_normalisation_takes_the_module_s_moments():
     np.testing.assert_allclose(found[:, 0], (plain + 3) / 2, rtol=1e-5, atol=1e-6)
 
 
-def test_moments_are_those_of_numpy():
+def test_moments_equal_numpys():
     rows = np.random.default_rng(0).normal(5, 3, (9, 2, 4))
-    rows[6:, 1] = np.nan  # behind the second one's end
+    rows[6:, 1] = np.nan  # after the end of the second one
     mean, std = moments(torch.from_numpy(rows), torch.tensor([9, 6]))
     for n, length in enumerate([9, 6]):
         np.testing.assert_allclose(mean[n], rows[:length, n].mean(0), rtol=1e-12)
@@ -198,14 +196,14 @@ def test_moments_are_those_of_numpy():
 def test_silence_and_a_constant_stay_finite_and_small(settings, level):
     settings = FeatureSettings(**{**vars(settings), "normalisation": "utterance"})
     features = one(settings, np.full(16000, level, np.float32))
-    np.testing.assert_allclose(features, 0, atol=0.05)  # all frames are alike but for rounding
+    np.testing.assert_allclose(features, 0, atol=0.05)  # all frames are equal up to rounding
 
 
-# --- precision and place ----------------------------------------------------------------------
+# --- precision and device ---------------------------------------------------------------------
 
 
 @EACH_KIND
-def test_autocast_does_not_coarsen_features(settings):
+def test_autocast_does_not_reduce_precision(settings):
     batch = padded([noise(3000), noise(4000, 1)])
     features = Features(settings)
     with torch.autocast("cpu", torch.bfloat16):
@@ -224,7 +222,7 @@ def test_the_gpu_gives_the_numbers_of_the_cpu(settings):
     assert input_lengths.tolist() == [settings.n_frames(3000), settings.n_frames(8000)]
 
 
-# --- frames side by side ----------------------------------------------------------------------
+# --- stacking and splicing --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_stacked", [1, 2, 3, 20])
@@ -243,7 +241,7 @@ def test_stacking_equals_a_plain_loop(n_stacked):
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 9])
-def test_splicing_puts_a_frame_between_its_neighbours(n_frames):
+def test_splicing_concatenates_a_frame_with_its_neighbours(n_frames):
     waveform = noise(NARROW.win_length + (n_frames - 1) * NARROW.hop_length)
     alone, found = one(replace(NARROW, n_deltas=1), waveform), one(SPLICED, waveform)
     assert found.shape == (n_frames, SPLICED.n_features) == (n_frames, 24 * 2 * 7)
@@ -272,7 +270,7 @@ def test_mask_is_true_inside():
         ({"low_hz": 8000.0}, "features.low_hz is 8000.0; expected from 0 to half the sample rate"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(values, message):
+def test_invalid_settings_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         FeatureSettings(**values)
 
@@ -282,11 +280,11 @@ def test_settings_that_make_no_sense_are_refused(values, message):
     [
         ((800,), [800], r"waveforms has shape \(800,\); expected \(N, samples\)"),
         ((2, 800), [800], r"sample_lengths has shape \(1,\); expected \(2,\)"),
-        ((2, 800), [800, 399], "a waveform has 399 samples; one window takes 400"),
+        ((2, 800), [800, 399], "a waveform has 399 samples; one window needs 400"),
         ((2, 800), [801, 800], "a sample length is 801; waveforms has 800 samples"),
     ],
 )
-def test_batches_that_make_no_sense_are_refused(shape, lengths, message):
+def test_invalid_batches_are_refused(shape, lengths, message):
     with pytest.raises(ValueError, match=message):
         Features(LOG_MEL)(torch.zeros(shape), torch.tensor(lengths))
 

@@ -19,7 +19,7 @@ def indices(batches):
     return [draw.index for draw in chain.from_iterable(batches)]
 
 
-# --- how many a batch takes -------------------------------------------------------------------
+# --- batch sizes ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("max_total", [5, 20, 1000])
@@ -35,7 +35,7 @@ def test_batches_hold_as_many_as_the_bound_allows_and_no_more(max_total, seed):
         assert end == len(lengths) or (size + 1) * lengths[end] > max_total
 
 
-def test_what_is_longer_than_the_bound_is_a_batch_of_its_own():
+def test_an_utterance_longer_than_the_bound_is_a_batch_of_its_own():
     assert bucket_sizes([30, 2, 50, 1, 3], max_total=6) == [2, 1, 1, 1]
     assert bucket_sizes([], max_total=6) == []
 
@@ -44,7 +44,7 @@ def test_what_is_longer_than_the_bound_is_a_batch_of_its_own():
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_every_utterance_comes_exactly_once_an_epoch(shuffle):
+def test_every_utterance_comes_exactly_once_in_an_epoch(shuffle):
     sampler = sampler_of(shuffle=shuffle)
     for epoch in range(3):
         batches = list(sampler)
@@ -53,12 +53,12 @@ def test_every_utterance_comes_exactly_once_an_epoch(shuffle):
         assert len(batches) == len(sampler)
 
 
-def test_lengths_in_a_batch_are_near_each_other_and_its_total_near_the_bound():
+def test_batches_have_similar_lengths_and_a_total_near_the_bound():
     lengths = np.linspace(20, 120, 1000)
     for batch in BucketSampler(lengths, max_total=500):
         found = [lengths[draw.index] for draw in batch]
         assert max(found) < 1.3 * min(found)
-        assert len(found) * max(found) < 1.11 * 500  # each length is taken for 5 % more or less
+        assert len(found) * max(found) < 1.11 * 500  # lengths are varied by 5 %
 
 
 def test_a_seed_fixes_the_batches_and_epochs_differ():
@@ -89,11 +89,11 @@ def test_batches_go_by_the_lengths_of_their_epoch():
             assert len({length_in_epoch(draw) for draw in batch}) == 1
 
 
-# --- taken up in the middle -------------------------------------------------------------------
+# --- resuming ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7, -1])
-def test_a_sampler_goes_on_with_exactly_the_rest(taken):
+def test_a_resumed_sampler_gives_exactly_the_remaining_batches(taken):
     whole = sampler_of()
     epochs = [list(whole) for _ in range(3)]
     taken %= len(whole)
@@ -106,7 +106,7 @@ def test_a_sampler_goes_on_with_exactly_the_rest(taken):
     resumed.load_state_dict(stopped.state_dict())
     if taken:
         assert list(resumed) == epochs[1][taken:]
-    else:  # nothing of the next epoch was asked for: the state is the end of the first
+    else:  # the next epoch was not started: the state is the end of the first
         assert list(resumed) == epochs[1]
     assert list(resumed) == epochs[2]
 
@@ -120,7 +120,7 @@ def loader_of(sampler):
     return DataLoader(Echo(), batch_sampler=sampler, collate_fn=list)
 
 
-def test_a_loader_that_was_stopped_goes_on_with_exactly_the_rest():
+def test_a_resumed_loader_gives_exactly_the_remaining_batches():
     whole = loader_of(sampler_of())
     epochs = [list(whole) for _ in range(3)]
     stopped = sampler_of()
@@ -133,12 +133,12 @@ def test_a_loader_that_was_stopped_goes_on_with_exactly_the_rest():
     assert [list(loader) for _ in range(3)] == [epochs[0][5:], epochs[1], epochs[2]]
 
 
-def test_a_state_saved_after_the_last_batch_goes_on_with_the_next_epoch():
+def test_a_state_saved_after_the_last_batch_resumes_with_the_next_epoch():
     whole = sampler_of()
     epochs = [list(whole) for _ in range(2)]
     stopped = sampler_of()
     iterator = iter(stopped)
-    for _ in range(len(stopped)):  # counted: what is behind the last is never asked for
+    for _ in range(len(stopped)):  # by number: nothing is requested after the last batch
         next(iterator)
     resumed = sampler_of()
     resumed.load_state_dict(stopped.state_dict())
@@ -149,14 +149,16 @@ def test_a_state_saved_after_the_last_batch_goes_on_with_the_next_epoch():
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 50])
-def test_processes_share_the_batches_out(world_size):
+def test_processes_share_the_batches(world_size):
     whole = sampler_of().batches(0)
     ranks = [list(sampler_of(rank=rank, world_size=world_size)) for rank in range(world_size)]
     n_each = len(sampler_of(world_size=world_size))
     assert [len(batches) for batches in ranks] == [n_each] * world_size
     dealt = list(chain.from_iterable(zip(*ranks, strict=True)))
     assert dealt[: len(whole)] == whole
-    surplus = dealt[len(whole) :]  # from the first batch on again, so that all take as many steps
+    surplus = dealt[
+        len(whole) :
+    ]  # the first batches again, so that all processes take the same number of steps
     assert len(surplus) < world_size
     assert surplus == (whole * world_size)[: len(surplus)]
 
@@ -172,7 +174,7 @@ def test_processes_share_the_batches_out(world_size):
         ({"rank": 2, "world_size": 2}, "rank is 2; expected from 0 to below world_size, 2"),
     ],
 )
-def test_a_sampler_that_makes_no_sense_is_refused(options, message):
+def test_invalid_sampler_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         BucketSampler(**{"lengths": [1.0], "max_total": 5, **options})
 
@@ -182,6 +184,6 @@ def test_the_state_of_other_utterances_is_refused():
         BucketSampler([1.0], 5).load_state_dict({"epoch": 0, "taken": 9})
 
 
-def test_a_draw_is_a_value():
+def test_equal_draws_compare_equal():
     assert UtteranceDraw(1, 2) == UtteranceDraw(index=1, epoch=2)
     assert len({UtteranceDraw(1, 2), UtteranceDraw(1, 2), UtteranceDraw(2, 1)}) == 2

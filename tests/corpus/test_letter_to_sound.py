@@ -13,7 +13,7 @@ from asr.text.lexicon import Lexicon
 
 
 def splits(word, phones):
-    """All ways to give every letter none, one or two of the phones, in order."""
+    """All alignments that give every letter none, one or two of the phones, in order."""
     for lengths in itertools.product(range(3), repeat=len(word)):
         if sum(lengths) == len(phones):
             ends = list(itertools.accumulate(lengths))
@@ -24,7 +24,7 @@ def splits(word, phones):
 
 
 def align_by_enumeration(rows, rounds):
-    """What `align` does, with every alignment written out."""
+    """The same as `align_letters`, by enumerating all alignments."""
     n_phones = len({phone for _, phones in rows for phone in phones})
     first = {0: 1 / n_phones, 1: 1 / n_phones, 2: 1 / (10 * n_phones**2)}
     probs = None
@@ -71,7 +71,7 @@ def language(seed, n_words):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_alignments_are_those_of_enumeration(seed):
+def test_alignments_equal_those_found_by_enumeration(seed):
     rows = [(word, phones) for word, (phones,) in language(seed, 25).items() if len(word) < 6]
     assert align_letters(rows, rounds=4) == align_by_enumeration(rows, rounds=4)
 
@@ -84,7 +84,7 @@ def test_letters_keep_their_phones_in_order():
         assert tuple(phone for _, some in aligned for phone in some) == phones
 
 
-def test_a_rule_is_learnt_and_holds_for_new_words():
+def test_a_rule_is_learnt_and_applied_to_new_words():
     known, new = language(1, 2000), language(2, 200)
     model = LetterToSound.train(Lexicon(known), order=3)
     unseen = {word: spoken for word, spoken in new.items() if word not in known}
@@ -93,7 +93,7 @@ def test_a_rule_is_learnt_and_holds_for_new_words():
     assert not wrong
 
 
-def test_a_wide_beam_adds_up_all_alignments():
+def test_a_wide_beam_sums_over_all_alignments():
     words = language(3, 30)
     words["hoh"] = (("OW",), ("OW", "OW"))
     words["oh"] = (("OW",), ("OW", "OW"))
@@ -115,7 +115,7 @@ def test_a_wide_beam_adds_up_all_alignments():
         assert model.pronounce(word, beam_width=10**6) == max(totals, key=totals.get)
 
 
-def test_words_with_more_than_two_phones_a_letter_are_no_examples():
+def test_words_with_more_than_two_phones_per_letter_are_left_out():
     words = {"w": (("D", "AH", "B"), ("W",)), "we": (("W", "IY"),), "ew": (("UW",),)}
     model = LetterToSound.train(Lexicon(words), order=2)
     assert ("w", ("D", "AH", "B")) not in model.pairs
@@ -130,7 +130,7 @@ def test_words_with_more_than_two_phones_a_letter_are_no_examples():
         ("hh", "'hh' can't be pronounced: all of its letters are silent"),
     ],
 )
-def test_words_that_can_not_be_pronounced_are_named(word, line):
+def test_words_that_can_not_be_pronounced_are_refused(word, line):
     words = {"ah": (("AA",),), "a": (("AA",),), "ho": (("OW",),), "o": (("OW",),)}
     model = LetterToSound.train(Lexicon(words), order=2)
     with pytest.raises(InputError, match=line):

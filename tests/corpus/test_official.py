@@ -62,14 +62,14 @@ def test_a_data_root_that_is_no_folder_is_refused(tmp_path):
         locate(("tiny",), tmp_path / "nowhere")
 
 
-def test_licence_size_and_home_are_said_before_a_download(tmp_path, capsys):
+def test_licence_size_and_url_are_printed_before_a_download(tmp_path, capsys):
     with pytest.raises(InputError, match=r"tiny\.tar\.gz: .*refused"):
         obtain(source(), None, tmp_path / "download")
     said = capsys.readouterr().err
     assert all(text in said for text in ("1 kB", "http://127.0.0.1:1/tiny.tar.gz", "licence: none"))
 
 
-def test_what_was_unpacked_before_is_used_again(tmp_path):
+def test_an_unpacked_archive_is_used_again(tmp_path):
     (tmp_path / "download" / "tiny" / "Tiny").mkdir(parents=True)
     assert obtain(source(), None, tmp_path / "download").name == "Tiny"
 
@@ -85,7 +85,7 @@ def test_a_corpus_without_download_is_refused_where_it_is_missing(tmp_path):
         obtain(source(url=""), None, tmp_path)
 
 
-def test_recordings_are_found_by_stem_in_any_form_and_the_best_is_taken(tmp_path):
+def test_recordings_are_found_by_stem_and_the_best_format_is_taken(tmp_path):
     for name in ("b/x.WAV", "b/x.flac", "b/x.txt", "a/y.sph", "a/z.opus"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -104,7 +104,7 @@ def test_one_name_in_two_folders_is_refused(tmp_path):
     ("suffix", "options"),
     [(".wav", {}), (".flac", {}), (".sph", {"format": "NIST", "endian": "BIG"})],
 )
-def test_the_digest_is_of_the_samples_whatever_the_form(tmp_path, suffix, options):
+def test_the_digest_does_not_depend_on_the_audio_format(tmp_path, suffix, options):
     noise = write_noise(tmp_path / f"x{suffix}", seed=0, subtype="PCM_16", **options)
     recordings, problems = measure({"x": tmp_path / f"x{suffix}"}, RATE, exact=True)
     assert problems == []
@@ -156,7 +156,7 @@ def test_lengths_digests_surplus_and_missing_files_are_all_reported(tmp_path):
     )
 
 
-def test_checking_writes_facts_and_then_holds_to_them(tmp_path):
+def test_facts_are_written_and_then_compared(tmp_path):
     write_noise(tmp_path / "wav" / "a.wav", seed=0)
     files, facts = find_recordings(tmp_path / "wav"), tmp_path / "facts.tsv"
     written = check_recordings("Tiny", files, ["a"], RATE, facts, update=True)
@@ -166,7 +166,7 @@ def test_checking_writes_facts_and_then_holds_to_them(tmp_path):
         check_recordings("Tiny", files, ["a"], RATE, facts)
 
 
-def test_the_refusal_is_one_line_and_stderr_has_all(capsys):
+def test_the_error_is_one_line_and_stderr_has_all_problems(capsys):
     refuse([], "Tiny")
     with pytest.raises(InputError, match="Tiny: 5 problems, no manifest written: a; b; c; and 2"):
         refuse([*"abcde"], "Tiny")

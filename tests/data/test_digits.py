@@ -46,7 +46,7 @@ def small(tmp_path, monkeypatch):
     return home
 
 
-def test_no_voice_is_in_two_splits_whatever_its_accent():
+def test_no_voice_is_in_two_splits_with_any_accent():
     splits = defaultdict(set)
     for row in ROWS.values():
         engine, rest = row.speaker.split("-", 1)
@@ -58,7 +58,7 @@ def test_no_voice_is_in_two_splits_whatever_its_accent():
     assert splits["flite", "rms"] == {"dev"}
 
 
-def test_every_speaker_says_each_digit_equally_often_in_strings_of_two_to_seven():
+def test_every_speaker_says_each_digit_equally_often():
     digits, lengths = defaultdict(Counter), defaultdict(Counter)
     for row in ROWS.values():
         words = row.text.split()
@@ -77,7 +77,7 @@ def test_the_audio_is_small_enough_to_live_in_the_repository():
     assert sum(path.stat().st_size for path in (HOME / "audio").rglob("*.opus")) < 5 << 20
 
 
-def test_every_file_decodes_to_its_length_and_is_neither_silent_nor_clipped():
+def test_every_file_has_its_length_and_is_neither_silent_nor_clipped():
     for id, row in ROWS.items():
         waveform, sample_rate = soundfile.read(audio(HOME, id), dtype="float32")
         assert (sample_rate, waveform.shape) == (16_000, (row.samples,)), id
@@ -101,7 +101,7 @@ def test_manifests_agree_with_the_transcripts(tmp_path, monkeypatch):
     assert seen == set(ROWS)
 
 
-def test_a_manifest_beside_the_audio_names_it_relatively(small):
+def test_a_manifest_beside_the_audio_has_relative_paths(small):
     prepare(small.parent, small)
     first = json.loads((small / "dev.jsonl").read_text().splitlines()[0])
     assert first["audio"] == f"audio/{first['speaker']}/{first['id']}.opus"
@@ -131,7 +131,7 @@ def add_a_byte(path):
     ],
     ids=["missing", "a byte changed", "a byte more", "unreadable", "surplus"],
 )
-def test_prepare_names_the_file_at_fault_and_writes_nothing(small, harm, message):
+def test_a_faulty_file_is_named_and_nothing_is_written(small, harm, message):
     id = "flite-slt-01"
     harm(audio(small, id))
     with pytest.raises(InputError, match=message.format(id=id)):
@@ -139,14 +139,14 @@ def test_prepare_names_the_file_at_fault_and_writes_nothing(small, harm, message
     assert not list(small.glob("*.jsonl"))
 
 
-def test_an_ill_formed_line_of_the_transcripts_is_refused_with_its_number(small):
+def test_an_invalid_line_of_the_transcripts_is_refused(small):
     table = small / "transcripts.tsv"
     table.write_text(table.read_text().replace("\ttest\t", "\teval\t", 1))
     with pytest.raises(InputError, match=r"transcripts\.tsv:\d+: is 'espeak-en-us-f2-00"):
         prepare(small.parent, small)
 
 
-def test_the_strings_are_the_ones_that_the_seed_gives():
+def test_the_seed_gives_the_same_strings():
     synthesise = load("synthesise")
     voices = [voice for split in ("train", "dev", "test") for voice in synthesise.voices(split, 1)]
     assert list(dict.fromkeys(row.speaker for row in ROWS.values())) == [v.speaker for v in voices]

@@ -35,7 +35,7 @@ def read(out, split):
 
 
 def number_of(words):
-    """What a number in words is worth, by adding up from left to right."""
+    """The value of a number in words, summed from left to right."""
     total = part = 0
     for word in words.split():
         if word in spoken.ONES:
@@ -50,7 +50,7 @@ def number_of(words):
     return total + part
 
 
-def test_cardinals_are_worth_what_they_say():
+def test_spelled_cardinals_have_the_right_value():
     numbers = [*range(2000), 9999, 10_000, 12_345, 100_000, 999_999, 10**6, 1_002_003]
     for number in [*numbers, spoken.LARGEST]:
         assert number_of(spoken.cardinal(number)) == number
@@ -79,7 +79,7 @@ def test_numbers_are_spelled_as_they_are_read(written, read_aloud):
 
 
 @pytest.mark.parametrize("written", ["cou1d", "R17", "1000000000000", "no number"])
-def test_what_is_no_number_stays(written):
+def test_other_text_is_not_changed(written):
     assert spoken.spell_numbers(written) == (written, 0)
 
 
@@ -90,7 +90,7 @@ def test_titles_are_written_out():
     )
 
 
-def test_sentences_end_where_they_do(novels):
+def test_ends_of_sentences_are_found(novels):
     text = (
         'He met Mr. J. Smith of No. 7. "Why?" he said. "Why. . . . No! It is I. You?" She - ah! -'
         " went in 1842. 'Twas late, at St. Paul's. (All slept.) Then..."
@@ -109,7 +109,7 @@ def test_sentences_end_where_they_do(novels):
     ]
 
 
-def test_broken_lines_are_joined_and_whole_ones_are_not(novels):
+def test_wrapped_lines_are_joined_and_whole_paragraphs_are_not(novels):
     broken = ["CHAPTER I", "", "It was late and", "dark. Nobody", "came.", "", "", "The End"]
     assert list(novels.paragraphs(broken)) == [
         "CHAPTER I",
@@ -148,7 +148,7 @@ def test_the_end_of_each_book_is_held_out(novels, tmp_path, suffix, opened):
         assert report.words[split] == sum(len(line.split()) for line in lines)
 
 
-def test_what_is_left_out_is_counted(novels, tmp_path):
+def test_left_out_sentences_are_counted(novels, tmp_path):
     text = "All well.\n" * 200 + "* * *\nNo cou1d here.\n" + "The 3 of us.\n" * 200
     (tmp_path / "x.txt").write_text(text)
     report = novels.prepare([tmp_path / "x.txt"], tmp_path)
@@ -157,7 +157,7 @@ def test_what_is_left_out_is_counted(novels, tmp_path):
     assert sum(report.sentences.values()) == 400
 
 
-def test_a_long_text_is_held_in_memory_by_parts(novels, tmp_path, monkeypatch):
+def test_a_long_text_is_read_in_parts(novels, tmp_path, monkeypatch):
     monkeypatch.setattr(novels, "LONGEST_BOOK", 300)
     (tmp_path / "x.txt").write_text("ONE OF MANY SENTENCES\n" * 1000)
     report = novels.prepare([tmp_path / "x.txt"], tmp_path)
@@ -165,7 +165,7 @@ def test_a_long_text_is_held_in_memory_by_parts(novels, tmp_path, monkeypatch):
     assert report.sentences == {"train": 980, "dev": 10, "test": 10}
 
 
-def test_texts_that_can_not_be_used_are_refused(novels, tmp_path, monkeypatch):
+def test_invalid_texts_are_refused(novels, tmp_path, monkeypatch):
     path = tmp_path / "x.txt"
     path.write_text("One sentence.\n")
     with pytest.raises(InputError, match=r"x.txt: too short: train has no sentence"):

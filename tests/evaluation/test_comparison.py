@@ -30,7 +30,7 @@ def errors(system):
     return result.substitutions + result.deletions + result.insertions
 
 
-def test_systems_stand_side_by_side_each_with_its_gain(heard, tmp_path):
+def test_each_system_is_reported_with_its_gain(heard, tmp_path):
     recognizer, test = heard
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, test, tmp_path / "out")
@@ -60,7 +60,7 @@ def test_without_development_data_weights_stay_as_they_are(heard, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_are_tuned_on_what_all_searches_found(heard, tmp_path, monkeypatch):
+def test_weights_are_tuned_on_the_hypotheses_of_all_searches(heard, tmp_path, monkeypatch):
     recognizer, dev = heard
     proposed = iter([(0.1, -2.0), (0.2, 4.0), (0.3, 1.0), (0.4, 0.0)])
     seen = []
@@ -82,7 +82,7 @@ def test_weights_are_tuned_on_what_all_searches_found(heard, tmp_path, monkeypat
     assert any(len(more) > 3 for more in seen[-1])
 
 
-def test_words_that_no_search_can_find_are_told_once(heard, tmp_path, capsys):
+def test_oov_words_are_reported_once(heard, tmp_path, capsys):
     recognizer, test = heard
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     lexicon = tmp_path / "words.txt"
@@ -138,7 +138,7 @@ def test_the_recipe_refuses_options_that_would_change_nothing(tone_model, capsys
     assert line in capsys.readouterr().err
 
 
-def test_weights_are_not_looked_for_where_nothing_is_said(tone_model, tmp_path):
+def test_weights_are_not_tuned_on_empty_references(tone_model, tmp_path):
     dev = tone_model.parent / "tones" / "dev.jsonl"
     wordless = dev.with_name("wordless.jsonl")
     write_manifest(wordless, [replace(u, text="") for u in read_manifest(dev)])
@@ -147,7 +147,7 @@ def test_weights_are_not_looked_for_where_nothing_is_said(tone_model, tmp_path):
         run_script("recipes/evaluate.py", *arguments, "--decoder", "beam", "--tune", wordless)
 
 
-def test_results_are_not_replaced_in_silence(tone_model, tmp_path, capsys):
+def test_existing_results_are_not_overwritten(tone_model, tmp_path, capsys):
     dev = tone_model.parent / "tones" / "dev.jsonl"
     arguments = ["--model", tone_model, "--manifest", dev, "--device", "cpu", "--out", tmp_path]
     run_script("recipes/evaluate.py", *arguments)
@@ -159,7 +159,7 @@ def test_results_are_not_replaced_in_silence(tone_model, tmp_path, capsys):
     assert [system["name"] for system in systems] == ["greedy", "beam"]
 
 
-def test_systems_are_called_after_their_search(tone_model, tmp_path):
+def test_systems_are_named_after_their_search(tone_model, tmp_path):
     pytest.importorskip("flashlight.lib.text.decoder", reason="flashlight-text is not installed")
     arguments = ["--manifest", tone_model.parent / "tones" / "dev.jsonl", "--device", "cpu"]
     arguments += ["--model", tone_model, "--out", tmp_path, "--decoder", "flashlight"]
@@ -168,7 +168,7 @@ def test_systems_are_called_after_their_search(tone_model, tmp_path):
     assert [system["name"] for system in systems] == ["greedy", "flashlight"]
 
 
-def test_without_development_data_there_are_no_weights_to_rescore_with(heard, tmp_path):
+def test_rescoring_without_development_data_is_refused(heard, tmp_path):
     recognizer, test = heard
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, None, tmp_path / "out")

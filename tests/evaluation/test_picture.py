@@ -5,7 +5,7 @@ from asr.alignment.times import SILENT_UNIT, TimedLabel
 from asr.evaluation.picture import UnitCurves, _peaks, draw_alignment
 
 
-def test_a_unit_is_named_once_for_each_stretch_at_its_highest_frame():
+def test_each_stretch_of_a_unit_is_labelled_once_at_its_peak():
     probabilities = np.array([0.0, 0.4, 0.9, 0.5, 0.1, 0.29, 0.3, 0.0, 1.0])
     assert _peaks(probabilities) == [2, 6, 8]
     assert _peaks(np.zeros(5)) == []

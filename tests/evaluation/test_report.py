@@ -12,7 +12,7 @@ REFERENCES = [utterance.text for utterance in UTTERANCES]
 
 
 def write_systems(folder, **heard):
-    """Texts and results of systems that heard these two texts each; all but greedy are compared."""
+    """Texts and results of systems with these two hypotheses each; all but greedy are compared."""
     results = []
     for name, texts in heard.items():
         write_texts(folder, UTTERANCES, texts, name)
@@ -57,11 +57,11 @@ def test_each_system_of_several_seeds_is_reported_with_its_gain(tmp_path):
     # 2 of 8 words right again in one of two utterances; 2 of 16 over both models
     assert "; gain over greedy 25.00% (95 %: 0.00% to 50.00%; p 1.0000)" in lines[3]
     assert "; gain over greedy 12.50% (95 %: 0.00% to 25.00%; p 1.0000)" in lines[5]
-    # better in both of two utterances: the sign test's p is 1/2, give or take the samples' noise
+    # better in both of two utterances: the sign test's p is 1/2, up to sampling noise
     assert re.search(r"gain over greedy 62.50% \(95 %: 50.00% to 75.00%; p 0.(49|50)", lines[6])
 
 
-def test_systems_stand_in_a_table_each_against_the_same_way_of_decoding_of_the_last(tmp_path):
+def test_the_table_compares_each_system_with_the_last(tmp_path):
     heard = {"right": REFERENCES, "half": ("ab cd", "ab cd"), "none": ("", "")}
     for name, texts in heard.items():
         write_systems(tmp_path / name, beam=texts, greedy=texts)
@@ -92,7 +92,7 @@ def test_systems_stand_in_a_table_each_against_the_same_way_of_decoding_of_the_l
     ]
 
 
-def test_a_way_of_decoding_that_a_system_lacks_has_no_line(tmp_path):
+def test_a_missing_way_of_decoding_has_no_line(tmp_path):
     write_systems(tmp_path / "hmm", beam=REFERENCES, greedy=REFERENCES)
     write_systems(tmp_path / "ctc", greedy=REFERENCES)
     systems = [System(name, [tmp_path / name], 1, 1.0, "") for name in ("hmm", "ctc")]

@@ -21,7 +21,7 @@ def utterance(tone_model):
 
 
 def hmm_of(network, words):
-    """An untrained HMM on the network's features, which knows these words by their letters."""
+    """An untrained HMM on the network's features, with these words spelled in letters."""
     lexicon = Lexicon({word: (tuple(word),) for word in words})
     phones = PhoneTokenizer.from_lexicon(lexicon)
     topology = left_to_right(len(phones.symbols), 1, 1)
@@ -37,7 +37,7 @@ def test_a_picture_is_drawn_of_any_models(tone_model, utterance, tmp_path):
     assert imread(tmp_path / "picture.png").shape[0] > 600
 
 
-def test_posteriors_are_of_the_text_s_units_and_blank(tone_model, utterance):
+def test_posteriors_have_the_texts_units_and_blank(tone_model, utterance):
     track = _posteriors(load_model(tone_model), utterance)
     assert set(track.units) == {""} | set(utterance.text)
     assert set(track.units) <= {"", " ", *PITCH_HZ}

@@ -396,7 +396,7 @@ def test_the_recipe_prunes_and_limits_the_vocabulary(corpus, tmp_path):
 
 def test_the_recipe_refuses_a_folder_with_another_model(corpus, tmp_path):
     train(corpus, tmp_path / "lm")
-    complaint = r"lm: holds another model, or one of other settings or texts; give another --out"
+    complaint = r"lm: has another model, or one of other settings or texts; give another --out"
     with pytest.raises(InputError, match=complaint):
         train(corpus, tmp_path / "lm", "--model.order=2")
     before = contents(tmp_path / "lm")

@@ -55,7 +55,7 @@ def test_equivalent_histories_share_a_state(tmp_path):
     _, after_ab = trie.score(after_a, b)
     _, after_b = trie.score(start, b)
     assert len({int(state) for state in (start, after_a, after_aa, after_ab)}) == 4
-    assert after_ab == after_b == 0  # nothing follows b, nor is anything paid to leave it
+    assert after_ab == after_b == 0  # b has neither children nor a back-off weight
 
 
 def test_no_rows_give_no_scores(tmp_path):

@@ -29,7 +29,9 @@ def model_of(double=True, **settings):
     torch.manual_seed(0)
     values = {"embedding_size": 4, "hidden_size": 6, "n_layers": 2} | settings
     model = RNNLM(VOCABULARY, RNNLMSettings(**values)).eval()
-    for parameter in model.parameters():  # larger than training begins with: nothing is uniform
+    for (
+        parameter
+    ) in model.parameters():  # larger than the initialisation, so that no distribution is uniform
         parameter.data.normal_(0, 0.7)
     return model.double() if double else model
 

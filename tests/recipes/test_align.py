@@ -69,8 +69,8 @@ def test_what_can_not_be_aligned_is_all_named_and_nothing_written(tones, dev, tm
     dev[3] = replace(dev[3], duration=9.0)
     named = (
         r"given.jsonl: dev00: no pronunciation in the model's lexicon for zed; dev02: has \d+"
-        r" frames; the text takes 400; dev03: has audio of about 0.\d\d s; its duration is said to"
-        r" be 9.00 s"
+        r" frames; the text needs 400; dev03: has about 0.\d\d s of audio; its duration is given"
+        r" as 9.00 s"
     )
     with pytest.raises(InputError, match=named):
         align(tones, dev, tmp_path)

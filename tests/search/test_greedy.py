@@ -19,8 +19,8 @@ def of_alignment(alignment, C=4):
     ("alignment", "tokens", "frames"),
     [
         ([1, 2, 3], (1, 2, 3), (0, 1, 2)),
-        ([0, 1, 1, 2, 2, 2], (1, 2), (1, 3)),  # what lasts is said once
-        ([1, 1, 0, 1, 0, 0], (1, 1), (0, 3)),  # a blank parts two of the same
+        ([0, 1, 1, 2, 2, 2], (1, 2), (1, 3)),  # repeats are merged
+        ([1, 1, 0, 1, 0, 0], (1, 1), (0, 3)),  # a blank separates two equal tokens
         ([3, 0, 3, 3, 1, 3], (3, 3, 1, 3), (0, 2, 4, 5)),
         ([0, 0], (), ()),
     ],
@@ -32,13 +32,13 @@ def test_repeats_are_merged_and_blanks_dropped(alignment, tokens, frames):
     assert hypothesis.log_prob == pytest.approx(len(alignment) * np.log(0.7), rel=1e-12)
 
 
-def test_no_frames_say_nothing_for_sure():
+def test_without_frames_the_text_is_empty_with_probability_1():
     hypothesis = greedy_search(np.zeros((0, 3)))
     assert (hypothesis.tokens, hypothesis.log_prob, hypothesis.frames) == ((), 0.0, ())
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_its_alignment_is_one_of_those_of_its_tokens(seed):
+def test_log_prob_is_that_of_one_alignment_of_the_tokens(seed):
     log_probs = np.log(np.random.default_rng(seed).dirichlet(np.ones(3), size=8))
     hypothesis = greedy_search(log_probs)
     alignment = log_probs.argmax(axis=1)

@@ -11,7 +11,7 @@ LEXICON = {
     "a": [(2,)],
     "ab": [(2, 3)],
     "eh": [(2,), (2, 3, 3)],
-    "ba": [(3, 2), (3, 2)],  # the same twice is once
+    "ba": [(3, 2), (3, 2)],  # a repeated spelling counts once
     "silent": [],
 }
 
@@ -31,13 +31,13 @@ def walk(trie, tokens):
 
 
 def names(trie, tokens):
-    """The words that the tokens may stand for, as the tree has it."""
+    """The words that the tokens may spell, by the tree."""
     known = (*trie.words, "<other>")
     return {tuple(known[w] for w in words) for node, words in walk(trie, tokens) if node == ROOT}
 
 
 def read(tokens, lexicon):
-    """The same without a tree."""
+    """The same by comparing strings, without a tree."""
     if not tokens:
         return {()}
     return {
@@ -73,16 +73,16 @@ def test_a_separator_ends_a_word_that_has_begun(length):
         assert names(trie, tokens) == expected
 
 
-def test_in_an_open_lexicon_all_else_is_one_more_word():
+def test_an_open_lexicon_accepts_oov_words_as_one_more_word():
     trie = Trie.build(LEXICON, 1, 4, open=True)
     assert names(trie, (2, 1)) == {("a",), ("eh",)}
     assert names(trie, (3, 1)) == {("<other>",)}  # a word's beginning
     assert names(trie, (3, 3, 3, 2, 1)) == {("<other>",)}
     assert names(trie, (3, 3, 1, 2, 3, 1)) == {("<other>", "ab")}
-    assert names(trie, (1,)) == set()  # nothing is no word
+    assert names(trie, (1,)) == set()  # an empty spelling is no word
 
 
-def test_outcomes_have_the_same_numbers_in_any_company():
+def test_outcomes_do_not_depend_on_the_batch():
     trie = Trie.build(LEXICON, None, 4)
     nodes, tokens = torch.tensor([ROOT, ROOT, ROOT]), torch.tensor([3, 2, 1])
     of, outcomes, after, words = trie.extensions(nodes, tokens)
@@ -96,7 +96,7 @@ def test_outcomes_have_the_same_numbers_in_any_company():
 
 
 @pytest.mark.parametrize(("separator", "open_"), [(None, False), (1, False), (1, True)])
-def test_the_tokens_that_go_on_are_those_that_have_a_way(separator, open_):
+def test_tokens_are_those_that_have_an_extension(separator, open_):
     trie = Trie.build(LEXICON, separator, 5, open=open_)
     nodes = torch.randperm(len(trie.parents), generator=torch.Generator().manual_seed(0))
     of, tokens = trie.tokens(nodes)
@@ -106,7 +106,7 @@ def test_the_tokens_that_go_on_are_those_that_have_a_way(separator, open_):
     assert list(zip(of.tolist(), tokens.tolist(), strict=True)) == expected
 
 
-def test_a_spelling_that_nothing_goes_on_from_only_ends():
+def test_a_leaf_only_ends_words():
     trie = Trie.build({"pq": [(1, 2)]}, None, 3)
     _, _, (node,), _ = trie.extensions(torch.tensor([ROOT]), torch.tensor([1]))
     _, outcomes, after, words = trie.extensions(node[None], torch.tensor([2]))
@@ -114,7 +114,7 @@ def test_a_spelling_that_nothing_goes_on_from_only_ends():
 
 
 @pytest.mark.parametrize("open_", [False, True])
-def test_the_best_below_a_node_is_that_of_all_words_through_it(open_):
+def test_best_below_a_node_is_the_maximum_over_its_words(open_):
     generator = np.random.default_rng(0)
     spelled = [tuple(generator.integers(2, 6, generator.integers(1, 7))) for _ in range(80)]
     trie = Trie.build({str(n): [s] for n, s in enumerate(spelled)}, 1, 6, open=open_)
@@ -128,14 +128,14 @@ def test_the_best_below_a_node_is_that_of_all_words_through_it(open_):
         for depth, token in enumerate(spelling, 1):
             node = int(trie.children[node, token])
             below = [scores[n] for n, s in enumerate(spelled) if s[:depth] == spelling[:depth]]
-            # where it may turn out to be another word, that is one more
+            # one more if it may become another word
             through = {s[:n] for s in words for n in range(depth, len(s) + 1)}
             if open_ and any(s[:depth] == spelling[:depth] for s in through - words):
                 below.append(scores[80])
             assert best[node] == max(below)
 
 
-def test_twenty_thousand_words_are_all_there_and_nothing_else():
+def test_a_tree_of_20_000_words_has_exactly_these_words():
     generator = np.random.default_rng(0)
     lengths = generator.integers(1, 12, 20_000)
     spellings = [tuple(generator.integers(2, 29, T).tolist()) for T in lengths]
@@ -169,7 +169,7 @@ def test_twenty_thousand_words_are_all_there_and_nothing_else():
         ({"a": [(2, 1)]}, 1, r"\['a'\] has \(2, 1\); expected .* 1 to 3 but 1, the separator"),
     ],
 )
-def test_spellings_that_are_none_are_refused(lexicon, separator, message):
+def test_invalid_spellings_are_refused(lexicon, separator, message):
     with pytest.raises(ValueError, match=message):
         Trie.build(lexicon, separator, 4)
 

@@ -16,7 +16,7 @@ def occurrences(tokens, phrase, separator):
 
 
 def walk(boosts, tokens):
-    """The sum of what each token adds, after each of them."""
+    """The score after each token."""
     state, sums = boosts.start, [0.0]
     for token in tokens:
         after = int(boosts.after[state, token])
@@ -27,7 +27,7 @@ def walk(boosts, tokens):
 
 @pytest.mark.parametrize("separator", [None, 1])
 @pytest.mark.parametrize("seed", range(20))
-def test_each_phrase_counts_wherever_it_stands(seed, separator):
+def test_each_phrase_counts_wherever_it_occurs(seed, separator):
     boosts = PhraseBoosts.build(PHRASES, separator, 5)
     tokens = tuple(np.random.default_rng(seed).integers(1, 5, 30).tolist())
     sums, end = walk(boosts, tokens)
@@ -38,11 +38,11 @@ def test_each_phrase_counts_wherever_it_stands(seed, separator):
     assert sums[-1] + end == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_phrase_that_has_begun_rises_token_by_token_and_falls_when_it_breaks_off():
+def test_the_bonus_grows_with_each_token_and_is_taken_back_on_a_break():
     boosts = PhraseBoosts.build({(2, 3, 4): 0.5}, 1, 5)
     assert walk(boosts, (2, 3, 4, 1, 2))[0] == [0, 0.5, 1.0, 1.5, 1.5, 2.0]
     assert walk(boosts, (2, 3, 3))[0] == [0, 0.5, 1.0, 0]
-    assert walk(boosts, (2, 3))[1] == -1.0  # the utterance's end breaks it off
+    assert walk(boosts, (2, 3))[1] == -1.0  # the end of the utterance breaks the phrase
     assert walk(boosts, (2, 3, 4))[1] == 0.0
 
 
@@ -63,12 +63,12 @@ def test_with_a_separator_only_whole_words_count():
         ({(2, 3): float("nan")}, r"phrases\[\(2, 3\)\] is nan; expected nats"),
     ],
 )
-def test_phrases_that_are_none_are_refused(phrases, message):
+def test_invalid_phrases_are_refused(phrases, message):
     with pytest.raises(ValueError, match=message):
         PhraseBoosts.build(phrases, 1, 5)
 
 
-def test_phrases_stand_in_a_file_with_or_without_their_nats(tmp_path):
+def test_a_file_of_phrases_with_and_without_bonuses(tmp_path):
     path = tmp_path / "phrases.txt"
     path.write_text("\ufeffnew\u00a0 york\n\nrubout\t3.5\n don’t\t -1\r\n", "utf-8")
     assert read_phrases(path) == {"new york": 2.0, "rubout": 3.5, "don't": -1.0}
@@ -77,17 +77,17 @@ def test_phrases_stand_in_a_file_with_or_without_their_nats(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ": has no phrase; expected one a line"),
+        ("", ": has no phrase; expected one per line"),
         ("a\n\n\t2\n", ":3: has no phrase; expected each phrase once"),
-        ("a b\na  b\t3\n", ":2: has 'a b' once more; expected each phrase once"),
-        ("a\tmuch\n", ":1: has 'much'; expected nats behind the tab"),
-        ("a\t\n", ":1: has ''; expected nats behind the tab"),
+        ("a b\na  b\t3\n", ":2: has 'a b' again; expected each phrase once"),
+        ("a\tmuch\n", ":1: has 'much'; expected a bonus in nats after the tab"),
+        ("a\t\n", ":1: has ''; expected a bonus in nats after the tab"),
         ("\udcff", ":1: has the byte 0xff; expected UTF-8"),
         ("a\x7f\t2\n", ":1: has U+007F, a control character; expected a text"),
-        ("thre\u0301e\nthrée\n", ":2: has 'thrée' once more; expected each phrase once"),
+        ("thre\u0301e\nthrée\n", ":2: has 'thrée' again; expected each phrase once"),
     ],
 )
-def test_files_of_phrases_that_are_faulty_are_refused(tmp_path, text, message):
+def test_invalid_files_of_phrases_are_refused(tmp_path, text, message):
     path = tmp_path / "phrases.txt"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=re.escape(f"{path}{message}")):

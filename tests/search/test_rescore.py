@@ -49,7 +49,7 @@ def enumerate_texts(log_probs):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_exact_log_probs_are_the_sums_over_all_alignments_of_a_text(seed):
+def test_exact_log_probs_sum_over_all_alignments_of_a_text(seed):
     log_probs = random_log_probs(T=5, C=4, seed=seed)
     every = [tokens for U in range(6) for tokens in itertools.product((1, 2, 3), repeat=U)]
     nbest = spelled([Hypothesis(tokens, -99.0, score=7.0) for tokens in every], TOKENIZER)
@@ -63,7 +63,7 @@ def test_exact_log_probs_are_the_sums_over_all_alignments_of_a_text(seed):
     assert [h.total for h in exact] == sorted(found.values(), reverse=True)
 
 
-def test_of_one_text_in_two_spellings_the_more_probable_stands_for_both():
+def test_two_spellings_of_a_text_are_merged():
     log_probs = np.log([[0.1, 0.1, 0.7, 0.1], [0.1, 0.6, 0.2, 0.1]])
     tokens, frames = [(2,), (2, 1), (3,)], [(0,), (0, 1), (0,)]
     nbest = [Hypothesis(t, -1.0, frames=f) for t, f in zip(tokens, frames, strict=True)]
@@ -74,7 +74,7 @@ def test_of_one_text_in_two_spellings_the_more_probable_stands_for_both():
     assert second.words == ("b",)
 
 
-def test_two_lists_become_one_of_their_texts_each_with_its_larger_probability():
+def test_united_lists_have_each_text_with_its_larger_probability():
     def of(**log_probs):
         return [Hypothesis((1,), p, words=(word,)) for word, p in log_probs.items()]
 
@@ -83,7 +83,7 @@ def test_two_lists_become_one_of_their_texts_each_with_its_larger_probability():
     assert united([], []) == []
 
 
-def test_a_long_list_is_scored_as_one_by_one(monkeypatch):
+def test_batches_give_the_same_as_one_hypothesis_at_a_time(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 4)
     log_probs = random_log_probs(T=30, C=4, seed=0).astype(np.float32)
     texts = [" ".join(words) for words in itertools.product(("a", "b", "ab"), repeat=2)] + ["", "a"]
@@ -95,7 +95,7 @@ def test_a_long_list_is_scored_as_one_by_one(monkeypatch):
         assert hypothesis.log_prob == pytest.approx(alone, rel=1e-6)
 
 
-def test_what_does_not_fit_the_frames_comes_last_with_probability_0():
+def test_hypotheses_too_long_for_the_frames_have_probability_0():
     nbest = spelled([Hypothesis((2, 2, 2), -1.0), Hypothesis((2,), -2.0)], TOKENIZER)
     exact = exact_log_probs(random_log_probs(T=4, C=4, seed=0), nbest)
     assert [h.words for h in exact] == [("a",), ("aaa",)]
@@ -107,13 +107,13 @@ def test_what_does_not_fit_the_frames_comes_last_with_probability_0():
     ]
 
 
-def test_no_frames_say_nothing_for_sure():
+def test_without_frames_the_empty_text_has_probability_1():
     nbest = spelled([Hypothesis((2,), -1.0), Hypothesis((), -2.0)], TOKENIZER)
     exact = exact_log_probs(np.zeros((0, 4), dtype=np.float32), nbest)
     assert [(h.words, h.log_prob) for h in exact] == [((), 0.0), (("a",), -math.inf)]
 
 
-def test_words_are_the_hypothesis_own_or_what_its_tokens_spell():
+def test_words_are_given_or_spelled_by_the_tokens():
     assert text_of(Hypothesis((1, 2, 1, 1, 3, 2, 1), 0.0), TOKENIZER) == "a ba"
     assert text_of(Hypothesis((2,), 0.0, words=("said", "so")), TOKENIZER) == "said so"
     assert text_of(Hypothesis((2,), 0.0, words=()), TOKENIZER) == ""
@@ -122,7 +122,7 @@ def test_words_are_the_hypothesis_own_or_what_its_tokens_spell():
 
 
 class Asked(TableModel):
-    """Notes what it is asked for."""
+    """A language model that records what it is asked to score."""
 
     calls: list[list[tuple[int, ...]]]
 
@@ -131,7 +131,7 @@ class Asked(TableModel):
         return super().sentence_log_probs(sentences)
 
 
-def test_lm_log_probs_are_the_products_of_the_models_tables():
+def test_lm_log_probs_equal_those_of_the_models_tables():
     word = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, "a", "ba"))
     char = Vocabulary("char", (UNK_SYMBOL, EOS_SYMBOL, " ", "a", "b"))
     generator = np.random.default_rng(0)
@@ -150,18 +150,18 @@ def test_lm_log_probs_are_the_products_of_the_models_tables():
                 text = [1, *units[" ".join(hypothesis.words)], 1]
                 expected = sum(lm.table[pair].item() for pair in itertools.pairwise(text))
                 assert log_prob == pytest.approx(expected, rel=1e-12)
-    # all in one call, and what two lists share once
+    # all in one call, and a text of two lists once
     assert [[len(sentences) for sentences in lm.calls] for lm in lms] == [[4], [4]]
 
 
-def test_no_language_model_and_no_list_are_no_columns_and_no_arrays():
+def test_lm_log_probs_without_language_models_or_lists():
     (found,) = lm_log_probs([hypotheses("a", "b")], [])
     assert found.shape == (2, 0)
     assert lm_log_probs([], []) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_scores_are_the_weighted_sums_and_order_the_list(seed):
+def test_scores_are_weighted_sums_and_sort_the_list(seed):
     generator = np.random.default_rng(seed)
     texts = ["a " * generator.integers(6) for _ in range(20)]
     nbest = hypotheses(*texts, log_probs=generator.normal(-2000, 100, size=20).tolist())  # an HMM's
@@ -177,7 +177,7 @@ def test_scores_are_the_weighted_sums_and_order_the_list(seed):
         assert hypothesis.total == pytest.approx(expected[hypothesis.log_prob], rel=1e-12)
 
 
-def test_weights_of_0_give_the_acoustic_order_and_equals_keep_theirs():
+def test_weights_of_0_give_the_acoustic_order_and_ties_keep_theirs():
     nbest = hypotheses("a", "b", "c", "d", log_probs=[-3.0, -1.0, -3.0, -1.0])
     # a probability of 0 times a weight of 0 is nothing, not nan
     found = np.array([[-math.inf], [-5.0], [-1.0], [-math.inf]])
@@ -188,7 +188,7 @@ def test_weights_of_0_give_the_acoustic_order_and_equals_keep_theirs():
     assert [h.words[0] for h in scored] == ["b", "c", "a", "d"]
 
 
-def test_a_language_model_chooses_between_what_sounds_alike():
+def test_a_language_model_decides_between_homophones():
     vocabulary = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, "to", "two", "go"))
     table = np.full((5, 5), 0.02)
     table[1, 2] = table[2, 4] = table[4, 1] = 0.92  # to, go, end
@@ -202,7 +202,7 @@ def test_a_language_model_chooses_between_what_sounds_alike():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_errors_of_every_hypothesis_are_those_that_jiwer_counts(seed):
+def test_errors_of_every_hypothesis_equal_jiwers(seed):
     generator = np.random.default_rng(seed)
     texts = [
         " ".join(generator.choice(["a", "b", "c"], size=generator.integers(7))) for _ in "x" * 12
@@ -218,7 +218,7 @@ def test_the_errors_of_every_hypothesis_are_those_that_jiwer_counts(seed):
     assert {c.words for counts in found for c in counts} == {3}
 
 
-def test_what_can_not_be_rescored_is_refused():
+def test_invalid_lists_and_log_probs_are_refused():
     weights, nbest = RescoreWeights((1.0,), 0.0), hypotheses("a", "b")
     with pytest.raises(ValueError, match="the nbest of lm_log_probs is empty; expected at least"):
         rescore([], np.zeros((0, 1)), weights)

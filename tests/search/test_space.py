@@ -18,7 +18,7 @@ LEXICON = Trie.build({"a": [(2,)], "ab": [(2, 3)], "b": [(3,)]}, 1, 4)
 
 
 class UnigramLM:
-    """The same probabilities after anything."""
+    """A language model with the same probabilities in every context."""
 
     def __init__(self, symbols, unit):
         self.vocabulary = Vocabulary(unit, (UNK_SYMBOL, EOS_SYMBOL, *symbols))
@@ -35,7 +35,7 @@ class UnigramLM:
         return self.table.expand(len(state), -1)
 
 
-def test_only_a_network_computes_with_more_than_one_thread():
+def test_only_neural_language_models_use_more_than_one_thread():
     vocabulary = Vocabulary.from_texts(["a b"])
     network = RNNLM(vocabulary, RNNLMSettings(hidden_size=4, embedding_size=4))
     settings = EstimateSettings(order=1, discount_fallback=True)
@@ -71,14 +71,14 @@ def test_settings_out_of_range_are_refused_by_name(name, value, expected):
         BeamSettings(**{name: value})
 
 
-def test_tokens_are_the_units_of_the_same_symbols():
+def test_tokens_are_scored_by_the_units_of_the_same_symbols():
     space = SearchSpace(CHARS, lm=UnigramLM(("b", "x", " ", "a"), "char"))
     assert not space.scores_words
     assert space.units.tolist()[1:] == [4, 5, 2]  # " ", "a", "b"
     assert space.ahead is None
 
 
-def test_phones_are_units_too_unless_a_lexicon_makes_words_of_them():
+def test_phones_are_scored_as_units_unless_a_lexicon_makes_words():
     phones = UnitTokenizer((BLANK_SYMBOL, "p", "q"))
     lm = UnigramLM(("q", "p"), "word")
     assert SearchSpace(phones, lm=lm).units.tolist()[1:] == [3, 2]
@@ -86,13 +86,13 @@ def test_phones_are_units_too_unless_a_lexicon_makes_words_of_them():
     assert SearchSpace(phones, lexicon=lexicon, lm=lm).units.tolist() == [3, 0, 0]
 
 
-def test_words_are_the_units_of_their_names_and_others_unknown():
+def test_words_are_scored_by_their_units_and_others_by_unk():
     space = SearchSpace(CHARS, lexicon=LEXICON, lm=UnigramLM(("ab", "a"), "word"))
     assert space.scores_words
-    assert space.units.tolist() == [3, 2, 0, 0]  # a, ab, b, whatever else
+    assert space.units.tolist() == [3, 2, 0, 0]  # a, ab, b, and out-of-vocabulary words
 
 
-def test_look_ahead_is_the_best_word_below():
+def test_look_ahead_is_the_best_word_below_a_node():
     lm = UnigramLM(("ab", "a"), "word")
     ahead = SearchSpace(CHARS, lexicon=LEXICON, lm=lm).ahead
     node = {spelled: int(LEXICON.children[ROOT, token]) for spelled, token in (("a", 2), ("b", 3))}
@@ -101,7 +101,7 @@ def test_look_ahead_is_the_best_word_below():
     assert ahead[LEXICON.children[node["a"], 3]] == lm.table[2]
 
 
-def test_a_token_that_the_language_model_has_no_unit_for_is_named():
+def test_a_token_without_a_language_model_unit_is_refused():
     with pytest.raises(InputError, match=r"no unit for token 3, 'b'; expected one for each"):
         SearchSpace(CHARS, lm=UnigramLM((" ", "a"), "char"))
     with pytest.raises(InputError, match=r"token 1, ' '.*; a language model of words needs a"):
@@ -113,7 +113,7 @@ def test_a_language_model_that_knows_no_word_is_refused():
         SearchSpace(CHARS, lexicon=LEXICON, lm=UnigramLM(("A", "AB"), "word"))
 
 
-def test_what_was_built_for_other_tokens_is_refused():
+def test_a_lexicon_or_phrases_for_other_tokens_are_refused():
     phones = UnitTokenizer((BLANK_SYMBOL, "p", "q"))
     with pytest.raises(ValueError, match="lexicon is of 4 tokens; expected 3"):
         SearchSpace(phones, lexicon=LEXICON)

@@ -14,7 +14,7 @@ WORDS = [f"w{n}" for n in range(20)]
 
 
 def distorted(words, generator):
-    """About a fifth of the words wrong, missing or followed by another one."""
+    """A text with about a fifth of its words substituted, deleted or followed by an insertion."""
     found = []
     for word in words:
         kind = generator.choice(["right", "wrong", "missing", "more"], p=[0.8, 0.08, 0.06, 0.06])
@@ -24,7 +24,7 @@ def distorted(words, generator):
 
 
 def random_lists(utterances, n_lms, seed, longest=12):
-    """Lists whose scores know something of the errors: of several lengths, one a lone text."""
+    """Lists of several lengths, one with a single text; their scores correlate with the errors."""
     generator = np.random.default_rng(seed)
     nbests, found, references = [], [], []
     for number in range(utterances):
@@ -54,7 +54,7 @@ def jiwer_errors(references, texts):
 
 
 @pytest.mark.parametrize("n_lms", [1, 2])
-def test_the_grid_has_the_errors_of_rescoring_with_each_of_its_weights(n_lms):
+def test_the_grid_has_the_errors_of_rescoring_at_each_point(n_lms):
     lists = random_lists(25, n_lms, seed=n_lms)
     *scores, references = lists
     axes = (0.0, 0.3, 0.9), (-0.5, 0.0, 1.5)
@@ -67,11 +67,11 @@ def test_the_grid_has_the_errors_of_rescoring_with_each_of_its_weights(n_lms):
     assert tuning.words == sum(len(text.split()) for text in references)
     chosen = best_texts(*scores, tuning.weights.lm_weights, tuning.weights.word_bonus)
     assert tuning.wer == pytest.approx(jiwer.wer(references, chosen), rel=1e-12)
-    assert tuning.errors.min() < tuning.errors.max()  # else the test would say little
+    assert tuning.errors.min() < tuning.errors.max()  # otherwise the test would be trivial
 
 
 def planted(lm_weight, width):
-    """Lists of two kinds: one is right above the weight less the width, one below it plus it."""
+    """Two kinds of lists: one is right above weight - width, the other below weight + width."""
     nbests, found = [], []
     for sign, weight in ((1, lm_weight - width), (-1, lm_weight + width)):
         # the right text's score less the wrong one's is sign * (the weight tried - weight)
@@ -91,7 +91,7 @@ def test_the_middle_of_a_planted_plateau_is_found(lm_weight):
 
 
 def test_a_planted_word_bonus_is_found():
-    # two words are right, and are 5 nats of the language model's worse than one; three are wrong
+    # two words are right, but cost 5 nats more than one under the language model; three are wrong
     nbest = [Hypothesis((), -10.0, words=words) for words in (("a",), ("a", "b"), ("a", "b", "c"))]
     found = np.array([[-5.0], [-10.0], [-16.0]])
     lists = 20 * [nbest], 20 * [found], 20 * ["a b"]
@@ -116,7 +116,7 @@ def test_without_a_language_model_the_word_bonus_alone_is_tuned(tmp_path):
     assert (tmp_path / "tuning.png").stat().st_size > 1000
 
 
-def test_of_two_language_models_the_one_that_knows_gets_the_weight():
+def test_the_better_of_two_language_models_gets_the_weight():
     nbests, found, references = planted(0.7, width=0.25)
     noise = np.random.default_rng(0).normal(0, 20, size=(40, 2, 1))
     both = [np.hstack(pair) for pair in zip(noise, found, strict=True)]
@@ -160,7 +160,7 @@ def test_the_point_chosen_is_the_nearest_to_the_mean_by_errors(seed):
     assert tuning.chosen == min(allowed, key=away)
 
 
-def test_a_lone_lucky_point_loses_to_a_plateau():
+def test_a_plateau_beats_a_single_better_point():
     errors = np.full((21, 21), 100)
     errors[3, 3] = 88
     errors[10:17, 8:15] = 90
@@ -198,7 +198,7 @@ def planted_model(utterances, seed):
     return nbests, found, ["a b"] * utterances
 
 
-def test_weights_of_little_data_are_nearer_to_the_truth_than_those_with_the_fewest_errors():
+def test_weights_from_little_data_are_nearer_to_the_truth_than_the_minimum():
     off, off_fewest = [], []
     for seed in range(60):
         tuning = tune(*planted_model(25, seed), word_bonuses=(0.0,))
@@ -214,7 +214,7 @@ def test_equal_errors_everywhere_choose_the_smallest_weights():
     assert tuning.wer == 1.0
 
 
-def test_a_text_that_a_language_model_finds_impossible_is_chosen_only_without_it():
+def test_a_text_of_lm_probability_0_wins_only_at_weight_0():
     likely, unlikely = (Hypothesis((), p, words=(w,)) for w, p in (("a", -1.0), ("b", -9.0)))
     axes, impossible, possible = ((0.0, 0.5), (0.0,)), [-np.inf], [-3.0]
     for nbest, found, errors in (
@@ -231,7 +231,7 @@ def test_a_choice_at_an_end_is_named():
     assert Tuning(*axes, errors, 10).at_end == ["lm_weight"]
     errors[2, 0] = 0
     assert Tuning(*axes, errors, 10).at_end == ["lm_weight", "word_bonus"]
-    assert Tuning(*axes, 9 - errors, 10).at_end == []  # at weight 0 there is no further
+    assert Tuning(*axes, 9 - errors, 10).at_end == []  # at weight 0 there is nothing beyond
     assert Tuning((2.0,), (1.0,), np.array([[3]]), 10).at_end == []  # nothing else was tried
 
 
@@ -256,9 +256,9 @@ def test_the_whole_grid_is_written_with_the_choice_marked(n_lms, tmp_path):
     assert 1 + np.count_nonzero(np.diff(columns) > 50) == len(tuning.axes) * n_lms // 2
 
 
-def test_lists_that_do_not_belong_together_are_refused():
+def test_lists_that_do_not_match_are_refused():
     nbests, found, references = random_lists(3, n_lms=1, seed=0)
-    with pytest.raises(ValueError, match="3 nbests, 3 lm_log_probs, 2 references; expected as m"):
+    with pytest.raises(ValueError, match="3 nbests, 3 lm_log_probs, 2 references; expected the s"):
         tune(nbests, found, references[:2])
     with pytest.raises(ValueError, match="0 nbests, 0 lm_log_probs, 0 references"):
         tune([], [], [])
@@ -277,9 +277,9 @@ def test_lists_that_do_not_belong_together_are_refused():
 
 
 @pytest.mark.parametrize("axis", [(), (0.0, 0.0), (1.0, 0.5)])
-def test_axes_that_do_not_ascend_are_refused(axis):
+def test_axes_that_are_not_ascending_are_refused(axis):
     lists = random_lists(2, n_lms=1, seed=0)
-    with pytest.raises(ValueError, match=r"lm_weights is .*; expected numbers that ascend"):
+    with pytest.raises(ValueError, match=r"lm_weights is .*; expected ascending numbers"):
         tune(*lists, lm_weights=axis)
-    with pytest.raises(ValueError, match=r"word_bonuses is .*; expected numbers that ascend"):
+    with pytest.raises(ValueError, match=r"word_bonuses is .*; expected ascending numbers"):
         tune(*lists, word_bonuses=axis)

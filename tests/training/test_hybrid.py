@@ -418,7 +418,7 @@ def test_silence_takes_an_hmm_with_silence(tones, hmm):
     assert set(data._train_alignments[1].tolist()) == set(data.topology.silence)
     model = load_model(hmm)
     save_model(hmm, replace(model, topology=replace(model.topology, silence=())))
-    with pytest.raises(InputError, match=r"train.jsonl: nothing is said in train01; expected word"):
+    with pytest.raises(InputError, match=r"train.jsonl: empty texts of train01; expected word"):
         HybridData(settings_of(tones, hmm))
 
 

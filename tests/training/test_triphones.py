@@ -52,7 +52,7 @@ def train(tones: Tones, out: Path, *more: str) -> None:
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Tones:
-    """The tones, with a lexicon, and in `phones` an HMM of phones; nobody says c and d."""
+    """The tones with a lexicon, and a monophone HMM in `phones`; c and d never occur."""
     folder = tmp_path_factory.mktemp("trained") / "tones"
     write_tones(folder, {"train": 12, "dev": 4}, seed=0)
     (folder / "lexicon.dic").write_text(LEXICON)
@@ -62,12 +62,12 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Tones:
 
 @pytest.fixture
 def start(tones: Tones) -> Path:
-    """The folder of the HMM of phones."""
+    """The folder of the monophone HMM."""
     return tones.folder / "phones"
 
 
 def random_start(seed: int, M: int = 3, F: int = 2) -> Start:
-    """Of phones A, C and Z with two states each and one of silence, all of M Gaussians."""
+    """An HMM of the phones A, C and Z with two states each, silence with one; M Gaussians each."""
     generator = np.random.default_rng(seed)
     S = 7
     weights = torch.from_numpy(generator.dirichlet(np.ones(M), S))
@@ -83,11 +83,11 @@ def random_start(seed: int, M: int = 3, F: int = 2) -> Start:
 
 
 def tied_by_hand() -> DecisionTrees:
-    """A's first state hangs on what follows, all others on nothing."""
+    """A's first state depends on the right neighbour, all others on nothing."""
     return DecisionTrees({"A": (Split("right", frozenset("B"), 0, 1), 2), "C": (3, 4), "Z": (5, 6)})
 
 
-def test_statistics_are_those_of_the_frames_of_each_state():
+def test_statistics_sum_the_frames_of_each_state():
     generator = np.random.default_rng(0)
     parts = []
     for size in (20, 1, 33):
@@ -103,7 +103,7 @@ def test_statistics_are_those_of_the_frames_of_each_state():
         np.testing.assert_allclose(found.squares[row, 0], (own**2).sum(0), rtol=1e-12)
 
 
-def test_units_begin_as_their_phones_and_then_share_what_trees_say():
+def test_triphones_start_with_their_phones_pdfs_and_then_share_leaves():
     start = random_start(seed=1)
     phones = phone_topology(start, SYMBOLS)
     assert phones.pdfs.tolist() == [[-1, -1], [0, 1], [0, 1], [2, 3], [0, 1], [4, 5]]
@@ -114,12 +114,12 @@ def test_units_begin_as_their_phones_and_then_share_what_trees_say():
     assert tied.self_loops.tolist() == start.topology.self_loops[origins].tolist()
 
 
-def test_tied_states_begin_with_the_gaussians_of_their_frames():
+def test_tied_states_start_with_the_gaussians_of_their_frames():
     start = random_start(seed=2)
     phones = phone_topology(start, SYMBOLS)
     tied = tied_topology(phones, tied_by_hand(), SYMBOLS)
     generator = np.random.default_rng(3)
-    # of A with C behind it there are frames in two units, of C too few, of Z none
+    # A before C has frames in two triphones, C has too few frames, Z has none
     sizes = {1: 40, 2: 30, 3: 4, 4: 50}
     parts = []
     for token, size in sizes.items():
@@ -161,7 +161,7 @@ def test_phones_without_frames_have_leaves_too():
     assert seen == set(range(trees.n_pdfs - 4))
 
 
-def test_units_in_context_are_learnt_and_recognised(tones, start, tmp_path, capsys):
+def test_triphones_are_trained_and_recognised(tones, start, tmp_path, capsys):
     out = tmp_path / "tri"
     train(tones, out, f"--data.start={start}", *TREES)
     lines = capsys.readouterr().err
@@ -173,7 +173,7 @@ def test_units_in_context_are_learnt_and_recognised(tones, start, tmp_path, caps
     pdfs = dict(zip(units, model.topology.pdfs[1:].tolist(), strict=True))
     # X is the first half of either tone
     assert not set(pdfs["#-X+A"]) & set(pdfs["#-X+B"])
-    assert pdfs["#-A+B"] == pdfs["X-A+#"]  # never seen, and A is one thing only
+    assert pdfs["#-A+B"] == pdfs["X-A+#"]  # unseen, and A has one leaf only
     dev = tones.folder / "dev.jsonl"
     run_script("recipes/evaluate.py", "--model", out, "--manifest", dev, "--device", "cpu")
     printed = CliRunner().invoke(app, ["info", str(out)]).stdout
@@ -250,7 +250,7 @@ def test_another_start_is_another_run(tones, start, tmp_path):
 
 @pytest.fixture(scope="module")
 def silent(tmp_path_factory: pytest.TempPathFactory) -> Tones:
-    """A corpus of digital silence, with a lexicon, and in `phones` an HMM of phones."""
+    """A corpus of digital silence with a lexicon, and a monophone HMM in `phones`."""
     folder = tmp_path_factory.mktemp("silent") / "tones"
     write_tones(folder, {"train": 3, "dev": 1}, seed=0)
     for path in folder.glob("*.wav"):
@@ -264,7 +264,7 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Tones:
 def test_silent_audio_leaves_all_numbers_finite(silent, tmp_path):
     start = f"--data.start={silent.folder / 'phones'}"
     train(silent, tmp_path / "tri", start, "--trees.min_count=0")
-    gmm = load_model(tmp_path / "tri").acoustic.gmm  # which refuses what is not finite
+    gmm = load_model(tmp_path / "tri").acoustic.gmm  # refuses values that are not finite
     assert gmm.emissions(torch.zeros(12)).isfinite().all()
 
 
@@ -283,19 +283,19 @@ def test_silent_audio_leaves_all_numbers_finite(silent, tmp_path):
             r"lexicon has 2 phones such as 'a'; expected phones that \S+phones",
         ),
         ("--data.start=nowhere", r"nowhere"),
-        ("--data.start=", r"trees has settings, and data.start is empty; expected a folder there"),
+        ("--data.start=", r"data.start is empty, but trees has settings; expected a folder"),
         ("--trees.n_leaves=5", r"trees.n_leaves is 5; expected 6 or more, one for each state"),
     ],
 )
-def test_what_does_not_fit_the_start_is_refused(tones, start, tmp_path, option, line):
+def test_settings_that_do_not_match_the_start_are_refused(tones, start, tmp_path, option, line):
     with pytest.raises(InputError, match=line):
         train(tones, tmp_path / "tri", f"--data.start={start}", *TREES, option)
 
 
-def test_an_hmm_of_units_in_context_can_not_be_the_start(tones, start, tmp_path):
+def test_a_triphone_hmm_can_not_be_the_start(tones, start, tmp_path):
     one = ["--schedule.grow_until=1", "--trainer.max_epochs=2"]
     train(tones, tmp_path / "tri", f"--data.start={start}", *one)
-    with pytest.raises(InputError, match=r"data.start is \S+tri, an HMM of units in context; exp"):
+    with pytest.raises(InputError, match=r"data.start is \S+tri, an HMM of triphones; exp"):
         train(tones, tmp_path / "again", f"--data.start={tmp_path / 'tri'}")
 
 

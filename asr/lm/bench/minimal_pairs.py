@@ -172,4 +172,4 @@ _FRAMES = {
         ("thing", "that we had often seen near the {} of the {}"),
     ),
 }
-"""Templates between subject and verb, by their number of words; all of a row have as many nouns."""
+"""Templates of the words between subject and verb, by their number of words."""

@@ -66,7 +66,7 @@ def test_properties_have_the_values_marked_by_hand():
         ("position in the sentence", "Spearman"),
     ]
     text = "".join(TEXTS)
-    # the mark that opens and all up to the one that closes
+    # from the opening mark to the unit before the closing mark
     inside = [text[span.start() : span.end() - 1] for span in re.finditer('"[^"]*"', text)]
     where = "".join(c for c, holds in zip(text, quotes.values, strict=True) if holds)
     assert where == "".join(inside)
@@ -176,7 +176,7 @@ def data_of(page):
 
 
 def unpacked(page, layer, unit):
-    """What the page's own script reads of a hidden unit."""
+    """The shades of a hidden unit, decoded as in the page's script."""
     data = data_of(page)
     codes = [data["alphabet"].index(character) for character in data["levels"][layer][unit]]
     return [level for code in codes for level in divmod(code, LEVELS)][: len(data["pieces"])]

@@ -46,7 +46,7 @@ def test_a_planted_table_gives_the_perplexity_computed_by_hand():
         [[0.1, 0.2, 0.3, 0.4], [0.1, 0.1, 0.5, 0.3], [0, 0.5, 0.25, 0.25], [0, 1, 0, 0]]
     )
     found = perplexity(TableModel(vocabulary, table), ["a b", "A x, a!", " ", "b"])
-    # a b </s>, then a <unk> a </s>: 0 after a, so the whole is impossible and the rest is not
+    # a b </s>, then a <unk> a </s>: P(<unk> | a) = 0, so `whole` is impossible, but `known` is not
     assert (found.sentences, found.empty, found.oov) == (3, 1, ("x",))
     assert found.oov_rate == pytest.approx(1 / 6)
     assert found.whole == Total(-math.inf, 9, 9, 3 + 5 + 1 + 3)
@@ -65,7 +65,7 @@ def test_the_sum_over_words_equals_the_sum_over_units(unit, seed):
     assert found.whole.log_prob == pytest.approx(by_hand(model, texts), rel=1e-12)
     assert found.whole.words == 6 + 3
     assert found.whole.characters == 11 + 4 + 1 + 3
-    # taken apart, sät has an a and its dots, and each syllable three letters
+    # decomposed, sät has an a and a combining diaeresis, and each syllable has three letters
     assert found.whole.units == {"word": 9, "char": 19, "jamo": 19 + 1 + 2 * 3}[unit]
 
 
@@ -101,7 +101,7 @@ def test_each_unknown_letter_of_a_word_in_pieces_is_spelled():
     V, letters = 6, 5 + 1  # a, b, x, y, z and an end
     assert found.oov == ("xyz",)
     spelling = 3 * math.log(letters)
-    assert found.whole.units == found.known.units + 4  # the sign of a word's beginning, x, y, z
+    assert found.whole.units == found.known.units + 4  # the word-start sign, x, y, z
     assert found.whole.log_prob == pytest.approx(-found.whole.units * math.log(V))
     assert found.spelled.log_prob == pytest.approx(found.whole.log_prob - spelling)
 
