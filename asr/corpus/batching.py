@@ -94,13 +94,19 @@ class BucketSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """What is left of this epoch, or the next epoch where nothing is left."""
+        for batch in self.remaining():
+            self.taken += 1
+            yield batch
+
+    def remaining(self) -> list[list[Draw]]:
+        """What is left of this epoch, or the next epoch where nothing is left.
+
+        Nothing of it is taken yet: who uses a batch adds 1 to `taken`.
+        """
         # not at the end: a loader that counts its batches never asks for the one behind the last
         if self.taken == len(self):
             self.epoch, self.taken = self.epoch + 1, 0
-        batches = self.batches(self.epoch)
-        while self.taken < len(batches):
-            self.taken += 1
-            yield batches[self.taken - 1]
+        return self.batches(self.epoch)[self.taken :]
 
     def batches(self, epoch: int) -> list[list[Draw]]:
         """This process's batches of an epoch."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from asr.audio.features import MFCC, FeatureSettings
+from asr.corpus.cache import check_cache_gb
 from asr.errors import InputError
 from asr.hmm.tree_growth import TreeSettings
 
@@ -21,6 +22,8 @@ class HmmDataSettings:
         start: folder of a trained HMM of phones, from which one of units in context begins; or
             empty, for an HMM of phones.
         batch_s: seconds of audio in a batch, padding included.
+        cache_gb: GB of memory for decoded audio until all features are computed, which stay; null:
+            half of what is free. It changes no result.
         speeds: factors; each utterance trained on counts once at every one of them. 1.1 is faster
             and higher.
     """
@@ -30,6 +33,7 @@ class HmmDataSettings:
     lexicon: str = "char"
     start: str = ""
     batch_s: float = 60.0
+    cache_gb: float | None = None
     speeds: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
@@ -37,6 +41,7 @@ class HmmDataSettings:
             raise InputError("data.lexicon is empty; expected a file, cmudict, or char")
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        check_cache_gb(self.cache_gb)
         if not self.speeds or not all(0 < speed < math.inf for speed in self.speeds):
             raise InputError(f"data.speeds is {self.speeds}; expected factors above 0")
 

@@ -98,6 +98,8 @@ class Run:
             old = _read(out / "settings.yaml")
             # what data are their digests say, wherever they lie
             paths = {f"data.{name}" for name in self._digests}
+            # and what is kept in memory changes no result
+            paths.add("data.cache_gb")
             found = [
                 f"{name} is {there} there, {now} now"
                 for name, there, now in _differences(old, yaml.safe_load(settings))
