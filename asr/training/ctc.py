@@ -134,8 +134,8 @@ class CTCData(pl.LightningDataModule):
         return digests
 
     def setup(self, stage: str) -> None:
-        assert self.trainer is not None
-        cache = cache_of(self.settings.data.cache_gb, self.trainer.num_devices)
+        n_processes = self.trainer.num_devices if self.trainer else 1
+        cache = cache_of(self.settings.data.cache_gb, n_processes)
         self.train.cache = self.dev.cache = cache
 
     def train_dataloader(self) -> BatchReader:

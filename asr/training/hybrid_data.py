@@ -164,9 +164,9 @@ class HybridData(pl.LightningDataModule):
         return frames.bincount(minlength=len(self.topology.self_loops))
 
     def setup(self, stage: str) -> None:
-        assert self.trainer is not None
         data = self.settings.data
-        cache = cache_of(data.cache_gb, self.trainer.num_devices)
+        n_processes = self.trainer.num_devices if self.trainer else 1
+        cache = cache_of(data.cache_gb, n_processes)
         self.train.cache = self.dev.cache = cache
         tell_constant(self.train, self.settings.data.train)
         tell_constant(self.dev, self.settings.data.dev)
