@@ -32,6 +32,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from asr.errors import InputError
+from asr.training.memory import ReturnMemory, limit_kernels
 
 EARLY = 60.0
 """Seconds after which the time that a training will take is estimated."""
@@ -148,6 +149,7 @@ class Run:
             # their processes keep what they learn of the checkpoints to themselves
             raise InputError(f"trainer.strategy is {strategy}; expected auto, ddp or another")
         _quiet()
+        limit_kernels()
         kept = KeptEpochs(
             self.last.parent,
             filename="{epoch:04d}",
@@ -159,7 +161,9 @@ class Run:
         )
         clock, stop = Clock(), StopCleanly(self.last)
         try:
-            trainer = self._trainer(trainer_settings, averaging, monitor, [kept, clock, stop])
+            trainer = self._trainer(
+                trainer_settings, averaging, monitor, [kept, clock, stop, ReturnMemory()]
+            )
         except (MisconfigurationException, ValueError) as error:
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
         ckpt_path = self.last if self.last.exists() else None
