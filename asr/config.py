@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from asr.errors import InputError
+from asr.files import read_text
 
 Settings = TypeVar("Settings")
 
@@ -45,8 +46,11 @@ def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | Non
     Raises:
         InputError: a file of settings can't be used; the line says where.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     for path in _config_files(arguments):
         check_file(parser, path)
+        if not read_yaml(path):  # the parser would refuse it
+            arguments = _without_config(arguments, path)
     try:
         values = parser.parse_args(arguments)
         made = parser.instantiate(values)
@@ -76,20 +80,27 @@ def check_file(parser: ArgumentParser, path: str | Path) -> None:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The values of a YAML file by their names.
+    """The values of a YAML file by their names; none where it has comments alone.
 
     Raises:
-        InputError: the file can't be read, is not YAML, or has no values by name.
+        InputError: the file can't be read, is not YAML, has a name twice, or has no values by name.
     """
+    text = read_text(path, "settings")
     try:
-        values = yaml.safe_load(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}") from None
+        if node := yaml.compose(text, yaml.SafeLoader):
+            _refuse_twice(node, path)
+        values = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{line}: is not YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply; expected settings") from None
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise InputError(f"{path}: is not YAML: {_one_line(error)}") from None
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: is {type(values).__name__}; expected settings by name")
     return values
@@ -117,7 +128,32 @@ def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
         raise InputError(f"{place}: {_explained(error)}") from None
 
 
-def _config_files(arguments: Sequence[str] | None) -> list[str]:
+def _refuse_twice(node: yaml.Node, path: str | Path, prefix: str = "") -> None:
+    """Raise InputError where a name comes twice; the first would be lost."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twice(item, path, prefix)
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = f"{prefix}{key.value}", key.start_mark.line + 1
+            if name in first:
+                raise InputError(
+                    f"{path}:{line}: has {name} once more, as on line {first[name]}; expected each"
+                    " name once"
+                )
+            first[name] = line
+            _refuse_twice(value, path, f"{name}.")
+
+
+def _without_config(arguments: list[str], path: str) -> list[str]:
+    for n in range(len(arguments) - 1):
+        if arguments[n : n + 2] == ["--config", path]:
+            return arguments[:n] + arguments[n + 2 :]
+    return [argument for argument in arguments if argument != f"--config={path}"]
+
+
+def _config_files(arguments: Sequence[str]) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", action="append", default=[])
     try:

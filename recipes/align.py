@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from asr.alignment.aligner import align_text
-from asr.alignment.times import SILENCE, Segment, boundary_accuracy, boundary_errors
+from asr.alignment.times import SILENT_UNIT, TimedLabel, boundary_accuracy, boundary_errors
 from asr.corpus.manifest import Utterance, check_audio, read_manifest, write_manifest
 from asr.errors import InputError, reported
-from asr.evaluation.log_probs import hear
+from asr.evaluation.log_probs import recognise_manifest
 from asr.hmm.trees import middle_phone
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
@@ -39,7 +40,7 @@ def main() -> None:
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)
-    heard = hear(recognizer, utterances, check_durations=False)
+    heard = recognise_manifest(recognizer, utterances, check_durations=False)
     found, problems = [], []
     for utterance, log_probs in zip(utterances, heard.log_probs, strict=True):
         try:
@@ -54,14 +55,16 @@ def main() -> None:
     print(options.out)
 
 
-def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: np.ndarray) -> Utterance:
+def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: Tensor) -> Utterance:
     """The utterance with the times that were found."""
     found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
-    phones = [s._replace(label=middle_phone(s.label)) for s in found.units if s.label != SILENCE]
+    phones = [
+        s._replace(label=middle_phone(s.label)) for s in found.units if s.label != SILENT_UNIT
+    ]
     return replace(utterance, words=rounded(found.words), phones=rounded(phones))
 
 
-def rounded(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+def rounded(segments: Sequence[TimedLabel]) -> tuple[TimedLabel, ...]:
     """With times to a tenth of a millisecond."""
     return tuple(s._replace(start=round(s.start, 4), end=round(s.end, 4)) for s in segments)
 

@@ -10,13 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.corpus.manifest import check_audio, read_manifest
-from asr.decoding import DECODING, UNTUNED, UNTUNED_HMM, DecodingSettings, save_decoding
+from asr.corpus.recordings import check_durations
+from asr.decoder import DECODING, UNTUNED, UNTUNED_HMM, DecoderSettings, save_decoding
 from asr.errors import InputError, reported
 from asr.evaluation.comparison import Comparison
-from asr.evaluation.log_probs import Heard, hear, refuse_others, table, write_results, write_texts
+from asr.evaluation.log_probs import (
+    Recognised,
+    recognise_manifest,
+    refuse_others,
+    table,
+    write_results,
+    write_texts,
+)
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
-from asr.text.tokenizer import PhoneTokenizer
+from asr.text.normalisation import case_of
+from asr.text.tokenizer import PhoneTokenizer, text_case
 
 
 def main() -> None:
@@ -40,13 +49,13 @@ def main() -> None:
 
     comparison = Comparison(recognizer, test, dev, out)
     if not speaks or (decoder == "greedy" and not is_hmm):
-        comparison.search("greedy", DecodingSettings())
+        comparison.search("greedy", DecoderSettings())
     if searches:
         untuned = UNTUNED_HMM if is_hmm else UNTUNED
         width = untuned.beam_width if options.beam_width is None else options.beam_width
         beam = replace(untuned, beam_width=width, n_best=width)
         precision = options.lm_precision
-        ways = DecodingSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
+        ways = DecoderSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
         found = comparison.all_ways(ways, options.lm, options.rescorer)
         if dev:
             save_decoding(options.model, found.settings)
@@ -96,12 +105,27 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
-def _heard(recognizer: Recognizer, manifest: Path | None) -> Heard | None:
+def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
     if manifest is None:
         return None
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
-    return hear(recognizer, utterances)
+    check_durations(manifest, utterances)
+    _warn_of_case(recognizer, manifest, [utterance.text for utterance in utterances])
+    return recognise_manifest(recognizer, utterances)
+
+
+def _warn_of_case(recognizer: Recognizer, manifest: Path, texts: list[str]) -> None:
+    """Say on stderr where no word can be right, since the model writes the other case."""
+    cases = case_of(texts), text_case(recognizer.model.tokenizer)
+    if cases == ("upper", "lower"):
+        found, learned = "capitals", "small letters"
+    elif cases == ("lower", "upper") and any(text != text.upper() for text in texts):
+        found, learned = "small letters", "capitals"
+    else:
+        return
+    fault = f"its texts are in {found}, those of the model in {learned}; no word can be right"
+    print(f"evaluate: {manifest}: {fault}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def run(
     ways: Command = []
     files: list[Path] = []
     if decode is not None:
-        ways, files = decoding(corpus, decode)
+        ways, files = decoding_options(corpus, decode)
     results = []
     for model in train(corpus, conf, seeds, settings):
         evaluate: Command = [
@@ -170,7 +170,7 @@ def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None
     run_stage(command, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=outputs)
 
 
-def decoding(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:
+def decoding_options(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:
     """What a file asks of recipes/evaluate.py, and the files that it takes; models are trained.
 
     Raises:

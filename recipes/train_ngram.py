@@ -11,13 +11,12 @@ from pathlib import Path
 from asr.config import parse, settings_parser
 from asr.errors import reported
 from asr.evaluation.results import commit
-from asr.lm.estimate import estimate
+from asr.lm.estimate import estimate, prune_by_entropy
 from asr.lm.ngram import NgramModel, load_ngram, save_ngram, write_ngram
-from asr.lm.pruning import prune_by_entropy
 from asr.lm.vocabulary import UNK, Vocabulary
 from asr.text.sentences import read_sentences
 from asr.training.ngram import NgramSettings, is_estimated, plain
-from asr.training.stream import digest
+from asr.training.stream import digest_of_file
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--arpa", action="store_true", help="write ngram.arpa.gz beside the model")
     settings, options, _ = parse(parser, NgramSettings)
     out, data = Path(options.out), settings.data
-    texts = {"train": data.train, "sha256": digest(data.train)}
+    texts = {"train": data.train, "sha256": digest_of_file(data.train)}
     if is_estimated(out, settings, texts["sha256"]):
         print(f"{out}: is estimated already, with these settings", file=sys.stderr)
     else:

@@ -23,6 +23,14 @@ SAMPLE_RATE = 8000
 PITCH_HZ = {"a": 500.0, "b": 1700.0}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the mark `gpu` are skipped where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
 @dataclass(frozen=True)
 class Tones:
     """A folder with train.jsonl, dev.jsonl, their audio, and settings for tiny models."""

@@ -107,7 +107,15 @@ def test_help_names_the_settings(capsys):
         ("oven: 5", ": oven is 5; expected settings by name"),
         ("oven:", ": oven is None; expected settings by name"),
         ("- eggs", ": is list; expected settings by name"),
-        ("", ": is NoneType; expected settings by name"),
+        ("eggs: 1\noven:\n  kind: gas\neggs: 2", ":4: has eggs once more, as on line 1; expected"),
+        (
+            "oven:\n  kind: gas\n  # more\n  'kind': fan",
+            ":4: has oven.kind once more, as on line 2; expected each name once",
+        ),
+        ("eggs: [{a: 1, b: 2, a: 3}]", ":1: has eggs.a once more, as on line 1; expected"),
+        ("eggs: " + 5000 * "[", ": is nested too deeply; expected settings"),
+        ("eggs: &a [*a]", ": "),
+        ("eggs: 2024-13-45", ": is not YAML: month must be in 1..12"),
         ("eggs: 1\noven: [1", ":2: is not YAML: "),
         ("eggs: \x07", ": is not YAML: "),
     ],
@@ -120,13 +128,19 @@ def test_a_file_that_is_wrong_is_named_with_the_setting(config, text, line):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["", "# eggs: 4\n\n# oven:\n", "\ufeff# eggs\n---\n"])
+def test_a_file_of_comments_alone_has_no_settings(config, text):
+    assert parsed("--config", config(text)).settings == Cake()
+    assert parsed("--eggs=4", "--config", config(text)).settings == Cake(4)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nope.yaml: can't be read: No such file"):
         parsed("--config", tmp_path / "nope.yaml")
     with pytest.raises(InputError, match=r"can't be read: Is a directory"):
         parsed("--config", tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"eggs: \xe9")
-    with pytest.raises(InputError, match=r"latin.yaml: is not YAML: .*utf-8"):
+    with pytest.raises(InputError, match=r"latin.yaml:1: has the byte 0xe9; expected UTF-8"):
         parsed("--config", tmp_path / "latin.yaml")
 
 

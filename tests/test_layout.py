@@ -15,7 +15,7 @@ FLOORS = [
     {"networks"},
     {"lm", "hmm"},
     {"search", "corpus", "model"},
-    {"decoding", "alignment", "training"},
+    {"decoder", "alignment", "training"},
     {"recognizer"},
     {"evaluation"},
     {"cli"},

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import soundfile
@@ -51,7 +54,7 @@ def test_company_changes_nothing(recognizer, utterances):
         alone = recognizer.log_probs([waveform])[0]
         assert alone.shape == log_probs.shape
         np.testing.assert_allclose(log_probs, alone, atol=1e-5)
-        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(log_probs.exp().sum(1), 1, atol=1e-5)
 
 
 def test_files_of_another_rate_and_more_channels_are_taken(recognizer, tmp_path):
@@ -95,3 +98,84 @@ def test_a_device_that_is_not_there_is_refused(tone_model, device, monkeypatch):
     with pytest.raises(InputError, match=f"device is '{device}'"):
         load(tone_model, device)
     assert load(tone_model, "auto").device.type == "cpu"
+
+
+def test_samples_are_transcribed_as_their_file_is(recognizer, utterances, tmp_path):
+    samples = np.repeat(spoken("a b a", seed=5), 2)
+    soundfile.write(tmp_path / "fast.wav", samples, 2 * SAMPLE_RATE, subtype="FLOAT")
+    expected = recognizer.transcribe(tmp_path / "fast.wav")
+    for given in (samples, samples.astype(np.float64), torch.from_numpy(samples)):
+        found = recognizer.transcribe(given, sample_rate=2 * SAMPLE_RATE)
+        assert found.text == expected.text
+        assert found.log_prob == pytest.approx(expected.log_prob, abs=1e-4)
+        assert found.duration == expected.duration
+    waveform = asr.load_audio(utterances[0].audio, recognizer.sample_rate)
+    found = recognizer.transcribe(waveform, sample_rate=recognizer.sample_rate)
+    assert found == recognizer.transcribe(utterances[0].audio)
+
+
+def test_samples_that_are_none_are_named(recognizer, utterances):
+    samples = np.zeros(SAMPLE_RATE)
+    for options, message in [
+        ({}, "sample_rate is missing; expected that of the samples, in Hz"),
+        ({"sample_rate": 0}, "sample_rate is 0; expected Hz"),
+        ({"sample_rate": SAMPLE_RATE, "channel": 1}, "channel is 1; samples are of one"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            recognizer.transcribe(samples, **options)
+    with pytest.raises(ValueError, match=r"audio has shape \(2, 5\); expected \(samples,\)"):
+        recognizer.transcribe(np.zeros((2, 5)), sample_rate=SAMPLE_RATE)
+    with pytest.raises(ValueError, match=r"sample_rate is 8000; a file has its own: .*wav"):
+        recognizer.transcribe(utterances[0].audio, sample_rate=8000)
+    with pytest.raises(InputError, match=r"audio: has 1\.2 ms of audio; expected at least one"):
+        recognizer.transcribe(np.zeros(10), sample_rate=SAMPLE_RATE)
+    with pytest.raises(ValueError, match=r"waveform\[1\] has shape \(3, 3\)"):
+        recognizer.log_probs([samples, np.zeros((3, 3))])
+
+
+def test_one_waveform_gives_what_a_batch_of_one_gives(recognizer):
+    waveform = spoken("a b", seed=1)
+    log_probs = recognizer.log_probs(waveform)
+    assert isinstance(log_probs, torch.Tensor)
+    assert log_probs.shape[1] == len(recognizer.symbols)
+    assert torch.equal(log_probs, recognizer.log_probs([torch.from_numpy(waveform)])[0])
+    log_probs.requires_grad_()  # may be trained through, unlike tensors of inference mode
+    loss = asr.ctc_loss(log_probs, torch.tensor(recognizer.tokenizer.encode("a b")))
+    loss.backward()
+    assert log_probs.grad is not None
+
+
+def test_words_are_where_the_tones_are(recognizer, utterances):
+    right = 0
+    for utterance in utterances:
+        transcript = recognizer.transcribe(utterance.audio)
+        if transcript.text != utterance.text:
+            continue
+        right, ends = right + 1, 0.0
+        assert [word.text for word in transcript.words] == utterance.text.split()
+        for number, word in enumerate(transcript.words):
+            middle = 0.105 + 0.15 * number  # 60 ms of silence, then 90 ms of a tone, and so on
+            assert abs((word.start + word.end) / 2 - middle) < 0.15  # so small a model is late
+            assert ends <= word.start < word.end <= transcript.duration
+            assert 0.2 < word.confidence <= 1
+            ends = word.end
+    assert right > len(utterances) / 2
+
+
+def test_words_are_aligned_when_they_are_asked_for_and_once(recognizer, monkeypatch):
+    calls = []
+    module = "asr.recognizer.recognised_words"
+    monkeypatch.setattr(module, lambda *given: calls.append(given) or ("found",))
+    transcript = recognizer.transcribe_waveform(spoken("a", seed=0))
+    assert not calls
+    assert transcript.words == transcript.words == ("found",)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_a_copy_of_a_transcript_has_its_words_without_the_model(recognizer, duplicate):
+    transcript = recognizer.transcribe_waveform(spoken("a b", seed=0))
+    again = duplicate(transcript)
+    assert again == transcript
+    assert again.words == transcript.words != ()
+    assert len(pickle.dumps(transcript)) < 2000

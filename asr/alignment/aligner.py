@@ -1,20 +1,23 @@
 """model, log_probs and a text -> when each unit and each word of it was said."""
 
-import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.alignment.times import (
-    SILENCE,
-    Segment,
+    SILENT_UNIT,
     Span,
+    TimedLabel,
+    Word,
     ctc_spans,
     frame_times,
     spell,
     unit_segments,
     word_segments,
+    words_of_tokens,
 )
 from asr.audio.features import FeatureSettings
 from asr.errors import InputError
@@ -23,7 +26,9 @@ from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology
 from asr.model import Model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
-from asr.networks.ctc import align, frames_needed
+from asr.networks.ctc import ctc_align, frames_needed
+from asr.search.nbest import Hypothesis
+from asr.text.normalisation import canonical
 from asr.text.tokenizer import PhoneTokenizer
 
 SPREAD = 0.06
@@ -36,11 +41,11 @@ class Aligned(NamedTuple):
     path: np.ndarray  # (T,), the number of the HMM's state in the text, or CTC's token
     spans: list[Span]  # of frames
     times: np.ndarray  # (T + 1,), seconds: frame t lasts from times[t] to times[t + 1]
-    units: list[Segment]  # an HMM's silences among them
-    words: list[Segment]
+    units: list[TimedLabel]  # an HMM's silences among them
+    words: list[TimedLabel]
 
 
-def align_text(model: Model, log_probs: np.ndarray, text: str, duration: float) -> Aligned:
+def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration: float) -> Aligned:
     """The most probable alignment of a text, of an HMM among all its words' pronunciations.
 
     Args:
@@ -53,14 +58,61 @@ def align_text(model: Model, log_probs: np.ndarray, text: str, duration: float) 
         InputError: a word can't be spelled, the model has nothing to say without words, there are
             too few frames for the text, or other ones than the recording's duration has.
     """
-    words = unicodedata.normalize("NFC", text).split()
+    words = canonical(text).split()
+    rows = torch.as_tensor(log_probs)
     if model.topology is None:
-        path, spans = _ctc(model, log_probs, words)
+        tokens, word_of = spell(words, model.tokenizer)
+        if len(rows) < frames_needed(tokens):
+            raise _too_short(len(rows), frames_needed(tokens))
+        path, spans = _ctc(model, rows, tokens, word_of)
     else:
-        path, spans = _hmm(model, model.topology, log_probs, words)
+        path, spans, _ = _hmm(model, model.topology, rows, words)
+    return _timed(model, path, spans, words, duration)
+
+
+def recognised_words(
+    model: Model, log_probs: Tensor | np.ndarray, hypothesis: Hypothesis, duration: float
+) -> tuple[Word, ...]:
+    """The words of a hypothesis, with their times and how sure the acoustic model is of them.
+
+    Args:
+        model: of any kind.
+        log_probs: (T, C), or an HMM's emissions, (T, S).
+        hypothesis: that a search found in them, with its words.
+        duration: of the recording, in seconds.
+
+    Returns:
+        words: see `Word` for what their confidence is.
+    """
+    words = list(hypothesis.words or ())
+    if not words:
+        return ()
+    rows = torch.as_tensor(log_probs)
+    if model.topology is None:
+        word_of = words_of_tokens(hypothesis.tokens, words, model.tokenizer)
+        path, spans = _ctc(model, rows, hypothesis.tokens, word_of)
+        posteriors, columns = rows, torch.from_numpy(path)
+    else:
+        path, spans, pdfs = _hmm(model, model.topology, rows, words)
+        posteriors, columns = rows.log_softmax(1), torch.from_numpy(pdfs)
+    scores = posteriors.gather(1, columns[:, None])[:, 0].double().numpy()
+    frames: list[list[int]] = [[] for _ in words]
+    for span in spans:
+        if span.word is not None:
+            frames[span.word] += range(span.first, span.last + 1)
+    timed = _timed(model, path, spans, words, duration).words
+    return tuple(
+        Word(*label, confidence=float(np.exp(scores[own].mean())))
+        for label, own in zip(timed, frames, strict=True)
+    )
+
+
+def _timed(
+    model: Model, path: np.ndarray, spans: list[Span], words: list[str], duration: float
+) -> Aligned:
     acoustic = model.acoustic.settings if isinstance(model.acoustic, AcousticModel) else None
-    _check_duration(len(log_probs), model.features.settings, duration, acoustic)
-    times = frame_times(len(log_probs), model.features.settings, duration, acoustic)
+    _check_duration(len(path), model.features.settings, duration, acoustic)
+    times = frame_times(len(path), model.features.settings, duration, acoustic)
     spread = SPREAD if model.topology is None else 0.0
     return Aligned(
         path,
@@ -71,17 +123,17 @@ def align_text(model: Model, log_probs: np.ndarray, text: str, duration: float) 
     )
 
 
-def _ctc(model: Model, log_probs: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[Span]]:
-    tokens, word_of = spell(words, model.tokenizer)
-    if len(log_probs) < frames_needed(tokens):
-        raise _too_short(len(log_probs), frames_needed(tokens))
-    path, _ = align(torch.from_numpy(log_probs), tokens)
+def _ctc(
+    model: Model, log_probs: Tensor, tokens: Sequence[int], word_of: Sequence[int | None]
+) -> tuple[np.ndarray, list[Span]]:
+    path = ctc_align(log_probs, tokens)
     return path.numpy(), ctc_spans(path, model.tokenizer.symbols, word_of)
 
 
 def _hmm(
-    model: Model, topology: Topology, emissions: np.ndarray, words: list[str]
-) -> tuple[np.ndarray, list[Span]]:
+    model: Model, topology: Topology, emissions: Tensor, words: list[str]
+) -> tuple[np.ndarray, list[Span], np.ndarray]:
+    """State of the graph in each frame, spans, and pdf in each frame."""
     tokenizer = model.tokenizer
     assert isinstance(tokenizer, PhoneTokenizer)
     if missing := tokenizer.lexicon.missing(words):
@@ -93,14 +145,15 @@ def _hmm(
         raise _too_short(len(emissions), graph.shortest)
     lengths = torch.tensor([len(emissions)])
     graphs = pad_graphs([graph])
-    _, path = viterbi(torch.from_numpy(emissions)[:, None], lengths, graphs, topology.self_loops)
+    _, alignment = viterbi(emissions[:, None], lengths, graphs, topology.self_loops)
+    path = alignment[:, 0].numpy()
     found = [
-        Span(None, SILENCE, some.first, some.last)
+        Span(None, SILENT_UNIT, some.first, some.last)
         if some.word < 0
         else Span(some.word, tokenizer.symbols[some.token], some.first, some.last)
-        for some in token_spans(graph, path[:, 0].tolist())
+        for some in token_spans(graph, path.tolist())
     ]
-    return path[:, 0].numpy(), found
+    return path, found, graph.pdfs[path]
 
 
 def _check_duration(

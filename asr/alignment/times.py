@@ -1,7 +1,7 @@
 """Alignment -> spans of frames -> times of units and words; how far off they are."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,23 +9,37 @@ import numpy as np
 from torch import Tensor
 
 from asr.audio.features import FeatureSettings
-from asr.corpus.manifest import Segment as Times
+from asr.corpus.manifest import TimedLabel
 from asr.networks.acoustic import AcousticSettings
-from asr.text.tokenizer import BLANK, Tokenizer
+from asr.text.tokenizer import BLANK, PhoneTokenizer, Tokenizer
 
-SILENCE = ""
+SILENT_UNIT = ""
 """The unit, and so the label, of silence."""
 
 EDGE = 0.01
 """Seconds: what lies as near to a recording's beginning or end counts as there."""
 
 
-class Segment(NamedTuple):
-    """A stretch of a recording, which may stand in a manifest as it is."""
+@dataclass(frozen=True)
+class Word:
+    """A recognised word, and when it was said.
 
-    label: str
-    start: float  # seconds
+    Args:
+        text: the word.
+        start: seconds from the recording's beginning.
+        end: likewise, of the word's last unit.
+        confidence: from 0 to 1, the geometric mean of the probabilities that the acoustic model
+            gives the word's tokens, over the frames that they have in the most probable alignment
+            of the whole text; blanks between them are left out. Of an HMM, of the word's states
+            among all states, as if each were equally frequent. It says how sure the acoustic model
+            is; the language model has no part in it, and it is not calibrated: of the words with
+            0.9, more or less than 90 % may be right.
+    """
+
+    text: str
+    start: float
     end: float
+    confidence: float
 
 
 class Span(NamedTuple):
@@ -61,6 +75,60 @@ def spell(words: Sequence[str], tokenizer: Tokenizer) -> tuple[list[int], list[i
         tokens += spelled
         word_of += [number] * len(spelled)
     return tokens, word_of
+
+
+def words_of_tokens(
+    tokens: Sequence[int], words: Sequence[str], tokenizer: Tokenizer
+) -> list[int | None]:
+    """Which word each token of a hypothesis belongs to.
+
+    Args:
+        tokens: (U,), of a hypothesis.
+        words: what they spell or, with a lexicon of phones, how they are said.
+        tokenizer: of the acoustic model.
+
+    Returns:
+        word_of: (U,), numbers of words; None for what stands between words.
+
+    Raises:
+        ValueError: the tokens are not those of the words.
+    """
+    between = [tokenizer.symbols[token].isspace() for token in tokens]
+    # for each number of words: where the last one may end, with where that before it ended and
+    # where it begins
+    ends: list[dict[int, tuple[int, int]]] = [{0: (0, 0)}]
+    for word in words:
+        found: dict[int, tuple[int, int]] = {}
+        for before in ends[-1]:
+            start = next((n for n in range(before, len(tokens)) if not between[n]), len(tokens))
+            for end in _word_ends(tokens, start, word, tokenizer):
+                found.setdefault(end, (before, start))
+        ends.append(found)
+    last = [end for end in ends[-1] if all(between[end:])]
+    if not last:
+        raise ValueError(f"tokens are {tuple(tokens)}; expected those of {' '.join(words)!r}")
+    end = last[0]
+    word_of: list[int | None] = [None] * len(tokens)
+    for number in reversed(range(len(words))):
+        before, start = ends[number + 1][end]
+        word_of[start:end] = [number] * (end - start)
+        end = before
+    return word_of
+
+
+def _word_ends(tokens: Sequence[int], start: int, word: str, tokenizer: Tokenizer) -> Iterator[int]:
+    """Behind which tokens a word may end that begins at `start`."""
+    if isinstance(tokenizer, PhoneTokenizer) and tokenizer.pronunciations(word):
+        for spoken in tokenizer.pronunciations(word):
+            if tuple(tokens[start : start + len(spoken)]) == spoken:
+                yield start + len(spoken)
+        return
+    for end in range(start + 1, len(tokens) + 1):
+        spelled = tokenizer.decode(tokens[start:end]).strip()
+        if spelled == word:
+            yield end
+        if len(spelled) >= len(word):
+            return
 
 
 def ctc_spans(
@@ -122,7 +190,9 @@ def frame_times(
     return times
 
 
-def unit_segments(spans: Sequence[Span], times: np.ndarray, spread: float = 0.0) -> list[Segment]:
+def unit_segments(
+    spans: Sequence[Span], times: np.ndarray, spread: float = 0.0
+) -> list[TimedLabel]:
     """When each unit begins and ends.
 
     Args:
@@ -152,12 +222,12 @@ def unit_segments(spans: Sequence[Span], times: np.ndarray, spread: float = 0.0)
         middle = (ends[n - 1] + starts[n]) / 2
         ends[n - 1], starts[n] = min(ends[n - 1] + spread, middle), max(starts[n] - spread, middle)
     units = (span.unit for span in spans)
-    return [Segment(*segment) for segment in zip(units, starts, ends, strict=True)]
+    return [TimedLabel(*segment) for segment in zip(units, starts, ends, strict=True)]
 
 
 def word_segments(
     spans: Sequence[Span], words: Sequence[str], times: np.ndarray, spread: float = 0.0
-) -> list[Segment]:
+) -> list[TimedLabel]:
     """When each word begins and ends: from its first unit's start to its last one's end.
 
     Args:
@@ -169,7 +239,7 @@ def word_segments(
     Raises:
         ValueError: the spans are not those of all words in order, or as in `unit_segments`.
     """
-    spans = [span for span in spans if span.word is not None or span.unit == SILENCE]
+    spans = [span for span in spans if span.word is not None or span.unit == SILENT_UNIT]
     units = zip(spans, unit_segments(spans, times, spread), strict=True)
     spoken = ((span.word, unit) for span, unit in units if span.word is not None)
     grouped = [
@@ -180,7 +250,7 @@ def word_segments(
         found = [number for number, _ in grouped]
         raise ValueError(f"spans are of words {found}; expected {len(words)} words, in order")
     return [
-        Segment(word, units[0].start, units[-1].end)
+        TimedLabel(word, units[0].start, units[-1].end)
         for word, (_, units) in zip(words, grouped, strict=True)
     ]
 
@@ -205,7 +275,7 @@ class BoundaryAccuracy:
 
 
 def boundary_errors(
-    reference: Sequence[Times], found: Sequence[Times], duration: float
+    reference: Sequence[TimedLabel], found: Sequence[TimedLabel], duration: float
 ) -> np.ndarray:
     """By how much each start and end is late.
 

@@ -1,4 +1,5 @@
 """file -> waveform -> features.
 
-Files in reading order: `container`, `load`, `augment`, `features`.
+Files in reading order: `content`, `container`, `plain`, `mpeg`, `flac`, `ogg`, `media`,
+`inspection`, `decoders`, `memory`, `load`, `waveform`, `augment`, `features`.
 """

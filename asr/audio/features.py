@@ -1,11 +1,14 @@
 """waveform -> features: log-mel energies or MFCCs, deltas, splicing, normalisation."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from asr.audio.waveform import as_waveform
 from asr.compatibility import torchaudio_functional
 from asr.errors import InputError
 
@@ -90,6 +93,102 @@ FLOOR = 1e-10
 
 MFCC = FeatureSettings(kind="mfcc", n_mels=26, n_deltas=2)
 """What HMMs read unless told otherwise, and the networks that stand in for their mixtures."""
+
+
+def log_mel(
+    waveform: Tensor | np.ndarray,
+    sample_rate: int,
+    n_mels: int = 80,
+    window_ms: float = 25.0,
+    hop_ms: float = 10.0,
+    low_hz: float = 20.0,
+) -> Tensor:
+    """Log energies of the mel bands of one utterance, one row a frame; not normalised.
+
+    Only whole windows count: the last `window_ms - hop_ms` milliseconds may be left out.
+
+    >>> waveform = asr.load_audio("a.wav", 16000)
+    >>> features = asr.log_mel(waveform, 16000, n_mels=40)  # (T, 40), 100 rows a second
+
+    Args:
+        waveform: (samples,), floats in [-1, 1).
+        sample_rate: of the waveform, in Hz.
+        n_mels: number of bands, between `low_hz` and half the sample rate.
+        window_ms: length of the Hann window, in milliseconds.
+        hop_ms: from the start of one window to the start of the next, in milliseconds.
+        low_hz: lower edge of the lowest band.
+
+    Returns:
+        features: (T, n_mels), float32, natural logarithms, on the waveform's device.
+
+    Raises:
+        ValueError: `waveform` is not (samples,), is no waveform or shorter than one window, or a
+            setting is out of range.
+    """
+    settings = FeatureSettings(
+        sample_rate,
+        n_mels=n_mels,
+        window_ms=window_ms,
+        hop_ms=hop_ms,
+        low_hz=low_hz,
+        normalisation="none",
+    )
+    return _of_one(waveform, settings)
+
+
+def mfcc(
+    waveform: Tensor | np.ndarray,
+    sample_rate: int,
+    n_mfcc: int = 13,
+    n_deltas: int = 0,
+    window_ms: float = 25.0,
+    hop_ms: float = 10.0,
+) -> Tensor:
+    """Mel-frequency cepstral coefficients of one utterance, one row a frame; not normalised.
+
+    They are the cosine transform of 26 log mel energies, or of `n_mfcc` if that is more.
+
+    >>> features = asr.mfcc(waveform, 16000, n_deltas=2)  # (T, 39), as HMMs take them
+
+    Args:
+        waveform: (samples,), floats in [-1, 1).
+        sample_rate: of the waveform, in Hz.
+        n_mfcc: coefficients kept; the first one grows with the energy.
+        n_deltas: orders of time derivatives put beside each frame.
+        window_ms: length of the Hann window, in milliseconds.
+        hop_ms: from the start of one window to the start of the next, in milliseconds.
+
+    Returns:
+        features: (T, n_mfcc * (1 + n_deltas)), float32, on the waveform's device.
+
+    Raises:
+        ValueError: as for `log_mel`.
+    """
+    settings = FeatureSettings(
+        sample_rate,
+        kind="mfcc",
+        n_mels=max(MFCC.n_mels, n_mfcc),
+        n_mfcc=n_mfcc,
+        window_ms=window_ms,
+        hop_ms=hop_ms,
+        n_deltas=n_deltas,
+        normalisation="none",
+    )
+    return _of_one(waveform, settings)
+
+
+def _of_one(waveform: Tensor | np.ndarray, settings: FeatureSettings) -> Tensor:
+    waveform = as_waveform(waveform)
+    if len(waveform) < settings.win_length:
+        found = f"waveform has {len(waveform)} samples"
+        raise ValueError(f"{found}; one window takes {settings.win_length}")
+    lengths = torch.tensor([len(waveform)], device=waveform.device)
+    return _features(settings, waveform.device)(waveform[None], lengths)[0][:, 0]
+
+
+@lru_cache(maxsize=8)
+def _features(settings: FeatureSettings, device: torch.device) -> "Features":
+    return Features(settings).to(device)
 
 
 class Features(nn.Module):

@@ -11,6 +11,7 @@ import typer
 
 from asr.cli.info import info
 from asr.cli.lm import lm
+from asr.cli.manifest import manifest
 from asr.cli.score import score
 from asr.cli.transcribe import transcribe
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(transcribe)
 app.command()(score)
 app.command()(info)
+app.command()(manifest)
 app.add_typer(lm)
 
 

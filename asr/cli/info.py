@@ -134,7 +134,7 @@ def _acoustic(model: "Model") -> list[tuple[str, str]]:
 
 
 def _decoding(folder: Path) -> list[tuple[str, str]]:
-    from asr.decoding import load_decoding
+    from asr.decoder import load_decoding
 
     settings = load_decoding(folder)
     if settings is None:

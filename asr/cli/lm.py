@@ -13,7 +13,8 @@ import typer
 from asr.errors import InputError, reported
 
 if TYPE_CHECKING:
-    from asr.lm.vocabulary import LanguageModel, Vocabulary
+    from asr.lm.protocol import LanguageModel
+    from asr.lm.vocabulary import Vocabulary
 
 lm = typer.Typer(
     name="lm",
@@ -262,15 +263,16 @@ def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
     import torch
 
     from asr.lm.load import load_language_model
-    from asr.text.normalisation import normalise
+    from asr.text.normalisation import TextSettings, canonical, normalise
 
     name = device.value
     if device is Device.auto:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     elif device is Device.cuda and not torch.cuda.is_available():
         raise InputError("device is 'cuda'; this machine has no GPU that torch can use")
-    words = (word for text in texts for word in normalise(text).split())
-    return load_language_model(model, name, words)
+    kept = TextSettings(case="keep")
+    forms = (form for text in texts for form in (normalise(text, kept), canonical(text)))
+    return load_language_model(model, name, (word for form in forms for word in form.split()))
 
 
 def _refuse_kenlm(model: Path) -> None:
@@ -286,9 +288,17 @@ def _refuse_kenlm(model: Path) -> None:
 def _check_known(vocabulary: "Vocabulary", texts: Iterable[str], place: Path) -> None:
     """Raise InputError where a model knows no unit of the texts; of no units at all, too."""
     from asr.lm.vocabulary import UNK
+    from asr.text.normalisation import in_case
 
-    if not any(unit != UNK for text in texts for unit in vocabulary.encode(text)):
-        raise InputError(f"{place}: has no word that the model knows; expected at least one")
+    def known(texts: Iterable[str]) -> bool:
+        return any(unit != UNK for text in texts for unit in vocabulary.encode(text))
+
+    if known(texts):
+        return
+    hint = ""
+    if known(in_case(text, case) for text in texts for case in ("lower", "upper")):
+        hint = " in the same case: it has some in small letters or capitals, and tells these apart"
+    raise InputError(f"{place}: has no word that the model knows; expected at least one{hint}")
 
 
 def _warn_of_unknown(vocabulary: "Vocabulary", prompt: str) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from asr.lm.bench.agreement import GroupResult, Judgement
 from asr.lm.bench.inspection import Follower, Property
 from asr.lm.bench.perplexity import Perplexity, Total
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 
 def perplexity_values(vocabulary: Vocabulary, found: Perplexity) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,13 @@ class ScoreFormat(StrEnum):
 
     text = "text"
     json = "json"
+
+
+class Missing(StrEnum):
+    """What becomes of a reference without hypothesis."""
+
+    refuse = "refuse"
+    deletions = "deletions"
 
 
 def score(
@@ -44,49 +52,82 @@ def score(
         bool | None,
         typer.Option(
             "--ids/--no-ids",
-            help='Whether text files are "id text" lines (Kaldi); by default, if all lines of both'
-            " begin with what looks like an id (utt1, 84-121123-0000).",
+            help='Whether text files are "id text" lines (Kaldi); by default, if both files begin'
+            " their lines with the same words, each once, that look like ids.",
             show_default=False,
         ),
     ] = None,
+    missing: Annotated[
+        Missing, typer.Option(help="References without hypothesis: refuse, or count as deletions.")
+    ] = Missing.refuse,
+    ignore_case: Annotated[
+        bool | None,
+        typer.Option(
+            "--ignore-case/--match-case",
+            help="Compare without regard to case; by default in trn, STM and CTM, as sclite does.",
+            show_default=False,
+        ),
+    ] = None,
+    optional: Annotated[
+        bool | None,
+        typer.Option(
+            "--optional/--no-optional",
+            help="Whether `(word)` in trn, STM and CTM may be left out (sclite's -D);"
+            " by default in trn.",
+            show_default=False,
+        ),
+    ] = None,
+    fragments: Annotated[
+        bool,
+        typer.Option(
+            "--fragments",
+            help="`wo-` matches words that begin so, `-rd` that end so (sclite's -F).",
+        ),
+    ] = False,
     alignments: Annotated[
         bool, typer.Option("--alignments", help="Show each utterance with errors, word by word.")
     ] = False,
 ) -> None:
     """Word and character error rates of recognised text, with a 95 % interval.
 
-    Both files are lines of text, "id text" lines (Kaldi), sclite's .trn, or JSON lines (.jsonl: a
-    manifest, or what `asr transcribe --format json` printed), and are paired by ids if both have
-    some, else line by line.
+    Both files may be lines of text, "id text" lines (Kaldi), what `asr transcribe` printed, JSON,
+    CSV or TSV with text and id or audio, sclite's trn, STM and CTM, or subtitles (srt, vtt), each
+    packed by gzip or not. They are paired by ids if both have some, else line by line.
     """
     if alignments and format is not ScoreFormat.text:
         raise typer.BadParameter("needs --format text", param_hint="--alignments")
     with reported("asr score"):
+        from asr.scoring.error_rates import align_words
+        from asr.scoring.hints import hints
+        from asr.scoring.notation import Rules
         from asr.scoring.transcripts import read_pairs
 
-        pairs = read_pairs(reference, hypothesis, with_ids=ids)
-    if normalise:
-        pairs = _normalised(pairs)
-    from asr.scoring.error_rates import align_words
+        rules = Rules(ignore_case, optional, fragments, _normalise() if normalise else None)
+        deleted = missing is Missing.deletions
+        pairs = read_pairs(reference, hypothesis, ids, deleted, rules)
+        aligned = align_words(pairs.references, pairs.hypotheses)
+        values = _score_values(pairs, aligned)
+        for note in [*pairs.notes, *hints(aligned)]:
+            typer.echo(f"asr score: {_printable(note)}", err=True)
+        if format is ScoreFormat.json:
+            typer.echo(json.dumps(values))
+            return
+        shown = _alignments_text(pairs, aligned) if alignments else ""
+        typer.echo(shown + _printable(_score_text(values, aligned), keep="\n"))
 
-    aligned = align_words(pairs.references, pairs.hypotheses)
-    values = _score_values(pairs, aligned)
-    if format is ScoreFormat.json:
-        typer.echo(json.dumps(values))
-        return
-    if alignments:
-        typer.echo(_alignments_text(pairs, aligned), nl=False)
-    typer.echo(_score_text(values, aligned))
 
-
-def _normalised(pairs: "Pairs") -> "Pairs":
-    from asr.scoring.transcripts import Pairs
+def _normalise() -> Callable[[str], str]:
     from asr.text.normalisation import normalise
 
-    return Pairs(
-        references=[normalise(text) for text in pairs.references],
-        hypotheses=[normalise(text) for text in pairs.hypotheses],
-        ids=pairs.ids,
+    return normalise
+
+
+def _printable(text: str, keep: str = "") -> str:
+    """Text without what would tear a row or reach the terminal as a command."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
     )
 
 
@@ -129,7 +170,7 @@ def _alignments_text(pairs: "Pairs", alignments: list["Alignment"]) -> str:
 
     names = pairs.ids or [f"line {number}" for number in range(1, len(alignments) + 1)]
     return "".join(
-        f"{name}\n{alignment_text(alignment)}\n\n"
+        f"{_printable(name)}\n{_printable(alignment_text(alignment), keep=chr(10))}\n\n"
         for name, alignment in zip(names, alignments, strict=True)
         if count_errors(alignment).errors
     )

@@ -3,10 +3,13 @@
 import json
 import math
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,7 +46,10 @@ class Device(StrEnum):
 
 def transcribe(
     audio: Annotated[
-        list[Path], typer.Argument(metavar="AUDIO...", help="Audio files.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="AUDIO...", help="Audio files; - is standard input.", show_default=False
+        ),
     ],
     model: Annotated[
         Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
@@ -93,13 +99,14 @@ def transcribe(
     """The text of audio files.
 
     A file that can't be used is named on stderr with the reason, the others are done, and the exit
-    status is 1.
+    status is 1. What may not be meant, such as channels that cancel each other, is a warning there.
     """
     if decoder is Decoder.greedy and (lm or beam_width or phrases):
         raise typer.BadParameter(
             "--lm, --beam-width and --phrases need --decoder beam or flashlight"
         )
     with reported(PROGRAM):
+        from asr.audio.load import AudioWarning
         from asr.recognizer import load
         from asr.search.phrases import read_phrases
 
@@ -109,7 +116,8 @@ def transcribe(
         failed = 0
         for path, file in zip(audio, files, strict=True):
             try:
-                transcript = recognizer.transcribe(path, channel)
+                with _warnings_as_lines(AudioWarning):
+                    transcript = recognizer.transcribe(path, channel)
                 if file is not None:
                     # a recording's name may be no text at all
                     file.write_text(_content(path, transcript, format), "utf-8", "surrogateescape")
@@ -123,13 +131,31 @@ def transcribe(
         raise typer.Exit(1)
 
 
+@contextmanager
+def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
+    """Warnings of this kind are lines on stderr, each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", category)
+        show = warnings.showwarning
+
+        def line(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
+            if issubclass(kind, category):
+                print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                show(message, kind, *rest)
+
+        warnings.showwarning = line  # type: ignore[assignment]
+        yield
+
+
 def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]:
     """Where each recording's text goes; nothing that is there is overwritten.
 
     Raises:
         InputError: two recordings would share a file, or there is one already.
     """
-    files = [out / f"{path.stem}.{format.value}" for path in audio]
+    stems = ["stdin" if path == Path("-") else path.stem for path in audio]
+    files = [out / f"{stem}.{format.value}" for stem in stems]
     sources: dict[Path, Path] = {}
     for path, file in zip(audio, files, strict=True):
         if file in sources:

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 
 
 @dataclass(frozen=True)
-class Draw:
+class UtteranceDraw:
     """One utterance of one pass; all that is random about it hangs on these and the seed."""
 
     index: int
@@ -43,7 +43,7 @@ def bucket_sizes(lengths: Sequence[float], max_total: float) -> list[int]:
     return [*sizes, size] if size else sizes
 
 
-class BucketSampler(Sampler[list[Draw]]):
+class BucketSampler(Sampler[list[UtteranceDraw]]):
     """Batches of about the same length, other ones in each epoch, in random order.
 
     The number of batches is fixed by the undisturbed lengths. Each epoch sorts the utterances by
@@ -70,7 +70,7 @@ class BucketSampler(Sampler[list[Draw]]):
         lengths: Sequence[float],
         max_total: float,
         seed: int = 0,
-        length_in_epoch: Callable[[Draw], float] | None = None,
+        length_in_epoch: Callable[[UtteranceDraw], float] | None = None,
         shuffle: bool = True,
         rank: int = 0,
         world_size: int = 1,
@@ -92,13 +92,13 @@ class BucketSampler(Sampler[list[Draw]]):
     def __len__(self) -> int:
         return -(-len(self.sizes) // self.world_size)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[UtteranceDraw]]:
         """What is left of this epoch, or the next epoch where nothing is left."""
         for batch in self.remaining():
             self.taken += 1
             yield batch
 
-    def remaining(self) -> list[list[Draw]]:
+    def remaining(self) -> list[list[UtteranceDraw]]:
         """What is left of this epoch, or the next epoch where nothing is left.
 
         Nothing of it is taken yet: who uses a batch adds 1 to `taken`.
@@ -108,9 +108,9 @@ class BucketSampler(Sampler[list[Draw]]):
             self.epoch, self.taken = self.epoch + 1, 0
         return self.batches(self.epoch)[self.taken :]
 
-    def batches(self, epoch: int) -> list[list[Draw]]:
+    def batches(self, epoch: int) -> list[list[UtteranceDraw]]:
         """This process's batches of an epoch."""
-        draws = [Draw(index, epoch) for index in range(len(self.lengths))]
+        draws = [UtteranceDraw(index, epoch) for index in range(len(self.lengths))]
         generator = np.random.default_rng([self.seed, epoch])
         length = self.length_in_epoch or (lambda draw: self.lengths[draw.index])
         keys = np.array([length(draw) for draw in draws])

@@ -3,11 +3,11 @@
 import math
 import os
 import threading
-from collections.abc import Hashable, Iterator
-from pathlib import Path
+from collections.abc import Hashable
 
 import numpy as np
 
+from asr.audio.memory import free_memory
 from asr.errors import InputError
 
 
@@ -57,7 +57,11 @@ def cache_of(cache_gb: float | None, n_processes: int = 1) -> WaveformCache:
         cache_gb: of all its processes on this machine; None: half of the memory that is free now.
         n_processes: how many these are.
     """
-    limit = available_memory() / 2 if cache_gb is None else cache_gb * 1e9
+    if cache_gb is None:
+        all_memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit = min(free_memory(), all_memory) / 2
+    else:
+        limit = cache_gb * 1e9
     return WaveformCache(limit / n_processes)
 
 
@@ -65,23 +69,6 @@ def check_cache_gb(cache_gb: float | None) -> None:
     """Raise InputError where the setting `data.cache_gb` is not a size."""
     if cache_gb is not None and not 0 <= cache_gb < math.inf:
         raise InputError(f"data.cache_gb is {cache_gb}; expected 0 or more, or null")
-
-
-def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that may still be used without swapping: on this machine, and within its containers.
-
-    Where the system does not tell, as on macOS, half of the machine's memory.
-
-    Args:
-        proc: where Linux tells of the machine and the process.
-        cgroups: where it tells of the limits of containers and jobs.
-    """
-    try:
-        lines = (proc / "meminfo").read_text().splitlines()
-        (free,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return max(0, min([free, *_left_in_containers(proc, cgroups)]))
 
 
 def _as_float(samples: np.ndarray) -> np.ndarray:
@@ -94,35 +81,3 @@ def _as_16_bits(waveform: np.ndarray) -> np.ndarray:
         samples = (waveform * 32768).astype(np.int16)
     same = np.array_equal(_as_float(samples).view(np.int32), waveform.view(np.int32))
     return samples if same else waveform
-
-
-def _left_in_containers(proc: Path, cgroups: Path) -> Iterator[int]:
-    """What each limit on this process's memory leaves, in bytes; of cgroups version 1 and 2."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            yield from _left(cgroups, path, "memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-            yield from _left(cgroups / "memory", path, *names)
-
-
-def _left(root: Path, path: str, limit: str, usage: str, reclaimable: str) -> Iterator[int]:
-    """What the limits of a group and of those around it leave."""
-    group = root / path.strip("/")
-    # inside a container the path may be the host's, and not be there: its root has the limit then
-    for folder in [group, *group.parents]:
-        try:
-            left = int((folder / limit).read_text()) - int((folder / usage).read_text())
-            values = dict(
-                line.split() for line in (folder / "memory.stat").read_text().splitlines()
-            )
-            yield left + int(values.get(reclaimable, 0))  # files that were read give way
-        except (OSError, ValueError):  # no such group, or "max": no limit
-            pass
-        if folder == root:
-            return

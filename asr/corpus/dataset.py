@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from asr.audio.augment import WaveformAugmenter, change_speed
-from asr.audio.load import load_audio
-from asr.corpus.batching import Draw
+from asr.corpus.batching import UtteranceDraw
 from asr.corpus.cache import WaveformCache
 from asr.corpus.manifest import Utterance, check_duration
+from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
 from asr.text.tokenizer import Tokenizer
 
@@ -73,7 +73,7 @@ class SpeechDataset(Dataset[Example]):
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def __getitem__(self, draw: Draw) -> Example:
+    def __getitem__(self, draw: UtteranceDraw) -> Example:
         """The utterance, changed as that draw's epoch has it."""
         generator = self._generator(draw)
         waveform = self.waveform(draw.index, self._speed(generator))
@@ -81,7 +81,7 @@ class SpeechDataset(Dataset[Example]):
             waveform = self.augmenter(waveform, generator)
         return Example(self.utterances[draw.index].id, waveform, self.tokens[draw.index])
 
-    def duration(self, draw: Draw) -> float:
+    def duration(self, draw: UtteranceDraw) -> float:
         """Seconds of the example, known without reading it."""
         return self.utterances[draw.index].duration / self._speed(self._generator(draw))
 
@@ -108,13 +108,13 @@ class SpeechDataset(Dataset[Example]):
 
     def _read(self, utterance: Utterance) -> np.ndarray:
         try:
-            waveform = load_audio(utterance.audio, self.sample_rate)
+            waveform = load_utterance(utterance, self.sample_rate)
         except InputError as error:
             raise InputError(f"utterance {utterance.id}: {error}") from None
         check_duration(utterance, len(waveform) / self.sample_rate)
         return waveform
 
-    def _generator(self, draw: Draw) -> np.random.Generator:
+    def _generator(self, draw: UtteranceDraw) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64([self.seed, draw.epoch, draw.index]))
 
     def _speed(self, generator: np.random.Generator) -> float:

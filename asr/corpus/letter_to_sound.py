@@ -48,7 +48,7 @@ class LetterToSound:
             for phones in spoken
             if len(phones) <= 2 * len(word)
         ]
-        aligned = align(rows)
+        aligned = align_letters(rows)
         pairs = tuple(sorted({pair for word in aligned for pair in word}))
         unit = {pair: number for number, pair in enumerate(pairs, N_SPECIAL)}
         sentences = ([unit[pair] for pair in word] for word in aligned)
@@ -97,7 +97,7 @@ class LetterToSound:
         return {letter: torch.tensor(some) for letter, some in units.items()}
 
 
-def align(rows: Sequence[tuple[str, Pronunciation]], rounds: int = 4) -> list[list[Pair]]:
+def align_letters(rows: Sequence[tuple[str, Pronunciation]], rounds: int = 4) -> list[list[Pair]]:
     """Which phones each letter of each word stands for, most probably.
 
     The probabilities of no, one or two phones given the letter are those that make the words with

@@ -2,15 +2,27 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from asr.errors import InputError
-from asr.files import json_object
+from asr.files import json_object, read_text
+from asr.text.normalisation import canonical
 
-Segment = tuple[str, float, float]
-"""(label, start, end), in seconds."""
+
+class TimedLabel(NamedTuple):
+    """A stretch of a recording, as it stands in a manifest."""
+
+    label: str
+    start: float  # seconds
+    end: float
+
+
+DURATION_SLACK_S = 0.02
+"""Seconds that an audio file and its manifest may differ."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +35,10 @@ class Utterance:
         duration: in seconds.
         text: what was said, normalised as the corpus's `prepare.py` says.
         speaker: who said it; empty where unknown.
-        words: word times, where the corpus has them.
-        phones: phone times, where the corpus has them.
+        words: word times, where the corpus has them; they start at the utterance.
+        phones: phone times, where the corpus has them; they start at the utterance.
+        offset: where the utterance starts in its audio file, in seconds; it ends after `duration`.
+            None where it is the whole file.
     """
 
     id: str
@@ -32,29 +46,29 @@ class Utterance:
     duration: float
     text: str
     speaker: str = ""
-    words: tuple[Segment, ...] = ()
-    phones: tuple[Segment, ...] = ()
+    words: tuple[TimedLabel, ...] = ()
+    phones: tuple[TimedLabel, ...] = ()
+    offset: float | None = None
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
     """The utterances of a manifest, in its order, with audio paths resolved against its folder.
 
+    A byte order mark and blank lines are passed over. Texts and labels get their canonical form
+    (see `asr.text.normalisation.canonical`).
+
     Raises:
-        InputError: a line is not an utterance, an id comes twice, or there is no line at all;
-            the message has the line's number.
+        InputError: the file can't be read, a line is not an utterance, an id comes twice, or there
+            is no line at all; the message has the line's number.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: is not UTF-8 text ({error.reason}); expected JSON lines"
-        ) from None
+    text = read_text(path, "a manifest")
     utterances: list[Utterance] = []
     first_line: dict[str, int] = {}
     # not splitlines, which also breaks at characters that may stand within a text, such as U+2028
-    lines = text.removesuffix("\n").split("\n") if text else []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
+        if not line.strip():
+            continue
         place = f"{path}:{number}"
         utterance = _parse(line, place, path.parent)
         if utterance.id in first_line:
@@ -71,9 +85,10 @@ def read_manifest(path: str | Path) -> list[Utterance]:
 
 def check_duration(utterance: Utterance, found: float) -> None:
     """Raise InputError where an utterance's audio has other seconds than its manifest says."""
-    if abs(found - utterance.duration) > 0.02:
+    if abs(found - utterance.duration) > DURATION_SLACK_S:
+        part = "" if utterance.offset is None else f" from {utterance.offset:.2f} s on"
         raise InputError(
-            f"utterance {utterance.id}: {utterance.audio}: has {found:.2f} s of audio;"
+            f"utterance {utterance.id}: {utterance.audio}: has {found:.2f} s of audio{part};"
             f" its manifest says {utterance.duration:.2f} s"
         )
 
@@ -93,6 +108,12 @@ def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
         )
 
 
+def manifest_line(utterance: Utterance) -> str:
+    """An utterance as a line of a manifest, without its end; what it does not have is left out."""
+    values = {n: value for n, value in asdict(utterance).items() if value not in ((), None)}
+    return json.dumps(values, ensure_ascii=False)
+
+
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest at once or not at all; audio inside its folder is named relative to it."""
     path = Path(path)
@@ -100,10 +121,9 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     folder = path.parent.resolve()
     lines = []
     for utterance in utterances:
-        values = {name: value for name, value in asdict(utterance).items() if value != ()}
         audio = Path(utterance.audio).resolve()
-        values["audio"] = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
-        lines.append(json.dumps(values, ensure_ascii=False) + "\n")
+        inside = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+        lines.append(manifest_line(replace(utterance, audio=str(inside))) + "\n")
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(lines), encoding="utf-8")
     os.replace(partial, path)
@@ -126,25 +146,36 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
             raise InputError(f"{place}: {name} is {values[name]!r}; expected text")
     if not values["id"] or any(character.isspace() for character in values["id"]):
         raise InputError(f"{place}: id is {values['id']!r}; expected text without white space")
+    canonical(values["id"], f"{place}: id")  # refuses control characters; ids stay as they are
+    values["text"] = canonical(values["text"], place)
     if not values["audio"]:
         raise InputError(f"{place}: audio is empty; expected a path")
-    duration = values["duration"]
-    if isinstance(duration, bool) or not isinstance(duration, int | float):
-        raise InputError(f"{place}: duration is {duration!r}; expected seconds")
-    if not 0 < duration < _A_CENTURY:
-        raise InputError(f"{place}: duration is {duration!r}; expected more than 0 seconds")
-    values["duration"] = float(duration)
+    values["duration"] = _seconds(values, "duration", place)
+    if not values["duration"] > 0:
+        found = values["duration"]
+        raise InputError(f"{place}: duration is {found:g}; expected more than 0 seconds")
+    if values.get("offset") is not None:
+        values["offset"] = _seconds(values, "offset", place)
     for name in ("words", "phones"):
         segments = values.get(name, [])
         if not isinstance(segments, list):
             raise InputError(f"{place}: {name} is {segments!r}; expected [label, start, end], ...")
-        values[name] = tuple(_segment(item, name, place) for item in segments)
+        values[name] = tuple(_timed_label(item, name, place) for item in segments)
     values["audio"] = str(folder / values["audio"])
     return Utterance(**values)
 
 
-def _segment(item: object, name: str, place: str) -> Segment:
+def _seconds(values: dict[str, Any], name: str, place: str) -> float:
+    found = values[name]
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise InputError(f"{place}: {name} is {found!r}; expected seconds")
+    if not 0 <= found < _A_CENTURY:
+        raise InputError(f"{place}: {name} is {found!r}; expected seconds from 0 on")
+    return float(found)
+
+
+def _timed_label(item: object, name: str, place: str) -> TimedLabel:
     match item:
         case [str(label), int() | float() as start, int() | float() as end] if start <= end:
-            return label, float(start), float(end)
+            return TimedLabel(canonical(label, place), float(start), float(end))
     raise InputError(f"{place}: {name} has {item!r}; expected [label, start, end] in seconds")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from asr.corpus.batching import BucketSampler, Draw
+from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import Batch, Example, collate
 
 Item = TypeVar("Item")
@@ -58,7 +58,7 @@ def read_ahead(
 class Examples(Protocol):
     """A data set that draws can be taken from, by several threads at once."""
 
-    def __getitem__(self, draw: Draw) -> Example: ...
+    def __getitem__(self, draw: UtteranceDraw) -> Example: ...
 
 
 class BatchReader:
@@ -76,7 +76,7 @@ class BatchReader:
     def __init__(
         self,
         dataset: Examples,
-        batch_sampler: BucketSampler | Sequence[list[Draw]],
+        batch_sampler: BucketSampler | Sequence[list[UtteranceDraw]],
         n_threads: int | None = None,
     ) -> None:
         self.dataset = dataset
@@ -95,5 +95,5 @@ class BatchReader:
             sampler.taken += 1
             yield batch
 
-    def _load(self, draws: list[Draw]) -> Batch:
+    def _load(self, draws: list[UtteranceDraw]) -> Batch:
         return collate([self.dataset[draw] for draw in draws])

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.decoding import Decoding, DecodingSettings
+from asr.decoder import Decoder, DecoderSettings
 from asr.errors import listed
-from asr.evaluation.log_probs import Heard
+from asr.evaluation.log_probs import Recognised
 from asr.evaluation.results import SystemResult, compared, system_result
 from asr.recognizer import Recognizer
-from asr.scoring.error_rates import ErrorCounts, word_errors
 from asr.search.nbest import Hypothesis
 from asr.search.rescore import RescoreWeights, hypothesis_errors, lm_log_probs, text_of, united
 from asr.search.tuning import (
@@ -44,7 +43,7 @@ class System:
 
     result: SystemResult
     hypotheses: list[str]
-    settings: DecodingSettings
+    settings: DecoderSettings
 
 
 @dataclass
@@ -63,37 +62,36 @@ class Comparison:
     """
 
     recognizer: Recognizer
-    test: Heard
-    dev: Heard | None
+    test: Recognised
+    dev: Recognised | None
     out: Path
     systems: list[System] = field(default_factory=list)
     _oov: list[str] = field(default_factory=list, init=False)
 
-    def search(self, name: str, settings: DecodingSettings) -> System:
+    def search(self, name: str, settings: DecoderSettings) -> System:
         """Add the system that searches as the settings say.
 
         Where the search goes by a language model, its weight and the word bonus are tuned; where an
         HMM has none, the bonus alone, since nothing else keeps it from finding many short words
-        in a long one. They are tuned by turns: those that make the fewest errors among the
-        hypotheses that all searches so far have found are taken for the next search. That takes a
-        few searches where a grid of them takes dozens; of these few the one with the fewest errors
-        decides.
+        in a long one. They are tuned by turns: those that do best among the hypotheses that all
+        searches so far have found are taken for the next search, until they stay. That takes a few
+        searches where a grid of them takes dozens.
 
         Args:
             name: of the system.
             settings: without rescorers.
         """
-        decoding = self._loaded(settings)
-        self._tell_oov(name, decoding)
+        decoder = self._loaded(settings)
+        self._tell_oov(name, decoder)
         is_hmm = self.recognizer.model.topology is not None
         if (settings.lm or is_hmm) and self.dev is not None:
-            decoding = self._tuned(name, decoding, self.dev)
+            decoder = self._tuned(name, decoder, self.dev)
         started = time.perf_counter()
-        nbests = decoding.nbests(self.test.log_probs)
-        return self._add(name, nbests, time.perf_counter() - started, decoding.settings)
+        nbests = decoder.nbests(self.test.log_probs)
+        return self._add(name, nbests, time.perf_counter() - started, decoder.settings)
 
     def all_ways(
-        self, settings: DecodingSettings, lms: Sequence[str], rescorers: Sequence[str]
+        self, settings: DecoderSettings, lms: Sequence[str], rescorers: Sequence[str]
     ) -> System:
         """Add a search by tokens and lexicon alone, one with each language model, and rescoring.
 
@@ -132,30 +130,30 @@ class Comparison:
             lm_weights=(0.0,) * len(rescorers),
             word_bonus=0.0,
         )
-        decoding = self._loaded(settings)
+        decoder = self._loaded(settings)
         nbests = self._loaded(base.settings).nbests(self.dev.log_probs)
-        nbests = decoding.by_text(self.dev.log_probs, nbests)
-        scores = lm_log_probs(nbests, decoding.rescorers)
+        nbests = decoder.by_text(self.dev.log_probs, nbests)
+        scores = lm_log_probs(nbests, decoder.rescorers)
         found = self._tune(name, nbests, scores, self.dev)
         _tell(name, found.at_end)
         tuned = found.weights
         settings = replace(settings, lm_weights=tuned.lm_weights, word_bonus=tuned.word_bonus)
-        decoding = decoding.weighted(settings)
+        decoder = decoder.weighted(settings)
         started = time.perf_counter()
-        nbests = decoding.nbests(self.test.log_probs)
+        nbests = decoder.nbests(self.test.log_probs)
         seconds = time.perf_counter() - started
-        system = self._add(name, nbests, seconds, decoding.settings, base)
-        self._add_oracle(f"{base.result.name}-oracle", nbests, decoding.settings)
+        system = self._add(name, nbests, seconds, decoder.settings, base)
+        self._add_oracle(f"{base.result.name}-oracle", nbests, decoder.settings)
         return system
 
-    def _loaded(self, settings: DecodingSettings) -> Decoding:
+    def _loaded(self, settings: DecoderSettings) -> Decoder:
         recognizer = self.recognizer
         model = recognizer.model
-        return Decoding.load(settings, model.tokenizer, recognizer.device, topology=model.topology)
+        return Decoder.load(settings, model.tokenizer, recognizer.device, topology=model.topology)
 
-    def _tell_oov(self, name: str, decoding: Decoding) -> None:
+    def _tell_oov(self, name: str, decoder: Decoder) -> None:
         """Name the words of the references that no search among the lexicon's can find."""
-        lexicon = decoding.decoder.lexicon if decoding.decoder else None
+        lexicon = decoder.space.lexicon if decoder.space else None
         if lexicon is None or lexicon.open:
             return
         known = set(lexicon.words)
@@ -167,33 +165,29 @@ class Comparison:
             print(f"{name}: {found} can't be recognised: {listed(different)}", file=sys.stderr)
         self._oov = different
 
-    def _tuned(self, name: str, decoding: Decoding, dev: Heard) -> Decoding:
-        assert decoding.decoder is not None
-        lms = [lm for lm in [decoding.decoder.lm] if lm is not None]
-        tried: dict[RescoreWeights, tuple[int, Decoding]] = {}
-        beam = decoding.settings.beam
+    def _tuned(self, name: str, decoder: Decoder, dev: Recognised) -> Decoder:
+        assert decoder.space is not None
+        lms = [lm for lm in [decoder.space.lm] if lm is not None]
+        tried: dict[RescoreWeights, Decoder] = {}
+        beam = decoder.settings.beam
         weights = RescoreWeights((beam.lm_weight,) * len(lms), beam.word_bonus)
         known: list[list[Hypothesis]] = [[] for _ in dev.references]
         while weights not in tried and len(tried) < ROUNDS:
-            decoding = _weighted(decoding, weights)
-            nbests = decoding.nbests(dev.log_probs)
-            texts = [text_of(nbest[0], decoding.tokenizer) for nbest in nbests]
-            errors = sum(word_errors(dev.references, texts), ErrorCounts()).errors
-            tried[weights] = errors, decoding
+            decoder = tried[weights] = _weighted(decoder, weights)
             # one search's texts are too much alike to tell what far weights would find
-            nbests = decoding.by_text(dev.log_probs, nbests)
+            nbests = decoder.by_text(dev.log_probs, decoder.nbests(dev.log_probs))
             known = [united(*both) for both in zip(known, nbests, strict=True)]
             found = self._tune(name, known, lm_log_probs(known, lms), dev)
             weights = found.weights
         _tell(name, found.at_end)
-        return min(tried.values(), key=lambda one: one[0])[1]
+        return tried.get(weights, decoder)
 
     def _tune(
         self,
         name: str,
         nbests: Sequence[Sequence[Hypothesis]],
         scores: Sequence[np.ndarray],
-        dev: Heard,
+        dev: Recognised,
     ) -> Tuning:
         scale = 1.0 if self.recognizer.model.topology is None else HMM_SCALE
         n_lms = scores[0].shape[1]
@@ -209,7 +203,7 @@ class Comparison:
         name: str,
         nbests: Sequence[Sequence[Hypothesis]],
         seconds: float,
-        settings: DecodingSettings,
+        settings: DecoderSettings,
         over: System | None = None,
     ) -> System:
         texts = [text_of(nbest[0], self.recognizer.model.tokenizer) for nbest in nbests]
@@ -230,7 +224,7 @@ class Comparison:
         self,
         name: str,
         nbests: Sequence[Sequence[Hypothesis]],
-        settings: DecodingSettings,
+        settings: DecoderSettings,
     ) -> None:
         errors = hypothesis_errors(nbests, self.test.references)
         best = [
@@ -243,10 +237,10 @@ class Comparison:
         self.systems.append(System(result, texts, settings))
 
 
-def _weighted(decoding: Decoding, weights: RescoreWeights) -> Decoding:
+def _weighted(decoder: Decoder, weights: RescoreWeights) -> Decoder:
     lm_weight = sum(weights.lm_weights)  # of the only language model, or of none
-    beam = replace(decoding.settings.beam, lm_weight=lm_weight, word_bonus=weights.word_bonus)
-    return decoding.weighted(replace(decoding.settings, beam=beam))
+    beam = replace(decoder.settings.beam, lm_weight=lm_weight, word_bonus=weights.word_bonus)
+    return decoder.weighted(replace(decoder.settings, beam=beam))
 
 
 def _tell(name: str, at_end: Sequence[str]) -> None:

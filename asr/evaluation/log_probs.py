@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from asr.audio.load import load_audio
 from asr.corpus.batching import bucket_sizes
 from asr.corpus.manifest import Utterance, check_duration
+from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
 from asr.evaluation.results import SystemResult, commit, machine
 from asr.recognizer import Recognizer
@@ -27,7 +28,7 @@ BATCH_S = 120.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recognised:
     """What an acoustic model makes of a manifest's utterances.
 
     Args:
@@ -38,7 +39,7 @@ class Heard:
     """
 
     utterances: Sequence[Utterance]
-    log_probs: list[np.ndarray]
+    log_probs: list[Tensor]
     audio_s: float
     seconds: float
 
@@ -48,9 +49,9 @@ class Heard:
         return [utterance.text for utterance in self.utterances]
 
 
-def hear(
+def recognise_manifest(
     recognizer: Recognizer, utterances: Sequence[Utterance], check_durations: bool = True
-) -> Heard:
+) -> Recognised:
     """The log-probabilities of a manifest's utterances, in its order.
 
     Args:
@@ -66,22 +67,22 @@ def hear(
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
     started = time.perf_counter()
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Tensor] = {}
     samples = 0
     durations = [utterance.duration for utterance in utterances]
     order = np.argsort(durations, kind="stable")
     for indices in np.split(order, np.cumsum(bucket_sizes(durations, BATCH_S))[:-1]):
-        paths = [utterances[index].audio for index in indices]
-        waveforms = [load_audio(path, recognizer.sample_rate) for path in paths]
-        for index, path, waveform in zip(indices, paths, waveforms, strict=True):
-            recognizer.check_length(waveform, path)
+        bucket = [utterances[index] for index in indices]
+        waveforms = [load_utterance(utterance, recognizer.sample_rate) for utterance in bucket]
+        for utterance, waveform in zip(bucket, waveforms, strict=True):
+            recognizer.check_length(waveform, utterance.audio)
             if check_durations:
-                check_duration(utterances[index], len(waveform) / recognizer.sample_rate)
+                check_duration(utterance, len(waveform) / recognizer.sample_rate)
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         # copies: a row of a batch would keep the whole batch in memory
-        found |= {int(i): log_probs.copy() for i, log_probs in zip(indices, rows, strict=True)}
-    return Heard(
+        found |= {int(i): log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
+    return Recognised(
         utterances,
         [found[index] for index in range(len(utterances))],
         samples / recognizer.sample_rate,
@@ -126,7 +127,8 @@ def _said(utterances: Sequence[Utterance]) -> dict[str, str]:
 
 
 def _lines(texts: Mapping[str, str]) -> str:
-    return "".join(f"{id} {text}".rstrip() + "\n" for id, text in texts.items())
+    # a model may have learned a line end as a character; lines part at blanks alone
+    return "".join(f"{' '.join([id, *text.split()])}\n" for id, text in texts.items())
 
 
 def write_results(

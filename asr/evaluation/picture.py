@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.alignment.times import SILENCE, Segment
+from asr.alignment.times import SILENT_UNIT, TimedLabel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,14 +17,14 @@ SHOWN = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Posteriors:
+class UnitCurves:
     """How probable units are, frame by frame.
 
     Args:
         title: whose they are.
         times: (T + 1,), seconds: frame t lasts from `times[t]` to `times[t + 1]`.
         probabilities: (T, U).
-        units: (U,), their names; one that is SILENCE is drawn grey and without a name.
+        units: (U,), their names; one that is SILENT_UNIT is drawn grey and without a name.
     """
 
     title: str
@@ -37,15 +37,15 @@ def draw_alignment(
     path: str | Path,
     text: str,
     spectrogram: tuple[np.ndarray, np.ndarray],
-    states: tuple[np.ndarray, np.ndarray, Sequence[Segment]],
-    posteriors: Sequence[Posteriors],
+    states: tuple[np.ndarray, np.ndarray, Sequence[TimedLabel]],
+    posteriors: Sequence[UnitCurves],
 ) -> None:
     """Write a picture: the spectrogram, the HMM's path, and the posteriors of each network.
 
     Args:
         path: of the PNG file.
         text: what was said.
-        spectrogram: (T + 1,) seconds, as `Posteriors.times`; and (T, F), log energies.
+        spectrogram: (T + 1,) seconds, as `UnitCurves.times`; and (T, F), log energies.
         states: (T + 1,) seconds; (T,), the number of the HMM's state in each frame, as they follow
             each other; and the units that they belong to.
         posteriors: of one network after the other, on time axes of their own steps.
@@ -70,23 +70,23 @@ def draw_alignment(
 
 
 def _draw_path(
-    plot: "Axes", times: np.ndarray, numbers: np.ndarray, segments: Sequence[Segment]
+    plot: "Axes", times: np.ndarray, numbers: np.ndarray, segments: Sequence[TimedLabel]
 ) -> None:
     plot.stairs(numbers, times, baseline=None, color="black", linewidth=1.2)
     top = numbers.max() * 1.05 + 1
     for segment in segments:
         plot.axvline(segment.start, color="0.85", linewidth=0.7, zorder=0)
-        if segment.label != SILENCE:
+        if segment.label != SILENT_UNIT:
             middle = (segment.start + segment.end) / 2
             plot.text(middle, top, segment.label, ha="center", va="bottom", fontsize=8)
     plot.set_ylim(-1, top * 1.18)
     plot.set_ylabel("HMM: state")
 
 
-def _draw_posteriors(plot: "Axes", track: Posteriors) -> None:
+def _draw_posteriors(plot: "Axes", track: UnitCurves) -> None:
     middles = (track.times[:-1] + track.times[1:]) / 2
     for unit, probabilities in zip(track.units, track.probabilities.T, strict=True):
-        if unit == SILENCE:
+        if unit == SILENT_UNIT:
             plot.plot(middles, probabilities, "--", color="0.7", label="silence or blank")
             plot.legend(loc="upper right", fontsize=8)
             continue

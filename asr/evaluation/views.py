@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from asr.alignment.aligner import align_text
-from asr.alignment.times import SILENCE, frame_times
+from asr.alignment.times import SILENT_UNIT, frame_times
 from asr.audio.features import Features, FeatureSettings
-from asr.audio.load import load_audio
 from asr.corpus.manifest import Utterance
-from asr.evaluation.picture import Posteriors, draw_alignment
+from asr.corpus.recordings import load_utterance
+from asr.evaluation.picture import UnitCurves, draw_alignment
 from asr.hmm.emissions import HybridEmissions
 from asr.hmm.trees import middle_phone
 from asr.model import Model
@@ -46,7 +46,8 @@ def draw_views(
 
 def _hear(model: Model, utterance: Utterance) -> np.ndarray:
     recognizer = Recognizer(model)
-    return recognizer.log_probs([load_audio(utterance.audio, recognizer.sample_rate)])[0]
+    waveform = load_utterance(utterance, recognizer.sample_rate)
+    return recognizer.log_probs(waveform).numpy()
 
 
 def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.ndarray]:
@@ -56,33 +57,33 @@ def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.nda
         n_mels=N_MELS,
         normalisation="none",
     )
-    waveform = load_audio(utterance.audio, settings.sample_rate)
+    waveform = load_utterance(utterance, settings.sample_rate)
     batch = torch.from_numpy(waveform)[None], torch.tensor([len(waveform)])
     energies, _ = Features(settings)(*batch)
     return frame_times(len(energies), settings, utterance.duration), energies[:, 0].numpy()
 
 
-def _posteriors(model: Model, utterance: Utterance) -> Posteriors:
+def _posteriors(model: Model, utterance: Utterance) -> UnitCurves:
     """Of the units that the text is made of, and of silence or blank."""
     log_probs = _hear(model, utterance)
     aligned = align_text(model, log_probs, utterance.text, utterance.duration)
-    units = sorted({span.unit for span in aligned.spans} | {SILENCE})
+    units = sorted({span.unit for span in aligned.spans} | {SILENT_UNIT})
     if isinstance(model.acoustic, HybridEmissions):
         posteriors = np.exp(log_probs + model.acoustic.log_priors.numpy())
         of_unit = _pdfs(model)
         names = sorted({middle_phone(unit) for unit in units})
         columns = [posteriors[:, sorted(of_unit[name])].sum(1) for name in names]
-        return Posteriors("hybrid", aligned.times, np.stack(columns, 1), names)
+        return UnitCurves("hybrid", aligned.times, np.stack(columns, 1), names)
     assert isinstance(model.acoustic, AcousticModel)
     number = {symbol: token for token, symbol in enumerate(model.tokenizer.symbols) if token}
     tokens = [number.get(unit, BLANK) for unit in units]
-    return Posteriors("CTC", aligned.times, np.exp(log_probs[:, tokens]), units)
+    return UnitCurves("CTC", aligned.times, np.exp(log_probs[:, tokens]), units)
 
 
 def _pdfs(model: Model) -> dict[str, set[int]]:
     """The pdfs of each phone and of silence."""
     assert model.topology is not None
-    found = {SILENCE: set(model.topology.silence)}
+    found = {SILENT_UNIT: set(model.topology.silence)}
     for symbol, pdfs in zip(model.tokenizer.symbols[1:], model.topology.pdfs[1:], strict=True):
         found.setdefault(middle_phone(symbol), set()).update(pdfs.tolist())
     return found

@@ -15,7 +15,7 @@ OUTSIDE = -1
 """The state of an alignment behind an utterance's end."""
 
 
-class Posteriors(NamedTuple):
+class Occupancies(NamedTuple):
     """What a batch tells of the states: EM's E-step."""
 
     log_likelihoods: Tensor  # (N,), float64
@@ -50,7 +50,7 @@ def log_likelihoods(
 
 def forward_backward(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
-) -> Posteriors:
+) -> Occupancies:
     """Log-likelihoods over all paths, and how probable they make each state in each frame.
 
     Computed with logarithms in float64, so that a path may be as improbable as it likes. Both
@@ -94,7 +94,7 @@ def forward_backward(
     by_pdf = occupancies.to(emissions.dtype).transpose(0, 1) @ members
     counts = torch.stack([stays, occupancies.sum(0) - stays]).flatten(1)
     stays, leaves = counts @ members.flatten(0, 1).double()
-    return Posteriors(totals, by_pdf.transpose(0, 1), stays, leaves)
+    return Occupancies(totals, by_pdf.transpose(0, 1), stays, leaves)
 
 
 def viterbi(
@@ -135,7 +135,7 @@ def viterbi(
 
 def best_path(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
-) -> Posteriors:
+) -> Occupancies:
     """As `forward_backward`, as if the most probable path were the only one."""
     log_probs, alignment = viterbi(emissions, input_lengths, graphs, self_loops)
     inside, S = alignment != OUTSIDE, len(self_loops)
@@ -144,7 +144,7 @@ def best_path(
     stayed = inside[1:] & (alignment[1:] == alignment[:-1])
     stays = pdfs[1:][stayed].bincount(minlength=S).double()
     visits = pdfs[inside].bincount(minlength=S).double()
-    return Posteriors(log_probs, occupancies.to(emissions.dtype), stays, visits - stays)
+    return Occupancies(log_probs, occupancies.to(emissions.dtype), stays, visits - stays)
 
 
 class _Arcs(NamedTuple):

@@ -1,11 +1,14 @@
 """ARPA files <-> the words and n-grams of a back-off model."""
 
+import bz2
 import gzip
 import lzma
 import math
-import os
 import re
+import sys
 from array import array
+from bisect import bisect_left, bisect_right
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,22 +20,35 @@ import numpy as np
 import torch
 
 from asr.errors import InputError
-from asr.lm.ngram_trie import NgramTrie, make_trie
+from asr.files import replacing
+from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
+from asr.text.normalisation import canonical
 from asr.text.sentences import DAMAGED, open_bytes
 
 MARKS = ("<unk>", "</s>", "<s>")
 """In ARPA files: all unknown words; a sentence's end; its beginning, which is a context only."""
 
+UNKNOWN = -100.0
+"""Logarithm to base 10 of the probability of `<unk>` where a file has none, as KenLM takes it."""
+
+NEVER = -99.0
+"""What stands for -inf, the logarithm of 0, as in SRILM's files: all numbers here are finite."""
+
 _LN10 = math.log(10)
+_HUGE = 1e8  # beyond it, numbers are damaged
+_IRSTLM = (b"iARPA", b"qARPA", b"blmt ", b"Qblmt ")  # what its other files begin with
 _CHUNK = 100_000  # n-grams that are spelled at once
 
 
 def read_arpa(
     path: str | Path, words: Sequence[str] | None = None
 ) -> tuple[tuple[str, ...], NgramTrie]:
-    """The words and n-grams of an ARPA file, plain or compressed (`.gz`, `.xz`).
+    """The words and n-grams of an ARPA file, plain or compressed (gzip, xz, bzip2).
 
-    What stands before `\\data\\` is a comment; `<UNK>` is read as `<unk>`.
+    What stands before `\\data\\` is a comment. Fields may have any blanks between, lines may be
+    blank, weights may be missing. `<UNK>` is read as `<unk>`; without either it is as rare as
+    `UNKNOWN` says, which is said on stderr. -inf is read as `NEVER`. Words come in the form that
+    all texts have, that of `asr.text.normalisation.canonical`.
 
     Args:
         path: of the file; UTF-8.
@@ -44,27 +60,27 @@ def read_arpa(
         trie: their n-grams.
 
     Raises:
-        InputError: the file is cut; it has other n-grams or words than it should; an n-gram has a
-            word without a unigram, comes twice or continues one that is not there; a
-            log-probability is no number or above 0; there is no `<unk>`, `</s>` or `<s>`. The
-            message has the line's number.
+        InputError: the file is cut or of another kind; it has other n-grams or words than it
+            should; a word can't be met in any text, or is another one in its canonical form; an
+            n-gram has a word without a unigram, comes twice or continues one that is not there; a
+            log-probability is no number or above 0; the highest order has weights other than 0;
+            there is no `</s>` or `<s>`. The message has the line's number.
         OSError: the file can't be read.
     """
     with open_bytes(path) as stream:
         reader = _Reader(stream, str(path))
         try:
             sizes = reader.header()
-            numbers, unigrams = reader.unigrams(sizes, words)
+            found, numbers, unigrams = reader.unigrams(sizes, words)
             longer = [reader.section(order, sizes, numbers) for order in range(2, len(sizes) + 1)]
             reader.expect("\\end\\")
         except DAMAGED as error:
             reader.fail(f"can't be decompressed: {error}", reader.number + 1)
-    _, *others, _ = numbers
-    return (MARKS[0], *(word.decode() for word in others)), _joined(reader, [unigrams, *longer])
+    return tuple(found), _joined(reader, [unigrams, *longer])
 
 
 def write_arpa(path: str | Path, words: Sequence[str], trie: NgramTrie) -> None:
-    """Write an ARPA file at once or not at all, compressed where it is called `.gz` or `.xz`.
+    """Write an ARPA file, whole or not at all, compressed if called `.gz`, `.xz` or `.bz2`.
 
     `read_arpa` with the same words gives the same n-grams again, to the last bit.
 
@@ -83,32 +99,45 @@ def write_arpa(path: str | Path, words: Sequence[str], trie: NgramTrie) -> None:
             f" {list(MARKS[:2])}"
         )
     for word in words[2:]:
-        if word in (*MARKS, "<UNK>") or word.encode().split() != [word.encode()]:
+        if word in (*MARKS, "<UNK>") or word.split() != [word]:
             raise InputError(f"{path}: {word!r} can't be a word of an ARPA file; expected none")
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with ExitStack() as stack:
-            stream = cast(BinaryIO, stack.enter_context(partial.open("wb")))
-            if path.suffix == ".gz":  # without name and time: the same model is the same file
+    with replacing(path) as partial, ExitStack() as stack:
+        stream = cast(BinaryIO, stack.enter_context(partial.open("wb")))
+        match Path(path).suffix:
+            case ".gz":  # without name and time: the same model is the same file
                 zipped = gzip.GzipFile("", "wb", 5, stream, mtime=0)
                 stream = cast(BinaryIO, stack.enter_context(zipped))
-            elif path.suffix == ".xz":
+            case ".xz":
                 stream = cast(BinaryIO, stack.enter_context(lzma.open(stream, "wb", preset=1)))
-            for text in _texts([*words, MARKS[2]], trie):
-                stream.write(text.encode())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+            case ".bz2":
+                stream = cast(BinaryIO, stack.enter_context(bz2.open(stream, "wb")))
+        for text in _texts([*words, MARKS[2]], trie):
+            stream.write(text.encode())
 
 
 class _Section(NamedTuple):
     """The n-grams of one order."""
 
-    line: int  # of the first one, where each has a line
+    first: int  # line of the first one
+    blank: Sequence[int]  # of each blank line among them, after how many it comes
     units: np.ndarray  # (n, order)
     log_probs: np.ndarray  # (n,), natural logarithms
     backoffs: np.ndarray  # (n,), natural logarithms
+
+    def line(self, n: int) -> int:
+        """Where the n-th is in the file, from 0."""
+        return self.first + n + bisect_right(self.blank, n)
+
+    @property
+    def end(self) -> int:
+        """The line behind the last one."""
+        return self.first + len(self.units) + bisect_left(self.blank, len(self.units))
+
+    def longer(self, log_prob: float) -> "_Section":
+        """With one more unigram."""
+        return self._replace(
+            log_probs=np.append(self.log_probs, log_prob), backoffs=np.append(self.backoffs, 0.0)
+        )
 
 
 class _Reader:
@@ -140,11 +169,18 @@ class _Reader:
 
     def header(self) -> list[int]:
         """How many n-grams of each order the file says that it has."""
-        while self.line.strip() != b"\\data\\":
+        begin = b""
+        while self.line.strip().removeprefix(BOM_UTF8) != b"\\data\\":
             self.line = next(self.stream, b"")
             self.number += 1
+            begin = begin or self.line.strip()
             if not self.line:
-                raise InputError(f"{self.path}: has no line \\data\\; expected an ARPA file")
+                raise InputError(f"{self.path}: {_kind(begin)}; expected an ARPA file")
+            if begin.startswith(_IRSTLM):
+                raise InputError(
+                    f"{self.path}: is IRSTLM's {begin.split()[0].decode()}; expected an ARPA"
+                    " file, as compile-lm --text=yes makes of it"
+                )
         sizes: list[int] = []
         while True:
             self.line = b""
@@ -158,51 +194,76 @@ class _Reader:
 
     def unigrams(
         self, sizes: Sequence[int], words: Sequence[str] | None
-    ) -> tuple[dict[bytes, int], _Section]:
-        """The words, as the file has them, with their numbers, and the unigrams in this order.
-
-        `<unk>` is first, and `<s>` last.
-        """
+    ) -> tuple[Sequence[str], dict[bytes, int], _Section]:
+        """The words; their numbers, as the file spells them, `<s>` last; and their unigrams."""
         places: dict[bytes, int] = defaultdict(count().__next__)
         section = self.section(1, sizes, places)
         if len(again := np.flatnonzero(section.units[:, 0] != np.arange(len(section.units)))):
-            self.fail("has a word that was there before", section.line + int(again[0]))
-        unk = b"<UNK>" if b"<UNK>" in places else b"<unk>"
+            self.fail("has a word that was there before", section.line(int(again[0])))
         if {b"<UNK>", b"<unk>"} <= places.keys():
-            last = section.line + max(places[b"<UNK>"], places[b"<unk>"])
-            self.fail("has <UNK> beside <unk>; expected one of them", last)
-        places = {b"<unk>" if word == unk else word: n for word, n in places.items()}
-        texts = [self._text(word, section.line + n) for word, n in places.items()]
+            last = max(places[b"<UNK>"], places[b"<unk>"])
+            self.fail("has <UNK> beside <unk>; expected one of them", section.line(last))
+        if not {b"<UNK>", b"<unk>"} & places.keys():
+            places[b"<unk>"] = len(places)
+            section = section.longer(UNKNOWN * _LN10)
+            print(
+                f"{self.path}: has no <unk>; all words that it does not know share the log10"
+                f" probability {UNKNOWN:g}",
+                file=sys.stderr,
+            )
+        rows = self._rows(places, section)
         if words is None:
-            words = [*MARKS[:2], *(text for text in texts if text not in MARKS)]
+            words = [*MARKS[:2], *(text for text in rows if text not in MARKS)]
         for word in (*MARKS, *words):
-            if word.encode() not in places:
-                self.fail(f"the unigrams end here; expected {word} among them")
-        numbers = {word.encode(): n for n, word in enumerate([*words, MARKS[2]])}
-        for text, (spelling, n) in zip(texts, places.items(), strict=True):
-            if spelling not in numbers:
+            if word not in rows:
+                self.fail(f"the unigrams end here; expected {word} among them", section.end)
+        numbers = {word: n for n, word in enumerate([*words, MARKS[2]])}
+        for text, row in rows.items():
+            if text not in numbers:
                 self.fail(
-                    f"has the word {text!r}; expected one of the vocabulary", section.line + n
+                    f"has the word {text!r}; expected one of the vocabulary", section.line(row)
                 )
-        order = [places[word] for word in numbers]
+        order = [rows[word] for word in numbers]
         units = np.arange(len(order), dtype=np.int32)[:, None]
-        found = _Section(section.line, units, section.log_probs[order], section.backoffs[order])
-        return {unk if word == b"<unk>" else word: n for word, n in numbers.items()}, found
+        found = section._replace(
+            units=units, log_probs=section.log_probs[order], backoffs=section.backoffs[order]
+        )
+        spellings = {row: spelling for spelling, row in places.items()}
+        return words, {spellings[rows[word]]: n for word, n in numbers.items()}, found
+
+    def _rows(self, places: Mapping[bytes, int], section: _Section) -> dict[str, int]:
+        """Each word, as texts have it, and where its unigram is."""
+        rows: dict[str, int] = {}
+        for spelling, row in places.items():
+            word = self._text(spelling, section.line(row))
+            if word in rows:
+                self.fail(
+                    f"has the word {spelling.decode()!a}, which is {word!r} of line"
+                    f" {section.line(rows[word])} spelled in another way; expected each word once",
+                    section.line(row),
+                )
+            rows[word] = row
+        return rows
 
     def section(self, order: int, sizes: Sequence[int], numbers: Mapping[bytes, int]) -> _Section:
         """The n-grams of an order, with their words' numbers."""
-        self.expect(f"\\{order}-grams:")
-        end, first = order + 1, self.number + 1
-        lengths = (end,) if order == len(sizes) else (end, end + 1)
-        units, log_probs, backoffs = array("i"), array("d"), array("d")
-        for line in self.stream:
+        self.skip_blank(f"\\{order}-grams:")
+        if sizes[order - 1] or self.line.strip() == f"\\{order}-grams:".encode():
+            self.expect(f"\\{order}-grams:")  # without n-grams some programs leave it out
+        end, highest, first = order + 1, order == len(sizes), self.number + 1
+        units, log_probs, backoffs, blank = array("i"), array("d"), array("d"), array("q")
+        for line in [] if self.line else self.stream:
             self.number += 1
             fields = line.split()
-            if not fields or fields[0].startswith(b"\\"):
+            if not fields:
+                blank.append(len(log_probs))
+                continue
+            if fields[0].startswith(b"\\"):
                 self.line = line
                 break
-            if len(fields) not in lengths:
-                self.fail(f"has {len(fields)} fields; expected {' or '.join(map(str, lengths))}")
+            if len(fields) not in (end, end + 1):
+                shown = f"{end}" if highest else f"{end} or {end + 1}"
+                self.fail(f"has {len(fields)} fields; expected {shown}")
             try:
                 log_prob = float(fields[0])
                 backoff = float(fields[end]) if len(fields) > end else 0.0
@@ -211,25 +272,42 @@ class _Reader:
                 self.fail(f"is {_shown(line)}; expected numbers around the words")
             except KeyError as error:
                 self.fail(f"has the word {_shown(error.args[0])}, which is not among the unigrams")
-            if not -math.inf < log_prob <= 0 or not math.isfinite(backoff):
+            if log_prob == -math.inf:
+                log_prob = NEVER
+            if not -_HUGE < log_prob <= 0:
                 self.fail(f"is {_shown(line)}; expected a log-probability of at most 0")
+            if not abs(backoff) < _HUGE:
+                self.fail(f"is {_shown(line)}; expected a finite weight behind the words")
+            if highest and backoff:
+                self.fail(f"is {_shown(line)}; expected no weight in the highest order")
             log_probs.append(log_prob)
             backoffs.append(backoff)
-        if len(log_probs) != sizes[order - 1]:
-            found = f"there are {len(log_probs)} {order}-grams"
-            self.fail(f"{found}; expected {sizes[order - 1]}, as the file says above")
-        return _Section(
+        section = _Section(
             first,
+            blank,
             np.frombuffer(units, dtype=np.int32).reshape(-1, order),
             np.frombuffer(log_probs) * _LN10,
             np.frombuffer(backoffs) * _LN10,
         )
+        if len(log_probs) != sizes[order - 1]:
+            found = f"there are {len(log_probs)} {order}-grams"
+            self.fail(f"{found}; expected {sizes[order - 1]}, as the file says above", section.end)
+        return section
 
-    def _text(self, word: bytes, number: int) -> str:
+    def _text(self, spelling: bytes, number: int) -> str:
+        """A word as texts have it."""
         try:
-            return word.decode()
-        except UnicodeDecodeError:
-            self.fail(f"has the word {_shown(word)}; expected UTF-8 text", number)
+            text = spelling.decode()
+        except UnicodeDecodeError as error:
+            found = f"{_shown(spelling)} with the byte 0x{spelling[error.start]:02x}"
+            self.fail(f"has the word {found}, as in Latin-1 or the like; expected UTF-8", number)
+        word = canonical(text, f"{self.path}:{number}")
+        if word.split() != [word]:
+            found = "white space" if word else "invisible characters alone"
+            self.fail(
+                f"has the word {text!r} of {found}, which no text can have; expected a word", number
+            )
+        return MARKS[0] if word == "<UNK>" else word
 
 
 def _joined(reader: _Reader, sections: list[_Section]) -> NgramTrie:
@@ -246,20 +324,19 @@ def _joined(reader: _Reader, sections: list[_Section]) -> NgramTrie:
             there = keys[order].take(places, mode="clip") == wanted
             if not there.all():
                 fault = f"continues {order} words that are no {order}-gram of the file"
-                reader.fail(fault, section.line + int(there.argmin()))
+                reader.fail(fault, section.line(int(there.argmin())))
             nodes = firsts[order] + places
         found = nodes * n_words + section.units[:, -1]
         by_key = np.argsort(found, kind="stable")
         found = found[by_key]
         if len(again := np.flatnonzero(np.diff(found) == 0)):
-            reader.fail(
-                "has an n-gram that was there before", section.line + int(by_key[again + 1].min())
-            )
+            line = section.line(int(by_key[again + 1].min()))
+            reader.fail("has an n-gram that was there before", line)
         firsts.append(firsts[-1] + len(keys[-1]))
         keys.append(found)
         log_probs.append(section.log_probs[by_key])
         backoffs.append(section.backoffs[by_key])
-    return make_trie(
+    return make_ngram_trie(
         n_words - 1,
         [len(part) for part in keys[1:]],
         torch.from_numpy(np.concatenate(keys)),
@@ -290,6 +367,13 @@ def _texts(words: Sequence[str], trie: NgramTrie) -> Iterator[str]:
             rows = zip(*values[: pattern.count("%")], strict=True)
             yield "".join([pattern % row for row in rows])
     yield "\n\\end\\\n"
+
+
+def _kind(begin: bytes) -> str:
+    """What a file is that begins with a line and is no ARPA file."""
+    if begin.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\\data\\" in begin.replace(b"\0", b""):
+        return "is UTF-16, and not UTF-8"
+    return "has no line \\data\\"
 
 
 def _shown(text: bytes, length: int = 60) -> str:

@@ -1,6 +1,7 @@
 """words -> log-probabilities of the next words, by a file of KenLM."""
 
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,12 @@ import torch
 from torch import Tensor
 
 from asr.errors import InputError
+from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
+from asr.text.normalisation import DEFAULT, Case, TextSettings, in_case, lower_case
+
+CASES: tuple[Case, ...] = ("lower", "keep", "upper")
+"""In which words are looked up; of those that know as many words the first."""
 
 _BEGIN = -1  # in a state: before the sentence
 _LN10 = math.log(10)
@@ -24,15 +30,16 @@ class KenlmModel:
 
     Args:
         path: of the file.
-        words: those that may come; what the file does not know is `<unk>`. Where it knows none of
-            them as they are but some in capitals, its words are taken to be in capitals.
+        words: those that may come, canonical; what the file does not know is `<unk>`. They are
+            looked up in small letters, as they stand and in capitals; the case counts in which most
+            are known. So are words that the file has decomposed or with curly apostrophes.
         device: of the states, for a search there; the model itself computes on the CPU.
 
     `path` is kept, and `spellings`: (V,), the words as the file has them.
 
     Raises:
         InputError: the package kenlm-ex is not installed; the file can't be read by KenLM, or
-            knows none of the words; or there are none.
+            knows none of the words; or there are none. Later: a log-probability is no number.
         OSError: the file is not there.
     """
 
@@ -66,14 +73,13 @@ class KenlmModel:
             raise InputError(
                 f"{path}: can't list its words; expected a lexicon, or a text, that has some"
             )
-        known = {word: word for word in wanted if word in self._model}
-        if not known:
-            known = {word: word.upper() for word in wanted if word.upper() in self._model}
+        case, known = self._known(wanted)
         if not known:
             raise InputError(
                 f"{path}: knows none of the {len(wanted)} words; expected some of them"
             )
-        self.vocabulary = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *known))
+        text = TextSettings(case="keep") if case == "keep" else DEFAULT
+        self.vocabulary = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *known), text)
         self.spellings = ("<unk>", "</s>", *known.values())
 
     def start(self, rows: int) -> Tensor:
@@ -104,7 +110,34 @@ class KenlmModel:
             text = " ".join(self.spellings[unit] for unit in sentence)
             scores = [score for score, _, _ in self._model.full_scores(text)]
             found.append(np.array(scores, dtype=np.float32) * np.float32(_LN10))
+            self._check(float(found[-1].sum()))
         return found
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
+
+    def _known(self, words: Sequence[str]) -> tuple[Case, dict[str, str]]:
+        """The case in which most of the file's words are among the words; and their spellings."""
+        best: tuple[int, Case, dict[str, str]] = (0, "lower", {})
+        for case in CASES:
+            spellings = {word: self._spelling(in_case(word, case)) for word in words}
+            n_known = len(set(spellings.values()) - {None})
+            if n_known > best[0]:
+                known: dict[str, str] = {}
+                for word, spelling in spellings.items():
+                    if spelling is not None:
+                        known.setdefault(word if case == "keep" else lower_case(word), spelling)
+                best = n_known, case, known
+        return best[1:]
+
+    def _spelling(self, word: str) -> str | None:
+        """How the file spells a word that it knows."""
+        for curly in (word, word.replace("'", "’")):
+            for spelling in (curly, unicodedata.normalize("NFD", curly)):
+                if spelling in self._model:
+                    return spelling
+        return None
 
     def _context(self, units: Sequence[int]) -> Any:
         """KenLM's state after the units."""
@@ -121,4 +154,10 @@ class KenlmModel:
         return state
 
     def _score(self, state: Any, unit: int) -> float:
-        return self._model.BaseScore(state, self.spellings[unit], self._new_state()) * _LN10
+        score = self._model.BaseScore(state, self.spellings[unit], self._new_state()) * _LN10
+        self._check(score)
+        return score
+
+    def _check(self, score: float) -> None:
+        if math.isnan(score):
+            raise InputError(f"{self.path}: gives a log-probability that is no number; is damaged")

@@ -20,8 +20,10 @@ from asr.folder import (
 )
 from asr.lm.arpa import MARKS, read_arpa, write_arpa
 from asr.lm.ngram_trie import MAX_NODES, NgramTrie, check_trie, empty_tables
+from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
-from asr.text.normalisation import DEFAULT, TextSettings
+from asr.text.lexicon import is_sign
+from asr.text.normalisation import DEFAULT, TextSettings, case_of, lower_case
 
 BLANK_WORD = "▁"
 """Stands for the blank between words in the ARPA file of a model of characters."""
@@ -103,14 +105,19 @@ class NgramModel:
                 found[n] = log_probs[row, : len(sentences[n]) + 1].copy()
         return found
 
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
+
 
 def read_ngram(path: str | Path, vocabulary: Vocabulary | None = None) -> NgramModel:
-    """The model of an ARPA file, plain or compressed (`.gz`, `.xz`).
+    """The model of an ARPA file, plain or compressed (gzip, xz, bzip2).
 
     Without a vocabulary the file's words say what the units are: characters where all are single
     ones and `▁`, the blank, is among them; else words. Texts are in lower case, as everywhere
     here, and so are the units of a file that has capitals only; where some of its words have
-    capitals and others don't, case counts. Punctuation is no part of a text.
+    capitals and others don't, case counts, and also where small letters would make two words one.
+    Punctuation is no part of a text, but of those words of the file that have it.
 
     Args:
         path: of the file.
@@ -131,7 +138,7 @@ def read_ngram(path: str | Path, vocabulary: Vocabulary | None = None) -> NgramM
 
 
 def write_ngram(path: str | Path, model: NgramModel) -> None:
-    """Write a model as an ARPA file, at once or not at all; `.gz` and `.xz` are compressed.
+    """Write a model as an ARPA file, whole or not at all; see `asr.lm.arpa.write_arpa`.
 
     Raises:
         InputError: a unit can't be a word of such a file.
@@ -222,9 +229,10 @@ def _vocabulary(words: Sequence[str]) -> Vocabulary:
     if BLANK_WORD in symbols and all(len(symbol) == 1 for symbol in symbols):
         unit = "char"
         symbols[symbols.index(BLANK_WORD)] = " "
-    if any(symbol != symbol.lower() for symbol in symbols):
-        if all(symbol == symbol.upper() for symbol in symbols):
-            symbols = [symbol.lower() for symbol in symbols]
-        else:
-            text = TextSettings(case="keep")
+    case = case_of(symbol for symbol in symbols if not is_sign(symbol))
+    small = [symbol if is_sign(symbol) else lower_case(symbol) for symbol in symbols]
+    if case == "keep" or len(set(small)) < len(small):
+        text = TextSettings(case="keep")
+    else:
+        symbols = small
     return Vocabulary(unit, (UNK_SYMBOL, EOS_SYMBOL, *symbols), text)

@@ -114,7 +114,7 @@ class NgramTrie:
         return found[:, : self.n_units]
 
 
-def make_trie(
+def make_ngram_trie(
     n_units: int,
     sizes: Sequence[int],
     keys: Tensor,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.errors import InputError
-from asr.lm.softmax import Softmax, SoftmaxKind
+from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, Vocabulary
 from asr.networks.recurrent import Cell, Dropout, RecurrentStack, drop
 
 Initialisation = Literal["uniform", "xavier", "orthogonal"]
+SoftmaxKind = Literal["full", "adaptive"]
 
 TOGETHER = 4096
 """Sentences that `sentence_log_probs` reads at once: more are hardly faster, and take memory."""
@@ -70,6 +72,81 @@ class RNNLMSettings:
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise InputError(f"model.{name} is {value}; expected from 0 to below 1")
+
+
+class Softmax(nn.Module):
+    """A distribution over units, exactly normalised.
+
+    "full" takes all units together. "adaptive" takes the most frequent tenth together with two
+    groups, of the next three tenths and of the others. The probability of a unit in a group is that
+    of the group times that of the unit within it, so that what a rare unit costs only rare units
+    pay: of 20,000 English words a seventh is computed for one, in the mean.
+
+    Args:
+        input_size: E, values of an output.
+        n_units: V; for "adaptive" the frequent ones come first.
+        kind: how the units are grouped.
+
+    Source: Grave et al. 2017, arXiv:1609.04309; there rare units have shorter vectors. Here all
+    have E values, so that they can serve as embeddings too.
+    """
+
+    def __init__(self, input_size: int, n_units: int, kind: SoftmaxKind = "full") -> None:
+        super().__init__()
+        ends = [n_units] if kind == "full" else [n_units // 10, 4 * n_units // 10, n_units]
+        self.n_frequent = ends[0]
+        self.groups = [(begin, end) for begin, end in pairwise(ends) if begin < end]
+        bound = input_size**-0.5
+        self.weight = nn.Parameter(torch.empty(n_units, input_size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(n_units))
+        if self.groups:
+            self.group_weight = nn.Parameter(torch.zeros(len(self.groups), input_size))
+            self.group_bias = nn.Parameter(torch.zeros(len(self.groups)))
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        """The log-probability of every unit: (N, E) -> (N, V), at least float32."""
+        first = self._first(outputs)
+        parts = [first[:, : self.n_frequent]]
+        for number, group in enumerate(self.groups):
+            parts.append(first[:, self.n_frequent + number, None] + self._within(outputs, group))
+        return torch.cat(parts, 1)
+
+    def score(self, outputs: Tensor, units: Tensor, rows: Tensor | None = None) -> Tensor:
+        """The log-probabilities of single units.
+
+        Args:
+            outputs: (N, E).
+            units: (M,), int64.
+            rows: (M,), int64, the output from which each is scored; None for one to one.
+
+        Returns:
+            scores: (M,), at least float32.
+        """
+        if rows is None:
+            rows = torch.arange(len(outputs), device=outputs.device)
+        inside = [(begin <= units) & (units < end) for begin, end in self.groups]
+        first = units
+        for number, here in enumerate(inside):
+            first = first.masked_fill(here, self.n_frequent + number)
+        scores = self._first(outputs)[rows, first]
+        for (begin, end), here in zip(self.groups, inside, strict=True):
+            asked, row = rows[here].unique(return_inverse=True)
+            within = self._within(outputs[asked], (begin, end))[row, units[here] - begin]
+            scores = scores.index_add(0, here.nonzero()[:, 0], within)
+        return scores
+
+    def _first(self, outputs: Tensor) -> Tensor:
+        """(N, n_frequent + groups): of the frequent units and of each group as a whole."""
+        weight, bias = self.weight[: self.n_frequent], self.bias[: self.n_frequent]
+        if self.groups:
+            weight = torch.cat([weight, self.group_weight])
+            bias = torch.cat([bias, self.group_bias])
+        return _log_softmax(F.linear(outputs, weight, bias))
+
+    def _within(self, outputs: Tensor, group: tuple[int, int]) -> Tensor:
+        """(N, units of the group): how a group's probability is shared out."""
+        begin, end = group
+        return _log_softmax(F.linear(outputs, self.weight[begin:end], self.bias[begin:end]))
 
 
 class RNNLM(nn.Module):
@@ -166,6 +243,10 @@ class RNNLM(nn.Module):
     def log_probs(self, state: Tensor) -> Tensor:
         """(rows, V), float32: the natural log-probability of every next unit."""
         return self.output.log_probs(self._outputs(state))
+
+    def log_prob(self, text: str) -> float:
+        """The natural log-probability of a sentence with its end; see `text_log_prob`."""
+        return text_log_prob(self, text)
 
     @torch.no_grad()
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
@@ -272,3 +353,7 @@ def _initialise(model: RNNLM) -> None:
                 nn.init.orthogonal_(matrix)
             else:
                 nn.init.xavier_uniform_(matrix)
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    return logits.log_softmax(1, torch.promote_types(logits.dtype, torch.float32))

@@ -1,18 +1,24 @@
-"""Texts <-> the units of a language model; and what every language model can do."""
+"""Texts <-> the units of a language model."""
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
-
-import numpy as np
-from torch import Tensor
+from itertools import chain
+from typing import Any, Literal
 
 from asr.config import from_dict
 from asr.errors import InputError
-from asr.text.normalisation import DEFAULT, TextSettings, normalise, words_and_marks
+from asr.text.normalisation import (
+    DEFAULT,
+    Case,
+    TextSettings,
+    canonical,
+    in_case,
+    normalise,
+    words_and_marks,
+)
 from asr.text.subword import SubwordModel
 
 UNK = 0
@@ -25,30 +31,6 @@ UNK_SYMBOL, EOS_SYMBOL = "<unk>", "<eos>"
 
 Unit = Literal["word", "char", "jamo", "bpe"]
 """Words; characters (in Hangul: syllables); characters taken apart (in Hangul: letters); pieces."""
-
-
-class LanguageModel(Protocol):
-    """What search, rescoring and the bench ask of a language model, of whatever kind.
-
-    A state is what the model remembers of the units so far: one tensor whose first dimension is
-    that of the hypotheses, so that states are picked, repeated and joined by indexing.
-    """
-
-    @property
-    def vocabulary(self) -> "Vocabulary":
-        """The units."""
-
-    def start(self, rows: int) -> Tensor:
-        """(rows, ...): the state at a sentence's beginning, once for each hypothesis."""
-
-    def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows,) natural log-probabilities of the next units, (rows,), and the states after."""
-
-    def log_probs(self, state: Tensor) -> Tensor:
-        """(rows, V): the natural log-probability of every next unit."""
-
-    def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +114,30 @@ class Vocabulary:
         Raises:
             InputError: the units are pieces, and the text has the sign that begins words in them.
         """
-        normalised = normalise(text, self.text)
+        normalised = self.normalise(text)
         if self.unit == "bpe":
             pieces = self._pieces.encode(normalised)
+        elif self._has_unusual:
+            words = normalised.split()
+            parts = ([w] if w in self._number else _units(w, "word", self.text) for w in words)
+            pieces = list(chain.from_iterable(parts))
         else:
             pieces = _units(normalised, self.unit, self.text)
         return tuple(self._number.get(piece, UNK) for piece in pieces)
+
+    def normalise(self, text: str) -> str:
+        """A text as `encode` reads it; given that, `encode` gives the same units.
+
+        Words that the vocabulary has with marks which normalised texts lack, as the ARPA files of
+        other programs may ("'tis", "u.s.", "x-ray"), stay where a text has them between blanks.
+        """
+        if not self._has_unusual:
+            return normalise(text, self.text)
+        found = []
+        for word in canonical(text).split():
+            cased = in_case(word, self.text.case)
+            found.append(cased if cased in self._number else normalise(word, self.text))
+        return " ".join(filter(None, found))
 
     def decode(self, units: Iterable[int]) -> str:
         """The text of the units, normalised; punctuation stands apart where it is a word.
@@ -150,6 +150,24 @@ class Vocabulary:
         joined = (" " if self.unit == "word" else "").join(pieces)
         return unicodedata.normalize("NFC", joined)
 
+    def in_case(self, case: Case) -> "Vocabulary":
+        """The same units for texts in another case than the model's: small letters or capitals.
+
+        A unit keeps its spelling where that of the other case is another unit's, or is not one
+        character where units are characters. Pieces of words stay as they are.
+        """
+        if case in ("keep", self.text.case) or self.unit == "bpe":
+            return self
+        symbols, taken = [], set(self.symbols)
+        for number, symbol in enumerate(self.symbols):
+            cased = in_case(symbol, case)
+            fits = self.unit == "word" or len(cased) == len(symbol)
+            if number > EOS and cased not in taken and fits:
+                symbol = cased
+                taken.add(cased)
+            symbols.append(symbol)
+        return replace(self, symbols=tuple(symbols), text=replace(self.text, case="keep"))
+
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary as plain values, for `vocabulary_from_dict`."""
         values = {"unit": self.unit, "symbols": list(self.symbols), "text": asdict(self.text)}
@@ -159,6 +177,15 @@ class Vocabulary:
     def _number(self) -> dict[str, int]:
         # without the first two: a text that has "<eos>" in it does not end there
         return {symbol: number for number, symbol in enumerate(self.symbols) if number > EOS}
+
+    @cached_property
+    def _has_unusual(self) -> bool:
+        """Whether some words are others, or none, once they are normalised.
+
+        In a vocabulary that was made of texts none are.
+        """
+        words = self.symbols[EOS + 1 :] if self.unit == "word" else ()
+        return _units(normalise(" ".join(words), self.text), "word", self.text) != list(words)
 
     @cached_property
     def _pieces(self) -> SubwordModel:

@@ -1,4 +1,6 @@
 """references and hypotheses -> error rates; imports no torch.
 
-Files in reading order: `error_rates`, `bootstrap`, `transcripts`.
+Files in reading order: `word_graphs`, `error_rates`, `bootstrap`, `hints`; from files to texts:
+`entries`, `notation`, `lines`, `tables`, `subtitles`, `timed`, `forms`, `ids`, `pairing`,
+`transcripts`.
 """

@@ -1,10 +1,16 @@
 """References and hypotheses -> alignments -> ErrorCounts -> rates."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import jiwer
+import kaldialign
+
+from asr.scoring.word_graphs import cheapest_pairs, linear
+
+if TYPE_CHECKING:
+    import jiwer
 
 Alignment = list[tuple[str, str]]
 """(reference word, hypothesis word) in order; "" stands where the other has no partner."""
@@ -49,6 +55,45 @@ class ErrorCounts:
         )
 
 
+def wer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
+    """Word errors of a text, or of many texts together; see `ErrorCounts`.
+
+    >>> counts = asr.wer(["three five", "nine"], ["three nine", "nine"])
+    >>> counts.rate, counts.substitutions, counts.words
+    (0.3333333333333333, 1, 3)
+
+    Args:
+        references: what was said: a text, or one for each utterance.
+        hypotheses: what was recognised, in the same form.
+
+    Returns:
+        counts: of all utterances, in words: whatever white space separates, compared as it stands.
+
+    Raises:
+        ValueError: there are more of the one than of the other, or something that is no text.
+    """
+    return sum(word_errors(*_texts(references, hypotheses)), ErrorCounts())
+
+
+def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
+    """Character errors of a text, or of many texts together; the blank between words is one too.
+
+    >>> asr.cer("three five", "three nine").rate
+    0.2
+
+    Args:
+        references: what was said: a text, or one for each utterance.
+        hypotheses: what was recognised, in the same form.
+
+    Returns:
+        counts: of all utterances, in characters (code points); its `words` is how many there are.
+
+    Raises:
+        ValueError: as for `wer`.
+    """
+    return sum(character_errors(*_texts(references, hypotheses)), ErrorCounts())
+
+
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
     """Errors of each utterance, in words: whatever white space separates, compared as it stands.
 
@@ -62,36 +107,39 @@ def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> li
     """Errors of each utterance, in characters (code points).
 
     The blank between two words is a character as it is in `jiwer.cer`; more white space
-    counts as one blank, and none at the ends.
+    counts as one blank, and none at the ends. The errors are the fewest possible; which of them are
+    substitutions may be different in another program.
 
     Raises:
         ValueError: there are more of the one than of the other.
     """
-    return [count_errors(alignment) for alignment in align_characters(references, hypotheses)]
+    _check_sequences(references, hypotheses)
+    return [
+        # a tab or two blanks are one blank
+        _count_characters(" ".join(reference.split()), " ".join(hypothesis.split()))
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
 
 
 def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Alignment]:
-    """Each utterance's words in pairs, with the fewest errors possible.
+    """Each utterance's words in pairs: the fewest errors possible, and then the most hits.
 
-    Where several alignments have the fewest errors it is jiwer's that counts: the split into
-    substitutions, deletions and insertions may differ from another tool's, their sum can't.
-
-    Raises:
-        ValueError: there are more of the one than of the other.
-
-    Source: jiwer 4 (through RapidFuzz); all three kinds of error cost 1. NIST sclite lets a
-    substitution cost 4 and the others 3, and may so count more errors than the fewest.
-    """
-    return _aligned(jiwer.process_words, references, hypotheses)
-
-
-def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Alignment]:
-    """Each utterance's characters in pairs, as `character_errors` counts them.
+    So are the errors that papers print split into substitutions, deletions and insertions. A text
+    of more than about 2,000 words is aligned piece by piece: its errors are the fewest as well, and
+    each piece has the most hits.
 
     Raises:
         ValueError: there are more of the one than of the other.
+
+    Source: all three kinds of error cost 1, as in jiwer and Kaldi. NIST sclite, whose split this
+    is, lets a substitution cost 4 and the others 3: where two deletions and two insertions can
+    stand for three substitutions it may count more errors than the fewest.
     """
-    return _aligned(jiwer.process_characters, references, hypotheses)
+    _check_sequences(references, hypotheses)
+    return [
+        _aligned_words(reference.split(), hypothesis.split())
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
 
 
 def count_errors(alignment: Alignment) -> ErrorCounts:
@@ -134,30 +182,89 @@ def alignment_text(alignment: Alignment) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _aligned(
-    process: Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput],
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-) -> list[Alignment]:
+def _texts(
+    references: str | Sequence[str], hypotheses: str | Sequence[str]
+) -> tuple[list[str], list[str]]:
+    if isinstance(references, str) != isinstance(hypotheses, str):
+        one, other = "a text", "several"
+        if isinstance(hypotheses, str):
+            one, other = other, one
+        raise ValueError(f"references is {one} and hypotheses {other}; expected the same of both")
+    found = []
+    for name, texts in (("references", references), ("hypotheses", hypotheses)):
+        found.append([texts] if isinstance(texts, str) else list(texts))
+        for number, text in enumerate(found[-1]):
+            if not isinstance(text, str):
+                raise ValueError(f"{name}[{number}] is {text!r}; expected a text")
+    return found[0], found[1]
+
+
+def _check_sequences(references: Sequence[str], hypotheses: Sequence[str]) -> None:
     for name, texts in (("references", references), ("hypotheses", hypotheses)):
         if isinstance(texts, str):
             raise ValueError(f"{name} is one text; expected a sequence of texts")
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references")
-    if not references:
-        return []  # jiwer takes no utterance for one without words
-    output = process(_collapsed(references), _collapsed(hypotheses))
-    rows = zip(output.references, output.hypotheses, output.alignments, strict=True)
-    return [_pairs(*row) for row in rows]
 
 
-def _collapsed(texts: Iterable[str]) -> list[str]:
-    # jiwer splits at blanks alone: a tab would join two words into one
-    return [" ".join(text.split()) for text in texts]
+_LONG = 2000
+"""Words or characters; kaldialign's tables of longer texts would not fit the memory."""
+
+
+def _count_characters(reference: str, hypothesis: str) -> ErrorCounts:
+    if reference == hypothesis:
+        return ErrorCounts(words=len(reference))
+    if max(len(reference), len(hypothesis)) > _LONG:
+        import jiwer  # takes its time, and is seldom needed
+
+        output = jiwer.process_characters([reference], [hypothesis])
+        errors = output.substitutions, output.deletions, output.insertions
+    else:
+        counts = kaldialign.edit_distance(reference, hypothesis)
+        errors = counts["sub"], counts["del"], counts["ins"]
+    return ErrorCounts(*errors, len(reference))
+
+
+def _aligned_words(reference: list[str], hypothesis: list[str]) -> Alignment:
+    if reference == hypothesis:
+        return list(zip(reference, reference, strict=True))
+    if max(len(reference), len(hypothesis)) > _LONG:
+        return _aligned_in_pieces(reference, hypothesis)
+    # with sclite's costs: the most hits among the fewest errors, if its errors are the fewest
+    alignment: Alignment = kaldialign.align(reference, hypothesis, "", sclite_mode=True)
+    counts = count_errors(alignment)
+    if (
+        min(counts.deletions, counts.insertions) >= 2
+        and kaldialign.edit_distance(reference, hypothesis)["total"] < counts.errors
+    ):
+        pairs = cheapest_pairs(linear(reference), linear(hypothesis))
+        return [(said.word if said else "", heard.word if heard else "") for said, heard in pairs]
+    return alignment
+
+
+def _aligned_in_pieces(reference: list[str], hypothesis: list[str]) -> Alignment:
+    """An alignment with the fewest errors, cut at hits; each piece then has the most hits."""
+    import jiwer  # takes its time, and is seldom needed
+
+    output = jiwer.process_words([" ".join(reference)], [" ".join(hypothesis)])
+    alignment: Alignment = []
+    piece: Alignment = []
+    for pair in _pairs(reference, hypothesis, output.alignments[0]):
+        piece.append(pair)
+        if len(piece) == _LONG or (2 * len(piece) >= _LONG and pair[0] == pair[1]):
+            alignment += _realigned(piece)
+            piece = []
+    return alignment + _realigned(piece)
+
+
+def _realigned(piece: Alignment) -> Alignment:
+    return _aligned_words(
+        [said for said, _ in piece if said], [heard for _, heard in piece if heard]
+    )
 
 
 def _pairs(
-    reference: list[str], hypothesis: list[str], chunks: list[jiwer.AlignmentChunk]
+    reference: list[str], hypothesis: list[str], chunks: "list[jiwer.AlignmentChunk]"
 ) -> Alignment:
     alignment: Alignment = []
     for chunk in chunks:

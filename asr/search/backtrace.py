@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.search.alternatives import Recombined, Steps, with_alternatives
-from asr.search.extensions import Ways
+from asr.search.extensions import Extensions
 from asr.search.lexicon_tree import NONE
 from asr.search.nbest import Hypothesis
-from asr.search.space import Decoder
+from asr.search.space import SearchSpace
 from asr.text.tokenizer import BLANK
 
 
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
 
 
 def read_back(
-    ends: Ways, traces: Sequence[Trace], order: Tensor, frames: Tensor, decoder: Decoder
+    ends: Extensions, traces: Sequence[Trace], order: Tensor, frames: Tensor, space: SearchSpace
 ) -> list[list[Hypothesis]]:
     """The n-best lists of a search, in the order of `log_probs`.
 
@@ -45,13 +45,13 @@ def read_back(
         traces: of all events.
         order: (N,), the number in `log_probs` of each row's utterance.
         frames: (E, N), where each event of a row lies in `log_probs`.
-        decoder: what it went by.
+        space: what it went by.
     """
-    N, K = len(order), decoder.settings.beam_width
+    N, K = len(order), space.settings.beam_width
     ends = ends.or_impossible()
     table, first = ends.table(N, K)
     score, place = table.sort(dim=1, descending=True, stable=True)
-    n_best = min(decoder.settings.n_best, K)
+    n_best = min(space.settings.n_best, K)
     score, place = score[:, :n_best], place[:, :n_best]
     end = torch.where(score > -math.inf, first[:, None] + place, 0)
     lm = torch.zeros_like(ends.mass) if ends.lm is None else ends.lm
@@ -62,7 +62,7 @@ def read_back(
     rows = _unfold(*found, n_best) if recombined else _follow(*found)
     lists: list[list[Hypothesis]] = [[] for _ in range(N)]
     for n, row, when in zip(order.tolist(), rows, frames.T.cpu().numpy(), strict=True):
-        lists[n] = _hypotheses(row, when, decoder)
+        lists[n] = _hypotheses(row, when, space)
     return lists
 
 
@@ -124,9 +124,9 @@ def _steps(traces: Sequence[Trace], N: int) -> Iterator[Steps]:
         yield Steps(*its, *of_row)
 
 
-def _hypotheses(row: _Row, frames: np.ndarray, decoder: Decoder) -> list[Hypothesis]:
+def _hypotheses(row: _Row, frames: np.ndarray, space: SearchSpace) -> list[Hypothesis]:
     """Those of an utterance; `frames`, (E,), are where its events lie."""
-    informed = decoder.informed
+    informed = space.informed
     added = row.tokens != BLANK
     when = np.broadcast_to(frames[: added.shape[1]], added.shape)
     parts = _split(row.tokens, added), _split(when, added), _split(row.words, row.words != NONE)
@@ -135,7 +135,7 @@ def _hypotheses(row: _Row, frames: np.ndarray, decoder: Decoder) -> list[Hypothe
         score, log_prob, lm = numbers
         if score == -math.inf:
             break
-        spelled = None if decoder.lexicon is None else _spelled(said, ended, decoder)
+        spelled = None if space.lexicon is None else _spelled(said, ended, space)
         total = score if informed else None
         nbest.append(Hypothesis(said, log_prob, begun, spelled, lm, total))
     return nbest
@@ -147,13 +147,15 @@ def _split(values: np.ndarray, where: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(flat[begin:end]) for begin, end in pairwise([0, *ends])]
 
 
-def _spelled(tokens: tuple[int, ...], words: tuple[int, ...], decoder: Decoder) -> tuple[str, ...]:
+def _spelled(
+    tokens: tuple[int, ...], words: tuple[int, ...], space: SearchSpace
+) -> tuple[str, ...]:
     """The words of a lexicon by their numbers; others as the tokens have them."""
-    assert decoder.lexicon is not None
-    known = decoder.lexicon.words
+    assert space.lexicon is not None
+    known = space.lexicon.words
     if len(known) not in words:
         return tuple(known[word] for word in words)
-    spelled = decoder.tokenizer.decode(tokens).split()
+    spelled = space.tokenizer.decode(tokens).split()
     return tuple(
         known[word] if word < len(known) else text
         for word, text in zip(words, spelled, strict=False)

@@ -9,11 +9,11 @@ from torch import Tensor
 from asr.networks.ctc import frames_needed
 from asr.search.backtrace import Trace, read_back
 from asr.search.candidates import Event, find_events
-from asr.search.extensions import Choice, Ways, at
+from asr.search.extensions import Choice, Extensions, at
 from asr.search.fusion import Fusion
 from asr.search.nbest import Hypothesis
-from asr.search.prefixes import Prefixes, but_arrived, choose, end, join, short_of, trace
-from asr.search.space import Decoder
+from asr.search.prefixes import Prefixes, choose, end, join, least_mass, mass_of_new_prefixes, trace
+from asr.search.space import SearchSpace
 from asr.search.threads import threads
 
 
@@ -39,7 +39,7 @@ class Stay(NamedTuple):
 
 @torch.inference_mode()
 def beam_search(
-    log_probs: Tensor, input_lengths: Tensor, decoder: Decoder
+    log_probs: Tensor, input_lengths: Tensor, space: SearchSpace
 ) -> list[list[Hypothesis]]:
     """The most probable token sequences, each summed over its alignments.
 
@@ -49,7 +49,7 @@ def beam_search(
     Args:
         log_probs: (T, N, C), natural logs, on any device; padding is not used.
         input_lengths: (N,), int64.
-        decoder: how far to look, and what to go by besides.
+        space: how far to look, and what to go by besides.
 
     Returns:
         nbest: of each utterance at most `n_best` hypotheses, best first; none where none is
@@ -62,13 +62,13 @@ def beam_search(
 
     Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1; here in log space and in batches.
     """
-    _check(log_probs, input_lengths, len(decoder.tokenizer.symbols))
+    _check(log_probs, input_lengths, len(space.tokenizer.symbols))
     N, device = log_probs.shape[1], log_probs.device
     if not N:
         return []
-    with threads(decoder.n_threads):
-        fusion = Fusion(decoder, N, device) if decoder.informed else None
-        return _search(log_probs, input_lengths.to(device), decoder, fusion)
+    with threads(space.n_threads):
+        fusion = Fusion(space, N, device) if space.informed else None
+        return _search(log_probs, input_lengths.to(device), space, fusion)
 
 
 def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
@@ -83,9 +83,9 @@ def _check(log_probs: Tensor, input_lengths: Tensor, C: int) -> None:
 
 
 def _search(
-    log_probs: Tensor, input_lengths: Tensor, decoder: Decoder, fusion: Fusion | None
+    log_probs: Tensor, input_lengths: Tensor, space: SearchSpace, fusion: Fusion | None
 ) -> list[list[Hypothesis]]:
-    N, settings = log_probs.shape[1], decoder.settings
+    N, settings = log_probs.shape[1], space.settings
     events = find_events(log_probs, input_lengths, settings.token_floor, settings.blank_skip)
     beam = _start(N, settings.beam_width, fusion, log_probs.device)
     ended: list[Beam] = []
@@ -102,8 +102,8 @@ def _search(
     beams = [beam, *reversed(ended)]
     log_prob = torch.cat([some.total for some in beams]) + events.tail
     ends = end(join([some.prefixes for some in beams]), log_prob, fusion)
-    nbests = read_back(ends, traces, events.order, events.frames, decoder)
-    if not decoder.recombines:
+    nbests = read_back(ends, traces, events.order, events.frames, space)
+    if not space.recombines:
         return nbests
     # what was recombined may end too late to be followed as its twin was
     lengths = zip(nbests, input_lengths.tolist(), strict=True)
@@ -128,25 +128,25 @@ def _step(
     score = stay.total + before.context["score"] if fusion else stay.total
     # the prefixes alone fill the beam: what is to be kept must reach the worst of them
     least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
-    ways = _ways(beam, stay, event, least, fusion)
+    extensions = _extensions(beam, stay, event, least, fusion)
     if fusion:
-        ways = fusion.with_lm(before.context, before.last, ways, least)
-    ways = ways.or_impossible()
-    choice = choose(score, ways)
-    context = fusion.advance(before.context, ways, choice) if fusion else {}
-    prefixes = before.keep(ways, choice, context)
+        extensions = fusion.with_lm(before.context, before.last, extensions, least)
+    extensions = extensions.or_impossible()
+    choice = choose(score, extensions)
+    context = fusion.advance(before.context, extensions, choice) if fusion else {}
+    prefixes = before.keep(extensions, choice, context)
     arrived = stay.arrives - stay.total > math.log(0.5)
-    traced = trace(before, stay.parent, arrived, ways, choice, prefixes)
-    return _recombined(_keep(stay, ways, choice, prefixes), traced, fusion)
+    traced = trace(before, stay.parent, arrived, extensions, choice, prefixes)
+    return _recombined(_keep(stay, extensions, choice, prefixes), traced, fusion)
 
 
 def _after_quiet(beam: Beam, event: Event) -> Beam:
     """Blanks all over the quiet frames before an event."""
-    if event.quiet is None or event.hushed is None:
+    if event.quiet is None or event.blank_is_over is None:
         return beam
     total = beam.total + event.quiet
-    blank = torch.where(event.hushed < 0, total, beam.blank)
-    return beam._replace(blank=blank, token=beam.token + event.hushed, total=total)
+    blank = torch.where(event.blank_is_over < 0, total, beam.blank)
+    return beam._replace(blank=blank, token=beam.token + event.blank_is_over, total=total)
 
 
 def _stay(beam: Beam, event: Event, log_probs: Tensor) -> Stay:
@@ -166,7 +166,9 @@ def _stay(beam: Beam, event: Event, log_probs: Tensor) -> Stay:
     return Stay(blank, token, torch.logaddexp(blank, token), parent, known, arrives)
 
 
-def _ways(beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | None) -> Ways:
+def _extensions(
+    beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | None
+) -> Extensions:
     """The extensions that may be kept, as far as can be told without the language model.
 
     One that is in the beam has arrived there, and is impossible here.
@@ -182,20 +184,22 @@ def _ways(beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | 
     repeats = last[:, :, None] == event.tokens[:, None]  # (N, K, M)
     grow = torch.where(repeats, beam.blank[:, :, None], beam.total[:, :, None])
     grow = grow + event.token_log_probs[:, None]
-    short = short_of(least, context, fusion)
+    short = least_mass(least, context, fusion)
     place = (grow >= short[:, :, None]).flatten().nonzero()[:, 0]
     token = event.tokens[:, None].expand_as(grow)
-    ways = Ways(place // grow.shape[2], at(token, place), at(grow, place))
+    extensions = Extensions(place // grow.shape[2], at(token, place), at(grow, place))
     if fusion:
-        ways = fusion.ways(context, last, ways)
-    return ways._replace(mass=but_arrived(beam.prefixes, stay.parent, stay.known, ways))
+        extensions = fusion.extensions(context, last, extensions)
+    return extensions._replace(
+        mass=mass_of_new_prefixes(beam.prefixes, stay.parent, stay.known, extensions)
+    )
 
 
-def _keep(stay: Stay, ways: Ways, choice: Choice, prefixes: Prefixes) -> Beam:
+def _keep(stay: Stay, extensions: Extensions, choice: Choice, prefixes: Prefixes) -> Beam:
     """The prefixes chosen."""
     slot, new = choice.slot, choice.new
     old = choice.possible & ~new
-    mass = torch.where(new, ways.mass.take(choice.way), -math.inf)
+    mass = torch.where(new, extensions.mass.take(choice.extension), -math.inf)
     return Beam(
         blank=torch.where(old, stay.blank.gather(1, slot), -math.inf),
         token=torch.where(old, stay.token.gather(1, slot), mass),

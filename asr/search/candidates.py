@@ -18,7 +18,7 @@ class Event(NamedTuple):
     token_log_probs: Tensor  # (N, M), float64; -inf behind an utterance's last one
     blank: Tensor  # (N, 1), float64, log-probability of blank
     quiet: Tensor | None  # (N, 1), float64, that of nothing but blank in the quiet before
-    hushed: Tensor | None  # (N, 1), float64, 0; -inf where there are quiet frames before
+    blank_is_over: Tensor | None  # (N, 1), float64, 0; -inf where there are quiet frames before
 
 
 class Events(NamedTuple):
@@ -38,7 +38,7 @@ class Events(NamedTuple):
         token_log_probs: (E, N, M).
         blank: (E, N).
         quiet: (E + 1, N).
-        hushed: (E + 1, N).
+        blank_is_over: (E + 1, N).
         tail: (N, 1), float64, the log-probability of blank in all frames after the last event.
     """
 
@@ -51,7 +51,7 @@ class Events(NamedTuple):
     token_log_probs: Tensor
     blank: Tensor
     quiet: Tensor
-    hushed: Tensor
+    blank_is_over: Tensor
     tail: Tensor
 
     def at(self, number: int) -> Event:
@@ -65,7 +65,7 @@ class Events(NamedTuple):
             token_log_probs=self.token_log_probs[number, :N, :M],
             blank=self.blank[number, :N, None],
             quiet=self.quiet[number, :N, None] if has_quiet else None,
-            hushed=self.hushed[number, :N, None] if has_quiet else None,
+            blank_is_over=self.blank_is_over[number, :N, None] if has_quiet else None,
         )
 
 
@@ -94,7 +94,7 @@ def find_events(
     is_quiet = inside & ~is_event
     zeros = blank.new_zeros(E + 1, N)
     quiet = zeros.scatter_add(0, before, torch.where(is_quiet, blank, 0.0))[:, order]
-    hushed = zeros.scatter_add(0, before, is_quiet.double())[:, order] > 0
+    blank_is_over = zeros.scatter_add(0, before, is_quiet.double())[:, order] > 0
 
     t, n, token = tried.nonzero(as_tuple=True)  # frame by frame, there utterance by utterance
     first = (n_tried.flatten().cumsum(0) - n_tried.flatten()).view_as(n_tried)
@@ -108,13 +108,13 @@ def find_events(
         order=order,
         n_active=(torch.arange(E, device=order.device)[:, None] < n_events).sum(1).tolist(),
         n_tokens=(tokens != BLANK).sum(2).amax(1).tolist() if M else [],
-        has_quiet=hushed.any(1).tolist(),
+        has_quiet=blank_is_over.any(1).tolist(),
         frames=frames,
         tokens=tokens,
         token_log_probs=found,
         blank=blank[frames, order],
         quiet=quiet,
-        hushed=torch.where(hushed, -math.inf, 0.0).double(),
+        blank_is_over=torch.where(blank_is_over, -math.inf, 0.0).double(),
         tail=quiet.gather(0, n_events[None]).T,
     )
 

@@ -21,7 +21,7 @@ def mixed(hashed: Tensor, number: Tensor) -> Tensor:
     return bits ^ (bits >> 29)
 
 
-class Ways(NamedTuple):
+class Extensions(NamedTuple):
     """Extensions of prefixes by a token, of the whole batch one after the other, F of them.
 
     They are ordered by prefix, then token, then outcome.
@@ -38,12 +38,12 @@ class Ways(NamedTuple):
     number: Tensor | None = None  # where the state after a word lies in `states`; -1 for none
     states: Tensor | None = None
 
-    def or_impossible(self) -> "Ways":
+    def or_impossible(self) -> "Extensions":
         """Themselves, or where there is none, one that is impossible."""
         if self.slot.shape[0]:
             return self
         *fields, states = self
-        one = Ways._make([*(None if f is None else f.new_zeros(1) for f in fields), states])
+        one = Extensions._make([*(None if f is None else f.new_zeros(1) for f in fields), states])
         return one._replace(mass=self.mass.new_full((1,), -math.inf))
 
     @property
@@ -52,19 +52,19 @@ class Ways(NamedTuple):
         return self.mass if self.extra is None else self.mass + self.extra
 
     def table(self, N: int, K: int) -> tuple[Tensor, Tensor]:
-        """The scores by utterance, (N, most ways of one), then -inf; (N,) numbers of the first."""
+        """Scores by utterance, (N, most of one), then -inf; (N,) numbers of the first."""
         row = self.slot // K
-        n_ways = torch.bincount(row, minlength=N)
-        first = n_ways.cumsum(0) - n_ways
+        n_extensions = torch.bincount(row, minlength=N)
+        first = n_extensions.cumsum(0) - n_extensions
         column = torch.arange(row.shape[0], device=row.device) - at(first, row)
-        shape = N, int(n_ways.max())
+        shape = N, int(n_extensions.max())
         return self.mass.new_full(shape, -math.inf).index_put((row, column), self.score), first
 
 
 class Choice(NamedTuple):
-    """The prefixes and ways that are kept, (N, K)."""
+    """The prefixes and extensions that are kept, (N, K)."""
 
     slot: Tensor  # the place in its row of the prefix, extended or not
-    way: Tensor  # number of the way, where it is one
+    extension: Tensor  # number of the extension, where it is one
     new: Tensor  # bool, whether it is
     possible: Tensor  # bool, whether it is anything: a beam may have room left

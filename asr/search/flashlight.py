@@ -17,7 +17,7 @@ from asr.lm.ngram import NgramModel, arpa_words, write_ngram
 from asr.lm.vocabulary import UNK
 from asr.search.lexicon_tree import ROOT, Trie
 from asr.search.nbest import Hypothesis
-from asr.search.space import Decoder
+from asr.search.space import SearchSpace
 from asr.text.tokenizer import BLANK
 
 THRESHOLD = 50.0
@@ -32,7 +32,7 @@ class _Engine(NamedTuple):
 
 
 def flashlight_search(
-    log_probs: Tensor, input_lengths: Tensor, decoder: Decoder
+    log_probs: Tensor, input_lengths: Tensor, space: SearchSpace
 ) -> list[list[Hypothesis]]:
     """What `asr.search.beam.beam_search` gives, searched by flashlight-text, one by one on the CPU.
 
@@ -43,28 +43,28 @@ def flashlight_search(
     Args:
         log_probs: (T, N, C), natural logs; padding is not used.
         input_lengths: (N,), int64.
-        decoder: how far to look, and what to go by besides.
+        space: how far to look, and what to go by besides.
 
     Raises:
-        InputError: flashlight-text is not installed, or can't do what the decoder asks for.
+        InputError: flashlight-text is not installed, or can't do what the search asks for.
     """
-    engine = _engine(decoder)
-    separator = decoder.tokenizer.separator
+    engine = _engine(space)
+    separator = space.tokenizer.separator
     nbests = []
     for rows, length in zip(log_probs.unbind(1), input_lengths.tolist(), strict=True):
         rows = rows[:length].float().cpu()
-        if decoder.lexicon is not None and separator is not None:
+        if space.lexicon is not None and separator is not None:
             # its words end with a separator only; so let there be one
             end = torch.full((1, rows.shape[1]), -math.inf)
             end[0, separator] = 0.0
             rows = torch.cat((rows, end))
         rows = rows.contiguous()
         results = engine.search.decode(rows.data_ptr(), *rows.shape)
-        nbests.append(_hypotheses(results, length, decoder))
+        nbests.append(_hypotheses(results, length, space))
     return nbests
 
 
-def _hypotheses(results: list[Any], length: int, decoder: Decoder) -> list[Hypothesis]:
+def _hypotheses(results: list[Any], length: int, space: SearchSpace) -> list[Hypothesis]:
     """Those of an utterance of so many frames."""
     found: dict[tuple[tuple[int, ...], tuple[str, ...] | None], Hypothesis] = {}
     for result in results:
@@ -76,23 +76,23 @@ def _hypotheses(results: list[Any], length: int, decoder: Decoder) -> list[Hypot
         ]
         tokens = tuple(alignment[frame + 1] for frame in begins)
         words = None
-        if decoder.lexicon is not None:
-            known = decoder.lexicon.words
+        if space.lexicon is not None:
+            known = space.lexicon.words
             words = tuple(known[word] for word in result.words if 0 <= word < len(known))
         hypothesis = Hypothesis(
             tokens=tokens,
             log_prob=result.emittingModelScore,
             frames=tuple(begins),
             words=words,
-            lm_log_prob=result.lmScore * _LN10 if decoder.lm is not None else 0.0,
-            score=result.score if decoder.informed else None,
+            lm_log_prob=result.lmScore * _LN10 if space.lm is not None else 0.0,
+            score=result.score if space.informed else None,
         )
         found.setdefault((tokens, words), hypothesis)
-    return list(found.values())[: decoder.settings.n_best]
+    return list(found.values())[: space.settings.n_best]
 
 
 @lru_cache(maxsize=1)
-def _engine(decoder: Decoder) -> _Engine:
+def _engine(space: SearchSpace) -> _Engine:
     """Build what flashlight-text searches with."""
     try:
         from flashlight.lib.text import decoder as flashlight
@@ -102,79 +102,79 @@ def _engine(decoder: Decoder) -> _Engine:
             "decoder is flashlight: flashlight-text is not installed; expected it after:"
             " pip install flashlight-text"
         ) from None
-    _check(decoder)
-    settings, separator = decoder.settings, decoder.tokenizer.separator
+    _check(space)
+    settings, separator = space.settings, space.tokenizer.separator
     silence = -1 if separator is None else separator
     lm: Any = flashlight.ZeroLM()
-    if decoder.lm is not None:
-        lm = _kenlm(decoder, Dictionary(_names(decoder)))
+    if space.lm is not None:
+        lm = _kenlm(space, Dictionary(_names(space)))
     options = {
         "beam_size": settings.beam_width,
-        "beam_size_token": len(decoder.tokenizer.symbols),
+        "beam_size_token": len(space.tokenizer.symbols),
         "beam_threshold": THRESHOLD,
         "lm_weight": settings.lm_weight * _LN10,
         "sil_score": 0.0,
         "log_add": True,
         "criterion_type": flashlight.CriterionType.CTC,
     }
-    if decoder.lexicon is None:
+    if space.lexicon is None:
         free = flashlight.LexiconFreeDecoderOptions(**options)
         return _Engine(flashlight.LexiconFreeDecoder(free, lm, silence, BLANK, []), lm)
-    tree = flashlight.Trie(len(decoder.tokenizer.symbols), silence)
+    tree = flashlight.Trie(len(space.tokenizer.symbols), silence)
     start = lm.start(False)
     ending = [] if separator is None else [separator]
-    for word, tokens in _spellings(decoder.lexicon):
+    for word, tokens in _spellings(space.lexicon):
         tree.insert([*tokens, *ending], word, lm.score(start, word)[1])
     tree.smear(flashlight.SmearingMode.MAX)
     bound = flashlight.LexiconDecoderOptions(
         **options, word_score=settings.word_bonus, unk_score=-math.inf
     )
-    unk = len(decoder.lexicon.words)
+    unk = len(space.lexicon.words)
     return _Engine(flashlight.LexiconDecoder(bound, tree, lm, silence, BLANK, unk, [], False), lm)
 
 
-def _check(decoder: Decoder) -> None:
+def _check(space: SearchSpace) -> None:
     """Raise InputError where flashlight-text can't do what is asked for."""
     wrong = None
-    if decoder.boosts is not None:
+    if space.boosts is not None:
         wrong = "boosts no phrases"
-    elif decoder.lexicon is not None and decoder.lexicon.open:
+    elif space.lexicon is not None and space.lexicon.open:
         wrong = "takes no open lexicon"
-    elif decoder.lexicon is None and decoder.settings.word_bonus:
+    elif space.lexicon is None and space.settings.word_bonus:
         wrong = "has no word_bonus without a lexicon"
-    elif decoder.lexicon is not None and decoder.lm is not None and not decoder.scores_words:
+    elif space.lexicon is not None and space.lm is not None and not space.scores_words:
         wrong = "takes language models of words only beside a lexicon"
-    elif not isinstance(decoder.lm, NgramModel | KenlmModel | None):
+    elif not isinstance(space.lm, NgramModel | KenlmModel | None):
         wrong = "goes by n-gram models only"
     if wrong:
         raise InputError(f"decoder is flashlight, which {wrong}; expected decoder beam")
 
 
-def _names(decoder: Decoder) -> list[str]:
+def _names(space: SearchSpace) -> list[str]:
     """How KenLM spells each word of the lexicon and then <unk>; or each token."""
-    assert decoder.units is not None
-    if isinstance(decoder.lm, KenlmModel):
-        names = decoder.lm.spellings
+    assert space.units is not None
+    if isinstance(space.lm, KenlmModel):
+        names = space.lm.spellings
     else:
-        assert decoder.lm is not None
-        names = arpa_words(decoder.lm.vocabulary, "language model")
+        assert space.lm is not None
+        names = arpa_words(space.lm.vocabulary, "language model")
     # what is unknown is UNK all the same, but a dictionary has each name once
     return [
         names[unit] if unit != UNK else f"unknown {number}"
-        for number, unit in enumerate(decoder.units.tolist())
+        for number, unit in enumerate(space.units.tolist())
     ]
 
 
-def _kenlm(decoder: Decoder, names: Any) -> Any:
+def _kenlm(space: SearchSpace, names: Any) -> Any:
     """The n-gram model as flashlight-text's KenLM reads it."""
-    from flashlight.lib.text.decoder.kenlm import KenLM
+    from flashlight.lib.text.space.kenlm import KenLM
 
-    if isinstance(decoder.lm, KenlmModel):
-        return KenLM(str(decoder.lm.path), names)
-    assert isinstance(decoder.lm, NgramModel)
+    if isinstance(space.lm, KenlmModel):
+        return KenLM(str(space.lm.path), names)
+    assert isinstance(space.lm, NgramModel)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lm.arpa"
-        write_ngram(path, decoder.lm)
+        write_ngram(path, space.lm)
         return KenLM(str(path), names)
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from asr.lm.vocabulary import EOS
-from asr.search.extensions import Choice, Ways, at, mixed
+from asr.search.extensions import Choice, Extensions, at, mixed
 from asr.search.lexicon_tree import NONE, ROOT
 from asr.search.lm_states import Context, TokenLM, WordLM
-from asr.search.space import Decoder
+from asr.search.space import SearchSpace
 from asr.text.subword import WORD_START
 from asr.text.tokenizer import BLANK, BpeTokenizer
 
@@ -20,31 +20,31 @@ class Fusion:
     """All that one search asks of lexicon, language model and phrases.
 
     Args:
-        decoder: holds them.
+        space: holds them.
         N: utterances.
         device: of the search.
     """
 
-    def __init__(self, decoder: Decoder, N: int, device: torch.device) -> None:
-        self.settings = settings = decoder.settings
-        self.recombines = decoder.recombines
-        self.separator = decoder.tokenizer.separator
+    def __init__(self, space: SearchSpace, N: int, device: torch.device) -> None:
+        self.settings = settings = space.settings
+        self.recombines = space.recombines
+        self.separator = space.tokenizer.separator
         self._begins: Tensor | None = None  # (C,), where tokens are pieces: which begin a word
-        if isinstance(decoder.tokenizer, BpeTokenizer):
-            begins = [symbol.startswith(WORD_START) for symbol in decoder.tokenizer.symbols]
+        if isinstance(space.tokenizer, BpeTokenizer):
+            begins = [symbol.startswith(WORD_START) for symbol in space.tokenizer.symbols]
             self._begins = torch.tensor(begins, device=device)
-        self.trie = None if decoder.lexicon is None else decoder.lexicon.to(device)
-        self.boosts = None if decoder.boosts is None else decoder.boosts.to(device)
+        self.trie = None if space.lexicon is None else space.lexicon.to(device)
+        self.boosts = None if space.boosts is None else space.boosts.to(device)
         self.token_lm: TokenLM | None = None
         self.word_lm: WordLM | None = None
-        if decoder.lm is not None and decoder.units is not None:
-            units, size = decoder.units.to(device), N * settings.beam_width
-            if decoder.scores_words:
-                self.word_lm = WordLM(decoder.lm, units, size)
+        if space.lm is not None and space.units is not None:
+            units, size = space.units.to(device), N * settings.beam_width
+            if space.scores_words:
+                self.word_lm = WordLM(space.lm, units, size)
             else:
-                self.token_lm = TokenLM(decoder.lm, units, size)
+                self.token_lm = TokenLM(space.lm, units, size)
         if self.trie is not None:
-            ahead = torch.zeros(len(self.trie.parents)) if decoder.ahead is None else decoder.ahead
+            ahead = torch.zeros(len(self.trie.parents)) if space.ahead is None else space.ahead
             self._ahead = settings.lm_weight * ahead.to(device, torch.float64)
             # for no word, for each word, for all others
             n_words = len(self.trie.words)
@@ -85,15 +85,15 @@ class Fusion:
             highest = highest - self._ahead[context["node"]]
         return highest
 
-    def ways(self, context: Context, last: Tensor, ways: Ways) -> Ways:
-        """The ways on, scored without the language model.
+    def extensions(self, context: Context, last: Tensor, extensions: Extensions) -> Extensions:
+        """The extensions on, scored without the language model.
 
         Args:
             context: of the prefixes.
             last: (N, K), their last tokens.
-            ways: as the acoustic model has them.
+            extensions: as the acoustic model has them.
         """
-        slot, token, mass, *_ = ways
+        slot, token, mass, *_ = extensions
         extra = at(context["score"], slot)
         if self.boosts is not None:
             phrase = at(context["phrase"], slot)
@@ -101,15 +101,17 @@ class Fusion:
             extra = extra + at(self.boosts.worth, after) - at(self.boosts.lent, phrase)
         if self.trie is None:
             begins = self._begins_word(at(last, slot), token)
-            return Ways(slot, token, mass, extra + self.settings.word_bonus * begins.double())
+            return Extensions(slot, token, mass, extra + self.settings.word_bonus * begins.double())
         node = at(context["node"], slot)
-        of, outcome, after, word = self.trie.ways(node, token)
+        of, outcome, after, word = self.trie.extensions(node, token)
         extra = at(extra - at(self._ahead, node), of) + at(self._ahead, after)
         extra = extra + at(self._bonuses, word + 1)
-        return Ways(at(slot, of), at(token, of), at(mass, of), extra, outcome, after, word)
+        return Extensions(at(slot, of), at(token, of), at(mass, of), extra, outcome, after, word)
 
-    def with_lm(self, context: Context, last: Tensor, ways: Ways, least: Tensor) -> Ways:
-        """The ways, scored with the language model too.
+    def with_lm(
+        self, context: Context, last: Tensor, extensions: Extensions, least: Tensor
+    ) -> Extensions:
+        """The extensions, scored with the language model too.
 
         That only takes from scores. Where too little is left without it, it is not asked, and the
         way is impossible.
@@ -117,47 +119,59 @@ class Fusion:
         Args:
             context: of the prefixes; brought up to date.
             last: (N, K), their last tokens.
-            ways: scored without it.
+            extensions: scored without it.
             least: (N,), what a way must reach to be kept.
         """
-        assert ways.extra is not None
-        may_be = ways.score >= at(least, ways.slot // last.shape[1])
+        assert extensions.extra is not None
+        may_be = extensions.score >= at(least, extensions.slot // last.shape[1])
         if self.token_lm is not None:
-            self.token_lm.read(context, last, at(ways.slot, may_be.nonzero()[:, 0]))
-            lm = self.token_lm.score(context, ways.slot, at(self.token_lm.units, ways.token))
-            extra = torch.where(may_be, ways.extra + self._weighted(lm), -math.inf)
-            return ways._replace(extra=extra, lm=lm)
-        if self.word_lm is None or ways.word is None:
-            return ways
-        ends = ((ways.word != NONE) & may_be).nonzero()[:, 0]
-        found, states = self.word_lm.score(context, at(ways.slot, ends), at(ways.word, ends))
-        lm = torch.zeros_like(ways.mass).index_put((ends,), found)
+            self.token_lm.read(context, last, at(extensions.slot, may_be.nonzero()[:, 0]))
+            lm = self.token_lm.score(
+                context, extensions.slot, at(self.token_lm.units, extensions.token)
+            )
+            extra = torch.where(may_be, extensions.extra + self._weighted(lm), -math.inf)
+            return extensions._replace(extra=extra, lm=lm)
+        if self.word_lm is None or extensions.word is None:
+            return extensions
+        ends = ((extensions.word != NONE) & may_be).nonzero()[:, 0]
+        found, states = self.word_lm.score(
+            context, at(extensions.slot, ends), at(extensions.word, ends)
+        )
+        lm = torch.zeros_like(extensions.mass).index_put((ends,), found)
         numbers = torch.arange(ends.shape[0], device=ends.device)
-        number = torch.full_like(ways.slot, -1).index_put((ends,), numbers)
-        extra = torch.where(may_be, ways.extra + self._weighted(lm), -math.inf)
-        return ways._replace(extra=extra, lm=lm, number=number, states=states)
+        number = torch.full_like(extensions.slot, -1).index_put((ends,), numbers)
+        extra = torch.where(may_be, extensions.extra + self._weighted(lm), -math.inf)
+        return extensions._replace(extra=extra, lm=lm, number=number, states=states)
 
-    def advance(self, context: Context, ways: Ways, choice: Choice) -> Context:
-        """What is known of the prefixes and ways that are kept."""
-        new, way = choice.new, choice.way
+    def advance(self, context: Context, extensions: Extensions, choice: Choice) -> Context:
+        """What is known of the prefixes and extensions that are kept."""
+        new, extension = choice.new, choice.extension
         kept = {name: known.gather(1, choice.slot) for name, known in context.items()}
-        assert ways.extra is not None
-        kept["score"] = torch.where(new, ways.extra.take(way), kept["score"])
-        if ways.outcome is not None and ways.node is not None and ways.word is not None:
-            kept["outcome"] = torch.where(new, ways.outcome.take(way), kept["outcome"])
-            kept["node"] = torch.where(new, ways.node.take(way), kept["node"])
-            kept["word"] = torch.where(new, ways.word.take(way), kept["word"])
+        assert extensions.extra is not None
+        kept["score"] = torch.where(new, extensions.extra.take(extension), kept["score"])
+        if (
+            extensions.outcome is not None
+            and extensions.node is not None
+            and extensions.word is not None
+        ):
+            kept["outcome"] = torch.where(new, extensions.outcome.take(extension), kept["outcome"])
+            kept["node"] = torch.where(new, extensions.node.take(extension), kept["node"])
+            kept["word"] = torch.where(new, extensions.word.take(extension), kept["word"])
         if self.boosts is not None:
-            after = self.boosts.next(kept["phrase"], ways.token.take(way))
+            after = self.boosts.next(kept["phrase"], extensions.token.take(extension))
             kept["phrase"] = torch.where(new, after, kept["phrase"])
-        if ways.lm is not None:
-            kept["lm"] = kept["lm"] + torch.where(new, ways.lm.take(way), 0.0)
+        if extensions.lm is not None:
+            kept["lm"] = kept["lm"] + torch.where(new, extensions.lm.take(extension), 0.0)
         if self.token_lm is not None:
             kept["unread"] = kept["unread"] | new
-        if self.word_lm is not None and ways.number is not None and ways.states is not None:
-            number = ways.number.take(way)
+        if (
+            self.word_lm is not None
+            and extensions.number is not None
+            and extensions.states is not None
+        ):
+            number = extensions.number.take(extension)
             place = (new & (number >= 0)).nonzero(as_tuple=True)
-            rows = self.word_lm.pool.add(ways.states[number[place]])
+            rows = self.word_lm.pool.add(extensions.states[number[place]])
             kept["row"] = kept["row"].index_put(place, rows)
         return kept
 
@@ -177,7 +191,7 @@ class Fusion:
         known += [context["phrase"]] if self.boosts is not None else []
         return reduce(mixed, known)
 
-    def end(self, context: Context, last: Tensor, log_prob: Tensor) -> Ways:
+    def end(self, context: Context, last: Tensor, log_prob: Tensor) -> Extensions:
         """What the utterances' ends make of the prefixes.
 
         Where none of an utterance's prefixes ends with a word, all stay as they are, without the
@@ -189,7 +203,7 @@ class Fusion:
             log_prob: (N, K), their acoustic log-probabilities.
 
         Returns:
-            ways: with the language model's log-probability of the whole.
+            extensions: with the language model's log-probability of the whole.
         """
         slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
         extra, word = at(context["score"], slot), None
@@ -210,7 +224,7 @@ class Fusion:
             lm = torch.zeros_like(extra)
         whole = at(context["lm"], slot) + lm if "lm" in context else lm
         mass, none = at(log_prob, slot), torch.full_like(slot, BLANK)
-        return Ways(slot, none, mass, extra + self._weighted(lm), word=word, lm=whole)
+        return Extensions(slot, none, mass, extra + self._weighted(lm), word=word, lm=whole)
 
     def _last_words(self, row: Tensor, node: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
         """How prefixes may end.
@@ -229,7 +243,7 @@ class Fusion:
         of, word = node[:0], node[:0]
         if self.separator is not None:
             whole &= empty
-            of, _, _, word = self.trie.ways(node, torch.full_like(node, self.separator))
+            of, _, _, word = self.trie.extensions(node, torch.full_like(node, self.separator))
         of = torch.cat((of, whole.nonzero()[:, 0]))
         stuck = ~torch.isin(row, row[of])
         of, order = torch.cat((of, stuck.nonzero()[:, 0])).sort(stable=True)

@@ -1,33 +1,55 @@
 """log_probs -> the texts that were probably said."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from torch import Tensor
 
+from asr.networks.ctc import checked_log_probs
 from asr.search.nbest import Hypothesis
-from asr.text.tokenizer import BLANK
+from asr.text.tokenizer import BLANK, Tokenizer, tokenizer_of
 
 
-def greedy_search(log_probs: np.ndarray) -> Hypothesis:
+def greedy_search(
+    log_probs: Tensor | np.ndarray, symbols: Sequence[str] | Tokenizer | None = None
+) -> Hypothesis:
     """The tokens of the single most probable alignment: repeats merged, then blanks dropped.
+
+    >>> asr.greedy_search(recognizer.log_probs(waveform), recognizer.symbols).text
 
     Args:
         log_probs: (T, C), natural logs.
+        symbols: (C,), what each token stands for, as in `asr.beam_search`; the hypothesis has a
+            text then.
 
     Returns:
         hypothesis: its `log_prob` is that of the alignment, a lower bound of the tokens' own.
 
     Raises:
-        ValueError: `log_probs` is not (T, C).
+        ValueError: `log_probs` is not (T, C) or has NaN, or there are not C symbols.
 
     Source: Graves et al. 2006, section 3.2, best path decoding.
     """
-    if log_probs.ndim != 2:
-        raise ValueError(f"log_probs has shape {log_probs.shape}; expected (T, C) of one utterance")
-    alignment = log_probs.argmax(axis=1)
+    rows = checked_log_probs(log_probs).numpy(force=True)
+    alignment = rows.argmax(axis=1)
     begins = np.ones(len(alignment), dtype=bool)
     begins[1:] = alignment[1:] != alignment[:-1]
     frames = np.flatnonzero(begins & (alignment != BLANK))
+    tokens = tuple(alignment[frames].tolist())
+    words = None
+    if symbols is not None:
+        tokenizer = tokenizer_of(symbols)
+        check_symbols(tokenizer, rows.shape[1])
+        words = tuple(tokenizer.decode(tokens).split())
     return Hypothesis(
-        tokens=tuple(alignment[frames].tolist()),
-        log_prob=float(log_probs.max(axis=1).sum(dtype=np.float64)),
+        tokens=tokens,
+        log_prob=float(rows.max(axis=1).sum(dtype=np.float64)),
         frames=tuple(frames.tolist()),
+        words=words,
     )
+
+
+def check_symbols(tokenizer: Tokenizer, C: int) -> None:
+    """Raise ValueError where there are not C symbols."""
+    if len(tokenizer.symbols) != C:
+        raise ValueError(f"symbols has {len(tokenizer.symbols)}; log_probs has {C} columns")

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.search.backtrace import Trace, read_back
-from asr.search.extensions import Choice, Ways, at
+from asr.search.extensions import Choice, Extensions, at
 from asr.search.fusion import Fusion
 from asr.search.lexicon_tree import ROOT
 from asr.search.lm_states import Context
 from asr.search.nbest import Hypothesis
-from asr.search.prefixes import Prefixes, but_arrived, choose, end, join, short_of, trace
-from asr.search.space import Decoder
+from asr.search.prefixes import Prefixes, choose, end, join, least_mass, mass_of_new_prefixes, trace
+from asr.search.space import SearchSpace
 from asr.search.threads import threads
 from asr.text.tokenizer import BLANK
 
@@ -47,7 +47,7 @@ class Stay(NamedTuple):
 
 @torch.inference_mode()
 def hmm_beam_search(
-    emissions: Tensor, input_lengths: Tensor, decoder: Decoder, topology: Topology
+    emissions: Tensor, input_lengths: Tensor, space: SearchSpace, topology: Topology
 ) -> list[list[Hypothesis]]:
     """The most probable token sequences, each summed over its alignments.
 
@@ -63,7 +63,7 @@ def hmm_beam_search(
     Args:
         emissions: (T, N, S), log p(features | state), on any device; padding is not used.
         input_lengths: (N,), int64.
-        decoder: how far to look, and what to go by besides. `token_floor`, `blank_skip` and
+        space: how far to look, and what to go by besides. `token_floor`, `blank_skip` and
             `recombine` are CTC's. The other figures are in nats of the emissions, which are some
             ten times those of CTC.
         topology: what the tokens are made of.
@@ -75,19 +75,21 @@ def hmm_beam_search(
 
     Raises:
         ValueError: `emissions` is not (T, N, S) with the topology's S, a length is not from 0 to
-            T, or the decoder is for other tokens than the topology.
+            T, or the space is for other tokens than the topology.
     """
-    _check(emissions, input_lengths, decoder, topology)
+    _check(emissions, input_lengths, space, topology)
     N, device = emissions.shape[1], emissions.device
     if not N:
         return []
-    with threads(decoder.n_threads):
-        fusion = Fusion(decoder, N, device) if decoder.informed else None
+    with threads(space.n_threads):
+        fusion = Fusion(space, N, device) if space.informed else None
         states = _states(topology, device)
-        return _search(emissions, input_lengths.to(device), decoder, states, fusion)
+        return _search(emissions, input_lengths.to(device), space, states, fusion)
 
 
-def _check(emissions: Tensor, input_lengths: Tensor, decoder: Decoder, topology: Topology) -> None:
+def _check(
+    emissions: Tensor, input_lengths: Tensor, space: SearchSpace, topology: Topology
+) -> None:
     shape, S = tuple(emissions.shape), len(topology.self_loops)
     if emissions.ndim != 3 or shape[2] != S:
         raise ValueError(f"emissions has shape {shape}; expected (T, N, {S})")
@@ -96,7 +98,7 @@ def _check(emissions: Tensor, input_lengths: Tensor, decoder: Decoder, topology:
         raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
     if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
         raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
-    C = len(decoder.tokenizer.symbols)
+    C = len(space.tokenizer.symbols)
     if len(topology.pdfs) != C:
         raise ValueError(f"topology has {len(topology.pdfs)} tokens; the tokenizer has {C}")
 
@@ -116,11 +118,11 @@ def _states(topology: Topology, device: torch.device) -> States:
 def _search(
     emissions: Tensor,
     input_lengths: Tensor,
-    decoder: Decoder,
+    space: SearchSpace,
     states: States,
     fusion: Fusion | None,
 ) -> list[list[Hypothesis]]:
-    N, settings = emissions.shape[1], decoder.settings
+    N, settings = emissions.shape[1], space.settings
     lengths, order = input_lengths.sort(stable=True, descending=True)
     frames = torch.arange(int(lengths[0]), device=order.device)[:, None].expand(-1, N)
     n_active = (frames < lengths).sum(1).tolist()
@@ -140,7 +142,7 @@ def _search(
     beams = [beam, *reversed(ended)]
     log_prob = torch.cat([_leaving(some, states)[0] for some in beams])
     ends = end(join([some.prefixes for some in beams]), log_prob, fusion)
-    return read_back(ends, traces, order, frames, decoder)
+    return read_back(ends, traces, order, frames, space)
 
 
 def _start(N: int, K: int, states: States, fusion: Fusion | None) -> Beam:
@@ -158,26 +160,30 @@ def _step(
 ) -> tuple[Beam, Trace]:
     """Take the beams through a frame."""
     before = beam.prefixes
-    leaves, hushes = _leaving(beam, states)
-    stay = _stay(beam, emission, states, leaves, hushes)
+    leaves, enters_silence = _leaving(beam, states)
+    stay = _stay(beam, emission, states, leaves, enters_silence)
     score = stay.total + before.context["score"] if fusion else stay.total
     # the prefixes alone fill the beam: what is to be kept must reach the worst of them
     least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
     entry = emission[:, states.pdfs[:, 0]]  # (N, C)
     entry[:, BLANK] = -math.inf
-    ways = _ways(leaves, entry, short_of(least, before.context, fusion), before.context, fusion)
+    extensions = _extensions(
+        leaves, entry, least_mass(least, before.context, fusion), before.context, fusion
+    )
     if fusion:
-        ways = fusion.ways(before.context, before.last, ways)
-    ways = ways._replace(mass=but_arrived(before, stay.parent, stay.known, ways))
+        extensions = fusion.extensions(before.context, before.last, extensions)
+    extensions = extensions._replace(
+        mass=mass_of_new_prefixes(before, stay.parent, stay.known, extensions)
+    )
     if fusion:
-        ways = fusion.with_lm(before.context, before.last, ways, least)
-    ways = ways.or_impossible()
-    choice = choose(score, ways)
-    context = fusion.advance(before.context, ways, choice) if fusion else {}
-    prefixes = before.keep(ways, choice, context)
+        extensions = fusion.with_lm(before.context, before.last, extensions, least)
+    extensions = extensions.or_impossible()
+    choice = choose(score, extensions)
+    context = fusion.advance(before.context, extensions, choice) if fusion else {}
+    prefixes = before.keep(extensions, choice, context)
     arrived = stay.arrives - stay.total > math.log(0.5)
-    traced = trace(before, stay.parent, arrived, ways, choice, prefixes)
-    return _keep(stay, ways, choice, prefixes), traced
+    traced = trace(before, stay.parent, arrived, extensions, choice, prefixes)
+    return _keep(stay, extensions, choice, prefixes), traced
 
 
 def _leaving(beam: Beam, states: States) -> tuple[Tensor, Tensor]:
@@ -188,14 +194,16 @@ def _leaving(beam: Beam, states: States) -> tuple[Tensor, Tensor]:
         return leaves, torch.full_like(leaves, -math.inf)
     behind = beam.states[:, :, -1] + states.moves[BLANK, -1]
     passing = torch.logaddexp(leaves + PASS_SILENCE, behind)
-    hushes = leaves + ENTER_SILENCE
+    enters_silence = leaves + ENTER_SILENCE
     if "node" not in beam.prefixes.context:
-        return passing, hushes
+        return passing, enters_silence
     whole = beam.prefixes.context["node"] == ROOT
-    return torch.where(whole, passing, leaves), hushes.masked_fill(~whole, -math.inf)
+    return torch.where(whole, passing, leaves), enters_silence.masked_fill(~whole, -math.inf)
 
 
-def _stay(beam: Beam, emission: Tensor, states: States, leaves: Tensor, hushes: Tensor) -> Stay:
+def _stay(
+    beam: Beam, emission: Tensor, states: States, leaves: Tensor, enters_silence: Tensor
+) -> Stay:
     """The prefixes as they are after a frame.
 
     They stay in their states or move to the next. And where the prefix without the last token is
@@ -208,16 +216,16 @@ def _stay(beam: Beam, emission: Tensor, states: States, leaves: Tensor, hushes: 
     moved = beam.states + states.moves[last]
     parts = [arrives[:, :, None], moved[:, :, : J - 1]]
     if states.n_silent:
-        parts += [hushes[:, :, None], moved[:, :, J:-1]]
+        parts += [enters_silence[:, :, None], moved[:, :, J:-1]]
     pdfs = states.pdfs[last]  # (N, K, J + Z)
     emitted = emission.gather(1, pdfs.flatten(1)).view_as(moved)
     masses = torch.logaddexp(beam.states + states.loops[last], torch.cat(parts, 2)) + emitted
     return Stay(masses, masses.logsumexp(2), parent, known, arrives + emitted[:, :, 0])
 
 
-def _ways(
+def _extensions(
     leaves: Tensor, entry: Tensor, short: Tensor, context: Context, fusion: Fusion | None
-) -> Ways:
+) -> Extensions:
     """The extensions that may be kept, as far as can be told without the language model.
 
     Args:
@@ -235,19 +243,19 @@ def _ways(
         slot = hopeful.index_select(0, of)
         mass = at(leaves, slot) + at(entry, slot // K * C + token)
         may_be = (mass >= at(short, slot)).nonzero()[:, 0]
-        return Ways(*(some.index_select(0, may_be) for some in (slot, token, mass)))
+        return Extensions(*(some.index_select(0, may_be) for some in (slot, token, mass)))
     mass = at(leaves, hopeful)[:, None] + entry.index_select(0, hopeful // K)
     which, token = (mass >= at(short, hopeful)[:, None]).nonzero(as_tuple=True)
-    return Ways(at(hopeful, which), token, mass[which, token])
+    return Extensions(at(hopeful, which), token, mass[which, token])
 
 
-def _keep(stay: Stay, ways: Ways, choice: Choice, prefixes: Prefixes) -> Beam:
+def _keep(stay: Stay, extensions: Extensions, choice: Choice, prefixes: Prefixes) -> Beam:
     """The prefixes chosen."""
     slot, new = choice.slot[:, :, None], choice.new
     old = (choice.possible & ~new)[:, :, None]
     kept = stay.states.gather(1, slot.expand(-1, -1, stay.states.shape[2]))
     masses = torch.where(old, kept, -math.inf)
-    masses[:, :, 0] = torch.where(new, ways.mass.take(choice.way), masses[:, :, 0])
+    masses[:, :, 0] = torch.where(new, extensions.mass.take(choice.extension), masses[:, :, 0])
     return Beam(masses, prefixes)
 
 

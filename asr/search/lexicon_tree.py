@@ -1,12 +1,16 @@
 """Words and their spellings -> one tree of tokens, as tables for search."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from asr.errors import InputError, listed
+from asr.text.tokenizer import Tokenizer, spellings
 
 ROOT = 0
 """The node where no word has begun."""
@@ -128,7 +132,7 @@ class Trie:
         of, nth = _repeated(n_arcs.index_select(0, nodes))
         return of, tokens.index_select(0, first.index_select(0, nodes).index_select(0, of) + nth)
 
-    def ways(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def extensions(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What tokens lead to: nothing, one thing, or several.
 
         Args:
@@ -136,10 +140,10 @@ class Trie:
             tokens: (n,), one for each node.
 
         Returns:
-            of: (ways,), which pair of node and token each way is of, in their order.
-            outcomes: (ways,), which of the pair's ways it is, the same whenever it is asked for.
-            nodes: (ways,), where it leads to.
-            words: (ways,), the word that ends with it; NONE where none does.
+            of: (extensions,), which pair of node and token each is of, in their order.
+            outcomes: (extensions,), which of the pair's it is, the same whenever asked for.
+            nodes: (extensions,), where it leads to.
+            words: (extensions,), the word that ends with it; NONE where none does.
         """
         after = self.children.take(nodes * self.children.shape[1] + tokens).long()
         of = (after != NONE).nonzero()[:, 0]
@@ -181,6 +185,34 @@ class Trie:
                 break
             best = higher
         return best
+
+
+def make_lexicon_tree(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
+    """The tree of the words that the tokens can spell; stderr names some that they can't.
+
+    Args:
+        words: that may be said.
+        tokenizer: of the acoustic model.
+        place: where the words are from, which begins the line on stderr.
+
+    Raises:
+        InputError: they can spell none.
+    """
+    spelled_words = spellings(dict.fromkeys(words), tokenizer)
+    silent = [word for word, spelling in spelled_words.items() if not spelling]
+    if len(silent) == len(spelled_words):
+        tokens = " ".join(tokenizer.symbols[1:20])
+        raise InputError(
+            f"{place}: the acoustic model's tokens ({tokens} ...) spell none of its {len(silent)}"
+            f" words, such as {silent[0]!r}; expected words in the same letters and case"
+        )
+    if silent:
+        print(
+            f"{place}: {len(silent)} of {len(spelled_words)} words left out, which the acoustic"
+            f" model's tokens can't spell: {listed(silent)}",
+            file=sys.stderr,
+        )
+    return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))
 
 
 def _repeated(counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from asr.lm.vocabulary import EOS, LanguageModel
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS
 from asr.search.extensions import at
 
 Context = dict[str, Tensor]

@@ -31,3 +31,14 @@ class Hypothesis:
     def total(self) -> float:
         """What a list is ordered by."""
         return self.log_prob if self.score is None else self.score
+
+    @property
+    def text(self) -> str:
+        """The words with one blank between them.
+
+        Raises:
+            ValueError: the search that gave the hypothesis knew no symbols.
+        """
+        if self.words is None:
+            raise ValueError(f"hypothesis {self.tokens} has no words; give the search its symbols")
+        return " ".join(self.words)

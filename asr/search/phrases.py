@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from asr.errors import InputError
+from asr.files import read_text
+from asr.text.normalisation import canonical
 
 BOOST = 2.0
 """Nats that each token of a phrase is worth where nobody says."""
@@ -19,24 +21,19 @@ def read_phrases(path: str | Path) -> dict[str, float]:
     """The phrases of a file, one a line; behind a tab the nats that each of its tokens is worth.
 
     Args:
-        path: UTF-8; empty lines say nothing. Without a number it is `BOOST`.
+        path: UTF-8; empty lines say nothing. Without a number it is `BOOST`. Phrases get their
+            canonical form, see `asr.text.normalisation.canonical`.
 
     Raises:
         InputError: the file can't be read or has no phrase; a line has no phrase before the tab, no
             number behind it, or the phrase of another line.
     """
-    try:
-        lines = Path(path).read_text("utf-8-sig").split("\n")
-    except OSError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
     phrases: dict[str, float] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, "phrases").split("\n"), 1):
         if not line.strip():
             continue
         words, tab, nats = line.partition("\t")
-        phrase = " ".join(words.split())
+        phrase = canonical(words, f"{path}:{number}")
         if not phrase or phrase in phrases:
             found = f"{phrase!r} once more" if phrase else "no phrase"
             raise InputError(f"{path}:{number}: has {found}; expected each phrase once")

@@ -1,4 +1,4 @@
-"""Prefixes of a beam and the ways on from them -> the prefixes kept, told apart by name."""
+"""Prefixes of a beam and the extensions on from them -> the prefixes kept, told apart by name."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asr.search.alternatives import Recombined
 from asr.search.backtrace import Trace
-from asr.search.extensions import Choice, Ways, at, mixed
+from asr.search.extensions import Choice, Extensions, at, mixed
 from asr.search.fusion import Fusion
 from asr.search.lexicon_tree import NONE
 from asr.search.lm_states import Context
@@ -41,11 +41,11 @@ class Prefixes(NamedTuple):
         found = torch.searchsorted(names, self.parent).clamp(max=names.shape[1] - 1)
         return order.gather(1, found), names.gather(1, found) == self.parent
 
-    def keep(self, ways: Ways, choice: Choice, context: Context) -> "Prefixes":
+    def keep(self, extensions: Extensions, choice: Choice, context: Context) -> "Prefixes":
         """Those chosen."""
         slot, new = choice.slot, choice.new
         old = choice.possible & ~new
-        last = ways.token.take(choice.way)
+        last = extensions.token.take(choice.extension)
         name = self.name.gather(1, slot)
         named = _name(name, last, context.get("outcome"))
         parent = torch.where(old, self.parent.gather(1, slot), ORPHAN)
@@ -97,50 +97,59 @@ def join(prefixes: Sequence[Prefixes]) -> Prefixes:
     return Prefixes._make([*(torch.cat(field) for field in fields), joined])
 
 
-def short_of(least: Tensor, context: Context, fusion: Fusion | None) -> Tensor:
+def least_mass(least: Tensor, context: Context, fusion: Fusion | None) -> Tensor:
     """(N, K) or (N, 1): the mass below which no extension of a prefix can reach `least`, (N,)."""
     short = least[:, None] - fusion.highest(context) if fusion else least[:, None]
     return short.clamp(min=torch.finfo(short.dtype).min)  # what is impossible is short of all
 
 
-def but_arrived(prefixes: Prefixes, parent: Tensor, known: Tensor, ways: Ways) -> Tensor:
-    """(F,), the mass of ways, -inf of those to prefixes that are in the beam.
+def mass_of_new_prefixes(
+    prefixes: Prefixes, parent: Tensor, known: Tensor, extensions: Extensions
+) -> Tensor:
+    """(F,), the mass of extensions, -inf of those to prefixes that are in the beam.
 
     Args:
         prefixes: in the beam.
         parent: (N, K), the slots of the prefixes that they extend.
         known: (N, K), bool, whether there is one.
-        ways: with lexicon and phrases.
+        extensions: with lexicon and phrases.
     """
-    if not ways.slot.shape[0]:
-        return ways.mass
+    if not extensions.slot.shape[0]:
+        return extensions.mass
     N, K = prefixes.last.shape
     parent = torch.arange(0, N * K, K, device=parent.device)[:, None] + parent
     arrived = _number(parent, prefixes.last, prefixes.context.get("outcome"))
-    numbers = _number(ways.slot, ways.token, ways.outcome)
+    numbers = _number(extensions.slot, extensions.token, extensions.outcome)
     found = torch.searchsorted(numbers, arrived).clamp(max=numbers.shape[0] - 1)
     found = found[known & (numbers.take(found) == arrived)]
-    return ways.mass.index_fill(0, found, -math.inf)
+    return extensions.mass.index_fill(0, found, -math.inf)
 
 
-def choose(score: Tensor, ways: Ways) -> Choice:
-    """The K prefixes and ways of the highest score, in no order.
+def choose(score: Tensor, extensions: Extensions) -> Choice:
+    """The K prefixes and extensions of the highest score, in no order.
 
     Args:
         score: (N, K), of the prefixes.
-        ways: one or more.
+        extensions: one or more.
     """
     N, K = score.shape
-    table, first = ways.table(N, K)
+    table, first = extensions.table(N, K)
     best, place = torch.cat((score, table), 1).topk(K, 1, sorted=False)
     possible = best > -math.inf
     new = possible & (place >= K)
-    way = torch.where(new, first[:, None] + place - K, 0)
-    return Choice(torch.where(place < K, place, ways.slot.take(way) % K), way, new, possible)
+    extension = torch.where(new, first[:, None] + place - K, 0)
+    return Choice(
+        torch.where(place < K, place, extensions.slot.take(extension) % K), extension, new, possible
+    )
 
 
 def trace(
-    prefixes: Prefixes, parent: Tensor, arrived: Tensor, ways: Ways, choice: Choice, after: Prefixes
+    prefixes: Prefixes,
+    parent: Tensor,
+    arrived: Tensor,
+    extensions: Extensions,
+    choice: Choice,
+    after: Prefixes,
 ) -> Trace:
     """Where the chosen come from.
 
@@ -149,31 +158,31 @@ def trace(
         parent: (N, K), the slots of the prefixes that they extend.
         arrived: (N, K), bool: most of the prefix's alignments have just arrived from there. Then it
             comes from there as if it were new, so that its last token begins here.
-        ways: all there were.
+        extensions: all there were.
         choice: of them and the prefixes.
         after: the chosen.
     """
     here = torch.arange(prefixes.last.shape[1], device=prefixes.last.device)
     slot = torch.where(arrived, parent, here).gather(1, choice.slot)
     token = torch.where(arrived, prefixes.last, BLANK).gather(1, choice.slot)
-    token = torch.where(choice.new, ways.token.take(choice.way), token)
+    token = torch.where(choice.new, extensions.token.take(choice.extension), token)
     word = None
     if "word" in after.context:
         word = torch.where(token == BLANK, NONE, after.context["word"])
     return Trace(torch.where(choice.new, choice.slot, slot), token, word)
 
 
-def end(prefixes: Prefixes, log_prob: Tensor, fusion: Fusion | None) -> Ways:
+def end(prefixes: Prefixes, log_prob: Tensor, fusion: Fusion | None) -> Extensions:
     """What the utterances' ends make of prefixes with their acoustic log-probabilities, (N, K)."""
     if fusion:
         fusion.make_room(log_prob.numel(), [prefixes.context])
         return fusion.end(prefixes.context, prefixes.last, log_prob)
     slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
-    return Ways(slot, torch.full_like(slot, BLANK), at(log_prob, slot))
+    return Extensions(slot, torch.full_like(slot, BLANK), at(log_prob, slot))
 
 
 def _number(slot: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
-    """Numbers of ways, rising in their order."""
+    """Numbers of extensions, rising in their order."""
     number = (slot << 24) + token
     return number if outcome is None else (number << 16) + outcome
 

@@ -1,14 +1,14 @@
 """nbest -> nbest, re-ordered by exact log-probabilities and language models."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.lm.vocabulary import LanguageModel
+from asr.lm.protocol import LanguageModel
 from asr.networks.ctc import ctc_loss
 from asr.scoring.error_rates import ErrorCounts, word_errors
 from asr.search.nbest import Hypothesis
@@ -55,7 +55,9 @@ def spelled(nbest: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[Hypothesi
     return [replace(h, words=tuple(text_of(h, tokenizer).split())) for h in nbest]
 
 
-def exact_log_probs(log_probs: np.ndarray, nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
+def exact_log_probs(
+    log_probs: Tensor | np.ndarray, nbest: Sequence[Hypothesis]
+) -> list[Hypothesis]:
     """A CTC search's hypotheses with their exact log-probabilities, each text once.
 
     What a search has added up is a bound, lower the more alignments it has dropped. Hypotheses of
@@ -76,8 +78,10 @@ def exact_log_probs(log_probs: np.ndarray, nbest: Sequence[Hypothesis]) -> list[
 
     Source: Graves et al. 2006, "Connectionist temporal classification", equation 8.
     """
+    log_probs = torch.as_tensor(log_probs)
     if log_probs.ndim != 2:
-        raise ValueError(f"log_probs has shape {log_probs.shape}; expected (T, C) of one utterance")
+        shape = tuple(log_probs.shape)
+        raise ValueError(f"log_probs has shape {shape}; expected (T, C) of one utterance")
     batches = [nbest[start : start + BATCH] for start in range(0, len(nbest), BATCH)]
     losses = [loss for batch in batches for loss in _losses(log_probs, batch)]
     exact = [replace(h, log_prob=-loss) for h, loss in zip(nbest, losses, strict=True)]
@@ -128,13 +132,11 @@ def united(nbest: Sequence[Hypothesis], other: Sequence[Hypothesis]) -> list[Hyp
     return list(found.values())
 
 
-def _losses(log_probs: np.ndarray, nbest: Sequence[Hypothesis]) -> list[float]:
+def _losses(log_probs: Tensor, nbest: Sequence[Hypothesis]) -> list[float]:
     T, C = log_probs.shape
-    if not T:  # which torch refuses
-        return [math.inf if hypothesis.tokens else 0.0 for hypothesis in nbest]
     targets = [torch.tensor(hypothesis.tokens, dtype=torch.int64) for hypothesis in nbest]
     return ctc_loss(
-        torch.from_numpy(log_probs)[:, None].expand(T, len(nbest), C),
+        log_probs[:, None].expand(T, len(nbest), C),
         pad_sequence(targets, batch_first=True),
         torch.full((len(nbest),), T),
         torch.tensor([len(tokens) for tokens in targets]),

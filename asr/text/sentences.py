@@ -1,15 +1,17 @@
 """A file of text -> its sentences, one after the other."""
 
+import bz2
 import gzip
 import io
 import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from asr.errors import InputError
 from asr.files import json_object
+from asr.text.normalisation import canonical
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 """What reading a compressed file raises where it is cut, or was never one."""
@@ -19,26 +21,33 @@ def read_sentences(path: str | Path) -> Iterator[str]:
     """The sentences of a corpus in its order, read as they are asked for.
 
     A name in `.jsonl` is that of a manifest, or of any JSON lines with a "text"; all other files
-    have a sentence a line. Behind it, `.gz` and `.xz` mean that the file is compressed. Blank
-    lines and empty texts are no sentences and are left out.
+    have a sentence a line. Behind it may be `.gz`, `.xz` or `.bz2`. Blank lines and empty texts are
+    no sentences and are left out.
+
+    `<s>` before a sentence and `</s>` behind it, as the tools of CMU and SRI write them, say where
+    it begins and ends and are no words; elsewhere in a line they are refused.
 
     Args:
         path: of the file; UTF-8.
 
     Yields:
-        sentences without the white space around them, and otherwise as they stand.
+        sentences in their canonical form, see `asr.text.normalisation.canonical`.
 
     Raises:
-        InputError: a line can't be read, or there is no sentence at all; the message has the
-            line's number. It comes with the line, or at the end.
+        InputError: a line can't be read, has `<s>` or `</s>` among its words, or there is no
+            sentence at all; the message has the line's number. It comes with the line, or at the
+            end.
         OSError: the file can't be read.
     """
     path = Path(path)
-    is_json = path.name.removesuffix(".gz").removesuffix(".xz").endswith(".jsonl")
+    is_json = (
+        path.name.removesuffix(".gz").removesuffix(".xz").removesuffix(".bz2").endswith(".jsonl")
+    )
     found = False
     for number, line in enumerate(_lines(path), 1):
-        sentence = _text(line, f"{path}:{number}").strip() if is_json else line
-        if sentence:
+        place = f"{path}:{number}"
+        text = _text(line, place) if is_json else line
+        if sentence := _without_marks(canonical(text, place), place):
             found = True
             yield sentence
     if not found:
@@ -46,16 +55,42 @@ def read_sentences(path: str | Path) -> Iterator[str]:
 
 
 def open_bytes(path: str | Path) -> BinaryIO:
-    """A file's content as bytes, decompressed where its name ends in `.gz` or `.xz`.
+    """A file's content as bytes, decompressed where it is compressed by gzip, xz or bzip2.
 
-    Reading it may raise one of `DAMAGED`.
+    What the file begins with decides, and besides that a name in `.gz`, `.xz` or `.bz2`. Reading it
+    may raise one of `DAMAGED`.
     """
-    match Path(path).suffix:
-        case ".gz":
-            return cast(BinaryIO, io.BufferedReader(gzip.open(path)))  # lines come faster
-        case ".xz":
-            return cast(BinaryIO, io.BufferedReader(lzma.open(path)))
-    return open(path, "rb")
+    stream = open(path, "rb")  # noqa: SIM115
+    begin = stream.peek(6)
+    for suffix, magic, decompressed in _COMPRESSED:
+        if not begin.startswith(magic) and Path(path).suffix != suffix:
+            continue
+        source: Any = stream
+        if stream.seekable():  # so that closing closes all
+            stream.close()
+            source = path
+        return cast(BinaryIO, io.BufferedReader(decompressed(source)))  # lines come faster
+    return stream
+
+
+class _BZ2File(bz2.BZ2File):
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            if error.errno is None:  # no fault of the system
+                raise EOFError(str(error)) from None
+            raise
+
+
+_COMPRESSED: list[tuple[str, bytes, Any]] = [
+    (".gz", b"\x1f\x8b", gzip.open),
+    (".xz", b"\xfd7zXZ\0", lzma.LZMAFile),
+    (".bz2", b"BZh", _BZ2File),
+]
+
+
+_MARKS = ("<s>", "</s>")
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -64,12 +99,29 @@ def _lines(path: Path) -> Iterator[str]:
         try:
             # bytes end lines at "\n" alone; texts may have other ends, such as U+2028, inside
             for line in stream:
-                yield line.decode("utf-8").strip()
+                text = line.decode("utf-8")
+                yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
                 number += 1
         except UnicodeDecodeError as error:
             raise InputError(f"{path}:{number}: is not UTF-8 text ({error.reason})") from None
         except DAMAGED as error:
             raise InputError(f"{path}:{number}: can't be decompressed: {error}") from None
+
+
+def _without_marks(text: str, place: str) -> str:
+    """The sentence that stands between `<s>` and `</s>`, if they are there."""
+    if "s>" not in text and "S>" not in text:
+        return text
+    words = text.split()
+    first = int(words[0].lower() == _MARKS[0])
+    last = len(words) - int(words[-1].lower() == _MARKS[1])
+    words = words[first:last]
+    if found := [word for word in words if word.lower() in _MARKS]:
+        raise InputError(
+            f"{place}: has {found[0]} among its words; expected <s> before a sentence and </s>"
+            " behind it, one sentence a line"
+        )
+    return " ".join(words)
 
 
 def _text(line: str, place: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from asr.errors import InputError
 from asr.text.lexicon import Lexicon, parse_lexicon
-from asr.text.subword import SubwordModel
+from asr.text.normalisation import Case, case_of
+from asr.text.subword import WORD_START, SubwordModel
 
 BLANK = 0
 """CTC's empty token."""
@@ -313,6 +314,35 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
         raise InputError(f"{place}: {error}") from None
 
 
+def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = None) -> Tokenizer:
+    """The tokenizer of a model of which the symbols are known; a tokenizer is given back.
+
+    Args:
+        symbols: (C,), what each token stands for; the first is CTC's blank, whatever it is called.
+            Where all others are single characters they spell words, with " " between words. Other
+            symbols are units, such as phones. Pieces of words take a tokenizer.
+        lexicon: of units, words with their pronunciations.
+
+    Raises:
+        ValueError: a symbol comes twice, is empty or has white space in it, is a piece of a word,
+            or a phone of the lexicon is not among them.
+    """
+    if isinstance(symbols, Tokenizer):
+        return symbols
+    names = (BLANK_SYMBOL, *list(symbols)[1:])
+    for token, symbol in enumerate(names):
+        if not isinstance(symbol, str):
+            raise ValueError(f"symbols[{token}] is {symbol!r}; expected a text")
+        if symbol.startswith(WORD_START):
+            raise ValueError(
+                f"symbols[{token}] is {symbol!r}, a piece of a word; expected characters or units:"
+                " for pieces give the model's tokenizer"
+            )
+    if all(len(symbol) == 1 for symbol in names[1:]):
+        return CharTokenizer(names)
+    return UnitTokenizer(names) if lexicon is None else PhoneTokenizer(names, lexicon)
+
+
 def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tuple[int, ...], ...]]:
     """The token sequences that stand for each word, for a search among words.
 
@@ -330,6 +360,18 @@ def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tup
         ValueError: a word is empty or has white space in it.
     """
     return {word: _spellings(word, tokenizer) for word in words}
+
+
+def text_case(tokenizer: Tokenizer) -> Case:
+    """The case of the texts that a tokenizer was made of: of its letters, or its lexicon's words.
+
+    Units such as phones, which are no letters, have none: words stay as they stand.
+    """
+    if isinstance(tokenizer, UnitTokenizer):
+        return "keep"
+    if isinstance(tokenizer, PhoneTokenizer):
+        return case_of(tokenizer.lexicon.pronunciations)
+    return case_of(tokenizer.symbols[BLANK + 1 :])
 
 
 def _spellings(word: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:

@@ -23,12 +23,13 @@ from asr.networks.ctc import ctc_loss, frames_needed
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
 from asr.text.lexicon import cmudict_lexicon, read_lexicon
+from asr.text.normalisation import case_of, lower_case
 from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
     FiniteSteps,
-    digest,
+    digest_of_utterances,
     estimate_moments,
     hours,
     in_order,
@@ -127,7 +128,10 @@ class CTCData(pl.LightningDataModule):
     @property
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
-        digests = {"train": digest(self.train.utterances), "dev": digest(self.dev.utterances)}
+        digests = {
+            "train": digest_of_utterances(self.train.utterances),
+            "dev": digest_of_utterances(self.dev.utterances),
+        }
         if isinstance(self.tokenizer, PhoneTokenizer):
             lines = "\n".join(self.tokenizer.lexicon.lines())
             digests["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
@@ -279,9 +283,17 @@ def refuse_unspoken(
             first.setdefault(word, utterance.id)
     if first:
         named = ", ".join(f"{word} ({id})" for word, id in sorted(first.items()))
+        small = {lower_case(word) for word in tokenizer.lexicon.pronunciations}
+        other = [word for word in sorted(first) if lower_case(word) in small]
+        hint = ""
+        if other:
+            hint = (
+                f"; {len(other)} of them, such as {other[0]}, it has in another case, which is that"
+                " of the texts only where these have small letters alone or capitals alone"
+            )
         raise InputError(
             f"{lexicon}: has no pronunciation of {len(first)} words of the utterances: {named};"
-            " expected all words of train and dev"
+            f" expected all words of train and dev{hint}"
         )
 
 
@@ -297,5 +309,5 @@ def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer
                 return BpeTokenizer.from_texts(texts, data.n_pieces)
             except InputError as error:
                 raise InputError(f"{data.train}: {error}") from None
-    cmudict = data.lexicon == "cmudict"
-    return PhoneTokenizer.from_lexicon(cmudict_lexicon() if cmudict else read_lexicon(data.lexicon))
+    lexicon = cmudict_lexicon() if data.lexicon == "cmudict" else read_lexicon(data.lexicon)
+    return PhoneTokenizer.from_lexicon(lexicon.in_case(case_of(texts)))

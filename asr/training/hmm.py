@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from asr.audio.features import mask
 from asr.errors import InputError
-from asr.hmm.gmm import (
-    Gmm,
-    Statistics,
-    flat_start,
-    maximise,
-    share_out,
-    split,
-    statistics,
-    variance_floor,
+from asr.hmm.em import (
+    Expected,
+    expect,
+    flat_hmm,
+    floored,
+    grown,
+    improve,
+    n_components_after,
+    starved_line,
 )
-from asr.hmm.paths import best_path, forward_backward, log_likelihoods
-from asr.hmm.topology import Topology, pdf_names, update_self_loops
+from asr.hmm.gmm import Gmm, Statistics
+from asr.hmm.paths import log_likelihoods
+from asr.hmm.topology import Topology, pdf_names
 from asr.training.graphs import refuse_impossible
 from asr.training.hmm_data import HmmBatch, HmmData
 from asr.training.hmm_settings import HmmSettings
@@ -107,7 +107,7 @@ class HmmTraining(pl.LightningModule):
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, STATISTICS)
         # Lightning counts its steps by those of an optimiser, and keeps checkpoints by them
         self._nothing = nn.Parameter(torch.zeros(()))
-        self._starved: list[str] = []
+        self._starved = ""
         self._dev = torch.zeros(2, dtype=torch.float64)  # log-likelihood and frames
 
     @property
@@ -130,18 +130,11 @@ class HmmTraining(pl.LightningModule):
                 raise InputError(f"trainer.{name} is {found}; expected {expected} for EM")
         if not self.trainer.ckpt_path:
             data: HmmData = self.trainer.datamodule  # type: ignore[attr-defined]
-            flat = flat_start(data.frames(), len(self.self_loops))
-            silence = list(self.topology.silence)
-            if silence and not self._beginning:
-                # all alike, states of words may take the silence before or behind them, for good
-                means = flat.means.clone()
-                means[silence] = flat_start(data.quiet_frames(), 1).means[0]
-                flat = replace(flat, means=means)
-            floor = variance_floor(flat.variances[0, 0], self.settings.model.variance_floor)
+            quiet = None if self._beginning else data.quiet_frames()
+            share = self.settings.model.variance_floor
+            flat, floor = flat_hmm(data.frames(), quiet, self.topology, share)
             self.floor.copy_(floor)
-            gmm = self._beginning or flat
-            gmm = replace(gmm, variances=gmm.variances.maximum(floor.to(gmm.variances)))
-            self._keep(gmm.to(self.device))
+            self._keep(floored(self._beginning or flat, floor).to(self.device))
 
     def training_step(self, batch: HmmBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
@@ -178,19 +171,15 @@ class HmmTraining(pl.LightningModule):
     @torch.no_grad()
     def _gather(self, batch: HmmBatch) -> None:
         """The E-step of one batch."""
-        gmm, features = self.gmm, batch.features
         alike = self.current_epoch == 0 and not self.settings.data.start
         best = self.settings.schedule.algorithm == "viterbi" and not alike
-        found = (best_path if best else forward_backward)(
-            gmm.emissions(features), batch.input_lengths, batch.graphs, self.self_loops
-        )
+        given = batch.features, batch.input_lengths, batch.graphs
+        found = expect(self.gmm, self.self_loops, *given, best)
         refuse_impossible(batch.ids, found.log_likelihoods.isfinite())
-        inside = mask(batch.input_lengths, len(features))
-        counted = statistics(gmm, features[inside], found.occupancies[inside])
-        M = counted.counts.shape[1]
-        self.counts[:, :M] += counted.counts
-        self.sums[:, :M] += counted.sums
-        self.squares[:, :M] += counted.squares
+        M = found.statistics.counts.shape[1]
+        self.counts[:, :M] += found.statistics.counts
+        self.sums[:, :M] += found.statistics.sums
+        self.squares[:, :M] += found.statistics.squares
         self.stays += found.stays
         self.leaves += found.leaves
         self.log_likelihood += found.log_likelihoods.sum()
@@ -204,23 +193,21 @@ class HmmTraining(pl.LightningModule):
         gmm = self.gmm
         M = gmm.log_weights.shape[1]
         counted = Statistics(*(of_all[name][:, :M] for name in ("counts", "sums", "squares")))
-        update = maximise(gmm, counted, self.floor, model.min_count)
-        gmm, frames = update.gmm, counted.counts.sum(1)
+        found = Expected(counted, of_all["stays"], of_all["leaves"], of_all["log_likelihood"])
+        improved = improve(gmm, self.self_loops, found, self.floor, model.min_count)
+        gmm = improved.gmm
         S, passes = len(self._names), self.current_epoch + 1
         if passes <= until:
-            total = S + round((model.n_components - S) * passes / until)
-            # twice as many frames as keep a Gaussian, since halves are not equal
-            targets = share_out(frames, total, model.max_components, 2 * model.min_count)
-            gmm = split(gmm, targets)
+            total = n_components_after(passes, S, model.n_components, until)
+            frames = counted.counts.sum(1)
+            gmm = grown(gmm, frames, total, model.max_components, model.min_count)
         self._keep(gmm)
-        self.self_loops.copy_(
-            update_self_loops(self.self_loops, of_all["stays"], of_all["leaves"], model.min_count)
-        )
-        self._report(update.starved, update.removed)
+        self.self_loops.copy_(improved.self_loops)
+        self._report(improved.starved, improved.removed)
         mean = float(of_all["log_likelihood"] / of_all["n_frames"])
         n_components = float(gmm.n_components.sum())
-        found = {"train_log_likelihood": mean, "n_components": n_components}
-        self.log_dict(found, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        logged = {"train_log_likelihood": mean, "n_components": n_components}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         for name in STATISTICS:
             getattr(self, name).zero_()
 
@@ -239,16 +226,15 @@ class HmmTraining(pl.LightningModule):
     def _report(self, starved: Tensor, removed: Tensor) -> None:
         if not self.trainer.is_global_zero:
             return
-        few = f"fewer than {self.settings.model.min_count:g} frames"
-        names = [self._names[pdf] for pdf in starved.nonzero()[:, 0].tolist()]
-        if names and names != self._starved:  # the same ones are told once
-            stay = f"states with {few} stay as they were: {', '.join(names)}"
-            print(f"epoch {self.current_epoch + 1}: {stay}", file=sys.stderr)
-        self._starved = names
+        min_count = self.settings.model.min_count
+        line = starved_line(starved, self._names, min_count)
+        if line and line != self._starved:  # the same ones are told once
+            print(f"epoch {self.current_epoch + 1}: {line}", file=sys.stderr)
+        self._starved = line
         gone = removed.sum(1).tolist()
         if any(gone):
             parts = (f"{n} of {name}" for n, name in zip(gone, self._names, strict=True) if n)
-            went = f"Gaussians with {few} are removed: {', '.join(parts)}"
+            went = f"Gaussians with fewer than {min_count:g} frames are removed: {', '.join(parts)}"
             print(f"epoch {self.current_epoch + 1}: {went}", file=sys.stderr)
 
 

@@ -25,11 +25,12 @@ from asr.hmm.paths import viterbi
 from asr.hmm.topology import left_to_right
 from asr.hmm.trees import DecisionTrees, context_lexicon, trees_from_dict
 from asr.text.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
+from asr.text.normalisation import case_of
 from asr.text.tokenizer import PhoneTokenizer
 from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.hmm_settings import HmmSettings
-from asr.training.stream import ChunkSampler, Draw
+from asr.training.stream import ChunkDraw, ChunkSampler
 from asr.training.triphones import (
     Frames,
     grow,
@@ -39,7 +40,13 @@ from asr.training.triphones import (
     tied_topology,
     unit_statistics,
 )
-from asr.training.utterances import digest, hours, in_order, read_spoken, tell_constant
+from asr.training.utterances import (
+    digest_of_utterances,
+    hours,
+    in_order,
+    read_spoken,
+    warn_of_constant_features,
+)
 
 
 class HmmBatch(NamedTuple):
@@ -69,7 +76,7 @@ class HmmBatches(Dataset[HmmBatch]):
     def __len__(self) -> int:
         return -(-len(self._batches) // self._world_size)
 
-    def __getitem__(self, draw: Draw) -> HmmBatch:
+    def __getitem__(self, draw: ChunkDraw) -> HmmBatch:
         """One of `ChunkSampler`'s draws."""
         place = draw.place * self._world_size + self._rank
         if place < len(self._batches):
@@ -126,8 +133,8 @@ class HmmData(pl.LightningDataModule):
         """Of what is trained on; where the audio files lie does not count."""
         lines = "\n".join(self.tokenizer.lexicon.lines())
         digests = {
-            "train": digest(self.train),
-            "dev": digest(self.dev),
+            "train": digest_of_utterances(self.train),
+            "dev": digest_of_utterances(self.dev),
             "lexicon": hashlib.sha256(lines.encode()).hexdigest(),
         }
         if self._start:
@@ -176,8 +183,8 @@ class HmmData(pl.LightningDataModule):
             SpeechDataset(self.train, self.tokenizer, sample_rate, (speed,), cache=cache)
             for speed in self.settings.data.speeds
         ]
-        tell_constant(played[0], self.settings.data.train)
-        tell_constant(dev, self.settings.data.dev)
+        warn_of_constant_features(played[0], self.settings.data.train)
+        warn_of_constant_features(dev, self.settings.data.dev)
         if self.settings.features.normalisation == "global" and not self._start:
             flat = flat_start(chain.from_iterable(map(self._unnormalised, played)), 1)
             self.features.mean = flat.means[0, 0].float()
@@ -207,7 +214,7 @@ class HmmData(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None, sampler=self._sampler)
 
     def val_dataloader(self) -> DataLoader:
-        draws = [Draw(place, epoch=0) for place in range(len(self._dev))]
+        draws = [ChunkDraw(place, epoch=0) for place in range(len(self._dev))]
         return DataLoader(HmmBatches(self._dev), batch_size=None, sampler=draws)
 
     def state_dict(self) -> dict[str, Any]:
@@ -288,10 +295,12 @@ def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:
         if wrong := [word for word in words if not _stands_in_a_dictionary(word)]:
             raise InputError(
                 f"data.lexicon is char, and train and dev have words that no dictionary can keep:"
-                f" {', '.join(wrong)}; expected small letters, without # or a number in brackets"
+                f" {', '.join(wrong)}; expected words without # or a number in"
+                " brackets, and none such as <unk>"
             )
         return Lexicon({word: (tuple(word),) for word in words})
-    return cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
+    lexicon = cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
+    return lexicon.in_case(case_of(utterance.text for utterance in utterances))
 
 
 def _stands_in_a_dictionary(word: str) -> bool:

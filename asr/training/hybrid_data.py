@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import MFCC, FeatureSettings
-from asr.corpus.batching import BucketSampler, Draw
+from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.cache import cache_of, check_cache_gb
 from asr.corpus.dataset import Batch, Example, SpeechDataset, collate
 from asr.corpus.reading import BatchReader, read_ahead
@@ -32,13 +32,13 @@ from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings
 from asr.training.utterances import (
-    digest,
+    digest_of_utterances,
     hours,
     in_order,
     read_spoken,
     shuffled,
-    tell_constant,
     varied,
+    warn_of_constant_features,
 )
 
 
@@ -105,7 +105,7 @@ class AlignedDataset(Dataset[Example]):
     def __len__(self) -> int:
         return len(self._speech)
 
-    def __getitem__(self, draw: Draw) -> Example:
+    def __getitem__(self, draw: UtteranceDraw) -> Example:
         """The utterance, changed as that draw's epoch has it."""
         example = self._speech[draw]
         speed = self._speech.utterances[draw.index].duration / self._speech.duration(draw)
@@ -152,8 +152,8 @@ class HybridData(pl.LightningDataModule):
     def digests(self) -> dict[str, str]:
         """Of what is trained on; where the audio files lie does not count."""
         return {
-            "train": digest(self.train.utterances),
-            "dev": digest(self.dev.utterances),
+            "train": digest_of_utterances(self.train.utterances),
+            "dev": digest_of_utterances(self.dev.utterances),
             "hmm": _hmm_digest(self.settings.data.hmm),
         }
 
@@ -166,12 +166,12 @@ class HybridData(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         data = self.settings.data
         n_processes = self.trainer.num_devices if self.trainer else 1
-        cache = cache_of(data.cache_gb, n_processes)
-        self.train.cache = self.dev.cache = cache
-        tell_constant(self.train, self.settings.data.train)
-        tell_constant(self.dev, self.settings.data.dev)
-        self._train_alignments = align(self.hmm, self.train, self._train_graphs, data.batch_s)
-        self._dev_alignments = align(self.hmm, self.dev, self._dev_graphs, data.batch_s)
+        self.train.cache = self.dev.cache = cache_of(data.cache_gb, n_processes)
+        warn_of_constant_features(self.train, data.train)
+        warn_of_constant_features(self.dev, data.dev)
+        hmm, batch_s = self.hmm, data.batch_s
+        self._train_alignments = align_with_hmm(hmm, self.train, self._train_graphs, batch_s)
+        self._dev_alignments = align_with_hmm(hmm, self.dev, self._dev_graphs, batch_s)
 
     def train_dataloader(self) -> BatchReader:
         assert self.trainer is not None
@@ -202,7 +202,7 @@ class HybridData(pl.LightningDataModule):
 
 
 @torch.no_grad()
-def align(
+def align_with_hmm(
     hmm: Model, dataset: SpeechDataset, graphs: Sequence[Graph], batch_s: float
 ) -> list[np.ndarray]:
     """The pdfs on the most probable path through each utterance, as it was recorded.

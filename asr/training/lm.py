@@ -23,7 +23,15 @@ from asr.text.normalisation import TextSettings
 from asr.text.sentences import read_sentences
 from asr.training.optim import OptimSettings, clip_finite, scheduled_optimizer
 from asr.training.run import AveragingSettings
-from asr.training.stream import Chunk, Chunks, ChunkSampler, Draw, Stream, digest, encode
+from asr.training.stream import (
+    Chunk,
+    ChunkDraw,
+    Chunks,
+    ChunkSampler,
+    Stream,
+    digest_of_file,
+    encode,
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,10 @@ class LMData(pl.LightningDataModule):
     def __init__(self, settings: LMSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.digests = {"train": digest(settings.data.train), "dev": digest(settings.data.dev)}
+        self.digests = {
+            "train": digest_of_file(settings.data.train),
+            "dev": digest_of_file(settings.data.dev),
+        }
         self._sampler: ChunkSampler | None = None
         self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
 
@@ -292,7 +303,7 @@ def mean_loss(model: RNNLM, chunks: Chunks) -> float:
     total, size = 0.0, 0
     state = None
     for place in range(len(chunks)):
-        chunk = chunks[Draw(place, epoch=0)]
+        chunk = chunks[ChunkDraw(place, epoch=0)]
         losses, state = losses_of(model, chunk, state)
         total += losses.sum().item()
         size += chunk.size

@@ -48,7 +48,7 @@ class NgramSettings:
         data: what is read.
         model: order, and what is left out by its counts.
         entropy: afterwards, n-grams go that raise the perplexity by a smaller share than this if
-            they go, such as 1e-8; 0: none. See `asr.lm.pruning`.
+            they go, such as 1e-8; 0: none. See `asr.lm.estimate`.
     """
 
     data: NgramDataSettings = field(default_factory=NgramDataSettings)

@@ -28,6 +28,7 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
 )
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
@@ -148,6 +149,10 @@ class Run:
         if strategy.endswith(("_spawn", "_fork", "_notebook")):
             # their processes keep what they learn of the checkpoints to themselves
             raise InputError(f"trainer.strategy is {strategy}; expected auto, ddp or another")
+        if _is_alone_in_slurm() and not trainer_settings.plugins:
+            # Lightning would take the job's number of tasks for processes of this training
+            trainer_settings = trainer_settings.clone()
+            trainer_settings.plugins = [LightningEnvironment()]
         _quiet()
         limit_kernels()
         kept = KeptEpochs(
@@ -381,6 +386,12 @@ class EpochLines(Callback):
 
 def _number(name: str, value: float) -> str:
     return f"{value:.0f}" if name.startswith("n_") else f"{value:.4f}"  # counts are whole
+
+
+def _is_alone_in_slurm() -> bool:
+    """Whether this runs in a job of Slurm, but was not started by srun as one of several."""
+    steps = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # what srun sets, salloc's shell to 1
+    return "SLURM_NTASKS" in os.environ and steps == "1" and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def _quiet() -> None:

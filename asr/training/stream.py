@@ -56,7 +56,7 @@ class Stream:
         return len(self.units)
 
 
-def digest(path: str) -> str:
+def digest_of_file(path: str) -> str:
     """Of the sentences of a corpus, whatever its file's form."""
     sha256 = hashlib.sha256()
     for sentence in read_sentences(path):
@@ -141,7 +141,7 @@ class Chunk(NamedTuple):
     size: int
 
 
-class Draw(NamedTuple):
+class ChunkDraw(NamedTuple):
     """One chunk of one pass."""
 
     place: int
@@ -198,7 +198,7 @@ class Chunks(Dataset[Chunk]):
     def __len__(self) -> int:
         return self._n_chunks
 
-    def __getitem__(self, draw: Draw) -> Chunk:
+    def __getitem__(self, draw: ChunkDraw) -> Chunk:
         """One of `ChunkSampler`'s draws."""
         start, end = (n * self._longest // self._n_chunks for n in (draw.place, draw.place + 1))
         positions = self._offset(draw.epoch) + self._begins[self._share] - 1
@@ -219,13 +219,13 @@ class Chunks(Dataset[Chunk]):
             return 0
         return int(np.random.default_rng([self.seed, epoch]).integers(len(self.stream)))
 
-    def _restarts(self, draw: Draw) -> np.ndarray:
+    def _restarts(self, draw: ChunkDraw) -> np.ndarray:
         """(rows,), of all processes."""
         generator = np.random.default_rng([self.seed or 0, draw.epoch, draw.place])
         return generator.random(len(self._lengths)) < self.restart
 
 
-class ChunkSampler(Sampler[Draw]):
+class ChunkSampler(Sampler[ChunkDraw]):
     """The chunks of an epoch in their order; can be taken up in the middle.
 
     Args:
@@ -240,14 +240,14 @@ class ChunkSampler(Sampler[Draw]):
     def __len__(self) -> int:
         return self.n_chunks
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[ChunkDraw]:
         """What is left of this epoch, or the next epoch where nothing is left."""
         # not at the end: a loader that counts its batches never asks for the one behind the last
         if self.taken == self.n_chunks:
             self.epoch, self.taken = self.epoch + 1, 0
         while self.taken < self.n_chunks:
             self.taken += 1
-            yield Draw(self.taken - 1, self.epoch)
+            yield ChunkDraw(self.taken - 1, self.epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where in which epoch the sampler stands."""

@@ -2,9 +2,7 @@
 
 import hashlib
 import sys
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +14,30 @@ from torch import Tensor
 from asr.audio.augment import AugmentSettings, WaveformAugmenter
 from asr.audio.features import Features, mask
 from asr.audio.load import SUFFIXES, load_audio
-from asr.corpus.batching import BucketSampler, Draw
+from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import SpeechDataset
 from asr.corpus.manifest import Utterance, check_audio, read_manifest
 from asr.corpus.reading import BatchReader, read_ahead
+from asr.corpus.recordings import check_durations
 from asr.errors import InputError
 from asr.text.tokenizer import Tokenizer
 from asr.training.optim import clip_finite
 
 
 def read_spoken(manifest: str) -> list[Utterance]:
-    """The utterances of a manifest, whose audio files are there, with their texts composed (NFC).
+    """The utterances of a manifest, whose audio files are there and as long as it says.
 
     Raises:
-        InputError: the manifest can't be used, audio is missing, or nothing is said in any.
+        InputError: the manifest can't be used, audio is missing or of another duration, or nothing
+            is said in any.
     """
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
     if not any(utterance.text.split() for utterance in utterances):
         found = f"has no word in the texts of {len(utterances)} utterances"
         raise InputError(f"{manifest}: {found}; expected some to learn from")
-    return [replace(u, text=unicodedata.normalize("NFC", u.text)) for u in utterances]
+    check_durations(manifest, utterances)
+    return utterances
 
 
 def varied(
@@ -78,7 +79,7 @@ def shuffled(
     )
 
 
-def in_order(dataset: SpeechDataset, batch_s: float) -> list[list[Draw]]:
+def in_order(dataset: SpeechDataset, batch_s: float) -> list[list[UtteranceDraw]]:
     """All utterances in batches of so many seconds of audio, shortest first."""
     durations = [utterance.duration for utterance in dataset.utterances]
     return BucketSampler(durations, batch_s, shuffle=False).batches(0)
@@ -89,16 +90,18 @@ def hours(utterances: Sequence[Utterance]) -> float:
     return sum(utterance.duration for utterance in utterances) / 3600
 
 
-def digest(utterances: Sequence[Utterance]) -> str:
+def digest_of_utterances(utterances: Sequence[Utterance]) -> str:
     """Of what is trained on; where the audio files lie does not count."""
     found = hashlib.sha256()
     for utterance in utterances:
-        found.update(repr((utterance.id, utterance.duration, utterance.text)).encode())
+        values = (utterance.id, utterance.duration, utterance.text)
+        part = () if utterance.offset is None else (utterance.offset,)
+        found.update(repr((*values, *part)).encode())
     return found.hexdigest()
 
 
 @rank_zero_only
-def tell_constant(dataset: SpeechDataset, manifest: str) -> None:
+def warn_of_constant_features(dataset: SpeechDataset, manifest: str) -> None:
     """Name on stderr the utterances whose samples are all the same, such as digital silence."""
     waveforms = read_ahead(dataset.waveform, range(len(dataset)))
     pairs = zip(dataset.utterances, waveforms, strict=True)

@@ -68,7 +68,7 @@ def checked_lexicon(etc: Path, transcripts: dict[str, str]) -> Lexicon:
     Raises:
         InputError: a line can't be used, a word or a phone is missing.
     """
-    lexicon = read_lexicon(etc / "an4.dic")
+    lexicon = read_lexicon(etc / "an4.dic").in_case("lower")
     phones = (etc / "an4.phone").read_text(encoding="utf-8").split()
     words = {word for text in transcripts.values() for word in text.split()}
     problems = [f"{etc / 'an4.dic'}: has no word {word!r}" for word in lexicon.missing(words)]

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from asr.corpus.manifest import Segment, Utterance
+from asr.corpus.manifest import TimedLabel, Utterance
 from asr.corpus.official import (
     Recording,
     check_recordings,
@@ -87,7 +87,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         write_manifests(out, members, form)
 
 
-def fold39(phones: list[Segment]) -> list[Segment]:
+def fold39(phones: list[TimedLabel]) -> list[TimedLabel]:
     """Phones of the 61 folded to 39; one by one, so that `tcl t` becomes `sil t`.
 
     Neighbours that become the same (`pcl pau`) stay two, as in Kaldi's scoring.
@@ -171,7 +171,7 @@ def utterance(id: str, recording: Recording, words_file: Path, phones_file: Path
     )
 
 
-def read_times(path: Path) -> tuple[Segment, ...]:
+def read_times(path: Path) -> tuple[TimedLabel, ...]:
     """Segments in seconds, of lines `START END LABEL` in samples.
 
     Words may overlap where they share a sound, and the last phone may end a sample late.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from asr.alignment.aligner import SPREAD, align_text
-from asr.alignment.times import SILENCE, Segment
+from asr.alignment.aligner import SPREAD, align_text, recognised_words
+from asr.alignment.times import SILENT_UNIT, TimedLabel
 from asr.audio.features import Features, FeatureSettings
 from asr.errors import InputError
 from asr.hmm.emissions import GmmEmissions
@@ -13,6 +13,8 @@ from asr.hmm.gmm import Gmm
 from asr.hmm.topology import left_to_right
 from asr.model import Model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.search.greedy import greedy_search
+from asr.search.nbest import Hypothesis
 from asr.text.lexicon import Lexicon
 from asr.text.tokenizer import CharTokenizer, PhoneTokenizer
 
@@ -43,10 +45,10 @@ def test_an_hmm_says_when_each_phone_and_word_was_said_and_which_pronunciation()
     path += [silence] * 2 + [iy[0]] * 4 + [iy[1]]
     found = align_text(model, planted(path, 7), "see he", duration=len(path) / 100)
     expected = [
-        (SILENCE, 0.0, 0.03),
+        (SILENT_UNIT, 0.0, 0.03),
         ("S", 0.03, 0.06),
         ("IY", 0.06, 0.10),
-        (SILENCE, 0.10, 0.12),
+        (SILENT_UNIT, 0.10, 0.12),
         ("IY", 0.12, 0.17),  # he without its h
     ]
     assert [label for label, *_ in found.units] == [label for label, *_ in expected]
@@ -70,8 +72,8 @@ def test_ctc_spikes_are_spread_into_the_blanks_beside_them():
     assert b.start == pytest.approx(0.31 - SPREAD)
     assert b.end == pytest.approx(0.34)  # half of the blanks
     assert found.words == [
-        Segment("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
-        Segment("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
+        TimedLabel("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
+        TimedLabel("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
     ]
 
 
@@ -95,7 +97,7 @@ def ctc(time_reduction=3):
 def test_a_recording_may_be_silent():
     silence = hmm().topology.silence[0]
     found = align_text(hmm(), planted([silence] * 5, 7), "", duration=0.05)
-    assert found.units == [Segment(SILENCE, 0.0, 0.05)]
+    assert found.units == [TimedLabel(SILENT_UNIT, 0.0, 0.05)]
     assert found.words == []
     found = align_text(ctc(), planted([0] * 5, 3), "", duration=0.15)
     assert found.units == found.words == []
@@ -131,3 +133,51 @@ def test_too_few_frames_for_ctc_are_told():
     model = ctc()
     with pytest.raises(InputError, match="has 3 frames; the text takes 5"):
         align_text(model, planted([0] * 3, 3), "aaa", duration=0.09)
+
+
+def ctc_of(tokenizer):
+    settings = AcousticSettings(time_reduction=1, hidden_size=2, n_layers=1)
+    network = AcousticModel(20, len(tokenizer.symbols), settings)
+    return Model(FEATURES, network, tokenizer)
+
+
+def test_a_recognised_word_is_as_sure_as_its_tokens_frames_are():
+    letters = CharTokenizer.from_texts(["go on"])  # blank, " ", g, n, o
+    probabilities = np.full((9, 5), 0.01)
+    for frame, (token, probability) in enumerate(
+        [(0, 0.9), (2, 0.6), (2, 0.8), (0, 0.5), (4, 0.9), (1, 0.5), (4, 0.7), (3, 0.4), (0, 0.9)]
+    ):
+        probabilities[frame, token] = probability
+    log_probs = np.log(probabilities).astype(np.float32)
+    model, best = ctc_of(letters), greedy_search(log_probs, letters)
+    assert best.text == "go on"
+    words = recognised_words(model, log_probs, best, duration=0.09)
+    aligned = align_text(model, log_probs, "go on", duration=0.09)
+    assert [(word.text, word.start, word.end) for word in words] == aligned.words
+    sure = [(0.6 * 0.8 * 0.9) ** (1 / 3), (0.7 * 0.4) ** (1 / 2)]  # blanks and " " left out
+    assert [word.confidence for word in words] == pytest.approx(sure, rel=1e-5)
+    assert recognised_words(model, log_probs, Hypothesis((), 0.0, words=()), 0.09) == ()
+
+
+def test_a_word_is_timed_by_the_pronunciation_that_was_found():
+    phones = PhoneTokenizer.from_lexicon(LEXICON)  # HH, IY, S
+    path = [0, 3, 0, 2, 0, 0, 2, 2, 0]
+    log_probs = torch.from_numpy(planted(path, 4)).log_softmax(1)
+    best = replace(greedy_search(log_probs), words=("see", "he"))  # he without its h
+    words = recognised_words(ctc_of(phones), log_probs, best, duration=0.09)
+    assert [(word.text, word.confidence) for word in words] == [
+        ("see", pytest.approx(1)),
+        ("he", pytest.approx(1)),
+    ]
+    assert words[1].start == pytest.approx(0.05)  # half way between the two phones
+
+
+def test_an_hmms_word_is_as_sure_as_its_states_are():
+    model = hmm()
+    (_, iy, s), silence = model.topology.pdfs[1:].tolist(), model.topology.silence[0]
+    path = [silence, s[0], s[1], iy[0], iy[1], iy[1], silence]
+    emissions = planted(path, 7, outside=-2.0)  # 1 against 6 times e^-2
+    best = Hypothesis((3, 2), 0.0, words=("see",))
+    (word,) = recognised_words(model, emissions, best, duration=0.07)
+    assert word.confidence == pytest.approx(1 / (1 + 6 * np.exp(-2)), rel=1e-5)
+    assert (word.text, word.start, word.end) == ("see", pytest.approx(0.01), pytest.approx(0.06))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from asr.alignment.times import (
-    SILENCE,
+    SILENT_UNIT,
     BoundaryAccuracy,
-    Segment,
     Span,
+    TimedLabel,
     boundary_accuracy,
     boundary_errors,
     ctc_spans,
@@ -17,11 +17,12 @@ from asr.alignment.times import (
     spell,
     unit_segments,
     word_segments,
+    words_of_tokens,
 )
 from asr.audio.features import Features, FeatureSettings
 from asr.corpus.manifest import Utterance, read_manifest, write_manifest
 from asr.networks.acoustic import AcousticModel, AcousticSettings
-from asr.networks.ctc import align
+from asr.networks.ctc import ctc_align
 from asr.text.lexicon import parse_lexicon
 from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, UnitTokenizer
 
@@ -42,10 +43,10 @@ def test_planted_boundaries_are_found():
     frames = [0, 0, 2, 2, 0, 4, 0, 0, 1, 0, 4, 3, 3, 0, 0]
     words = ["go", "on"]
     tokens, word_of = spell(words, tokenizer)
-    alignment, _ = align(planted(frames, C=5), tokens)
+    alignment = ctc_align(planted(frames, C=5), tokens)
     spans = ctc_spans(alignment, tokenizer.symbols, word_of)
     times = frame_times(len(frames), SETTINGS, duration=0.175)
-    segments = [Segment(label, *(pytest.approx(t, rel=1e-12) for t in at)) for label, *at in [
+    segments = [TimedLabel(label, *(pytest.approx(t, rel=1e-12) for t in at)) for label, *at in [
         ("g", 0.0275, 0.0475),
         ("o", 0.0575, 0.0675),
         (" ", 0.0875, 0.0975),
@@ -54,8 +55,8 @@ def test_planted_boundaries_are_found():
     ]]  # fmt: skip
     assert unit_segments(spans, times) == segments
     assert word_segments(spans, words, times) == [
-        Segment("go", segments[0].start, segments[1].end),
-        Segment("on", segments[3].start, segments[4].end),
+        TimedLabel("go", segments[0].start, segments[1].end),
+        TimedLabel("on", segments[3].start, segments[4].end),
     ]
 
 
@@ -75,7 +76,7 @@ def test_spans_are_those_of_the_best_of_all_alignments(seed, text):
     tokenizer = CharTokenizer.from_texts(["ab"])
     tokens, word_of = spell([text], tokenizer)
     log_probs = torch.from_numpy(np.log(np.random.default_rng(seed).dirichlet(np.ones(3), 6)))
-    spans = ctc_spans(align(log_probs, tokens)[0], tokenizer.symbols, word_of)
+    spans = ctc_spans(ctc_align(log_probs, tokens), tokenizer.symbols, word_of)
     frames = [0] * 6
     for span in spans:
         frames[span.first : span.last + 1] = [tokenizer.encode(span.unit)[0]] * (
@@ -164,7 +165,7 @@ def random_spans(generator, T):
             spans.append(Span(word, generator.choice("ab"), t, last))
             t = last + 1 + generator.choice([0, 0, 1, 5])
         if generator.random() < 0.7 and t < T:
-            spans.append(Span(None, generator.choice([SILENCE, " "]), t, t))
+            spans.append(Span(None, generator.choice([SILENT_UNIT, " "]), t, t))
             t += 1 + generator.choice([0, 2])
         word += 1
 
@@ -209,7 +210,7 @@ def test_units_spread_over_half_of_what_lies_between_and_no_farther_than_asked()
 
 def test_words_spread_over_separators_but_not_over_silence():
     times = np.arange(31) / 10
-    for between, edges in ((" ", [1.0, 1.0]), (SILENCE, [0.7, 1.5])):
+    for between, edges in ((" ", [1.0, 1.0]), (SILENT_UNIT, [0.7, 1.5])):
         spans = [Span(0, "a", 0, 3), Span(None, between, 10, 13), Span(1, "b", 16, 20)]
         first, second = word_segments(spans, ["a", "b"], times, spread=np.inf)
         assert [first.end, second.start] == pytest.approx(edges, rel=1e-12)
@@ -217,11 +218,11 @@ def test_words_spread_over_separators_but_not_over_silence():
 
 def test_an_hmm_s_units_and_silences_keep_their_frames():
     spans = [
-        Span(None, SILENCE, 0, 9),
+        Span(None, SILENT_UNIT, 0, 9),
         Span(0, "#-G+OW", 10, 14),
         Span(0, "G-OW+#", 15, 29),
         Span(1, "#-AH+#", 30, 39),
-        Span(None, SILENCE, 40, 49),
+        Span(None, SILENT_UNIT, 40, 49),
     ]
     times = frame_times(50, SETTINGS, 0.515)
     assert [unit.start for unit in unit_segments(spans, times)] == pytest.approx(
@@ -232,7 +233,7 @@ def test_an_hmm_s_units_and_silences_keep_their_frames():
 
 
 def test_segments_stand_in_a_manifest_as_they_are(tmp_path):
-    words = (Segment("go", 0.5, 0.75), Segment("on", 0.75, 1.0))
+    words = (TimedLabel("go", 0.5, 0.75), TimedLabel("on", 0.75, 1.0))
     write_manifest(tmp_path / "x.jsonl", [Utterance("x", "x.wav", 2.0, "go on", words=words)])
     assert read_manifest(tmp_path / "x.jsonl")[0].words == words
 
@@ -311,3 +312,44 @@ def test_a_recording_has_room_for_its_frames_and_not_for_more(model):
         frame_times(300, SETTINGS, 0.3, model)
     with pytest.raises(ValueError, match="T is 0; expected 1 or more"):
         frame_times(0, SETTINGS, 0.3, model)
+
+
+def test_tokens_belong_to_the_words_that_they_spell():
+    letters = CharTokenizer.from_texts(["go on"])  # blank, " ", g, n, o
+    found = words_of_tokens([1, 2, 4, 1, 1, 4, 3, 1], ["go", "on"], letters)
+    assert found == [None, 0, 0, None, None, 1, 1, None]
+    units = UnitTokenizer(("<blank>", "AA", "B"))
+    assert words_of_tokens([2, 1, 1], ["B", "AA", "AA"], units) == [0, 1, 2]
+    assert words_of_tokens([1, 1], [], letters) == [None, None]
+    with pytest.raises(ValueError, match=r"tokens are \(2, 4\); expected those of 'no'"):
+        words_of_tokens([2, 4], ["no"], letters)
+
+
+def test_pieces_belong_to_the_words_that_they_spell():
+    texts = ["go on", "going on and on", "no one is going"]
+    pieces = BpeTokenizer.from_texts(texts, 20)
+    for text in texts:
+        words = text.split()
+        tokens, expected = spell(words, pieces)
+        assert words_of_tokens(tokens, words, pieces) == expected
+    by_letters = [pieces.symbols.index(piece) for piece in ("▁", "g", "o", "▁", "o", "n")]
+    assert words_of_tokens(by_letters, ["go", "on"], pieces) == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_phones_belong_to_the_words_in_whatever_way_they_are_said(seed):
+    lines = ["a  AH", "a(2)  AH N", "an  AH N", "net  N EH T", "net(2)  EH T", "nan  N AH N"]
+    lexicon = parse_lexicon(lines, "lexicon")
+    phones = PhoneTokenizer.from_lexicon(lexicon)
+    generator = random.Random(seed)
+    words = [generator.choice(list(lexicon.pronunciations)) for _ in range(6)]
+    spoken = [generator.choice(phones.pronunciations(word)) for word in words]
+    found = words_of_tokens([token for one in spoken for token in one], words, phones)
+    # another way to divide the phones may be as right; each word has one of its pronunciations
+    assert found == sorted(found)
+    tokens = iter([token for one in spoken for token in one])
+    for number, word in enumerate(words):
+        said = tuple(next(tokens) for _ in range(found.count(number)))
+        assert said in phones.pronunciations(word)
+    # phones that no word explains are words themselves, as a greedy search gives them
+    assert words_of_tokens([1, 3], ["AH", "N"], phones) == [0, 1]

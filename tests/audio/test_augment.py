@@ -134,7 +134,7 @@ def test_masks_hang_on_the_generator_alone():
     assert not torch.equal(first, masked(settings, [80, 50], T=80, F=20, seed=4))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_generator_on_the_cpu_draws_the_same_masks_on_the_gpu():
     features = torch.randn(50, 6, 20, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([50, 40, 30, 20, 10, 1])

@@ -214,7 +214,7 @@ def test_autocast_does_not_coarsen_features(settings):
 
 
 @EACH_KIND
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_the_gpu_gives_the_numbers_of_the_cpu(settings):
     batch, lengths = padded([noise(3000), noise(8000, 1)], value=np.nan)
     expected, _ = Features(settings)(batch, lengths)

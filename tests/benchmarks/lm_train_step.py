@@ -35,7 +35,7 @@ from asr.errors import reported
 from asr.evaluation.log_probs import machine
 from asr.training.lm import LMData, LMSettings, LMTraining, losses_of
 from asr.training.run import Run, add_trainer_options
-from asr.training.stream import Draw
+from asr.training.stream import ChunkDraw
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIME_BAR, MEMORY_BAR = 1.15, 1.05
@@ -66,7 +66,7 @@ class BareLoop(Callback):
             return
         training = _elapsed(self._since)
         chunks = trainer.train_dataloader.dataset
-        drawn = [chunks[Draw(place, self._epoch)] for place in range(len(chunks))]
+        drawn = [chunks[ChunkDraw(place, self._epoch)] for place in range(len(chunks))]
         self._epoch += 1
         since = _clocks()
         state = None

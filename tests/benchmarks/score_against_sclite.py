@@ -1,18 +1,23 @@
-"""1,000 random pairs -> errors as `asr score`, jiwer, kaldialign and NIST sclite count them.
+"""Errors as `asr score`, jiwer, kaldialign and NIST sclite count them: random pairs, sclite's files.
 
-What is equal, and checked for every pair by listing what all alignments of it reach:
+Random pairs, where what all alignments of a pair reach is listed:
 
-- `asr score` and jiwer: substitutions, deletions and insertions, as the alignment is the same;
-  their sum is the fewest errors that any alignment has.
+- `asr score` has the fewest errors that any alignment has, and of those the one with most hits.
+  The sum is jiwer's; jiwer's split may be another.
 - sclite lets a substitution cost 4, a deletion or insertion 3, and has the least such cost. Among
-  alignments with the fewest errors that is the one with the fewest substitutions (a deletion and
-  an insertion cost 6, two substitutions 8), so that its split may differ.
-- The sums of asr score and sclite are equal unless two deletions and two insertions can stand for
-  three substitutions (12 = 12), or three and three for five (18 < 20), and so on: then sclite may
-  count more than the fewest, never less. That takes pairs which are wrong nearly throughout, as
-  the second table's; with errors as in the first, where it is checked, the sums are equal.
+  alignments with the fewest errors that is the one with most hits, so that the split is the same.
+- sclite may count more than the fewest errors, never less, where two deletions and two insertions
+  can stand for three substitutions (12 = 12), or three and three for five (18 < 20), and so on.
+  That takes pairs which are wrong nearly throughout, as the second table's; with errors as in the
+  first, where it is checked, all of S, D and I are equal.
 
-Run: python tests/benchmarks/score_against_sclite.py [--pairs 1000] [--seed 1]; needs sclite (Debian: sctk).
+With `--files` the files of sclite's own tests (src/sclite/testdata of usnistgov/SCTK) are scored by
+both, with alternatives, optional words, fragments, STM and CTM. S, D, I and words must be equal; what
+its own tests expect (base/*.raw, in a folder `expected` there) is shown beside. Not compared, since
+`asr score` has no such thing: -d (diff), -S (inferred words), -T (times as costs), -m (reduced files)
+and -c (characters without the blanks between words).
+
+Run: python tests/benchmarks/score_against_sclite.py [--pairs 1000] [--seed 1] [--files FOLDER]; needs sclite (Debian: sctk).
 """  # noqa: E501
 
 import argparse
@@ -28,6 +33,7 @@ import jiwer
 import kaldialign
 
 from asr.scoring.error_rates import ErrorCounts, word_errors
+from asr.scoring.notation import Rules
 from asr.scoring.transcripts import read_pairs, write_trn
 
 WORDS = ["a", "i", "o", "the", "cat", "sat", "on", "mat", "it's", "go", "stop", "rubout", "enter"]
@@ -141,26 +147,144 @@ def compare(references, hypotheses):
         numbers = (c.errors, c.substitutions, c.deletions, c.insertions, c.words)
         print(f"{name:28}" + "".join(f"{number:8}" for number in numbers))
 
-    fewest = cheapest = 0
+    best = cheapest = 0
     for reference, hypothesis, our, their in zip(references, hypotheses, ours, sclite, strict=True):
         possible = possible_counts(reference.split(), hypothesis.split())
-        fewest += our.errors == min(map(sum, possible))
+        mine = our.substitutions, our.deletions, our.insertions
+        best += mine == most_hits(possible)
         cost = 4 * their.substitutions + 3 * (their.deletions + their.insertions)
         cheapest += cost == min(4 * s + 3 * (d + n) for s, d, n in possible)
     n = len(ours)
     same_sum = sum(our.errors == their.errors for our, their in zip(ours, sclite, strict=True))
     same_split = sum(our == their for our, their in zip(ours, sclite, strict=True))
-    print(f"asr score has the fewest errors possible in {fewest} of {n} pairs")
+    print(f"asr score has the fewest errors, and of those the most hits, in {best} of {n} pairs")
     print(f"sclite has the least cost (4 S + 3 D + 3 I) possible in {cheapest} of {n}")
     print(f"equal to sclite: errors in {same_sum}, and S, D and I each in {same_split} of {n}")
-    right = fewest == cheapest == n and totals["asr score"] == totals["jiwer"]
-    return right, same_sum == n
+    right = best == cheapest == n and totals["asr score"].errors == totals["jiwer"].errors
+    return right and same_split == same_sum, same_split == n
+
+
+STM, CTM, TRN = ("stm",), ("ctm",), ("trn", "-i", "spu_id")
+# its letters are moved to others, some of which are capitals of their neighbours
+AS_IT_STANDS = Rules(ignore_case=False, fragments=True)
+MISSING = [
+    ("test16_2", "missall"),
+    ("test16_3", "missfile1"),
+    ("test16_4", "missfile1chanA"),
+    ("test16_5", "missfile1chanb"),
+    ("test16_6", "missfile2"),
+    ("test16_7", "missfile2chanA"),
+    ("test16_8", "missfile2chanB"),
+]
+FILES = [
+    # the expected file's name, reference, hypothesis, forms, sclite's options, ours
+    ("test1", "csrnab.ref", "csrnab.hyp", ("trn", "-i", "wsj"), "", Rules()),
+    ("test3", "lvc_ref.stm", "lvc_hyp.ctm", STM, "", Rules()),
+    ("test3a", "lvc_refe.stm", "lvc_hyp.ctm", STM, "", Rules()),
+    ("test3b", "lvc_ref.stm", "lvc_hypc.ctm", STM, "", Rules()),
+    ("test3c", "lvc_refm.stm", "lvc_hypm.ctm", STM, "", Rules()),
+    ("test7", "tests.ref", "tests.hyp", TRN, "-F -D", Rules(fragments=True)),
+    ("test7_noD", "tests.ref", "tests.hyp", TRN, "-F", Rules(optional=False, fragments=True)),
+    ("test7 -D", "tests.ref", "tests.hyp", TRN, "-D", Rules()),
+    ("test7 plain", "tests.ref", "tests.hyp", TRN, "", Rules(optional=False)),
+    ("test7_r", "tests.hyp", "tests.ref", TRN, "-F -D", Rules(fragments=True)),
+    *(
+        (f"test7-{utf}", f"tests.ref.{utf}", f"tests.hyp.{utf}", TRN, flags, AS_IT_STANDS)
+        for utf in ("utf8-2bytes", "utf8-3bytes", "utf8-4bytes")
+        for flags in ["-F -D -e utf-8"]
+    ),
+    ("mandarin", "mand_ref.stm", "mand_hyp.ctm", STM, "-e gb", Rules()),
+    ("test13", "tima_ref.ctm", "tima_hyp.ctm", CTM, "", Rules()),
+    ("test13_D", "tima_ref.ctm", "tima_hyp.ctm", CTM, "-D", Rules(optional=True)),
+    ("test14", "lvc_refr.stm", "lvc_hypr.ctm", STM, "", Rules()),
+    ("test15_a", "test.cantonese.stm", "test.cantonese.ctm", STM, "-e utf-8", Rules()),
+    (
+        "test15_a -D",
+        "test.cantonese.stm",
+        "test.cantonese.ctm",
+        STM,
+        "-e utf-8 -D",
+        Rules(optional=True),
+    ),
+    ("test15_c", "test.turkish.ref", "test.turkish.hyp", TRN, "-e utf-8 babel_turkish", Rules()),
+    (
+        "test17",
+        "test.vietnamese.ref.trn",
+        "test.vietnamese.hyp.trn",
+        TRN,
+        "-e utf-8 babel_vietnamese",
+        Rules(),
+    ),
+    *(
+        (name, "stm2ctm_missing.ref.stm", f"stm2ctm_missing.hyp-{file}.ctm", STM, "", Rules())
+        for name, file in MISSING
+    ),
+    ("test16_9", "stm2ctm_missing.ref.stm", "stm2ctm_missing.hyp.ctm", STM, "", Rules()),
+    ("demo", "demo.ref.txt", "demo.hyp.txt", TRN, "", Rules()),
+]
+
+
+def most_hits(possible):
+    """Of all (S, D, I) of two texts the one with fewest errors, and then with most hits."""
+    return min(possible, key=lambda counts: (sum(counts), counts[0]))
+
+
+def compare_files(folder):
+    """Print a table of sclite's own files; return whether all counts are equal."""
+    print(f"{'':17}{'asr score':>24}{'sclite here':>26}{'sclite expects':>26}")
+    print(f"{'':17}" + f"{'words':>8}{'S':>6}{'D':>5}{'I':>5}  " * 3)
+    equal = True
+    for name, reference, hypothesis, forms, options, rules in FILES:
+        ours = _our_counts(folder / reference, folder / hypothesis, "gb" in options, rules)
+        theirs = _sclite_counts(folder, reference, hypothesis, forms, options.split())
+        expected = _raw_counts(folder / "expected" / f"{name}.raw")
+        equal = equal and ours == theirs
+        rows = "".join(_counts_text(counts) for counts in (ours, theirs, expected))
+        print(f"{name:17}{rows}{'' if ours == theirs else '  <- differ'}")
+    return equal
+
+
+def _counts_text(counts):
+    if counts is None:
+        return f"{'-':>8}{'-':>6}{'-':>5}{'-':>5}  "
+    c = counts
+    return f"{c.words:8}{c.substitutions:6}{c.deletions:5}{c.insertions:5}  "
+
+
+def _our_counts(reference, hypothesis, is_gb, rules):
+    with tempfile.TemporaryDirectory() as scratch:
+        if is_gb:
+            paths = [Path(scratch) / path.name for path in (reference, hypothesis)]
+            for path, old in zip(paths, (reference, hypothesis), strict=True):
+                path.write_text(old.read_bytes().decode("gb18030"), encoding="utf-8")
+            reference, hypothesis = paths
+        pairs = read_pairs(reference, hypothesis, missing_is_deleted=True, rules=rules)
+    return sum(word_errors(pairs.references, pairs.hypotheses), ErrorCounts())
+
+
+def _sclite_counts(folder, reference, hypothesis, forms, options):
+    form, *ids = forms
+    hypothesis_form = "trn" if form == "trn" else "ctm"
+    with tempfile.TemporaryDirectory() as out:
+        command = [*sclite_command(), "-r", reference, form, "-h", hypothesis, hypothesis_form]
+        command += [*ids, *options, "-o", "rsum", "-O", out, "-n", "counts", "-f", "0"]
+        subprocess.run(command, capture_output=True, check=True, cwd=folder)
+        return _raw_counts(Path(out) / "counts.raw")
+
+
+def _raw_counts(path):
+    if not path.exists():
+        return None
+    row = re.search(rb"\| Sum +\|[^|]*?(\d+) *\| *\d+ +(\d+) +(\d+) +(\d+)", path.read_bytes())
+    words, *errors = map(int, row.groups())
+    return ErrorCounts(*errors, words)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--files", type=Path, help="folder of sclite's own tests")
     arguments = parser.parse_args()
     if not sclite_command():
         sys.exit("score_against_sclite: sclite is not on PATH; expected it (Debian: sctk)")
@@ -168,7 +292,12 @@ def main():
     right, equal = compare(*random_pairs(arguments.pairs, arguments.seed))
     print(f"\n{arguments.pairs} pairs, half of them unrelated texts")
     right_too, _ = compare(*random_pairs(arguments.pairs, arguments.seed, unrelated=0.5))
-    sys.exit(0 if right and right_too and equal else 1)
+    same_files = True
+    if arguments.files:
+        print(f"\nsclite's own files in {arguments.files}")
+        same_files = compare_files(arguments.files)
+        print("all are equal" if same_files else "some differ")
+    sys.exit(0 if right and right_too and equal and same_files else 1)
 
 
 if __name__ == "__main__":

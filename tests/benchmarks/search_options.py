@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from asr.corpus.manifest import read_manifest
-from asr.decoding import UNTUNED, Decoding, DecodingSettings
+from asr.decoder import UNTUNED, Decoder, DecoderSettings
 from asr.errors import reported
-from asr.evaluation.log_probs import hear
+from asr.evaluation.log_probs import recognise_manifest
 from asr.evaluation.results import machine
 from asr.recognizer import load
 from asr.search.rescore import hypothesis_errors, spelled
@@ -31,15 +31,15 @@ SKIPS = (1.0, 0.9999, 0.999, 0.99, 0.95, 0.9, 0.5)
 WIDTHS = (50, 200, 500)
 
 
-def measure(heard, decoding, **options):
+def measure(heard, decoder, **options):
     """What came of a search with some options, in words."""
-    decoding = decoding.weighted(
-        replace(decoding.settings, beam=replace(decoding.settings.beam, **options))
+    decoder = decoder.weighted(
+        replace(decoder.settings, beam=replace(decoder.settings.beam, **options))
     )
     started = time.process_time()
-    nbests = decoding.nbests(heard.log_probs)
+    nbests = decoder.nbests(heard.log_probs)
     seconds = time.process_time() - started
-    nbests = [spelled(nbest, decoding.tokenizer) for nbest in nbests]
+    nbests = [spelled(nbest, decoder.tokenizer) for nbest in nbests]
     errors = hypothesis_errors(nbests, heard.references)
     words = sum(len(text.split()) for text in heard.references)
     first = sum(counts[0].errors for counts in errors)
@@ -59,28 +59,28 @@ def main():
     torch.set_num_threads(1)
     with reported("search_options"):
         recognizer = load(arguments.model, "cpu", decoder="greedy")
-        heard = hear(recognizer, read_manifest(arguments.manifest))
+        heard = recognise_manifest(recognizer, read_manifest(arguments.manifest))
         blanks = np.concatenate([rows[:, BLANK] for rows in heard.log_probs])
         print(f"{len(heard.log_probs)} utterances, {len(blanks)} frames; {machine('cpu')}")
         weightless = replace(UNTUNED, lm_weight=0.0, word_bonus=0.0)
         kinds = {
-            "nothing to go by": DecodingSettings("beam", weightless),
-            "n-gram of words": DecodingSettings(
+            "nothing to go by": DecoderSettings("beam", weightless),
+            "n-gram of words": DecoderSettings(
                 "beam", UNTUNED, lm=arguments.ngram, lexicon=arguments.lexicon
             ),
         }
         for kind, settings in kinds.items():
             print(kind)
-            decoding = Decoding.load(settings, recognizer.model.tokenizer)
+            decoder = Decoder.load(settings, recognizer.model.tokenizer)
             for skip in SKIPS:
                 skipped = np.mean(blanks >= math.log(skip)) if skip < 1 else 0.0
-                found = measure(heard, decoding, blank_skip=skip)
+                found = measure(heard, decoder, blank_skip=skip)
                 print(f"  blank_skip {skip:6}: {skipped:4.0%} of frames, {found}", flush=True)
         for width in WIDTHS:
             for recombine in (False, True):
                 beam = {"beam_width": width, "n_best": width, "recombine": recombine}
                 how = "recombined" if recombine else "all apart"
-                found = measure(heard, decoding, **beam)
+                found = measure(heard, decoder, **beam)
                 print(f"  {width:4} prefixes, {how}: {found}", flush=True)
 
 

@@ -28,7 +28,7 @@ import torch
 
 from asr.audio.load import load_audio
 from asr.corpus.manifest import read_manifest
-from asr.decoding import UNTUNED, make_trie, search_all
+from asr.decoder import UNTUNED, search_all
 from asr.errors import reported
 from asr.evaluation.results import machine
 from asr.lm.load import load_language_model
@@ -36,8 +36,9 @@ from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.recognizer import load
 from asr.scoring.error_rates import ErrorCounts, word_errors
+from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.rescore import RescoreWeights, exact_log_probs, lm_log_probs, rescore
-from asr.search.space import BeamSettings, Decoder
+from asr.search.space import BeamSettings, SearchSpace
 
 FRAMES = 300  # of an utterance that speed is counted in
 TOLERANCE = 1e-3  # nats, of sums in float32
@@ -50,7 +51,7 @@ def read_log_probs(recognizer, utterances, cache):
     log_probs = []
     for utterance in utterances:
         waveform = load_audio(utterance.audio, recognizer.sample_rate)
-        log_probs += recognizer.log_probs([waveform])
+        log_probs.append(recognizer.log_probs(waveform).numpy())
     if cache:
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez(cache, *log_probs)
@@ -68,13 +69,13 @@ def decoders(arguments, tokenizer):
         vocabulary = Vocabulary.from_texts(["a".join([*tokenizer.symbols, ""])], "char")
         torch.manual_seed(1)
         rnn = RNNLM(vocabulary, RNNLMSettings(hidden_size=512, n_layers=1)).eval()
-    lexicon = make_trie(words, tokenizer)
+    lexicon = make_lexicon_tree(words, tokenizer)
     return {
-        "no language model": (Decoder(tokenizer, BeamSettings()), 3.0),
-        "words, n-gram": (Decoder(tokenizer, UNTUNED, lexicon, ngram), 1.0),
-        "characters, RNN": (Decoder(tokenizer, UNTUNED, lm=rnn), 20.0),
+        "no language model": (SearchSpace(tokenizer, BeamSettings()), 3.0),
+        "words, n-gram": (SearchSpace(tokenizer, UNTUNED, lexicon, ngram), 1.0),
+        "characters, RNN": (SearchSpace(tokenizer, UNTUNED, lm=rnn), 20.0),
         "characters, RNN in bfloat16": (
-            Decoder(tokenizer, UNTUNED, lm=copy.deepcopy(rnn).bfloat16()),
+            SearchSpace(tokenizer, UNTUNED, lm=copy.deepcopy(rnn).bfloat16()),
             20.0,
         ),
     }

@@ -6,7 +6,7 @@ from conftest import run_script
 from typer.testing import CliRunner
 
 from asr.cli.app import app
-from asr.decoding import DecodingSettings, save_decoding
+from asr.decoder import DecoderSettings, save_decoding
 from asr.lm.load import save_rnnlm
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Vocabulary
@@ -51,7 +51,7 @@ def test_it_says_how_a_model_decodes(tone_model, tmp_path):
     shutil.copytree(tone_model, tmp_path / "model")
     (tmp_path / "lm.arpa").touch()
     lm = str(tmp_path / "lm.arpa")
-    settings = DecodingSettings(
+    settings = DecoderSettings(
         "beam", BeamSettings(lm_weight=0.5), lm=lm, rescorers=(lm,), lm_weights=(2.0,)
     )
     save_decoding(tmp_path / "model", settings)

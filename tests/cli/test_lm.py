@@ -71,6 +71,59 @@ def given(monkeypatch):
     return given
 
 
+ARPA = """\\data\\
+ngram 1=5
+ngram 2=2
+
+\\1-grams:
+-99\t<s>\t-0.30
+-0.9\t</s>
+-0.8\tgo\t-0.2
+-0.8\tle\u0301ft\t-0.2
+-0.8\tU.S.\t-0.2
+
+\\2-grams:
+-0.3\t<s> go
+-0.4\tgo le\u0301ft
+
+\\end\\
+"""
+
+
+@pytest.mark.parametrize("case", [str, str.upper])
+def test_other_programs_files_know_the_words_of_texts(tmp_path, case):
+    """Decomposed, without <unk>, a word with dots; in capitals too."""
+    arpa, text = tmp_path / "a.arpa", tmp_path / "a.txt"
+    lines = ARPA.replace("go", case("go")).replace("le\u0301ft", case("le\u0301ft"))
+    arpa.write_text(lines.replace("U.S.", "U.S." if case is str.upper else "u.s."), "utf-8")
+    text.write_text("Go, léft!\ngo stop\nU.S. go\n", "utf-8")
+    done = lm("score", arpa, text)
+    assert done.exit_code == 0
+    assert "a.arpa: has no <unk>;" in done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [(row[1], row[2]) for row in rows] == [
+        ("0", "Go, léft!"),
+        ("1", "go stop"),
+        ("0", "U.S. go"),
+    ]
+    expected = [-0.3 - 0.4 - 0.2 - 0.9, -0.3 - 0.2 - 100 - 0.9, -0.3 - 0.8 - 0.2 - 0.8 - 0.2 - 0.9]
+    found = [float(row[0]) for row in rows]
+    assert found == pytest.approx([log10 * math.log(10) for log10 in expected], abs=1e-3)
+    values = json.loads(lm("perplexity", arpa, text, "--format", "json").stdout)
+    assert (values["oov_words"], values["oov_rate"]) == (1, 1 / 6)
+
+
+def test_a_model_that_tells_case_apart_says_so(tmp_path):
+    (tmp_path / "a.arpa").write_text(ARPA.replace("go", "Go"), "utf-8")
+    (tmp_path / "a.txt").write_text("GO GO\n")
+    done = lm("score", tmp_path / "a.arpa", tmp_path / "a.txt")
+    assert done.exit_code == 1
+    assert "has no word that the model knows; expected at least one" in done.stderr
+    (tmp_path / "a.txt").write_text("LÉFT\n", "utf-8")
+    done = lm("score", tmp_path / "a.arpa", tmp_path / "a.txt")
+    assert "expected at least one in the same case: it has some in small letters" in done.stderr
+
+
 def test_perplexity_prints_what_was_measured(words, text):
     done = lm("perplexity", words, text, "--format", "json")
     assert (done.exit_code, done.stderr) == (0, "")

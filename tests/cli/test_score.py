@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -48,8 +47,6 @@ def test_every_form_gives_the_same_pairs(write):
         ]
     for reference in forms["ref"]:
         for hypothesis in forms["hyp"]:
-            if "tab" in reference.name and "tab" not in hypothesis.name:
-                continue  # only a hypothesis may be called by its audio
             pairs = read_pairs(reference, hypothesis)
             assert (pairs.references, pairs.hypotheses) == (SAID, HEARD)
     plain = [write("ref.txt", "the cat sat\n\ni\n"), write("hyp.txt", "the hat sat\r\na\r\n\r\n")]
@@ -118,7 +115,8 @@ def test_ids_of_a_manifest_are_known_in_text_lines(write):
     [
         ("hyp.txt", "", "hyp.txt: is empty; expected at least one line"),
         ("hyp.trn", "a b\n", r"hyp.trn:1: has no id at its end; expected: text \(id\)"),
-        ("hyp.trn", "{ a / b } (u1)\n", "hyp.trn:1: has sclite's alternatives or options"),
+        ("hyp.trn", "{ a / b (utt1)\n", "hyp.trn:1: has '{' without '}'; expected"),
+        ("hyp.trn", "a / b } (utt1)\n", "hyp.trn:1: has '}' without '{'; expected"),
         ("hyp.jsonl", "[1]\n", "hyp.jsonl:1: is list; expected a JSON object"),
         ("hyp.jsonl", '{"id": "u1"\n', "hyp.jsonl:1: not JSON"),
         ("hyp.jsonl", '{"id": "u1"}\n', "hyp.jsonl:1: has no 'text'; expected text, and id or"),
@@ -150,7 +148,7 @@ def test_what_is_no_partner_of_the_reference_is_refused(write, name, content, me
 
 def test_bytes_that_are_no_utf8_are_named_with_their_line(write, tmp_path):
     (tmp_path / "latin1.txt").write_bytes(b"yes\ncaf\xe9\n")
-    with pytest.raises(InputError, match=r"latin1.txt:2: is not UTF-8 text; expected UTF-8"):
+    with pytest.raises(InputError, match=r"latin1.txt:2: has the byte 0xe9; expected UTF-8"):
         read_pairs(tmp_path / "latin1.txt", tmp_path / "latin1.txt")
 
 
@@ -248,7 +246,7 @@ def test_wrong_usage_is_status_2(write):
     assert score(file, file, "--format", "json", "--alignments").exit_code == 2
 
 
-def test_a_score_loads_no_torch_and_is_there_at_once(write, tmp_path):
+def test_a_score_loads_no_torch(write, tmp_path):
     write("ref.txt", "a b c\n" * 130)
     program = (
         "import sys; sys.argv = ['asr', 'score', 'ref.txt', 'ref.txt']\n"
@@ -257,10 +255,4 @@ def test_a_score_loads_no_torch_and_is_there_at_once(write, tmp_path):
         "except SystemExit as end: assert end.code in (0, None)\n"
         "assert not {'torch', 'lightning', 'librosa'} & set(sys.modules)"
     )
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        assert python("-c", program, cwd=tmp_path).returncode == 0
-        times.append(time.perf_counter() - start)
-    # 0.8 s on two idle cores; a busy machine gets the best of three, and some
-    assert min(times) < 2
+    assert python("-c", program, cwd=tmp_path).returncode == 0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import SAMPLE_RATE
-from test_decoding import write_lm
+from test_decoder import write_lm
 from typer.testing import CliRunner
 
 from asr.cli.app import app
-from asr.recognizer import Transcript, load
+from asr.recognizer import Recognizer, Transcript, load
 
 
 @pytest.fixture
@@ -138,6 +138,71 @@ def test_a_channel_is_taken(tone_model, audio, recognizer, tmp_path):
     done = transcribe(tone_model, "--channel", 1, tmp_path / "both.wav")
     assert done.stdout == f"{tmp_path / 'both.wav'}\t{recognizer.transcribe(audio[0]).text}\n"
     assert transcribe(tone_model, "--channel", 2, tmp_path / "both.wav").exit_code == 1
+
+
+def test_channels_that_cancel_are_a_warning(tone_model, audio, tmp_path):
+    waveform, _ = soundfile.read(audio[0], dtype="float32")
+    both = tmp_path / "both.wav"
+    soundfile.write(both, np.stack([waveform, -waveform], axis=1), SAMPLE_RATE)
+    done = transcribe(tone_model, both, audio[1], both)
+    assert done.exit_code == 0
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
+        str(path) for path in (both, audio[1], both)
+    ]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(f"asr transcribe: warning: {both}: its 2 channels cancel each other")
+        assert "--channel 0" in line
+    assert transcribe(tone_model, "--channel", 1, both).stderr == ""
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_standard_input_is_transcribed(tone_model, audio, recognizer, tmp_path, name):
+    text = recognizer.transcribe(audio[0]).text
+    command = [sys.executable, "-m", "asr.cli", "transcribe", "--model", str(tone_model)]
+    command += ["--device", "cpu"]
+    content = audio[0].read_bytes()
+    done = subprocess.run([*command, name], input=content, capture_output=True, check=True)
+    assert (done.stdout.decode(), done.stderr) == (f"{name}\t{text}\n", b"")
+    command += ["--out", str(tmp_path / "out")]
+    subprocess.run([*command, name], input=content, capture_output=True, check=True)
+    assert (tmp_path / "out" / "stdin.txt").read_text() == text + "\n"
+
+
+def test_a_recording_longer_than_memory_leaves_the_others(tone_model, audio, tmp_path, monkeypatch):
+    monkeypatch.setattr("asr.recognizer.free_memory", lambda: 100 << 20)
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.zeros(51 * SAMPLE_RATE, np.int16), SAMPLE_RATE)
+    done = transcribe(tone_model, long, audio[0])
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"{audio[0]}\t")
+    assert done.stderr == (
+        f"asr transcribe: {long}: has 51 s of audio or more; expected at most 50 s, for which there"
+        " is memory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB")],
+)
+def test_memory_that_ends_in_a_search_leaves_the_others(tone_model, audio, monkeypatch, error):
+    original = Recognizer.transcribe_waveform
+    calls = []
+
+    def fails_once(self, waveform):
+        calls.append(waveform)
+        if len(calls) == 1:
+            raise error
+        return original(self, waveform)
+
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_waveform", fails_once)
+    done = transcribe(tone_model, audio[0], audio[1])
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"{audio[1]}\t")
+    assert done.stderr.startswith(f"asr transcribe: {audio[0]}: has ")
+    assert "more memory than there is" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from asr.corpus.batching import BucketSampler, Draw, bucket_sizes
+from asr.corpus.batching import BucketSampler, UtteranceDraw, bucket_sizes
 
 
 def random_lengths(n=100, seed=0):
@@ -183,5 +183,5 @@ def test_the_state_of_other_utterances_is_refused():
 
 
 def test_a_draw_is_a_value():
-    assert Draw(1, 2) == Draw(index=1, epoch=2)
-    assert len({Draw(1, 2), Draw(1, 2), Draw(2, 1)}) == 2
+    assert UtteranceDraw(1, 2) == UtteranceDraw(index=1, epoch=2)
+    assert len({UtteranceDraw(1, 2), UtteranceDraw(1, 2), UtteranceDraw(2, 1)}) == 2

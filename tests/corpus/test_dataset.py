@@ -7,7 +7,7 @@ import torch
 
 from asr.audio.augment import AugmentSettings, WaveformAugmenter
 from asr.audio.load import load_audio
-from asr.corpus.batching import Draw
+from asr.corpus.batching import UtteranceDraw
 from asr.corpus.cache import WaveformCache
 from asr.corpus.dataset import Example, SpeechDataset, collate
 from asr.corpus.manifest import Utterance
@@ -41,7 +41,7 @@ def noisy(utterances, **options):
     return dataset_of(utterances, speeds=speeds, augmenter=augmenter, **options)
 
 
-DRAWS = [Draw(index, epoch) for epoch in range(4) for index in range(3)]
+DRAWS = [UtteranceDraw(index, epoch) for epoch in range(4) for index in range(3)]
 
 
 def test_an_example_is_the_file_and_its_text(utterances):
@@ -49,7 +49,7 @@ def test_an_example_is_the_file_and_its_text(utterances):
     assert len(dataset) == 3
     for n, utterance in enumerate(utterances):
         expected, _ = soundfile.read(utterance.audio, dtype="float32")
-        example = dataset[Draw(n, 0)]
+        example = dataset[UtteranceDraw(n, 0)]
         np.testing.assert_array_equal(example.waveform, expected)
         assert TOKENIZER.decode(example.tokens) == utterance.text
         assert example.id == utterance.id
@@ -67,7 +67,7 @@ def test_a_draw_is_the_same_example_whatever_was_drawn_before(utterances):
 
 def test_epochs_and_seeds_differ(utterances):
     examples = [
-        noisy(utterances, seed=seed)[Draw(0, epoch)].waveform.tobytes()
+        noisy(utterances, seed=seed)[UtteranceDraw(0, epoch)].waveform.tobytes()
         for seed in range(2)
         for epoch in range(20)
     ]
@@ -76,13 +76,13 @@ def test_epochs_and_seeds_differ(utterances):
 
 def test_utterances_of_an_epoch_are_changed_each_in_its_own_way(utterances):
     dataset = noisy([utterances[0]] * 20)
-    assert len({dataset[Draw(index, 0)].waveform.tobytes() for index in range(20)}) > 10
+    assert len({dataset[UtteranceDraw(index, 0)].waveform.tobytes() for index in range(20)}) > 10
 
 
 def test_duration_is_known_without_reading(utterances):
     dataset = dataset_of(utterances, speeds=(0.8, 1.0, 1.25))
     seen = set()
-    for draw in [Draw(index, epoch) for epoch in range(10) for index in range(3)]:
+    for draw in [UtteranceDraw(index, epoch) for epoch in range(10) for index in range(3)]:
         expected = dataset.duration(draw)
         assert len(dataset[draw].waveform) == pytest.approx(expected * SAMPLE_RATE, abs=1)
         seen.add(round(SECONDS[draw.index] / expected, 3))
@@ -92,14 +92,14 @@ def test_duration_is_known_without_reading(utterances):
 def test_decoded_audio_is_kept_up_to_the_limit(utterances, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "asr.corpus.dataset.load_audio",
+        "asr.corpus.recordings.load_audio",
         lambda path, rate: read.append(path) or load_audio(path, rate),
     )
     room_for_two = 2 * SAMPLE_RATE * (0.5 + 0.3)
     dataset = dataset_of(utterances, cache=WaveformCache(room_for_two))
     for epoch in range(3):
         for index in range(3):
-            dataset[Draw(index, epoch)]
+            dataset[UtteranceDraw(index, epoch)]
     assert [read.count(utterance.audio) for utterance in utterances] == [1, 3, 1]
 
 
@@ -158,10 +158,10 @@ def test_a_file_of_another_length_than_its_manifest_says_is_refused(utterances):
     dataset = dataset_of([Utterance("u0", path, 0.53, "a")])
     message = f"utterance u0: {path}: has 0.50 s of audio; its manifest says 0.53 s"
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        dataset[Draw(0, 0)]
+        dataset[UtteranceDraw(0, 0)]
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(utterances):
     dataset = dataset_of([Utterance("u9", "nowhere/u9.wav", 1.0, "a")])
     with pytest.raises((InputError, OSError), match=r"nowhere/u9.wav"):
-        dataset[Draw(0, 0)]
+        dataset[UtteranceDraw(0, 0)]

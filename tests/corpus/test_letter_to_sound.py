@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr.corpus.letter_to_sound import N_SPECIAL, LetterToSound, align
+from asr.corpus.letter_to_sound import N_SPECIAL, LetterToSound, align_letters
 from asr.errors import InputError
 from asr.lm.vocabulary import EOS
 from asr.text.lexicon import Lexicon
@@ -73,13 +73,13 @@ def language(seed, n_words):
 @pytest.mark.parametrize("seed", range(3))
 def test_alignments_are_those_of_enumeration(seed):
     rows = [(word, phones) for word, (phones,) in language(seed, 25).items() if len(word) < 6]
-    assert align(rows, rounds=4) == align_by_enumeration(rows, rounds=4)
+    assert align_letters(rows, rounds=4) == align_by_enumeration(rows, rounds=4)
 
 
 def test_letters_keep_their_phones_in_order():
     words = language(0, 300)
     rows = [(word, phones) for word, (phones,) in words.items()]
-    for (word, phones), aligned in zip(rows, align(rows), strict=True):
+    for (word, phones), aligned in zip(rows, align_letters(rows), strict=True):
         assert "".join(letter for letter, _ in aligned) == word
         assert tuple(phone for _, some in aligned for phone in some) == phones
 

@@ -24,7 +24,7 @@ def test_what_was_written_is_read(tmp_path):
     written = [
         Utterance("a1", str(tmp_path / "new" / "wav" / "a1.wav"), 1.5, "one two"),
         Utterance("b1", "/elsewhere/b1.flac", 0.25, "", speaker="bob"),
-        Utterance("c1", str(tmp_path / "c1.wav"), 2.0, "größer\u2028\x85 “ja”\n\t\\"),
+        Utterance("c1", str(tmp_path / "c1.wav"), 2.0, "größer “ja” \\", offset=0.0),
         Utterance(
             "d1",
             str(tmp_path / "new" / "d 1.wav"),
@@ -75,6 +75,24 @@ def test_a_failed_writing_leaves_the_old_manifest(tmp_path):
     assert [utterance.id for utterance in read_manifest(path)] == ["a1"]
 
 
+def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = ["\ufeff" + json.dumps(FIRST), "", " \t", json.dumps({**FIRST, "id": "a2"}), "", ""]
+    path.write_text("\n".join(lines), "utf-8")
+    assert [utterance.id for utterance in read_manifest(path)] == ["a1", "a2"]
+    lines_of(path, FIRST, "", FIRST)
+    with pytest.raises(InputError, match=r"a.jsonl:3: id 'a1' was on line 1 already"):
+        read_manifest(path)
+
+
+def test_texts_and_labels_are_canonical(tmp_path):
+    text = "\ufeffThre\u0301e\tone\u00a0\ntwo\u2028don’t  go\u200b"
+    line = {**FIRST, "text": text, "words": [["Thre\u0301e", 0.1, 0.2]]}
+    (utterance,) = read_manifest(lines_of(tmp_path / "a.jsonl", line))
+    assert utterance.text == "Thrée one two don't go"
+    assert utterance.words == (("Thrée", 0.1, 0.2),)
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 
@@ -82,10 +100,10 @@ def test_a_failed_writing_leaves_the_old_manifest(tmp_path):
     ("line", "message"),
     [
         ("{'id'}", "not JSON: Expecting property name enclosed in double quotes at column 2"),
-        ("", "not JSON: Expecting value at column 1"),
+        ("{", "not JSON: Expecting property name enclosed in double quotes at column 2"),
         ([1], "is list; expected a JSON object"),
         ({"id": "a2", "audio": "a", "text": ""}, "has no 'duration'; expected id, audio,"),
-        ({**FIRST, "txt": ""}, "unknown 'txt'; expected audio, duration, id, phones,"),
+        ({**FIRST, "txt": ""}, "unknown 'txt'; expected audio, duration, id, offset,"),
         ({**FIRST, "text": None}, "text is None; expected text"),
         ({**FIRST, "speaker": 7}, "speaker is 7; expected text"),
         ({**FIRST, "id": ""}, "id is ''; expected text without white space"),
@@ -94,6 +112,12 @@ def test_a_failed_writing_leaves_the_old_manifest(tmp_path):
         ({**FIRST, "duration": "1"}, "duration is '1'; expected seconds"),
         ({**FIRST, "duration": True}, "duration is True; expected seconds"),
         ({**FIRST, "duration": 0}, "duration is 0; expected more than 0 seconds"),
+        ({**FIRST, "duration": -1}, "duration is -1; expected seconds from 0 on"),
+        ({**FIRST, "offset": "1"}, "offset is '1'; expected seconds"),
+        ({**FIRST, "offset": -0.5}, "offset is -0.5; expected seconds from 0 on"),
+        ({**FIRST, "text": "don\x92t"}, "has U+0092, a control character; expected a text"),
+        ({**FIRST, "id": "a\x1b[1m"}, "id: has U+001B, a control character; expected a text"),
+        ('{"id": "a2", "text": "\\ud83d"}', "has \\ud83d, half of a surrogate pair; expected"),
         ({**FIRST, "duration": float("nan")}, "has NaN; expected a finite number"),
         ({**FIRST, "duration": 10**400}, "has a whole number of 401 digits"),
         ({**FIRST, "words": None}, "words is None; expected [label, start, end], ..."),
@@ -117,7 +141,7 @@ def test_an_empty_manifest_is_refused(tmp_path):
 def test_a_manifest_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"RIFF\xff\xfe")
-    with pytest.raises(InputError, match=r"a.jsonl: is not UTF-8 text \(.*\); expected JSON lines"):
+    with pytest.raises(InputError, match=r"a.jsonl:1: has the byte 0xff; expected UTF-8"):
         read_manifest(path)
 
 

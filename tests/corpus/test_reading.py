@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from asr.audio.augment import AugmentSettings, WaveformAugmenter
-from asr.corpus.batching import BucketSampler, Draw
+from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.cache import WaveformCache
 from asr.corpus.dataset import Example, SpeechDataset
 from asr.corpus.manifest import Utterance
@@ -127,7 +127,7 @@ def test_a_file_that_can_t_be_read_is_named_as_without_threads(utterances):
     with open(utterances[7].audio, "wb") as file:
         file.write(b"no audio at all")
     for n_threads in (0, 2):
-        batches = [[Draw(index, 0)] for index in range(N)]
+        batches = [[UtteranceDraw(index, 0)] for index in range(N)]
         with pytest.raises(InputError, match=r"^utterance u7: .*u7.wav: can't be read as audio"):
             list(BatchReader(noisy(utterances), batches, n_threads))
 
@@ -177,7 +177,7 @@ def test_a_pass_that_is_broken_off_is_gone_on_with():
 
 
 def test_a_list_of_batches_is_the_same_in_every_pass():
-    reader = reader_of([[Draw(0, 0), Draw(2, 0)], [Draw(1, 0)]])
+    reader = reader_of([[UtteranceDraw(0, 0), UtteranceDraw(2, 0)], [UtteranceDraw(1, 0)]])
     assert len(reader) == 2
     for _ in range(3):
         assert ids(reader) == [("0.0", "0.2"), ("0.1",)]

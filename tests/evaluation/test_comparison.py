@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from conftest import run_script
-from test_decoding import write_lm
+from test_decoder import write_lm
 
 from asr.corpus.manifest import read_manifest, write_manifest
-from asr.decoding import DecodingSettings, load_decoding
+from asr.decoder import DecoderSettings, load_decoding
 from asr.errors import InputError
 from asr.evaluation.comparison import ROUNDS, Comparison
-from asr.evaluation.log_probs import hear
+from asr.evaluation.log_probs import recognise_manifest
 from asr.recognizer import load
 from asr.search.space import BeamSettings
 from asr.search.tuning import Tuning
@@ -20,7 +20,9 @@ from asr.search.tuning import Tuning
 @pytest.fixture(scope="module")
 def heard(tone_model):
     recognizer = load(tone_model, "cpu")
-    return recognizer, hear(recognizer, read_manifest(tone_model.parent / "tones" / "dev.jsonl"))
+    return recognizer, recognise_manifest(
+        recognizer, read_manifest(tone_model.parent / "tones" / "dev.jsonl")
+    )
 
 
 def errors(system):
@@ -32,8 +34,8 @@ def test_systems_stand_side_by_side_each_with_its_gain(heard, tmp_path):
     recognizer, test = heard
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, test, tmp_path / "out")
-    greedy = comparison.search("greedy", DecodingSettings())
-    informed = comparison.search("beam-lm", DecodingSettings("beam", BeamSettings(), lm))
+    greedy = comparison.search("greedy", DecoderSettings())
+    informed = comparison.search("beam-lm", DecoderSettings("beam", BeamSettings(), lm))
     rescored = comparison.rescore(informed, [lm])
     names = [system.result.name for system in comparison.systems]
     assert names == ["greedy", "beam-lm", "beam-lm-rescored", "beam-lm-oracle"]
@@ -53,7 +55,7 @@ def test_without_development_data_weights_stay_as_they_are(heard, tmp_path):
     recognizer, test = heard
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, None, tmp_path / "out")
-    settings = DecodingSettings("beam", BeamSettings(lm_weight=0.3, word_bonus=0.2), lm)
+    settings = DecoderSettings("beam", BeamSettings(lm_weight=0.3, word_bonus=0.2), lm)
     assert comparison.search("beam-lm", settings).settings == settings
     assert not (tmp_path / "out").exists()
 
@@ -72,7 +74,7 @@ def test_weights_are_tuned_on_what_all_searches_found(heard, tmp_path, monkeypat
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     beam = BeamSettings(beam_width=3, n_best=3)
     Comparison(recognizer, dev, dev, tmp_path / "out").search(
-        "x", DecodingSettings("beam", beam, lm)
+        "x", DecoderSettings("beam", beam, lm)
     )
     assert len(seen) == ROUNDS
     for before, after in pairwise(seen):
@@ -89,7 +91,7 @@ def test_words_that_no_search_can_find_are_told_once(heard, tmp_path, capsys):
         test, utterances=[replace(test.utterances[0], text="maybe"), *test.utterances[1:]]
     )
     Comparison(recognizer, said, None, tmp_path / "out").all_ways(
-        DecodingSettings("beam", lexicon=str(lexicon)), [lm], []
+        DecoderSettings("beam", lexicon=str(lexicon)), [lm], []
     )
     told = [line for line in capsys.readouterr().err.splitlines() if "recognised" in line]
     words = sum(len(text.split()) for text in said.references)
@@ -170,6 +172,6 @@ def test_without_development_data_there_are_no_weights_to_rescore_with(heard, tm
     recognizer, test = heard
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, None, tmp_path / "out")
-    base = comparison.search("beam", DecodingSettings("beam", BeamSettings()))
+    base = comparison.search("beam", DecoderSettings("beam", BeamSettings()))
     with pytest.raises(ValueError, match="dev is None; expected development data"):
         comparison.rescore(base, [lm])

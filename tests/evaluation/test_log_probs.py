@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from asr.cli.app import app
 from asr.corpus.manifest import read_manifest, write_manifest
-from asr.decoding import DecodingSettings
+from asr.decoder import DecoderSettings
 from asr.errors import InputError
 from asr.evaluation import log_probs as evaluation
 from asr.evaluation.comparison import Comparison
-from asr.evaluation.log_probs import hear, table, write_results, write_texts
+from asr.evaluation.log_probs import recognise_manifest, table, write_results, write_texts
 from asr.evaluation.results import system_result
 from asr.recognizer import load
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
@@ -33,16 +33,16 @@ def manifest(tone_model):
 
 def greedy(recognizer, utterances, out):
     """The one system of greedy search."""
-    comparison = Comparison(recognizer, hear(recognizer, utterances), None, out)
-    return comparison.search("greedy", DecodingSettings())
+    comparison = Comparison(recognizer, recognise_manifest(recognizer, utterances), None, out)
+    return comparison.search("greedy", DecoderSettings())
 
 
 def test_a_manifest_is_recognised_as_file_by_file(recognizer, manifest, monkeypatch):
     utterances = read_manifest(manifest)
     monkeypatch.setattr(evaluation, "BATCH_S", 2.0)  # several batches, out of the manifest's order
-    heard = hear(recognizer, utterances)
+    heard = recognise_manifest(recognizer, utterances)
     assert heard.seconds > 0
-    nbests = recognizer.decoding.nbests(heard.log_probs)
+    nbests = recognizer.decoder.nbests(heard.log_probs)
     durations = 0.0
     for utterance, nbest in zip(utterances, nbests, strict=True):
         alone = recognizer.transcribe(utterance.audio)
@@ -106,6 +106,54 @@ def test_the_recipe_writes_what_asr_score_reads_to_the_same_counts(tone_model, m
     assert aligned.count("REF:") == system["utterances"]
 
 
+def test_parts_of_a_recording_are_heard_as_files_of_their_own(recognizer, manifest, tmp_path):
+    utterances = read_manifest(manifest)
+    waveforms = [soundfile.read(u.audio, dtype="int16")[0] for u in utterances]
+    whole = str(tmp_path / "whole.wav")
+    soundfile.write(whole, np.concatenate(waveforms), SAMPLE_RATE, subtype="PCM_16")
+    ends = np.cumsum([len(waveform) for waveform in waveforms])
+    parts = [
+        replace(u, audio=whole, offset=float(end - len(waveform)) / SAMPLE_RATE)
+        for u, waveform, end in zip(utterances, waveforms, ends, strict=True)
+    ]
+    alone, together = (
+        recognise_manifest(recognizer, utterances),
+        recognise_manifest(recognizer, parts),
+    )
+    for expected, found in zip(alone.log_probs, together.log_probs, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match=r"has 0.50 s of audio from .* s on; its manifest says"):
+        recognise_manifest(
+            recognizer, [replace(parts[-1], duration=9.0, offset=ends[-1] / SAMPLE_RATE - 0.5)]
+        )
+
+
+def test_whatever_texts_a_manifest_has_its_references_can_be_scored(manifest, tmp_path):
+    texts = ["\ufeffone\ttwo\n", "(a)", "three\u2028 don’t", "", "<s> a </s> #"]
+    utterances = [
+        replace(utterance, text=text)
+        for utterance, text in zip(read_manifest(manifest), texts, strict=False)
+    ]
+    write_manifest(tmp_path / "odd.jsonl", utterances)
+    utterances = read_manifest(tmp_path / "odd.jsonl")
+    write_texts(tmp_path, utterances, ["one\n two", "a", "x\x85y", "", " "], "greedy")
+    files = [str(tmp_path / f"{name}.txt") for name in ("references", "hypotheses.greedy")]
+    scored = CliRunner().invoke(app, ["score", *files, "--format", "json"])
+    assert scored.exit_code == 0, scored.output
+    scores = json.loads(scored.stdout)
+    assert (scores["paired_by"], scores["words"]) == ("id", 9)
+
+
+def test_texts_in_the_models_other_case_are_told(tone_model, manifest, tmp_path, capsys):
+    capitals = [replace(u, text=u.text.upper()) for u in read_manifest(manifest)]
+    write_manifest(tmp_path / "capitals.jsonl", capitals)
+    for path, told in ((manifest, False), (tmp_path / "capitals.jsonl", True)):
+        arguments = ["--model", tone_model, "--manifest", path, "--device", "cpu"]
+        run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / path.stem)
+        line = f"{path}: its texts are in capitals, those of the model in small letters; no word"
+        assert (line in capsys.readouterr().err) == told
+
+
 def test_results_stand_in_the_models_folder_if_nowhere_else(tone_model, manifest):
     arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
     run_script("recipes/evaluate.py", *arguments)
@@ -117,15 +165,15 @@ def test_audio_that_can_not_be_used_is_named(recognizer, manifest, tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(150), SAMPLE_RATE)
     short = replace(utterances[0], audio=str(tmp_path / "short.wav"))
     with pytest.raises(InputError, match=r"short.wav: has 18.8 ms of audio; expected at least one"):
-        hear(recognizer, [short, *utterances[1:]])
+        recognise_manifest(recognizer, [short, *utterances[1:]])
     missing = replace(utterances[0], audio=str(tmp_path / "nope.wav"))
     with pytest.raises(InputError, match=r"nope.wav"):
-        hear(recognizer, [missing, *utterances[1:]])
+        recognise_manifest(recognizer, [missing, *utterances[1:]])
     wrong = replace(utterances[0], duration=30.0)
     with pytest.raises(InputError, match=r"utterance dev00: .*: has .* its manifest says 30.00 s"):
-        hear(recognizer, [wrong, *utterances[1:]])
+        recognise_manifest(recognizer, [wrong, *utterances[1:]])
     with pytest.raises(InputError, match=r"the manifest has no utterance"):
-        hear(recognizer, [])
+        recognise_manifest(recognizer, [])
 
 
 def test_results_of_other_utterances_are_not_overwritten(tone_model, manifest, tmp_path):

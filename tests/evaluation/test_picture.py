@@ -1,8 +1,8 @@
 import numpy as np
 from matplotlib.image import imread
 
-from asr.alignment.times import SILENCE, Segment
-from asr.evaluation.picture import Posteriors, _peaks, draw_alignment
+from asr.alignment.times import SILENT_UNIT, TimedLabel
+from asr.evaluation.picture import UnitCurves, _peaks, draw_alignment
 
 
 def test_a_unit_is_named_once_for_each_stretch_at_its_highest_frame():
@@ -14,15 +14,19 @@ def test_a_unit_is_named_once_for_each_stretch_at_its_highest_frame():
 def test_all_is_drawn_on_one_time_axis(tmp_path):
     generator = np.random.default_rng(0)
     times = np.linspace(0, 1.2, 121)
-    segments = [Segment(SILENCE, 0.0, 0.3), Segment("s", 0.3, 0.7), Segment("ah", 0.7, 1.2)]
+    segments = [
+        TimedLabel(SILENT_UNIT, 0.0, 0.3),
+        TimedLabel("s", 0.3, 0.7),
+        TimedLabel("ah", 0.7, 1.2),
+    ]
     coarse = np.linspace(0, 1.2, 41)
     spikes = np.full((40, 3), 0.02)
     spikes[:, 0] = 1.0
     spikes[12], spikes[30] = [0.1, 0.9, 0.0], [0.05, 0.0, 0.95]
     smooth = generator.dirichlet([5, 1, 1], size=120)
     tracks = [
-        Posteriors("hybrid", times, smooth, [SILENCE, "s", "ah"]),
-        Posteriors("CTC", coarse, spikes, [SILENCE, "s", "ah"]),
+        UnitCurves("hybrid", times, smooth, [SILENT_UNIT, "s", "ah"]),
+        UnitCurves("CTC", coarse, spikes, [SILENT_UNIT, "s", "ah"]),
     ]
     spectrogram = times, generator.normal(size=(120, 20))
     states = times, np.arange(120) // 20, segments

@@ -228,7 +228,7 @@ def test_components_are_shared_out_by_the_data():
     assert share_out(counts, 2, most=99).tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     gmm, features = random_gmm(), random_frames(20, 5).float()
     alignment = torch.arange(20) % 3

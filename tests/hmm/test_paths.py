@@ -261,7 +261,7 @@ def test_single_precision_is_enough_for_emissions():
     torch.testing.assert_close(found.log_likelihoods, expected.log_likelihoods, rtol=1e-7, atol=0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same():
     hmm = topology(n_states=3)
     emissions = random_emissions(30, len(TEXTS), hmm)

@@ -1,3 +1,4 @@
+import bz2
 import gzip
 import lzma
 import os
@@ -67,7 +68,7 @@ def test_every_n_gram_has_its_numbers_in_natural_logarithms(tmp_path):
             assert trie.backoffs[node].item() == pytest.approx(weight * np.log(10), rel=1e-7)
 
 
-@pytest.mark.parametrize("name", ["b.arpa", "b.arpa.gz", "b.xz"])
+@pytest.mark.parametrize("name", ["b.arpa", "b.arpa.gz", "b.xz", "b.bz2"])
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_writing_and_reading_gives_the_same_bits(tmp_path, order, name):
     text = arpa_dictionary.random_arpa(order, 6, np.random.default_rng(order))
@@ -122,8 +123,8 @@ def test_words_can_be_numbered_as_a_vocabulary_says(tmp_path):
     assert trie.log_probs[a_b].item() == pytest.approx(-0.5 * np.log(10), rel=1e-7)
 
 
-def test_words_of_any_script_and_with_odd_blanks_come_back(tmp_path):
-    odd = ("größe", "그", "a\u00a0b", "\u2028", "\\end\\")
+def test_words_of_any_script_come_back(tmp_path):
+    odd = ("größe", "그", "می\u200cخواهم", "#", "\\end\\")
     text = TINY.replace("ngram 1=5", "ngram 1=10")
     text = text.replace("b\t-0.1", "b\t-0.1\n" + "\n".join(f"-2\t{word}" for word in odd))
     words, trie = read_arpa(written(tmp_path, text))
@@ -140,6 +141,124 @@ def test_an4s_own_language_model_is_read():
     assert "RUBOUT" in words
 
 
+# --- what other programs write ----------------------------------------------------------------
+
+
+def equal(found, expected):
+    return found[0] == expected[0] and same(found[1], expected[1])
+
+
+def test_without_unk_unknown_words_are_as_rare_as_for_kenlm(tmp_path, capsys):
+    text = TINY.replace("-1.5\t<unk>\t0\n", "").replace("ngram 1=5", "ngram 1=4")
+    expected = read_arpa(written(tmp_path, TINY.replace("-1.5\t<unk>", "-100\t<unk>")))
+    assert capsys.readouterr().err == ""
+    path = written(tmp_path, text)
+    assert equal(read_arpa(path), expected)
+    found = capsys.readouterr().err
+    assert found == (
+        f"{path}: has no <unk>; all words that it does not know share the log10 probability -100\n"
+    )
+    assert equal(read_arpa(path, ("<unk>", "</s>", "a", "b")), expected)
+
+
+@pytest.mark.parametrize("zero", ["-inf", "-Infinity", "-INF"])
+def test_a_logarithm_of_zero_is_as_srilm_writes_it(tmp_path, zero):
+    expected = read_arpa(written(tmp_path, TINY.replace("-0.9\tb a", "-99\tb a")))
+    assert equal(read_arpa(written(tmp_path, TINY.replace("-0.9\tb a", f"{zero}\tb a"))), expected)
+    expected = read_arpa(written(tmp_path, TINY.replace("0\t<s>", "-99\t<s>")))
+    assert equal(read_arpa(written(tmp_path, TINY.replace("0\t<s>", f"{zero}\t<s>"))), expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("-0.1\t<s> a b", "-0.1\t<s> a b\t0"),
+        ("-0.1\t<s> a b", "-0.1\t<s> a b\t-0.0000"),
+        ("\n-0.5\ta b", "\n\n \n-0.5\ta b"),
+        ("\n\n\\2-grams", "\n\\2-grams"),
+        ("\t0\n", "\n"),
+        ("\\data\\", "\ufeff\\data\\"),
+        ("\\data\\", "-1 <s>\n\\2-grams:\nBeginning of data mark: \\data\\\n\n\\data\\"),
+        ("\n", "\r\n"),
+        ("\t", "   "),
+        ("\n\n\\end", "\n\n\\4-grams:\n\n\\end"),
+        ("\\end\\", "\\end\\\n\nwhat SRILM has besides"),
+    ],
+)
+def test_what_other_programs_write_is_the_same(tmp_path, old, new):
+    text = TINY.replace(old, new)
+    assert text != TINY
+    expected = read_arpa(written(tmp_path, TINY))
+    if "4-grams" not in new:
+        assert equal(read_arpa(written(tmp_path, text)), expected)
+        return
+    for sections in (text, TINY):  # an order without n-grams, with its title and without
+        found = read_arpa(written(tmp_path, sections.replace("3=2", "3=2\nngram 4=0")))
+        assert found[1].sizes == (*expected[1].sizes, 0)
+        assert torch.equal(found[1].log_probs, expected[1].log_probs)
+
+
+def test_a_line_is_counted_behind_blank_ones(tmp_path):
+    text = TINY.replace("-0.5\ta b", "\n\n-0.5\ta b").replace("-0.2\tb </s>", "-0.2\tb a")
+    with pytest.raises(InputError, match=r"a\.arpa:19: has an n-gram that was there before"):
+        read_arpa(written(tmp_path, text))
+    text = TINY.replace("\n-0.6\ta", "\n\n-0.6\ta").replace("\tb\t", "\ta\t")
+    with pytest.raises(InputError, match=r"a\.arpa:12: has a word that was there before"):
+        read_arpa(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress])
+@pytest.mark.parametrize("name", ["a.arpa", "a.lm"])
+def test_a_compressed_file_is_known_by_what_it_begins_with(tmp_path, compress, name):
+    expected = read_arpa(written(tmp_path, TINY))
+    (tmp_path / name).write_bytes(compress(TINY.encode()))
+    assert equal(read_arpa(tmp_path / name), expected)
+
+
+def test_words_are_read_as_texts_have_them(tmp_path):
+    text = TINY.replace("\ta", "\tcafe\u0301").replace(" a", " cafe\u0301")
+    text = text.replace("\tb", "\tdon\u2019t\u200b").replace(" b", " don\u2019t\u200b")
+    words, trie = read_arpa(written(tmp_path, text))
+    assert words == ("<unk>", "</s>", "caf\xe9", "don't")
+    assert same(trie, read_arpa(written(tmp_path, TINY))[1])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "complaint"),
+    [
+        (
+            "é",
+            "e\u0301",
+            r":11: has the word 'e\\u0301', which is 'é' of line 10 spelled in another",
+        ),
+        ("don't", "don’t", r":11: has the word 'don\\u2019t', which is \"don't\" of line 10"),
+        ("a\u200b", "a", r":11: has the word 'a', which is 'a' of line 10 spelled in another way"),
+        ("a", "new\u00a0york", r":11: has the word .* of white space, which no text can have"),
+        ("a", "\u2028", r":11: has the word .* of invisible characters alone, which no text"),
+        ("a", "\u200b", r":11: has the word .* of invisible characters alone, which no text"),
+        ("a", "\x92", r":11: has U\+0092, a control character; expected a text"),
+    ],
+)
+def test_words_that_no_text_could_meet_are_refused(tmp_path, a, b, complaint):
+    text = TINY.replace("\ta", f"\t{a}").replace("\tb", f"\t{b}")
+    with pytest.raises(InputError, match=r"a\.arpa" + complaint):
+        read_arpa(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("begin", ["iARPA\n\n", "qARPA 3 256 256\n", "blmt 2 5 4\n", "Qblmt 2\n"])
+def test_irstlms_other_files_are_refused_by_name(tmp_path, begin):
+    name = begin.split()[0]
+    with pytest.raises(InputError, match=rf"a\.arpa: is IRSTLM's {name}; .* as compile-lm --text"):
+        read_arpa(written(tmp_path, begin + TINY))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_encodings_are_named(tmp_path, encoding):
+    (tmp_path / "a.arpa").write_bytes(TINY.encode(encoding))
+    with pytest.raises(InputError, match=r"a\.arpa: is UTF-16.*; expected an ARPA file"):
+        read_arpa(tmp_path / "a.arpa")
+
+
 # --- refusals ---------------------------------------------------------------------------------
 
 
@@ -152,19 +271,22 @@ def test_an4s_own_language_model_is_read():
         ("ngram 2=4", "ngrams 2=4", r":3: is 'ngrams 2=4'; expected ngram 2="),
         ("ngram 1=5", "ngram 1=6", r":12: there are 5 1-grams; expected 6"),
         ("ngram 2=4", "ngram 2=3", r":18: there are 4 2-grams; expected 3"),
-        ("ngram 3=2\n", "", r":13: has 4 fields; expected 3"),
+        ("ngram 3=2\n", "", r":13: is .*; expected no weight in the highest order"),
         ("\\2-grams:", "\\3-grams:", r":13: is .*3-grams.*; expected \\2-grams:"),
         ("\\end\\", "", r":24: the file ends here; expected \\end\\"),
         ("-0.3\tb a b\n\n\\end\\\n", "-0.3\tb", r":21: has 2 fields; expected 4"),
         ("-0.9\tb a\t-0.25", "-0.9\tb a b a\t-0.25", r":16: has 6 fields; expected 3 or 4"),
-        ("-0.1\t<s> a b", "-0.1\t<s> a b\t0", r":20: has 5 fields; expected 4"),
+        ("-0.1\t<s> a b", "-0.1\t<s> a b\t0.5", r":20: .*; expected no weight in the highest"),
+        ("-0.1\t<s> a b", "-0.1\t<s> a b\t0\t0", r":20: has 6 fields; expected 4"),
         ("-0.9\tb", "-0,9\tb", r":16: is '-0,9.*'; expected numbers around the words"),
         ("a\t-0.2", "a\tx", r":10: is '-0.6\\ta\\tx'; expected numbers around the words"),
         ("-0.9\tb", "0.9\tb", r":16: is '0.9.*'; expected a log-probability of at most 0"),
         ("-0.9\tb", "nan\tb", r":16: is 'nan.*'; expected a log-probability"),
-        ("-0.9\tb", "-inf\tb", r":16: is '-inf.*'; expected a log-probability"),
-        ("a\t-0.2", "a\tinf", r":10: .*; expected a log-probability"),
-        ("<unk>", "unk", r":12: the unigrams end here; expected <unk> among them"),
+        ("-0.9\tb", "-1e30\tb", r":16: is '-1e30.*'; expected a log-probability"),
+        ("-0.9\tb", "inf\tb", r":16: is 'inf.*'; expected a log-probability"),
+        ("a\t-0.2", "a\tinf", r":10: .*; expected a finite weight"),
+        ("a\t-0.2", "a\t-inf", r":10: .*; expected a finite weight"),
+        ("a\t-0.2", "a\tnan", r":10: .*; expected a finite weight"),
         ("-0.7\t</s>\t0", "-0.7\tend\t0", r":12: the unigrams end .* </s> among them"),
         ("0\t<s>", "0\tbegin", r":12: the unigrams end here; expected <s> among them"),
         ("-0.8\tb\t", "-0.8\ta\t", r":11: has a word that was there before"),
@@ -188,7 +310,9 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, size):
         read_arpa(written(tmp_path, TINY[:size]))
 
 
-@pytest.mark.parametrize(("name", "compress"), [("a.gz", gzip.compress), ("a.xz", lzma.compress)])
+@pytest.mark.parametrize(
+    ("name", "compress"), [("a.gz", gzip.compress), ("a.xz", lzma.compress), ("a", bz2.compress)]
+)
 def test_a_compressed_file_that_is_cut_is_refused(tmp_path, name, compress):
     text = arpa_dictionary.random_arpa(4, 8, np.random.default_rng(0))
     whole = compress(text.encode())
@@ -199,7 +323,7 @@ def test_a_compressed_file_that_is_cut_is_refused(tmp_path, name, compress):
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.arpa").write_bytes(TINY.replace("\tb\t", "\té\t").encode("latin-1"))
-    with pytest.raises(InputError, match=r"a\.arpa:11: has the word .*xe9.*; expected UTF-8"):
+    with pytest.raises(InputError, match=r"a\.arpa:11: has the word .*0xe9, as in Latin-1"):
         read_arpa(tmp_path / "a.arpa")
     (tmp_path / "a.arpa").write_bytes(bytes(range(256)) * 100)
     with pytest.raises(InputError, match=r"a\.arpa: has no line \\data\\; expected an ARPA file"):

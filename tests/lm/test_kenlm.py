@@ -9,7 +9,8 @@ from asr.errors import InputError
 from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.kenlm import KenlmModel
 from asr.lm.ngram import NgramModel, read_ngram, write_ngram
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 DATA = Path(__file__).parent / "lmplz"
 LINES = (DATA / "text.txt").read_text().splitlines()
@@ -62,6 +63,58 @@ def test_kenlm_scores_our_arpa_files_as_we_do(tmp_path, order, prune):
         np.testing.assert_allclose(row, expected, rtol=0, atol=1e-5)
 
 
+SMALL = """\\data\\
+ngram 1=5
+ngram 2=4
+
+\\1-grams:
+-1.0\t<unk>
+-99\t<s>\t-0.3
+-0.9\t</s>
+-0.8\tgo\t-0.2
+-0.7\tleft\t0.25
+
+\\2-grams:
+-0.3\t<s> go
+-0.4\tgo left
+-0.5\tgo go
+-0.2\tleft </s>
+
+\\end\\
+"""
+
+
+@pytest.mark.usefixtures("kenlm")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("ngram 1=5", "ngram 1=4"),  # without <unk>, below
+        ("<unk>", "<UNK>"),
+        ("-99\t<s>", "-inf\t<s>"),
+        ("<s> go", "<s> go\t0"),
+        ("-0.4\tgo left", "\n-0.4\tgo left"),
+        ("go\t-0.2", "go"),
+        ("\n", "\r\n"),
+        ("ngram 2=4", "ngram 2=4\nngram 3=0"),
+    ],
+)
+def test_what_kenlm_reads_is_scored_alike(tmp_path, old, new):
+    text = SMALL.replace(old, new)
+    if "1=4" in new:
+        text = text.replace("-1.0\t<unk>\n", "")
+    if "3=0" in new:
+        text = text.replace("\\end", "\\3-grams:\n\n\\end")
+    (tmp_path / "a.arpa").write_bytes(text.encode())
+    ours = read_ngram(tmp_path / "a.arpa")
+    theirs = KenlmModel(tmp_path / "a.arpa", ["go", "left"])
+    assert theirs.vocabulary == ours.vocabulary
+    texts = [[], [2, 3], [3, 2, 2], [UNK, 2, 3], [2, UNK, UNK, 3]]
+    found = ours.sentence_log_probs(texts)
+    for row, expected in zip(found, theirs.sentence_log_probs(texts), strict=True):
+        np.testing.assert_allclose(row, expected, rtol=1e-6)
+
+
 @pytest.mark.usefixtures("kenlm")
 def test_scores_distributions_and_sentences_agree():
     model: LanguageModel = KenlmModel(DATA / "trigram.binary", WORDS)
@@ -110,6 +163,46 @@ def test_a_file_in_capitals_is_asked_in_capitals(tmp_path):
     np.testing.assert_array_equal(
         model.sentence_log_probs(units)[0], plain.sentence_log_probs(units)[0]
     )
+
+
+@pytest.mark.usefixtures("kenlm")
+def test_words_are_looked_up_in_the_forms_that_a_file_may_have(tmp_path):
+    text = SMALL.replace("left", "le\u0301ft").replace("go", "don’t")
+    (tmp_path / "a.arpa").write_text(text, encoding="utf-8")
+    model = KenlmModel(tmp_path / "a.arpa", ["léft", "don't", "stop"])
+    assert model.vocabulary.symbols == ("<unk>", "<eos>", "léft", "don't")
+    ours = read_ngram(tmp_path / "a.arpa")
+    assert ours.vocabulary.symbols == ("<unk>", "<eos>", "don't", "léft")
+    expected = ours.sentence_log_probs([ours.vocabulary.encode("DON’T léft stop")])[0]
+    found = model.sentence_log_probs([model.vocabulary.encode("DON’T léft stop")])[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("kenlm")
+def test_the_case_in_which_most_words_are_known_counts(tmp_path):
+    (tmp_path / "a.arpa").write_text(SMALL.replace("go", "Haus").replace("left", "das"))
+    words = ["Das", "das", "Haus", "haus"]
+    model = KenlmModel(tmp_path / "a.arpa", words)
+    assert model.vocabulary.symbols == ("<unk>", "<eos>", "das", "Haus")
+    assert model.vocabulary.encode("Das das Haus haus") == (UNK, 2, 3, UNK)
+    (tmp_path / "b.arpa").write_text(SMALL)
+    model = KenlmModel(tmp_path / "b.arpa", ["Go", "LEFT", "GO"])
+    assert model.vocabulary.encode("Go left") == (2, 3)
+
+
+@pytest.mark.usefixtures("kenlm")
+def test_a_log_probability_that_is_no_number_is_refused():
+    model = KenlmModel(DATA / "trigram.binary", WORDS)
+
+    class Damaged:
+        def full_scores(self, text):
+            return [(float("nan"), 1, False)]
+
+    model._model = Damaged()
+    with pytest.raises(
+        InputError, match=r"trigram\.binary: gives a log-probability that is no num"
+    ):
+        model.sentence_log_probs([[2]])
 
 
 @pytest.mark.usefixtures("kenlm")

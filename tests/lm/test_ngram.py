@@ -11,10 +11,10 @@ from conftest import run_script
 from safetensors.torch import load_file, save_file
 
 from asr.errors import InputError
-from asr.lm.estimate import EstimateSettings, estimate
+from asr.lm.estimate import EstimateSettings, estimate, prune_by_entropy
 from asr.lm.ngram import NgramModel, load_ngram, read_ngram, save_ngram, write_ngram
-from asr.lm.pruning import prune_by_entropy
-from asr.lm.vocabulary import EOS, UNK, LanguageModel, Vocabulary
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.text.normalisation import TextSettings
 
 TEXTS = ["one two three", "two one", "one two two", "three", "one two one four", "two three two"]
@@ -139,9 +139,33 @@ def test_case_counts_only_where_the_words_tell_it_apart(tmp_path, words, text, u
     assert read_ngram(unigrams(tmp_path, words)).vocabulary.encode(text) == units
 
 
-def test_words_that_lower_case_makes_one_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"a\.arpa: symbols has 'k' more than once"):
+def test_words_that_look_the_same_are_refused(tmp_path):
+    complaint = r"a\.arpa:9: has the word '\\u212a', which is 'K' of line 8 spelled in another"
+    with pytest.raises(InputError, match=complaint):
         read_ngram(unigrams(tmp_path, ["K", "\N{KELVIN SIGN}"]))
+
+
+def test_capitals_that_small_letters_make_one_stay_capitals(tmp_path):
+    model = read_ngram(unigrams(tmp_path, ["ISI", "İSİ"]))
+    assert model.vocabulary.encode("ISI İSİ") == (2, 3)
+    assert model.vocabulary.text.case == "keep"
+
+
+@pytest.mark.parametrize("sign", ["<SPOKEN_NOISE>", "[NOISE]", "!SIL", "#0", "++BREATH++"])
+def test_signs_do_not_decide_on_case(tmp_path, sign):
+    assert read_ngram(unigrams(tmp_path, ["be", sign, "o'er"])).vocabulary.encode("Be") == (2,)
+    assert read_ngram(unigrams(tmp_path, ["BE", sign, "O'ER"])).vocabulary.encode("be") == (2,)
+
+
+def test_words_meet_texts_in_whatever_form(tmp_path):
+    """Decomposed, with a curly apostrophe, in Turkish capitals, with marks that texts lose."""
+    words = ["le\u0301ft", "DON\u2019T", "İKİ", "'TIS", "U.S.", "X-RAY", "US"]
+    model = read_ngram(unigrams(tmp_path, [word.upper() for word in words]))
+    found = model.vocabulary.encode("Léft, don't; iki 'tis U.S. x-ray 'us' x ray")
+    assert found == (2, 3, 4, 5, 6, 7, 8, UNK, UNK)
+    assert model.vocabulary.normalise("Léft, don't; 'tis x-ray!") == "léft don't 'tis x ray"
+    for text in ("le\u0301ft DON’T İKİ", "LÉFT don‘t İki"):
+        assert model.vocabulary.encode(text) == (2, 3, 4)
 
 
 def test_a_word_that_is_the_vocabularys_own_sign_is_refused(tmp_path):

@@ -66,7 +66,7 @@ def test_no_row_gives_no_score(tmp_path):
     assert trie.distribution(nothing).shape == (0, len(words))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same(tmp_path):
     words, trie, _ = random_model(tmp_path, 4, seed=0)
     there = trie.to("cuda")

@@ -1,10 +1,11 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from asr.networks.ctc import align, ctc_loss, frames_needed, log_probability
+from asr.networks.ctc import ctc_align, ctc_loss, frames_needed, log_probability
 
 # all texts of up to 3 of the tokens 1 and 2: none, repeats, and some that 4 frames can't hold
 TEXTS = [text for U in range(4) for text in itertools.product((1, 2), repeat=U)]
@@ -91,19 +92,16 @@ def test_alignment_is_the_best_of_all(seed):
         if frames_needed(text) > T:
             continue
         log_probs = random_log_probs(T, seed=seed)
-        found, frame_scores = align(log_probs, text)
+        found = ctc_align(log_probs, text)
         expected = scores(log_probs, text)
         assert tuple(found.tolist()) == max(expected, key=expected.get)
         assert found.dtype == torch.int64
-        expected_scores = log_probs[range(T), found].float()
-        torch.testing.assert_close(frame_scores, expected_scores, rtol=1e-6, atol=0)
+        assert torch.equal(found, ctc_align(log_probs.numpy(), torch.tensor(text)))
 
 
 def test_alignment_avoids_what_is_impossible():
     log_probs = torch.log(torch.tensor([[0.5, 0.5, 0.0], [0.9, 0.0, 0.1], [1.0, 0.0, 0.0]]))
-    alignment, frame_scores = align(log_probs, (1, 2))
-    assert alignment.tolist() == [1, 2, 0]
-    assert frame_scores.exp().tolist() == pytest.approx([0.5, 0.1, 1.0], rel=1e-6)
+    assert ctc_align(log_probs, (1, 2)).tolist() == [1, 2, 0]
 
 
 def test_half_precision_is_raised():
@@ -128,7 +126,7 @@ def big_batch(device):
         "cpu",
         pytest.param(
             "cuda",
-            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+            marks=pytest.mark.gpu,
         ),
     ],
 )
@@ -140,7 +138,7 @@ def test_loss_and_gradient_are_the_same_bit_for_bit_each_time(device):
     assert torch.equal(gradient, gradient_again)
 
 
-@pytest.mark.parametrize("function", [log_probability, align])
+@pytest.mark.parametrize("function", [log_probability, ctc_align])
 def test_what_is_not_one_utterance_and_its_tokens_is_refused(function):
     with pytest.raises(ValueError, match=r"log_probs has shape \(4, 1, 3\); expected \(T, C\)"):
         function(random_log_probs()[:, None], (1,))
@@ -160,4 +158,59 @@ def test_a_target_beyond_the_tokens_is_refused():
 
 def test_an_alignment_without_room_is_refused():
     with pytest.raises(ValueError, match="log_probs has 4 frames; the tokens take 5"):
-        align(random_log_probs(), (1, 1, 1))
+        ctc_align(random_log_probs(), (1, 1, 1))
+
+
+def test_one_utterance_is_a_batch_of_one():
+    log_probs, text = random_log_probs(T=5), (1, 2)
+    expected = -np.logaddexp.reduce(list(scores(log_probs, text).values()))
+    for lengths in [(), (torch.tensor(5), torch.tensor(2)), (5, 2), ([5], torch.tensor([2]))]:
+        loss = ctc_loss(log_probs, torch.tensor(text), *lengths)
+        assert torch.equal(loss, ctc_loss(log_probs, torch.tensor([text]), *lengths))
+        assert loss.shape == ()
+        assert loss.item() == pytest.approx(expected, rel=1e-6)
+    assert ctc_loss(log_probs.numpy(), np.array(text)).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_lengths_that_are_not_given_are_the_whole():
+    log_probs = torch.randn(9, 3, 5).log_softmax(2)
+    targets = torch.randint(1, 5, (3, 2))
+    expected = torch.nn.functional.ctc_loss(
+        log_probs, targets, torch.full((3,), 9), torch.full((3,), 2), reduction="none"
+    )
+    torch.testing.assert_close(ctc_loss(log_probs, targets), expected)
+
+
+def test_no_utterance_and_no_frame_have_losses_too():
+    log_probs = torch.zeros(4, 0, 3, requires_grad=True)
+    losses = ctc_loss(log_probs, torch.zeros(0, 2, dtype=torch.int64))
+    losses.sum().backward()
+    assert losses.shape == (0,)
+    targets, lengths = torch.tensor([[1], [1]]), torch.tensor([0, 1])
+    assert ctc_loss(torch.zeros(0, 2, 3), targets, None, lengths).tolist() == [0, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("shape", "targets", "lengths", "message"),
+    [
+        ((4, 3), (2, 2), (), r"log_probs has shape \(4, 3\) and targets \(2, 2\); expected \(T, N"),
+        ((4, 3), (2,), ([4, 4],), r"input_lengths has shape \(2,\); expected \(1,\)"),
+        ((4, 2, 3), (1, 2), (), r"log_probs has shape \(4, 2, 3\) and targets \(1, 2\)"),
+        ((4, 2, 3, 1), (2, 2), (), r"log_probs has shape \(4, 2, 3, 1\)"),
+        ((4, 2, 3), (2, 2), ([4], [1, 1]), r"input_lengths has shape \(1,\); expected \(2,\)"),
+        ((4, 2, 3), (2, 2), ([4, 5], [1, 1]), "input_lengths has 5; expected from 0 to 4"),
+        ((4, 2, 3), (2, 2), ([4, 4], [1, -1]), "target_lengths has -1; expected from 0 to 2"),
+    ],
+)
+def test_shapes_and_lengths_that_do_not_fit_are_named(shape, targets, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        ctc_loss(
+            torch.zeros(shape), torch.ones(targets, dtype=torch.int64), *map(torch.tensor, lengths)
+        )
+
+
+def test_what_is_no_number_is_not_aligned():
+    log_probs = random_log_probs()
+    log_probs[2, 1] = math.nan
+    with pytest.raises(ValueError, match=r"log_probs has NaN at \(2, 1\)"):
+        ctc_align(log_probs, (1,))

@@ -311,7 +311,7 @@ def test_weights_left_out_get_no_gradient():
 
 
 @EACH_CELL
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
     stack = stack_of(cell).float()
     inputs, lengths = padded([rows.float() for rows in sequences()], value=0.0)

@@ -175,7 +175,7 @@ def test_results_are_of_the_lexicon_and_the_models_that_they_were_decoded_with(h
     decode = conf / "decode-lexicon.yaml"
     decode.write_text("lexicon: data/tones/lexicon.dic\nlm: [ngram]\n")
     corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
-    ways, files = pipeline.decoding(corpus, decode)
+    ways, files = pipeline.decoding_options(corpus, decode)
     assert ways[2:4] == ["--lexicon", Path("data/tones/lexicon.dic")]
     assert files == [Path("data/tones/lexicon.dic"), Path("exp/tones/ngram/model.json")]
 
@@ -192,7 +192,7 @@ def test_a_file_that_names_no_language_models_as_it_should_is_refused(tmp_path, 
     (tmp_path / "decode.yaml").write_text(text)
     corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
     with pytest.raises(InputError, match=f"decode.yaml: {message}"):
-        pipeline.decoding(corpus, tmp_path / "decode.yaml")
+        pipeline.decoding_options(corpus, tmp_path / "decode.yaml")
 
 
 def test_settings_without_data_are_of_the_corpus_or_named(tmp_path):

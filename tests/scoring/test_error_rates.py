@@ -5,6 +5,7 @@ from pathlib import Path
 import jiwer
 import pytest
 from benchmarks.score_against_sclite import (
+    most_hits,
     possible_counts,
     random_pairs,
     sclite_command,
@@ -15,14 +16,28 @@ from asr.scoring.error_rates import (
     ErrorCounts,
     align_words,
     alignment_text,
+    cer,
     character_errors,
     confusions,
+    count_errors,
+    wer,
     word_errors,
 )
 
 
 def random_text(generator, symbols, longest):
     return "".join(generator.choices(symbols, k=generator.randint(0, longest)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_words_have_fewest_errors_and_then_most_hits(seed):
+    references, hypotheses = random_pairs(60, seed, unrelated=0.5)
+    for reference, hypothesis, count in zip(
+        references, hypotheses, word_errors(references, hypotheses), strict=True
+    ):
+        found = count.substitutions, count.deletions, count.insertions
+        assert found == most_hits(possible_counts(reference.split(), hypothesis.split()))
+        assert count.words == len(reference.split())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -37,29 +52,49 @@ def test_counts_are_possible_and_none_has_fewer_errors(seed):
             assert count.words == len(parts(reference))
 
 
+def test_three_substitutions_are_fewer_errors_than_two_hits_shifted():
+    # two deletions and two insertions around one hit cost sclite as much as three substitutions
+    (count,) = word_errors(["p q a"], ["a r s"])
+    assert (count.substitutions, count.deletions, count.insertions) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("n_words", [1999, 2001, 9000])
+def test_long_texts_have_as_few_errors_as_jiwer_counts_and_more_hits(n_words):
+    generator = random.Random(n_words)
+    reference = generator.choices("abcdefgh", k=n_words)
+    hypothesis = [
+        w if generator.random() < 0.8 else generator.choice("abcdefgh") for w in reference
+    ]
+    hypothesis = [word for word in hypothesis if generator.random() < 0.95]
+    (alignment,) = align_words([" ".join(reference)], [" ".join(hypothesis)])
+    assert [said for said, _ in alignment if said] == reference
+    assert [heard for _, heard in alignment if heard] == hypothesis
+    expected = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+    count = count_errors(alignment)
+    assert count.errors == expected.substitutions + expected.deletions + expected.insertions
+    assert n_words - count.substitutions - count.deletions >= expected.hits
+    characters = character_errors([" ".join(reference)], [" ".join(hypothesis)])[0]
+    assert characters.rate == jiwer.cer(" ".join(reference), " ".join(hypothesis))
+
+
 def test_sums_are_jiwers():
     references, hypotheses = random_pairs(300, seed=0)
     words = sum(word_errors(references, hypotheses), ErrorCounts())
     expected = jiwer.process_words(references, hypotheses)
-    assert (words.substitutions, words.deletions, words.insertions) == (
-        expected.substitutions,
-        expected.deletions,
-        expected.insertions,
-    )
+    assert words.errors == expected.substitutions + expected.deletions + expected.insertions
     assert words.rate == pytest.approx(expected.wer, rel=1e-12)
     characters = sum(character_errors(references, hypotheses), ErrorCounts())
     assert characters.rate == pytest.approx(jiwer.cer(references, hypotheses), rel=1e-12)
 
 
 @pytest.mark.skipif(sclite_command() is None, reason="sclite is not on PATH (Debian: sctk)")
-def test_sums_are_sclites_where_its_costs_allow(tmp_path: Path):
+def test_errors_are_split_as_sclite_splits_them(tmp_path: Path):
     references, hypotheses = random_pairs(200, seed=0)
     ours, theirs = (
         word_errors(references, hypotheses),
         sclite_errors(references, hypotheses, tmp_path),
     )
-    assert [count.errors for count in ours] == [count.errors for count in theirs]
-    assert [count.words for count in ours] == [count.words for count in theirs]
+    assert ours == theirs
 
 
 @pytest.mark.parametrize(
@@ -114,3 +149,31 @@ def test_alignments_are_pairs_and_read_well():
 def test_confusions_come_by_frequency():
     alignments = align_words(["a b c", "a b", "b"], ["x b", "x b", "b d"])
     assert confusions(alignments) == [("a", "x", 2), ("", "d", 1), ("c", "", 1)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rates_of_texts_and_of_lists_are_jiwers(seed):
+    generator = random.Random(seed)
+    texts = [random_text(generator, "ab cd", 16).split() for _ in range(18)]
+    joined = [" ".join(words) for words in texts]  # jiwer counts every blank
+    references, hypotheses = joined[:9], joined[9:]
+    references[0] = "a b"
+    for ours, theirs in ((wer, jiwer.wer), (cer, jiwer.cer)):
+        assert ours(references, hypotheses).rate == pytest.approx(theirs(references, hypotheses))
+        single = ours(references[0], hypotheses[0])
+        assert single.rate == pytest.approx(theirs(references[0], hypotheses[0]))
+        assert single == ours([references[0]], (hypotheses[0],))
+    assert wer([], []) == cer([], []) == ErrorCounts()
+
+
+@pytest.mark.parametrize("rate", [wer, cer])
+def test_what_can_not_be_compared_is_named(rate):
+    for references, hypotheses, message in [
+        ("a", ["a"], "references is a text and hypotheses several; expected the same of both"),
+        (["a"], "a", "references is several and hypotheses a text"),
+        (["a", "b"], ["a"], "1 hypotheses for 2 references"),
+        (["a", None], ["a", "b"], r"references\[1\] is None; expected a text"),
+        (["a"], [["a"]], r"hypotheses\[0\] is \['a'\]; expected a text"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rate(references, hypotheses)

@@ -16,7 +16,7 @@ from asr.search.greedy import greedy_search
 from asr.search.lexicon_tree import Trie
 from asr.search.nbest import Hypothesis
 from asr.search.phrases import PhraseBoosts
-from asr.search.space import BeamSettings, Decoder
+from asr.search.space import BeamSettings, SearchSpace
 from asr.text.tokenizer import BLANK_SYMBOL, BpeTokenizer, CharTokenizer, UnitTokenizer
 
 ALL = BeamSettings(3000, 3000, token_floor=-np.inf, score_floor=-np.inf, recombine=False)
@@ -68,10 +68,10 @@ def enumerate_all(log_probs):
     return sums
 
 
-def search(log_probs, decoder):
+def search(log_probs, space):
     """The n-best list of one utterance, (T, C)."""
     log_probs = torch.from_numpy(np.asarray(log_probs))
-    return beam_search(log_probs[:, None], torch.tensor([len(log_probs)]), decoder)[0]
+    return beam_search(log_probs[:, None], torch.tensor([len(log_probs)]), space)[0]
 
 
 def expect(nbest, expected):
@@ -89,7 +89,7 @@ def expect(nbest, expected):
 @pytest.mark.parametrize(("T", "C"), [(1, 4), (4, 4), (5, 3), (8, 2)])
 def test_a_wide_beam_finds_every_sequence_with_its_exact_probability(T, C, seed):
     log_probs = random_log_probs(T, C, seed)
-    nbest = search(log_probs, Decoder(units(C), ALL))
+    nbest = search(log_probs, SearchSpace(units(C), ALL))
     expect(nbest, {(tokens, None): (p, 0.0, p) for tokens, p in enumerate_all(log_probs).items()})
 
 
@@ -100,7 +100,7 @@ def units(C):
 @pytest.mark.parametrize("seed", range(3))
 def test_its_probabilities_are_those_of_the_ctc_loss(seed):
     log_probs = random_log_probs(7, 4, seed)
-    for hypothesis in search(log_probs, Decoder(units(4), ALL)):
+    for hypothesis in search(log_probs, SearchSpace(units(4), ALL)):
         exact = log_probability(torch.from_numpy(log_probs), hypothesis.tokens)
         assert hypothesis.log_prob == pytest.approx(exact, rel=1e-12)
 
@@ -116,12 +116,12 @@ def test_tokens_scored_by_a_language_model_and_paid_by_the_word(seed):
         n_words = len(CHARS.decode(tokens).split())
         score = log_prob + 0.7 * lm_log_prob + 0.3 * n_words
         expected[tokens, None] = log_prob, lm_log_prob, score
-    expect(search(log_probs, Decoder(CHARS, settings, lm=lm)), expected)
+    expect(search(log_probs, SearchSpace(CHARS, settings, lm=lm)), expected)
 
 
 def test_without_a_separator_every_token_is_paid_for():
     log_probs = random_log_probs(4, 4, 0)
-    nbest = search(log_probs, Decoder(PHONES, replace(ALL, word_bonus=0.5)))
+    nbest = search(log_probs, SearchSpace(PHONES, replace(ALL, word_bonus=0.5)))
     expected = enumerate_all(log_probs)
     expect(nbest, {(t, None): (p, 0.0, p + 0.5 * len(t)) for t, p in expected.items()})
 
@@ -135,7 +135,7 @@ def test_of_pieces_those_are_paid_for_that_begin_a_word():
         begins = [pieces.symbols[token].startswith("▁") for token in tokens]
         n_words = sum(begins) + (tokens != () and not begins[0])
         expected[tokens, None] = log_prob, 0.0, log_prob + 0.5 * n_words
-    expect(search(log_probs, Decoder(pieces, replace(ALL, word_bonus=0.5))), expected)
+    expect(search(log_probs, SearchSpace(pieces, replace(ALL, word_bonus=0.5))), expected)
 
 
 # homophones, words that others begin with, one that repeats a token, one that is not in the lexicon
@@ -192,7 +192,7 @@ def test_words_of_a_lexicon_scored_by_a_language_model(tokenizer, lexicon, weigh
             lm_log_prob = of_units(lm, [number.get(word, 0) for word in words])
             score = log_prob + weight * lm_log_prob - 0.4 * len(words)
             expected[tokens, words] = log_prob, lm_log_prob, score
-    expect(search(log_probs, Decoder(tokenizer, settings, trie, lm)), expected)
+    expect(search(log_probs, SearchSpace(tokenizer, settings, trie, lm)), expected)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -207,7 +207,7 @@ def test_words_of_a_lexicon_with_tokens_scored_by_a_language_model(seed):
             score = log_prob + 0.6 * lm_log_prob + 0.2 * len(words)
             expected[tokens, words] = log_prob, lm_log_prob, score
     trie = Trie.build(SPELLED, 1, 4)
-    expect(search(log_probs, Decoder(CHARS, settings, trie, lm)), expected)
+    expect(search(log_probs, SearchSpace(CHARS, settings, trie, lm)), expected)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -226,7 +226,7 @@ def test_an_open_lexicon_takes_what_is_not_in_it_for_unknown_words(seed):
         score = log_prob + 0.6 * lm_log_prob + 0.2 * len(words) - 1.5 * of_lm.count(0)
         expected[tokens, words] = log_prob, lm_log_prob, score
     trie = Trie.build(lexicon, 1, 4, open=True)
-    expect(search(log_probs, Decoder(CHARS, settings, trie, lm)), expected)
+    expect(search(log_probs, SearchSpace(CHARS, settings, trie, lm)), expected)
 
 
 PHRASES = {(2,): 0.5, (2, 3): 0.8, (3, 2, 3): 0.3, (2, 1, 2): -0.4}
@@ -254,7 +254,7 @@ def test_phrases_are_boosted_where_they_stand(tokenizer, seed):
         (tokens, None): (log_prob, 0.0, log_prob + boost(tokens, tokenizer.separator))
         for tokens, log_prob in enumerate_all(log_probs).items()
     }
-    expect(search(log_probs, Decoder(tokenizer, ALL, boosts=boosts)), expected)
+    expect(search(log_probs, SearchSpace(tokenizer, ALL, boosts=boosts)), expected)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_phrases_beside_a_lexicon_and_a_language_model(tokenizer, lexicon):
             expected[tokens, words] = log_prob, lm_log_prob, score
     trie = Trie.build(lexicon, tokenizer.separator, 4)
     boosts = PhraseBoosts.build(PHRASES, tokenizer.separator, 4)
-    expect(search(log_probs, Decoder(tokenizer, settings, trie, lm, boosts)), expected)
+    expect(search(log_probs, SearchSpace(tokenizer, settings, trie, lm, boosts)), expected)
 
 
 def reference(log_probs, settings, score_of=lambda prefix: 0.0, future_of=lambda prefix: prefix):
@@ -332,7 +332,7 @@ def test_a_narrow_beam_keeps_the_prefixes_that_it_should(
 ):
     settings = BeamSettings(beam_width, 16, token_floor, score_floor)
     log_probs = random_log_probs(25, 6, seed, sharpness=4.0)
-    nbest = search(log_probs, Decoder(units(6), settings))
+    nbest = search(log_probs, SearchSpace(units(6), settings))
     expect(nbest, {key: (p, 0.0, p) for key, p in reference(log_probs, settings).items()})
 
 
@@ -353,7 +353,7 @@ def test_of_prefixes_that_nothing_to_come_tells_apart_the_best_is_kept(beam_widt
     log_probs = random_log_probs(25, 4, seed, sharpness=4.0)
     kept = reference(log_probs, settings, score_of, future_of=lambda prefix: prefix[-1:])
     kept = {prefix: p for (prefix, _), p in kept.items()}
-    nbest = search(log_probs, Decoder(PHONES, settings, lexicon, lm))
+    nbest = search(log_probs, SearchSpace(PHONES, settings, lexicon, lm))
     best = max(kept, key=lambda prefix: kept[prefix] + score_of(prefix, EOS))
     assert nbest[0].tokens == best
     assert len({hypothesis.tokens for hypothesis in nbest}) == len(nbest) == beam_width
@@ -383,7 +383,7 @@ def test_what_was_recombined_comes_out_as_if_it_had_been_kept():
         said = tuple(words[token - 1] for token in tokens)
         expected[tokens, said] = log_prob, of_lm, log_prob + 0.7 * of_lm + 0.3 * 5
     assert len(expected) == 3**5  # of which the last event keeps three
-    expect(search(log_probs, Decoder(PHONES, settings, lexicon, lm)), expected)
+    expect(search(log_probs, SearchSpace(PHONES, settings, lexicon, lm)), expected)
 
 
 def test_the_best_of_a_wide_beam_is_the_same_where_prefixes_are_recombined():
@@ -392,8 +392,8 @@ def test_the_best_of_a_wide_beam_is_the_same_where_prefixes_are_recombined():
     apart = replace(ALL, lm_weight=0.8, word_bonus=-0.4)
     for seed in range(10):
         log_probs = random_log_probs(7, 4, seed, sharpness=4.0)
-        every = search(log_probs, Decoder(CHARS, apart, trie, lm, boosts))
-        together = Decoder(CHARS, replace(apart, recombine=True), trie, lm, boosts)
+        every = search(log_probs, SearchSpace(CHARS, apart, trie, lm, boosts))
+        together = SearchSpace(CHARS, replace(apart, recombine=True), trie, lm, boosts)
         some = search(log_probs, together)
         assert some[0].words == every[0].words
         assert some[0].total <= every[0].total + 1e-9
@@ -407,7 +407,7 @@ def test_pruned_scores_are_lower_bounds():
     for token_floor in (-1.0, -3.0, -np.inf):
         for beam_width in (1, 3, 20):
             settings = BeamSettings(beam_width, 20, token_floor, -5.0)
-            for hypothesis in search(log_probs, Decoder(units(5), settings)):
+            for hypothesis in search(log_probs, SearchSpace(units(5), settings)):
                 assert hypothesis.log_prob <= log_probability(rows, hypothesis.tokens) + 1e-6
 
 
@@ -423,7 +423,7 @@ def peaky(seed, T=40, C=6):
 @pytest.mark.parametrize("seed", range(10))
 def test_where_frames_are_sure_it_says_what_greedy_search_says_and_when(seed):
     log_probs = peaky(seed)
-    best, greedy = search(log_probs, Decoder(units(6)))[0], greedy_search(log_probs)
+    best, greedy = search(log_probs, SearchSpace(units(6)))[0], greedy_search(log_probs)
     assert best.tokens == greedy.tokens
     assert best.frames == greedy.frames
     assert best.log_prob >= greedy.log_prob
@@ -432,7 +432,7 @@ def test_where_frames_are_sure_it_says_what_greedy_search_says_and_when(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_tokens_begin_one_after_the_other(seed):
     log_probs = random_log_probs(30, 5, seed)
-    for hypothesis in search(log_probs, Decoder(units(5))):
+    for hypothesis in search(log_probs, SearchSpace(units(5))):
         assert len(hypothesis.frames) == len(hypothesis.tokens)
         assert list(hypothesis.frames) == sorted(set(hypothesis.frames))
         assert all(0 <= frame < 30 for frame in hypothesis.frames)
@@ -443,7 +443,7 @@ def test_a_token_begins_where_most_of_it_begins():
     probabilities = np.full((6, 2), [0.999, 0.001])
     probabilities[1] = [0.99, 0.01]
     probabilities[4] = [0.02, 0.98]
-    best = search(np.log(probabilities), Decoder(units(2)))[0]
+    best = search(np.log(probabilities), SearchSpace(units(2)))[0]
     assert (best.tokens, best.frames) == ((1,), (4,))
 
 
@@ -455,35 +455,35 @@ def informed_decoders():
     boosts = PhraseBoosts.build(PHRASES, 1, 4)
     settings = BeamSettings(20, 10, token_floor=-2.0, lm_weight=0.5, word_bonus=0.1)
     return {
-        "nothing": Decoder(CHARS, BeamSettings(20, 10, token_floor=-2.0)),
-        "tokens": Decoder(CHARS, settings, lm=tokens),
-        "words": Decoder(CHARS, settings, trie, words, boosts),
+        "nothing": SearchSpace(CHARS, BeamSettings(20, 10, token_floor=-2.0)),
+        "tokens": SearchSpace(CHARS, settings, lm=tokens),
+        "words": SearchSpace(CHARS, settings, trie, words, boosts),
     }
 
 
 @pytest.mark.parametrize("name", ["nothing", "tokens", "words"])
 def test_company_and_padding_change_nothing(name):
-    decoder = informed_decoders()[name]
+    space = informed_decoders()[name]
     generator = np.random.default_rng(0)
     lengths = [17, 0, 30, 1, 30, 5, 24]
     utterances = [np.log(generator.dirichlet(np.ones(4) / 2, T)) for T in lengths]
     batch = torch.full((33, len(lengths), 4), torch.nan, dtype=torch.float64)
     for n, rows in enumerate(utterances):
         batch[: len(rows), n] = torch.from_numpy(rows)
-    together = beam_search(batch, torch.tensor(lengths), decoder)
-    assert together == [search(rows, decoder) for rows in utterances]
+    together = beam_search(batch, torch.tensor(lengths), space)
+    assert together == [search(rows, space) for rows in utterances]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["nothing", "tokens", "words"])
 def test_a_gpu_finds_the_same(name):
     lengths = torch.tensor([17, 0, 30, 30])
     batch = torch.stack([torch.from_numpy(random_log_probs(30, 4, n)) for n in range(4)], 1)
     expected = beam_search(batch, lengths, informed_decoders()[name])
-    decoder = informed_decoders()[name]
-    if decoder.lm is not None:
-        decoder.lm.table = decoder.lm.table.cuda()
-    for nbest, there in zip(beam_search(batch.cuda(), lengths, decoder), expected, strict=True):
+    space = informed_decoders()[name]
+    if space.lm is not None:
+        space.lm.table = space.lm.table.cuda()
+    for nbest, there in zip(beam_search(batch.cuda(), lengths, space), expected, strict=True):
         assert [(h.tokens, h.words, h.frames) for h in nbest] == [
             (h.tokens, h.words, h.frames) for h in there
         ]
@@ -495,17 +495,17 @@ def test_a_gpu_finds_the_same(name):
 def test_no_frames_say_nothing_for_sure():
     for T in (0, 5):
         batch = torch.full((T, 1, 4), torch.nan)
-        nbest = beam_search(batch, torch.tensor([0]), Decoder(PHONES))
+        nbest = beam_search(batch, torch.tensor([0]), SearchSpace(PHONES))
         assert nbest == [[Hypothesis(tokens=(), log_prob=0.0)]]
-    assert beam_search(torch.zeros(5, 0, 4), torch.zeros(0), Decoder(PHONES)) == []
+    assert beam_search(torch.zeros(5, 0, 4), torch.zeros(0), SearchSpace(PHONES)) == []
 
 
 def test_what_has_no_probability_is_not_said():
     with np.errstate(divide="ignore"):
         log_probs = np.log([[0.5, 0.5, 0.0, 0.0], [0.0, 0.25, 0.75, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    nbest = search(log_probs, Decoder(PHONES, ALL))
+    nbest = search(log_probs, SearchSpace(PHONES, ALL))
     assert {h.tokens for h in nbest} == {(1,), (2,), (1, 2)}
-    assert search(log_probs, Decoder(PHONES, ALL, Trie.build({"r": [(3,)]}, None, 4))) == []
+    assert search(log_probs, SearchSpace(PHONES, ALL, Trie.build({"r": [(3,)]}, None, 4))) == []
 
 
 def test_an_unfinished_word_is_left_out_where_nothing_else_is_there():
@@ -513,38 +513,40 @@ def test_an_unfinished_word_is_left_out_where_nothing_else_is_there():
     log_probs = np.log(np.full((5, 4), 0.01))
     for frame, token in enumerate([2, 3, 1, 3, 0]):
         log_probs[frame, token] = np.log(0.97)
-    nbest = search(log_probs, Decoder(CHARS, BeamSettings(beam_width=1), Trie.build(lexicon, 1, 4)))
+    nbest = search(
+        log_probs, SearchSpace(CHARS, BeamSettings(beam_width=1), Trie.build(lexicon, 1, 4))
+    )
     assert [(h.tokens, h.words) for h in nbest] == [((2, 3, 1, 3), ("ab",))]
 
 
 def test_blank_skip_tries_nothing_where_blank_is_sure():
     log_probs = peaky(0)
     decoders = {
-        skip: Decoder(units(6), BeamSettings(blank_skip=skip)) for skip in (1.0, 0.999, 0.5)
+        skip: SearchSpace(units(6), BeamSettings(blank_skip=skip)) for skip in (1.0, 0.999, 0.5)
     }
-    found = {skip: search(log_probs, decoder) for skip, decoder in decoders.items()}
+    found = {skip: search(log_probs, space) for skip, space in decoders.items()}
     assert found[0.999] == found[1.0]  # no frame is as sure as that
     assert found[0.5][0].tokens == found[1.0][0].tokens
     assert found[0.5][0].log_prob < found[1.0][0].log_prob
     nearly_sure = np.log([[0.7, 0.3], [0.01, 0.99]])
-    first = search(nearly_sure, Decoder(units(2), BeamSettings(blank_skip=0.6)))[0]
+    first = search(nearly_sure, SearchSpace(units(2), BeamSettings(blank_skip=0.6)))[0]
     # of the alignments of token 1 only blank, 1 is left
     assert first.log_prob == pytest.approx(np.log(0.7 * 0.99), rel=1e-12)
 
 
 def test_no_more_hypotheses_come_out_than_asked_for():
     log_probs = random_log_probs(10, 5, 0)
-    many = search(log_probs, Decoder(units(5), BeamSettings(20, 20)))
-    assert search(log_probs, Decoder(units(5), BeamSettings(20, 3))) == many[:3]
+    many = search(log_probs, SearchSpace(units(5), BeamSettings(20, 20)))
+    assert search(log_probs, SearchSpace(units(5), BeamSettings(20, 3))) == many[:3]
     assert len(many) == 20
 
 
 def test_the_language_model_reads_each_prefix_at_most_once_and_only_where_tokens_are_tried():
     lm = TableLM((" ", "a", "b"), 0, unit="char")
-    decoder = Decoder(CHARS, BeamSettings(10, 10, token_floor=-3.0, lm_weight=0.5), lm=lm)
+    space = SearchSpace(CHARS, BeamSettings(10, 10, token_floor=-3.0, lm_weight=0.5), lm=lm)
     quiet = np.log([[0.97, 0.01, 0.01, 0.01]] * 50)
     said = np.log([[0.02, 0.01, 0.96, 0.01]])
-    search(np.concatenate((quiet, said, quiet)), decoder)
+    search(np.concatenate((quiet, said, quiet)), space)
     # the empty prefix was read at the start, so that only the one that has begun is, for its end
     assert lm.rows == 1
 
@@ -564,7 +566,7 @@ def test_what_real_language_models_say_in_search_they_say_of_the_whole_sentence(
         if "bfloat16" in kind:
             lm, tolerance = lm.bfloat16(), 0.2
     settings = BeamSettings(20, 20, lm_weight=0.5)
-    for hypothesis in search(random_log_probs(20, 4, 0), Decoder(CHARS, settings, lm=lm)):
+    for hypothesis in search(random_log_probs(20, 4, 0), SearchSpace(CHARS, settings, lm=lm)):
         sentence = vocabulary.encode(CHARS.decode(hypothesis.tokens))
         if CHARS.decode(hypothesis.tokens) == vocabulary.decode(sentence):  # no blank too many
             expected = float(lm.sentence_log_probs([sentence])[0].sum())
@@ -573,10 +575,10 @@ def test_what_real_language_models_say_in_search_they_say_of_the_whole_sentence(
 
 def test_half_precision_and_float32_are_taken():
     log_probs = torch.from_numpy(peaky(3))[:, None]
-    decoder, lengths = Decoder(units(6)), torch.tensor([40])
-    best = beam_search(log_probs, lengths, decoder)[0][0]
+    space, lengths = SearchSpace(units(6)), torch.tensor([40])
+    best = beam_search(log_probs, lengths, space)[0][0]
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float16, 0.05)):
-        found = beam_search(log_probs.to(dtype), lengths, decoder)[0][0]
+        found = beam_search(log_probs.to(dtype), lengths, space)[0][0]
         assert found.tokens == best.tokens
         assert found.log_prob == pytest.approx(best.log_prob, abs=tolerance)
 
@@ -585,16 +587,16 @@ def test_the_number_of_threads_stays_what_it_was():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        decoder = informed_decoders()["words"]
-        search(random_log_probs(10, 4, 0), decoder)
+        space = informed_decoders()["words"]
+        search(random_log_probs(10, 4, 0), space)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
 def test_values_are_plain_python():
-    decoder = informed_decoders()["words"]
-    for hypothesis in search(random_log_probs(10, 4, 0), decoder):
+    space = informed_decoders()["words"]
+    for hypothesis in search(random_log_probs(10, 4, 0), space):
         numbers = (hypothesis.log_prob, hypothesis.lm_log_prob, hypothesis.score)
         assert {type(number) for number in numbers} == {float}
         assert {type(number) for number in hypothesis.tokens + hypothesis.frames} <= {int}
@@ -612,4 +614,4 @@ def test_values_are_plain_python():
 )
 def test_wrong_shapes_are_refused_by_name(shape, lengths, message):
     with pytest.raises(ValueError, match=message):
-        beam_search(torch.zeros(shape), torch.tensor(lengths), Decoder(PHONES))
+        beam_search(torch.zeros(shape), torch.tensor(lengths), SearchSpace(PHONES))

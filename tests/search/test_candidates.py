@@ -27,12 +27,12 @@ def test_events_are_the_frames_with_something_to_try(seed, token_floor, blank_sk
     assert sorted(order) == [0, 1, 2, 3, 4]
     counts = []
     for row, n in enumerate(order):
-        quiet, hushed, count = 0.0, False, 0
+        quiet, blank_is_over, count = 0.0, False, 0
         for t in range(lengths[n]):
             frame = log_probs[t, n].tolist()
             tried = [c for c in range(1, 5) if frame[c] >= min(token_floor, frame[0])]
             if not tried or (blank_skip < 1 and np.exp(frame[0]) >= blank_skip):
-                quiet, hushed = quiet + frame[0], True
+                quiet, blank_is_over = quiet + frame[0], True
                 continue
             event = events.at(count)
             assert event.frames[row].tolist() == [t]
@@ -41,12 +41,12 @@ def test_events_are_the_frames_with_something_to_try(seed, token_floor, blank_sk
             assert event.token_log_probs[row, : len(tried)].tolist() == [frame[c] for c in tried]
             assert (event.token_log_probs[row, len(tried) :] == -np.inf).all()
             assert event.blank[row].tolist() == [frame[0]]
-            if hushed:
+            if blank_is_over:
                 assert event.quiet[row].item() == pytest.approx(quiet, rel=1e-12)
-                assert event.hushed[row].item() == -np.inf
+                assert event.blank_is_over[row].item() == -np.inf
             elif event.quiet is not None:
-                assert (event.quiet[row].item(), event.hushed[row].item()) == (0, 0)
-            quiet, hushed, count = 0.0, False, count + 1
+                assert (event.quiet[row].item(), event.blank_is_over[row].item()) == (0, 0)
+            quiet, blank_is_over, count = 0.0, False, count + 1
         assert events.tail[row].item() == pytest.approx(quiet, rel=1e-12)
         counts.append(count)
     assert counts == sorted(counts, reverse=True)

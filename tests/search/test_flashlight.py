@@ -11,7 +11,7 @@ from asr.search.beam import beam_search
 from asr.search.flashlight import flashlight_search
 from asr.search.lexicon_tree import Trie
 from asr.search.phrases import PhraseBoosts
-from asr.search.space import BeamSettings, Decoder
+from asr.search.space import BeamSettings, SearchSpace
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer, spellings
 
 TEXTS = [
@@ -63,53 +63,53 @@ def decoders():
     phones = batch(PHONES, [(2, 5, 4, 3, 4, 2), (4, 2, 4, 3), (3, 4, 2)])
     bonus = BeamSettings(30, 10, token_floor=-12.0, lm_weight=0.8, word_bonus=0.4)
     return {
-        "nothing": (Decoder(CHARS, BeamSettings(30, 10, token_floor=-12.0)), chars),
-        "characters": (Decoder(CHARS, settings, lm=ngram(TEXTS, "char", 4)), chars),
-        "lexicon": (Decoder(CHARS, BeamSettings(30, 10, token_floor=-12.0), trie), chars),
-        "words": (Decoder(CHARS, bonus, trie, words), chars),
-        "phones": (Decoder(PHONES, bonus, sounds, spoken), phones),
+        "nothing": (SearchSpace(CHARS, BeamSettings(30, 10, token_floor=-12.0)), chars),
+        "characters": (SearchSpace(CHARS, settings, lm=ngram(TEXTS, "char", 4)), chars),
+        "lexicon": (SearchSpace(CHARS, BeamSettings(30, 10, token_floor=-12.0), trie), chars),
+        "words": (SearchSpace(CHARS, bonus, trie, words), chars),
+        "phones": (SearchSpace(PHONES, bonus, sounds, spoken), phones),
     }
 
 
-def score_of(hypothesis, rows, decoder):
+def score_of(hypothesis, rows, space):
     """What our model gives to what a hypothesis says."""
-    tokens, lm = hypothesis.tokens, decoder.lm
-    if decoder.tokenizer.separator is not None and hypothesis.words is not None:
-        tokens = decoder.tokenizer.encode(" ".join(hypothesis.words))
+    tokens, lm = hypothesis.tokens, space.lm
+    if space.tokenizer.separator is not None and hypothesis.words is not None:
+        tokens = space.tokenizer.encode(" ".join(hypothesis.words))
     score = log_probability(rows.double(), tokens)
     if hypothesis.words is not None:
-        score += decoder.settings.word_bonus * len(hypothesis.words)
+        score += space.settings.word_bonus * len(hypothesis.words)
     if lm is not None:
         symbols = lm.vocabulary.symbols
         if hypothesis.words is None:
-            said = [decoder.tokenizer.symbols[token] for token in tokens]
+            said = [space.tokenizer.symbols[token] for token in tokens]
         else:
             said = hypothesis.words
         units = [symbols.index(symbol) if symbol in symbols else UNK for symbol in said]
-        score += decoder.settings.lm_weight * float(lm.sentence_log_probs([units])[0].sum())
+        score += space.settings.lm_weight * float(lm.sentence_log_probs([units])[0].sum())
     return score
 
 
 @pytest.mark.parametrize("name", ["nothing", "characters", "lexicon", "words", "phones"])
 def test_our_best_is_never_worse_than_that_of_flashlight(name):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
-    decoder, (log_probs, lengths) = decoders()[name]
-    ours = beam_search(log_probs, lengths, decoder)
-    theirs = flashlight_search(log_probs, lengths, decoder)
+    space, (log_probs, lengths) = decoders()[name]
+    ours = beam_search(log_probs, lengths, space)
+    theirs = flashlight_search(log_probs, lengths, space)
     same = 0
     for n, length in enumerate(lengths.tolist()):
-        best = score_of(ours[n][0], log_probs[:length, n], decoder)
+        best = score_of(ours[n][0], log_probs[:length, n], space)
         assert ours[n][0].total <= best + 1e-3
-        assert best >= score_of(theirs[n][0], log_probs[:length, n], decoder) - 1e-6
+        assert best >= score_of(theirs[n][0], log_probs[:length, n], space) - 1e-6
         same += (ours[n][0].tokens, ours[n][0].words) == (theirs[n][0].tokens, theirs[n][0].words)
     assert same >= len(lengths) - 1
 
 
 def test_its_hypotheses_are_like_ours():
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
-    decoder, (log_probs, lengths) = decoders()["words"]
-    ours = beam_search(log_probs, lengths, decoder)
-    theirs = flashlight_search(log_probs, lengths, decoder)
+    space, (log_probs, lengths) = decoders()["words"]
+    ours = beam_search(log_probs, lengths, space)
+    theirs = flashlight_search(log_probs, lengths, space)
     for n, text in enumerate(TEXTS[:6]):
         mine, other = ours[n][0], theirs[n][0]
         assert " ".join(mine.words) == " ".join(other.words) == text
@@ -126,12 +126,12 @@ def test_a_file_of_kenlm_goes_in_as_it_is(tmp_path):
     pytest.importorskip("kenlm", reason="kenlm-ex, of the extra [kenlm], is not installed")
     from asr.lm.kenlm import KenlmModel
 
-    decoder, (log_probs, lengths) = decoders()["words"]
-    write_ngram(tmp_path / "lm.arpa", decoder.lm)
-    kenlm = KenlmModel(tmp_path / "lm.arpa", decoder.lexicon.words)
-    same = Decoder(CHARS, decoder.settings, decoder.lexicon, kenlm)
+    space, (log_probs, lengths) = decoders()["words"]
+    write_ngram(tmp_path / "lm.arpa", space.lm)
+    kenlm = KenlmModel(tmp_path / "lm.arpa", space.lexicon.words)
+    same = SearchSpace(CHARS, space.settings, space.lexicon, kenlm)
     for one, other in zip(
-        flashlight_search(log_probs, lengths, decoder),
+        flashlight_search(log_probs, lengths, space),
         flashlight_search(log_probs, lengths, same),
         strict=True,
     ):
@@ -142,7 +142,7 @@ def test_a_file_of_kenlm_goes_in_as_it_is(tmp_path):
 def test_without_flashlight_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "flashlight.lib.text", None)
     with pytest.raises(InputError, match="pip install flashlight-text"):
-        flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), Decoder(PHONES))
+        flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), SearchSpace(PHONES))
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_without_flashlight_one_line_says_how_to_get_it(monkeypatch):
 def test_what_it_can_not_do_is_refused(given, message):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     with pytest.raises(InputError, match=f"which {message}; expected decoder beam"):
-        flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), Decoder(PHONES, **given))
+        flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), SearchSpace(PHONES, **given))

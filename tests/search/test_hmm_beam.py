@@ -11,7 +11,7 @@ from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.search.hmm_beam import hmm_beam_search
 from asr.search.lexicon_tree import Trie
-from asr.search.space import BeamSettings, Decoder
+from asr.search.space import BeamSettings, SearchSpace
 from asr.text.lexicon import Lexicon
 from asr.text.tokenizer import PhoneTokenizer, UnitTokenizer, spellings
 
@@ -58,24 +58,24 @@ def chain_probability(emissions, pdfs, loops):
 
 
 def said(emissions, spoken, topology):
-    """log p of words, each given by its tokens: over all ways to be silent around them."""
+    """log p of words, each given by its tokens: over all extensions to be silent around them."""
     loops, silence = topology.self_loops.numpy(), list(topology.silence)
     chains = [[int(pdf) for token in word for pdf in topology.pdfs[token]] for word in spoken]
     gaps = len(chains) + 1
     total = 0.0
     for silent in itertools.product([False, True], repeat=gaps) if silence else [(False,) * gaps]:
         pdfs = silence * silent[0]
-        for chain, hushed in zip(chains, silent[1:], strict=True):
-            pdfs = pdfs + chain + silence * hushed
+        for chain, blank_is_over in zip(chains, silent[1:], strict=True):
+            pdfs = pdfs + chain + silence * blank_is_over
         weight = sum(ENTER_SILENCE if one else PASS_SILENCE for one in silent) if silence else 0.0
         total += math.exp(weight) * chain_probability(emissions, pdfs, loops)
     return math.log(total) if total else -math.inf
 
 
-def search(emissions, decoder, topology):
+def search(emissions, space, topology):
     emissions = torch.from_numpy(emissions)
     lengths = torch.tensor([len(emissions)])
-    return hmm_beam_search(emissions[:, None], lengths, decoder, topology)[0]
+    return hmm_beam_search(emissions[:, None], lengths, space, topology)[0]
 
 
 def expect(nbest, expected):
@@ -103,7 +103,7 @@ def test_a_wide_beam_finds_every_sequence_of_units_with_its_exact_probability(
             if log_prob > -math.inf:
                 expected[tokens, None] = log_prob, log_prob
     units = UnitTokenizer(("<blank>", "a", "i", "s"))
-    expect(search(emissions, Decoder(units, ALL), hmm), expected)
+    expect(search(emissions, SearchSpace(units, ALL), hmm), expected)
 
 
 @pytest.mark.parametrize("n_silent", [0, 2])
@@ -128,7 +128,7 @@ def test_with_a_lexicon_and_a_language_model_it_finds_every_sequence_of_words(n_
                     tokens = tuple(token for word in spoken for token in word)
                     assert (tokens, sentence) not in expected
                     expected[tokens, sentence] = log_prob, total
-    expect(search(emissions, Decoder(PHONES, settings, trie, lm), hmm), expected)
+    expect(search(emissions, SearchSpace(PHONES, settings, trie, lm), hmm), expected)
 
 
 def test_company_in_a_batch_changes_nothing():
@@ -136,25 +136,25 @@ def test_company_in_a_batch_changes_nothing():
     trie = Trie.build(spellings(words, PHONES), None, len(PHONES.symbols))
     lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *words)), seed=0)
     settings = BeamSettings(20, 10, score_floor=-40.0, lm_weight=3.0, word_bonus=2.0)
-    decoder = Decoder(PHONES, settings, trie, lm)
+    space = SearchSpace(PHONES, settings, trie, lm)
     lengths = [9, 25, 0, 14, 25]
     alone = [random_emissions(T, hmm, seed) for seed, T in enumerate(lengths)]
     rows = [torch.from_numpy(emissions) for emissions in alone]
     batch = torch.nn.utils.rnn.pad_sequence(rows, padding_value=math.nan)
-    together = hmm_beam_search(batch, torch.tensor(lengths), decoder, hmm)
-    assert together == [search(emissions, decoder, hmm) for emissions in alone]
+    together = hmm_beam_search(batch, torch.tensor(lengths), space, hmm)
+    assert together == [search(emissions, space, hmm) for emissions in alone]
 
 
 def test_a_narrow_beam_gives_bounds_from_below():
     hmm = topology(2, 1)
     emissions = random_emissions(20, hmm, seed=3)
     units = UnitTokenizer(("<blank>", "a", "i", "s"))
-    nbest = search(emissions, Decoder(units, BeamSettings(8, 8, score_floor=-50.0)), hmm)
+    nbest = search(emissions, SearchSpace(units, BeamSettings(8, 8, score_floor=-50.0)), hmm)
     exact = [said(emissions, [(t,) for t in h.tokens], hmm) for h in nbest]
     found = [hypothesis.log_prob for hypothesis in nbest]
     assert (np.array(found) <= np.array(exact) + 1e-9).all()
     wide = BeamSettings(500, 8, score_floor=-math.inf)
-    best = search(emissions, Decoder(units, wide), hmm)[0]
+    best = search(emissions, SearchSpace(units, wide), hmm)[0]
     assert best.log_prob >= found[0]
     assert best.log_prob == pytest.approx(
         said(emissions, [(t,) for t in best.tokens], hmm), abs=0.01
@@ -168,7 +168,7 @@ def test_words_are_found_where_they_were_put_with_silence_between():
     emissions = np.full((len(path), len(hmm.self_loops)), -20.0)
     emissions[np.arange(len(path)), path] = 0.0
     trie = Trie.build(spellings(["see", "is"], PHONES), None, len(PHONES.symbols))
-    best = search(emissions, Decoder(PHONES, replace(ALL, beam_width=50), trie), hmm)[0]
+    best = search(emissions, SearchSpace(PHONES, replace(ALL, beam_width=50), trie), hmm)[0]
     assert best.words == ("see", "is")
     assert best.frames == (3, 5, 11, 13)
 
@@ -184,11 +184,13 @@ def test_words_are_found_where_they_were_put_with_silence_between():
 )
 def test_other_shapes_are_refused(shape, lengths, message):
     with pytest.raises(ValueError, match=message):
-        hmm_beam_search(torch.zeros(shape), torch.tensor(lengths), Decoder(PHONES), topology(2, 1))
+        hmm_beam_search(
+            torch.zeros(shape), torch.tensor(lengths), SearchSpace(PHONES), topology(2, 1)
+        )
 
 
 def test_a_topology_of_other_tokens_is_refused():
     hmm = topology(2, 1, n_tokens=5)
     emissions = torch.zeros(3, 1, len(hmm.self_loops))
     with pytest.raises(ValueError, match="topology has 5 tokens; the tokenizer has 4"):
-        hmm_beam_search(emissions, torch.tensor([3]), Decoder(PHONES), hmm)
+        hmm_beam_search(emissions, torch.tensor([3]), SearchSpace(PHONES), hmm)

@@ -22,7 +22,7 @@ def walk(trie, tokens):
     for token in tokens:
         reached = set()
         for node, words in places:
-            of, _, nodes, ended = trie.ways(torch.tensor([node]), torch.tensor([token]))
+            of, _, nodes, ended = trie.extensions(torch.tensor([node]), torch.tensor([token]))
             assert (of == 0).all()
             for after, word in zip(nodes.tolist(), ended.tolist(), strict=True):
                 reached.add((after, words if word == NONE else (*words, word)))
@@ -85,12 +85,12 @@ def test_in_an_open_lexicon_all_else_is_one_more_word():
 def test_outcomes_have_the_same_numbers_in_any_company():
     trie = Trie.build(LEXICON, None, 4)
     nodes, tokens = torch.tensor([ROOT, ROOT, ROOT]), torch.tensor([3, 2, 1])
-    of, outcomes, after, words = trie.ways(nodes, tokens)
+    of, outcomes, after, words = trie.extensions(nodes, tokens)
     assert of.tolist() == [0, 1, 1, 1]  # 3 goes on; 2 goes on or ends as either; 1 leads nowhere
     assert outcomes.tolist() == [0, 0, 1, 2]
     assert words.tolist() == [NONE, NONE, 0, 2]
     assert (after[2:] == ROOT).all()
-    alone = trie.ways(nodes[1:2], tokens[1:2])
+    alone = trie.extensions(nodes[1:2], tokens[1:2])
     for together, single in zip((outcomes, after, words), alone[1:], strict=True):
         assert together[1:].tolist() == single.tolist()
 
@@ -101,15 +101,15 @@ def test_the_tokens_that_go_on_are_those_that_have_a_way(separator, open_):
     nodes = torch.randperm(len(trie.parents), generator=torch.Generator().manual_seed(0))
     of, tokens = trie.tokens(nodes)
     each, every = nodes.repeat_interleave(5), torch.arange(5).repeat(len(nodes))
-    leads, *_ = trie.ways(each, every)
+    leads, *_ = trie.extensions(each, every)
     expected = sorted({divmod(pair, 5) for pair in leads.tolist()})
     assert list(zip(of.tolist(), tokens.tolist(), strict=True)) == expected
 
 
 def test_a_spelling_that_nothing_goes_on_from_only_ends():
     trie = Trie.build({"pq": [(1, 2)]}, None, 3)
-    _, _, (node,), _ = trie.ways(torch.tensor([ROOT]), torch.tensor([1]))
-    _, outcomes, after, words = trie.ways(node[None], torch.tensor([2]))
+    _, _, (node,), _ = trie.extensions(torch.tensor([ROOT]), torch.tensor([1]))
+    _, outcomes, after, words = trie.extensions(node[None], torch.tensor([2]))
     assert (outcomes.tolist(), after.tolist(), words.tolist()) == ([0], [ROOT], [0])
 
 

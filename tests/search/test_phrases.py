@@ -70,8 +70,8 @@ def test_phrases_that_are_none_are_refused(phrases, message):
 
 def test_phrases_stand_in_a_file_with_or_without_their_nats(tmp_path):
     path = tmp_path / "phrases.txt"
-    path.write_text("new  york\n\nrubout\t3.5\n erase\t -1\r\n", "utf-8")
-    assert read_phrases(path) == {"new york": 2.0, "rubout": 3.5, "erase": -1.0}
+    path.write_text("\ufeffnew\u00a0 york\n\nrubout\t3.5\n don’t\t -1\r\n", "utf-8")
+    assert read_phrases(path) == {"new york": 2.0, "rubout": 3.5, "don't": -1.0}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,9 @@ def test_phrases_stand_in_a_file_with_or_without_their_nats(tmp_path):
         ("a b\na  b\t3\n", ":2: has 'a b' once more; expected each phrase once"),
         ("a\tmuch\n", ":1: has 'much'; expected nats behind the tab"),
         ("a\t\n", ":1: has ''; expected nats behind the tab"),
-        ("\udcff", ": is not UTF-8 text"),
+        ("\udcff", ":1: has the byte 0xff; expected UTF-8"),
+        ("a\x7f\t2\n", ":1: has U+007F, a control character; expected a text"),
+        ("thre\u0301e\nthrée\n", ":2: has 'thrée' once more; expected each phrase once"),
     ],
 )
 def test_files_of_phrases_that_are_faulty_are_refused(tmp_path, text, message):

@@ -4,13 +4,13 @@ import torch
 
 from asr.errors import InputError
 from asr.lm.estimate import EstimateSettings, estimate
+from asr.lm.load import with_words
 from asr.lm.ngram import NgramModel
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
-from asr.lm.unknown_words import knowing
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.search.lexicon_tree import ROOT, Trie
 from asr.search.phrases import PhraseBoosts
-from asr.search.space import BeamSettings, Decoder
+from asr.search.space import BeamSettings, SearchSpace
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
 
 CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))
@@ -43,10 +43,10 @@ def test_only_a_network_computes_with_more_than_one_thread():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        assert Decoder(CHARS).n_threads == 1
-        assert Decoder(CHARS, lexicon=LEXICON, lm=ngram).n_threads == 1
-        assert Decoder(CHARS, lexicon=LEXICON, lm=network).n_threads == 3
-        assert Decoder(CHARS, lexicon=LEXICON, lm=knowing(network, ["ab"])).n_threads == 3
+        assert SearchSpace(CHARS).n_threads == 1
+        assert SearchSpace(CHARS, lexicon=LEXICON, lm=ngram).n_threads == 1
+        assert SearchSpace(CHARS, lexicon=LEXICON, lm=network).n_threads == 3
+        assert SearchSpace(CHARS, lexicon=LEXICON, lm=with_words(network, ["ab"])).n_threads == 3
     finally:
         torch.set_num_threads(before)
 
@@ -72,29 +72,29 @@ def test_settings_out_of_range_are_refused_by_name(name, value, expected):
 
 
 def test_tokens_are_the_units_of_the_same_symbols():
-    decoder = Decoder(CHARS, lm=UnigramLM(("b", "x", " ", "a"), "char"))
-    assert not decoder.scores_words
-    assert decoder.units.tolist()[1:] == [4, 5, 2]  # " ", "a", "b"
-    assert decoder.ahead is None
+    space = SearchSpace(CHARS, lm=UnigramLM(("b", "x", " ", "a"), "char"))
+    assert not space.scores_words
+    assert space.units.tolist()[1:] == [4, 5, 2]  # " ", "a", "b"
+    assert space.ahead is None
 
 
 def test_phones_are_units_too_unless_a_lexicon_makes_words_of_them():
     phones = UnitTokenizer((BLANK_SYMBOL, "p", "q"))
     lm = UnigramLM(("q", "p"), "word")
-    assert Decoder(phones, lm=lm).units.tolist()[1:] == [3, 2]
+    assert SearchSpace(phones, lm=lm).units.tolist()[1:] == [3, 2]
     lexicon = Trie.build({"p": [(1,)], "qp": [(2, 1)]}, None, 3)
-    assert Decoder(phones, lexicon=lexicon, lm=lm).units.tolist() == [3, 0, 0]
+    assert SearchSpace(phones, lexicon=lexicon, lm=lm).units.tolist() == [3, 0, 0]
 
 
 def test_words_are_the_units_of_their_names_and_others_unknown():
-    decoder = Decoder(CHARS, lexicon=LEXICON, lm=UnigramLM(("ab", "a"), "word"))
-    assert decoder.scores_words
-    assert decoder.units.tolist() == [3, 2, 0, 0]  # a, ab, b, whatever else
+    space = SearchSpace(CHARS, lexicon=LEXICON, lm=UnigramLM(("ab", "a"), "word"))
+    assert space.scores_words
+    assert space.units.tolist() == [3, 2, 0, 0]  # a, ab, b, whatever else
 
 
 def test_look_ahead_is_the_best_word_below():
     lm = UnigramLM(("ab", "a"), "word")
-    ahead = Decoder(CHARS, lexicon=LEXICON, lm=lm).ahead
+    ahead = SearchSpace(CHARS, lexicon=LEXICON, lm=lm).ahead
     node = {spelled: int(LEXICON.children[ROOT, token]) for spelled, token in (("a", 2), ("b", 3))}
     assert ahead[node["a"]] == max(lm.table[2], lm.table[3])
     assert ahead[node["b"]] == lm.table[0]
@@ -103,19 +103,19 @@ def test_look_ahead_is_the_best_word_below():
 
 def test_a_token_that_the_language_model_has_no_unit_for_is_named():
     with pytest.raises(InputError, match=r"no unit for token 3, 'b'; expected one for each"):
-        Decoder(CHARS, lm=UnigramLM((" ", "a"), "char"))
+        SearchSpace(CHARS, lm=UnigramLM((" ", "a"), "char"))
     with pytest.raises(InputError, match=r"token 1, ' '.*; a language model of words needs a"):
-        Decoder(CHARS, lm=UnigramLM(("a", "ab"), "word"))
+        SearchSpace(CHARS, lm=UnigramLM(("a", "ab"), "word"))
 
 
 def test_a_language_model_that_knows_no_word_is_refused():
     with pytest.raises(InputError, match="knows none of the lexicon's 3 words"):
-        Decoder(CHARS, lexicon=LEXICON, lm=UnigramLM(("A", "AB"), "word"))
+        SearchSpace(CHARS, lexicon=LEXICON, lm=UnigramLM(("A", "AB"), "word"))
 
 
 def test_what_was_built_for_other_tokens_is_refused():
     phones = UnitTokenizer((BLANK_SYMBOL, "p", "q"))
     with pytest.raises(ValueError, match="lexicon is of 4 tokens; expected 3"):
-        Decoder(phones, lexicon=LEXICON)
+        SearchSpace(phones, lexicon=LEXICON)
     with pytest.raises(ValueError, match="boosts are of 4 tokens; expected 3"):
-        Decoder(phones, boosts=PhraseBoosts.build({(1,): 1.0}, None, 4))
+        SearchSpace(phones, boosts=PhraseBoosts.build({(1,): 1.0}, None, 4))

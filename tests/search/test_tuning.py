@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import jiwer
 import numpy as np
@@ -7,7 +8,7 @@ from matplotlib.image import imread
 
 from asr.search.nbest import Hypothesis
 from asr.search.rescore import RescoreWeights, rescore
-from asr.search.tuning import SMOOTHING, Tuning, tune, write_tuning
+from asr.search.tuning import Tuning, tune, write_tuning
 
 WORDS = [f"w{n}" for n in range(20)]
 
@@ -70,7 +71,7 @@ def test_the_grid_has_the_errors_of_rescoring_with_each_of_its_weights(n_lms):
 
 
 def planted(lm_weight, width):
-    """Two lists: the first is right above the weight less the width, the other below it plus it."""
+    """Lists of two kinds: one is right above the weight less the width, one below it plus it."""
     nbests, found = [], []
     for sign, weight in ((1, lm_weight - width), (-1, lm_weight + width)):
         # the right text's score less the wrong one's is sign * (the weight tried - weight)
@@ -78,7 +79,7 @@ def planted(lm_weight, width):
         wrong = Hypothesis((), -10.0, words=("wrong",))
         nbests.append([wrong, right])
         found.append(np.array([[-5.0], [-5.0 + sign]]))
-    return nbests, found, ["right", "right"]
+    return 20 * nbests, 20 * found, 40 * ["right"]
 
 
 @pytest.mark.parametrize("lm_weight", [0.3, 1.0, 1.7])
@@ -93,7 +94,8 @@ def test_a_planted_word_bonus_is_found():
     # two words are right, and are 5 nats of the language model's worse than one; three are wrong
     nbest = [Hypothesis((), -10.0, words=words) for words in (("a",), ("a", "b"), ("a", "b", "c"))]
     found = np.array([[-5.0], [-10.0], [-16.0]])
-    tuning = tune([nbest], [found], ["a b"], (0.0, 1.0), (-2.0, 0.0, 4.5, 5.5, 7.0))
+    lists = 20 * [nbest], 20 * [found], 20 * ["a b"]
+    tuning = tune(*lists, (0.0, 1.0), (-2.0, 0.0, 4.5, 5.5, 7.0))
     assert tuning.weights == RescoreWeights((1.0,), 5.5)
     assert tuning.wer == 0
 
@@ -115,7 +117,7 @@ def test_without_a_language_model_the_word_bonus_alone_is_tuned(tmp_path):
 
 
 def test_of_two_language_models_the_one_that_knows_gets_the_weight():
-    nbests, found, references = (20 * part for part in planted(0.7, width=0.25))
+    nbests, found, references = planted(0.7, width=0.25)
     noise = np.random.default_rng(0).normal(0, 20, size=(40, 2, 1))
     both = [np.hstack(pair) for pair in zip(noise, found, strict=True)]
     tuning = tune(nbests, both, references, word_bonuses=(0.0,))
@@ -138,22 +140,24 @@ def test_tuned_weights_never_make_more_errors_than_none(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_point_chosen_has_the_fewest_errors_around_it(seed):
+def test_the_point_chosen_is_the_nearest_to_the_mean_by_errors(seed):
     generator = np.random.default_rng(seed)
     axes = [tuple(0.1 * n for n in range(9)), (-1.0, 0.0, 0.25, 2.0)]  # not evenly spaced
-    tuning = Tuning(*axes, generator.integers(5, 15, size=(9, 4)), words=50)
-    best = None
+    errors = generator.integers(5, 15, size=(9, 4))
+    tuning = Tuning(*axes, errors, words=50)
+    total, means = 0.0, [0.0, 0.0]
     for i, j in np.ndindex(9, 4):
-        total = weight = 0.0
-        for k, m in np.ndindex(9, 4):
-            steps = (axes[0][i] - axes[0][k]) / 0.8, (axes[1][j] - axes[1][m]) / 3.0
-            near = np.exp(-sum(step**2 for step in steps) / (2 * SMOOTHING**2))
-            total, weight = total + near * tuning.errors[k, m], weight + near
-        assert tuning.smoothed[i, j] == pytest.approx(total / weight, rel=1e-12)
-        allowed = tuning.errors[i, j] <= tuning.errors[0, 1]
-        if allowed and (best is None or total / weight < best[0]):
-            best = total / weight, (i, j)
-    assert tuning.chosen == best[1]
+        share = math.exp(-errors[i, j])
+        total, means = total + share, [means[0] + share * axes[0][i], means[1] + share * axes[1][j]]
+    middle = [mean / total for mean in means]
+    assert tuning.centre == pytest.approx(middle, rel=1e-9)
+    allowed = [(i, j) for i, j in np.ndindex(9, 4) if errors[i, j] <= errors[0, 1]]
+
+    def away(point):
+        steps = (axes[0][point[0]] - middle[0]) / 0.8, (axes[1][point[1]] - middle[1]) / 3.0
+        return sum(step**2 for step in steps)
+
+    assert tuning.chosen == min(allowed, key=away)
 
 
 def test_a_lone_lucky_point_loses_to_a_plateau():
@@ -161,22 +165,46 @@ def test_a_lone_lucky_point_loses_to_a_plateau():
     errors[3, 3] = 88
     errors[10:17, 8:15] = 90
     axis = tuple(0.1 * n for n in range(21))
-    assert Tuning(axis, axis, errors, words=1000).chosen == (13, 11)
+    assert Tuning(axis, axis, errors, words=1000).chosen == (12, 10)
 
 
-def test_a_plateau_that_is_worse_than_no_rescoring_is_not_chosen():
+def test_points_that_are_worse_than_no_rescoring_are_not_chosen():
     errors = np.full((21, 21), 90)
     errors[:3, :3] = 120
     errors[0, 0] = 89
     axis = tuple(0.1 * n for n in range(21))
     tuning = Tuning(axis, axis, errors, words=1000)
-    assert tuning.smoothed[0, 0] > tuning.smoothed[10, 10]
+    assert tuning.centre.min() > 0.9
     assert tuning.weights == RescoreWeights((0.0,), 0.0)
 
 
-def test_points_far_apart_are_chosen_by_their_own_errors():
-    errors = np.array([[30, 30, 30], [30, 20, 19], [30, 20, 20]])
+def test_a_point_that_is_ahead_by_several_errors_is_chosen():
+    errors = np.array([[30, 30, 30], [30, 20, 12], [30, 20, 20]])
     assert Tuning((0.0, 1.0, 2.0), (0.0, 1.0, 2.0), errors, words=100).chosen == (1, 2)
+
+
+def planted_model(utterances, seed):
+    """Lists whose acoustic and language scores are equally noisy: the best weight is 1."""
+    generator = np.random.default_rng(seed)
+    errors, texts = np.array([0, 1, 1, 2]), ["a b", "a x", "x b", "x x"]
+    nbests, found = [], []
+    for _ in range(utterances):
+        log_probs = -1.5 * errors + generator.normal(0, 2.0, size=4)
+        found.append((-1.5 * errors + generator.normal(0, 2.0, size=4))[:, None])
+        words = [tuple(text.split()) for text in texts]
+        nbests.append(
+            [Hypothesis((), float(p), words=w) for p, w in zip(log_probs, words, strict=True)]
+        )
+    return nbests, found, ["a b"] * utterances
+
+
+def test_weights_of_little_data_are_nearer_to_the_truth_than_those_with_the_fewest_errors():
+    off, off_fewest = [], []
+    for seed in range(60):
+        tuning = tune(*planted_model(25, seed), word_bonuses=(0.0,))
+        off.append(tuning.weights.lm_weights[0] - 1)
+        off_fewest.append(tuning.lm_weights[tuning.errors[:, 0].argmin()] - 1)
+    assert np.sqrt(np.mean(np.square(off))) < 0.8 * np.sqrt(np.mean(np.square(off_fewest)))
 
 
 def test_equal_errors_everywhere_choose_the_smallest_weights():
@@ -213,7 +241,7 @@ def test_the_whole_grid_is_written_with_the_choice_marked(n_lms, tmp_path):
     write_tuning(tmp_path / "new", tuning, "search")
     lines = (tmp_path / "new" / "search.tsv").read_text().splitlines()
     names = lines[0].split("\t")
-    assert names == [*tuning.names, "errors", "wer", "smoothed_errors", "chosen"]
+    assert names == [*tuning.names, "errors", "wer", "chosen"]
     rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines[1:]]
     assert [int(row["errors"]) for row in rows] == tuning.errors.ravel().tolist()
     (chosen,) = (row for row in rows if row["chosen"] == "yes")

@@ -1,11 +1,19 @@
 import importlib.util
 import random
+import re
 import unicodedata
 
 import pytest
 
 from asr.errors import InputError
-from asr.text.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon, write_lexicon
+from asr.text.lexicon import (
+    Lexicon,
+    cmudict_lexicon,
+    parse_lexicon,
+    read_lexicon,
+    read_words,
+    write_lexicon,
+)
 
 SPHINX = """\
 ;;; a comment
@@ -32,7 +40,7 @@ record(2) R AH1 K AO2 R D
 def test_dictionaries_of_all_forms_are_read(tmp_path):
     path = tmp_path / "words.dic"
     path.write_text(SPHINX)
-    expected = {"a": (("AH",), ("EY",)), "don't": (("D", "OW", "N", "T"),)}
+    expected = {"A": (("AH",), ("EY",)), "DON'T": (("D", "OW", "N", "T"),)}
     assert read_lexicon(path) == Lexicon(expected)
     path.write_bytes(SPHINX.replace("\n", "\r\n").encode())
     assert read_lexicon(path) == Lexicon(expected)
@@ -57,10 +65,149 @@ def test_without_stress_what_differs_in_it_alone_is_one():
     }
 
 
-def test_words_are_folded_and_keep_their_punctuation():
+def test_words_keep_their_case_and_punctuation_and_are_composed():
     lines = ["ÉTÉ e t e", "U.S. y uw eh s", "US ah s", "x-RAY eh k s r ey", "It’s ih t s"]
     lexicon = parse_lexicon([unicodedata.normalize("NFD", line) for line in lines], "x")
-    assert list(lexicon.pronunciations) == ["été", "u.s.", "us", "x-ray", "it's"]
+    assert list(lexicon.pronunciations) == ["ÉTÉ", "U.S.", "US", "x-RAY", "It's"]
+    small = ["été", "u.s.", "us", "x-ray", "it's"]
+    assert list(lexicon.in_case("lower").pronunciations) == small
+    capitals = ["ÉTÉ", "U.S.", "US", "X-RAY", "IT'S"]
+    assert list(lexicon.in_case("upper").pronunciations) == capitals
+    assert lexicon.in_case("keep") is lexicon
+
+
+def test_words_that_differ_in_case_alone_are_two_until_they_are_one():
+    lines = ["essen ˈɛ s n", "Essen ˈɛ s n", "Essen ˈɛ s ə n", "weg v ɛ k", "Weg v eː k"]
+    lexicon = parse_lexicon(lines, "x")
+    assert list(lexicon.pronunciations) == ["essen", "Essen", "weg", "Weg"]
+    assert lexicon.in_case("lower").pronunciations == {
+        "essen": (("ˈɛ", "s", "n"), ("ˈɛ", "s", "ə", "n")),
+        "weg": (("v", "ɛ", "k"), ("v", "eː", "k")),
+    }
+
+
+def test_words_that_are_not_said_are_left_out_which_is_said(capsys):
+    lines = ["!SIL SIL", "<UNK> SPN", "<eps> SIL", "<s>", "[noise] NSN", "++UM++ +UM+", "#0 #0"]
+    lexicon = parse_lexicon([*lines, "hello HH AH L OW", "#hash", "<3 L AH V"], "words.dic")
+    assert list(lexicon.pronunciations) == ["hello", "<3"]
+    found = "!SIL, <UNK>, <eps>, <s>, [noise], ++UM++"
+    assert capsys.readouterr().err == (f"words.dic: left out, as no words that are said: {found}\n")
+    with pytest.raises(InputError, match=r"^x: has no word; expected"):
+        parse_lexicon(lines, "x")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["hello 1 HH AH L OW", "world 1 W ER L D"],
+        ["hello 1 HH AH L OW"],
+        ["hello 1\tHH AH L OW", "a 0\tAH"],
+        ["hello\t1\tHH AH L OW"],
+        ["hello 1", "world 2"],
+        ["<eps> 0", "!SIL 1", "hello 2", "12 3"],
+    ],
+)
+def test_numbers_behind_all_words_are_no_phones(lines):
+    complaint = r"^w:\d: 'hello' has [12] before its phones, and so have all words; expected phones"
+    with pytest.raises(InputError, match=complaint):
+        parse_lexicon(lines, "w")
+
+
+@pytest.mark.parametrize("number", ["1e-05", "0.5", "1.0", ".25", "1.", "2E-3", "1.5e-05"])
+def test_a_probability_is_no_phone(number):
+    for line in (f"hello {number} HH AH L OW", f"hello\t{number}\tHH", f"hello 1 {number}\tHH AH"):
+        complaint = f"^w:2: 'hello' has {re.escape(number)} among its phones, a probability"
+        with pytest.raises(InputError, match=complaint):
+            parse_lexicon(["a 1 AH", line], "w")
+
+
+def test_digits_may_be_phones():
+    lines = ["eux 2", "jeune Z 9 n", "peu p 2", "1 1", "10 1 0"]
+    assert parse_lexicon(lines, "x").pronunciations["eux"] == (("2",),)
+    assert list(parse_lexicon(lines[-2:], "x").pronunciations) == ["1", "10"]  # spelled
+    bare = parse_lexicon(["eux 2", "ma m a1", "bird B ER1 D", "bird b er0 d"], "x", stress=False)
+    assert bare.phones == ("2", "B", "D", "ER", "a1", "b", "d", "er", "m")
+
+
+def test_a_tab_ends_the_word():
+    lexicon = parse_lexicon(["a\tAH", "the \t DH AH ", "b\tB\tIY", "cat K AE T\t# a pet"], "x")
+    assert list(lexicon.pronunciations) == ["a", "the", "b", "cat"]
+    assert lexicon.phones == ("AE", "AH", "B", "DH", "IY", "K", "T")
+    with pytest.raises(InputError, match=r"^x:1: has 'new york' before the tab; expected one word"):
+        parse_lexicon(["new york\tN UW Y AO R K"], "x")
+
+
+# --- lists of words -----------------------------------------------------------------------------
+
+
+def words_of(folder, text):
+    (folder / "words.txt").write_bytes(text.encode())
+    return read_words(folder / "words.txt")
+
+
+def test_words_stand_in_a_list_or_a_dictionary(tmp_path):
+    assert words_of(tmp_path, "Essen\r\nessen\r\n\r\nessen\r\n") == ["Essen", "essen"]
+    assert words_of(tmp_path, "\ufeffb\na") == ["b", "a"]
+    assert words_of(tmp_path, "B  B IY\nA  AH0\nA(2)  EY1\nA  AH1\n") == ["B", "A"]
+    assert words_of(tmp_path, ";;; mine\n# all\nA\nA(2)\n#tag\nb # note\n") == ["A", "#tag", "b"]
+    assert words_of(tmp_path, "le\u0301ft\nDON\u2019T\nİ\ndo\u00adg\n") == [
+        "léft",
+        "DON'T",
+        "İ",
+        "dog",
+    ]
+
+
+def test_a_list_leaves_out_what_is_not_said(tmp_path, capsys):
+    assert words_of(tmp_path, "<eps>\n!SIL\nhello\n<UNK>\n#0\n<s>\n</s>\n") == ["hello"]
+    assert "words.txt: left out, as no words that are said: <eps>, !SIL, <UNK>, #0" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "london\nnew york\n",
+        "new york\nlondon\n",
+        "new york\nsan francisco\n",
+        "new\u00a0york\nlondon",
+        "good morning\ngood night\nhow are you\n",
+        "bee\na AH\n",
+    ],
+)
+def test_phrases_are_no_words(tmp_path, text):
+    with pytest.raises(InputError, match=r"words\.txt:[12]: is '.* .*'; expected one word on each"):
+        words_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eye AY\nthrough TH R UW\n",
+        "hello HH_B AH0_I L_I OW1_E\nthrough TH_B R_I UW1_E\n",
+        "中国 zhong1 guo2\n人 ren2\n",
+        "straßen ʃ t ʁ aː s n\n",
+        "record r ih k ao r d\n",
+    ],
+)
+def test_dictionaries_are_not_taken_for_phrases(tmp_path, text):
+    assert words_of(tmp_path, text) == [line.split()[0] for line in text.splitlines()]
+
+
+def test_no_list_and_no_text_are_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"words\.txt: has no word; expected one a line, or a pron"
+    ):
+        words_of(tmp_path, "\n<s>\n")
+    (tmp_path / "latin.txt").write_bytes("été\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.txt:1: has the byte 0xe9; expected UTF-8"):
+        read_words(tmp_path / "latin.txt")
+    with pytest.raises(InputError, match=r"none\.txt: can't be read: No such file"):
+        read_words(tmp_path / "none.txt")
+
+
+# --- dictionaries, continued --------------------------------------------------------------------
 
 
 def test_a_sign_may_be_part_of_a_word():
@@ -103,14 +250,15 @@ def test_words_without_a_pronunciation_are_found():
     ("text", "line"),
     [
         (b"a AH\nbee\n", "words.dic:2: is 'bee'; expected WORD PHONE PHONE"),
-        (b"a AH\n\xadbee B IY\n", r"words.dic:2: is not UTF-8 text \(invalid start byte\)"),
+        (b"a AH\n\xadbee B IY\n", "words.dic:2: has the byte 0xad; expected UTF-8"),
         ("a AH\n\u200b B IY\n".encode(), "words.dic:2: is '.*'; expected WORD PHONE PHONE"),
-        (b"a AH\nbee B IY\nA(2) AH\n", "words.dic:3: 'a' has the .* AH as on line 1; expected"),
+        (b"a AH\nbee B IY\na(2) AH\n", "words.dic:3: 'a' has the .* AH as on line 1; expected"),
         (b"", "words.dic: has no word; expected lines WORD PHONE PHONE"),
         (b";;; nothing\n\n", "words.dic: has no word; expected lines WORD PHONE PHONE"),
-        (b"bee # B IY\n", "words.dic:1: is 'bee # B IY'; expected WORD PHONE PHONE"),
-        (b"a AH\nbee 0.5 B IY\n", "words.dic:2: 'bee' has 0.5 among its phones; expected phones"),
-        (b"a <eps>\n", "words.dic:1: 'a' has <eps> among its phones; expected phones alone"),
+        (b"bee # B IY\n", "words.dic:1: is 'bee'; expected WORD PHONE PHONE"),
+        (b"a AH\nbee 0.5 B IY\n", "words.dic:2: 'bee' has 0.5 among its phones, a probability"),
+        (b"a AH #1\n", "words.dic:1: 'a' has #1 among its phones, a sign for something else"),
+        (b"a <eps>\n", "words.dic:1: 'a' has <eps> among its phones, a sign for"),
     ],
 )
 def test_lines_that_can_not_be_used_are_named(tmp_path, text, line):

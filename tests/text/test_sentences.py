@@ -8,8 +8,8 @@ from asr.corpus.manifest import Utterance, write_manifest
 from asr.errors import InputError
 from asr.text.sentences import read_sentences
 
-SENTENCES = ["the first one", "größer\u2028als \x85 das", "그 다음", "the last"]
-LINES = "the first one\r\n\n größer\u2028als \x85 das\n \t\n그 다음\nthe last"
+SENTENCES = ["the first one", "größer als das", "그 다음", "the last"]
+LINES = "\ufeffthe first one\r\n\n gro\u0308ßer\u2028als \x85 das\n \t\n그 다음\nthe\u00a0 last"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,37 @@ def test_a_manifest_gives_its_texts(tmp_path):
     path = tmp_path / "train.jsonl"
     write_manifest(path, [Utterance(f"u{n}", "a.wav", 1.0, t) for n, t in enumerate(texts)])
     assert list(read_sentences(path)) == SENTENCES
+
+
+@pytest.mark.parametrize("first", ["", "\ufeff"])
+def test_marks_of_begin_and_end_are_no_words(tmp_path, first):
+    path = tmp_path / "a.txt"
+    lines = ["<s> go left </s>", "<s>\tstop", "right there </s>", "<s> </s>", "<S> GO </S>", "<s>"]
+    path.write_text(first + "\n".join([*lines, "a <unk> s>", "</s>"]), "utf-8")
+    assert list(read_sentences(path)) == ["go left", "stop", "right there", "GO", "a <unk> s>"]
+
+
+@pytest.mark.parametrize(
+    ("line", "mark"),
+    [
+        ("<s> a </s> <s> b </s>", "</s>"),
+        ("a <s> b", "<s>"),
+        ("</s> a <s>", "</s>"),
+        ("<s> <s> a", "<s>"),
+    ],
+)
+def test_marks_among_the_words_are_refused(tmp_path, line, mark):
+    (tmp_path / "a.txt").write_text(f"one\n{line}\n")
+    with pytest.raises(
+        InputError, match=rf"a\.txt:2: has {mark} among its words; expected <s> bef"
+    ):
+        list(read_sentences(tmp_path / "a.txt"))
+
+
+def test_a_sentence_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "a.txt").write_text("one\ndon\x92t\n", "utf-8")
+    with pytest.raises(InputError, match=r"a\.txt:2: has U\+0092, a control character"):
+        list(read_sentences(tmp_path / "a.txt"))
 
 
 def test_json_lines_need_a_text_alone_and_may_be_compressed(tmp_path):

@@ -322,7 +322,7 @@ def test_two_processes_train_the_same_model_as_one(options, tmp_path):
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_trains_the_same_model(options, tmp_path):
     train(options, tmp_path / "cpu")
     train(options, tmp_path / "gpu", "--trainer.accelerator=gpu")
@@ -387,12 +387,36 @@ def test_words_and_utterances_that_can_not_be_trained_on_are_all_named(tones):
         data_of(tones)
 
 
-@pytest.mark.parametrize("word", ["A", "a#", "#", "a(2)", ";;;"])
+@pytest.mark.parametrize("case", [str.upper, str.lower])
+@pytest.mark.parametrize("lexicon", ["a AH\nb B IY\n", "A AH\nB B IY\n", "A AH\nb B IY\n"])
+def test_a_lexicon_follows_the_case_of_the_texts(tones, case, lexicon):
+    for part in ("train", "dev"):
+        path = tones.folder / f"{part}.jsonl"
+        utterances = read_manifest(path)
+        write_manifest(path, [replace(one, text=case(one.text)) for one in utterances])
+    (tones.folder / "lexicon.dic").write_text(lexicon)
+    paths = (str(tones.folder / name) for name in ("train.jsonl", "dev.jsonl", "lexicon.dic"))
+    data = HmmData(HmmSettings(data=HmmDataSettings(*paths)))
+    assert list(data.tokenizer.lexicon.pronunciations) == [case("a"), case("b")]
+
+
+def test_words_that_a_lexicon_has_in_another_case_alone_are_pointed_out(tones):
+    utterances = read_manifest(tones.folder / "train.jsonl")
+    utterances[2] = replace(utterances[2], text="A b")
+    write_manifest(tones.folder / "train.jsonl", utterances)
+    (tones.folder / "lexicon.dic").write_text("a AH\nb B IY\n")
+    paths = (str(tones.folder / name) for name in ("train.jsonl", "dev.jsonl", "lexicon.dic"))
+    line = r"no pronunciation of 1 words .*: A \(\S+\); .*; 1 of them, such as A, it has in another"
+    with pytest.raises(InputError, match=line):
+        HmmData(HmmSettings(data=HmmDataSettings(*paths)))
+
+
+@pytest.mark.parametrize("word", ["a#", "#", "a(2)", ";;;", "<unk>", "[noise]"])
 def test_words_that_would_be_others_in_the_models_lexicon_are_refused(tones, word):
     utterances = read_manifest(tones.folder / "train.jsonl")
     utterances[2] = replace(utterances[2], text=f"a {word} b")
     write_manifest(tones.folder / "train.jsonl", utterances)
-    line = f"no dictionary can keep: {word}; expected small letters"
+    line = f"no dictionary can keep: {word}; expected words without #"
     with pytest.raises(InputError, match=re.escape(line)):
         data_of(tones)
 

@@ -20,12 +20,12 @@ from conftest import (
 from safetensors.torch import load_file, save_file
 
 import asr
-import asr.corpus.dataset
+import asr.corpus.recordings
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import Features, FeatureSettings
 from asr.audio.load import load_audio
 from asr.config import check_file, settings_parser
-from asr.corpus.batching import Draw
+from asr.corpus.batching import UtteranceDraw
 from asr.corpus.dataset import SpeechDataset, collate
 from asr.corpus.manifest import read_manifest, write_manifest
 from asr.errors import InputError
@@ -183,7 +183,7 @@ def test_targets_stay_with_what_is_heard_at_every_speed(tones):
     dataset = AlignedDataset(speech, recorded, FEATURES)
     found = set()
     for index, epoch in itertools.product(range(len(dataset)), range(4)):
-        _, waveform, targets = dataset[Draw(index, epoch)]
+        _, waveform, targets = dataset[UtteranceDraw(index, epoch)]
         heard = numbered_tones(waveform)
         assert len(targets) == len(heard)
         off = np.array(targets) != heard
@@ -219,7 +219,7 @@ def test_the_loss_is_the_cross_entropy_of_single_utterances(tones, hmm, monkeypa
     monkeypatch.setattr(
         HybridTraining, "log", lambda self, name, value, **_: logged.update({name: value})
     )
-    examples = [dataset[Draw(index, 0)] for index in (0, 1, 2, 3)]
+    examples = [dataset[UtteranceDraw(index, 0)] for index in (0, 1, 2, 3)]
     assert len({len(example.tokens) for example in examples}) == 4
     loss = task.training_step(collate(examples), 0)
     total, errors, n_frames = 0.0, 0, 0
@@ -452,7 +452,7 @@ def test_audio_that_is_not_finite_is_named(tones, hmm, monkeypatch):
             waveform[500] = np.nan
         return waveform
 
-    monkeypatch.setattr(asr.corpus.dataset, "load_audio", spoilt)
+    monkeypatch.setattr(asr.corpus.recordings, "load_audio", spoilt)
     data = HybridData(settings_of(tones, hmm))
     with pytest.raises(InputError, match="no finite likelihood of train05; expected finite audio"):
         data.setup("fit")

@@ -19,7 +19,15 @@ from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.training.lm import LMData, LMDataSettings, LMSettings, LMTraining, mean_loss, measures
 from asr.training.run import add_trainer_options
-from asr.training.stream import Chunks, ChunkSampler, Counts, Draw, Stream, digest, encode
+from asr.training.stream import (
+    ChunkDraw,
+    Chunks,
+    ChunkSampler,
+    Counts,
+    Stream,
+    digest_of_file,
+    encode,
+)
 
 SCRIPT = "recipes/train_lm.py"
 SETTINGS = """
@@ -102,7 +110,7 @@ def test_every_unit_is_predicted_once_an_epoch_from_the_one_before(rows, chunk):
     U = 41  # each position of the stream is a unit of its own
     chunks = Chunks(stream_of(np.arange(U)), rows, chunk, seed=3)
     for epoch in range(3):
-        drawn = [chunks[Draw(place, epoch)] for place in range(len(chunks))]
+        drawn = [chunks[ChunkDraw(place, epoch)] for place in range(len(chunks))]
         lengths = [len(one.targets) for one in drawn]
         assert max(lengths) <= chunk
         assert max(lengths) - min(lengths) <= 1
@@ -118,9 +126,9 @@ def test_every_unit_is_predicted_once_an_epoch_from_the_one_before(rows, chunk):
             assert targets[0, (n + 1) % rows] == (row[-1] + 1) % U
         assert counted[:-1].all()
         assert [one.size for one in drawn] == [int(one.counted.sum()) for one in drawn]
-    starts = {int(chunks[Draw(0, epoch)].targets[0, 0]) for epoch in range(10)}
+    starts = {int(chunks[ChunkDraw(0, epoch)].targets[0, 0]) for epoch in range(10)}
     assert len(starts) > 5  # epochs begin elsewhere
-    assert Chunks(stream_of(np.arange(U)), rows, chunk)[Draw(0, 5)].targets[0, 0] == 0
+    assert Chunks(stream_of(np.arange(U)), rows, chunk)[ChunkDraw(0, 5)].targets[0, 0] == 0
 
 
 def test_processes_share_the_rows():
@@ -128,8 +136,8 @@ def test_processes_share_the_rows():
     whole = Chunks(stream, 6, 4, 0.5, seed=1)
     shares = [Chunks(stream, 6, 4, 0.5, seed=1, share=(rank, 3)) for rank in range(3)]
     for place in range(len(whole)):
-        expected = whole[Draw(place, 2)]
-        parts = [share[Draw(place, 2)] for share in shares]
+        expected = whole[ChunkDraw(place, 2)]
+        parts = [share[ChunkDraw(place, 2)] for share in shares]
         for name in ("inputs", "targets", "counted", "begins"):
             joined = torch.cat([getattr(part, name) for part in parts], -1)
             assert torch.equal(joined, getattr(expected, name))
@@ -148,14 +156,14 @@ def test_a_sampler_goes_on_in_the_middle_of_an_epoch():
 
 def test_rows_begin_anew_at_sentences_by_chance():
     chunks = Chunks(stream_of(np.arange(10_000) % 5), 50, 7, restart=0.3, seed=2)
-    assert chunks[Draw(0, 0)].begins.all()
-    later = [chunks[Draw(place, epoch)] for epoch in (0, 1) for place in range(1, len(chunks))]
+    assert chunks[ChunkDraw(0, 0)].begins.all()
+    later = [chunks[ChunkDraw(place, epoch)] for epoch in (0, 1) for place in range(1, len(chunks))]
     begins = torch.cat([one.begins for one in later])
     sentences = torch.cat([one.inputs[0] for one in later]) == EOS
     assert not begins[~sentences].any()
     assert begins[sentences].float().mean() == pytest.approx(0.3, abs=0.05)  # of 560
-    assert torch.equal(chunks[Draw(1, 1)].begins, chunks[Draw(1, 1)].begins)
-    always = Chunks(stream_of(np.arange(100) % 5), 5, 7, restart=1, seed=2)[Draw(1, 0)]
+    assert torch.equal(chunks[ChunkDraw(1, 1)].begins, chunks[ChunkDraw(1, 1)].begins)
+    always = Chunks(stream_of(np.arange(100) % 5), 5, 7, restart=1, seed=2)[ChunkDraw(1, 0)]
     assert torch.equal(always.begins, always.inputs[0] == EOS)
 
 
@@ -197,10 +205,10 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
         source = tmp_path / f"{len(peaks)}.txt"
         source.write_text("a b c d d c b a b\n" * 200 * times)
         tracemalloc.start()
-        digest(str(source))
+        digest_of_file(str(source))
         chunks = Chunks(encode(str(source), vocabulary, source.with_suffix(".units")), 8, 20)
         for place in range(len(chunks)):
-            chunks[Draw(place, 0)]
+            chunks[ChunkDraw(place, 0)]
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + 20_000  # bytes; it has 14,000 units more

@@ -9,8 +9,8 @@ import numpy as np
 
 from asr.errors import InputError
 from asr.lm.bench.minimal_pairs import Pair
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
-from asr.text.normalisation import normalise
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK, Vocabulary
 
 ALL = "all"
 """The group that every pair is in."""
@@ -125,7 +125,7 @@ def wilson_interval(right: int, pairs: int, confidence: float = 0.95) -> tuple[f
 
 
 def _oov(vocabulary: Vocabulary, text: str) -> tuple[str, ...]:
-    words = normalise(text, vocabulary.text).split()
+    words = vocabulary.normalise(text).split()
     return tuple(word for word in words if UNK in vocabulary.encode(word))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from asr.errors import InputError
 from asr.lm.rnnlm import RNNLM
 from asr.lm.vocabulary import Vocabulary
-from asr.text.normalisation import normalise
 from asr.text.subword import WORD_START
 
 MAX_UNITS = 20_000
@@ -83,7 +82,7 @@ def read(model: RNNLM, texts: Iterable[str], place: str = "the text") -> Reading
     pieces: list[str] = []
     positions, activations = [], []
     for text in texts:
-        units = vocabulary.encode(normalise(text, vocabulary.text))[: MAX_UNITS - len(pieces)]
+        units = vocabulary.encode(text)[: MAX_UNITS - len(pieces)]
         if units:
             pieces += _pieces(vocabulary, units)
             positions.append(np.arange(1, len(units) + 1))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import InputError
+from asr.files import read_text
+from asr.text.normalisation import canonical
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,15 @@ def read_minimal_pairs(path: str | Path) -> list[Pair]:
     Raises:
         InputError: a line is no pair, or there is none at all; the message has the line's number.
     """
-    try:
-        lines = Path(path).read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
     pairs = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, "pairs").split("\n"), 1):
         if not line.strip():
             continue
-        columns = [column.strip() for column in line.split("\t")]
+        place = f"{path}:{number}"
+        columns = [canonical(column, place) for column in line.split("\t")]
         if len(columns) not in (2, 3) or not all(columns):
             raise InputError(
-                f"{path}:{number}: is {line[:80]!r}; expected good, tab, bad,"
-                " and perhaps a tab and a group"
+                f"{place}: is {line[:80]!r}; expected good, tab, bad, and perhaps a tab and a group"
             )
         good, bad, *groups = columns
         pairs.append(Pair(good, bad, tuple(groups)))

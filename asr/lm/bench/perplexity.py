@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from asr.errors import InputError
-from asr.lm.vocabulary import UNK, LanguageModel, Vocabulary
-from asr.text.normalisation import normalise
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import UNK, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -91,24 +91,34 @@ class Perplexity:
     alphabet: int
 
     @property
+    def per_word(self) -> float:
+        """Perplexity of a word of the whole text, ends counted: that of `whole`."""
+        return self.whole.per_word
+
+    @property
     def oov_rate(self) -> float:
         """OOV words, as a fraction of the text's words; ends don't count."""
         return len(self.oov) / (self.whole.words - self.sentences)
 
 
-def perplexity(model: LanguageModel, texts: Iterable[str], place: str = "the text") -> Perplexity:
+def perplexity(
+    model: LanguageModel, texts: str | Iterable[str], place: str = "the text"
+) -> Perplexity:
     """The perplexity of a text.
+
+    >>> asr.perplexity(lm, ["three five", "nine"]).per_word
 
     Args:
         model: any language model.
-        texts: one a sentence.
+        texts: one a sentence, or one sentence.
         place: where they come from; begins the error's line.
 
     Raises:
         InputError: there is no word in them.
     """
     vocabulary = model.vocabulary
-    lines = [normalise(text, vocabulary.text) for text in texts]
+    texts = [texts] if isinstance(texts, str) else texts
+    lines = [vocabulary.normalise(text) for text in texts]
     sentences = [line for line in lines if line]
     if not sentences:
         raise InputError(f"{place}: has no word; expected at least one")

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from asr.errors import InputError
-from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ import json
 import math
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain, product
@@ -14,19 +13,20 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.config import from_dict
-from asr.errors import InputError, listed
+from asr.errors import InputError
 from asr.folder import DESCRIPTION, WEIGHTS
 from asr.hmm.topology import Topology
-from asr.lm.load import load_language_model
-from asr.lm.unknown_words import knowing
-from asr.lm.vocabulary import EOS, UNK, LanguageModel
+from asr.lm.load import load_language_model, with_words
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
 from asr.search.beam import beam_search
 from asr.search.greedy import greedy_search
 from asr.search.hmm_beam import hmm_beam_search
-from asr.search.lexicon_tree import Trie
+from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.nbest import Hypothesis
 from asr.search.phrases import PhraseBoosts
 from asr.search.rescore import (
@@ -37,9 +37,10 @@ from asr.search.rescore import (
     rescore,
     spelled,
 )
-from asr.search.space import BeamSettings, Decoder
-from asr.text.lexicon import read_lexicon
-from asr.text.tokenizer import PhoneTokenizer, Tokenizer, spellings
+from asr.search.space import BeamSettings, SearchSpace
+from asr.text.lexicon import read_words
+from asr.text.normalisation import Case, in_case
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, text_case
 
 DECODING = "decoding.json"
 """What a model's folder calls its settings."""
@@ -61,7 +62,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class DecodingSettings:
+class DecoderSettings:
     """How log-probabilities become text.
 
     Args:
@@ -103,34 +104,34 @@ class DecodingSettings:
 
 
 @dataclass(frozen=True)
-class Decoding:
+class Decoder:
     """Settings with all that they name, loaded.
 
     Args:
         settings: paths as they are seen from here.
         tokenizer: the acoustic model's.
         device: of the language models and the search.
-        decoder: what a beam search goes by; None where search is greedy.
+        space: what a beam search goes by; None where search is greedy.
         rescorers: the language models that re-order what it found.
         topology: of an HMM, whose emissions are searched; None for CTC.
     """
 
-    settings: DecodingSettings
+    settings: DecoderSettings
     tokenizer: Tokenizer
     device: torch.device
-    decoder: Decoder | None = None
+    space: SearchSpace | None = None
     rescorers: tuple[LanguageModel, ...] = ()
     topology: Topology | None = None
 
     @classmethod
     def load(
         cls,
-        settings: DecodingSettings,
+        settings: DecoderSettings,
         tokenizer: Tokenizer,
         device: str | torch.device = "cpu",
         phrases: Mapping[str, float] | None = None,
         topology: Topology | None = None,
-    ) -> "Decoding":
+    ) -> "Decoder":
         """Read what the settings name.
 
         Args:
@@ -150,39 +151,41 @@ class Decoding:
             raise InputError(f"decoder is {settings.decoder}; expected beam with an HMM")
         if settings.decoder == "greedy":
             return cls(settings, tokenizer, device)
+        case = text_case(tokenizer)  # whatever case files have, theirs are the model's words
+        phrases = {in_case(phrase, case): nats for phrase, nats in (phrases or {}).items()}
         boosts = make_boosts(phrases, tokenizer) if phrases else None
-        extra = [word for phrase in phrases or () for word in phrase.split()]
+        extra = [word for phrase in phrases for word in phrase.split()]
         words: list[str] = []
         if settings.lexicon:
-            words = [*read_words(settings.lexicon), *extra]
+            words = [*(in_case(word, case) for word in read_words(settings.lexicon)), *extra]
         elif isinstance(tokenizer, PhoneTokenizer):
             words = [*tokenizer.lexicon.pronunciations, *extra]
-        lm = _load_lm(settings.lm, settings, device, words) if settings.lm else None
+        lm = _load_lm(settings.lm, settings, device, words, case) if settings.lm else None
         if lm is not None and lm.vocabulary.unit == "word" and not words:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)] + extra
         if lm is not None and settings.decoder != "flashlight":
-            lm = knowing(lm, words)
+            lm = with_words(lm, words)
         place = settings.lexicon or settings.lm or "the model's lexicon"
-        trie = make_trie(words, tokenizer, place) if words else None
+        trie = make_lexicon_tree(words, tokenizer, place) if words else None
         try:
-            decoder = Decoder(tokenizer, settings.beam, trie, lm, boosts)
+            space = SearchSpace(tokenizer, settings.beam, trie, lm, boosts)
         except InputError as error:
             raise InputError(f"{settings.lm}: {error}" if settings.lm else str(error)) from None
-        loaded = (_load_lm(path, settings, device, words) for path in settings.rescorers)
-        rescorers = tuple(knowing(rescorer, words) for rescorer in loaded)
-        return cls(settings, tokenizer, device, decoder, rescorers, topology)
+        loaded = (_load_lm(path, settings, device, words, case) for path in settings.rescorers)
+        rescorers = tuple(with_words(rescorer, words) for rescorer in loaded)
+        return cls(settings, tokenizer, device, space, rescorers, topology)
 
-    def weighted(self, settings: DecodingSettings) -> "Decoding":
+    def weighted(self, settings: DecoderSettings) -> "Decoder":
         """The same with other weights; what the settings name must be the same."""
-        decoder = self.decoder and replace(self.decoder, settings=settings.beam)
-        return replace(self, settings=settings, decoder=decoder)
+        space = self.space and replace(self.space, settings=settings.beam)
+        return replace(self, settings=settings, space=space)
 
-    def nbests(self, log_probs: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
+    def nbests(self, log_probs: Sequence[Tensor | np.ndarray]) -> list[list[Hypothesis]]:
         """The n-best list of each utterance, (T, C) or (T, S), best first, with its words."""
-        if self.decoder is None:
+        if self.space is None:
             return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
         search = self.settings.decoder if self.topology is None else self.topology
-        nbests = search_all(log_probs, self.decoder, self.device, search)
+        nbests = search_all(log_probs, self.space, self.device, search)
         if not self.rescorers:
             return nbests
         nbests = self.by_text(log_probs, nbests)
@@ -191,7 +194,7 @@ class Decoding:
         return [rescore(n, s, weights) for n, s in zip(nbests, scores, strict=True)]
 
     def by_text(
-        self, log_probs: Sequence[np.ndarray], nbests: Sequence[Sequence[Hypothesis]]
+        self, log_probs: Sequence[Tensor | np.ndarray], nbests: Sequence[Sequence[Hypothesis]]
     ) -> list[list[Hypothesis]]:
         """The lists with each text once, with its exact log-probability or, of an HMM, a bound."""
         if self.topology is not None:
@@ -200,17 +203,17 @@ class Decoding:
 
 
 def _load_lm(
-    path: str, settings: DecodingSettings, device: torch.device, words: Sequence[str]
+    path: str, settings: DecoderSettings, device: torch.device, words: Sequence[str], case: Case
 ) -> LanguageModel:
-    lm = load_language_model(path, device, words)
+    lm = load_language_model(path, device, words, case)
     if isinstance(lm, torch.nn.Module) and settings.lm_precision == "bfloat16":
         lm.bfloat16()
     return lm
 
 
 def search_all(
-    log_probs: Sequence[np.ndarray],
-    decoder: Decoder,
+    log_probs: Sequence[Tensor | np.ndarray],
+    space: SearchSpace,
     device: torch.device,
     search: str | Topology = "beam",
 ) -> list[list[Hypothesis]]:
@@ -218,7 +221,7 @@ def search_all(
 
     Args:
         log_probs: of each utterance (T, C), natural logs; or an HMM's emissions, (T, S).
-        decoder: how far to look, and what to go by besides.
+        space: how far to look, and what to go by besides.
         device: where to search.
         search: beam, or flashlight for flashlight-text's; or an HMM's topology.
     """
@@ -228,11 +231,11 @@ def search_all(
     order = sorted(range(len(log_probs)), key=lambda n: -len(log_probs[n]))
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
-        rows = [torch.from_numpy(log_probs[n]).to(device) for n in batch]
+        rows = [torch.as_tensor(log_probs[n]).to(device) for n in batch]
         lengths = torch.tensor([len(row) for row in rows])
-        for n, nbest in zip(batch, run(pad_sequence(rows), lengths, decoder), strict=True):
+        for n, nbest in zip(batch, run(pad_sequence(rows), lengths, space), strict=True):
             # where a lexicon leaves nothing that the frames could say, nothing was said
-            nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], decoder.tokenizer)
+            nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], space.tokenizer)
     return nbests
 
 
@@ -244,54 +247,6 @@ def _search(search: str | Topology) -> Callable[..., list[list[Hypothesis]]]:
 
         return flashlight_search
     return beam_search
-
-
-def read_words(path: str | Path) -> list[str]:
-    """The words of a file: one a line, or those of a pronouncing dictionary.
-
-    Raises:
-        InputError: the file can't be read, is a dictionary with a faulty line, or has no word.
-    """
-    try:
-        lines = [line.split() for line in Path(path).read_text("utf-8-sig").splitlines()]
-    except OSError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason})") from None
-    if any(len(line) > 1 for line in lines):
-        return list(read_lexicon(path, stress=False).pronunciations)
-    words = list(dict.fromkeys(word for line in lines for word in line))
-    if not words:
-        raise InputError(f"{path}: has no word; expected one a line, or a pronouncing dictionary")
-    return words
-
-
-def make_trie(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
-    """The tree of the words that the tokens can spell; stderr names some that they can't.
-
-    Args:
-        words: that may be said.
-        tokenizer: of the acoustic model.
-        place: where the words are from, which begins the line on stderr.
-
-    Raises:
-        InputError: they can spell none.
-    """
-    spelled_words = spellings(dict.fromkeys(words), tokenizer)
-    silent = [word for word, spelling in spelled_words.items() if not spelling]
-    if len(silent) == len(spelled_words):
-        tokens = " ".join(tokenizer.symbols[1:20])
-        raise InputError(
-            f"{place}: the acoustic model's tokens ({tokens} ...) spell none of its {len(silent)}"
-            f" words, such as {silent[0]!r}; expected words in the same letters and case"
-        )
-    if silent:
-        print(
-            f"{place}: {len(silent)} of {len(spelled_words)} words left out, which the acoustic"
-            f" model's tokens can't spell: {listed(silent)}",
-            file=sys.stderr,
-        )
-    return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))
 
 
 def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoosts:
@@ -321,7 +276,7 @@ def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoo
     return PhraseBoosts.build(boosts, tokenizer.separator, len(tokenizer.symbols))
 
 
-def save_decoding(folder: str | Path, settings: DecodingSettings) -> None:
+def save_decoding(folder: str | Path, settings: DecoderSettings) -> None:
     """Write `decoding.json` into a model's folder, and copy there all that it names."""
     folder = Path(folder)
     roles = {path: f"rescorer-{n}" for n, path in enumerate(settings.rescorers, 1)}
@@ -333,7 +288,7 @@ def save_decoding(folder: str | Path, settings: DecodingSettings) -> None:
     os.replace(partial, folder / DECODING)
 
 
-def load_decoding(folder: str | Path) -> DecodingSettings | None:
+def load_decoding(folder: str | Path) -> DecoderSettings | None:
     """The settings of a model's folder, with paths as they are seen from here; None without any.
 
     Raises:
@@ -346,15 +301,15 @@ def load_decoding(folder: str | Path) -> DecodingSettings | None:
         values = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: is not JSON ({error}); expected settings of decoding") from None
-    settings = from_dict(DecodingSettings, values, str(path))
+    settings = from_dict(DecoderSettings, values, str(path))
     return _moved(settings, {name: str(Path(folder) / name) for name in _paths(settings)})
 
 
-def _paths(settings: DecodingSettings) -> list[str]:
+def _paths(settings: DecoderSettings) -> list[str]:
     return [path for path in (settings.lm, settings.lexicon, *settings.rescorers) if path]
 
 
-def _moved(settings: DecodingSettings, to: Mapping[str, str]) -> DecodingSettings:
+def _moved(settings: DecoderSettings, to: Mapping[str, str]) -> DecoderSettings:
     return replace(
         settings,
         lm=to.get(settings.lm, ""),

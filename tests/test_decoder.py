@@ -8,12 +8,11 @@ import pytest
 import torch
 from conftest import run_script
 
-from asr.decoding import (
-    Decoding,
-    DecodingSettings,
+from asr.decoder import (
+    Decoder,
+    DecoderSettings,
     load_decoding,
     make_boosts,
-    read_words,
     save_decoding,
 )
 from asr.errors import InputError
@@ -57,7 +56,7 @@ def random_log_probs(T, seed):
 
 
 def beam(**weights):
-    return DecodingSettings("beam", BeamSettings(token_floor=-np.inf, **weights))
+    return DecoderSettings("beam", BeamSettings(token_floor=-np.inf, **weights))
 
 
 def texts(nbests):
@@ -66,15 +65,15 @@ def texts(nbests):
 
 def test_without_settings_search_is_greedy():
     rows = [random_log_probs(T, seed=T) for T in (3, 9)]
-    decoding = Decoding.load(DecodingSettings(), TOKENIZER)
+    decoder = Decoder.load(DecoderSettings(), TOKENIZER)
     expected = [TOKENIZER.decode(greedy_search(one).tokens).split() for one in rows]
-    assert texts(decoding.nbests(rows)) == [" ".join(words) for words in expected]
+    assert texts(decoder.nbests(rows)) == [" ".join(words) for words in expected]
 
 
 def test_a_language_model_of_words_brings_its_words_along(tmp_path):
     settings = replace(beam(lm_weight=2.0), lm=write_lm(tmp_path / "lm.arpa", a=-2.0, b=-0.1))
     rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
-    nbests = Decoding.load(settings, TOKENIZER).nbests(rows)
+    nbests = Decoder.load(settings, TOKENIZER).nbests(rows)
     assert {word for nbest in nbests for h in nbest for word in h.words} == {"a", "b"}
     heard = " ".join(texts(nbests))
     assert heard.count("b") > 2 * heard.count("a")  # which is twenty times less probable
@@ -88,7 +87,7 @@ def test_rescoring_orders_by_exact_probabilities_and_weights(tmp_path):
         beam(beam_width=8, n_best=8), rescorers=tuple(lms), lm_weights=(0.5, 1.5), word_bonus=0.25
     )
     log_probs = random_log_probs(T=6, seed=3)
-    (nbest,) = Decoding.load(settings, TOKENIZER).nbests([log_probs])
+    (nbest,) = Decoder.load(settings, TOKENIZER).nbests([log_probs])
 
     def score(hypothesis):
         n_a, n_b = hypothesis.words.count("a"), hypothesis.words.count("b")
@@ -109,8 +108,8 @@ def test_rescoring_orders_by_exact_probabilities_and_weights(tmp_path):
 
 def test_likely_phrases_are_heard_more_often():
     rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
-    plain = Decoding.load(beam(), TOKENIZER).nbests(rows)
-    boosted = Decoding.load(beam(), TOKENIZER, phrases={"ab": 3.0}).nbests(rows)
+    plain = Decoder.load(beam(), TOKENIZER).nbests(rows)
+    boosted = Decoder.load(beam(), TOKENIZER, phrases={"ab": 3.0}).nbests(rows)
     said = [sum("ab" in text.split() for text in texts(found)) for found in (plain, boosted)]
     assert said[1] > said[0]
 
@@ -120,7 +119,7 @@ def test_words_of_phrases_are_allowed_besides_those_of_the_lexicon(tmp_path):
     settings = replace(beam(), lexicon=str(tmp_path / "words.txt"))
     rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
     for phrases, expected in ((None, {"a"}), ({"bab": 3.0}, {"a", "bab"})):
-        nbests = Decoding.load(settings, TOKENIZER, phrases=phrases).nbests(rows)
+        nbests = Decoder.load(settings, TOKENIZER, phrases=phrases).nbests(rows)
         assert {word for nbest in nbests for h in nbest for word in h.words} == expected
 
 
@@ -132,8 +131,8 @@ def test_words_of_phrases_are_as_well_known_to_the_language_model_as_the_lexicon
         lm=lm,
         lexicon=str(tmp_path / "words.txt"),
     )
-    decoding = Decoding.load(settings, TOKENIZER, phrases={"b": 1.0, "bab": 1.0})
-    (nbest,) = decoding.nbests([random_log_probs(T=6, seed=0)])
+    decoder = Decoder.load(settings, TOKENIZER, phrases={"b": 1.0, "bab": 1.0})
+    (nbest,) = decoder.nbests([random_log_probs(T=6, seed=0)])
     found = {h.words[0]: h.lm_log_prob / np.log(10) for h in nbest if len(h.words) == 1}
     share = -1.0 - np.log10(3)  # of <unk>, among aa, aab and bab
     expected = {"a": -1.0, "b": -2.0, "aa": share, "aab": share, "bab": share}
@@ -148,11 +147,11 @@ def test_a_file_of_kenlm_is_asked_for_words_of_phrases_too(tmp_path, monkeypatch
     lm.write_text(lm.read_text().replace("ngram 1=5\n", bigrams[0]).replace("\\end\\", bigrams[1]))
     (tmp_path / "words.txt").write_text("a\n")
     settings = replace(beam(lm_weight=1.0), lm=str(lm), lexicon=str(tmp_path / "words.txt"))
-    decoding = Decoding.load(settings, TOKENIZER, phrases={"b": 1.0})
-    assert decoding.decoder.lm.vocabulary.symbols == ("<unk>", "<eos>", "a", "b")
-    assert decoding.decoder.units.tolist() == [2, 3, 0]
+    decoder = Decoder.load(settings, TOKENIZER, phrases={"b": 1.0})
+    assert decoder.space.lm.vocabulary.symbols == ("<unk>", "<eos>", "a", "b")
+    assert decoder.space.units.tolist() == [2, 3, 0]
     with pytest.raises(InputError, match=r"lm\.arpa: can't list its words; expected a lexicon"):
-        Decoding.load(replace(settings, lexicon=""), TOKENIZER, phrases={"b": 1.0})
+        Decoder.load(replace(settings, lexicon=""), TOKENIZER, phrases={"b": 1.0})
 
 
 def test_phrases_are_boosted_however_they_are_pronounced():
@@ -175,34 +174,75 @@ def test_phrases_are_boosted_however_they_are_pronounced():
 )
 def test_phrases_that_can_not_be_boosted_are_named(phrases, message):
     with pytest.raises(InputError, match=message):
-        Decoding.load(beam(), TOKENIZER, phrases=phrases)
+        Decoder.load(beam(), TOKENIZER, phrases=phrases)
 
 
 def test_words_that_the_tokens_can_not_spell_are_named(tmp_path, capsys):
     words = tmp_path / "words.txt"
     words.write_text("a\nzed\n")
-    Decoding.load(replace(beam(), lexicon=str(words)), TOKENIZER)
+    Decoder.load(replace(beam(), lexicon=str(words)), TOKENIZER)
     line = f"{words}: 1 of 2 words left out, which the acoustic model's tokens can't spell: zed\n"
     assert capsys.readouterr().err == line
     words.write_text("zed\n")
     message = r"words.txt: the acoustic model's tokens .* spell none of its 1 words, such as 'zed';"
     with pytest.raises(InputError, match=message):
-        Decoding.load(replace(beam(), lexicon=str(words)), TOKENIZER)
+        Decoder.load(replace(beam(), lexicon=str(words)), TOKENIZER)
 
 
-def test_a_lexicon_is_a_list_of_words_or_a_dictionary(tmp_path):
-    path = tmp_path / "lexicon"
-    path.write_text("b\na\n\nb\n")
-    assert read_words(path) == ["b", "a"]
-    path.write_text("b\na\n", "utf-8-sig")  # as editors on Windows begin a file
-    assert read_words(path) == ["b", "a"]
-    path.write_text("B  B IY\nA  AH\nA(2)  EY\n")
-    assert read_words(path) == ["b", "a"]
-    path.write_text("\n")
-    with pytest.raises(InputError, match="lexicon: has no word; expected one a line"):
-        read_words(path)
-    with pytest.raises(InputError, match="nope: can't be read: No such file"):
-        read_words(tmp_path / "nope")
+CAPITALS = CharTokenizer(("<blank>", " ", "A", "B"))
+"""Of a model whose texts are in capitals, as LibriSpeech's are."""
+
+
+@pytest.mark.parametrize("kind", ["arpa", "capitals", "ngram", "rnnlm"])
+@pytest.mark.parametrize("lexicon", ["", "a\nb\n", "A\nB\n", "b  B IY\na  AH\n"])
+def test_files_follow_the_case_of_the_models_texts(tmp_path, kind, lexicon):
+    """The same words and scores as those of a model in small letters give."""
+    arpa = write_lm(tmp_path / "lm.arpa", a=-2.0, b=-0.1)
+    paths = {"arpa": arpa, "capitals": str(tmp_path / "CAPITALS.arpa")}
+    text = Path(arpa).read_text().replace("\ta", "\tA").replace("\tb", "\tB")
+    Path(paths["capitals"]).write_text(text)
+    for name, save in (("ngram", save_ngram_of(arpa)), ("rnnlm", save_an_rnnlm)):
+        save(tmp_path / name)
+        paths[name] = str(tmp_path / name)
+    (tmp_path / "words.txt").write_text(lexicon)
+    settings = replace(
+        beam(lm_weight=2.0),
+        lm=paths[kind],
+        lexicon=str(tmp_path / "words.txt") if lexicon else "",
+        rescorers=(paths[kind],),
+        lm_weights=(1.0,),
+    )
+    rows = [random_log_probs(T=8, seed=seed) for seed in range(5)]
+    phrases = {"b a": 0.5, "A B": 0.25}
+    small = Decoder.load(settings, TOKENIZER, phrases=phrases).nbests(rows)
+    capitals = Decoder.load(settings, CAPITALS, phrases=phrases).nbests(rows)
+    for some, others in zip(small, capitals, strict=True):
+        assert [[w.upper() for w in h.words] for h in some] == [list(h.words) for h in others]
+        np.testing.assert_allclose([h.score for h in some], [h.score for h in others], rtol=1e-6)
+    assert {word for nbest in capitals for h in nbest for word in h.words} == {"A", "B"}
+
+
+def save_ngram_of(arpa):
+    return lambda folder: save_ngram(folder, read_ngram(arpa), {}, {})
+
+
+def save_an_rnnlm(folder):
+    torch.manual_seed(0)
+    settings = RNNLMSettings(embedding_size=4, hidden_size=4)
+    save_rnnlm(folder, RNNLM(Vocabulary.from_texts(["a b"]), settings), {})
+
+
+def test_of_words_that_a_models_case_makes_one_that_in_its_case_counts(tmp_path, capsys):
+    tokenizer = CharTokenizer(("<blank>", " ", *"ehnsu"))
+    words = "essen Essen Hunes"
+    lines = "".join(f"-1\t{word}\n" for word in words.split())
+    text = ARPA.replace("ngram 1=5", "ngram 1=6").replace("{a}\ta\n{b}\tb\n", lines)
+    (tmp_path / "lm.arpa").write_text(text)
+    decoder = Decoder.load(replace(beam(), lm=str(tmp_path / "lm.arpa")), tokenizer)
+    assert decoder.space.lexicon.words == ("essen", "Essen", "hunes")  # one unspelled
+    assert "1 of 3 words left out, which the acoustic model's tokens can't spell: Essen" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
@@ -227,9 +267,9 @@ def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
     recognizer = load(tmp_path / "two")
     audio = tone_model.parent / "tones" / "dev03.wav"
     assert set(recognizer.transcribe(audio).text.split()) <= {"a", "b"}
-    assert recognizer.decoding.decoder.lm is not None
-    assert len(recognizer.decoding.rescorers) == 1
-    assert load(tmp_path / "two", decoder="greedy").decoding.decoder is None
+    assert recognizer.decoder.space.lm is not None
+    assert len(recognizer.decoder.rescorers) == 1
+    assert load(tmp_path / "two", decoder="greedy").decoder.space is None
     assert load_decoding(tone_model) is None
 
 
@@ -238,7 +278,7 @@ def test_a_language_model_without_units_for_the_tokens_is_named(tmp_path):
     save_rnnlm(tmp_path / "lm", lm, {})
     settings = replace(beam(lm_weight=1.0), lm=str(tmp_path / "lm"))
     with pytest.raises(InputError, match=r"/lm: the language model has no unit for token 1, ' '"):
-        Decoding.load(settings, TOKENIZER)
+        Decoder.load(settings, TOKENIZER)
 
 
 def test_recurrent_models_may_compute_in_half_precision(tmp_path):
@@ -249,10 +289,10 @@ def test_recurrent_models_may_compute_in_half_precision(tmp_path):
     settings = replace(beam(lm_weight=1.0), lm=path, rescorers=(path,), lm_weights=(0.5,))
     totals = {}
     for precision in ("float32", "bfloat16"):
-        decoding = Decoding.load(replace(settings, lm_precision=precision), TOKENIZER)
-        assert decoding.rescorers[0].embeddings.dtype == getattr(torch, precision)
-        assert decoding.decoder.lm.embeddings.dtype == getattr(torch, precision)
-        (nbest,) = decoding.nbests([random_log_probs(6, 0)])
+        decoder = Decoder.load(replace(settings, lm_precision=precision), TOKENIZER)
+        assert decoder.rescorers[0].embeddings.dtype == getattr(torch, precision)
+        assert decoder.space.lm.embeddings.dtype == getattr(torch, precision)
+        (nbest,) = decoder.nbests([random_log_probs(6, 0)])
         totals[precision] = {one.words: one.total for one in nbest}
     assert totals["bfloat16"] == pytest.approx(totals["float32"], abs=0.1)
     assert totals["bfloat16"] != totals["float32"]
@@ -277,11 +317,11 @@ def test_of_a_language_models_folder_the_model_alone_goes_along(tmp_path):
 
 def test_what_is_asked_for_comes_before_what_the_folder_says(tone_model, tmp_path):
     lm = write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.3)
-    decoding = load(tone_model, lm=lm, beam_width=7).decoding
-    assert decoding.settings.decoder == "beam"
-    assert decoding.decoder.settings.beam_width == 7
-    assert decoding.decoder.settings.lm_weight > 0
-    assert load(tone_model, decoder="beam").decoding.decoder.lm is None
+    decoder = load(tone_model, lm=lm, beam_width=7).decoder
+    assert decoder.settings.decoder == "beam"
+    assert decoder.space.settings.beam_width == 7
+    assert decoder.space.settings.lm_weight > 0
+    assert load(tone_model, decoder="beam").decoder.space.lm is None
     with pytest.raises(InputError, match="decoder is greedy, which goes by log_probs alone"):
         load(tone_model, decoder="greedy", lm=lm)
     with pytest.raises(InputError, match="decoder is 'viterbi'; expected greedy, beam"):
@@ -323,7 +363,7 @@ def test_words_of_a_model_of_phones_are_searched_for(tones, tmp_path):
     phones = load(tmp_path / "model", decoder="greedy").transcribe(audio).text.split()
     assert set(phones) <= {"AH", "B", "IY"}
     lm = write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.3)
-    assert load(tmp_path / "model", lm=lm).decoding.decoder.settings.lm_weight > 0
+    assert load(tmp_path / "model", lm=lm).decoder.space.settings.lm_weight > 0
     out = tmp_path / "out"
     arguments = ["--model", tmp_path / "model", "--manifest", tones.folder / "dev.jsonl"]
     run_script("recipes/evaluate.py", *arguments, "--out", out)

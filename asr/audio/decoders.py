@@ -1,0 +1,292 @@
+"""The parts of an audio file -> blocks of samples, by libsndfile or by FFmpeg."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from asr.audio.container import Part
+from asr.audio.content import View, opened, reason_of
+from asr.audio.inspection import inspect
+
+
+class Source(NamedTuple):
+    """An opened audio file.
+
+    Args:
+        sample_rate: in Hz.
+        channels: how many.
+        samples: of one channel; None where only decoding tells.
+        n_tracks: recordings that sound at the same time, of which the first is read.
+        read: from a sample, until a sample or the end -> blocks, each (samples, channels), float32.
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int | None
+    n_tracks: int
+    read: Callable[[int, int | None], Iterator[np.ndarray]]
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """The samples of an audio file, all parts of it.
+
+    Args:
+        path: of a file or a pipe; `-` is standard input.
+
+    Raises:
+        InputError: it can't be read as audio, or is damaged, at once or while it is read.
+    """
+    with opened(path) as view:
+        if not view.bytes_at(0, 1 << 16).strip(b"\0"):
+            raise view.fault("can't be read as audio: it begins with zeros; expected a header")
+        parts = inspect(view)
+        with _open_part(parts[0]) as first:
+            if len(parts) == 1:
+                yield first
+            else:
+                yield first._replace(samples=None, read=partial(_read_joined, parts, first))
+
+
+_LOWEST_RATE, _HIGHEST_RATE, _MOST_CHANNELS = 1000, 1_000_000, 64  # beyond: a damaged header
+_BLOCK = 1 << 20  # numbers in a block: 4 MB
+_SLACK_S = 0.25  # a container's duration and its packets may differ by the codec's padding
+_UNKNOWN = 1 << 62  # libsndfile's counts from here on mean that it does not know
+_BIG = (("FILE", "AIFF"), ("FILE", "CAF"), ("FILE", "AU"))  # whose own byte order is that
+_WIDTHS = {  # bytes of a sample, where each stands for itself
+    **{"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4},
+    **{"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1},
+}
+
+
+def _read_joined(
+    parts: list[Part], first: Source, start: int, stop: int | None
+) -> Iterator[np.ndarray]:
+    def blocks() -> Iterator[np.ndarray]:
+        for n, part in enumerate(parts):
+            with _open_part(part) as source:
+                if source[:2] != first[:2]:
+                    raise part.view.fault(
+                        f"is {len(parts)} recordings joined: number {n + 1} has"
+                        f" {source.sample_rate} Hz and {source.channels} channels; expected"
+                        f" {first.sample_rate} Hz and {first.channels} as in the first"
+                    )
+                yield from source.read(0, None)
+
+    yield from _between(blocks(), start, stop)
+
+
+def _between(blocks: Iterable[np.ndarray], start: int, stop: int | None) -> Iterator[np.ndarray]:
+    """What of blocks from 0 on is from `start` on, up to the block that has `stop`."""
+    position = 0
+    for block in blocks:
+        before, position = position, position + len(block)
+        if position > start:
+            yield block[max(0, start - before) :]
+        if stop is not None and position >= stop:
+            return
+
+
+@contextmanager
+def _open_part(part: Part) -> Iterator[Source]:
+    reason = None
+    if not part.needs_ffmpeg:
+        try:
+            sound = _open_soundfile(part.view)
+        except soundfile.SoundFileError as error:
+            reason = getattr(error, "error_string", str(error))
+        else:
+            with sound:
+                _check_header(part.view, sound.samplerate, sound.channels)
+                if part.plain is not None and not part.plain.size:
+                    yield _soundfile_source(sound, replace(part, samples=0))
+                    return
+                if (plain := _open_plain(part, sound)) is not None:
+                    with plain:
+                        yield _soundfile_source(plain, part)
+                    return
+                if sound.frames and (part.samples or 0) <= sound.frames:
+                    yield _soundfile_source(sound, part)
+                    return
+    with _open_av(part, reason) as source:
+        yield source
+
+
+def _check_header(view: View, sample_rate: int, channels: int) -> None:
+    if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:
+        raise view.fault(
+            f"its header says {sample_rate} Hz; expected {_LOWEST_RATE} to {_HIGHEST_RATE}"
+        )
+    if not 1 <= channels <= _MOST_CHANNELS:
+        raise view.fault(f"its header says {channels} channels; expected 1 to {_MOST_CHANNELS}")
+
+
+def _open_soundfile(view: View) -> soundfile.SoundFile:
+    """By descriptor or by content: by name, libsndfile would guess the format."""
+    view.seek(0)
+    if view.is_whole_file:
+        descriptor = os.dup(view.file.fileno())  # libsndfile 1.2.0 closes what it can't read
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return soundfile.SoundFile(descriptor, closefd=True)
+    return soundfile.SoundFile(view)
+
+
+def _open_plain(part: Part, sound: soundfile.SoundFile) -> soundfile.SoundFile | None:
+    """The samples of a part that has more or fewer of them than libsndfile would read."""
+    if part.plain is None:
+        return None
+    width = _WIDTHS.get(sound.subtype)
+    if width is None:
+        if part.undeclared:
+            raise part.view.fault(
+                f"has {part.undeclared} bytes of {sound.subtype_info} that its header does not"
+                " declare; expected none"
+            )
+        return None
+    if sound.frames == part.plain.size // (width * sound.channels):
+        return None
+    big = sound.endian == "BIG" or (sound.endian, sound.format) in _BIG
+    return soundfile.SoundFile(
+        part.plain,
+        samplerate=sound.samplerate,
+        channels=sound.channels,
+        format="RAW",
+        subtype=sound.subtype,
+        endian="BIG" if big else "LITTLE",
+    )
+
+
+def _soundfile_source(sound: soundfile.SoundFile, part: Part) -> Source:
+    samples = sound.frames if part.samples is None else part.samples
+    n_known = samples if samples < _UNKNOWN else None
+
+    def read(start: int, stop: int | None) -> Iterator[np.ndarray]:
+        end = samples if stop is None else min(stop, samples)
+        position = start
+        try:
+            if start:
+                sound.seek(start)
+            while position < end:
+                n_wanted = min(end - position, max(1, _BLOCK // sound.channels))
+                block = sound.read(n_wanted, dtype="float32", always_2d=True)
+                position += len(block)
+                if len(block) < n_wanted and n_known is not None:
+                    raise part.view.fault(
+                        f"is cut short or damaged: its header declares {samples} samples,"
+                        f" {position} could be read"
+                    )
+                if not len(block):
+                    return
+                yield block
+        except soundfile.SoundFileError as error:
+            raise part.view.fault(f"is cut short or damaged: {error}") from None
+
+    return Source(sound.samplerate, sound.channels, n_known, part.n_tracks, read)
+
+
+# Demuxers of FFmpeg that may look at a user's file: no playlists, which open other files and
+# addresses, and no obscure formats, which take noise for music.
+_DEMUXERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,wav,"
+    "w64,wv"
+)
+_DECLARING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # their durations are no estimates
+
+
+@contextmanager
+def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
+    """By FFmpeg; `reason` is why libsndfile could not."""
+    view = part.view
+    try:
+        import av
+    except ModuleNotFoundError:
+        found = f": {reason}" if reason else ""
+        raise view.fault(
+            f"soundfile can't read it{found}; M4A, WebM, videos and streams without a length take"
+            " PyAV: pip install 'asr-ctc[media]'"
+        ) from None
+    found = f" ({reason.rstrip('.')})" if reason else ""
+    no_audio = view.fault(
+        f"can't be read as audio{found}; expected WAV, FLAC, Ogg, MP3, M4A or the like"
+    )
+    source: Any = f"file:{view.path}" if view.is_whole_file and view.path.is_file() else view
+    view.seek(0)
+    try:
+        container = av.open(
+            source, options={"format_whitelist": _DEMUXERS}, metadata_errors="replace"
+        )
+    except (av.error.FFmpegError, ValueError):
+        raise no_audio from None
+    with container:
+        if not container.streams.audio:
+            raise view.fault("has no audio stream; expected one")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise view.fault("its codec is unknown; expected one that FFmpeg decodes")
+        if not stream.rate or not stream.channels:
+            raise no_audio  # FFmpeg believes the suffix .flac
+        _check_header(view, stream.rate, stream.channels)
+        n_tracks = len(container.streams.audio)
+        read = partial(_read_av, view, container, stream)
+        yield Source(stream.rate, stream.channels, None, n_tracks, read)
+
+
+def _read_av(
+    view: View, container: Any, stream: Any, start: int, stop: int | None
+) -> Iterator[np.ndarray]:
+    import av
+
+    position = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal position
+        for block in _av_blocks(view, container, stream):
+            position += len(block)
+            yield block
+
+    try:
+        yield from _between(counted(), start, stop)
+    except (av.error.FFmpegError, MemoryError) as error:
+        raise view.fault(f"is cut short or damaged: {reason_of(error)}") from None
+    declared = _declared_duration(container, stream)
+    if (stop is None or position < stop) and position / stream.rate < declared - _SLACK_S:
+        raise view.fault(
+            f"is cut short or damaged: it declares {declared:.2f} s,"
+            f" {position / stream.rate:.2f} s could be read"
+        )
+
+
+def _av_blocks(view: View, container: Any, stream: Any) -> Iterator[np.ndarray]:
+    import av
+
+    header = stream.rate, stream.channels
+    # Changes neither rate nor channels. Interleaved, since PyAV 18 crashes in `to_ndarray` of more
+    # than 8 planes.
+    interleaved = av.AudioResampler(format="flt")
+    for frame in container.decode(stream):
+        found = frame.sample_rate, len(frame.layout.channels)
+        if found != header:
+            raise view.fault(
+                f"changes to {found[0]} Hz with {found[1]} channels; expected {header[0]} Hz with"
+                f" {header[1]} as its header says"
+            )
+        for converted in interleaved.resample(frame):
+            yield converted.to_ndarray().reshape(-1, header[1])
+
+
+def _declared_duration(container: Any, stream: Any) -> float:
+    """In seconds; 0 where the container says nothing of this stream."""
+    if container.format.name not in _DECLARING:
+        return 0.0
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if container.duration and len(container.streams) == 1:
+        return (container.duration - max(0, container.start_time or 0)) / 1e6
+    return 0.0

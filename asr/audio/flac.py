@@ -1,0 +1,123 @@
+"""FLAC -> how many samples its frames have, whatever its header says.
+
+Source: RFC 9639, sections 8 and 9.
+"""
+
+from typing import NamedTuple
+
+from asr.audio.container import Examined, Format, Part
+from asr.audio.content import View
+
+_TOTAL = 18  # where a number of 64 bits ends in the 36 that count the samples
+_BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n in range(8, 16)}}
+
+
+class _Frame(NamedTuple):
+    fixed: tuple[bytes, int, int]  # what all frames of a stream share
+    number: int  # of the frame, or of its first sample where blocks vary in size
+    block_size: int
+
+    @property
+    def is_numbered_by_sample(self) -> bool:
+        return self.fixed[0][1] & 1 == 1
+
+
+def _flac(view: View) -> Examined:
+    if view.size < 42:
+        raise view.fault("is cut short: its FLAC header is not complete")
+    position = 4
+    while position + 4 <= view.size:
+        head = view.bytes_at(position, 4)
+        position += 4 + int.from_bytes(head[1:], "big")
+        if head[0] & 0x80:
+            break
+    end = _next_file(view, position)
+    view = view.part(0, end)
+    first = _frame(view.bytes_at(position, 16))
+    last = first and _last_frame(view, position, first)
+    if first and last:
+        samples = _end(last, first) - _end(first, first) + first.block_size
+        content = int.from_bytes(view.bytes_at(_TOTAL, 8), "big")
+        declared = content % 2**36
+        if declared < samples < 2**36:
+            view = view.replaced(_TOTAL, (content - declared + samples).to_bytes(8, "big"))
+        elif samples < declared:
+            raise view.fault(
+                f"is cut short or damaged: its header declares {declared} samples, its last frame"
+                f" ends behind {samples}"
+            )
+    return Part(view), end
+
+
+def _next_file(view: View, position: int) -> int:
+    while (found := view.find(b"fLaC", position)) >= 0:
+        head = view.bytes_at(found, 8)
+        if head[4:] in (b"\0\0\0\x22", b"\x80\0\0\x22"):
+            return found
+        position = found + 4
+    return view.size
+
+
+def _end(frame: _Frame, first: _Frame) -> int:
+    """Number of the sample behind a frame."""
+    scale = 1 if first.is_numbered_by_sample else first.block_size
+    return frame.number * scale + frame.block_size
+
+
+def _last_frame(view: View, start: int, first: _Frame) -> _Frame | None:
+    """The last frame behind `start`, looked for from the end on."""
+    stop, window = view.size, 1 << 16
+    while stop > start:
+        begin = max(start, stop - window)
+        content = view.bytes_at(begin, stop - begin + 16)
+        position = stop - begin
+        while (position := content.rfind(first.fixed[0], 0, position + 1)) >= 0:
+            frame = _frame(content[position : position + 16])
+            if frame and frame.fixed == first.fixed:
+                return frame
+        stop, window = begin, window * 4
+    return None
+
+
+def _frame(content: bytes) -> _Frame | None:
+    """The frame that begins with `content`, whose header has a checksum of its own."""
+    if len(content) < 6 or content[0] != 0xFF or content[1] & 0xFE != 0xF8 or content[3] & 1:
+        return None
+    size_code, rate_code = content[2] >> 4, content[2] & 15
+    number, position = _coded_number(content)
+    extra = {6: 1, 7: 2}.get(size_code, 0)
+    behind = position + extra + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if position < 0 or behind >= len(content) or _crc_8(content[:behind]) != content[behind]:
+        return None
+    if extra:
+        block_size = int.from_bytes(content[position : position + extra], "big") + 1
+    else:
+        block_size = _BLOCK_SIZES.get(size_code, 0)
+    return _Frame((content[:2], rate_code, content[3] & 15), number, block_size)
+
+
+def _coded_number(content: bytes) -> tuple[int, int]:
+    """The number from byte 4 on, coded like UTF-8, and where it ends; -1 if it is not."""
+    lead = content[4]
+    n_ones = 8 - (lead ^ 0xFF).bit_length()
+    if n_ones == 0:
+        return lead, 5
+    rest = content[5 : 4 + n_ones]
+    if n_ones in (1, 8) or len(rest) < n_ones - 1 or any(byte >> 6 != 2 for byte in rest):
+        return 0, -1
+    number = lead & (0x7F >> n_ones)
+    for byte in rest:
+        number = number << 6 | byte & 0x3F
+    return number, 4 + n_ones
+
+
+def _crc_8(content: bytes) -> int:
+    value = 0
+    for byte in content:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ (0x107 if value & 0x80 else 0)) & 0x1FF
+    return value
+
+
+FORMATS: tuple[Format, ...] = ((lambda view, at: view.bytes_at(at, 4) == b"fLaC", _flac),)

@@ -1,0 +1,45 @@
+"""MP4 and Matroska -> where one ends and another, joined to it, begins. FFmpeg decodes them."""
+
+from asr.audio.container import Examined, Format, Part
+from asr.audio.content import View
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT = b"\x18\x53\x80\x67"
+
+
+def _mp4(view: View) -> Examined:
+    """MP4, M4A, MOV, 3GP: boxes, each with its size; a file begins with `ftyp`."""
+    position = 0
+    while position + 8 <= view.size:
+        head = view.bytes_at(position, 16)
+        if position and head[4:8] == b"ftyp":
+            break
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        position += size if size >= 8 else view.size  # 0: up to the end; the rest is no box
+    end = min(position, view.size)
+    return Part(view.part(0, end), needs_ffmpeg=True), end
+
+
+def _matroska(view: View) -> Examined:
+    """Matroska, WebM: an EBML header and segments."""
+    position = 0
+    for element in (_EBML, _SEGMENT):
+        if view.bytes_at(position, 4) != element:
+            break
+        lead = view.bytes_at(position + 4, 1)
+        width = 9 - lead[0].bit_length() if lead else 0
+        number = view.bytes_at(position + 4, width)
+        size = int.from_bytes(number, "big") - (1 << 7 * width)
+        position += 4 + width + size
+        if not 1 <= width <= 8 or size == (1 << 7 * width) - 1:  # unknown, as in a live stream
+            position = view.find(_EBML, 4)
+    end = position if 0 < position < view.size else view.size
+    return Part(view.part(0, end), needs_ffmpeg=True), end
+
+
+FORMATS: tuple[Format, ...] = (
+    (lambda view, at: view.bytes_at(at + 4, 4) == b"ftyp", _mp4),
+    (lambda view, at: view.bytes_at(at, 4) == _EBML, _matroska),
+)

@@ -1,0 +1,234 @@
+"""MP3, and MPEG audio of layers I and II -> how many frames there are.
+
+libsndfile believes a Xing or Info header, and guesses where there is none. Here the frames are
+counted, by going from header to header. Source: ISO 11172-3, section 2.4.2.3.
+"""
+
+import struct
+from functools import lru_cache
+from typing import NamedTuple
+
+from asr.audio.container import Examined, Format, Part, behind_tags, cut_short
+from asr.audio.content import View
+
+_KBPS = {  # by (generation, layer) and bit rate index 1 to 14
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_SIDE_INFORMATION = {  # bytes, by whether it is MPEG 1 and mono
+    (True, True): 17,
+    (True, False): 32,
+    (False, True): 9,
+    (False, False): 17,
+}
+_RELEVANT = 0xFFFEFEC0  # bits of a header that say how long its frame is, and of what
+_CONVINCING = 3  # frames behind each other that are no accident
+_SEARCHED = 1 << 16  # bytes, for the first frame
+_REPEATED = 3  # frames; what libsndfile guesses is wrong by less
+
+
+class _Header(NamedTuple):
+    kind: tuple[int, int, int, bool]  # version, layer, sample rate, mono: the same in all frames
+    length: int | None  # bytes of the frame; None where the format is free
+    padding: int  # of the length, in bytes
+    samples: int  # of one channel
+    bit_rate: int  # its index
+
+
+class _Frames(NamedTuple):
+    n_frames: int
+    end: int
+    last: range
+    bit_rates: set[int]
+
+
+def examine(view: View) -> Examined:
+    """MPEG audio up to its last frame, and what bytes no frame is made of before the first."""
+    start = _first_frame(view)
+    header = None if start is None else _header(view, start)
+    if start is None or header is None:
+        return Part(view), view.size  # AAC, or no audio at all: the decoder tells
+    declared = _declared_frames(view, start, header)
+    length = header.length
+    if length is None and (free_length := _free_length(view, start)) is not None:
+        length = free_length + header.padding
+    if declared is None or length is None:
+        return _uncounted(view, start, _walk(view, start, header))
+    first = start + length  # behind the frame that is a header
+    frames = _walk(view, first, header)
+    if declared.n_frames > frames.n_frames + 1:  # some programs count the header as a frame
+        raise cut_short(view, declared.n_frames, frames.n_frames, "MP3 frames")
+    if 0 < declared.n_frames < frames.n_frames - 1:
+        second = _second_header(view, first, header.kind)
+        if second is not None:
+            return examine(view.part(0, second))
+    whole = view.part(0, frames.end)
+    if not declared.is_xing or not 0 <= frames.n_frames - declared.n_frames + 1 <= 2:
+        return _uncounted(view, first, frames)
+    if declared.n_frames == 0:
+        return _uncounted(view, first, frames)
+    if declared.n_frames != frames.n_frames:
+        whole = whole.replaced(declared.position, struct.pack(">I", frames.n_frames))
+    return Part(whole), frames.end
+
+
+def _uncounted(view: View, start: int, frames: _Frames) -> Examined:
+    """Frames whose number no header says.
+
+    libsndfile guesses it from the size and decodes no more than that: some frames are repeated
+    behind the end, so that the guess is no smaller. Where bit rates vary it is far too small.
+    """
+    header = _header(view, start)
+    if header is None or len(frames.bit_rates) > 1:
+        return Part(view.part(start, frames.end), needs_ffmpeg=header is not None), frames.end
+    padded = view.parts([range(start, frames.end), *_REPEATED * [frames.last]])
+    return Part(padded, samples=header.samples * frames.n_frames), frames.end
+
+
+def _walk(view: View, start: int, first: _Header) -> _Frames:
+    """From frame to frame of one kind."""
+    position, count, bit_rates = start, 0, set()
+    last = range(start, start)
+    free_length = None
+    while (header := _header(view, position)) and header.kind == first.kind:
+        length = header.length
+        if length is None:
+            free_length = free_length or _free_length(view, position)
+            if free_length is None:
+                break
+            length = free_length + header.padding
+        if position + length > view.size:
+            raise view.fault("is cut short: its last MP3 frame is not complete")
+        count += 1
+        bit_rates.add(header.bit_rate)
+        last = range(position, position + length)
+        position += length
+    if behind_tags(view, position) == position and _frames_behind(view, position, first.kind):
+        raise view.fault(f"is damaged at byte {position}: expected an MP3 frame")
+    return _Frames(count, position, last, bit_rates)
+
+
+def _frames_behind(view: View, position: int, kind: tuple) -> bool:
+    """Whether frames follow somewhere behind bytes that are none."""
+    if _is_convincing(view, position):
+        return False  # of another kind: another file
+    while (position := view.find(b"\xff", position + 1)) >= 0:
+        header = _header(view, position)
+        if header and header.kind == kind and _is_convincing(view, position):
+            return True
+    return False
+
+
+def _first_frame(view: View) -> int | None:
+    content = view.bytes_at(0, _SEARCHED)
+    position = content.find(b"\xff")
+    while position >= 0:
+        if _is_convincing(view, position):
+            return position
+        position = content.find(b"\xff", position + 1)
+    return None
+
+
+def _is_convincing(view: View, position: int) -> bool:
+    """Whether several frames of one kind follow each other, or one ends with the file."""
+    first = _header(view, position)
+    if first is None:
+        return False
+    if first.length is None:
+        return _free_length(view, position) is not None
+    for _ in range(_CONVINCING):
+        header = _header(view, position)
+        if header is None or header.length is None or header.kind != first.kind:
+            return False
+        position += header.length
+        if position >= view.size or behind_tags(view, position) == view.size:
+            return True
+    return True
+
+
+def _free_length(view: View, start: int) -> int | None:
+    """Bytes of a frame of free format without its padding: what is between two headers."""
+    first = _header(view, start)
+    content = view.bytes_at(start, 8192)
+    position = content.find(content[:2], 24)
+    while first and position > 0:
+        second = _header(view, start + position)
+        if second and second.length is None and second.kind == first.kind:
+            length = position - first.padding
+            third = _header(view, start + position + length + second.padding)
+            if third and third.length is None and third.kind == first.kind:
+                return length
+        position = content.find(content[:2], position + 1)
+    return None
+
+
+def _header(view: View, position: int) -> _Header | None:
+    """The header of the frame at `position`; None where none is."""
+    return _parsed(int.from_bytes(view.bytes_at(position, 4), "big") & _RELEVANT)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(header: int) -> _Header | None:
+    version, layer = header >> 19 & 3, 4 - (header >> 17 & 3)
+    bit_rate, rate = header >> 12 & 15, header >> 10 & 3
+    if header >> 21 != 0x7FF or version == 1 or layer == 4 or bit_rate == 15 or rate == 3:
+        return None
+    generation = 1 if version == 3 else 2
+    sample_rate = (44100, 48000, 32000)[rate] // {3: 1, 2: 2, 0: 4}[version]  # MPEG 1, 2, 2.5
+    slot = 4 if layer == 1 else 1
+    padding = (header >> 9 & 1) * slot
+    samples = 384 if layer == 1 else 1152 // (generation if layer == 3 else 1)
+    length = None
+    if bit_rate:
+        bits = _KBPS[generation, layer][bit_rate - 1] * 1000
+        length = samples // 8 // slot * bits // sample_rate * slot + padding
+    kind = (version, layer, sample_rate, header >> 6 & 3 == 3)
+    return _Header(kind, length, padding, samples, bit_rate)
+
+
+class _Declared(NamedTuple):
+    n_frames: int  # 0 where it is not said
+    is_xing: bool  # which libsndfile believes
+    position: int  # of the count
+
+
+def _declared_frames(view: View, start: int, header: _Header) -> _Declared | None:
+    """What the header of Xing or VBRI says that is in the first frame; None where none is."""
+    version, layer, _, is_mono = header.kind
+    if layer != 3:
+        return None
+    xing = start + 4 + _SIDE_INFORMATION[version == 3, is_mono]
+    if view.bytes_at(xing, 4) in (b"Xing", b"Info"):
+        flags, count = struct.unpack(">II", view.bytes_at(xing + 4, 8).ljust(8, b"\0"))
+        return _Declared(count if flags & 1 else 0, True, xing + 8)
+    vbri = start + 36
+    if view.bytes_at(vbri, 4) == b"VBRI":
+        count = int.from_bytes(view.bytes_at(vbri + 14, 4), "big")
+        return _Declared(count, False, vbri + 14)
+    return None
+
+
+def _second_header(view: View, start: int, kind: tuple) -> int | None:
+    """Where a file begins that is joined to the first without a tag between them."""
+    side = _SIDE_INFORMATION[kind[0] == 3, kind[3]]
+    found = []
+    for name in (b"Xing", b"Info"):
+        position = start
+        while (position := view.find(name, position + 1)) >= 0:
+            header = _header(view, position - 4 - side)
+            if header and header.kind == kind:
+                found.append(position - 4 - side)
+                break
+    return min(found, default=None)
+
+
+def _begins(view: View, position: int) -> bool:
+    head = view.bytes_at(position, 2)
+    return head[:1] == b"\xff" and head[1:] >= b"\xe0" and _is_convincing(view, position)
+
+
+FORMATS: tuple[Format, ...] = ((_begins, examine),)

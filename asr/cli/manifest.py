@@ -1,0 +1,178 @@
+"""`asr manifest`: audio files and their texts -> a manifest on stdout."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.errors import InputError, listed, one_line, reported
+from asr.files import read_text
+
+PROGRAM = "asr manifest"
+
+
+def manifest(
+    audio: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="AUDIO...",
+            help="Audio files, or folders of them, searched with all below.",
+            show_default=False,
+        ),
+    ],
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Lines `ID TEXT` or, with a tab in every line, `ID or PATH`, tab, `TEXT`. By"
+            " default each recording has a file of its own beside it: a.txt beside a.wav.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """A manifest of audio files, for training and evaluation: `asr manifest wav > train.jsonl`.
+
+    Each recording is a line with its id, the path of its file, its duration in seconds and its
+    text. An id is the file's name without its suffix; where two are the same, all ids have the
+    names of their folders before them. A recording that can't be used is named on stderr with the
+    reason, the others are done, and the exit status is 1.
+    """
+    with reported(PROGRAM):
+        from asr.audio.load import read_info
+        from asr.corpus.manifest import Utterance, manifest_line
+
+        paths = _files(audio)
+        ids = _ids(paths)
+        texts = None if text is None else _texts(text, paths, ids)
+        failed = 0
+        for path, id in zip(paths, ids, strict=True):
+            try:
+                _check_name(path, id)
+                said = _text_beside(path) if texts is None else _text_in(texts, path, id, text)
+                duration = read_info(path).duration
+                line = manifest_line(Utterance(id, os.path.abspath(path), duration, said))
+            except (InputError, OSError) as error:
+                failed += 1
+                print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
+                continue
+            print(line)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _files(audio: Iterable[Path]) -> list[Path]:
+    """The files, and those of the folders in the order of their names.
+
+    Raises:
+        InputError: a folder has no audio file, or a file comes twice.
+    """
+    from asr.audio.load import SUFFIXES
+
+    found: dict[str, Path] = {}
+    for path in audio:
+        files = [path]
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not files:
+                raise InputError(f"{path}: has no audio file; expected names as {SUFFIXES[0]}")
+        for file in files:
+            if found.setdefault(os.path.abspath(file), file) is not file:
+                raise InputError(f"{file}: is given twice; expected each recording once")
+    return list(found.values())
+
+
+def _ids(paths: Sequence[Path]) -> list[str]:
+    """Of each file, without white space, all different."""
+    ids = [_id(path.stem) for path in paths]
+    if len(set(ids)) < len(ids):
+        absolute = [os.path.abspath(path) for path in paths]
+        top = os.path.commonpath([os.path.dirname(path) for path in absolute])
+        inside = (Path(os.path.relpath(path, top)).with_suffix("") for path in absolute)
+        ids = [_id("-".join(path.parts)) for path in inside]
+    first: dict[str, Path] = {}
+    for path, id in zip(paths, ids, strict=True):
+        if id in first:
+            raise InputError(f"{path}: its id would be {id!r}, as that of {first[id]}")
+        first[id] = path
+    return ids
+
+
+def _id(name: str) -> str:
+    return re.sub(r"\s+", "_", name)
+
+
+def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, str]:
+    """The texts of a file by the recordings that they belong to; stderr counts those of others.
+
+    Raises:
+        InputError: the file can't be read, or a line has the text of another line's recording, or
+            what could be two recordings.
+    """
+    from asr.text.normalisation import canonical
+
+    lines = [line.strip("\r") for line in read_text(file, "texts").split("\n")]
+    separator = "\t" if all("\t" in line for line in lines if line.strip()) else None
+    recordings = _by_name(paths, ids)
+    texts: dict[Path, str] = {}
+    first: dict[Path, int] = {}
+    others = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, *said = line.split(separator, 1)
+        place = f"{file}:{number}"
+        found = recordings.get(name.strip()) or recordings.get(os.path.abspath(file.parent / name))
+        if not found:
+            others.append(name)
+            continue
+        if len(found) > 1:
+            raise InputError(f"{place}: {name} could be {found[0]} or {found[1]}; expected a path")
+        (path,) = found
+        if path in first:
+            raise InputError(f"{place}: has the text of {path} once more, as line {first[path]}")
+        first[path] = number
+        texts[path] = canonical("".join(said), place)
+    if others:
+        what = f"{len(others)} lines belong to no recording given: {listed(others)}"
+        print(f"{PROGRAM}: {file}: {what}", file=sys.stderr)
+    return texts
+
+
+def _by_name(paths: Sequence[Path], ids: Sequence[str]) -> dict[str, list[Path]]:
+    """The recordings that each name may stand for: an id, a file's name or a path."""
+    found: dict[str, list[Path]] = {}
+    for path, id in zip(paths, ids, strict=True):
+        for name in {id, path.stem, path.name, str(path), os.path.abspath(path)}:
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def _text_in(texts: Mapping[Path, str], path: Path, id: str, file: Path | None) -> str:
+    if path not in texts:
+        raise InputError(f"{path}: {file} has no text of it; expected a line that begins with {id}")
+    return texts[path]
+
+
+def _text_beside(path: Path) -> str:
+    from asr.text.normalisation import canonical
+
+    file = path.with_suffix(".txt")
+    if not file.exists():
+        raise InputError(f"{path}: has no text; expected {file.name} beside it, or --text FILE")
+    return canonical(read_text(file), str(file))
+
+
+def _check_name(path: Path, id: str) -> None:
+    """Raise InputError where a name can't stand in a manifest: it is no text, or has controls."""
+    from asr.text.normalisation import canonical
+
+    place = f"{str(path)!a}: its name"
+    canonical(id, place)
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{place} is not UTF-8; expected a text") from None

@@ -1,0 +1,162 @@
+"""A file of transcripts -> what it holds, by the form that its name or its content shows."""
+
+import re
+import zlib
+from pathlib import Path
+
+from asr.errors import InputError
+from asr.files import decoded
+from asr.scoring.entries import TranscriptFile
+from asr.scoring.lines import numbered, read_trn, text_readings
+from asr.scoring.subtitles import is_subtitles, read_subtitles
+from asr.scoring.tables import delimiter_of, read_json_file, read_json_lines, read_table
+from asr.scoring.timed import (
+    looks_like_ctm,
+    looks_like_stm,
+    read_ctm,
+    read_stm,
+    segment_readings,
+    word_readings,
+)
+
+MAX_BYTES = 2**30
+"""Of what a compressed file unpacks to."""
+
+FORMS = {
+    ".trn": "trn",
+    ".stm": "stm",
+    ".ctm": "ctm",
+    ".srt": "subtitles",
+    ".vtt": "subtitles",
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".csv": "table",
+    ".tsv": "table",
+}
+"""The form that a name promises."""
+
+_REFUSED = {
+    "#!MLF!#": "an HTK master label file",
+    'File type = "ooTextFile"': "a TextGrid",
+    "<?xml": "XML",
+    "<!DOCTYPE": "HTML",
+    "[Script Info]": "ASS subtitles",
+    "SPEAKER ": "RTTM, which has no words",
+}
+_PACKED = {b"PK\x03\x04": "a zip file", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz"}
+
+
+def read_transcripts(
+    path: Path, is_hypothesis: bool = False, as_lines: bool = False, may_be_empty: bool = False
+) -> TranscriptFile:
+    """What a file holds.
+
+    Args:
+        path: of UTF-8, which may be packed by gzip.
+        is_hypothesis: of columns with what was said and with what was recognised, take the latter.
+        as_lines: a file whose name promises nothing is lines of text, whatever it looks like.
+        may_be_empty: whether a file without utterances will do.
+
+    Raises:
+        InputError: it can't be read, is empty, or is no sound file of its form.
+    """
+    text, name = _content(path)
+    lines = numbered(text, path)
+    form = FORMS.get(Path(name).suffix.lower()) or ("lines" if as_lines else _by_sight(text, lines))
+    if form == "table" and not as_lines and not delimiter_of(lines[0][1] if lines else ""):
+        # a .tsv of "id<TAB>text" lines may have no header
+        form = "lines" if name.lower().endswith(".tsv") and _two_columns(lines) else form
+    file = _parsed(path, form, text, lines, is_hypothesis)
+    if not may_be_empty and not (file.segments or file.words or _has_entries(file)):
+        raise InputError(f"{path}: is empty; expected at least one line")
+    return file
+
+
+def _parsed(
+    path: Path, form: str, text: str, lines: list[tuple[str, str]], is_hypothesis: bool
+) -> TranscriptFile:
+    if form == "stm":
+        segments = read_stm(lines)
+        return TranscriptFile(path, form, segment_readings(segments), segments=segments)
+    if form == "ctm":
+        words = read_ctm(lines)
+        return TranscriptFile(path, form, word_readings(words), words=words)
+    if form == "trn":
+        return TranscriptFile(path, form, [read_trn(lines)])
+    if form == "subtitles":
+        return TranscriptFile(path, form, [read_subtitles(lines, path)])
+    if form == "jsonl":
+        return TranscriptFile(path, form, [read_json_lines(lines, path, is_hypothesis)])
+    if form == "json":
+        return TranscriptFile(path, form, [read_json_file(text, path, is_hypothesis)])
+    if form == "table":
+        header = lines[0][1] if lines else ""
+        delimiter = delimiter_of(header) or ("\t" if "\t" in header else ",")
+        return TranscriptFile(path, form, [read_table(text, path, delimiter, is_hypothesis)])
+    return TranscriptFile(path, form, text_readings(lines))
+
+
+def _content(path: Path) -> tuple[str, str]:
+    """A file's text, and its name without what says that it is packed."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    name = path.name
+    if content.startswith(b"\x1f\x8b"):
+        content = _unpacked(content, path)
+        name = name.removesuffix(".gz")
+    for beginning, found in _PACKED.items():
+        if content.startswith(beginning):
+            raise InputError(f"{path}: is {found}; expected text, or gzip")
+    return decoded(content, path).removeprefix("\ufeff"), name
+
+
+def _unpacked(content: bytes, path: Path) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while content:  # a file may be several that were joined
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            part = unpacker.decompress(content, MAX_BYTES + 1 - size)
+        except zlib.error as error:
+            raise InputError(f"{path}: can't be unpacked: {error}") from None
+        size += len(part)
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: unpacks to more than {MAX_BYTES >> 20} MiB; expected less")
+        if not unpacker.eof:
+            raise InputError(f"{path}: is cut short; expected a whole gzip file")
+        parts.append(part)
+        content = unpacker.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+def _by_sight(text: str, lines: list[tuple[str, str]]) -> str:
+    for beginning, found in _REFUSED.items():
+        if text.startswith(beginning):
+            raise InputError(f"{lines[0][0]}: looks like {found}; expected a form of `asr score`")
+    content = [row for _, row in lines if row.strip()]
+    if is_subtitles(lines):
+        return "subtitles"
+    if content and all(re.match(r'\s*\{\s*"', row) for row in content):
+        return "jsonl" if len(content) > 1 or row_ends(content[0]) else "json"
+    if re.match(r'\s*(\[\s*(\{\s*"|\])|\{\s*")', text):
+        return "json"
+    if content and delimiter_of(content[0]):
+        return "table"
+    if looks_like_stm(lines):
+        return "stm"
+    return "ctm" if looks_like_ctm(lines) else "lines"
+
+
+def row_ends(row: str) -> bool:
+    """Whether a line that begins an object of JSON ends it too."""
+    return row.rstrip().endswith("}")
+
+
+def _two_columns(lines: list[tuple[str, str]]) -> bool:
+    return all(row.count("\t") == 1 for _, row in lines if row.strip())
+
+
+def _has_entries(file: TranscriptFile) -> bool:
+    return any(reading.entries for reading in file.readings)

@@ -1,0 +1,121 @@
+"""Lines of text of two files -> whether their first words are ids."""
+
+import re
+from collections.abc import Sequence
+
+from asr.errors import InputError
+from asr.scoring.entries import Reading
+
+# a digit somewhere behind a letter (utt1), a low line (0_1_1), numbers with two hyphens
+_ID = re.compile(r"[^\W\d_].*\d|_|^\d+(-\d+){2,}")
+
+
+def first_words_are_ids(said: Reading, heard: Reading) -> bool | None:
+    """Whether two files of lines begin every line with an id.
+
+    Ids are what both files show: the same first words, each once. But lines of text whose first
+    words were all recognised show that as well. So the words must also look like ids, be in another
+    order, or be more than such lines of text are likely to have.
+
+    Args:
+        said: the reference's lines, their first words taken for ids.
+        heard: the hypothesis' lines.
+
+    Returns:
+        whether they are ids; None where they may well be, but look like words.
+
+    Raises:
+        InputError: they may be the one as well as the other, or look like ids that differ.
+    """
+    ids, other_ids = said.ids, heard.ids
+    words = [
+        word for file in (said, heard) for entry in file.entries for word in entry.text.split()
+    ]
+    if not words:
+        return False
+    same = set(ids) == set(other_ids) and len(set(ids)) == len(ids) == len(other_ids)
+    come_again = [not set(names).isdisjoint(words) for names in (ids, other_ids)]
+    looks = [
+        not again and _look_like_ids(names)
+        for again, names in zip(come_again, (ids, other_ids), strict=True)
+    ]
+    if any(looks) and _share_like(ids if looks[0] else other_ids, words) > 0.5:
+        raise id_or_word(said if looks[0] else heard)
+    if not same:
+        return _differing_are_ids(said, heard, looks)
+    if any(come_again):
+        if ids != other_ids:
+            raise id_or_word(said)
+        return False
+    if ids != other_ids or all(looks):
+        return True
+    if _each_could_be(ids) and (len(ids) > 1 or _looks(ids[0])):
+        if len(ids) < 5:
+            raise id_or_word(said)
+        return True
+    if len(ids) >= 20 or (len(ids) > 2 and _differ_at_the_end(ids)):
+        raise id_or_word(said)
+    return None if len(ids) > 1 else False
+
+
+def _differing_are_ids(said: Reading, heard: Reading, looks: Sequence[bool]) -> bool:
+    common = set(said.ids) & set(heard.ids)
+    if all(looks) and common and _one_shape([*said.ids, *heard.ids]):
+        return True  # some are missing
+    for reading, look in ((said, looks[0]), (heard, looks[1])):
+        if look and (len(reading.ids) > 1 or _ID.search(reading.ids[0]) is not None):
+            raise id_or_word(reading)
+    return False
+
+
+def _look_like_ids(ids: Sequence[str]) -> bool:
+    if not _each_could_be(ids):
+        return False
+    if all(id.isdecimal() for id in ids):
+        return any(len(id) > 1 and id.startswith("0") for id in ids) or _consecutive(ids)
+    return _one_shape(ids)
+
+
+def look_like_ids(reading: Reading) -> bool:
+    """Whether the first words of several lines can hardly be anything else than ids."""
+    texts = any(entry.text for entry in reading.entries)
+    return len(reading.ids) > 1 and texts and _look_like_ids(reading.ids)
+
+
+def id_or_word(reading: Reading) -> InputError:
+    """The error of lines whose first words may be the one or the other."""
+    first = reading.entries[0]
+    return InputError(f"{first.place}: {first.id!r} may be id or word; expected --ids or --no-ids")
+
+
+def _each_could_be(ids: Sequence[str]) -> bool:
+    return bool(ids) and all(_looks(id) for id in ids)
+
+
+def _looks(word: str) -> bool:
+    return word.isdecimal() or _ID.search(word) is not None
+
+
+def _share_like(ids: Sequence[str], words: Sequence[str]) -> float:
+    """How many of the words, as a fraction, could be ids as well."""
+    shape = _shape(ids[0])
+    return sum(_looks(word) and _shape(word) == shape for word in words) / len(words)
+
+
+def _one_shape(ids: Sequence[str]) -> bool:
+    """Whether ids are alike but for the letters and numbers themselves, as a corpus' are."""
+    return len({_shape(id) for id in ids}) == 1
+
+
+def _shape(id: str) -> str:
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", id))
+
+
+def _consecutive(ids: Sequence[str]) -> bool:
+    numbers = sorted(int(id) for id in ids if len(id) < 19)
+    return len(ids) > 2 and numbers == list(range(numbers[0], numbers[0] + len(ids)))
+
+
+def _differ_at_the_end(ids: Sequence[str]) -> bool:
+    """Whether words are utta, uttb, uttc."""
+    return len({id[:-1] for id in ids}) == 1 and len(ids[0]) > 3

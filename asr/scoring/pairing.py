@@ -1,0 +1,225 @@
+"""Two files' readings -> which entry belongs to which."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from asr.errors import InputError, listed
+from asr.scoring.entries import Entry, Reading, TranscriptFile
+from asr.scoring.ids import first_words_are_ids, id_or_word, look_like_ids
+from asr.scoring.timed import words_in_segments
+
+EntryPairs = list[tuple[Entry, Entry]]
+
+
+def paired(
+    said: TranscriptFile,
+    heard: TranscriptFile,
+    with_ids: bool | None,
+    missing_is_deleted: bool,
+    notes: list[str],
+) -> tuple[EntryPairs, tuple[str, str], bool]:
+    """The entries of two files in pairs.
+
+    Args:
+        said: the reference.
+        heard: the hypothesis.
+        with_ids: whether text files are "id text" lines; None looks.
+        missing_is_deleted: a reference without hypothesis is taken for deletions, not refused.
+        notes: what a user should know is added.
+
+    Returns:
+        pairs: in the reference's order.
+        notation: of the references and of the hypotheses; see `Reading`.
+        by_id: whether they were paired by their ids.
+
+    Raises:
+        InputError: they are no partners of each other, or can't be told to be.
+    """
+    if said.form == "stm" and heard.form == "ctm":
+        pairs = words_in_segments(said.segments, heard.words, missing_is_deleted)
+        return pairs, ("timed", "timed"), True
+    mine, other = _chosen(said, heard, with_ids, notes)
+    by_id = mine.has_ids and other.has_ids
+    if by_id:
+        pairs = _paired_by_id(mine, said.path, other, heard.path, missing_is_deleted)
+    else:
+        pairs = _paired_by_line(mine, said, other, heard)
+    return pairs, (mine.notation, other.notation), by_id
+
+
+def _chosen(
+    said: TranscriptFile, heard: TranscriptFile, with_ids: bool | None, notes: list[str]
+) -> tuple[Reading, Reading]:
+    """How the two files are read; both have ids if they are paired by them."""
+    if with_ids is not None:
+        mine, other = _as_told(said, with_ids), _as_told(heard, with_ids)
+        for file, reading, against in ((said, mine, heard), (heard, other, said)):
+            if with_ids and not reading.has_ids:
+                raise InputError(f"{file.path}: has no ids; expected those of {against.path}")
+        return mine, other
+    for mine in filter(_has_certain_ids, said.readings):
+        for other in filter(_has_certain_ids, heard.readings):
+            if _same_ids(mine, other):
+                return mine, other
+    return (
+        _by_certain_ids(said, heard)
+        or _by_likely_ids(said, heard, notes)
+        or (_as_texts(said, heard), _as_texts(heard, said))
+    )
+
+
+def _as_told(file: TranscriptFile, with_ids: bool) -> Reading:
+    if file.form != "lines":
+        return file.readings[0]
+    wanted = [reading for reading in file.readings if reading.has_ids == with_ids]
+    # names of files before a tab are ids; at the end of a line there are none
+    tabbed = [reading for reading in wanted if reading.certain and not reading.notation]
+    return (tabbed or wanted)[0 if tabbed else -1]
+
+
+def _has_certain_ids(reading: Reading) -> bool:
+    return reading.has_ids and reading.certain
+
+
+def _by_certain_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Reading, Reading] | None:
+    """By ids that the form of at least one file shows."""
+    mine = next(filter(_has_certain_ids, said.readings), None)
+    other = next(filter(_has_certain_ids, heard.readings), None)
+    if mine and other:
+        return mine, other
+    for known, file in ((mine, heard), (other, said)):
+        if not known:
+            continue
+        for guess in file.readings:
+            if not guess.has_ids:
+                continue
+            pair = (known, guess) if known is mine else (guess, known)
+            if look_like_ids(guess) or 2 * _n_common_ids(*pair) >= max(1, len(guess.ids)):
+                return pair
+    return None
+
+
+def _by_likely_ids(
+    said: TranscriptFile, heard: TranscriptFile, notes: list[str]
+) -> tuple[Reading, Reading] | None:
+    """By ids of lines of text, where both files show them."""
+    if said.form != "lines" or heard.form != "lines":
+        return None
+    if any(_has_certain_ids(reading) for reading in (*said.readings, *heard.readings)):
+        return None
+    for mine in said.readings[:-2]:  # at the end, or before a tab
+        for other in heard.readings[:-2]:
+            texts = any(entry.text for entry in mine.entries + other.entries)
+            if texts and _same_ids(mine, other):
+                return mine, other
+    mine, other = said.readings[-2], heard.readings[-2]
+    are_ids = first_words_are_ids(mine, other)
+    if are_ids is None:
+        notes.append(
+            f"the lines' first words ({listed(mine.ids[:2])}, ...) are the same in both files and"
+            " are taken for words; --ids takes them for ids"
+        )
+    return (mine, other) if are_ids else None
+
+
+def _as_texts(file: TranscriptFile, other: TranscriptFile) -> Reading:
+    """A file's reading where the two are paired line by line."""
+    reading = next((each for each in file.readings if each.certain), file.readings[-1])
+    if other.form == "subtitles" or _is_one_text(other):
+        one = next((each for each in file.readings if len(each.entries) == 1), None)
+        if one and one.certain:
+            return one
+        if not reading.certain:
+            if look_like_ids(file.readings[-2]):
+                raise id_or_word(file.readings[-2])
+            text = " ".join(entry.text for entry in reading.entries)
+            return Reading([Entry(str(file.path), text)], has_ids=False)
+    return reading
+
+
+def _is_one_text(file: TranscriptFile) -> bool:
+    """Whether a file is one recording's text whatever it holds."""
+    return file.form == "table" and not file.readings[0].has_ids
+
+
+def _same_ids(said: Reading, heard: Reading) -> bool:
+    n = len(said.entries)
+    return n == len(heard.entries) == len(set(said.ids)) == _n_common_ids(said, heard)
+
+
+def _n_common_ids(said: Reading, heard: Reading) -> int:
+    aliases = _aliases(said, heard)
+    return len({_known_id(id, aliases) for id in heard.ids} & set(said.ids))
+
+
+def _paired_by_line(
+    mine: Reading, said: TranscriptFile, other: Reading, heard: TranscriptFile
+) -> EntryPairs:
+    if len(mine.entries) != len(other.entries):
+        raise InputError(
+            f"{heard.path} has {len(other.entries)} lines; {said.path} has {len(mine.entries)}"
+        )
+    return list(zip(mine.entries, other.entries, strict=True))
+
+
+def _paired_by_id(
+    said: Reading, said_path: Path, heard: Reading, heard_path: Path, missing_is_deleted: bool
+) -> EntryPairs:
+    references = _by_id(said, {})
+    hypotheses = _by_id(heard, _aliases(said, heard))
+    if not missing_is_deleted:
+        expected = "the same ids, or --missing deletions"
+        _check_all_in(references, said_path, hypotheses, heard_path, expected)
+    _check_all_in(hypotheses, heard_path, references, said_path, "the same ids")
+    nothing = Entry(str(heard_path), "")
+    return [(entry, hypotheses.get(id, nothing)) for id, entry in references.items()]
+
+
+def _aliases(said: Reading, heard: Reading) -> dict[str, str]:
+    """The reference's id, by everything that a hypothesis may call it."""
+    aliases = {}
+    if said.notation or heard.notation:  # sclite doesn't regard the case of ids
+        lower = {entry.id.lower(): entry.id for entry in said.entries}
+        aliases = lower if len(lower) == len(said.entries) else {}
+    aliases |= {entry.audio: entry.id for entry in said.entries if entry.audio}
+    stems = {Path(entry.id).stem: entry.id for entry in said.entries if _names_a_file(entry.id)}
+    aliases |= stems if len(stems) == len(said.entries) else {}
+    return aliases | {entry.id: entry.id for entry in said.entries}
+
+
+def _names_a_file(id: str) -> bool:
+    return "/" in id or re.search(r"\.[A-Za-z]\w{1,4}$", id) is not None
+
+
+def _by_id(reading: Reading, aliases: Mapping[str, str]) -> dict[str, Entry]:
+    """Entries by id, where an id may be a path that the other file knows under its own."""
+    entries: dict[str, Entry] = {}
+    for entry in reading.entries:
+        id = _known_id(entry.id, aliases)
+        if id in entries:
+            raise InputError(
+                f"{entry.place}: id {id!r} was at {entries[id].place} already;"
+                " expected each id once"
+            )
+        entries[id] = entry
+    return entries
+
+
+def _known_id(id: str, aliases: Mapping[str, str]) -> str:
+    if id in aliases or not aliases:  # nearly always, and resolving a path asks the file system
+        return aliases.get(id, id)
+    if id.lower() in aliases:
+        return aliases[id.lower()]
+    path = Path(id)
+    names = (str(path.resolve()), path.stem) if _names_a_file(id) else ()
+    return next((aliases[name] for name in names if name in aliases), id)
+
+
+def _check_all_in(
+    entries: Mapping[str, Entry], path: Path, others: Mapping[str, Entry], other: Path, wanted: str
+) -> None:
+    missing = [id for id in entries if id not in others]
+    if missing:
+        more = f" (nor are {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise InputError(f"{path}: id {missing[0]!r} is not in {other}{more}; expected {wanted}")

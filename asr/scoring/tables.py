@@ -1,0 +1,135 @@
+"""JSON, JSON lines, CSV and TSV -> utterances with ids."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from asr.errors import InputError, listed
+from asr.files import json_object, parse_json
+from asr.scoring.entries import Entry, Reading
+
+TEXT_NAMES = ("text", "sentence", "transcript", "transcription")
+"""What a column of texts is called: by this package, Common Voice, DeepSpeech and others."""
+
+REFERENCE_NAMES = ("reference", "ref")
+HYPOTHESIS_NAMES = ("hypothesis", "hyp", "pred_text", "prediction")
+"""What it is called where a row has what was said and what was recognised, as NeMo writes it."""
+
+ID_NAMES = ("id", "utt_id", "utterance_id", "utterance")
+AUDIO_NAMES = ("audio", "audio_filepath", "audio_path", "wav_filename", "path", "file", "filename")
+
+Row = dict[str, Any]
+
+
+def read_json_lines(lines: list[tuple[str, str]], path: Path, is_hypothesis: bool) -> Reading:
+    """One object a line: manifests, and what `asr transcribe --format json` prints.
+
+    Raises:
+        InputError: a line is no object, or has no text; see `asr.files.parse_json`.
+    """
+    rows = [(place, json_object(row, place)) for place, row in lines if row.strip()]
+    return _reading(rows, path, is_hypothesis)
+
+
+def read_json_file(text: str, path: Path, is_hypothesis: bool) -> Reading:
+    """A list of objects, one object of an utterance, or one whose names are ids and values texts.
+
+    Raises:
+        InputError: it is something else; see `asr.files.parse_json`.
+    """
+    values = parse_json(text, str(path))
+    if isinstance(values, dict):
+        if "text" not in values and all(isinstance(value, str) for value in values.values()):
+            return Reading(
+                [Entry(f"{path}: {id!r}", text, id) for id, text in values.items()], True
+            )
+        values = [values]
+    if not isinstance(values, list):
+        raise InputError(f"{path}: is {type(values).__name__}; expected a list of objects")
+    for index, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise InputError(
+                f"{path}: item {index + 1} is {type(value).__name__}; expected an object with text"
+            )
+    rows = [(f"{path}: item {index}", value) for index, value in enumerate(values, 1)]
+    return _reading(rows, path, is_hypothesis)
+
+
+def delimiter_of(header: str) -> str | None:
+    """What stands between the names of columns, where a line is such names; else None."""
+    for delimiter in ("\t", ",", ";"):
+        names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
+        texts = set(names) & {*TEXT_NAMES, *REFERENCE_NAMES, *HYPOTHESIS_NAMES}
+        if texts and set(names) & {*ID_NAMES, *AUDIO_NAMES, "start", "begin"}:
+            return delimiter
+    return None
+
+
+def read_table(text: str, path: Path, delimiter: str, is_hypothesis: bool) -> Reading:
+    """Rows under a header that names the columns.
+
+    Without ids but with a column `start` the rows are pieces of one recording, and one utterance.
+
+    Raises:
+        InputError: the header has no column of texts or of ids; a row has other columns.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    if delimiter == "\t":
+        reader = csv.reader(io.StringIO(text, newline=""), "excel-tab", quoting=csv.QUOTE_NONE)
+    rows: list[tuple[str, Row]] = []
+    names: list[str] = []
+    try:
+        for cells in reader:
+            place = f"{path}:{reader.line_num}"
+            if not any(cells):
+                continue
+            if not names:
+                names = [name.strip().lower() for name in cells]
+                continue
+            if len(cells) != len(names):
+                raise InputError(f"{place}: has {len(cells)} columns; expected {len(names)}")
+            rows.append((place, dict(zip(names, cells, strict=True))))
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: not a table: {error}") from None
+    if not any(name in names for name in _text_names(is_hypothesis)):
+        raise InputError(
+            f"{path}: has the columns {listed(names)}; expected a header with text, and id or audio"
+        )
+    if not set(names) & {*ID_NAMES, *AUDIO_NAMES}:
+        if not set(names) & {"start", "begin"}:
+            raise InputError(f"{path}: has the columns {listed(names)}; expected id or audio")
+        pieces = _reading(rows, path, is_hypothesis).entries
+        whole = Entry(str(path), " ".join(piece.text for piece in pieces))
+        return Reading([whole], has_ids=False)
+    return _reading(rows, path, is_hypothesis)
+
+
+def _text_names(is_hypothesis: bool) -> tuple[str, ...]:
+    return (HYPOTHESIS_NAMES if is_hypothesis else REFERENCE_NAMES) + TEXT_NAMES
+
+
+def _reading(rows: list[tuple[str, Row]], path: Path, is_hypothesis: bool) -> Reading:
+    entries = [_entry(row, place, path.parent, is_hypothesis) for place, row in rows]
+    unnamed = [entry for entry in entries if not entry.id]
+    if unnamed and len(unnamed) < len(entries):
+        raise InputError(f"{unnamed[0].place}: has neither id nor audio; expected one, as others")
+    return Reading(entries, has_ids=not unnamed)
+
+
+def _entry(row: Row, place: str, folder: Path, is_hypothesis: bool) -> Entry:
+    text = next((name for name in _text_names(is_hypothesis) if name in row), None)
+    if text is None:
+        raise InputError(f"{place}: has no 'text'; expected text, and id or audio")
+    id = next((name for name in ID_NAMES if row.get(name, "") != ""), "")
+    audio = next((name for name in AUDIO_NAMES if row.get(name, "") != ""), "")
+    for name in (text, id, audio):
+        if name and not isinstance(row[name], str):
+            raise InputError(f"{place}: {name} is {row[name]!r}; expected text")
+    recording = row[audio] if audio else ""
+    return Entry(
+        place,
+        row[text],
+        row[id] if id else recording,
+        str((folder / recording).resolve()) if recording else "",
+    )

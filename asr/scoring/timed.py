@@ -1,0 +1,226 @@
+"""STM and CTM -> what was said in each segment, and what was recognised there."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+from asr.errors import InputError, listed
+from asr.scoring.entries import Entry, Reading, Segment, TimedWord
+from asr.scoring.lines import uncommented
+
+Lines = list[tuple[str, str]]
+Channel = tuple[str, str]
+Timed = TypeVar("Timed", Segment, TimedWord)
+
+_TOLERANCE_S = 1.0
+"""By which a word may begin before the one in front of it; then the file's order is believed."""
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_WITH_POINT = r"\d*\.\d*"
+_STM = re.compile(rf"\s*(\S+)\s+(\S+)\s+(\S+)\s+({_NUMBER})\s+({_NUMBER})(?:\s+(.*))?", re.S)
+_CTM = re.compile(rf"\s*(\S+)\s+(\S+)\s+({_NUMBER}|\*)\s+({_NUMBER}|\*)\s+(\S+)(?:\s+(.*))?", re.S)
+_LABEL = re.compile(r"<[^<>\s]*>(?=\s|$)\s*")
+_IGNORED = re.compile(r"IGNORE_?TIME_?SEGMENT_?IN_?SCORING", re.I)
+
+
+def looks_like_stm(lines: Lines) -> bool:
+    """Whether every line has a begin and an end, in seconds with a point."""
+    rows = uncommented(lines)
+    found = [_STM.fullmatch(row) for _, row in rows]
+    return bool(rows) and all(
+        row and re.match(_WITH_POINT, row[4]) and "." in row[5] and float(row[5]) >= float(row[4])
+        for row in found
+    )
+
+
+def looks_like_ctm(lines: Lines) -> bool:
+    """Whether every line has a begin and a duration, in seconds with a point, and one word."""
+    rows = uncommented(lines)
+    found = [_CTM.fullmatch(row) for _, row in rows]
+    return bool(rows) and all(
+        row
+        and ("." in row[3] + row[4] or row[3] == "*")
+        and (
+            row[6] is None or re.fullmatch(rf"({_NUMBER}|NA)(\s+\S+){{0,2}}\s*", row[6]) is not None
+        )
+        for row in found
+    )
+
+
+def read_stm(lines: Lines) -> list[Segment]:
+    """The segments, in the file's order.
+
+    Raises:
+        InputError: a line is no segment.
+    """
+    segments = []
+    for place, row in uncommented(lines):
+        found = _STM.fullmatch(row)
+        if not found:
+            raise InputError(f"{place}: not STM; expected: file channel speaker begin end text")
+        begin, end = float(found[4]), float(found[5])
+        if end < begin:
+            raise InputError(f"{place}: ends at {end} s, before it begins; expected begin end")
+        text = _LABEL.sub("", found[6] or "", count=1) if (found[6] or "")[:1] == "<" else found[6]
+        segments.append(Segment(place, (found[1], found[2]), begin, end, (text or "").strip()))
+    return segments
+
+
+def read_ctm(lines: Lines) -> list[TimedWord]:
+    """The words, in the file's order; alternatives as one.
+
+    Raises:
+        InputError: a line is no word with a time, or alternatives don't end.
+    """
+    words: list[TimedWord] = []
+    rows = iter(uncommented(lines))
+    for place, row in rows:
+        channel, begin, duration, word = _ctm_fields(place, row)
+        if word.upper() == "<ALT_BEGIN>":
+            words.append(_alternatives(place, channel, rows))
+        else:
+            if begin is None:
+                raise InputError(f"{place}: begins at '*'; expected seconds")
+            words.append(TimedWord(place, channel, begin, begin + (duration or 0.0) / 2, word))
+    return words
+
+
+def segment_readings(segments: Sequence[Segment]) -> list[Reading]:
+    """The ways to pair STM with something else than CTM: by segment, channel or recording."""
+    readings = [
+        Reading(
+            [
+                Entry(each.place, each.text, segment_name(each))
+                for each in segments
+                if not _out(each)
+            ],
+            has_ids=True,
+            notation="timed",
+        )
+    ]
+    if not any(_out(each) for each in segments):
+        readings += _joined(_by_channel(segments).values())
+    return readings
+
+
+def word_readings(words: Sequence[TimedWord]) -> list[Reading]:
+    """The ways to pair CTM with something else than STM: by channel or recording."""
+    return _joined(_by_channel(words).values())
+
+
+def words_in_segments(
+    segments: Sequence[Segment], words: Sequence[TimedWord], missing_is_deleted: bool
+) -> list[tuple[Entry, Entry]]:
+    """Each segment of the reference with the words that were recognised in it.
+
+    A word belongs to the first segment that ends behind its middle; what is behind all belongs to
+    the last one of its channel, as in sclite. Words of segments that are left out are left out.
+
+    Args:
+        segments: of the reference.
+        words: of the hypothesis.
+        missing_is_deleted: a channel without any word is taken for deletions, not refused.
+
+    Raises:
+        InputError: a channel is in one file only.
+    """
+    segments_of, words_of = _by_channel(segments), _by_channel(words)
+    _check_channels(segments_of, words_of, missing_is_deleted)
+    pairs = []
+    for channel, its_segments in segments_of.items():
+        rest = words_of.get(channel, [])
+        for segment in its_segments:
+            is_last = segment is its_segments[-1]
+            middles = (n for n, word in enumerate(rest) if word.middle >= segment.end)
+            end = len(rest) if is_last else next(middles, len(rest))
+            heard, rest = rest[:end], rest[end:]
+            if not _out(segment):
+                id, text = segment_name(segment), " ".join(word.text for word in heard)
+                place = heard[0].place if heard else segment.place
+                pairs.append((Entry(segment.place, segment.text, id), Entry(place, text, id)))
+    return pairs
+
+
+def segment_name(segment: Segment) -> str:
+    """How a segment is called: its recording, channel and times."""
+    return f"{' '.join(segment.channel)} {segment.begin:.2f} {segment.end:.2f}"
+
+
+def _ctm_fields(place: str, row: str) -> tuple[Channel, float | None, float | None, str]:
+    found = _CTM.fullmatch(row)
+    if not found:
+        raise InputError(f"{place}: not CTM; expected: file channel begin duration word")
+    times = [None if time == "*" else float(time) for time in (found[3], found[4])]
+    return (found[1], found[2]), times[0], times[1], found[5]
+
+
+def _alternatives(place: str, channel: Channel, rows: Iterable[tuple[str, str]]) -> TimedWord:
+    sequences: list[list[str]] = [[]]
+    times: list[tuple[float, float]] = []
+    for row_place, row in rows:
+        row_channel, begin, duration, word = _ctm_fields(row_place, row)
+        if row_channel != channel:
+            break
+        if word.upper() == "<ALT_END>":
+            if not times:
+                raise InputError(f"{place}: alternatives without words; expected one with a time")
+            text = " / ".join(" ".join(sequence) or "@" for sequence in sequences)
+            first, middle = min(time[0] for time in times), max(time[1] for time in times)
+            return TimedWord(place, channel, first, middle, f"{{ {text} }}")
+        if word.upper() == "<ALT>":
+            sequences.append([])
+        elif begin is not None:
+            sequences[-1].append(word)
+            times.append((begin, begin + (duration or 0.0) / 2))
+    raise InputError(f"{place}: has <ALT_BEGIN> without <ALT_END>; expected both")
+
+
+def _out(segment: Segment) -> bool:
+    return _IGNORED.search(segment.text) is not None
+
+
+def _joined(channels: Collection[Sequence[Segment] | Sequence[TimedWord]]) -> list[Reading]:
+    whole = [(each[0], " ".join(row.text for row in each)) for each in channels]
+    by_channel = [Entry(first.place, text, " ".join(first.channel)) for first, text in whole]
+    readings = [Reading(by_channel, has_ids=True, notation="timed")]
+    by_file = [Entry(first.place, text, first.channel[0]) for first, text in whole]
+    if len({entry.id.lower() for entry in by_file}) == len(by_file):  # one channel each
+        readings.append(Reading(by_file, has_ids=True, notation="timed"))
+    return readings
+
+
+def _by_channel(rows: Iterable[Timed]) -> dict[Channel, list[Timed]]:
+    """By recording and channel, whose names are compared without regard to case, and then time."""
+    channels: dict[Channel, list[Timed]] = {}
+    for row in rows:
+        file, channel = row.channel
+        channels.setdefault((file.lower(), channel.lower()), []).append(row)
+    for name, its_rows in channels.items():
+        earlier = [after.begin - row.begin for row, after in pairwise(its_rows)]
+        if min(earlier, default=0.0) < -_TOLERANCE_S:
+            channels[name] = sorted(its_rows, key=lambda row: row.begin)
+    return channels
+
+
+def _check_channels(
+    segments: Mapping[Channel, list[Segment]],
+    words: Mapping[Channel, list[TimedWord]],
+    missing_is_deleted: bool,
+) -> None:
+    extra = [" ".join(each[0].channel) for name, each in words.items() if name not in segments]
+    if extra:
+        place = next(each[0].place for name, each in words.items() if name not in segments)
+        raise InputError(
+            f"{place}: {listed(extra)} (recording, channel) is not in the STM; expected the same"
+        )
+    silent = [
+        " ".join(each[0].channel)
+        for name, each in segments.items()
+        if name not in words and any(segment.text and not _out(segment) for segment in each)
+    ]
+    if silent and not missing_is_deleted:
+        raise InputError(
+            f"{segments[next(n for n in segments if n not in words)][0].place}: the CTM has no word"
+            f" of {listed(silent)} (recording, channel); expected all, or --missing deletions"
+        )

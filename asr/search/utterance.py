@@ -1,0 +1,101 @@
+"""log_probs of one utterance -> n-best list, with plain arguments."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.lm.load import load_language_model, with_words
+from asr.lm.protocol import LanguageModel
+from asr.lm.vocabulary import EOS, UNK
+from asr.networks.ctc import checked_log_probs
+from asr.search import beam
+from asr.search.greedy import check_symbols
+from asr.search.lexicon_tree import make_lexicon_tree
+from asr.search.nbest import Hypothesis
+from asr.search.rescore import spelled
+from asr.search.space import BeamSettings, SearchSpace
+from asr.text.normalisation import in_case
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer, text_case, tokenizer_of
+from asr.text.words import AnyLexicon, as_lexicon, as_words
+
+
+def beam_search(
+    log_probs: Tensor | np.ndarray,
+    symbols: Sequence[str] | Tokenizer,
+    lexicon: AnyLexicon | None = None,
+    lm: LanguageModel | str | Path | None = None,
+    lm_weight: float = 0.7,
+    word_bonus: float = 0.0,
+    beam_width: int = 50,
+) -> list[Hypothesis]:
+    """The most probable texts of one utterance, by CTC prefix beam search.
+
+    A hypothesis' score is its acoustic log-probability + lm_weight * that of the language model +
+    word_bonus * words. Tokens below e^-8 in a frame, and prefixes e^-15 times as probable as the
+    best, are not followed.
+
+    >>> nbest = asr.beam_search(log_probs, recognizer.symbols, lm="4gram.arpa", lm_weight=0.7)
+    >>> nbest[0].text, nbest[0].log_prob, nbest[0].frames
+
+    Args:
+        log_probs: (T, C), natural logs, on any device.
+        symbols: (C,), what each token stands for, with CTC's blank first: characters, with " "
+            between words, or units such as phones; or a model's tokenizer, `recognizer.tokenizer`.
+        lexicon: the only words that may be said: a list, a dictionary with their phones, or the
+            path of either. None for all that the symbols spell or, with a language model of words,
+            for its words. Words are brought to small letters or capitals as the symbols have them.
+        lm: a language model on the device of `log_probs`, or the path of one; of words, or of the
+            symbols.
+        lm_weight: of the language model's log-probability, if there is one.
+        word_bonus: nats a word.
+        beam_width: prefixes kept after every frame.
+
+    Returns:
+        nbest: at most `beam_width` hypotheses, best first. Each has `text`, `words`, `tokens`,
+            their `frames`, the acoustic `log_prob`, `lm_log_prob` and `score`. Where the lexicon
+            leaves nothing that the frames could say, one without words, of log_prob -inf.
+
+    Raises:
+        InputError: a file can't be used, the symbols spell no word of the lexicon, the language
+            model has no unit for a symbol, or a number is out of range.
+        ValueError: `log_probs` is not (T, C) or has NaN, or there are not C symbols.
+
+    Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1.
+    """
+    log_probs = checked_log_probs(log_probs)
+    tokenizer, words = _with_words(symbols, lexicon)
+    check_symbols(tokenizer, log_probs.shape[1])
+    if isinstance(lm, str | Path):
+        lm = load_language_model(lm, log_probs.device, words, text_case(tokenizer))
+    if lm is not None:
+        if lm.vocabulary.unit == "word" and not words:
+            words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
+        lm = with_words(lm, words)
+    settings = BeamSettings(
+        beam_width=beam_width,
+        n_best=beam_width,
+        lm_weight=lm_weight if lm is not None else 0.0,
+        word_bonus=word_bonus,
+    )
+    tree = make_lexicon_tree(words, tokenizer) if words else None
+    space = SearchSpace(tokenizer, settings, tree, lm)
+    (nbest,) = beam.beam_search(log_probs[:, None], torch.tensor([len(log_probs)]), space)
+    return spelled(nbest or [Hypothesis((), -math.inf)], tokenizer)
+
+
+def _with_words(
+    symbols: Sequence[str] | Tokenizer, lexicon: AnyLexicon | None
+) -> tuple[Tokenizer, list[str]]:
+    """The tokenizer, and the words that may be said; none where there is no lexicon."""
+    tokenizer = tokenizer_of(symbols)
+    if lexicon is None:
+        own = tokenizer.lexicon.pronunciations if isinstance(tokenizer, PhoneTokenizer) else ()
+        return tokenizer, list(own)
+    if tokenizer.kind in ("unit", "phone"):
+        spoken = as_lexicon(lexicon)
+        return PhoneTokenizer(tokenizer.symbols, spoken), list(spoken.pronunciations)
+    return tokenizer, [in_case(word, text_case(tokenizer)) for word in as_words(lexicon)]

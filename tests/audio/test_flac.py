@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from audio_files import assert_read, assert_refused, encoded, noise, saved
+
+from asr.audio.load import read_info
+
+SAMPLES = noise(20000, channels=2)
+
+
+def declared(data, samples):
+    """The same file with another count of samples in its header."""
+    at = data.index(b"fLaC") + 18
+    content = int.from_bytes(data[at : at + 8], "big") >> 36 << 36 | samples
+    return data[:at] + content.to_bytes(8, "big") + data[at + 8 :]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4096, 10000, 19999])
+def test_frames_beyond_the_declared_length_are_read(tmp_path, count):
+    path = saved(tmp_path / "a.flac", declared(encoded(SAMPLES, "FLAC"), count))
+    assert_read(path, SAMPLES)
+    assert read_info(path).samples == 20000
+
+
+@pytest.mark.parametrize(
+    "behind", [b"TAG" + b"x" * 125, bytes(100000), b"\n", b"ID3\x04" + bytes(6)]
+)
+def test_what_is_behind_the_last_frame_is_no_audio(tmp_path, behind):
+    data = encoded(SAMPLES, "FLAC")
+    assert_read(saved(tmp_path / "a.flac", data, behind), SAMPLES)
+    assert_read(saved(tmp_path / "a.flac", declared(data, 5000), behind), SAMPLES)
+
+
+def test_flac_behind_an_id3_tag_is_read(tmp_path):
+    tag = b"ID3\x04\0\0\0\0\0\x0aTIT2\0\0\0\0\0\0"
+    for data in (encoded(SAMPLES, "FLAC"), declared(encoded(SAMPLES, "FLAC"), 0)):
+        assert_read(saved(tmp_path / "a.flac", tag, data), SAMPLES)
+
+
+def test_joined_files_are_all_read(tmp_path):
+    first, second = encoded(SAMPLES[:12000], "FLAC"), encoded(SAMPLES[12000:], "FLAC")
+    assert_read(saved(tmp_path / "a.flac", first, second), SAMPLES)
+    assert_read(saved(tmp_path / "a.flac", declared(first, 0), declared(second, 100)), SAMPLES)
+    tag = b"ID3\x04\0\0\0\0\0\x0aTIT2\0\0\0\0\0\0"
+    assert_read(saved(tmp_path / "a.flac", tag, first, tag, second), SAMPLES)
+    assert_read(saved(tmp_path / "a.flac", first, first), np.tile(SAMPLES[:12000], (2, 1)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize("sample_rate", [16000, 44100, 12345])
+def test_the_last_frame_tells_the_length(tmp_path, channels, subtype, sample_rate):
+    for samples in (20, 4095, 4096, 4097, 600000):
+        data = encoded(noise(samples, channels), "FLAC", subtype, sample_rate)
+        assert read_info(saved(tmp_path / "a.flac", declared(data, 0))).samples == samples
+
+
+def test_more_declared_than_there_is_refused(tmp_path):
+    data = encoded(SAMPLES, "FLAC")
+    path = saved(tmp_path / "a.flac", declared(data, 30000))
+    assert_refused(path, r"is cut short or damaged: its header declares 30000 samples, its last")
+    assert_refused(saved(path, data[: len(data) // 2]), r"is cut short or damaged")
+    assert_refused(saved(path, declared(data, 0)[: len(data) // 2]), r"is cut short or damaged")

@@ -1,0 +1,210 @@
+import struct
+
+import numpy as np
+import pytest
+from audio_files import assert_read, assert_refused, changed, encoded, noise, saved
+
+from asr.audio.load import read_info
+
+SAMPLES = noise(5000, channels=2)
+HALF = 5000 * 2  # bytes of 2500 samples of 2 channels
+
+
+def declare(data, container, n_bytes):
+    """Write a number of bytes of samples into a header."""
+    if container in ("WAV", "WAVEX"):
+        return changed(data, data.index(b"data") + 4, "<I", n_bytes)
+    if container == "RF64":
+        data = changed(data, data.index(b"data") + 4, "<I", 0xFFFFFFFF)
+        return changed(data, data.index(b"ds64") + 16, "<Q", n_bytes)
+    if container == "W64":
+        return changed(data, data.index(b"data\xf3") + 16, "<Q", n_bytes + 24)
+    if container == "AIFF":
+        data = changed(data, data.index(b"COMM") + 10, ">I", n_bytes // 4)
+        return changed(data, data.index(b"SSND") + 4, ">I", n_bytes + 8)
+    if container == "CAF":
+        return changed(data, data.index(b"data") + 4, ">q", n_bytes + 4)
+    if container == "AU":
+        return changed(data, 8, ">I", n_bytes)
+    count = data.index(b"sample_count -i ") + 16
+    end = data.index(b"\n", count)
+    return data[:count] + str(n_bytes // 4).ljust(end - count).encode() + data[end:]
+
+
+CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "CAF", "AU", "NIST")
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_samples_beyond_the_declared_length_are_read(tmp_path, container):
+    data = encoded(SAMPLES, container)
+    assert_read(saved(tmp_path / "a", declare(data, container, HALF)), SAMPLES)
+    assert read_info(tmp_path / "a").samples == 5000
+    assert_read(saved(tmp_path / "a", declare(data, container, 0)), SAMPLES)
+    assert read_info(tmp_path / "a").samples == 5000
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_files_joined_end_to_end_are_both_read(tmp_path, container):
+    first, second = SAMPLES[:3000], noise(2000, channels=2, seed=1)
+    both = [encoded(samples, container) for samples in (first, second)]
+    expected = np.concatenate([first, second])
+    assert_read(saved(tmp_path / "a", *both), expected)
+    assert read_info(tmp_path / "a").samples == 5000
+    too_little = declare(both[0], container, HALF)
+    assert_read(saved(tmp_path / "a", too_little, both[1]), expected)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_padding_behind_the_samples_is_no_audio(tmp_path, container):
+    data = encoded(SAMPLES, container)
+    for padding in (b"\0", bytes(512), b"\xff" * 100, b"TAG" + b"x" * 125, b"\0\0TAG" + bytes(125)):
+        assert_read(saved(tmp_path / "a", data, padding), SAMPLES)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_second_file_of_another_kind_is_refused(tmp_path, container):
+    first = encoded(SAMPLES, container)
+    saved(tmp_path / "a", first, encoded(noise(500), container))
+    assert_refused(tmp_path / "a", r"is 2 recordings joined: number 2 has 16000 Hz and 1 channels")
+    saved(tmp_path / "a", first, encoded(SAMPLES, container, sample_rate=8000))
+    assert_refused(tmp_path / "a", r"number 2 has 8000 Hz and 2 channels; expected 16000 Hz and 2")
+    saved(tmp_path / "a", first, first[:-1000])
+    assert_refused(tmp_path / "a", r"is cut short")
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "endian"),
+    [
+        *[("WAV", form, "FILE") for form in ("PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")],
+        *[("WAV", "ULAW", "FILE"), ("WAV", "ALAW", "FILE"), ("WAV", "PCM_16", "BIG")],
+        *[("WAVEX", "PCM_24", "FILE"), ("W64", "PCM_24", "FILE"), ("RF64", "FLOAT", "FILE")],
+        *[("AIFF", form, "FILE") for form in ("PCM_S8", "PCM_U8", "PCM_24", "FLOAT", "ULAW")],
+        *[("AIFF", "PCM_16", "LITTLE"), ("AIFF", "PCM_24", "LITTLE"), ("CAF", "PCM_16", "LITTLE")],
+        *[("CAF", "PCM_24", "FILE"), ("CAF", "ALAW", "FILE"), ("AU", "PCM_16", "LITTLE")],
+        *[("AU", "ULAW", "FILE"), ("NIST", "PCM_16", "BIG"), ("NIST", "ULAW", "FILE")],
+    ],
+)
+def test_every_coding_is_read_beyond_a_header(tmp_path, container, subtype, endian):
+    data = encoded(SAMPLES, container, subtype, endian=endian)
+    whole = saved(tmp_path / "whole", data)
+    expected = pytest.importorskip("soundfile").read(whole, dtype="float64")[0]
+    assert_read(whole, expected, atol=1e-6)
+    width = {"PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "PCM_16": 2}.get(subtype, 1)
+    half = saved(tmp_path / "half", _halved(data, container, width, endian))
+    assert_read(half, expected, atol=1e-6)
+
+
+def _halved(data, container, width, endian):
+    n_bytes = 2500 * 2 * width
+    if container == "WAV" and endian == "BIG":
+        return changed(data, data.index(b"data") + 4, ">I", n_bytes)
+    if container == "AU" and endian == "LITTLE":
+        return changed(data, 8, "<I", n_bytes)
+    if container == "AIFF":
+        data = changed(data, data.index(b"COMM") + 10, ">I", 2500)
+        return changed(data, data.index(b"SSND") + 4, ">I", n_bytes + 8)
+    if container == "NIST":
+        return declare(data, container, 2500 * 4)
+    return declare(data, container, n_bytes)
+
+
+def test_a_second_data_chunk_is_read(tmp_path):
+    data = encoded(SAMPLES, "WAV")
+    start = data.index(b"data") + 8
+    chunks = [data[:start][:-4], struct.pack("<I", HALF), data[start : start + HALF], b"LIST"]
+    chunks += [struct.pack("<I", 6), b"INFO\0\0", b"data", struct.pack("<I", HALF)]
+    assert_read(saved(tmp_path / "a.wav", *chunks, data[start + HALF :]), SAMPLES)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"LIST\x04\0\0\0INFO",
+        b"LIST\0\x10\0\0" + bytes(4096),
+        b"LIST\xff\xff\0\0INFO",  # cut off within
+        b"id3 \x0a\0\0\0ID3\x04\0\0\0\0\0\0",
+        b"abcd\x01\0\0\0x\0",
+        b"abcd\x01\0\0\0x",  # without the padding to an even size
+        b"LIST\x04\0\0\0INFO" + bytes(700),
+    ],
+)
+def test_chunks_behind_the_samples_are_no_audio(tmp_path, behind):
+    assert_read(saved(tmp_path / "a.wav", encoded(SAMPLES, "WAV"), behind), SAMPLES)
+
+
+@pytest.mark.parametrize("pad", [b"", b"\0"])
+def test_an_odd_number_of_bytes_may_be_padded_or_not(tmp_path, pad):
+    samples = noise(4999)
+    data = encoded(samples, "WAV", "PCM_U8")[: 44 + 4999]
+    expected = np.round(samples * 128) / 128
+    path = saved(tmp_path / "a.wav", data, pad, b"LIST\x04\0\0\0INFO")
+    assert read_info(path).samples == 4999
+    assert_read(path, expected, atol=1 / 128)
+
+
+def test_chunks_behind_undeclared_samples_are_no_audio(tmp_path):
+    data = declare(encoded(SAMPLES, "WAV"), "WAV", HALF)
+    assert_read(saved(tmp_path / "a.wav", data, b"LIST\x04\0\0\0INFO"), SAMPLES)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_sizes_that_were_written_into_a_pipe_are_unknown(tmp_path, size):
+    data = changed(encoded(SAMPLES, "WAV"), 40, "<I", size)
+    path = saved(tmp_path / "a.wav", changed(data, 4, "<I", min(size + 36, 0xFFFFFFFF)))
+    assert_read(path, SAMPLES)
+    assert_read(saved(path, path.read_bytes(), path.read_bytes()), np.tile(SAMPLES, (2, 1)))
+
+
+def test_sizes_of_other_containers_from_a_pipe_are_unknown(tmp_path):
+    w64 = encoded(SAMPLES, "W64")
+    w64 = changed(w64, w64.index(b"data\xf3") + 16, "<Q", 2**63 - 1)
+    caf = encoded(SAMPLES, "CAF")
+    caf = changed(caf, caf.index(b"data") + 4, ">q", -1)
+    aiff = encoded(SAMPLES, "AIFF")
+    aiff = changed(aiff, aiff.index(b"COMM") + 10, ">I", 0)
+    aiff = changed(aiff, aiff.index(b"SSND") + 4, ">I", 0)
+    au = changed(encoded(SAMPLES, "AU"), 8, ">I", 0xFFFFFFFF)
+    for data in (w64, caf, aiff, au):
+        assert_read(saved(tmp_path / "a", data), SAMPLES)
+
+
+def test_rf64_takes_its_size_from_the_ds64_chunk(tmp_path):
+    data = encoded(SAMPLES, "RF64")
+    size = data.index(b"data") + 4
+    assert_read(saved(tmp_path / "a", changed(data, size, "<I", 0xFFFFFFFF)), SAMPLES)
+    without = changed(data, data.index(b"ds64") + 8, "<QQQ", 0, 0, 0)
+    assert_read(saved(tmp_path / "a", changed(without, size, "<I", 0xFFFFFFFF)), SAMPLES)
+
+
+def test_packed_samples_that_no_header_declares_are_refused(tmp_path):
+    data = encoded(SAMPLES, "WAV", "IMA_ADPCM")
+    start = data.index(b"data") + 8
+    more = data[start:]
+    path = saved(tmp_path / "a.wav", data, b"data", struct.pack("<I", len(more)), more)
+    assert_refused(path, rf"has {len(more)} bytes of IMA ADPCM that its header does not declare")
+
+
+@pytest.mark.parametrize("name", ["shorten", "wavpack", "shortpack"])
+def test_packed_sphere_is_refused_by_name(tmp_path, name):
+    header = f"NIST_1A\n   1024\nsample_coding -s30 pcm,embedded-{name}-v2.00\nend_head\n"
+    path = saved(tmp_path / "SA1.WAV", header.encode().ljust(1024), bytes(1000))
+    assert_refused(path, rf"is packed with {name}; expected plain samples")
+
+
+def test_sphere_that_counts_the_samples_of_both_channels_is_read(tmp_path):
+    data = encoded(SAMPLES, "NIST", "ULAW")
+    count = data.index(b"sample_count -i 5000")
+    both = data[:count] + b"sample_count -i 10000" + data[count + 20 : 1023] + data[1024:]
+    expected = pytest.importorskip("soundfile").read(saved(tmp_path / "a", data))[0]
+    assert len(both) == len(data)
+    assert_read(saved(tmp_path / "b", both), expected)
+    assert_refused(saved(tmp_path / "c", both[:-500]), r"is cut short: its header declares 20000")
+
+
+def test_a_header_without_samples_is_refused_with_that_reason(tmp_path):
+    data = encoded(SAMPLES, "WAV")
+    path = saved(tmp_path / "a.wav", changed(data, 40, "<I", 0)[:44])
+    assert_refused(path, r"holds 0 samples; expected at least one")
+    assert_refused(saved(path, data[:36], bytes(50)), r"holds 0 samples: it has no chunk of them")
+    path = saved(path, changed(data, 40, "<I", 0)[:44], b"LIST\x04\0\0\0INFO")
+    assert_refused(path, r"holds 0 samples; expected at least one")

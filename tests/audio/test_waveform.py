@@ -1,0 +1,113 @@
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import asr
+from asr.audio import load
+from asr.audio.features import FeatureSettings
+from asr.audio.waveform import as_waveform, load_audio, resample
+
+
+def noise(samples, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
+
+
+def test_a_file_is_a_tensor_of_what_the_loader_reads(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([noise(9000), noise(9000, 1)], 1), 8000)
+    options = {"sample_rate": 16000, "channel": 1, "offset_s": 0.25, "duration_s": 0.5}
+    waveform = load_audio(path, **options)
+    assert waveform.dtype == torch.float32
+    assert waveform.shape == (8000,)
+    np.testing.assert_array_equal(waveform, load.load_audio(path, **options))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_arrays_and_tensors_are_the_same_waveform(dtype):
+    samples = noise(50).astype(dtype)
+    for given in (samples, torch.from_numpy(samples), torch.from_numpy(samples).requires_grad_()):
+        waveform = as_waveform(given)
+        assert waveform.dtype == torch.float32
+        assert not waveform.requires_grad
+        np.testing.assert_array_equal(waveform, samples.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((5, 2)), r"waveform has shape \(5, 2\); expected \(samples,\) of one channel"),
+        (np.zeros((1, 5, 2)), r"waveform has shape \(1, 5, 2\); expected \(samples,\)$"),
+        (np.zeros(0), r"waveform has shape \(0,\); expected at least one sample"),
+        (np.zeros(5, np.int16), r"waveform is of torch.int16; expected floats in \[-1, 1\)"),
+        (np.array([0, 0.5, 300.0]), "waveform has 300 as sample 2"),
+        (np.array([0, np.nan]), "waveform has nan as sample 1"),
+        (np.array([-np.inf, 0]), "waveform has -inf as sample 0"),
+    ],
+)
+def test_what_is_no_waveform_is_named(samples, message):
+    for function in (as_waveform, lambda given: asr.log_mel(given, 16000)):
+        with pytest.raises(ValueError, match=message):
+            function(samples)
+
+
+@pytest.mark.parametrize(("rate", "new_rate"), [(44100, 16000), (8000, 16000), (16000, 16000)])
+def test_samples_are_resampled_as_files_are(rate, new_rate, tmp_path):
+    samples = noise(rate)
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    found = resample(torch.from_numpy(samples), rate, new_rate)
+    expected = load.load_audio(tmp_path / "a.wav", new_rate)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_rate_that_is_none_is_named():
+    with pytest.raises(ValueError, match="sample_rate is 0; expected Hz"):
+        resample(torch.zeros(5), 0, 16000)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16000])
+def test_log_mel_is_librosas(sample_rate):
+    waveform = noise(sample_rate)
+    features = asr.log_mel(waveform, sample_rate, n_mels=30, window_ms=32, hop_ms=8, low_hz=40)
+    window, hop = round(0.032 * sample_rate), round(0.008 * sample_rate)
+    energies = librosa.feature.melspectrogram(
+        y=waveform,
+        sr=sample_rate,
+        n_fft=window,  # a power of 2
+        hop_length=hop,
+        window=np.hanning(window),
+        center=False,
+        n_mels=30,
+        fmin=40,
+        htk=True,
+        norm=None,
+    )
+    assert features.dtype == torch.float32
+    np.testing.assert_allclose(features, np.log(np.maximum(energies.T, 1e-10)), atol=2e-4)
+    torch.testing.assert_close(
+        features,
+        asr.log_mel(torch.from_numpy(waveform), sample_rate, 30, 32, 8, 40),
+        rtol=0,
+        atol=0,
+    )
+
+
+def test_mfcc_is_librosas():
+    waveform = noise(16000)
+    energies = asr.log_mel(waveform, 16000, n_mels=26)
+    expected = librosa.feature.mfcc(S=energies.numpy().T, n_mfcc=13, dct_type=2, norm="ortho").T
+    np.testing.assert_allclose(asr.mfcc(waveform, 16000), expected, atol=1e-4)
+    with_deltas = asr.mfcc(waveform, 16000, n_deltas=2)
+    assert with_deltas.shape == (98, 39)
+    deltas = librosa.feature.delta(expected.T, width=5, mode="nearest").T
+    np.testing.assert_allclose(with_deltas[:, 13:26], deltas, atol=1e-4)
+    assert asr.mfcc(waveform, 16000, n_mfcc=40).shape == (98, 40)
+
+
+def test_what_no_features_have_is_named():
+    with pytest.raises(ValueError, match="waveform has 399 samples; one window takes 400"):
+        asr.log_mel(np.zeros(399), 16000)
+    with pytest.raises(ValueError, match="n_mels is 0; expected more than 0"):
+        asr.log_mel(np.zeros(400), 16000, n_mels=0)
+    assert asr.log_mel(np.zeros(400), 16000).shape == (1, FeatureSettings().n_mels)

@@ -1,0 +1,147 @@
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from asr.cli.app import app
+from asr.corpus.manifest import Utterance, read_manifest
+from asr.corpus.recordings import check_durations
+
+SAMPLE_RATE = 8000
+
+
+def make(path, seconds=0.5, text=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
+    soundfile.write(path, noise, SAMPLE_RATE)
+    if text is not None:
+        path.with_suffix(".txt").write_text(text, "utf-8")
+    return path
+
+
+def manifest(*arguments):
+    return CliRunner().invoke(app, ["manifest", *map(str, arguments)])
+
+
+def utterances(done, tmp_path):
+    path = tmp_path / "out" / "a.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(done.stdout, "utf-8")
+    return read_manifest(path)
+
+
+def test_a_text_beside_each_recording(tmp_path):
+    one = make(tmp_path / "one.wav", 0.5, "\ufeffThre\u0301e\n don’t  go\n")
+    two = make(tmp_path / "deep" / "my two.flac", 0.25, "")
+    done = manifest(one, tmp_path / "deep")
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    found = utterances(done, tmp_path)
+    assert found == [
+        Utterance("one", str(one), 0.5, "Thrée don't go"),
+        Utterance("my_two", str(two), 0.25, ""),
+    ]
+    check_durations("a.jsonl", found)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "b Text  of b\n\na of a\n",
+        "b.wav\tText  of b\r\na\tof a\r\n",
+        "{folder}/wav/b.wav\tText  of b\nwav/a.wav\tof a",
+    ],
+)
+def test_texts_in_one_file_by_id_or_path(tmp_path, lines):
+    for name in ("a", "b"):
+        make(tmp_path / "wav" / f"{name}.wav")
+    texts = tmp_path / "texts"
+    texts.write_text(lines.format(folder=tmp_path), "utf-8")
+    done = manifest(tmp_path / "wav", "--text", texts)
+    assert done.exit_code == 0, done.stderr
+    found = utterances(done, tmp_path)
+    assert [(u.id, u.text) for u in found] == [("a", "of a"), ("b", "Text of b")]
+
+
+def test_paths_are_absolute_and_may_be_given_relative(tmp_path, monkeypatch):
+    make(tmp_path / "a.wav", text="one")
+    monkeypatch.chdir(tmp_path)
+    done = manifest("a.wav")
+    assert json.loads(done.stdout)["audio"] == str(tmp_path / "a.wav")
+
+
+def test_names_that_come_twice_have_their_folders(tmp_path):
+    for folder in ("bob", "eve"):
+        make(tmp_path / folder / "1.wav", text=folder)
+    done = manifest(tmp_path)
+    assert [u.id for u in utterances(done, tmp_path)] == ["bob-1", "eve-1"]
+    (tmp_path / "texts").write_text("1 one\n")
+    done = manifest(tmp_path, "--text", tmp_path / "texts")
+    assert done.exit_code == 1
+    expected = f"{tmp_path}/texts:1: 1 could be {tmp_path}/bob/1.wav or {tmp_path}/eve/1.wav"
+    assert done.stderr == f"asr manifest: {expected}; expected a path\n"
+    make(tmp_path / "bob" / "1.flac")
+    done = manifest(tmp_path)
+    assert f"its id would be 'bob-1', as that of {tmp_path}/bob/1.flac" in done.stderr
+
+
+def test_recordings_that_fail_are_named_and_the_others_done(tmp_path):
+    make(tmp_path / "a.wav", text="one")
+    make(tmp_path / "b.wav")
+    (tmp_path / "c.wav").write_bytes(b"no audio")
+    (tmp_path / "c.txt").write_text("three")
+    make(tmp_path / "d.wav", text="don\x92t")
+    done = manifest(*(tmp_path / f"{name}.wav" for name in "abcde"))
+    assert done.exit_code == 1
+    assert [u.id for u in utterances(done, tmp_path)] == ["a"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4
+    prefix = f"asr manifest: {tmp_path}/"
+    assert lines[0] == f"{prefix}b.wav: has no text; expected b.txt beside it, or --text FILE"
+    assert lines[1].startswith(f"{prefix}c.wav: can't be read as audio")
+    assert lines[2] == f"{prefix}d.txt: has U+0092, a control character; expected a text"
+    assert lines[3] == f"{prefix}e.wav: has no text; expected e.txt beside it, or --text FILE"
+
+
+def test_texts_that_do_not_fit_are_told(tmp_path):
+    make(tmp_path / "a.wav")
+    make(tmp_path / "b.wav")
+    texts = tmp_path / "texts"
+    texts.write_text("a one\nc three\n")
+    done = manifest(tmp_path, "--text", texts)
+    assert done.exit_code == 1
+    assert [u.text for u in utterances(done, tmp_path)] == ["one"]
+    assert f"{texts}: 1 lines belong to no recording given: c\n" in done.stderr
+    assert f"b.wav: {texts} has no text of it; expected a line that begins with b\n" in done.stderr
+    texts.write_text("a one\n\na two\n")
+    done = manifest(tmp_path, "--text", texts)
+    assert f"{texts}:3: has the text of {tmp_path}/a.wav once more, as line 1\n" in done.stderr
+    assert done.exit_code == 1
+
+
+def test_what_can_not_be_listed_is_refused(tmp_path):
+    done = manifest(tmp_path)
+    assert done.stderr == (
+        f"asr manifest: {tmp_path}: has no audio file; expected names as .flac\n"
+    )
+    path = make(tmp_path / "a.wav", text="one")
+    assert "is given twice" in manifest(path, tmp_path).stderr
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    path = make(tmp_path / "a.wav", text="one")
+    for name in (b"b\xff", b"b\x1b[1m"):
+        try:
+            os.rename(path, os.path.join(os.fsencode(tmp_path), name + b".wav"))
+        except OSError:
+            pytest.skip("this file system takes UTF-8 names alone")
+        os.rename(tmp_path / "a.txt", os.path.join(os.fsencode(tmp_path), name + b".txt"))
+        path = tmp_path / os.fsdecode(name + b".wav")
+        done = manifest(tmp_path)
+        assert done.exit_code == 1
+        assert done.stdout == ""
+        assert "its name: has U+" in done.stderr
+        os.rename(path.with_suffix(".txt"), tmp_path / "a.txt")

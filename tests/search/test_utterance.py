@@ -1,0 +1,132 @@
+"""The search with plain arguments, against the sum over all alignments."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import asr
+from asr.errors import InputError
+from asr.lm.ngram import write_ngram
+from asr.text.lexicon import Lexicon
+
+LETTERS = ("-", " ", "a", "b")
+PHONES = ("<blk>", "AA", "BB", "CC")
+
+
+def random_log_probs(T=5, C=4, seed=0):
+    # no token is below the floor of the search, so that nothing is left out
+    return np.log(np.random.default_rng(seed).dirichlet(np.full(C, 5.0), size=T))
+
+
+def enumerate_all(log_probs, blank=0):
+    """P of every token sequence by adding up all C ** T alignments."""
+    T, C = log_probs.shape
+    sums = {}
+    for path in itertools.product(range(C), repeat=T):
+        tokens = tuple(token for token, _ in itertools.groupby(path) if token != blank)
+        log_prob = sum(log_probs[t, token] for t, token in enumerate(path))
+        sums[tokens] = np.logaddexp(sums.get(tokens, -np.inf), log_prob)
+    return sums
+
+
+def texts(sums, symbols=LETTERS):
+    """P of every token sequence whose words have one blank between them, as a lexicon wants it."""
+    found = {}
+    for tokens, log_prob in sums.items():
+        text = "".join(symbols[token] for token in tokens)
+        if text == " ".join(text.split()):
+            found[text] = log_prob
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_more_the_list_is_that_of_all_alignments(seed):
+    log_probs = random_log_probs(seed=seed)
+    expected = enumerate_all(log_probs)
+    for given in (log_probs, torch.from_numpy(log_probs)):
+        nbest = asr.beam_search(given, LETTERS, beam_width=1000)
+        assert [h.tokens for h in nbest] == sorted(expected, key=expected.get, reverse=True)
+        found = [h.log_prob for h in nbest]
+        np.testing.assert_allclose(found, sorted(expected.values(), reverse=True), rtol=1e-9)
+        spelled = ["".join(LETTERS[token] for token in h.tokens).split() for h in nbest]
+        assert [h.text for h in nbest] == [" ".join(words) for words in spelled]
+        assert all(len(h.frames) == len(h.tokens) for h in nbest)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lexicon_and_a_language_model_are_weighed_as_the_page_says(seed, tmp_path):
+    log_probs = random_log_probs(seed=seed)
+    lm = asr.train_ngram(["a b", "ab a", "b b", "a"], order=2)
+    words = ["a", "ab", "b"]
+    scores = {
+        text: log_prob + 0.6 * lm.log_prob(text) + 0.5 * len(text.split())
+        for text, log_prob in texts(enumerate_all(log_probs)).items()
+        if set(text.split()) <= set(words)
+    }
+    expected = sorted(scores, key=scores.get, reverse=True)
+    write_ngram(tmp_path / "lm.arpa", lm)
+    (tmp_path / "words.txt").write_text("\n".join(words))
+    for given in (lm, tmp_path / "lm.arpa", str(tmp_path / "lm.arpa")):
+        for lexicon in (words, None, tmp_path / "words.txt"):
+            # of prefixes that the model can't tell apart the search keeps the best, which bounds
+            # the others; the best hypothesis is exact
+            best = asr.beam_search(log_probs, LETTERS, lexicon, given, 0.6, 0.5, 1000)[0]
+            assert best.text == expected[0]
+            assert best.score == pytest.approx(scores[expected[0]], abs=1e-5)
+            assert best.lm_log_prob == pytest.approx(lm.log_prob(best.text), abs=1e-5)
+
+
+def test_the_words_of_phones_are_those_of_the_lexicon():
+    log_probs = random_log_probs(T=4)
+    lexicon = {"one": "AA BB", "two": [["BB"], ["CC", "AA"]]}
+    sums = enumerate_all(log_probs)
+    said = {(1, 2): "one", (2,): "two", (3, 1): "two", (2, 2): "two two", (2, 1, 2): "two one"}
+    expected = max((tokens for tokens in said if tokens in sums), key=sums.get)
+    for given in (lexicon, Lexicon({"one": (("AA", "BB"),), "two": (("BB",), ("CC", "AA"))})):
+        nbest = asr.beam_search(log_probs, PHONES, given, beam_width=1000)
+        assert all(h.text.split() for h in nbest if h.tokens)
+        found = {h.tokens: h for h in nbest}
+        assert found[expected].text == said[expected]
+        assert found[expected].log_prob == pytest.approx(sums[expected], rel=1e-9)
+        assert set(said) & set(sums) <= set(found)
+    assert asr.beam_search(log_probs, PHONES)[0].text.split()[0] in PHONES
+
+
+def test_where_the_lexicon_leaves_nothing_nothing_is_said():
+    best = asr.beam_search(random_log_probs(T=2), LETTERS, ["ababab"])
+    assert best[0].text == ""
+
+
+def test_the_beam_finds_what_the_most_probable_alignment_misses():
+    log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])
+    assert asr.greedy_search(log_probs, ["-", "a"]).text == ""
+    best = asr.beam_search(log_probs, ["-", "a"])[0]
+    assert (best.text, math.exp(best.log_prob)) == ("a", pytest.approx(0.64))
+
+
+def test_what_does_not_fit_is_named():
+    log_probs = random_log_probs()
+    wrong = log_probs.copy()
+    wrong[3, 1] = np.nan
+    for search in (asr.beam_search, asr.greedy_search):
+        with pytest.raises(ValueError, match=r"log_probs has shape \(5, 1, 4\); expected \(T, C\)"):
+            search(log_probs[:, None], LETTERS)
+        with pytest.raises(ValueError, match="symbols has 3; log_probs has 4 columns"):
+            search(log_probs, LETTERS[:3])
+        with pytest.raises(ValueError, match=r"log_probs has NaN at \(3, 1\)"):
+            search(wrong, LETTERS)
+        with pytest.raises(ValueError, match=r"symbols\[2\] is '▁th', a piece of a word"):
+            search(log_probs, ["-", "e", "▁th", "ree"])
+    with pytest.raises(ValueError, match="lexicon has 'a b' as word 1; expected one word"):
+        asr.beam_search(log_probs, LETTERS, ["a", "a b"])
+    with pytest.raises(ValueError, match="lexicon has no word"):
+        asr.beam_search(log_probs, LETTERS, [])
+    with pytest.raises(InputError, match=r"lexicon: .* spell none of its 1 words, such as 'cc'"):
+        asr.beam_search(log_probs, LETTERS, ["cc"])
+    with pytest.raises(InputError, match="beam_width is 0; expected 1 or more"):
+        asr.beam_search(log_probs, LETTERS, beam_width=0)
+    with pytest.raises(ValueError, match="has no words; give the search its symbols"):
+        _ = asr.greedy_search(log_probs).text
