@@ -9,8 +9,10 @@ in one process, an epoch each in turn, so that a machine that slows down slows b
 
 One epoch that is not counted goes ahead: the state in which all epochs but the first are. With
 `--data.cache_gb 0` no audio is kept, and all of it is decoded in every epoch. The wall's clock
-decides; the processor's (user and system, all threads) is shown too, since it says more where other
-programs take their share.
+decides. Processor time, user and system, is shown too, since it says more where other programs take
+their share: of all threads, those that read ahead included, and of the main thread, which with
+OMP_NUM_THREADS=1 and a second processor for reading is what the wall's clock shows on a machine
+without other work.
 
 Run: python tests/benchmarks/train_step.py [--corpus an4] [--rounds 5] [--data.cache_gb 0 ...]
 The corpus must be prepared; other options change settings of conf/CORPUS/ctc.yaml.
@@ -38,6 +40,7 @@ from asr.training.run import Run, add_trainer_options
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BAR = 1.05
+CLOCKS = ("wall", "all threads", "main thread")
 
 
 class BareLoop(Callback):
@@ -45,7 +48,7 @@ class BareLoop(Callback):
 
     def __init__(self, acoustic):
         self.acoustic = copy.deepcopy(acoustic)
-        self.rows = []  # (steps, training, bare); of both (wall, processor) seconds
+        self.rows = []  # (steps, training, bare); of both, seconds by all of CLOCKS
         self._since = None
 
     def on_train_epoch_start(self, trainer, pl_module):
@@ -94,7 +97,7 @@ def _adamw(model, optim):
 
 
 def _clocks():
-    return time.perf_counter(), time.process_time()
+    return time.perf_counter(), time.process_time(), time.thread_time()
 
 
 def _elapsed(since):
@@ -133,9 +136,9 @@ def main():
         rows = measure(arguments.corpus, arguments.rounds, options, Path(folder) / "run")
 
     print(f"{arguments.corpus}; {machine('cpu')}")
-    print(f"{'':8}{'':8}{'ms a step, wall':>24}{'':8}{'ms a step, processor':>24}")
+    print(f"{'':16}" + "".join(f"{f'ms a step, {clock}':>33}" for clock in CLOCKS))
     heads = ("training", "bare", "ratio")
-    print(f"{'round':>8}{'steps':>8}" + "".join(f"{head:>11}" for head in heads * 2))
+    print(f"{'round':>8}{'steps':>8}" + "".join(f"{head:>11}" for head in heads * len(CLOCKS)))
     ratios = []
     for number, (steps, training, bare) in enumerate(rows, 1):
         cells = ""
@@ -143,9 +146,10 @@ def main():
         for a, b in zip(training, bare, strict=True):
             cells += f"{1000 * a / steps:11.1f}{1000 * b / steps:11.1f}{a / b:11.3f}"
         print(f"{number:8}{steps:8}{cells}")
-    wall, processor = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"median ratio {wall:.3f} (processor {processor:.3f}); at most {BAR}")
-    sys.exit(0 if wall <= BAR else 1)
+    medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
+    named = ", ".join(f"{m:.3f} {clock}" for m, clock in zip(medians, CLOCKS, strict=True))
+    print(f"median ratio {named}; at most {BAR} by the wall's clock")
+    sys.exit(0 if medians[0] <= BAR else 1)
 
 
 if __name__ == "__main__":
