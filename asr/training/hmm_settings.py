@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from asr.audio.features import MFCC, FeatureSettings
+from asr.corpus.cache import check_cache_gb
 from asr.errors import InputError, check_size
 from asr.hmm.gmm import MAX_COMPONENTS
 from asr.hmm.topology import MAX_STATES
@@ -22,6 +23,8 @@ class HmmDataSettings:
         start: folder of a trained monophone HMM, from which the training of triphones starts; or
             empty, to train a monophone HMM from a flat start.
         batch_s: seconds of audio in a batch, padding included.
+        cache_gb: GB of memory for decoded audio until all features are computed, which stay; null:
+            half of what is free. It changes no result.
         speeds: speed factors; training uses each utterance once at each of them. 1.1 is faster and
             higher.
     """
@@ -31,6 +34,7 @@ class HmmDataSettings:
     lexicon: str = "char"
     start: str = ""
     batch_s: float = 60.0
+    cache_gb: float | None = None
     speeds: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
@@ -38,6 +42,7 @@ class HmmDataSettings:
             raise InputError("data.lexicon is empty; expected a file, cmudict, or char")
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        check_cache_gb(self.cache_gb)
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(
                 f"data.speeds is {self.speeds}; expected factors above 0, from 0.1 to 10"

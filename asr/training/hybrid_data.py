@@ -11,12 +11,14 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import MFCC, FeatureSettings
 from asr.corpus.batching import BucketSampler, UtteranceDraw
-from asr.corpus.dataset import Example, SpeechDataset, collate
+from asr.corpus.cache import cache_of, check_cache_gb
+from asr.corpus.dataset import Batch, Example, SpeechDataset, collate
+from asr.corpus.reading import BatchReader, read_ahead
 from asr.errors import InputError
 from asr.folder import WEIGHTS, read_description
 from asr.hmm.graph import Graph, pad_graphs
@@ -49,16 +51,20 @@ class HybridDataSettings:
         dev: manifest of the utterances that choose among epochs.
         hmm: folder of the HMM whose alignment is learned; an earlier hybrid's does as well.
         batch_s: seconds of audio in a batch, padding included.
+        cache_gb: GB of memory for decoded audio, of which the rest is read again in each epoch;
+            null: half of what is free when training begins. It changes no result.
     """
 
     train: str = "train.jsonl"
     dev: str = "dev.jsonl"
     hmm: str = "hmm"
     batch_s: float = 60.0
+    cache_gb: float | None = None
 
     def __post_init__(self) -> None:
         if not self.batch_s > 0:
             raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        check_cache_gb(self.cache_gb)
 
 
 def _every_frame() -> AcousticSettings:
@@ -155,25 +161,28 @@ class HybridData(pl.LightningDataModule):
         return frames.bincount(minlength=len(self.topology.self_loops))
 
     def setup(self, stage: str) -> None:
-        batch_s = self.settings.data.batch_s
-        warn_of_constant_features(self.train, self.settings.data.train)
-        warn_of_constant_features(self.dev, self.settings.data.dev)
-        self._train_alignments = align_with_hmm(self.hmm, self.train, self._train_graphs, batch_s)
-        self._dev_alignments = align_with_hmm(self.hmm, self.dev, self._dev_graphs, batch_s)
+        data = self.settings.data
+        n_processes = self.trainer.num_devices if self.trainer else 1
+        self.train.cache = self.dev.cache = cache_of(data.cache_gb, n_processes)
+        warn_of_constant_features(self.train, data.train)
+        warn_of_constant_features(self.dev, data.dev)
+        hmm, batch_s = self.hmm, data.batch_s
+        self._train_alignments = align_with_hmm(hmm, self.train, self._train_graphs, batch_s)
+        self._dev_alignments = align_with_hmm(hmm, self.dev, self._dev_graphs, batch_s)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> BatchReader:
         assert self.trainer is not None
         data = self.settings.data
         self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
         if self._place is not None:
             self._sampler.load_state_dict(self._place)
         aligned = AlignedDataset(self.train, self._train_alignments, self.settings.features)
-        return DataLoader(aligned, batch_sampler=self._sampler, collate_fn=collate)
+        return BatchReader(aligned, self._sampler)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> BatchReader:
         sampler = in_order(self.dev, self.settings.data.batch_s)
         aligned = AlignedDataset(self.dev, self._dev_alignments, self.settings.features)
-        return DataLoader(aligned, batch_sampler=sampler, collate_fn=collate)
+        return BatchReader(aligned, sampler)
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._sampler is None else self._sampler.state_dict()
@@ -213,9 +222,14 @@ def align_with_hmm(
     found: dict[int, np.ndarray] = {}
     ids: list[str] = []
     finite: list[Tensor] = []
-    for draws in in_order(dataset, batch_s):
-        own = [draw.index for draw in draws]
-        batch = collate([Example(dataset.utterances[i].id, dataset.waveform(i), ()) for i in own])
+
+    def recorded(indices: list[int]) -> Batch:
+        return collate(
+            [Example(dataset.utterances[i].id, dataset.waveform(i), ()) for i in indices]
+        )
+
+    places = [[draw.index for draw in draws] for draws in in_order(dataset, batch_s)]
+    for own, batch in zip(places, read_ahead(recorded, places), strict=True):
         features, input_lengths = hmm.features(batch.waveforms, batch.sample_lengths)
         emissions, input_lengths = hmm.acoustic(features, input_lengths)
         padded = pad_graphs([graphs[i] for i in own])

@@ -37,6 +37,7 @@ from asr.training.checkpoints import (
     newest_whole,
     remove_leftovers,
 )
+from asr.training.memory import ReturnMemory, limit_kernels
 
 EARLY = 60.0
 """Seconds after which the time that a training will take is estimated."""
@@ -104,6 +105,8 @@ class Run:
             old = _read(out / "settings.yaml")
             # what data are their digests say, wherever they lie
             paths = {f"data.{name}" for name in self._digests}
+            # and what is kept in memory changes no result
+            paths.add("data.cache_gb")
             found = [
                 f"{name} is {there} there, {now} now"
                 for name, there, now in _differences(old, yaml.safe_load(settings))
@@ -171,6 +174,7 @@ class Run:
             trainer_settings = trainer_settings.clone()
             trainer_settings.plugins = [LightningEnvironment()]
         _quiet()
+        limit_kernels()
         kept = KeptEpochs(
             self.folder,
             filename="{epoch:04d}",
@@ -183,7 +187,9 @@ class Run:
         )
         clock, stop = Clock(), StopCleanly(self.folder / LAST)
         try:
-            trainer = self._trainer(trainer_settings, averaging, monitor, [kept, clock, stop])
+            trainer = self._trainer(
+                trainer_settings, averaging, monitor, [kept, clock, stop, ReturnMemory()]
+            )
         except (MisconfigurationException, ValueError) as error:
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
         try:

@@ -16,8 +16,9 @@ from asr.audio.augment import AugmentSettings, WaveformAugmenter
 from asr.audio.features import Features, mask
 from asr.audio.load import SUFFIXES, load_audio
 from asr.corpus.batching import BucketSampler, UtteranceDraw
-from asr.corpus.dataset import SpeechDataset, collate
+from asr.corpus.dataset import SpeechDataset
 from asr.corpus.manifest import Utterance, check_audio, read_manifest
+from asr.corpus.reading import BatchReader, read_ahead
 from asr.corpus.recordings import check_durations
 from asr.errors import InputError, listed
 from asr.text.tokenizer import Tokenizer
@@ -127,7 +128,8 @@ def digests_of_utterances(**parts: Sequence[Utterance]) -> dict[str, str]:
 @rank_zero_only
 def warn_of_constant_features(dataset: SpeechDataset, manifest: str) -> None:
     """Name on stderr the utterances whose samples are all the same, such as digital silence."""
-    pairs = zip(dataset.utterances, dataset.waveforms, strict=True)
+    waveforms = read_ahead(dataset.waveform, range(len(dataset)))
+    pairs = zip(dataset.utterances, waveforms, strict=True)
     if same := [utterance.id for utterance, waveform in pairs if np.ptp(waveform) == 0]:
         found = f"silent or constant audio in {len(same)} of {len(dataset)} utterances"
         named = f"{listed(same)}; they count like all others"
@@ -140,8 +142,7 @@ def estimate_moments(features: Features, dataset: SpeechDataset, batch_s: float)
     device = features.mean.device
     features.cpu()
     count, sums, squares = 0, torch.zeros(()), torch.zeros(())
-    for draws in in_order(dataset, batch_s):
-        batch = collate([dataset[draw] for draw in draws])
+    for batch in BatchReader(dataset, in_order(dataset, batch_s)):
         values, lengths = features.unnormalised(batch.waveforms, batch.sample_lengths)
         frames = values[mask(lengths, len(values))].double()  # (frames, F)
         count += len(frames)

@@ -1,17 +1,20 @@
-"""What training through Lightning costs beside a bare loop: time of an epoch, ratio at most 1.15.
+"""What training through Lightning costs beside a bare loop: time of an epoch, ratio at most 1.05.
 
 Both train the same model with the same optimiser, precision, clipping and loss on the same batches,
 in one process, an epoch each in turn, so that a machine that slows down slows both.
 
-- training: `Run.fit` as `recipes/train_ctc.py` calls it: drawing and padding batches, features,
-  masks, logs, learning rate, checkpoints at each epoch's end; without development data.
+- training: `Run.fit` as `recipes/train_ctc.py` calls it: reading, drawing and padding batches,
+  features, masks, logs, learning rate, checkpoints at each epoch's end; without development data.
 - bare loop: forward, loss, backward, clipping, optimiser, on features computed beforehand.
 
-All audio has been read and resampled before, and one epoch that is not counted goes ahead: the
-state in which all epochs but the first are. The wall's clock decides; the processor's is shown
-too, since it says more where other programs take their share.
+One epoch that is not counted goes ahead: the state in which all epochs but the first are. With
+`--data.cache_gb 0` no audio is kept, and all of it is decoded in every epoch. The wall's clock
+decides. Processor time, user and system, is shown too, since it says more where other programs take
+their share: of all threads, those that read ahead included, and of the main thread, which with
+OMP_NUM_THREADS=1 and a second processor for reading is what the wall's clock shows on a machine
+without other work.
 
-Run: python tests/benchmarks/train_step.py [--corpus an4] [--rounds 5] [--model.n_layers 4 ...]
+Run: python tests/benchmarks/train_step.py [--corpus an4] [--rounds 5] [--data.cache_gb 0 ...]
 The corpus must be prepared; other options change settings of conf/CORPUS/ctc.yaml.
 """
 
@@ -36,7 +39,8 @@ from asr.training.ctc import CTCData, CTCSettings, CTCTraining
 from asr.training.run import Run, add_trainer_options
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BAR = 1.15
+BAR = 1.05
+CLOCKS = ("wall", "all threads", "main thread")
 
 
 class BareLoop(Callback):
@@ -44,7 +48,7 @@ class BareLoop(Callback):
 
     def __init__(self, acoustic):
         self.acoustic = copy.deepcopy(acoustic)
-        self.rows = []  # (steps, training, bare); of both (wall, processor) seconds
+        self.rows = []  # (steps, training, bare); of both, seconds by all of CLOCKS
         self._since = None
 
     def on_train_epoch_start(self, trainer, pl_module):
@@ -93,7 +97,7 @@ def _adamw(model, optim):
 
 
 def _clocks():
-    return time.perf_counter(), time.process_time()
+    return time.perf_counter(), time.process_time(), time.thread_time()
 
 
 def _elapsed(since):
@@ -113,11 +117,6 @@ def measure(corpus, rounds, options, out):
     words += ["--trainer.accelerator", "cpu"]
     settings, chosen, text = parse(parser, CTCSettings, [*map(str, words), *options])
     data = CTCData(settings)
-    since = time.perf_counter()
-    for index in range(len(data.train)):
-        for speed in data.train.speeds:
-            data.train.waveform(index, speed)
-    print(f"reading and resampling all audio, once a run: {time.perf_counter() - since:.1f} s")
     torch.manual_seed(settings.seed)
     task = CTCTraining(settings, data.tokenizer)
     bare_loop = BareLoop(task.acoustic)
@@ -137,9 +136,9 @@ def main():
         rows = measure(arguments.corpus, arguments.rounds, options, Path(folder) / "run")
 
     print(f"{arguments.corpus}; {machine('cpu')}")
-    print(f"{'':8}{'':8}{'ms a step, wall':>24}{'':8}{'ms a step, processor':>24}")
+    print(f"{'':16}" + "".join(f"{f'ms a step, {clock}':>33}" for clock in CLOCKS))
     heads = ("training", "bare", "ratio")
-    print(f"{'round':>8}{'steps':>8}" + "".join(f"{head:>11}" for head in heads * 2))
+    print(f"{'round':>8}{'steps':>8}" + "".join(f"{head:>11}" for head in heads * len(CLOCKS)))
     ratios = []
     for number, (steps, training, bare) in enumerate(rows, 1):
         cells = ""
@@ -147,9 +146,10 @@ def main():
         for a, b in zip(training, bare, strict=True):
             cells += f"{1000 * a / steps:11.1f}{1000 * b / steps:11.1f}{a / b:11.3f}"
         print(f"{number:8}{steps:8}{cells}")
-    wall, processor = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"median ratio {wall:.3f} (processor {processor:.3f}); at most {BAR}")
-    sys.exit(0 if wall <= BAR else 1)
+    medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
+    named = ", ".join(f"{m:.3f} {clock}" for m, clock in zip(medians, CLOCKS, strict=True))
+    print(f"median ratio {named}; at most {BAR} by the wall's clock")
+    sys.exit(0 if medians[0] <= BAR else 1)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from asr.audio.augment import AugmentSettings, WaveformAugmenter
 from asr.audio.load import load_audio
 from asr.corpus.batching import UtteranceDraw
+from asr.corpus.cache import WaveformCache
 from asr.corpus.dataset import Example, SpeechDataset, collate
 from asr.corpus.manifest import Utterance
 from asr.errors import InputError
@@ -55,7 +56,7 @@ def test_an_example_is_the_file_and_its_text(utterances):
 
 
 def test_a_draw_is_the_same_example_whatever_was_drawn_before(utterances):
-    dataset, other = noisy(utterances), noisy(utterances, cache_bytes=0)
+    dataset, other = noisy(utterances, cache=WaveformCache(1e9)), noisy(utterances)
     first = [dataset[draw] for draw in DRAWS]
     again = [dataset[draw] for draw in DRAWS]
     backwards = [other[draw] for draw in reversed(DRAWS)][::-1]
@@ -94,8 +95,8 @@ def test_decoded_audio_is_kept_up_to_the_limit(utterances, monkeypatch):
         "asr.corpus.recordings.load_audio",
         lambda path, rate: read.append(path) or load_audio(path, rate),
     )
-    room_for_two = 4 * SAMPLE_RATE * (0.5 + 0.3)
-    dataset = dataset_of(utterances, cache_bytes=room_for_two)
+    room_for_two = 2 * SAMPLE_RATE * (0.5 + 0.3)
+    dataset = dataset_of(utterances, cache=WaveformCache(room_for_two))
     for epoch in range(3):
         for index in range(3):
             dataset[UtteranceDraw(index, epoch)]
@@ -103,9 +104,11 @@ def test_decoded_audio_is_kept_up_to_the_limit(utterances, monkeypatch):
 
 
 def test_a_cached_waveform_can_t_be_changed_in_place(utterances):
-    dataset = dataset_of(utterances)
-    with pytest.raises(ValueError, match="read-only"):
-        dataset.waveform(0)[0] = 1.0
+    for cache in (None, WaveformCache(1e9)):
+        dataset = dataset_of(utterances, cache=cache)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="read-only"):
+                dataset.waveform(0)[0] = 1.0
 
 
 def test_waveforms_are_the_recordings(utterances):

@@ -166,6 +166,38 @@ def test_a_run_stops_between_steps_where_a_step_takes_several_batches(
     assert_same_weights(tmp_path / "straight", tmp_path / "stopped")
 
 
+def test_what_is_kept_in_memory_changes_nothing_and_may_change(tones, tmp_path, monkeypatch):
+    train(tones, tmp_path / "kept", "--augment.noise_probability=0.5")
+    with monkeypatch.context() as patched:
+        signal_at(patched, CTCTraining, 9)
+        with pytest.raises(SystemExit):
+            train(tones, tmp_path / "read", "--augment.noise_probability=0.5", "--data.cache_gb=0")
+    train(tones, tmp_path / "read", "--augment.noise_probability=0.5", "--data.cache_gb=0.0001")
+    assert_same_weights(tmp_path / "kept", tmp_path / "read")
+    train(tones, tmp_path / "read", "--augment.noise_probability=0.5")  # is finished
+
+
+@pytest.mark.parametrize("size", [-1, ".nan"])
+def test_a_size_that_is_none_is_refused(tones, tmp_path, capsys, size):
+    with pytest.raises(SystemExit):
+        train(tones, tmp_path / "run", f"--data.cache_gb={size}")
+    assert "data.cache_gb is " in capsys.readouterr().err
+
+
+def test_audio_that_breaks_while_training_is_named_in_one_line(tones, tmp_path, monkeypatch):
+    original = CTCTraining.training_step
+
+    def step(self, batch, batch_idx):
+        if self.trainer.global_step == 3:
+            for path in tones.folder.glob("train*.wav"):
+                path.write_bytes(path.read_bytes()[:-400])
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(CTCTraining, "training_step", step)
+    with pytest.raises(InputError, match=r"^utterance train\d\d: .*train\d\d.wav: is cut short:"):
+        train(tones, tmp_path / "run", "--data.cache_gb=0")
+
+
 def test_a_run_that_was_moved_in_between_goes_on(tones, tmp_path, monkeypatch):
     train(tones, tmp_path / "straight")
     with monkeypatch.context() as patched:
