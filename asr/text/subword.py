@@ -56,10 +56,11 @@ class SubwordModel:
         if n_pieces < 1:
             raise ValueError(f"n_pieces is {n_pieces}; expected 1 or more")
         characters: set[str] = set()
+        faults: list[Exception] = []  # of the texts; sentencepiece 0.2.0 loses them
         out = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=_checked(texts, characters),
+                sentence_iterator=_checked(texts, characters, faults),
                 model_writer=out,
                 model_type="bpe",
                 vocab_size=n_pieces + 1,  # and sentencepiece's own piece for what is unknown
@@ -74,6 +75,8 @@ class SubwordModel:
                 minloglevel=2,
             )
         except RuntimeError as error:
+            if faults:
+                raise faults[0] from None
             if not characters:
                 raise InputError("the texts have no word; expected at least one") from None
             smallest = len(characters | {WORD_START})
@@ -87,6 +90,8 @@ class SubwordModel:
                     f"n_pieces is {n_pieces}; the texts give at most {int(found[1]) - 1}"
                 ) from None
             raise
+        if faults:
+            raise faults[0]
         return cls(out.getvalue())
 
     @classmethod
@@ -143,12 +148,15 @@ class SubwordModel:
 _NO_MODEL = "the pieces' model is damaged; expected a model of sentencepiece, as base64 in a text"
 
 
-def _checked(texts: Iterable[str], characters: set[str]) -> Iterator[str]:
-    """The texts as they come; their characters, without blanks, are gathered in the set."""
-    for text in texts:
-        _refuse_sign(text)
-        characters.update(*text.split())
-        yield text
+def _checked(texts: Iterable[str], characters: set[str], faults: list[Exception]) -> Iterator[str]:
+    """The texts as they come, until one fails; gathers their characters, without blanks."""
+    try:
+        for text in texts:
+            _refuse_sign(text)
+            characters.update(*text.split())
+            yield text
+    except Exception as error:
+        faults.append(error)
 
 
 def _refuse_sign(text: str) -> None:

@@ -104,6 +104,15 @@ def test_unknown_characters_stay_visible():
     assert "x" not in model.pieces
 
 
+def test_a_fault_among_the_texts_is_not_their_end():
+    def texts():
+        yield from ["a b c"] * 100
+        raise InputError("a.txt:101: is no text")
+
+    with pytest.raises(InputError, match=r"^a\.txt:101: is no text$"):
+        SubwordModel.train(texts(), 5)
+
+
 @pytest.mark.parametrize(
     ("texts", "n_pieces", "line"),
     [
