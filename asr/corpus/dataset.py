@@ -33,6 +33,8 @@ class Batch(NamedTuple):
     targets: Tensor  # (N, U), 0 behind each end
     target_lengths: Tensor  # (N,)
     ids: tuple[str, ...]
+    features: Tensor | None = None  # (T, N, F), where they were computed while reading
+    input_lengths: Tensor | None = None  # (N,), with `features`
 
 
 class SpeechDataset(Dataset[Example]):

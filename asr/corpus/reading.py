@@ -70,6 +70,7 @@ class BatchReader:
     Args:
         dataset: of the examples.
         batch_sampler: the draws of each batch; a plain list is the same in every pass.
+        prepare: what else is done with a batch ahead of its step, by the same threads.
         n_threads: see `read_ahead`.
     """
 
@@ -77,10 +78,12 @@ class BatchReader:
         self,
         dataset: Examples,
         batch_sampler: BucketSampler | Sequence[list[UtteranceDraw]],
+        prepare: Callable[[Batch], Batch] | None = None,
         n_threads: int | None = None,
     ) -> None:
         self.dataset = dataset
         self.batch_sampler = batch_sampler
+        self.prepare = prepare
         self.n_threads = n_threads
 
     def __len__(self) -> int:
@@ -96,4 +99,5 @@ class BatchReader:
             yield batch
 
     def _load(self, draws: list[UtteranceDraw]) -> Batch:
-        return collate([self.dataset[draw] for draw in draws])
+        batch = collate([self.dataset[draw] for draw in draws])
+        return self.prepare(batch) if self.prepare else batch

@@ -31,9 +31,11 @@ from asr.training.utterances import (
     FiniteSteps,
     digests_of_utterances,
     estimate_moments,
+    features_of,
     hours,
     in_order,
     read_spoken,
+    reader,
     seed_batch,
     shuffled,
     varied,
@@ -145,7 +147,7 @@ class CTCData(pl.LightningDataModule):
         self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
         if self._place is not None:
             self._sampler.load_state_dict(self._place)
-        return BatchReader(self.train, self._sampler)
+        return reader(self.train, self._sampler, self.trainer)
 
     # Lightning would restore a loader that has a state of its own, but not where something asks
     # for the number of steps before training begins, as the learning rate's schedule does
@@ -157,7 +159,8 @@ class CTCData(pl.LightningDataModule):
         self._place = state_dict
 
     def val_dataloader(self) -> BatchReader:
-        return BatchReader(self.dev, in_order(self.dev, self.settings.data.batch_s))
+        batches = in_order(self.dev, self.settings.data.batch_s)
+        return reader(self.dev, batches, self.trainer)
 
 
 class CTCTraining(pl.LightningModule):
@@ -202,8 +205,8 @@ class CTCTraining(pl.LightningModule):
         seed_batch(self, self.settings.seed, batch_idx, self._masks)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        features, input_lengths = features_of(batch, self.features)
         with torch.no_grad():
-            features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
             features = spec_augment(features, input_lengths, self.settings.augment, self._masks)
         log_probs, input_lengths = self.acoustic(features, input_lengths)
         losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
@@ -223,9 +226,7 @@ class CTCTraining(pl.LightningModule):
         self._steps.clip(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        log_probs, input_lengths = self.acoustic(
-            *self.features(batch.waveforms, batch.sample_lengths)
-        )
+        log_probs, input_lengths = self.acoustic(*features_of(batch, self.features))
         losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
         self._dev_loss += losses.sum().item()
         rows = log_probs.float().cpu().numpy()

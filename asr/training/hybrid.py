@@ -15,7 +15,7 @@ from asr.hmm.emissions import HybridEmissions
 from asr.hmm.topology import pdf_names
 from asr.training.hybrid_data import HybridSettings
 from asr.training.optim import scheduled_optimizer
-from asr.training.utterances import FiniteSteps, estimate_moments, seed_batch
+from asr.training.utterances import FiniteSteps, estimate_moments, features_of, seed_batch
 
 FEWEST_FRAMES = 10.0
 """A pdf that is aligned with fewer counts as if it had so many; see `log_priors`."""
@@ -65,8 +65,8 @@ class HybridTraining(pl.LightningModule):
         seed_batch(self, self.settings.seed, batch_idx, self._masks)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        features, input_lengths = features_of(batch, self.features)
         with torch.no_grad():
-            features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
             features = spec_augment(features, input_lengths, self.settings.augment, self._masks)
         log_probs, _ = self.emissions.network(features, input_lengths)
         losses = frame_losses(log_probs, batch.targets, input_lengths)
@@ -85,7 +85,7 @@ class HybridTraining(pl.LightningModule):
         self._steps.clip(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
+        features, input_lengths = features_of(batch, self.features)
         log_probs, _ = self.emissions.network(features, input_lengths)
         loss = frame_losses(log_probs, batch.targets, input_lengths).sum()
         inside = mask(input_lengths, len(log_probs))

@@ -36,6 +36,7 @@ from asr.training.utterances import (
     hours,
     in_order,
     read_spoken,
+    reader,
     shuffled,
     varied,
     warn_of_constant_features,
@@ -177,12 +178,12 @@ class HybridData(pl.LightningDataModule):
         if self._place is not None:
             self._sampler.load_state_dict(self._place)
         aligned = AlignedDataset(self.train, self._train_alignments, self.settings.features)
-        return BatchReader(aligned, self._sampler)
+        return reader(aligned, self._sampler, self.trainer)
 
     def val_dataloader(self) -> BatchReader:
         sampler = in_order(self.dev, self.settings.data.batch_s)
         aligned = AlignedDataset(self.dev, self._dev_alignments, self.settings.features)
-        return BatchReader(aligned, sampler)
+        return reader(aligned, sampler, self.trainer)
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._sampler is None else self._sampler.state_dict()

@@ -16,9 +16,9 @@ from asr.audio.augment import AugmentSettings, WaveformAugmenter
 from asr.audio.features import Features, mask
 from asr.audio.load import SUFFIXES, load_audio
 from asr.corpus.batching import BucketSampler, UtteranceDraw
-from asr.corpus.dataset import SpeechDataset
+from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance, check_audio, read_manifest
-from asr.corpus.reading import BatchReader, read_ahead
+from asr.corpus.reading import BatchReader, Examples, read_ahead
 from asr.corpus.recordings import check_durations
 from asr.errors import InputError, listed
 from asr.text.tokenizer import Tokenizer
@@ -95,6 +95,35 @@ def in_order(dataset: SpeechDataset, batch_s: float) -> list[list[UtteranceDraw]
     """All utterances in batches of so many seconds of audio, shortest first."""
     durations = [utterance.duration for utterance in dataset.utterances]
     return BucketSampler(durations, batch_s, shuffle=False).batches(0)
+
+
+def reader(
+    dataset: Examples,
+    batch_sampler: BucketSampler | list[list[UtteranceDraw]],
+    trainer: pl.Trainer | None,
+) -> BatchReader:
+    """A data set's batches, read ahead; on a CPU with the features of the task under training.
+
+    There a step would wait for them; another device computes them from the waveforms in a moment.
+    """
+    if trainer is None or trainer.strategy.root_device.type != "cpu":
+        return BatchReader(dataset, batch_sampler)
+
+    @torch.no_grad()
+    def with_features(batch: Batch) -> Batch:
+        of_task: Features = trainer.lightning_module.features  # type: ignore[assignment]
+        features, input_lengths = features_of(batch, of_task)
+        return batch._replace(features=features, input_lengths=input_lengths)
+
+    return BatchReader(dataset, batch_sampler, with_features)
+
+
+@torch.no_grad()
+def features_of(batch: Batch, features: Features) -> tuple[Tensor, Tensor]:
+    """A batch's features, (T, N, F), and their lengths, (N,); computed now if they aren't there."""
+    if batch.features is None or batch.input_lengths is None:
+        return features(batch.waveforms, batch.sample_lengths)
+    return batch.features, batch.input_lengths
 
 
 def hours(utterances: Sequence[Utterance]) -> float:

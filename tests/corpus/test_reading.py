@@ -27,7 +27,7 @@ class Echo:
 
 
 def reader_of(sampler, n_threads=3):
-    return BatchReader(Echo(), sampler, n_threads)
+    return BatchReader(Echo(), sampler, n_threads=n_threads)
 
 
 def sampler_of(**options):
@@ -78,7 +78,9 @@ def test_rooms_noise_and_speeds_are_the_same_whoever_reads_and_whatever_is_kept(
     def batches(cache, n_threads):
         dataset = noisy(utterances, cache)
         lengths = [utterance.duration for utterance in utterances]
-        reader = BatchReader(dataset, BucketSampler(lengths, 3, 1, dataset.duration), n_threads)
+        reader = BatchReader(
+            dataset, BucketSampler(lengths, 3, 1, dataset.duration), n_threads=n_threads
+        )
         return [*reader, *reader]  # two epochs
 
     expected, found = batches(None, 0), batches(WaveformCache(room), n_threads)
@@ -129,7 +131,7 @@ def test_a_file_that_can_t_be_read_is_named_as_without_threads(utterances):
     for n_threads in (0, 2):
         batches = [[UtteranceDraw(index, 0)] for index in range(N)]
         with pytest.raises(InputError, match=r"^utterance u7: .*u7.wav: can't be read as audio"):
-            list(BatchReader(noisy(utterances), batches, n_threads))
+            list(BatchReader(noisy(utterances), batches, n_threads=n_threads))
 
 
 def test_no_thread_is_left_behind():
@@ -181,3 +183,13 @@ def test_a_list_of_batches_is_the_same_in_every_pass():
     assert len(reader) == 2
     for _ in range(3):
         assert ids(reader) == [("0.0", "0.2"), ("0.1",)]
+
+
+def test_batches_are_prepared_by_the_threads_that_read():
+    def prepare(batch):
+        return batch._replace(ids=(threading.current_thread().name, *batch.ids))
+
+    batches = [[UtteranceDraw(index, 0)] for index in range(6)]
+    found = ids(BatchReader(Echo(), batches, prepare, n_threads=2))
+    assert [own for _, own in found] == [f"0.{index}" for index in range(6)]
+    assert all(name.startswith("read_ahead") for name, _ in found)
