@@ -14,6 +14,7 @@ Prints a line for each, and ends with status 1 where weights differ.
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from conftest import Tones, assert_same_model, write_tones  # noqa: E402
 
 MODEL = ["--model.hidden_size=160", "--model.n_layers=3", "--optim.lr=0.001"]
-EPOCHS = 4
+EPOCHS = 3
 
 
 def main() -> None:
@@ -83,16 +84,20 @@ class Training:
 def kill(training: Training, straight: Path, number: int, chosen: random.Random) -> bool:
     """One kill, at the nth file that is being written, and the same command again."""
     out = training.folder / f"killed{number}"
-    wanted, share = chosen.randint(1, 2 * EPOCHS), chosen.random()
-    process = training.start(out)
-    written, before = 0, False
-    while process.poll() is None and written < wanted:
-        now = _is_writing(out)
-        written += now and not before
-        before = now
-    time.sleep(share * 0.1)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    ended = None
+    while ended != -signal.SIGKILL:  # it was over before
+        shutil.rmtree(out, ignore_errors=True)
+        wanted, share = chosen.randint(1, 2 * EPOCHS), chosen.random()
+        process = training.start(out)
+        written, before = 0, False
+        while process.poll() is None and written < wanted:
+            now = _is_writing(out)
+            written += now and not before
+            before = now
+        time.sleep(share * 0.03)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        ended = process.returncode
     left = sorted(path.name for path in (out / "checkpoints").iterdir())
     told = training.finish(out)
     found = _same(straight, out)
