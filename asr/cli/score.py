@@ -1,6 +1,5 @@
 """`asr score`: what was said and what was recognised -> error rates."""
 
-import json
 import math
 from collections.abc import Callable
 from enum import StrEnum
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.errors import reported
+from asr.cli.output import print_json, print_lines
+from asr.errors import printable, reported
 
 if TYPE_CHECKING:
     from asr.scoring.error_rates import Alignment
@@ -108,27 +108,18 @@ def score(
         aligned = align_words(pairs.references, pairs.hypotheses)
         values = _score_values(pairs, aligned)
         for note in [*pairs.notes, *hints(aligned)]:
-            typer.echo(f"asr score: {_printable(note)}", err=True)
+            typer.echo(f"asr score: {printable(note)}", err=True)
         if format is ScoreFormat.json:
-            typer.echo(json.dumps(values))
+            print_json(values)
             return
-        shown = _alignments_text(pairs, aligned) if alignments else ""
-        typer.echo(shown + _printable(_score_text(values, aligned), keep="\n"))
+        shown = _alignment_lines(pairs, aligned) if alignments else []
+        print_lines([*shown, *_score_text(values, aligned).split("\n")])
 
 
 def _normalise() -> Callable[[str], str]:
     from asr.text.normalisation import normalise
 
     return normalise
-
-
-def _printable(text: str, keep: str = "") -> str:
-    """Text without what would tear a row or reach the terminal as a command."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 Values = dict[str, float | int | str | None]
@@ -165,15 +156,16 @@ def _finite(rate: float) -> float | None:
     return rate if math.isfinite(rate) else None
 
 
-def _alignments_text(pairs: "Pairs", alignments: list["Alignment"]) -> str:
+def _alignment_lines(pairs: "Pairs", alignments: list["Alignment"]) -> list[str]:
     from asr.scoring.error_rates import alignment_text, count_errors
 
     names = pairs.ids or [f"line {number}" for number in range(1, len(alignments) + 1)]
-    return "".join(
-        f"{_printable(name)}\n{_printable(alignment_text(alignment), keep=chr(10))}\n\n"
+    return [
+        line
         for name, alignment in zip(names, alignments, strict=True)
         if count_errors(alignment).errors
-    )
+        for line in (printable(name), *alignment_text(alignment).split("\n"), "")
+    ]
 
 
 def _score_text(values: Values, alignments: list["Alignment"]) -> str:
