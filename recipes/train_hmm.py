@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.evaluation.log_probs import commit
+from asr.evaluation.provenance import commit
 from asr.hmm.emissions import GmmEmissions
 from asr.model import Model, save_model
 from asr.training.hmm import HmmTraining, trained_parts

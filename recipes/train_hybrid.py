@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.evaluation.log_probs import commit
+from asr.evaluation.provenance import commit
 from asr.model import Model, save_model
 from asr.training.hybrid import HybridTraining
 from asr.training.hybrid_data import HybridData, HybridSettings

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.evaluation.log_probs import commit
+from asr.evaluation.provenance import commit
 from asr.lm.bench.perplexity import perplexity
 from asr.lm.load import save_rnnlm
 from asr.text.sentences import read_sentences

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.evaluation.results import commit
+from asr.evaluation.provenance import commit
 from asr.lm.estimate import estimate, prune_by_entropy
 from asr.lm.ngram import NgramModel, load_ngram, save_ngram, write_ngram
 from asr.lm.vocabulary import UNK, Vocabulary

@@ -17,7 +17,8 @@ from asr.corpus.batching import bucket_sizes
 from asr.corpus.manifest import Utterance, check_duration
 from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
-from asr.evaluation.results import SystemResult, commit, machine
+from asr.evaluation.provenance import commit, machine
+from asr.evaluation.results import SystemResult
 from asr.files import read_json, write_json, write_text
 from asr.model import check_log_probs
 from asr.recognizer import Recognizer

@@ -1,16 +1,10 @@
-"""References and hypotheses -> a system's figures, and what they were measured with."""
+"""References and hypotheses -> the figures of a system."""
 
-import platform
-import resource
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import torch
-
+from asr.evaluation.provenance import peak_memory_mb
 from asr.scoring.bootstrap import bootstrap_interval, paired_gain
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 
@@ -133,45 +127,3 @@ def compared(
     return replace(
         result, over=over, gain=found.gain, gain_low=found.low, gain_high=found.high, p=found.p
     )
-
-
-def commit() -> str:
-    """The source's commit, with + behind it where files differ from it; empty outside git."""
-    here = Path(__file__)
-    # installed somewhere below another project's repository, that one's commit says nothing
-    if not _git("ls-files", "--error-unmatch", here.name, folder=here.parent):
-        return ""
-    return _git("describe", "--always", "--abbrev=12", "--dirty=+", folder=here.parent)
-
-
-def _git(*arguments: str, folder: Path) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
-    except OSError:
-        return ""
-    return "" if done.returncode else done.stdout.strip()
-
-
-def machine(device: torch.device | str) -> str:
-    """What a device's figures of speed were measured on."""
-    if torch.device(device).type == "cuda":
-        processor = torch.cuda.get_device_name(device)
-    else:
-        processor = f"{_processor()}, {torch.get_num_threads()} threads"
-    python = platform.python_version()
-    return f"{processor}, {platform.system()}, Python {python}, torch {torch.__version__}"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def peak_memory_mb() -> float:
-    """The most memory that the process has taken, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -123,7 +123,7 @@ def main():
 
     import torch
 
-    from asr.evaluation.results import machine
+    from asr.evaluation.provenance import machine
 
     torch.set_num_threads(options.threads)
     print(machine(options.device))

@@ -27,8 +27,8 @@ import torch
 
 from asr.corpus.manifest import read_manifest
 from asr.errors import InputError, reported
-from asr.evaluation.log_probs import machine, recognise_manifest
-from asr.evaluation.results import commit
+from asr.evaluation.log_probs import recognise_manifest
+from asr.evaluation.provenance import commit, machine
 from asr.hmm.gmm import Gmm
 from asr.hmm.gmm import statistics as gmm_statistics
 from asr.hmm.graph import pad_graphs, utterance_graph

@@ -48,7 +48,7 @@ except ImportError:
 
 from asr.config import from_dict, read_yaml
 from asr.errors import InputError, reported
-from asr.evaluation.results import machine
+from asr.evaluation.provenance import machine
 from asr.hmm.gmm import Gmm, flat_start, variance_floor
 from asr.hmm.paths import log_likelihoods, viterbi
 from asr.training.hmm import HmmTraining, trained_parts

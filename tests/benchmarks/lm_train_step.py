@@ -32,7 +32,7 @@ from pytorch_lightning.callbacks import Callback
 
 from asr.config import parse, settings_parser
 from asr.errors import reported
-from asr.evaluation.log_probs import machine
+from asr.evaluation.provenance import machine
 from asr.training.lm import LMData, LMSettings, LMTraining, losses_of
 from asr.training.run import Run, add_trainer_options
 from asr.training.stream import ChunkDraw

@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--sentences", default="0", help="at most; 0: all")
     options = parser.parse_args()
 
-    from asr.evaluation.results import machine
+    from asr.evaluation.provenance import machine
 
     print(machine("cpu"))
     print(f"{'':24}{'minutes':>10}{'processor':>12}{'GB':>10}")

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from asr.errors import InputError, reported
-from asr.evaluation.results import machine
+from asr.evaluation.provenance import machine
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Vocabulary
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from asr.evaluation.log_probs import machine
+from asr.evaluation.provenance import machine
 
 BAR_S = 0.8
 SIZES = ((130, 6), (2620, 20))  # utterances, words in each: AN4's test set, test-clean

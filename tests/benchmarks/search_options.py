@@ -22,7 +22,7 @@ from asr.corpus.manifest import read_manifest
 from asr.decoder import UNTUNED, Decoder, DecoderSettings
 from asr.errors import reported
 from asr.evaluation.log_probs import recognise_manifest
-from asr.evaluation.results import machine
+from asr.evaluation.provenance import machine
 from asr.recognizer import load
 from asr.search.rescore import hypothesis_errors, spelled
 from asr.text.tokenizer import BLANK

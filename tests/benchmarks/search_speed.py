@@ -30,7 +30,7 @@ from asr.audio.load import load_audio
 from asr.corpus.manifest import read_manifest
 from asr.decoder import UNTUNED, search_all, search_of
 from asr.errors import reported
-from asr.evaluation.results import machine
+from asr.evaluation.provenance import machine
 from asr.lm.load import load_language_model
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import EOS, UNK, Vocabulary

@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import Callback
 
 from asr.config import parse, settings_parser
 from asr.errors import InputError, reported
-from asr.evaluation.log_probs import machine
+from asr.evaluation.provenance import machine
 from asr.training.ctc import CTCData, CTCSettings, CTCTraining
 from asr.training.run import Run, add_trainer_options
 

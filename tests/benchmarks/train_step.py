@@ -33,7 +33,7 @@ from asr.audio.augment import spec_augment
 from asr.config import parse, settings_parser
 from asr.corpus.dataset import collate
 from asr.errors import InputError, reported
-from asr.evaluation.log_probs import machine
+from asr.evaluation.provenance import machine
 from asr.networks.ctc import ctc_loss
 from asr.training.ctc import CTCData, CTCSettings, CTCTraining
 from asr.training.run import Run, add_trainer_options

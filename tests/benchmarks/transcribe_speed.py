@@ -30,7 +30,7 @@ from asr.audio.load import read_info
 from asr.config import check_file, parse, settings_parser
 from asr.corpus.manifest import read_manifest
 from asr.errors import InputError, reported
-from asr.evaluation.log_probs import machine
+from asr.evaluation.provenance import machine
 from asr.model import Model, save_model
 from asr.networks.acoustic import AcousticModel
 from asr.text.tokenizer import CharTokenizer
