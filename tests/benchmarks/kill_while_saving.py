@@ -94,7 +94,7 @@ def kill(training: Training, straight: Path, number: int, chosen: random.Random)
             now = _is_writing(out)
             written += now and not before
             before = now
-        time.sleep(share * 0.03)
+        time.sleep(share * 0.015)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         ended = process.returncode
