@@ -7,9 +7,6 @@ from audio_files import assert_refused, changed, encoded, noise, saved
 
 from asr.audio.load import load_audio, read_info
 
-if tuple(map(int, soundfile.__version__.split(".")[:2])) < (0, 13):
-    pytest.skip("soundfile can't choose an MP3's bit rates", allow_module_level=True)
-
 RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
