@@ -1,21 +1,17 @@
-"""A training run in its folder: begun, stopped, taken up again where it was, finished."""
+"""A training run and its folder: start, stop, resume, finish."""
 
 import fcntl
 import json
 import logging
-import math
 import os
-import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -28,6 +24,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asr.errors import InputError
 from asr.files import read_text, write_text
+from asr.training.callbacks import Clock, EpochLines, StopCleanly
 from asr.training.checkpoints import (
     BEFORE,
     LAST,
@@ -39,18 +36,15 @@ from asr.training.checkpoints import (
 )
 from asr.training.memory import ReturnMemory, limit_kernels
 
-EARLY = 60.0
-"""Seconds after which the time that a training will take is estimated."""
-
 
 @dataclass(frozen=True)
 class AveragingSettings:
-    """Which epochs the final model is the mean of, and when training ends.
+    """Which epochs are averaged into the final model, and when training ends.
 
     Args:
-        which: the epochs that were best on development data, or the last ones.
-        n_epochs: how many.
-        patience: epochs without a better one after which training ends; 0 is a fixed budget.
+        which: the best epochs on development data, or the last ones.
+        n_epochs: number of epochs.
+        patience: number of epochs without improvement after which training ends; 0: never.
     """
 
     which: Literal["best", "last"] = "last"
@@ -88,7 +82,7 @@ class Run:
     Args:
         out: the folder; nothing is written before training begins.
         settings: all settings as YAML.
-        digests: of the data, by name.
+        digests: name -> digest of the data.
 
     Raises:
         InputError: the folder holds a run with other settings, or on other data.
@@ -103,33 +97,31 @@ class Run:
         if self.is_finished() or there:
             remedy = "give another --out, or remove the folder"
             old = _read(out / "settings.yaml")
-            # what data are their digests say, wherever they lie
-            paths = {f"data.{name}" for name in self._digests}
-            # and what is kept in memory changes no result
-            paths.add("data.cache_gb")
+            # data are compared by digests, not by paths; the cache changes no result
+            ignored = {f"data.{name}" for name in self._digests} | {"data.cache_gb"}
             found = [
                 f"{name} is {there} there, {now} now"
                 for name, there, now in _differences(old, yaml.safe_load(settings))
-                if name not in paths
+                if name not in ignored
             ]
             if found:
                 listed = "; ".join(found)
                 raise InputError(f"{out}: holds a run with other settings ({listed}); {remedy}")
-            known = _read(out / "data.json")  # of earlier versions not of all that counts
+            known = _read(out / "data.json")  # earlier versions wrote fewer digests
             now = {name: value for name, value in self._digests.items() if name in known}
             for name, *_ in _differences(known, now):
                 raise InputError(f"{out}: holds a run on other data ({name} differs); {remedy}")
 
     def is_finished(self) -> bool:
-        """Whether the model is there."""
+        """Whether the folder holds the finished model."""
         return (self.out / "model.json").exists()
 
     @cached_property
     def checkpoint(self) -> Path | None:
-        """What training goes on from; None where it begins.
+        """The checkpoint that training resumes from; None for a new training.
 
         Raises:
-            InputError: there are checkpoints, and none of them is whole.
+            InputError: there are checkpoints, but all of them are damaged.
         """
         try:
             path, self._fault = newest_whole(self.folder)
@@ -147,30 +139,30 @@ class Run:
         averaging: AveragingSettings,
         monitor: str,
     ) -> float:
-        """Train to the end, from where an earlier process stopped; leave the averaged weights.
+        """Train to the end, resuming an earlier process; the task then has the averaged weights.
 
-        Of several processes only the first returns, the others end here.
+        With several processes, only the first returns; the others end here.
 
         Args:
-            task: what is trained.
-            data: on what.
+            task: the model to train.
+            data: its batches.
             trainer_settings: Lightning's.
-            averaging: which epochs the weights are averaged over.
-            monitor: what the task logs and is lower for a better epoch.
+            averaging: the epochs to average.
+            monitor: a value that the task logs and that is lower for a better epoch.
 
         Returns:
             minutes: of training in this and all earlier processes.
 
         Raises:
             InputError: Lightning refuses its settings, they end training before the first epoch
-                does, or the checkpoint to go on from is damaged.
+                is over, or the checkpoint to resume from is damaged.
         """
         strategy = str(trainer_settings.strategy)
         if strategy.endswith(("_spawn", "_fork", "_notebook")):
-            # their processes keep what they learn of the checkpoints to themselves
+            # these processes can't return the list of checkpoints to this one
             raise InputError(f"trainer.strategy is {strategy}; expected auto, ddp or another")
         if _is_alone_in_slurm() and not trainer_settings.plugins:
-            # Lightning would take the job's number of tasks for processes of this training
+            # Lightning would take the job's number of tasks for the number of processes
             trainer_settings = trainer_settings.clone()
             trainer_settings.plugins = [LightningEnvironment()]
         _quiet()
@@ -195,10 +187,10 @@ class Run:
         try:
             with self._begin(), stop.listening():
                 trainer.fit(task, data, ckpt_path=self.checkpoint, weights_only=True)
-        except MisconfigurationException as error:  # such as a monitored value never logged
+        except MisconfigurationException as error:  # such as a monitored value that is never logged
             raise InputError(f"Lightning refuses the settings under trainer: {error}") from None
         except OSError as error:
-            error.filename = error.filename or str(self.out)  # of TensorBoard, which names none
+            error.filename = error.filename or str(self.out)  # TensorBoard's errors name no file
             raise
         if not trainer.is_global_zero:
             sys.exit()
@@ -209,10 +201,10 @@ class Run:
 
     @contextmanager
     def _begin(self) -> Iterator[None]:
-        """Take the folder for this process alone, and keep in it what the run is."""
+        """Lock the folder for this process, and write the settings and digests into it."""
         self.out.mkdir(parents=True, exist_ok=True)
         with (self.out / ".lock").open("a") as lock:
-            if "LOCAL_RANK" not in os.environ:  # set for Lightning's other processes of one run
+            if "LOCAL_RANK" not in os.environ:  # set for the other processes of the same run
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -232,7 +224,7 @@ class Run:
         monitor: str,
         callbacks: list[Callback],
     ) -> pl.Trainer:
-        # behind the kept epochs, since it saves their list with all else
+        # after the kept epochs, since it saves their list too
         last = KeptEpochs(
             self.folder,
             filename=Path(LAST).stem,
@@ -255,150 +247,18 @@ class Run:
             callbacks=callbacks,
             plugins=[*(given if isinstance(given, list) else [given]), files],
             default_root_dir=self.out,
-            use_distributed_sampler=False,  # our samplers deal the batches out themselves
+            use_distributed_sampler=False,  # our samplers distribute the batches themselves
         )
 
 
-class StopCleanly(Callback):
-    """Ctrl-C or SIGTERM end training after the step under way, with its state saved.
-
-    During an epoch's last step or the validation behind it, they do once that is over. A second
-    one ends the process at once; then, as after SIGKILL, the state of the last epoch's end remains.
-
-    Args:
-        checkpoint: where the state goes.
-    """
-
-    def __init__(self, checkpoint: Path) -> None:
-        self.checkpoint = checkpoint
-        self._received: int | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within it signals are noted; behind it they do what they did before."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._listen()
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._listen()  # Lightning has put its own before it
-
-    def _listen(self) -> None:
-        if self._received is None:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._received = number
-        signal.signal(number, signal.SIG_DFL)
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches  # gradients aren't saved
-        if not accumulating and not trainer.is_last_batch and self._stops(trainer):
-            trainer.save_checkpoint(self.checkpoint)
-            self._exit(trainer)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.current_epoch and self._stops(trainer):  # the epoch before is saved
-            self._exit(trainer)
-
-    def _stops(self, trainer: pl.Trainer) -> bool:
-        # one process may have the signal before another: all stop at the same step
-        return trainer.strategy.reduce_boolean_decision(self._received is not None, all=False)
-
-    def _exit(self, trainer: pl.Trainer) -> None:
-        if trainer.is_global_zero:
-            step = f"step {trainer.global_step} of {trainer.estimated_stepping_batches}"
-            print(f"stopped after {step}; the same command goes on from there", file=sys.stderr)
-        sys.exit(128 + (self._received or signal.SIGTERM))
-
-
-class Clock(Callback):
-    """Seconds of training, those before an interruption included."""
-
-    def __init__(self) -> None:
-        self._earlier = 0.0
-        self._since = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Until now."""
-        return self._earlier + time.monotonic() - self._since
-
-    def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self._earlier = state_dict["seconds"]
-
-
-class EpochLines(Callback):
-    """One line an epoch on stderr, where there is no terminal for a progress bar.
-
-    Where the first epoch takes more than a minute, another line says how long all will take.
-    """
-
-    def __init__(self) -> None:
-        self._began: tuple[float, int] | None = None  # when, and with which batch; then told
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if self._began is None:
-            self._began = time.monotonic(), batch_idx
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        assert self._began is not None
-        seconds, done = time.monotonic() - self._began[0], batch_idx + 1 - self._began[1]
-        if seconds < EARLY or not trainer.is_global_zero:
-            return
-        self._began = math.inf, 0  # nothing more to tell
-        n_batches, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
-        left = n_batches * (epochs - trainer.current_epoch) - batch_idx - 1
-        if left > 0:
-            more = f"about {seconds / done * left / 60:.0f} minutes more"
-            print(f"{n_batches} batches an epoch, {epochs} epochs: {more}", file=sys.stderr)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began = math.inf, 0
-        if not trainer.is_global_zero:
-            return
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        of_epoch = sorted(name for name in values if not name.endswith(("_step", "_epoch")))
-        parts = [f"{name} {_number(name, values[name])}" for name in of_epoch if "/" not in name]
-        print(f"epoch {trainer.current_epoch + 1}", *parts, file=sys.stderr, flush=True)
-
-
-def _number(name: str, value: float) -> str:
-    return f"{value:.0f}" if name.startswith("n_") else f"{value:.4f}"  # counts are whole
-
-
 def _is_alone_in_slurm() -> bool:
-    """Whether this runs in a job of Slurm, but was not started by srun as one of several."""
-    steps = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # what srun sets, salloc's shell to 1
+    """Whether this runs in a Slurm job, but was not started by srun as one of several tasks."""
+    steps = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # set by srun; 1 in the shell of salloc
     return "SLURM_NTASKS" in os.environ and steps == "1" and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def _quiet() -> None:
-    """Leave out Lightning's notes and advertising, and warnings of what is as it should be."""
+    """Silence Lightning's notes and advertising, and warnings about what is intended."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
@@ -408,19 +268,19 @@ def _quiet() -> None:
 
 
 def _tell_thread_error(found: threading.ExceptHookArgs) -> None:
-    """Leave out a full disk of TensorBoard's thread, which is raised in the main one as well."""
+    """Silence errors of files in TensorBoard's thread; the main thread raises them too."""
     if not issubclass(found.exc_type, OSError):
         threading.__excepthook__(found)
 
 
 def _update(path: Path, text: str) -> None:
-    """Write a file, unless it says the same already."""
+    """Write a file, unless it has this text already."""
     if not path.exists() or path.read_bytes() != text.encode():
         write_text(path, text)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The values of a YAML file (JSON is YAML too), none where there is no file."""
+    """The values of a YAML or JSON file; empty if there is no file."""
     try:
         values = yaml.safe_load(read_text(path)) if path.exists() else {}
     except yaml.YAMLError:
@@ -429,7 +289,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(name, old value, new value) of what differs."""
+    """(name, old value, new value) of each difference."""
     there, now = dict(_flat(old)), dict(_flat(new))
     for name in sorted(there.keys() | now.keys()):
         values = there.get(name, "missing"), now.get(name, "missing")

@@ -11,7 +11,8 @@ lists rescored with a recurrent language model, weights tuned), once for each cr
 The test set is only counted on. Deviation is over models (seeds), or over `--draws` random halves
 of the development data with one model.
 
-Run: python tests/benchmarks/tuning_criteria.py --models exp/an4/ctc-mfcc-seed* --dev data/an4/dev.jsonl
+Run: python tests/benchmarks/tuning_criteria.py --models exp/an4/ctc-mfcc-seed*
+         --dev data/an4/dev.jsonl
          --test data/an4/test.jsonl --lexicon data/an4/lexicon.dic --ngram exp/an4/ngram
          --rescorer exp/an4/lm [--draws 5]
 """

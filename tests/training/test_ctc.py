@@ -22,10 +22,10 @@ from asr.corpus.manifest import read_manifest, write_manifest
 from asr.errors import InputError
 from asr.model import load_model
 from asr.text.lexicon import read_lexicon
+from asr.training.callbacks import EpochLines
 from asr.training.checkpoints import average_weights
 from asr.training.ctc import CTCTraining, DataSettings
 from asr.training.optim import rate_at
-from asr.training.run import EpochLines
 from asr.training.utterances import shuffled
 
 SCRIPT = "recipes/train_ctc.py"
