@@ -32,7 +32,7 @@ def log_likelihoods(
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: of the N utterances.
+        graphs: graphs of the N utterances.
         self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
@@ -59,7 +59,7 @@ def forward_backward(
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: of the N utterances.
+        graphs: graphs of the N utterances.
         self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
@@ -105,7 +105,7 @@ def viterbi(
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: of the N utterances.
+        graphs: graphs of the N utterances.
         self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
