@@ -146,7 +146,7 @@ class Recognizer:
                 raise
             found = f"{len(waveform) / self.sample_rate:.0f} s"
             raise InputError(
-                f"{place}: has {found} of audio, which take more memory than there is; expected a"
+                f"{place}: has {found} of audio, which needs more memory than there is; expected a"
                 " shorter recording"
             ) from None
 

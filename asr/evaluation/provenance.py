@@ -12,7 +12,7 @@ import torch
 def commit() -> str:
     """The commit of the source, followed by + if files were changed since; "" outside git."""
     here = Path(__file__)
-    # if the package is installed inside another project's repository, its commit is not ours
+    # the package may be installed inside another project's repository, whose commit is not ours
     if not _git("ls-files", "--error-unmatch", here.name, folder=here.parent):
         return ""
     return _git("describe", "--always", "--abbrev=12", "--dirty=+", folder=here.parent)

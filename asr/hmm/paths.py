@@ -179,7 +179,7 @@ def _moves(graphs: Graphs, self_loops: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _with_itself(others: Tensor) -> Tensor:
-    """(1 + P, N, Q): each state's number, then those of the others."""
+    """(1 + P, N, Q): each state's own number, followed by the numbers in `others`."""
     states = torch.arange(others.shape[2], device=others.device)
     return torch.cat([states.expand_as(others[:1]), others])
 

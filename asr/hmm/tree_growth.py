@@ -336,7 +336,7 @@ def _pdfs_of_leaves(
     n_roots: int,
     max_loss: float,
 ) -> dict[int, int]:
-    """The pdf of each leaf; leaves of one tree share one if merging them loses < `max_loss`."""
+    """The pdf of each leaf; leaves of a tree share a pdf if merging them loses < `max_loss`."""
     pdf: dict[int, int] = {}
     n_pdfs = 0
     for root in range(n_roots):
@@ -358,7 +358,7 @@ def _tree(
         return pdf[node]
     _, question, *children = cuts[node]
     yes, no = (_tree(child, cuts, pdf, questions) for child in children)
-    if yes == no:  # merged again
+    if yes == no:  # the two leaves were merged
         return yes
     side, number = divmod(question, len(questions))
     return Split("right" if side else "left", frozenset(questions[number]), yes, no)

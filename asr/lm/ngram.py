@@ -208,7 +208,7 @@ def arpa_words(vocabulary: Vocabulary, place: str) -> tuple[str, ...]:
     """
     symbols = vocabulary.symbols[2:]
     if " " in symbols and BLANK_WORD in symbols:
-        raise InputError(f"{place}: units are ' ' and {BLANK_WORD!r}, which stands for it there")
+        raise InputError(f"{place}: units are ' ' and {BLANK_WORD!r}, its spelling in the file")
     return (*MARKS[:2], *(BLANK_WORD if symbol == " " else symbol for symbol in symbols))
 
 

@@ -233,7 +233,7 @@ def _learn_pieces(
             "data.max_size is null; expected how many pieces there are, with <unk> and <eos>"
         )
     if min_count != 1:
-        raise InputError(f"min_count is {min_count}; expected 1: of pieces none is left out")
+        raise InputError(f"min_count is {min_count}; expected 1: all pieces are kept")
     if max_size < 3:
         raise InputError(f"max_size is {max_size}; expected 3 or more: <unk> and <eos> count")
     try:

@@ -52,7 +52,7 @@ class Extensions(NamedTuple):
         return self.mass if self.extra is None else self.mass + self.extra
 
     def table(self, N: int, K: int) -> tuple[Tensor, Tensor]:
-        """Scores by utterance, padded with -inf; and (N,), the index of each one's first."""
+        """Scores of each utterance, padded with -inf; and (N,), index of its first extension."""
         row = self.slot // K
         n_extensions = torch.bincount(row, minlength=N)
         first = n_extensions.cumsum(0) - n_extensions

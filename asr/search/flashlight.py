@@ -141,15 +141,15 @@ def _check(space: SearchSpace) -> None:
     """Raise InputError if flashlight-text doesn't support what a search space asks for."""
     wrong = None
     if space.boosts is not None:
-        wrong = "boosts no phrases"
+        wrong = "supports no phrases"
     elif space.lexicon is not None and space.lexicon.open:
-        wrong = "takes no open lexicon"
+        wrong = "supports no open lexicon"
     elif space.lexicon is None and space.settings.word_bonus:
-        wrong = "has no word_bonus without a lexicon"
+        wrong = "supports no word_bonus without a lexicon"
     elif space.lexicon is not None and space.lm is not None and not space.scores_words:
-        wrong = "takes language models of words only beside a lexicon"
+        wrong = "supports language models of words only with a lexicon"
     elif not isinstance(space.lm, NgramModel | KenlmModel | None):
-        wrong = "goes by n-gram models only"
+        wrong = "supports only n-gram language models"
     if wrong:
         raise InputError(f"decoder is flashlight, which {wrong}; expected decoder beam")
 

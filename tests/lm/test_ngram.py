@@ -332,7 +332,7 @@ def test_a_space_and_its_symbol_as_units_are_refused(tmp_path):
     vocabulary = Vocabulary("char", ("<unk>", "<eos>", " ", "▁"))
     settings = EstimateSettings(1, discount_fallback=True)
     model = NgramModel(vocabulary, estimate([[2, 3]], 4, settings))
-    with pytest.raises(InputError, match=r"b\.arpa: units are ' ' and '▁', which stands for it"):
+    with pytest.raises(InputError, match=r"b\.arpa: units are ' ' and '▁', its spelling"):
         write_ngram(tmp_path / "b.arpa", model)
 
 

@@ -162,7 +162,7 @@ def test_texts_without_a_unit_are_refused(texts):
         ({}, "data.max_size is null; expected how many pieces there are, with <unk> and <eos>"),
         (
             {"max_size": 40, "min_count": 2},
-            "min_count is 2; expected 1: of pieces none is left out",
+            "min_count is 2; expected 1: all pieces are kept",
         ),
         ({"max_size": 2}, "max_size is 2; expected 3 or more"),
         ({"max_size": 9}, "max_size is 9, <unk> and <eos> among them: n_pieces is 7; the texts"),

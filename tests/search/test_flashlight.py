@@ -148,8 +148,8 @@ def test_a_missing_flashlight_text_is_reported_with_the_fix(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"settings": BeamSettings(word_bonus=1.0)}, "has no word_bonus without a lexicon"),
-        ({"boosts": PhraseBoosts.build({(2,): 1.0}, None, 7)}, "boosts no phrases"),
+        ({"settings": BeamSettings(word_bonus=1.0)}, "supports no word_bonus without a lexicon"),
+        ({"boosts": PhraseBoosts.build({(2,): 1.0}, None, 7)}, "supports no phrases"),
     ],
 )
 def test_unsupported_searches_are_refused(given, message):
