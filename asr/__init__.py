@@ -8,8 +8,8 @@
                                     └── hmm ──▶ emissions (T, S) ──┘      the HMM baseline joins at the n-best list
 ```
 
-`asr.load(folder)` gives a recogniser; each arrow above is a folder of the package, and these are
-the functions for a notebook. They take arrays and tensors, and give tensors.
+`asr.load(folder)` returns a recogniser. Each arrow above is a folder of the package. The functions
+below are meant for notebooks: they take arrays or tensors, and return tensors.
 
     load            a trained model -> `transcribe(path or samples)`, `log_probs(waveform)`
     load_audio      file -> waveform
@@ -69,7 +69,7 @@ __all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    # loaded when first used: torch takes seconds to import, and `asr score` goes without it
+    # loaded on first use: torch takes seconds to import, and `asr score` doesn't need it
     if name not in _MODULES:
         raise AttributeError(f"module 'asr' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""torchaudio's functions, or one line where its compiled part does not fit the torch beside it."""
+"""Import torchaudio, with a clear error where its compiled part doesn't fit the installed torch."""
 
 from functools import cache
 from importlib import metadata
@@ -7,16 +7,16 @@ from types import ModuleType
 from asr.errors import InputError
 
 EXPECTED = {"torch": ">=2.11,<2.15", "torchaudio": "==2.11.0"}
-"""Releases whose compiled parts fit each other; torchaudio's own metadata does not say so."""
+"""Releases whose compiled parts fit each other; torchaudio's own metadata doesn't state this."""
 
 
 @cache
 def torchaudio_functional() -> ModuleType:
-    """`torchaudio.functional`, loaded when first used.
+    """Import `torchaudio.functional` on first use.
 
     Raises:
-        InputError: torchaudio is not installed, or can't be loaded beside this torch; the line has
-            the versions found, those expected and the command that mends it.
+        InputError: torchaudio is not installed, or can't be loaded with this torch. The message
+            names the versions found, the versions expected and the command that installs them.
     """
     try:
         import torchaudio

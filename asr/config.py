@@ -19,17 +19,19 @@ Settings = TypeVar("Settings")
 
 
 class Parsed(NamedTuple):
-    """A command line, understood."""
+    """A parsed command line."""
 
-    settings: Any  # the dataclass
-    options: Namespace  # all that is not a field of it
-    text: str  # everything but --out as YAML, defaults included
+    settings: Any  # an instance of the dataclass
+    options: Namespace  # the options that are not fields of the dataclass
+    text: str  # all settings and options except --out, defaults included, as YAML
 
 
 def settings_parser(program: str, settings: type) -> ArgumentParser:
-    """A parser for `--out` and the fields of a dataclass, nested ones as `--model.n_layers`.
+    """Make a parser for `--out` and the fields of a dataclass.
 
-    `--config FILE.yaml` gives several at once, later options win; `--print_config` shows all.
+    A nested field has a dotted option, such as `--model.n_layers`. `--config FILE.yaml` sets
+    several fields at once; later options override earlier ones. `--print_config` prints all
+    settings.
     """
     parser = ArgumentParser(prog=program, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of settings")
@@ -41,10 +43,12 @@ def settings_parser(program: str, settings: type) -> ArgumentParser:
 
 
 def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | None = None) -> Parsed:
-    """Understand a command line, or `sys.argv`; where it is wrong, say so and exit with status 2.
+    """Parse a command line, by default `sys.argv`.
+
+    An invalid option ends the program with one line on stderr and status 2.
 
     Raises:
-        InputError: a file of settings can't be used; the line says where.
+        InputError: a settings file can't be used; the message says where.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for path in _config_files(arguments):
@@ -54,7 +58,7 @@ def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | Non
     try:
         values = parser.parse_args(arguments)
         made = parser.instantiate(values)
-    except (ArgumentError, InputError) as error:  # the files are sound: the options are at fault
+    except (ArgumentError, InputError) as error:  # the files are valid, so an option is wrong
         print(f"{parser.prog}: {_explained(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     chosen = settings(**{field.name: made[field.name] for field in fields(settings)})
@@ -63,11 +67,13 @@ def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | Non
 
 
 def check_file(parser: ArgumentParser, path: str | Path) -> None:
-    """Read a YAML file of settings as the parser will, which can't say which file is at fault.
+    """Check a YAML settings file before the parser reads it.
+
+    The parser reads it the same way, but its errors don't name the file.
 
     Raises:
-        InputError: the file can't be read, or has a setting that the parser doesn't know, or one
-            of the wrong type or out of its range.
+        InputError: the file can't be read, or has a setting that is unknown, of the wrong type or
+            out of range.
     """
     values = read_yaml(path)
     known = parser.get_defaults().as_dict()
@@ -80,10 +86,10 @@ def check_file(parser: ArgumentParser, path: str | Path) -> None:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The values of a YAML file by their names; none where it has comments alone.
+    """Read a YAML file as a dictionary, which is empty if the file holds only comments.
 
     Raises:
-        InputError: the file can't be read, is not YAML, has a name twice, or has no values by name.
+        InputError: the file can't be read, is not YAML, has a name twice, or is not a mapping.
     """
     text = read_text(path, "settings")
     try:
@@ -97,7 +103,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: is nested too deeply; expected settings") from None
     except InputError:
         raise
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date
         raise InputError(f"{path}: is not YAML: {_one_line(error)}") from None
     if values is None:
         return {}
@@ -107,15 +113,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
-    """The dataclass of plain values, checked.
+    """Build a dataclass from plain values, and check them.
 
     Args:
         kind: the dataclass.
-        values: its fields by name, as `dataclasses.asdict` gives them.
-        place: where the values stand; begins the error's line.
+        values: its fields by name, in the form of `dataclasses.asdict`.
+        place: where the values come from; the error message starts with it.
 
     Raises:
-        InputError: a value is unknown, has the wrong type or is out of its range.
+        InputError: a value is unknown, has the wrong type or is out of range.
     """
     if not isinstance(values, dict):
         raise InputError(f"{place} is {values!r}; expected settings by name")
@@ -129,7 +135,7 @@ def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
 
 
 def _refuse_twice(node: yaml.Node, path: str | Path, prefix: str = "") -> None:
-    """Raise InputError where a name comes twice; the first would be lost."""
+    """Raise InputError if a mapping has a name twice: the first value would be lost."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _refuse_twice(item, path, prefix)
@@ -159,7 +165,7 @@ def _config_files(arguments: Sequence[str]) -> list[str]:
     try:
         return parser.parse_known_args(arguments)[0].config
     except ArgumentError:
-        return []  # --config without a file, which the real parser will refuse
+        return []  # --config without a file: the real parser reports it
 
 
 def _check_names(values: dict, known: dict, place: str) -> None:
@@ -187,7 +193,7 @@ _MISTYPED_UNION = re.compile(
 
 
 def _explained(error: Exception) -> str:
-    """A parser's complaint in our words, or as it is where it is of another kind."""
+    """Reword a parser's type errors as "found; expected"; leave its other errors as they are."""
     line = _one_line(error)
     for pattern in (_MISTYPED, _MISTYPED_UNION):
         if match := pattern.fullmatch(line):

@@ -1,4 +1,4 @@
-"""log_probs or emissions -> nbest and text, by search and language models that a folder names."""
+"""log_probs or emissions -> nbest and text, with the decoder that a model's folder describes."""
 
 import math
 import os
@@ -43,48 +43,49 @@ from asr.text.normalisation import Case, in_case
 from asr.text.tokenizer import Tokenizer
 
 DECODING = "decoding.json"
-"""What a model's folder calls its settings."""
+"""File of the decoder's settings in a model's folder."""
 
 DecoderName = Literal["greedy", "beam", "flashlight"]
-"""Best path, our prefix beam search, or flashlight-text's."""
+"""Best path, this package's prefix beam search, or flashlight-text's beam search."""
 
 LMPrecision = Literal["float32", "bfloat16"]
-"""Of a network."""
+"""Number format that recurrent language models compute in."""
 
 UNTUNED = BeamSettings(lm_weight=0.7, word_bonus=1.0)
-"""For CTC and a language model whose weights nobody has tuned."""
+"""Settings for CTC and a language model whose weights have not been tuned."""
 
 _UNTUNED_HMM = BeamSettings(beam_width=200, score_floor=-200.0, lm_weight=8.0, word_bonus=-5.0)
 
 UNTUNED_OF = {CTC: UNTUNED, HMM: _UNTUNED_HMM, HYBRID: _UNTUNED_HMM}
-"""Likewise for each kind of model."""
+"""The same for each kind of model."""
 
 BATCH = 64
-"""Utterances searched at once, at most."""
+"""Maximum number of utterances searched at once."""
 
 BATCH_PREFIXES = 64_000
-"""Prefixes of all utterances searched at once, at most."""
+"""Maximum number of prefixes searched at once, over all utterances."""
 
 MAX_RESCORERS = 16
-"""Language models, at most, that re-order what a search found."""
+"""Maximum number of language models that rescore an n-best list."""
 
 
 @dataclass(frozen=True)
 class DecoderSettings:
-    """How log-probabilities become text.
+    """Settings of the decoder, which turns log-probabilities into text.
 
     Args:
         decoder: the kind of search.
-        beam: of the beam search.
-        lm: path of the language model that the search goes by; empty for none.
-        lexicon: path of the words that may be said: a word a line, or a pronouncing dictionary.
-            Empty for those of the acoustic model's own lexicon or else of `lm`, if it has words.
-        rescorers: paths of the language models that re-order what the search found.
-        lm_weights: of the rescorers, one each.
-        word_bonus: nats a word, of the rescoring.
-        lm_precision: what recurrent language models compute in, search and rescoring alike.
-            bfloat16 takes half the time where the processor knows it; log-probabilities of
-            sentences then are off by about 0.1.
+        beam: settings of the beam search.
+        lm: path of the language model used in the search; empty for none.
+        lexicon: path of the list of allowed words: one word per line, or a pronunciation
+            dictionary. If empty, the words of the acoustic model's own lexicon are used, or else
+            those of `lm`, if it is a model of words.
+        rescorers: paths of the language models that rescore the n-best list.
+        lm_weights: weights of the rescorers, one for each.
+        word_bonus: nats added per word in rescoring.
+        lm_precision: number format of recurrent language models, in search and rescoring.
+            bfloat16 takes half the time on processors that support it; log-probabilities of
+            sentences then differ by about 0.1.
     """
 
     decoder: DecoderName = "greedy"
@@ -115,19 +116,19 @@ class DecoderSettings:
 
 
 def default_decoder(tokenizer: Tokenizer) -> DecoderName:
-    """Best path; but a beam search where it takes a lexicon to make words of tokens."""
+    """`greedy`, or `beam` if only a lexicon can turn the tokens into words, as with phones."""
     return "beam" if tokenizer.words else "greedy"
 
 
 def refuse_greedy(decoder: str, given: Mapping[str, object]) -> None:
-    """Refuse what best path, which goes by log_probs alone, can't go by.
+    """Refuse options that greedy search, which uses only log_probs, would ignore.
 
     Args:
-        decoder: of the settings or the command line.
-        given: by name, as the user knows it; None, "" and the like are not given.
+        decoder: name of the decoder.
+        given: values by the name that the user knows them by; false values count as not given.
 
     Raises:
-        InputError: the decoder is greedy, and something is given.
+        InputError: the decoder is greedy, and one of the values is given.
     """
     names = ", ".join(name for name, value in given.items() if value)
     if decoder == "greedy" and names:
@@ -138,12 +139,12 @@ def refuse_greedy(decoder: str, given: Mapping[str, object]) -> None:
 
 
 class Search(NamedTuple):
-    """How models of a kind are searched.
+    """The search functions for a decoder and a kind of model.
 
     Args:
-        run: a batch, its lengths and the space -> n-best lists.
-        by_text: an utterance's log_probs and n-best list -> the list with each text once, with its
-            exact log-probability or, of an HMM, a bound.
+        run: log_probs of a batch, their lengths and the search space -> n-best lists.
+        by_text: log_probs and n-best list of one utterance -> the list with each text once, with
+            the text's exact log-probability (CTC) or a lower bound of it (HMM).
     """
 
     run: Callable[[Tensor, Tensor, SearchSpace], list[list[Hypothesis]]]
@@ -151,18 +152,18 @@ class Search(NamedTuple):
 
 
 BEAM = Search(beam_search, exact_log_probs)
-"""CTC's, and of best path what comes after it."""
+"""CTC's beam search. Greedy search uses its `by_text`."""
 
 
 def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
-    """The search that a decoder is called by.
+    """The search functions of a decoder.
 
     Args:
-        decoder: its name.
-        topology: of an HMM; None for CTC.
+        decoder: name of the decoder.
+        topology: the HMM's topology; None for CTC.
 
     Raises:
-        InputError: an HMM has no such search.
+        InputError: the decoder can't be used with an HMM.
     """
     if topology is not None:
         if decoder != "beam":
@@ -178,15 +179,15 @@ def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Settings with all that they name, loaded.
+    """Decoder settings with the language models and lexicon that they name, loaded.
 
     Args:
-        settings: paths as they are seen from here.
-        tokenizer: the acoustic model's.
-        device: of the language models and the search.
-        space: what a beam search goes by; None where search is greedy.
-        rescorers: the language models that re-order what it found.
-        search: how the model is searched, where search is not greedy.
+        settings: the settings; their paths are relative to the working directory.
+        tokenizer: the acoustic model's tokenizer.
+        device: device of the language models and the search.
+        space: search space of the beam search; None for greedy search.
+        rescorers: the language models that rescore n-best lists.
+        search: search functions; `run` is not used by greedy search.
     """
 
     settings: DecoderSettings
@@ -205,25 +206,25 @@ class Decoder:
         phrases: Mapping[str, float] | None = None,
         topology: Topology | None = None,
     ) -> "Decoder":
-        """Read what the settings name.
+        """Load the files that the settings name.
 
         Args:
-            settings: paths as they are seen from here.
-            tokenizer: the acoustic model's.
-            device: of the language models and the search.
-            phrases: likely to be said, with the nats that each of their tokens is worth; see
-                `make_boosts`. Their words are allowed besides those of the lexicon.
-            topology: of an HMM.
+            settings: the settings; their paths are relative to the working directory.
+            tokenizer: the acoustic model's tokenizer.
+            device: device of the language models and the search.
+            phrases: phrases to make more likely, with the nats added for each of their tokens; see
+                `make_boosts`. Their words are added to the lexicon.
+            topology: the HMM's topology; None for CTC.
 
         Raises:
-            InputError: a file or a phrase can't be used, or does not fit the tokens; or the decoder
-                is none for an HMM.
+            InputError: a file or a phrase can't be used or doesn't fit the tokens, or the decoder
+                can't be used with an HMM.
         """
         device = torch.device(device)
         search = search_of(settings.decoder, topology)
         if settings.decoder == "greedy":
             return cls(settings, tokenizer, device)
-        case = tokenizer.case  # whatever case files have, theirs are the model's words
+        case = tokenizer.case  # words of files are converted to the case of the model's text
         phrases = {in_case(phrase, case): nats for phrase, nats in (phrases or {}).items()}
         boosts = make_boosts(phrases, tokenizer) if phrases else None
         extra = [word for phrase in phrases for word in phrase.split()]
@@ -248,15 +249,21 @@ class Decoder:
         return cls(settings, tokenizer, device, space, rescorers, search)
 
     def weighted(self, settings: DecoderSettings) -> "Decoder":
-        """The same with other weights; what the settings name must be the same."""
+        """A copy with other weights; the settings must name the same files."""
         space = self.space and replace(self.space, settings=settings.beam)
         return replace(self, settings=settings, space=space)
 
     def nbests(self, log_probs: Sequence[Tensor | np.ndarray]) -> list[list[Hypothesis]]:
-        """The n-best list of each utterance, (T, C) or (T, S), best first, with its words.
+        """Decode utterances.
+
+        Args:
+            log_probs: one array for each utterance: (T, C), or an HMM's emissions, (T, S).
+
+        Returns:
+            nbests: one n-best list for each utterance, best first; each hypothesis has its words.
 
         Raises:
-            ValueError: a log-probability is NaN or infinite upwards.
+            ValueError: a log-probability is NaN or +inf.
         """
         if self.space is None:
             return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
@@ -271,7 +278,7 @@ class Decoder:
     def by_text(
         self, log_probs: Sequence[Tensor | np.ndarray], nbests: Sequence[Sequence[Hypothesis]]
     ) -> list[list[Hypothesis]]:
-        """The lists with each text once, with its exact log-probability or, of an HMM, a bound."""
+        """Keep each text of an n-best list once, with its log-probability; see `Search.by_text`."""
         return [self.search.by_text(r, n) for r, n in zip(log_probs, nbests, strict=True)]
 
 
@@ -290,16 +297,22 @@ def search_all(
     device: torch.device,
     run: Callable[[Tensor, Tensor, SearchSpace], list[list[Hypothesis]]] = beam_search,
 ) -> list[list[Hypothesis]]:
-    """The n-best lists of many utterances, in their order, with their words.
+    """Search many utterances in batches.
 
     Args:
-        log_probs: of each utterance (T, C), natural logs; or an HMM's emissions, (T, S).
-        space: how far to look, and what to go by besides.
-        device: where to search.
-        run: the search; see `Search`.
+        log_probs: one array for each utterance: (T, C), natural logs, or an HMM's emissions,
+            (T, S).
+        space: search space: the settings, lexicon, language model and boosts.
+        device: device of the search.
+        run: the search function; see `Search`.
+
+    Returns:
+        nbests: one n-best list for each utterance, in the order of `log_probs`; each hypothesis
+            has its words. If the lexicon allows nothing that fits the frames, the list is one
+            empty hypothesis with log-probability -inf.
     """
     nbests: list[list[Hypothesis]] = [[] for _ in log_probs]
-    # those of about the same length together, long ones first
+    # utterances of similar length share a batch; the longest come first
     order = sorted(range(len(log_probs)), key=lambda n: -len(log_probs[n]))
     size = min(BATCH, max(1, BATCH_PREFIXES // space.settings.beam_width))
     for start in range(0, len(order), size):
@@ -307,21 +320,23 @@ def search_all(
         rows = [torch.as_tensor(log_probs[n]).to(device) for n in batch]
         lengths = torch.tensor([len(row) for row in rows])
         for n, nbest in zip(batch, run(pad_sequence(rows), lengths, space), strict=True):
-            # where a lexicon leaves nothing that the frames could say, nothing was said
+            # the lexicon may allow nothing that fits the frames
             nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], space.tokenizer)
     return nbests
 
 
 def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoosts:
-    """The boosts of phrases, in all pronunciations; of phrases that sound alike the highest counts.
+    """Make the boosts of phrases, for all their pronunciations.
+
+    Phrases with the same pronunciation get the highest of their boosts.
 
     Args:
-        phrases: with the nats that each of their tokens is worth.
-        tokenizer: of the acoustic model.
+        phrases: phrases, with the nats added for each of their tokens.
+        tokenizer: the acoustic model's tokenizer.
 
     Raises:
-        InputError: a phrase has no word, or one that the tokens can't spell, or its boost is no
-            number.
+        InputError: a phrase has no word or a word that the tokens can't spell, or its boost is not
+            a finite number.
     """
     boosts: dict[tuple[int, ...], float] = {}
     for phrase, nats in phrases.items():
@@ -336,23 +351,27 @@ def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoo
 
 
 def save_decoding(folder: str | Path, settings: DecoderSettings) -> None:
-    """Write `decoding.json` into a model's folder, and copy there all that it names."""
+    """Write `decoding.json` into a model's folder, and copy the files that it names there."""
     folder = Path(folder)
     roles = {path: f"rescorer-{n}" for n, path in enumerate(settings.rescorers, 1)}
     roles |= {settings.lm: "lm", settings.lexicon: "lexicon"}
     copied = {path: _copy(Path(path), folder, role) for path, role in roles.items() if path}
-    values = asdict(_moved(settings, copied))
+    values = asdict(_with_paths(settings, copied))
     for name in ("token_floor", "score_floor"):
         if values["beam"][name] == -math.inf:
-            values["beam"][name] = "-.inf"  # as YAML has it, which is how settings are read
+            values["beam"][name] = "-.inf"  # YAML's spelling, because settings are read as YAML
     write_json(folder / DECODING, values)
 
 
 def load_decoding(folder: str | Path) -> DecoderSettings | None:
-    """The settings of a model's folder, with paths as they are seen from here; None without any.
+    """Read the decoder settings of a model's folder.
+
+    Returns:
+        settings: with paths relative to the working directory; None if the folder has no
+            `decoding.json`.
 
     Raises:
-        InputError: the file can't be used, or names one outside the folder.
+        InputError: the file can't be used, or it names a file outside the folder.
     """
     path = Path(folder) / DECODING
     if not os.path.lexists(path):
@@ -360,7 +379,7 @@ def load_decoding(folder: str | Path) -> DecoderSettings | None:
     values = read_json_inside(folder, DECODING, "settings of decoding")
     settings = from_dict(DecoderSettings, values, str(path))
     try:
-        return _moved(settings, {name: str(inside(folder, name)) for name in _paths(settings)})
+        return _with_paths(settings, {name: str(inside(folder, name)) for name in _paths(settings)})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -369,7 +388,7 @@ def _paths(settings: DecoderSettings) -> list[str]:
     return [path for path in (settings.lm, settings.lexicon, *settings.rescorers) if path]
 
 
-def _moved(settings: DecoderSettings, to: Mapping[str, str]) -> DecoderSettings:
+def _with_paths(settings: DecoderSettings, to: Mapping[str, str]) -> DecoderSettings:
     return replace(
         settings,
         lm=to.get(settings.lm, ""),
@@ -379,7 +398,7 @@ def _moved(settings: DecoderSettings, to: Mapping[str, str]) -> DecoderSettings:
 
 
 def _copy(source: Path, folder: Path, role: str) -> str:
-    """Copy a file, or a language model's folder without its checkpoints and the like."""
+    """Copy a file, or the two files of a language model's folder, and return the new name."""
     name = f"decoding/{role}{source.suffix if source.is_file() else ''}"
     target = folder / name
     if source.resolve() == target.resolve():
@@ -389,7 +408,7 @@ def _copy(source: Path, folder: Path, role: str) -> str:
         files = {source / part: target / part for part in (DESCRIPTION, WEIGHTS)}
     for here, there in files.items():
         there.parent.mkdir(parents=True, exist_ok=True)
-        # another program may have the old one mapped into memory
+        # replaced, not overwritten: another program may have the old file mapped into memory
         with replacing(there) as partial:
             shutil.copyfile(here, partial)
     return name

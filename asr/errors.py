@@ -1,4 +1,4 @@
-"""What a user gave and can't be used -> one line, and the exit status; what such lines share."""
+"""Errors caused by a user's input -> one line on stderr and an exit status."""
 
 import os
 import re
@@ -17,11 +17,12 @@ class InputError(ValueError):
 
 @contextmanager
 def reported(program: str) -> Iterator[None]:
-    """End the program with one line on stderr and status 1 where the user's input is at fault.
+    """End the program with one line on stderr and status 1 if the user's input causes an error.
 
-    So it does where the machine is: its memory, its disk, or a stdout that can't print a character.
-    Ctrl-C ends it without a word, with the shell's status for it; so does, with status 1, that
-    nobody reads its output any more. Any other exception is a bug of ours and keeps its traceback.
+    The same holds for a limit of the machine: too little memory, a full disk, or a stdout whose
+    encoding lacks a character. Two cases print nothing: Ctrl-C, which exits with the shell's
+    status for it (130), and a closed output pipe, which exits with status 1. Any other exception
+    is a bug in this package and keeps its traceback.
     """
     try:
         try:
@@ -47,18 +48,19 @@ def reported(program: str) -> Iterator[None]:
 
 
 def has_one_line(error: Exception) -> bool:
-    """Whether `one_line` says all of it: what the user gave or the machine lacks is at fault."""
+    """Whether one line describes an error fully: the user's input or the machine caused it."""
     known = (InputError, OSError, MemoryError, UnicodeEncodeError)
-    # torch has no error of its own for this
+    # torch has no exception class for a lack of CPU memory
     return isinstance(error, known) or (
         isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, with the file first where the system names one, in printable characters.
+    """The message of an error as one line of printable characters.
 
-    Of a very long line the beginning and the end are left.
+    If the operating system names a file, the line starts with it. The middle of a very long line
+    is left out.
     """
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
@@ -78,7 +80,7 @@ def one_line(error: Exception) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names with commas between, of many the first ten, and of long ones both ends."""
+    """Join names with commas: the first ten at most, and only both ends of a long name."""
     shown = [
         name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}...{name[-MAX_NAME // 4 :]}"
         for name in names[:10]
@@ -87,15 +89,15 @@ def listed(names: Sequence[str]) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text with escapes, such as \n or \x1b, for what ends a line or controls a terminal."""
+    r"""Replace characters that end a line or control a terminal by escapes such as \n or \x1b."""
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def check_size(name: str, size: int, least: int, most: int) -> None:
-    """Refuse a setting before memory is taken for what it asks.
+    """Check the range of a size in the settings, before any memory is allocated for it.
 
     Raises:
-        InputError: `size`, of the setting called `name`, is below `least` or above `most`.
+        InputError: `size`, the value of the setting `name`, is below `least` or above `most`.
     """
     if size < least:
         raise InputError(f"{name} is {size}; expected {least} or more")
@@ -104,22 +106,22 @@ def check_size(name: str, size: int, least: int, most: int) -> None:
 
 
 STDOUT = "standard output"
-"""In the place of a file's name."""
+"""Used in messages in place of a file's name."""
 
 MAX_LINE = 4000
-"""Characters of a line on stderr, at most about."""
+"""Approximate maximum length of a line on stderr, in characters."""
 
 MAX_NAME = 200
-"""Characters of a name in a list."""
+"""Maximum length of a name in a list, in characters."""
 
 _LINE_END = re.compile(r"\s*[\r\n]\s*")
-# C0 and C1, line and paragraph separators, and what turns the direction of text
+# C0 and C1 controls, line and paragraph separators, and controls of the text's direction
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory", re.I)
 
 
 def _flush_output() -> None:
-    """Write what stdout still holds, so that it fails here and not behind the program's end."""
+    """Flush stdout, so that a failure is reported here and not while Python exits."""
     if sys.stdout is None or sys.stdout.closed:
         return
     try:
@@ -130,5 +132,5 @@ def _flush_output() -> None:
 
 
 def _drop_output() -> None:
-    """Leave what stdout could not write, which would be tried once more at the exit."""
+    """Discard the output that stdout couldn't write; Python would try to write it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

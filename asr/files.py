@@ -1,4 +1,4 @@
-"""Files of text and JSON, read with every fault named; files written whole or not at all."""
+"""Read text and JSON files with clear errors; write files either completely or not at all."""
 
 import glob
 import json
@@ -13,26 +13,26 @@ from typing import Any
 from asr.errors import InputError
 
 MAX_DEPTH = 100
-"""Objects and lists inside each other in JSON; Python's own reader fails somewhere beyond."""
+"""Maximum nesting depth of JSON. Python's own reader fails at some greater depth."""
 
 
 @contextmanager
 def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
-    """A file to write in the place of `path`, which is there whole or stays as it was.
+    """Replace a file in one step: `path` holds either the complete new content or the old one.
 
-    What is written goes to a file beside it, reaches the disk, and only then takes its name. Where
-    that fails the file beside it is removed.
+    The content is written to a temporary file in the same folder and flushed to disk; then the
+    file is renamed to `path`. On failure the temporary file is removed.
 
     Args:
-        path: of the file; its folder is there.
-        exclusive: refuse a `path` that is there already, rather than replace it.
+        path: the file to write. Its folder must exist.
+        exclusive: raise an error if `path` exists, instead of replacing it.
 
     Yields:
-        partial: where to write.
+        partial: path of the temporary file, to write to.
 
     Raises:
-        FileExistsError: `exclusive`, and `path` is there.
-        OSError: it can't be written; `filename` is `path`.
+        FileExistsError: `exclusive` is true and `path` exists.
+        OSError: the file can't be written; the error's `filename` is `path`.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -44,7 +44,7 @@ def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         if exclusive:
-            path.open("x").close()  # fails where another program was quicker
+            path.open("x").close()  # fails if another program has just made it
         os.replace(partial, path)
     except OSError as error:
         if error.filename in (None, str(partial), partial):
@@ -57,26 +57,28 @@ def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str, exclusive: bool = False) -> None:
-    """Write UTF-8, whole or not at all.
+    """Write a UTF-8 file, either completely or not at all.
 
     Args:
-        path: of the file; its folder is there.
-        text: line ends stay as they are.
-        exclusive: refuse a `path` that is there already.
+        path: the file to write. Its folder must exist.
+        text: the content; line ends are written unchanged.
+        exclusive: raise an error if `path` exists.
 
     Raises:
-        OSError: it can't be written, or is there already and `exclusive`.
+        OSError: the file can't be written, or it exists and `exclusive` is true.
     """
-    content = text.encode("utf-8", "surrogateescape")  # names of files may be no text at all
+    content = text.encode("utf-8", "surrogateescape")  # a file's name may not be valid UTF-8
     with replacing(path, exclusive) as partial:
         partial.write_bytes(content)
 
 
 def write_json(path: str | Path, values: Any) -> None:
-    """Write plain values as JSON, whole or not at all; what can be NaN or infinite is null before.
+    """Write plain values as JSON, either completely or not at all.
+
+    The caller replaces numbers that may be NaN or infinite by None.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
         ValueError: a number is NaN or infinite.
     """
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
@@ -84,14 +86,15 @@ def write_json(path: str | Path, values: Any) -> None:
 
 
 def read_text(path: str | Path, what: str = "a text") -> str:
-    """A file of UTF-8, without the byte order mark that some programs put before it.
+    """Read a UTF-8 file, without the byte order mark that some programs write first.
 
     Args:
-        path: of the file.
-        what: was expected, for the error's line.
+        path: the file.
+        what: the expected content, named in the error message.
 
     Raises:
-        InputError: it can't be read, or is not UTF-8; the line of the first wrong byte is named.
+        InputError: the file can't be read, or is not UTF-8; the message has the number of the line
+            with the first invalid byte.
     """
     try:
         content = Path(path).read_bytes()
@@ -101,14 +104,15 @@ def read_text(path: str | Path, what: str = "a text") -> str:
 
 
 def decoded(content: bytes, path: str | Path) -> str:
-    """Bytes of a file as text.
+    """Decode the bytes of a UTF-8 file.
 
     Args:
-        content: of UTF-8.
-        path: of the file, which begins the error's line.
+        content: the bytes.
+        path: the file they come from; the error message starts with it.
 
     Raises:
-        InputError: they are not UTF-8; where they look like another encoding the line names it.
+        InputError: the bytes are not UTF-8. If they look like another encoding, the message names
+            it.
     """
     try:
         return content.decode("utf-8")
@@ -121,30 +125,30 @@ def decoded(content: bytes, path: str | Path) -> str:
 
 
 def read_json(path: str | Path, what: str = "JSON") -> Any:
-    """What a file of JSON holds.
+    """Read a JSON file.
 
     Args:
-        path: of the file.
-        what: was expected, for the error's line.
+        path: the file.
+        what: the expected content, named in the error message.
 
     Raises:
-        InputError: it can't be read or is not sound JSON; see `parse_json`.
+        InputError: the file can't be read or is not valid JSON; see `parse_json`.
     """
     return parse_json(read_text(path, what), str(path))
 
 
 def parse_json(text: str, place: str) -> Any:
-    """What JSON says.
+    """Parse JSON more strictly than Python's own reader.
 
     Args:
-        text: one value.
-        place: where it stands, which begins the error's line.
+        text: one JSON value.
+        place: where the text comes from; the error message starts with it.
 
     Raises:
-        InputError: it is no JSON, is nested too deeply, or has NaN, an infinite number, a whole
-            number of thousands of digits, half of a surrogate pair, or a name twice in one object.
+        InputError: the text is not JSON, is nested too deeply, or has NaN, an infinite number, an
+            integer of more than 30 digits, half of a surrogate pair, or a name twice in one object.
     """
-    if _deepest(text) > MAX_DEPTH:
+    if _nesting_depth(text) > MAX_DEPTH:
         raise InputError(f"{place}: is nested more than {MAX_DEPTH} deep; expected plain JSON")
     try:
         values = json.loads(
@@ -167,14 +171,14 @@ def parse_json(text: str, place: str) -> Any:
 
 
 def json_object(line: str, place: str) -> dict[str, Any]:
-    """What a line of JSON says, by name.
+    """Parse a line that holds a JSON object.
 
     Args:
-        line: of a file.
-        place: the file and the line's number, which begin the error's line.
+        line: a line of a file.
+        place: the file and the line's number; the error message starts with them.
 
     Raises:
-        InputError: it is no sound JSON (see `parse_json`), or no object.
+        InputError: the line is not valid JSON (see `parse_json`), or not an object.
     """
     values = parse_json(line, place)
     if not isinstance(values, dict):
@@ -183,7 +187,7 @@ def json_object(line: str, place: str) -> dict[str, Any]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed have left of a file."""
+    """Remove temporary files of `path` that killed processes have left behind."""
     for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
         number = partial.name.removeprefix(f"{path.name}.").removesuffix(".partial")
         if number.isdecimal() and not _is_running(int(number)):
@@ -202,14 +206,15 @@ def _is_running(process: int) -> bool:
 
 
 class _UnsoundError(Exception):
-    """JSON that Python's reader would take."""
+    """JSON that Python's reader accepts but `parse_json` refuses."""
 
 
 _QUOTED_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.S)
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}|[\ud800-\udfff]")
 
 
-def _deepest(text: str) -> int:
+def _nesting_depth(text: str) -> int:
+    """The nesting depth of JSON; 0 if the text has too few brackets to exceed `MAX_DEPTH`."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return 0
     depth = deepest = 0

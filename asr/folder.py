@@ -1,4 +1,4 @@
-"""A model's folder: `model.json` says what it is, `weights.safetensors` has the numbers."""
+"""A model's folder: `model.json` describes the model, `weights.safetensors` holds its weights."""
 
 import math
 import os
@@ -14,77 +14,77 @@ from asr.errors import InputError
 from asr.files import read_json, replacing, write_json
 
 FORMAT = 1
-"""Raised when a folder of an older release can no longer be read as it is."""
+"""Version of the format; increased whenever folders of an older release can't be read as before."""
 
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 
 MAX_JSON = 2**27
-"""Bytes of a JSON file: a vocabulary of millions of words fits."""
+"""Maximum size of a JSON file in bytes; a vocabulary of millions of words fits."""
 
 MAX_WEIGHTS = 2**36
-"""Bytes of a weights file: the largest n-gram model fits."""
+"""Maximum size of a weights file in bytes; the largest n-gram model fits."""
 
 MAX_SIZE = 1e9
-"""The largest absolute value of a weight. No sum that a network computes of such weights is beyond
-float32, where log-probabilities would become NaN."""
+"""The largest absolute value of a weight. With such weights no sum in a network exceeds float32's
+range, beyond which log-probabilities would become NaN."""
 
 
 def write_folder(
     folder: str | Path, description: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
 ) -> None:
-    """Write a model's folder; what else is in it stays.
+    """Write a model's folder; other files in it stay.
 
     Args:
-        folder: made where it is not there.
-        description: plain values by name, without the format's number.
-        weights: no two in the same memory.
+        folder: created if it doesn't exist.
+        description: plain values by name, without the format version.
+        weights: tensors by name; no two may share memory.
 
     Raises:
-        InputError: the weights can't be written, as where the disk is full.
-        OSError: the description can't.
+        InputError: the weights can't be written, for example because the disk is full.
+        OSError: the description can't be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as partial:
         try:
             save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
-        except SafetensorError as error:  # a full disk is no OSError there
+        except SafetensorError as error:  # safetensors raises this, not OSError, on a full disk
             raise InputError(f"{folder / WEIGHTS}: can't be written: {error}") from None
-        partial.chmod(0o666 & ~_umask())  # safetensors lets the owner alone read it
+        partial.chmod(0o666 & ~_umask())  # safetensors makes it readable by the owner only
     write_description(folder, description)
 
 
 def write_description(folder: str | Path, description: Mapping[str, Any]) -> None:
-    """Write what a model's folder says of it: the last thing, once all else is there.
+    """Write the description of a model. It is written last, once all other files are complete.
 
     Args:
-        folder: there already.
-        description: plain values by name, without the format's number. Numbers that are not finite
-            become null; of a path that is no UTF-8, the signs that are none become U+FFFD.
+        folder: an existing folder.
+        description: plain values by name, without the format version. Numbers that are not finite
+            become null. Bytes of a path that are not valid UTF-8 become U+FFFD.
     """
-    write_json(Path(folder) / DESCRIPTION, _sound({"format": FORMAT, **description}))
+    write_json(Path(folder) / DESCRIPTION, _json_value({"format": FORMAT, **description}))
 
 
 def inside(folder: str | Path, name: str) -> Path:
-    """The path of a file that a model's folder names, or of a folder in it.
+    """The path of a file or subfolder that a model's folder refers to.
 
-    A folder may be anybody's, so nothing outside is ever read: a name that is absolute or leads out
-    by `..` is refused, and so is a link to somewhere else.
+    A model's folder may come from anyone, so no file outside it is ever read. Absolute names, names
+    that leave the folder by `..` and links to other places are refused.
 
     Args:
-        folder: of the model.
-        name: of a file or folder in it, which need not be there.
+        folder: the model's folder.
+        name: name of a file or folder in it, which need not exist.
 
     Raises:
-        InputError: the name leads out of the folder, or what it names is neither a file nor a
-            folder.
+        InputError: the name leads out of the folder, or it names something that is neither a file
+            nor a folder.
     """
     path = Path(folder) / name
     try:
         root, found = Path(folder).resolve(), path.resolve()
         special = found.exists() and not found.is_file() and not found.is_dir()
-    except (OSError, RuntimeError, ValueError):  # links in a circle, or no name of a file
+    except (OSError, RuntimeError, ValueError):  # circular links, or not a file's name
         raise InputError(f"{folder}: {_shortened(name)} is no file's name; expected one") from None
     if Path(name).is_absolute() or ".." in Path(name).parts or not found.is_relative_to(root):
         shown = _shortened(name)
@@ -95,15 +95,15 @@ def inside(folder: str | Path, name: str) -> Path:
 
 
 def read_json_inside(folder: str | Path, name: str, what: str) -> Any:
-    """What a JSON file in a model's folder holds.
+    """Read a JSON file in a model's folder.
 
     Args:
-        folder: of the model.
-        name: of the file.
-        what: was expected, for the error's line.
+        folder: the model's folder.
+        name: the file's name.
+        what: the expected content, named in the error message.
 
     Raises:
-        InputError: the file is outside the folder, too large, or no sound JSON.
+        InputError: the file is outside the folder, too large, or not valid JSON.
     """
     path = inside(folder, name)
     _check_bytes(path, MAX_JSON)
@@ -111,10 +111,10 @@ def read_json_inside(folder: str | Path, name: str, what: str) -> Any:
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """What a model's folder says of it, without its weights.
+    """Read the description of a model, without its weights.
 
     Raises:
-        InputError: it is not a model's folder, or not of this format.
+        InputError: the folder is not a model's, or has another format version.
     """
     path = Path(folder) / DESCRIPTION
     if not Path(folder).is_dir():
@@ -130,10 +130,10 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 
 
 def check_parts(folder: str | Path, values: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Refuse a description that lacks a part, or has one that is no values by name.
+    """Check that a model's description has all its parts, each of them a JSON object.
 
     Raises:
-        InputError: the first such part, by name.
+        InputError: a part is missing or not an object; the message names the first such part.
     """
     for name in names:
         if not isinstance(values.get(name), dict):
@@ -145,19 +145,19 @@ def check_parts(folder: str | Path, values: Mapping[str, Any], names: Sequence[s
 def read_weights(
     folder: str | Path, expected: Mapping[str, torch.Tensor], impossible: Collection[str] = ()
 ) -> dict[str, torch.Tensor]:
-    """The weights of a folder, on the CPU.
+    """Read the weights of a model's folder, on the CPU.
 
-    This is the one place where numbers of a file become a model's: what it lets through is finite
-    and not larger than `MAX_SIZE`.
+    Every model loads its weights through this function. It accepts only finite numbers whose
+    absolute value is at most `MAX_SIZE`.
 
     Args:
-        folder: of a model.
-        expected: what they must be like, by name: type and shape; "meta" tensors will do.
-        impossible: names of those that may hold -inf, the log-probability of what can't be.
+        folder: the model's folder.
+        expected: tensors of the expected type and shape, by name; "meta" tensors are enough.
+        impossible: names of tensors that may hold -inf, the log-probability of an impossible event.
 
     Raises:
-        InputError: the file is missing, damaged, has other weights than expected, or has numbers
-            that are not finite.
+        InputError: the file is missing or damaged, has other weights than expected, or has numbers
+            that are too large or not finite.
     """
     path = inside(folder, WEIGHTS)
     if not path.is_file():
@@ -167,14 +167,16 @@ def read_weights(
         with safe_open(path, framework="pt", device="cpu") as file:
             names = set(file.keys())
             for name in sorted(names ^ expected.keys()):
-                there = _shown(file.get_tensor(name)) if name in names else "missing"
-                wanted = _shown(expected[name]) if name in expected else "nothing of that name"
+                there = _dtype_and_shape(file.get_tensor(name)) if name in names else "missing"
+                wanted = (
+                    _dtype_and_shape(expected[name]) if name in expected else "nothing of that name"
+                )
                 raise _other_weights(path, name, there, wanted)
             weights = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: can't be read as weights: {error}") from None
     for name in sorted(expected):
-        there, wanted = _shown(weights[name]), _shown(expected[name])
+        there, wanted = _dtype_and_shape(weights[name]), _dtype_and_shape(expected[name])
         if there != wanted:
             raise _other_weights(path, name, there, wanted)
     for name, value in weights.items():
@@ -182,17 +184,17 @@ def read_weights(
     return weights
 
 
-def _sound(value: Any) -> Any:
-    """A plain value as JSON has it: a training is not lost for a perplexity that is infinite."""
+def _json_value(value: Any) -> Any:
+    """A value that JSON can hold: an infinite perplexity must not make a training fail."""
     match value:
         case float():
             return value if math.isfinite(value) else None
         case str():
             return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         case dict():
-            return {_sound(name): _sound(one) for name, one in value.items()}
+            return {_json_value(name): _json_value(item) for name, item in value.items()}
         case list() | tuple():
-            return [_sound(one) for one in value]
+            return [_json_value(item) for item in value]
     return value
 
 
@@ -201,7 +203,7 @@ def _check_finite(value: torch.Tensor, place: str, impossible: bool) -> None:
         return
     if impossible:
         value = value.masked_fill(value == -torch.inf, 0.0)
-    least, most = (float(bound) for bound in value.aminmax())  # either is NaN where a number is
+    least, most = (float(bound) for bound in value.aminmax())  # NaN if any number is NaN
     if not max(abs(least), abs(most)) < torch.inf:
         raise InputError(f"{place} has numbers that are not finite; expected none")
     if max(-least, most) > MAX_SIZE:
@@ -219,7 +221,7 @@ def _other_weights(path: Path, name: str, there: str, wanted: str) -> InputError
     return InputError(f"{path}: {name} is {there}; expected {wanted}, as {DESCRIPTION} says")
 
 
-def _shown(tensor: torch.Tensor) -> str:
+def _dtype_and_shape(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
@@ -229,6 +231,6 @@ def _shortened(value: object, width: int = 120) -> str:
 
 
 def _umask() -> int:
-    mask = os.umask(0)  # the one way to read it is to set it
+    mask = os.umask(0)  # the mask can only be read by setting it
     os.umask(mask)
     return mask

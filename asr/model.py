@@ -1,4 +1,4 @@
-"""A trained model <-> its folder: `weights.safetensors` and `model.json`; nothing is unpickled."""
+"""A trained model <-> its folder of `weights.safetensors` and `model.json`, without pickle."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,18 +30,17 @@ Acoustic = AcousticModel | GmmEmissions | HybridEmissions
 
 @dataclass(frozen=True)
 class Kind:
-    """What differs from kind to kind of models, as values that decoding and evaluation go by.
+    """A kind of acoustic model, with the values that differ between kinds in decoding and reports.
 
     Args:
-        name: short.
-        title: for people.
-        weight_scale: how many times as large the weights of language models and words are as beside
-            CTC's log-probabilities. An HMM's neighbouring frames count as independent, so that its
-            emissions weigh more.
-        needs_word_bonus: a search without a language model finds many short words in a long one
-            where no word bonus keeps it from that.
-        alignment: what its training knows of when things are said; the names of `trained_on` may
-            stand in it.
+        name: short name.
+        title: name in reports.
+        weight_scale: typical size of language-model weights and word bonuses, relative to CTC. An
+            HMM treats neighbouring frames as independent, so its emissions have a larger range.
+        needs_word_bonus: whether a search without a language model needs a word bonus, because it
+            would otherwise split long words into many short ones.
+        alignment: the alignments used in training, in words; may refer to values of `trained_on`
+            in braces.
     """
 
     name: str
@@ -62,19 +61,19 @@ HYBRID = Kind(
 )
 
 KINDS = {AcousticModel.kind: CTC, GmmEmissions.kind: HMM, HybridEmissions.kind: HYBRID}
-"""By what `model.json` says; of CTC it says nothing."""
+"""Kinds by the value of `kind` in `model.json`; a CTC model has none there."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """All that turns waveforms into the log-probabilities of tokens, or an HMM's emissions.
+    """A trained acoustic model: waveforms -> log-probabilities of the tokens, or HMM emissions.
 
     Args:
         features: waveforms -> features.
         acoustic: features -> log_probs, or emissions.
-        tokenizer: what the tokens are; of an HMM, phones with the words.
-        trained_on: what is known of the training, as plain values.
-        topology: of an HMM, the states of its tokens; None for CTC.
+        tokenizer: the model's tokens; for an HMM, phones with a lexicon.
+        trained_on: a description of the training, as plain values.
+        topology: the HMM states of the tokens; None for CTC.
     """
 
     features: Features
@@ -90,12 +89,15 @@ class Model:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers that training has estimated, but for an HMM's transitions."""
+        """Number of trained parameters, without an HMM's transition probabilities."""
         return self.acoustic.n_parameters
 
     @property
     def columns(self) -> list[tuple[str, list[int]]]:
-        """Of log_probs or emissions, those of each symbol; "" is an HMM's silence, CTC's blank."""
+        """The columns of log_probs or emissions that belong to each symbol.
+
+        The symbol "" stands for CTC's blank, or an HMM's silence.
+        """
         symbols = self.tokenizer.symbols[BLANK + 1 :]
         if self.topology is None:
             return [("", [BLANK]), *((symbol, [n]) for n, symbol in enumerate(symbols, 1))]
@@ -104,11 +106,11 @@ class Model:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The tokens' symbols; an HMM has no blank."""
+        """The tokens' symbols; CTC's include the blank, which an HMM doesn't have."""
         return self.tokenizer.symbols[0 if self.topology is None else BLANK + 1 :]
 
     def summary(self) -> list[tuple[str, str]]:
-        """Its size: titles and lines, for people."""
+        """The model's size, as pairs of a title and a line for people to read."""
         states = [] if self.topology is None else [("states", self.topology.summary)]
         parts = self.acoustic.summary(self.features.settings.hop_ms)
         return [*states, parts, ("parameters", f"{self.n_parameters:,}")]
@@ -116,12 +118,12 @@ class Model:
 
 @dataclass(frozen=True)
 class HmmSizes:
-    """Of an HMM, as its folder has them.
+    """Sizes of an HMM, as saved in `model.json`.
 
     Args:
-        n_states: of a token.
-        n_silence_states: of the silence between words.
-        n_pdfs: S, of all states together.
+        n_states: number of states of a token.
+        n_silence_states: number of states of the silence between words.
+        n_pdfs: S, number of distributions; states may share one.
     """
 
     n_states: int
@@ -136,10 +138,10 @@ class HmmSizes:
 
 @dataclass(frozen=True)
 class GmmSizes:
-    """Of an HMM's mixtures.
+    """Sizes of an HMM's Gaussian mixtures, as saved in `model.json`.
 
     Args:
-        max_components: of a state.
+        max_components: largest number of components of one mixture.
     """
 
     max_components: int
@@ -149,7 +151,7 @@ class GmmSizes:
 
 
 def save_model(folder: str | Path, model: Model) -> None:
-    """Write a model's folder; what else is in it stays."""
+    """Write a model's folder; other files in it stay."""
     acoustic, topology = model.acoustic, model.topology
     description: dict[str, Any] = {"features": asdict(model.features.settings)}
     if acoustic.kind is not None:
@@ -157,17 +159,17 @@ def save_model(folder: str | Path, model: Model) -> None:
     description["model"] = acoustic.sizes
     if topology is not None:
         S = len(topology.self_loops)
-        sizes_ = HmmSizes(topology.pdfs.shape[1], len(topology.silence), S)
-        description["topology"] = asdict(sizes_)
+        sizes = HmmSizes(topology.pdfs.shape[1], len(topology.silence), S)
+        description["topology"] = asdict(sizes)
     description |= {"tokenizer": model.tokenizer.to_dict(), "trained_on": model.trained_on}
     write_folder(folder, description, _weights(model))
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
-    """The model of a folder, in evaluation mode.
+    """Load a model from its folder, in evaluation mode.
 
     Raises:
-        InputError: a file is missing, damaged, or does not fit the other.
+        InputError: a file is missing or damaged, or the two files don't fit each other.
     """
     values = read_description(folder)
     kind = values.get("kind")
@@ -180,7 +182,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
     tokenizer = tokenizer_from_dict(values["tokenizer"], f"{place}: tokenizer")
     n_outputs, n_features = len(tokenizer.symbols), features.settings.n_features
     expected: dict[str, Tensor] = {}
-    with torch.device("meta"):  # shapes alone, until the weights are known to fit them
+    with torch.device("meta"):  # shapes without memory, until the weights are known to fit
         if kind:
             if not tokenizer.words:
                 raise InputError(f"{place}: tokenizer is of kind {tokenizer.kind}; expected phone")
@@ -189,9 +191,9 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
             n_outputs = sizes.n_pdfs
         acoustic = _empty_acoustic(kind, values["model"], n_features, n_outputs, f"{place}: model")
     expected |= _weights(Model(features, acoustic, tokenizer))
-    # of a state with fewer components than others those that are not there have the weight 0
+    # a mixture with fewer components than the largest is padded with components of weight 0
     weights = read_weights(folder, expected, impossible=("acoustic.log_weights",))
-    # the features keep what follows from their settings in buffers of their own
+    # not strict: the features' other buffers follow from the settings
     features.load_state_dict(_part(weights, "features."), strict=False)
     acoustic.load_state_dict(_part(weights, "acoustic."), assign=True)
     topology = _topology(weights, file) if kind else None
@@ -201,14 +203,14 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
 
 
 def check_log_probs(log_probs: Tensor | np.ndarray, place: str) -> None:
-    """Refuse what a model has made of a recording where its numbers are none.
+    """Check that a model's output for a recording has neither NaN nor +inf.
 
     Args:
         log_probs: (T, C), or an HMM's emissions, (T, S).
-        place: the recording, which begins the error's line.
+        place: the recording; the error message starts with it.
 
     Raises:
-        InputError: one is NaN or infinite upwards.
+        InputError: a value is NaN or +inf.
     """
     if not (log_probs < np.inf).all():
         raise InputError(
@@ -220,7 +222,7 @@ def check_log_probs(log_probs: Tensor | np.ndarray, place: str) -> None:
 def _empty_acoustic(
     kind: str | None, values: dict[str, Any], n_features: int, n_outputs: int, place: str
 ) -> Acoustic:
-    """A network or mixtures of the right shapes, without values."""
+    """A network or Gaussian mixtures of the right shapes, without values."""
     if kind == GmmEmissions.kind:
         M = from_dict(GmmSizes, values, place).max_components
         tables = torch.empty(n_outputs, M), *torch.empty(2, n_outputs, M, n_features)
@@ -235,7 +237,7 @@ def _empty_acoustic(
 
 
 def _empty_topology(sizes: HmmSizes, C: int) -> dict[str, Tensor]:
-    """A topology's weights of the right shapes, without values."""
+    """The tensors of a topology, of the right shapes, without values."""
     return {
         "topology.pdfs": torch.empty(C, sizes.n_states, dtype=torch.int64),
         "topology.silence": torch.empty(sizes.n_silence_states, dtype=torch.int64),

@@ -1,4 +1,4 @@
-"""audio file -> Transcript: the whole way."""
+"""audio file -> Transcript: all stages from audio to text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, replace
@@ -28,18 +28,19 @@ from asr.errors import InputError
 from asr.model import Model, check_log_probs, load_model
 from asr.text.tokenizer import Tokenizer
 
-_BYTES_PER_SECOND = 2 << 20  # of audio: features and networks of the usual sizes take 0.9 to 1.5 MB
+# memory for a second of audio: features and networks of the usual sizes take 0.9 to 1.5 MB
+_BYTES_PER_SECOND = 2 << 20
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was recognised in one recording.
+    """The recognised text of one recording.
 
     Args:
-        text: the best hypothesis, as words.
-        log_prob: its natural log-probability, as the search gives it.
-        duration: of the recording, in seconds.
-        find_words: gives `words`; without it there are none.
+        text: the words of the best hypothesis.
+        log_prob: the hypothesis's natural log-probability, as the search computes it.
+        duration: duration of the recording, in seconds.
+        find_words: computes `words`; if None, `words` is empty.
     """
 
     text: str
@@ -54,9 +55,8 @@ class Transcript:
     def words(self) -> tuple[Word, ...]:
         """The words of the text, each with `text`, `start`, `end` (seconds) and `confidence`.
 
-        They are aligned when they are first asked for; until then the transcript keeps the model
-        and the log-probabilities. See `asr.alignment.times.Word` for what confidence is, and is
-        not.
+        The words are aligned on first use; until then the transcript keeps the model and the
+        log-probabilities in memory. `asr.alignment.times.Word` defines the confidence.
         """
         find_words = self.__dict__["_find_words"]
         words = find_words() if find_words else ()
@@ -64,7 +64,7 @@ class Transcript:
         return words
 
     def __getstate__(self) -> dict[str, object]:
-        _ = self.words  # a copy, or another process, gets them without the model
+        _ = self.words  # aligned before copying or pickling, which then leaves out the model
         return dict(self.__dict__)
 
 
@@ -75,9 +75,9 @@ class Recognizer:
     >>> recognizer.transcribe("a.wav").text
 
     Args:
-        model: from `asr.model.load_model`.
-        decoder: how its log-probabilities become text; greedy search by default, which an HMM
-            has not.
+        model: a model from `asr.model.load_model`.
+        decoder: turns the model's log-probabilities into text. The default, greedy search, can't
+            be used with an HMM.
     """
 
     def __init__(self, model: Model, decoder: Decoder | None = None) -> None:
@@ -87,17 +87,17 @@ class Recognizer:
 
     @property
     def sample_rate(self) -> int:
-        """Hz, of the waveforms that `log_probs` takes."""
+        """Sample rate of the waveforms that `log_probs` takes, in Hz."""
         return self.model.features.settings.sample_rate
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """What the tokens are, for a search with pieces of words or phones."""
+        """The model's tokenizer, needed for a search over subwords or phones."""
         return self.model.tokenizer
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """(C,), what each token stands for; the first is CTC's blank."""
+        """(C,), the text of each token; the first is CTC's blank."""
         return self.model.tokenizer.symbols
 
     def transcribe(
@@ -106,7 +106,7 @@ class Recognizer:
         channel: int | None = None,
         sample_rate: int | None = None,
     ) -> Transcript:
-        """The text of an audio file or of samples.
+        """Transcribe an audio file or samples.
 
         >>> transcript = recognizer.transcribe("a.wav")
         >>> transcript.text, transcript.words[0].start
@@ -115,13 +115,14 @@ class Recognizer:
         Args:
             audio: path of a file or a pipe in any format that soundfile or PyAV reads, `-` for
                 standard input; or samples of one channel, (samples,), floats in [-1, 1).
-            channel: of a file, from 0; None for the mean of all channels.
-            sample_rate: of samples, in Hz; they are resampled to the model's.
+            channel: the file's channel to use, from 0; None for the mean of all channels.
+            sample_rate: sample rate of the samples, in Hz; they are resampled to the model's rate.
+                Must not be given for a file.
 
         Raises:
-            InputError: the file can't be used, the audio is shorter than one window, or memory is
-                too small for it; the message says why.
-            ValueError: samples that are no waveform or have no `sample_rate`.
+            InputError: the file can't be used, the audio is shorter than one window, or it needs
+                more memory than there is.
+            ValueError: the samples are not a waveform, or `sample_rate` is missing.
 
         Warns:
             AudioWarning: see `asr.audio.load.load_audio`.
@@ -145,23 +146,23 @@ class Recognizer:
                 raise
             found = f"{len(waveform) / self.sample_rate:.0f} s"
             raise InputError(
-                f"{place}: has {found} of audio, which take more memory than there is; expected a"
+                f"{place}: has {found} of audio, which needs more memory than there is; expected a"
                 " shorter recording"
             ) from None
 
     def _longest_s(self) -> float:
-        """Seconds of audio that memory is large enough for."""
+        """The longest audio that fits into memory, in seconds."""
         memory = free_memory()
         if self.device.type == "cuda":
             memory = min(memory, torch.cuda.mem_get_info(self.device)[0])
         return max(10.0, memory / _BYTES_PER_SECOND)
 
     def transcribe_waveform(self, waveform: Tensor | np.ndarray) -> Transcript:
-        """The text of (samples,) at the model's rate, at least one window long."""
+        """Transcribe a waveform, (samples,), at the model's rate, at least one window long."""
         return self.transcript(self.log_probs(waveform), len(waveform))
 
     def transcript(self, log_probs: Tensor | np.ndarray, samples: int) -> Transcript:
-        """The text of the log-probabilities, (T, C), of so many samples."""
+        """Decode log-probabilities, (T, C), that were computed from `samples` samples."""
         best = self.decoder.nbests([log_probs])[0][0]
         duration = samples / self.sample_rate
         find_words = partial(recognised_words, self.model, log_probs, best, duration)
@@ -177,27 +178,28 @@ class Recognizer:
     def log_probs(
         self, waveform: Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
     ) -> Tensor | list[Tensor]:
-        """Log-probabilities of a waveform, or of a batch of them.
+        """Compute the log-probabilities of a waveform or a list of waveforms.
 
         >>> waveform = asr.load_audio("a.wav", recognizer.sample_rate)
         >>> log_probs = recognizer.log_probs(waveform)  # (T, C)
 
         Args:
-            waveform: (samples,), floats in [-1, 1) at the model's rate, `sample_rate`; or several
-                in a list.
+            waveform: (samples,), floats in [-1, 1) at the model's rate, `sample_rate`; or a list
+                of such waveforms.
 
         Returns:
-            log_probs: (T, C), float32, natural logs, on the CPU; of an HMM emissions, (T, S). Of a
-                list, one for each waveform.
+            log_probs: (T, C), float32, natural logs, on the CPU; for an HMM its emissions, (T, S).
+                For a list of waveforms, a list of them.
 
         Raises:
-            ValueError: a waveform is not (samples,), is no waveform or shorter than one window.
+            ValueError: a waveform is not (samples,), has invalid samples, or is shorter than one
+                window.
         """
         if isinstance(waveform, Tensor | np.ndarray):
             return self.log_probs([waveform])[0]
-        waveforms = [as_waveform(one, f"waveform[{n}]") for n, one in enumerate(waveform)]
-        lengths = torch.tensor([len(one) for one in waveforms])
-        padded = pad_sequence([one.cpu() for one in waveforms], batch_first=True)
+        waveforms = [as_waveform(samples, f"waveform[{n}]") for n, samples in enumerate(waveform)]
+        lengths = torch.tensor([len(samples) for samples in waveforms])
+        padded = pad_sequence([samples.cpu() for samples in waveforms], batch_first=True)
         features, input_lengths = self.model.features(
             padded.to(self.device), lengths.to(self.device)
         )
@@ -206,7 +208,7 @@ class Recognizer:
         return [rows[:length, n] for n, length in enumerate(input_lengths.tolist())]
 
     def check_length(self, waveform: Tensor | np.ndarray, place: str) -> None:
-        """Raise InputError where a waveform is shorter than one window; `place` names it."""
+        """Raise InputError if a waveform is shorter than one window; `place` names it."""
         settings = self.model.features.settings
         if len(waveform) < settings.win_length:
             found = 1000 * len(waveform) / settings.sample_rate
@@ -234,20 +236,22 @@ def load(
     beam_width: int | None = None,
     phrases: Mapping[str, float] | None = None,
 ) -> Recognizer:
-    """The recogniser of a model's folder.
+    """Load a recogniser from a model's folder.
 
     >>> recognizer = asr.load("exp/digits/ctc")
 
-    What is not given is as the folder's `decoding.json` has it. Without that, search is greedy, or
-    where the tokens are phones, a beam search for the words of the model's lexicon.
+    Arguments that are not given are taken from the folder's `decoding.json`. Without that file the
+    decoder is greedy, or, if the tokens are phones, a beam search over the words of the model's
+    lexicon.
 
     Args:
-        folder: as a recipe wrote it.
-        device: cpu, cuda, or auto for cuda where there is one.
-        decoder: greedy, beam or flashlight; beam where a language model or phrases are given.
-        lm: path of the language model that the search goes by, with nothing else to rescore.
-        beam_width: prefixes kept after every frame.
-        phrases: likely to be said, with the nats that each of their tokens is worth; 2 is a start.
+        folder: a folder written by a recipe.
+        device: cpu, cuda, or auto for cuda if there is a GPU.
+        decoder: greedy, beam or flashlight; beam if a language model or phrases are given.
+        lm: path of a language model to use in the search; rescoring is then turned off.
+        beam_width: number of prefixes kept after every frame.
+        phrases: phrases to make more likely, with the nats added for each of their tokens; 2 is a
+            good start.
 
     Raises:
         InputError: the folder, the language model or a phrase can't be used, or there is no such
@@ -279,7 +283,7 @@ def load(
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called cpu, cuda, or auto for cuda where there is one.
+    """The device named cpu or cuda; auto means cuda if there is a GPU, else cpu.
 
     Raises:
         InputError: there is no such device.

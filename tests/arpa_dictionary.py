@@ -1,10 +1,10 @@
-"""Back-off models as plain dictionaries: the reference of the tests of n-grams."""
+"""Back-off models as plain dictionaries: a reference for the tests of n-gram models."""
 
 import math
 
 
 def parse(text):
-    """{words: (log10 probability, log10 weight)} of an ARPA file, `<s>` and `</s>` in it."""
+    """Parse an ARPA file: {words: (log10 probability, log10 weight)}, with `<s>` and `</s>`."""
     grams = {}
     order = 0
     for line in text.split("\\data\\\n")[1].splitlines():
@@ -18,7 +18,7 @@ def parse(text):
 
 
 def log_prob(grams, context, word):
-    """Natural log-probability of a word after all the words of a context."""
+    """Natural log-probability of a word after the words of a context."""
     order = max(map(len, grams))
     context = tuple(context)[len(context) - order + 1 :] if len(context) >= order else context
     total = 0.0
@@ -29,15 +29,15 @@ def log_prob(grams, context, word):
 
 
 def sentence_log_probs(grams, words):
-    """Of each word of a sentence, then of its end."""
+    """Natural log-probabilities of the words of a sentence and of its end."""
     words = ["<s>", *words, "</s>"]
     return [log_prob(grams, tuple(words[:n]), words[n]) for n in range(1, len(words))]
 
 
 def random_arpa(order, n_words, generator, share=0.5):
-    """An ARPA file of random numbers, which do not add up to 1.
+    """An ARPA file of random probabilities, which do not sum to 1.
 
-    N-grams continue shorter ones, but what they end with need not be there.
+    The first n-1 words of each n-gram are an n-gram too, but the last n-1 words need not be.
     """
     words = ["<unk>", "</s>", "<s>", *(chr(ord("a") + n) for n in range(n_words - 2))]
     levels = [[(word,) for word in words]]

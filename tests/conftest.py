@@ -1,4 +1,4 @@
-"""A corpus of tones for the tests of training and all that follows it, and a model of it."""
+"""A corpus of tones for tests of training and decoding, and a model trained on it."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ PITCH_HZ = {"a": 500.0, "b": 1700.0}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the mark `gpu` are skipped where there is none."""
+    """Skip tests with the mark `gpu` if there is no GPU."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -39,12 +39,12 @@ class Tones:
 
     @property
     def options(self) -> list[str]:
-        """Of `train_ctc`, all but `--out`."""
+        """Options of `train_ctc`, all except `--out`."""
         return self._options("ctc.yaml")
 
     @property
     def hmm_options(self) -> list[str]:
-        """Of `train_hmm`, all but `--out`."""
+        """Options of `train_hmm`, all except `--out`."""
         return self._options("hmm.yaml")
 
     def _options(self, config: str) -> list[str]:
@@ -99,7 +99,7 @@ trainer:
 
 
 def spoken(text: str, seed: int) -> np.ndarray:
-    """A tone of 90 ms a letter, 60 ms of near-silence before each and behind the last."""
+    """Tones of 90 ms for each letter, with 60 ms of near-silence before, between and after them."""
     generator = np.random.default_rng(seed)
     time = np.arange(round(0.09 * SAMPLE_RATE)) / SAMPLE_RATE
     gap = np.zeros(round(0.06 * SAMPLE_RATE))
@@ -111,7 +111,7 @@ def spoken(text: str, seed: int) -> np.ndarray:
 
 
 def write_tones(folder: Path, sizes: dict[str, int], seed: int) -> None:
-    """Manifests `part`.jsonl of so many utterances of two to five letters."""
+    """Write a manifest `part`.jsonl for each size, of utterances of two to five letters."""
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for part, size in sizes.items():
@@ -129,7 +129,7 @@ def write_tones(folder: Path, sizes: dict[str, int], seed: int) -> None:
 
 
 def load_script(path: str) -> ModuleType:
-    """A script of the repository as a module, so that tests need no process of their own."""
+    """Import a script of the repository as a module, so that tests need no separate process."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None
     assert spec.loader is not None
@@ -149,14 +149,14 @@ def run_script(path: str, *arguments: str | Path) -> None:
 
 
 def assert_same_model(one: Path, other: Path) -> None:
-    """Of two folders, but for when and by which commit they were trained."""
+    """Assert that two folders have the same model, except for the training's commit and time."""
     assert description_of(one) == description_of(other)
     found = [load_file(folder / "weights.safetensors") for folder in (one, other)]
     torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def description_of(folder: Path) -> dict[str, Any]:
-    """What a model's folder says of it, but for when and by which commit it was trained."""
+    """The description of a model, without the training's commit and time."""
     values = json.loads((folder / "model.json").read_text())
     for name in ("minutes", "commit"):
         del values["trained_on"][name]
@@ -165,14 +165,14 @@ def description_of(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def tones(tmp_path: Path) -> Tones:
-    """Twelve utterances to train on and four of development, in a folder of the test's own."""
+    """Twelve training and four development utterances, in a folder for one test."""
     write_tones(tmp_path / "tones", {"train": 12, "dev": 4}, seed=0)
     return Tones(tmp_path / "tones")
 
 
 @pytest.fixture(scope="session")
 def tone_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model that has learnt the tones, with the corpus beside it as `tones`."""
+    """The folder of a model trained on the tones; the corpus is next to it, in `tones`."""
     folder = tmp_path_factory.mktemp("trained")
     write_tones(folder / "tones", {"train": 24, "dev": 8}, seed=1)
     options = Tones(folder / "tones").options
@@ -182,7 +182,7 @@ def tone_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def signal_at(monkeypatch, training, step, hook="training_step", number=signal.SIGINT):
-    """Send this process a signal in a hook of a training once that many steps were taken."""
+    """Send this process a signal in a hook of a training after a number of steps."""
     original = getattr(training, hook)
     sent = []
 

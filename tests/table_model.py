@@ -1,4 +1,4 @@
-"""A language model whose every probability stands in a table, for the tests of what uses one."""
+"""A language model defined by a table of probabilities, for tests of code that uses models."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from asr.lm.vocabulary import EOS, Vocabulary
 
 
 class TableModel:
-    """The next unit depends on the last one alone.
+    """A model in which the next unit depends only on the last one.
 
     Args:
         vocabulary: the units.
-        table: (V, V), the probability of each unit (column) after each unit (row); what begins a
-            sentence stands in the row of `EOS`.
+        table: (V, V), the probability of each unit (column) after each unit (row). The row of `EOS`
+            has the probabilities of the first unit of a sentence.
     """
 
     def __init__(self, vocabulary: Vocabulary, table: np.ndarray) -> None:

@@ -27,14 +27,14 @@ def python(code: str, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 @pytest.fixture
 def misfit(tmp_path):
-    """A torchaudio that ends as a build for another torch does."""
+    """A torchaudio that fails on import like a build for another torch."""
     (tmp_path / "torchaudio").mkdir()
     broken = "raise OSError('Could not load this library: _torchaudio.abi3.so')\n"
     (tmp_path / "torchaudio" / "__init__.py").write_text(broken)
     return tmp_path
 
 
-def test_expected_releases_are_those_of_the_installation():
+def test_expected_releases_are_those_in_setup_cfg():
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
     lines = settings["options"]["install_requires"].splitlines()
@@ -42,11 +42,11 @@ def test_expected_releases_are_those_of_the_installation():
         assert name + releases in lines
 
 
-def test_installed_parts_fit():
+def test_the_installed_torch_and_torchaudio_fit():
     assert torchaudio_functional().__name__ == "torchaudio.functional"
 
 
-def test_parts_that_do_not_fit_are_one_line_with_the_cure(misfit):
+def test_a_torch_that_does_not_fit_is_reported_with_the_fix(misfit):
     ended = python(LOAD, misfit)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
@@ -55,7 +55,7 @@ def test_parts_that_do_not_fit_are_one_line_with_the_cure(misfit):
         assert word in line
 
 
-def test_scoring_works_where_the_parts_do_not_fit(misfit):
+def test_scoring_works_without_a_fitting_torchaudio(misfit):
     for name in ("ref", "hyp"):
         (misfit / name).write_text("go left\n")
     code = "from asr.cli.app import main; main()"
@@ -64,7 +64,7 @@ def test_scoring_works_where_the_parts_do_not_fit(misfit):
     assert "WER" in ended.stdout
 
 
-def test_a_torchaudio_that_is_missing_is_named(monkeypatch):
+def test_a_missing_torchaudio_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     torchaudio_functional.cache_clear()
     with pytest.raises(InputError, match="torchaudio can't be loaded"):

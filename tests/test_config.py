@@ -57,7 +57,7 @@ def config(tmp_path):
     return write
 
 
-def test_later_options_win_over_files_and_files_over_defaults(config):
+def test_options_override_files_and_files_override_defaults(config):
     file = config("eggs: 4\noven:\n  degrees: 2e+2\n  rows: [3]\n")
     assert parsed("--config", file).settings == Cake(4, Oven(200.0, rows=(3,)))
     second = config("eggs: 5\n", "second.yaml")
@@ -69,14 +69,14 @@ def test_later_options_win_over_files_and_files_over_defaults(config):
     assert parsed("--out=elsewhere").options.out == "elsewhere"
 
 
-def test_the_text_of_all_settings_gives_them_again(config):
+def test_settings_survive_a_round_trip_through_their_text(config):
     first = parsed("--eggs=7", "--oven.rows=[4,5,6]")
     again = parsed("--config", config(first.text))
     assert again.settings == first.settings == Cake(7, Oven(rows=(4, 5, 6)))
     assert again.text == first.text
 
 
-def test_what_print_config_prints_can_be_fed_back(config, capsys):
+def test_output_of_print_config_is_a_valid_config(config, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(settings_parser("bake", Cake), Cake, ["--oven.degrees=90", "--print_config"])
     assert ended.value.code == 0
@@ -120,7 +120,7 @@ def test_help_names_the_settings(capsys):
         ("eggs: \x07", ": is not YAML: "),
     ],
 )
-def test_a_file_that_is_wrong_is_named_with_the_setting(config, text, line):
+def test_an_invalid_file_is_reported_with_its_setting(config, text, line):
     file = config(text)
     with pytest.raises(InputError) as refused:
         parsed("--config", config("eggs: 1", "right.yaml"), "--config", file)
@@ -129,12 +129,12 @@ def test_a_file_that_is_wrong_is_named_with_the_setting(config, text, line):
 
 
 @pytest.mark.parametrize("text", ["", "# eggs: 4\n\n# oven:\n", "\ufeff# eggs\n---\n"])
-def test_a_file_of_comments_alone_has_no_settings(config, text):
+def test_a_file_with_only_comments_has_no_settings(config, text):
     assert parsed("--config", config(text)).settings == Cake()
     assert parsed("--eggs=4", "--config", config(text)).settings == Cake(4)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"nope.yaml: can't be read: No such file"):
         parsed("--config", tmp_path / "nope.yaml")
     with pytest.raises(InputError, match=r"can't be read: Is a directory"):
@@ -157,7 +157,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         (["--out", "x", "--oven.degrees=400"], "bake: oven.degrees is 400.0; expected at most 300"),
     ],
 )
-def test_a_wrong_command_line_is_told_in_one_line_with_status_2(arguments, line, capsys):
+def test_an_invalid_command_line_gives_one_line_and_status_2(arguments, line, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(settings_parser("bake", Cake), Cake, arguments)
     assert ended.value.code == 2
@@ -183,7 +183,7 @@ def test_saved_values_are_checked(values, line):
             from_dict(AcousticSettings, values, "m.json: model")
 
 
-def test_every_setting_of_training_is_in_its_printed_settings(capsys, tones):
+def test_print_config_has_every_setting_of_training(capsys, tones):
     with pytest.raises(SystemExit) as ended:
         run_script("recipes/train_ctc.py", *tones.options, "--print_config")
     assert ended.value.code == 0

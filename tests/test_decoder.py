@@ -45,7 +45,7 @@ ngram 1=5
 
 
 def write_lm(path, a, b):
-    """A language model of single words, with the log10 of each one's probability."""
+    """Write a unigram model with the log10 of each word's probability."""
     path.write_text(ARPA.format(a=a, b=b))
     return str(path)
 
@@ -63,23 +63,23 @@ def texts(nbests):
     return [" ".join(nbest[0].words) for nbest in nbests]
 
 
-def test_without_settings_search_is_greedy():
+def test_search_is_greedy_by_default():
     rows = [random_log_probs(T, seed=T) for T in (3, 9)]
     decoder = Decoder.load(DecoderSettings(), TOKENIZER)
     expected = [TOKENIZER.decode(greedy_search(one).tokens).split() for one in rows]
     assert texts(decoder.nbests(rows)) == [" ".join(words) for words in expected]
 
 
-def test_a_language_model_of_words_brings_its_words_along(tmp_path):
+def test_words_of_a_language_model_are_the_default_lexicon(tmp_path):
     settings = replace(beam(lm_weight=2.0), lm=write_lm(tmp_path / "lm.arpa", a=-2.0, b=-0.1))
     rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
     nbests = Decoder.load(settings, TOKENIZER).nbests(rows)
     assert {word for nbest in nbests for h in nbest for word in h.words} == {"a", "b"}
-    heard = " ".join(texts(nbests))
-    assert heard.count("b") > 2 * heard.count("a")  # which is twenty times less probable
+    recognised = " ".join(texts(nbests))
+    assert recognised.count("b") > 2 * recognised.count("a")  # "b" is 20 times as probable
 
 
-def test_rescoring_orders_by_exact_probabilities_and_weights(tmp_path):
+def test_rescoring_sorts_by_weighted_exact_log_probs(tmp_path):
     lms = [
         write_lm(tmp_path / f"{n}.arpa", a=a, b=b) for n, (a, b) in enumerate([(-1, -2), (-3, 0)])
     ]
@@ -103,10 +103,10 @@ def test_rescoring_orders_by_exact_probabilities_and_weights(tmp_path):
     assert scores == sorted(scores, reverse=True)
     one = nbest[0]
     exact = log_probability(torch.from_numpy(log_probs), one.tokens)
-    assert one.log_prob >= exact - 1e-4  # of this spelling, perhaps with others of the same words
+    assert one.log_prob >= exact - 1e-4  # other spellings of the same words may add to it
 
 
-def test_likely_phrases_are_heard_more_often():
+def test_boosted_phrases_are_recognised_more_often():
     rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
     plain = Decoder.load(beam(), TOKENIZER).nbests(rows)
     boosted = Decoder.load(beam(), TOKENIZER, phrases={"ab": 3.0}).nbests(rows)
@@ -114,7 +114,7 @@ def test_likely_phrases_are_heard_more_often():
     assert said[1] > said[0]
 
 
-def test_words_of_phrases_are_allowed_besides_those_of_the_lexicon(tmp_path):
+def test_words_of_phrases_are_added_to_the_lexicon(tmp_path):
     (tmp_path / "words.txt").write_text("a\n")
     settings = replace(beam(), lexicon=str(tmp_path / "words.txt"))
     rows = [random_log_probs(T=8, seed=seed) for seed in range(20)]
@@ -123,8 +123,8 @@ def test_words_of_phrases_are_allowed_besides_those_of_the_lexicon(tmp_path):
         assert {word for nbest in nbests for h in nbest for word in h.words} == expected
 
 
-def test_words_of_phrases_are_as_well_known_to_the_language_model_as_the_lexicons(tmp_path):
-    (tmp_path / "words.txt").write_text("a\naa\naab\n")  # of these it knows "a" alone
+def test_words_of_phrases_share_unk_with_words_of_the_lexicon(tmp_path):
+    (tmp_path / "words.txt").write_text("a\naa\naab\n")  # the language model knows only "a"
     lm = write_lm(tmp_path / "lm.arpa", a=-1.0, b=-2.0)
     settings = replace(
         beam(lm_weight=1.0, n_best=3000, beam_width=3000),
@@ -134,12 +134,12 @@ def test_words_of_phrases_are_as_well_known_to_the_language_model_as_the_lexicon
     decoder = Decoder.load(settings, TOKENIZER, phrases={"b": 1.0, "bab": 1.0})
     (nbest,) = decoder.nbests([random_log_probs(T=6, seed=0)])
     found = {h.words[0]: h.lm_log_prob / np.log(10) for h in nbest if len(h.words) == 1}
-    share = -1.0 - np.log10(3)  # of <unk>, among aa, aab and bab
+    share = -1.0 - np.log10(3)  # <unk> is divided among aa, aab and bab
     expected = {"a": -1.0, "b": -2.0, "aa": share, "aab": share, "bab": share}
     assert found == pytest.approx({word: p - 0.3 for word, p in expected.items()}, rel=1e-5)
 
 
-def test_a_file_of_kenlm_is_asked_for_words_of_phrases_too(tmp_path, monkeypatch):
+def test_words_of_phrases_are_looked_up_in_a_kenlm_file(tmp_path, monkeypatch):
     pytest.importorskip("kenlm", reason="kenlm-ex, of the extra [kenlm], is not installed")
     monkeypatch.setattr("asr.lm.load.KENLM_MAGIC", b"\\data\\")
     lm = Path(write_lm(tmp_path / "lm.arpa", a=-1.0, b=-2.0))
@@ -154,7 +154,7 @@ def test_a_file_of_kenlm_is_asked_for_words_of_phrases_too(tmp_path, monkeypatch
         Decoder.load(replace(settings, lexicon=""), TOKENIZER, phrases={"b": 1.0})
 
 
-def test_phrases_are_boosted_however_they_are_pronounced():
+def test_all_pronunciations_of_a_phrase_are_boosted():
     lexicon = Lexicon({"a": (("AH",), ("EY",)), "eh": (("EY",),), "b": (("B", "IY"),)})
     phones = PhoneTokenizer.from_lexicon(lexicon)  # AH, B, EY, IY
     found = make_boosts({"a  b": 1.0, "a": 2.0, "eh": 3.0}, phones)
@@ -172,12 +172,12 @@ def test_phrases_are_boosted_however_they_are_pronounced():
         ({"a z": 1.0}, r"phrase 'a z': character 'z' .* is not in the alphabet"),
     ],
 )
-def test_phrases_that_can_not_be_boosted_are_named(phrases, message):
+def test_invalid_phrases_are_reported(phrases, message):
     with pytest.raises(InputError, match=message):
         Decoder.load(beam(), TOKENIZER, phrases=phrases)
 
 
-def test_words_that_the_tokens_can_not_spell_are_named(tmp_path, capsys):
+def test_words_that_the_tokens_can_not_spell_are_reported(tmp_path, capsys):
     words = tmp_path / "words.txt"
     words.write_text("a\nzed\n")
     Decoder.load(replace(beam(), lexicon=str(words)), TOKENIZER)
@@ -190,13 +190,13 @@ def test_words_that_the_tokens_can_not_spell_are_named(tmp_path, capsys):
 
 
 CAPITALS = CharTokenizer(("<blank>", " ", "A", "B"))
-"""Of a model whose texts are in capitals, as LibriSpeech's are."""
+"""Tokens of a model whose texts are in upper case, like LibriSpeech's."""
 
 
 @pytest.mark.parametrize("kind", ["arpa", "capitals", "ngram", "rnnlm"])
 @pytest.mark.parametrize("lexicon", ["", "a\nb\n", "A\nB\n", "b  B IY\na  AH\n"])
-def test_files_follow_the_case_of_the_models_texts(tmp_path, kind, lexicon):
-    """The same words and scores as those of a model in small letters give."""
+def test_words_of_files_are_converted_to_the_models_case(tmp_path, kind, lexicon):
+    """Words and scores are the same as with a model in lower case."""
     arpa = write_lm(tmp_path / "lm.arpa", a=-2.0, b=-0.1)
     paths = {"arpa": arpa, "capitals": str(tmp_path / "CAPITALS.arpa")}
     text = Path(arpa).read_text().replace("\ta", "\tA").replace("\tb", "\tB")
@@ -232,20 +232,20 @@ def save_an_rnnlm(folder):
     save_rnnlm(folder, RNNLM(Vocabulary.from_texts(["a b"]), settings), {})
 
 
-def test_of_words_that_a_models_case_makes_one_that_in_its_case_counts(tmp_path, capsys):
+def test_of_two_spellings_the_one_in_the_models_case_is_used(tmp_path, capsys):
     tokenizer = CharTokenizer(("<blank>", " ", *"ehnsu"))
     words = "essen Essen Hunes"
     lines = "".join(f"-1\t{word}\n" for word in words.split())
     text = ARPA.replace("ngram 1=5", "ngram 1=6").replace("{a}\ta\n{b}\tb\n", lines)
     (tmp_path / "lm.arpa").write_text(text)
     decoder = Decoder.load(replace(beam(), lm=str(tmp_path / "lm.arpa")), tokenizer)
-    assert decoder.space.lexicon.words == ("essen", "Essen", "hunes")  # one unspelled
+    assert decoder.space.lexicon.words == ("essen", "Essen", "hunes")  # "Essen" has no spelling
     assert "1 of 3 words left out, which the acoustic model's tokens can't spell: Essen" in (
         capsys.readouterr().err
     )
 
 
-def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
+def test_a_moved_folder_decodes_with_its_tuned_settings(tone_model, tmp_path):
     lm = write_lm(tmp_path / "lm.arpa", a=-3.0, b=-0.1)
     (tmp_path / "words.txt").write_text("a\nb\n")
     settings = replace(
@@ -273,7 +273,7 @@ def test_a_folder_that_was_moved_decodes_as_it_was_tuned(tone_model, tmp_path):
     assert load_decoding(tone_model) is None
 
 
-def test_a_language_model_without_units_for_the_tokens_is_named(tmp_path):
+def test_a_language_model_that_lacks_tokens_is_reported(tmp_path):
     lm = RNNLM(Vocabulary.from_texts(["a"], "char"), RNNLMSettings(hidden_size=4, embedding_size=4))
     save_rnnlm(tmp_path / "lm", lm, {})
     settings = replace(beam(lm_weight=1.0), lm=str(tmp_path / "lm"))
@@ -281,7 +281,7 @@ def test_a_language_model_without_units_for_the_tokens_is_named(tmp_path):
         Decoder.load(settings, TOKENIZER)
 
 
-def test_recurrent_models_may_compute_in_half_precision(tmp_path):
+def test_recurrent_models_can_compute_in_half_precision(tmp_path):
     torch.manual_seed(0)
     lm = RNNLM(Vocabulary.from_texts(["a b"]), RNNLMSettings(hidden_size=32, embedding_size=16))
     save_rnnlm(tmp_path / "lm", lm, {})
@@ -300,13 +300,13 @@ def test_recurrent_models_may_compute_in_half_precision(tmp_path):
     assert load_decoding(tmp_path / "model").lm_precision == "bfloat16"
 
 
-def test_of_a_language_models_folder_the_model_alone_goes_along(tmp_path):
+def test_only_the_two_files_of_a_language_model_are_copied(tmp_path):
     lm = read_ngram(write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.1))
     save_ngram(tmp_path / "lm", lm, {}, {})
     shutil.move(tmp_path / "lm.arpa", tmp_path / "lm" / "ngram.arpa")
     (tmp_path / "model").mkdir()
     settings = replace(beam(lm_weight=1.5), lm=str(tmp_path / "lm"))
-    for _ in range(2):  # again over what is there
+    for _ in range(2):  # the second time over existing files
         save_decoding(tmp_path / "model", settings)
     shutil.rmtree(tmp_path / "lm")
     found = load_decoding(tmp_path / "model")
@@ -315,7 +315,7 @@ def test_of_a_language_models_folder_the_model_alone_goes_along(tmp_path):
     assert torch.equal(load_ngram(found.lm).trie.log_probs, lm.trie.log_probs)
 
 
-def test_what_is_asked_for_comes_before_what_the_folder_says(tone_model, tmp_path):
+def test_arguments_override_the_folders_settings(tone_model, tmp_path):
     lm = write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.3)
     decoder = load(tone_model, lm=lm, beam_width=7).decoder
     assert decoder.settings.decoder == "beam"
@@ -341,20 +341,20 @@ def test_what_is_asked_for_comes_before_what_the_folder_says(tone_model, tmp_pat
         ('{"rescorers": ["a"]}', "lm_weights has 0 numbers; expected one for each of the 1"),
     ],
 )
-def test_a_damaged_description_is_named(tmp_path, text, message):
+def test_a_damaged_decoding_file_is_reported(tmp_path, text, message):
     (tmp_path / "decoding.json").write_text(text)
     with pytest.raises(InputError, match=message):
         load_decoding(tmp_path)
 
 
-def test_what_is_saved_is_plain_json(tmp_path):
+def test_saved_settings_are_plain_json(tmp_path):
     save_decoding(tmp_path, beam(lm_weight=1.5))
     values = json.loads((tmp_path / "decoding.json").read_text())
     assert values["decoder"] == "beam"
     assert values["beam"]["lm_weight"] == 1.5
 
 
-def test_words_of_a_model_of_phones_are_searched_for(tones, tmp_path):
+def test_a_phone_model_is_decoded_to_words(tones, tmp_path):
     (tmp_path / "lexicon.dic").write_text("a AH\nb B IY\n")
     options = [*tones.options, "--data.tokens=phone", f"--data.lexicon={tmp_path}/lexicon.dic"]
     run_script("recipes/train_ctc.py", *options, "--out", tmp_path / "model")

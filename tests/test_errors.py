@@ -19,7 +19,7 @@ from asr.errors import MAX_LINE, InputError, has_one_line, listed, one_line, pri
         ("é 語 👍🏽 \\", "é 語 👍🏽 \\"),
     ],
 )
-def test_control_characters_are_escaped_and_no_others(text, shown):
+def test_only_control_characters_are_escaped(text, shown):
     assert printable(text) == shown
     assert printable(shown) == shown
 
@@ -34,7 +34,7 @@ def test_an_error_is_one_printable_line_of_bounded_length():
     assert long.endswith("(of 11,000,000 characters)")
 
 
-def test_memory_that_is_not_there_is_told_in_one_line():
+def test_a_lack_of_memory_is_reported_in_one_line():
     with pytest.raises(MemoryError) as numpy_error:
         np.zeros(1 << 60, np.uint8)
     with pytest.raises(RuntimeError) as torch_error:
@@ -46,7 +46,7 @@ def test_memory_that_is_not_there_is_told_in_one_line():
     assert not has_one_line(KeyError("x"))
 
 
-def test_of_many_names_ten_are_listed_and_of_long_ones_the_ends():
+def test_long_lists_and_long_names_are_shortened():
     assert listed(["a", "b"]) == "a, b"
     assert listed([str(n) for n in range(11)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
     shown = listed(["x" * 1_000_000 + "end"] * 12)
@@ -63,7 +63,7 @@ def run(code: str, **options) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 @pytest.mark.parametrize("code", ["print('x')", "print('x'); raise SystemExit(0)"])
-def test_a_full_disk_behind_stdout_is_one_line(code):
+def test_a_full_disk_behind_stdout_is_reported_in_one_line(code):
     with open("/dev/full", "w") as full:
         done = run(code, stdout=full)
     line = "prog: standard output: no space left on device\n"
@@ -73,7 +73,7 @@ def test_a_full_disk_behind_stdout_is_one_line(code):
     assert (done.returncode, done.stderr) == (1, "prog: a: is wrong\n")
 
 
-def test_a_character_that_stdout_lacks_is_one_line():
+def test_a_character_that_stdout_lacks_is_reported_in_one_line():
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = run(r"print('\u8a9e')", stdout=subprocess.PIPE, env=environment)
     assert done.returncode == 1

@@ -19,7 +19,7 @@ from asr.files import (
 )
 
 
-def test_a_file_is_replaced_whole(tmp_path):
+def test_a_file_is_replaced_in_one_step(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old\n")
     write_text(path, "new é\r\n")
@@ -28,7 +28,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_write_that_fails_leaves_what_was_there_and_no_leftover(tmp_path, error):
+def test_a_failed_write_keeps_the_old_file_and_removes_the_new(tmp_path, error):
     path = tmp_path / "a.txt"
     write_text(path, "old")
 
@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_no_leftover(tmp_path, erro
         assert caught.value.filename == str(path)
 
 
-def test_what_is_written_reaches_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+def test_a_file_is_flushed_to_disk_before_it_is_renamed(tmp_path, monkeypatch):
     done = []
     for name in ("fsync", "replace"):
         original = getattr(os, name)
@@ -59,7 +59,7 @@ def test_what_is_written_reaches_the_disk_before_it_takes_the_name(tmp_path, mon
     assert done == ["fsync", "replace"]
 
 
-def test_a_new_file_may_be_asked_for(tmp_path):
+def test_exclusive_writing_refuses_an_existing_file(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "one", exclusive=True)
     with pytest.raises(FileExistsError, match="is there already") as caught:
@@ -89,14 +89,14 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == left
 
 
-def test_new_files_have_the_rights_that_others_have(tmp_path):
+def test_new_files_have_the_usual_permissions(tmp_path):
     write_text(tmp_path / "a", "text")
     (tmp_path / "b").write_text("text")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"}
     assert len(modes) == 1
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbfone\n")
     assert read_text(tmp_path / "a") == "one\n"
 
@@ -109,14 +109,14 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
         (None, r"a: can't be read: No such file or directory; expected a list of words"),
     ],
 )
-def test_what_is_no_text_is_named(tmp_path, content, line):
+def test_a_file_that_is_not_utf_8_is_reported(tmp_path, content, line):
     if content is not None:
         (tmp_path / "a").write_bytes(content)
     with pytest.raises(InputError, match=line):
         read_text(tmp_path / "a", "a list of words")
 
 
-def test_values_come_back(tmp_path):
+def test_values_survive_a_round_trip_through_json(tmp_path):
     values = {"a": [1, 2.5, None, True, "é😀"], "b": {"c": -3}}
     write_json(tmp_path / "a.json", values)
     assert read_json(tmp_path / "a.json") == values
@@ -142,13 +142,13 @@ def test_values_come_back(tmp_path):
         (r'{"\udc00": 1}', r"x:1: has \\udc00, half of a surrogate pair"),
     ],
 )
-def test_unsound_json_is_one_line(text, line):
+def test_invalid_json_is_reported_in_one_line(text, line):
     with pytest.raises(InputError, match=line) as caught:
         parse_json(text, "x:1")
     assert len(str(caught.value)) < 200
 
 
-def test_sound_json_is_not_refused():
+def test_valid_json_is_accepted():
     brackets = json.dumps("[" * 500)
     assert parse_json(brackets, "x") == "[" * 500
     assert parse_json(r'"\ud83d\ude00"', "x") == "😀"
@@ -156,7 +156,7 @@ def test_sound_json_is_not_refused():
     assert parse_json("[[1], " * 50 + "2" + "]" * 50, "x")
 
 
-def test_a_line_is_an_object():
+def test_a_line_must_be_an_object():
     assert json_object('{"a": 1}', "x:1") == {"a": 1}
     with pytest.raises(InputError, match="x:1: is list; expected a JSON object"):
         json_object("[1]", "x:1")

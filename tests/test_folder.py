@@ -1,4 +1,4 @@
-"""A model's folder may be anybody's: nothing outside is read, nothing takes more than it has."""
+"""Safety of reading model folders from anyone: no files outside, no excessive memory."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SECRET = "root:x:0:0:secret"
 
 @pytest.fixture
 def secret(tmp_path):
-    """A file of somebody else's, outside of any model's folder."""
+    """A private file outside any model's folder."""
     path = tmp_path / "secret.txt"
     path.write_text(SECRET + "\n")
     return path
@@ -37,7 +37,7 @@ def secret(tmp_path):
 
 @pytest.fixture
 def folder(tone_model, tmp_path):
-    """A copy of a trained model's folder, to do harm to."""
+    """A copy of a trained model's folder, to be damaged."""
     (tmp_path / "model").mkdir()
     for name in ("model.json", "weights.safetensors"):
         shutil.copy(tone_model / name, tmp_path / "model" / name)
@@ -45,7 +45,7 @@ def folder(tone_model, tmp_path):
 
 
 def edit(folder, name="model.json", **changes):
-    """Change values of a JSON file; "a.b" is the value b in a."""
+    """Change values of a JSON file; "a__b" is the value b in a."""
     path = folder / name
     values = json.loads(path.read_text())
     for where, value in changes.items():
@@ -58,7 +58,7 @@ def edit(folder, name="model.json", **changes):
 
 
 def run(*arguments):
-    """A command of `asr` that must fail with one line and no bytes for a terminal."""
+    """Run a command of `asr` that must fail with one line without control characters."""
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 1, done.output
     assert done.stdout == ""
@@ -86,7 +86,7 @@ def test_links_that_lead_out_of_the_folder_are_refused(folder, secret, there):
         inside(folder, "link")
 
 
-def test_a_folder_behind_a_link_and_links_within_it_are_read(folder):
+def test_a_linked_folder_and_links_within_it_are_read(folder):
     (folder / "parts").mkdir()
     (folder / "weights.safetensors").rename(folder / "parts" / "w")
     (folder / "weights.safetensors").symlink_to("parts/w")
@@ -95,7 +95,7 @@ def test_a_folder_behind_a_link_and_links_within_it_are_read(folder):
 
 
 @pytest.mark.parametrize("name", ["\0", "a" * 5000, "circle"])
-def test_names_that_no_file_has_are_refused(folder, name):
+def test_names_that_no_file_can_have_are_refused(folder, name):
     (folder / "circle").symlink_to("circle")
     with pytest.raises(InputError, match=r"^/.*model: .* is no file's name"):
         inside(folder, name)
@@ -118,7 +118,7 @@ def special(path, kind):
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device", "folder"])
 @pytest.mark.parametrize("name", ["model.json", "weights.safetensors", "decoding.json", "lm"])
-def test_what_is_no_regular_file_is_never_opened(folder, tone_model, name, kind):
+def test_special_files_are_never_opened(folder, tone_model, name, kind):
     if name == "lm":
         save_decoding(folder, DecoderSettings("beam"))
         edit(folder, "decoding.json", lm="lm")
@@ -128,7 +128,7 @@ def test_what_is_no_regular_file_is_never_opened(folder, tone_model, name, kind)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device"])
-def test_a_special_file_is_no_language_model_either(folder, tone_model, kind):
+def test_a_special_file_is_refused_as_a_language_model(folder, tone_model, kind):
     special(folder / "x", kind)
     line = run("transcribe", audio(tone_model), "--model", folder, "--lm", folder / "x")
     assert line.endswith("x: is no regular file; expected a language model\n")
@@ -136,7 +136,7 @@ def test_a_special_file_is_no_language_model_either(folder, tone_model, kind):
 
 @pytest.mark.parametrize("part", ["lm", "lexicon", "rescorers"])
 @pytest.mark.parametrize("way", ["absolute", "above", "link", "link to a folder"])
-def test_decoding_settings_read_nothing_outside(folder, tone_model, secret, part, way):
+def test_decoding_settings_read_no_file_outside_the_folder(folder, tone_model, secret, part, way):
     names = {"absolute": str(secret), "above": "../secret.txt", "link": "l"}
     name = names.get(way, "l/secret.txt")
     (folder / "l").symlink_to(secret.parent if way == "link to a folder" else secret)
@@ -151,13 +151,13 @@ def test_decoding_settings_read_nothing_outside(folder, tone_model, secret, part
 
 
 @pytest.mark.parametrize("name", ["model.json", "weights.safetensors", "decoding.json"])
-def test_a_folders_own_files_are_no_links_to_elsewhere(folder, tone_model, secret, name):
+def test_files_of_a_folder_that_are_links_to_outside_are_refused(folder, tone_model, secret, name):
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(secret)
     assert "leads out of the folder" in run("transcribe", audio(tone_model), "--model", folder)
 
 
-def test_results_are_no_links_to_elsewhere(folder, tmp_path):
+def test_results_that_are_links_to_outside_are_refused(folder, tmp_path):
     rates = dict.fromkeys(("wer", "wer_low", "wer_high", "cer"), 0.5)
     results = {"manifest": SECRET, "systems": [{"name": "greedy", **rates}]}
     (tmp_path / "results.json").write_text(json.dumps(results))
@@ -180,18 +180,18 @@ UNSOUND = {
 
 @pytest.mark.parametrize("name", ["model.json", "decoding.json", "test/results.json"])
 @pytest.mark.parametrize("kind", UNSOUND)
-def test_unsound_json_is_refused_in_one_line(folder, name, kind):
+def test_invalid_json_is_refused_in_one_line(folder, name, kind):
     text, complaint = UNSOUND[kind]
     (folder / "test").mkdir()
     (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     assert complaint in run("info", folder)
 
 
-def test_files_of_too_many_bytes_are_refused_unread(folder):
+def test_files_that_are_too_large_are_refused_unread(folder):
     for name, size in (("model.json", 2**40), ("weights.safetensors", 2**41)):
         sound = (folder / name).read_bytes()
         with (folder / name).open("r+b") as file:
-            file.truncate(size)  # with a hole, which takes no place on the disk
+            file.truncate(size)  # a sparse file, which takes no space on the disk
         assert f"has {size:,} bytes; expected at most" in run("info", folder)
         (folder / name).write_bytes(sound)
 
@@ -207,14 +207,14 @@ HUGE = [10**5 + 1, 10**9, 10**12, 10**29]
         *("features__n_mels", "features__n_mfcc", "features__n_deltas", "features__n_spliced"),
     ],
 )
-def test_sizes_are_bounded_before_memory_is_taken(folder, name, size):
+def test_sizes_are_checked_before_memory_is_allocated(folder, name, size):
     edit(folder, **{name: size})
     assert f"{name.split('__')[1]} is {size}; expected at most" in run("info", folder)
 
 
 @pytest.mark.parametrize("value", [1e6, 1e300, ".inf", ".nan", "-.inf"])
 @pytest.mark.parametrize("name", ["window_ms", "hop_ms", "low_hz"])
-def test_lengths_that_are_too_large_or_none_are_refused(folder, name, value):
+def test_lengths_that_are_too_large_or_not_finite_are_refused(folder, name, value):
     edit(folder, **{f"features__{name}": value})
     assert f"model.json: features: features.{name} is " in run("info", folder)
 
@@ -226,18 +226,18 @@ def test_lengths_that_are_too_large_or_none_are_refused(folder, name, value):
         ({"hidden_size": 2**15, "n_layers": 1, "bidirectional": True}, "recurrent weights is"),
     ],
 )
-def test_a_network_of_too_many_weights_is_refused(settings, line):
+def test_a_network_with_too_many_weights_is_refused(settings, line):
     with pytest.raises(InputError, match=line):
         AcousticModel(80, 30, AcousticSettings(**settings))
 
 
-def test_a_wide_frame_is_refused():
+def test_a_frame_that_is_too_wide_is_refused():
     with pytest.raises(InputError, match=r"features\.n_features is 56560; expected at most 16384"):
         FeatureSettings(n_mels=80, n_deltas=6, n_spliced=50)
 
 
 @pytest.mark.parametrize("name", ["beam_width", "n_best"])
-def test_a_beam_is_bounded_in_a_folder_and_on_the_command_line(folder, tone_model, name):
+def test_a_beam_width_has_a_maximum_in_files_and_options(folder, tone_model, name):
     save_decoding(folder, DecoderSettings("beam"))
     edit(folder, "decoding.json", **{f"beam__{name}": 10**9})
     expected = f"{name} is 1000000000; expected at most 10000\n"
@@ -249,13 +249,13 @@ def test_a_beam_is_bounded_in_a_folder_and_on_the_command_line(folder, tone_mode
         assert line == f"asr transcribe: {expected}"
 
 
-def test_rescorers_are_bounded(folder):
+def test_the_number_of_rescorers_has_a_maximum(folder):
     save_decoding(folder, DecoderSettings("beam"))
     edit(folder, "decoding.json", rescorers=["model.json"] * 1000, lm_weights=[0.0] * 1000)
     assert "number of rescorers is 1000; expected at most 16" in run("info", folder)
 
 
-def test_floors_of_minus_infinity_come_back_from_sound_json(folder):
+def test_floors_of_minus_infinity_survive_a_round_trip_through_json(folder):
     settings = DecoderSettings("beam", BeamSettings(token_floor=-torch.inf, score_floor=-torch.inf))
     save_decoding(folder, settings)
     json.loads((folder / "decoding.json").read_text(), parse_constant=pytest.fail)
@@ -272,12 +272,12 @@ def lm(tmp_path):
 
 @pytest.mark.parametrize("size", HUGE)
 @pytest.mark.parametrize("name", ["embedding_size", "hidden_size", "n_layers"])
-def test_sizes_of_a_language_model_are_bounded(lm, name, size):
+def test_sizes_of_a_language_model_have_a_maximum(lm, name, size):
     edit(lm, **{f"model__{name}": size})
     assert f"model.{name} is {size}; expected at most" in run("info", lm)
 
 
-def test_a_language_model_of_too_many_weights_is_refused(lm):
+def test_a_language_model_with_too_many_weights_is_refused(lm):
     edit(lm, model__hidden_size=2**16, model__n_layers=100)
     assert "model.json: model: number of recurrent weights is 3" in run("info", lm)
 
@@ -301,7 +301,7 @@ def test_weights_that_are_not_finite_are_refused(folder, lm, value):
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_largest_weights_that_are_taken_give_no_nan(lm, cell, tied):
+def test_the_largest_accepted_weights_give_no_nan(lm, cell, tied):
     generator = torch.Generator().manual_seed(0)
     settings = RNNLMSettings(cell, 3, 4, n_layers=2, tied=tied)
     model = RNNLM(Vocabulary.from_texts(["a b", "b"]), settings)
@@ -317,7 +317,7 @@ def test_the_largest_weights_that_are_taken_give_no_nan(lm, cell, tied):
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, -torch.inf])
-def test_minus_infinity_is_a_weight_only_where_it_may_be(tmp_path, value):
+def test_minus_infinity_is_accepted_only_in_the_named_weights(tmp_path, value):
     weights = {"a": torch.tensor([0.5, value]), "n": torch.zeros(0), "i": torch.tensor([2**40])}
     write_folder(tmp_path, {"kind": "x"}, weights)
     assert read_weights(tmp_path, weights, impossible=["a"])["a"][1] == value
@@ -326,7 +326,7 @@ def test_minus_infinity_is_a_weight_only_where_it_may_be(tmp_path, value):
             read_weights(tmp_path, weights)
 
 
-def test_a_network_that_gives_nan_is_told_for_each_recording(folder, tone_model):
+def test_nan_from_a_network_is_reported_for_each_recording(folder, tone_model):
     weights = load_file(folder / "weights.safetensors")
     edit(folder, features__normalisation="global")
     save_file(
@@ -356,7 +356,7 @@ def test_words_of_a_lexicon_with_control_characters_are_refused(folder):
 
 
 @pytest.mark.parametrize("control", CONTROLS)
-def test_nothing_of_a_folder_reaches_the_terminal(folder, control):
+def test_control_characters_of_a_folder_never_reach_the_terminal(folder, control):
     name = f"a{control}[31mb"
     rates = dict.fromkeys(("wer", "wer_low", "wer_high", "cer"), 0.5)
     (folder / "test").mkdir()
@@ -372,26 +372,26 @@ def test_nothing_of_a_folder_reaches_the_terminal(folder, control):
     assert "model.json: model: unknown setting a" in run("info", folder)
 
 
-def test_a_setting_of_a_million_characters_is_told_in_a_few(folder):
+def test_a_setting_of_a_million_characters_is_shortened_in_errors(folder):
     edit(folder, model__cell="x" * 10**6)
     assert len(run("info", folder)) < 11_000
 
 
-def test_numbers_that_are_none_and_names_that_are_no_text_are_written_as_sound_json(tmp_path):
+def test_nan_and_names_that_are_not_utf_8_are_written_as_valid_json(tmp_path):
     values = {"dev_perplexity": float("inf"), "a": [float("nan"), (1.5, "\udcff.txt")]}
     write_description(tmp_path, {"trained_on": values})
     found = read_description(tmp_path)["trained_on"]
     assert found == {"dev_perplexity": None, "a": [None, [1.5, "\ufffd.txt"]]}
 
 
-def test_a_language_models_folder_is_read_as_safely(lm, folder):
+def test_a_language_models_folder_is_checked_in_the_same_way(lm, folder):
     (lm / "weights.safetensors").unlink()
     (lm / "weights.safetensors").symlink_to(folder / "weights.safetensors")
     with pytest.raises(InputError, match="leads out of the folder"):
         load_language_model(lm)
 
 
-def test_settings_of_a_sound_model_are_what_they_were(folder):
+def test_settings_of_a_valid_model_are_not_changed(folder):
     before = json.loads((folder / "model.json").read_text())
     assert asdict(load_model(folder).acoustic.settings) == before["model"]
 
@@ -410,7 +410,7 @@ def places(value, before=()):
 
 
 @pytest.mark.parametrize("name", ["model.json", "decoding.json"])
-def test_any_value_that_is_another_is_taken_or_refused(folder, name):
+def test_any_changed_value_is_accepted_or_refused(folder, name):
     save_decoding(folder, DecoderSettings("beam"))
     edit(folder, "decoding.json", rescorers=["x"], lm_weights=[1.0])
     sound = json.loads((folder / name).read_text())
@@ -429,5 +429,5 @@ def test_any_value_that_is_another_is_taken_or_refused(folder, name):
                 load_it(folder)
             except InputError as error:
                 lines.append(str(error))
-    assert tried / 2 < len(lines) < tried  # a few values are as good as those that were there
+    assert tried / 2 < len(lines) < tried  # a few of the changed values are valid
     assert all("\n" not in line and "\x1b" not in one_line(InputError(line)) for line in lines)

@@ -51,7 +51,7 @@ def reading_order(folder):
     return re.findall(r"`(\w+)`", listed.split("Files in reading order:")[1])
 
 
-def test_every_module_and_folder_stands_on_a_floor():
+def test_every_module_and_folder_is_listed_on_a_floor():
     found = {name.split(".")[1] for name, _ in modules()}
     assert found == set(FLOOR)
     assert len(list(PACKAGE.glob("*[!_]"))) <= 24
@@ -67,7 +67,7 @@ def test_modules_import_only_from_lower_floors():
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_folder_lists_its_files_in_an_order_in_which_they_can_be_read(folder):
+def test_folders_list_their_files_in_reading_order(folder):
     order = reading_order(folder)
     assert sorted(order) == sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
     for position, file in enumerate(order):
@@ -78,12 +78,12 @@ def test_a_folder_lists_its_files_in_an_order_in_which_they_can_be_read(folder):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_folder_itself_has_only_a_docstring(folder):
+def test_init_files_have_only_a_docstring(folder):
     (docstring,) = ast.parse((folder / "__init__.py").read_text()).body
     assert isinstance(docstring, ast.Expr)
 
 
-def test_nothing_is_imported_from_a_folder_itself():
+def test_nothing_is_imported_from_an_init_file():
     folders = {name_of(folder) for folder in FOLDERS}
     for script in [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts]:
         for node in ast.walk(ast.parse(script.read_text())):

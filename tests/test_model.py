@@ -108,7 +108,7 @@ SETTINGS = asdict(AcousticSettings(time_reduction=2, hidden_size=8, n_layers=1))
         ),
     ],
 )
-def test_a_description_that_is_wrong_is_named(folder, values, line):
+def test_an_invalid_description_is_reported(folder, values, line):
     edit(folder, **values)
     with pytest.raises(InputError, match=line) as refused:
         load_model(folder)
@@ -116,18 +116,18 @@ def test_a_description_that_is_wrong_is_named(folder, values, line):
     assert "\n" not in str(refused.value)
 
 
-def test_others_may_read_a_model_as_they_may_its_description(folder):
+def test_weights_and_description_have_the_same_permissions(folder):
     modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
     assert modes["weights.safetensors"] == modes["model.json"]
 
 
-def test_a_folder_without_a_model_is_named(tmp_path):
+def test_a_folder_without_a_model_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's"):
         load_model(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("text", ["{", "", "\xe9", "[1]"])
-def test_a_description_that_is_no_json_is_named(folder, text):
+def test_a_description_that_is_not_json_is_reported(folder, text):
     (folder / "model.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(
         InputError, match=r"model.json:?.*(: not JSON|: has the byte|format is None)"
@@ -136,20 +136,20 @@ def test_a_description_that_is_no_json_is_named(folder, text):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_weights_that_were_cut_are_named(folder, kept):
+def test_truncated_weights_are_reported(folder, kept):
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
         load_model(folder)
 
 
-def test_weights_that_are_not_there_are_named(folder):
+def test_missing_weights_are_reported(folder):
     (folder / "weights.safetensors").unlink()
     with pytest.raises(InputError, match=r"weights.safetensors: is not there; expected a trained"):
         load_model(folder)
 
 
-def test_weights_of_another_kind_are_named(folder):
+def test_unexpected_weights_are_reported(folder):
     path = folder / "weights.safetensors"
     weights = load_file(path)
     shutil.copy(path, folder / "sound")
@@ -168,14 +168,14 @@ def test_weights_of_another_kind_are_named(folder):
     load_model(folder)
 
 
-def test_saving_again_leaves_other_files(folder):
+def test_saving_again_keeps_other_files(folder):
     (folder / "results.txt").write_text("kept")
     save_model(folder, made(hidden_size=4))
     assert load_model(folder).acoustic.settings.hidden_size == 4
     assert (folder / "results.txt").read_text() == "kept"
 
 
-def test_ctc_is_a_kind_whose_columns_are_its_tokens():
+def test_the_columns_of_a_ctc_model_are_its_tokens():
     model = made()
     assert model.kind is CTC
     assert model.units == ("<blank>", " ", "a", "b")
@@ -185,20 +185,20 @@ def test_ctc_is_a_kind_whose_columns_are_its_tokens():
 
 
 @pytest.mark.parametrize("kind", [[], {}, 5, "rnnlm", "ctc"])
-def test_a_kind_that_is_none_is_refused(folder, kind):
+def test_an_unknown_kind_of_model_is_refused(folder, kind):
     edit(folder, kind=kind)
     with pytest.raises(InputError, match="is a language model's folder; expected an acoustic"):
         load_model(folder)
 
 
 @pytest.mark.parametrize("kind", [[], {}, 5, None, "x" * 1000])
-def test_a_tokenizer_of_no_kind_is_refused(folder, kind):
+def test_an_unknown_kind_of_tokenizer_is_refused(folder, kind):
     edit(folder, tokenizer={"kind": kind, "symbols": ["<blank>"]})
     with pytest.raises(InputError, match=r"tokenizer is of kind .*; expected one of char, unit"):
         load_model(folder)
 
 
-def test_weights_on_a_full_disk_are_named_and_the_old_ones_stay(folder):
+def test_a_full_disk_is_reported_and_the_old_weights_stay(folder):
     before = (folder / "weights.safetensors").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))

@@ -1,4 +1,4 @@
-"""What `import asr` gives."""
+"""The public names of `import asr`."""
 
 import ast
 import doctest
@@ -14,13 +14,13 @@ PAGE = Path(asr.__file__)
 
 
 def run(code):
-    """What a Python of its own prints."""
+    """The output of code in a separate Python process."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.mark.parametrize("name", asr.__all__)
-def test_every_name_is_there_and_documented_with_an_example(name):
+def test_every_public_name_has_an_example(name):
     value = getattr(asr, name)
     assert value.__module__ == asr._MODULES[name]
     if name != "InputError":
@@ -40,23 +40,23 @@ def test_editors_and_type_checkers_know_the_same_names():
     assert asr.__all__ == sorted(asr._MODULES)
 
 
-def test_the_page_lists_every_function():
+def test_the_docstring_lists_every_function():
     names = {word.strip(",") for word in ast.get_docstring(ast.parse(PAGE.read_text())).split()}
     assert set(asr.__all__) - {"InputError"} <= names
 
 
-def test_other_names_are_refused():
+def test_unknown_names_raise_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'asr' has no attribute 'decode'"):
         asr.decode  # noqa: B018
 
 
-def test_to_import_and_to_score_takes_no_torch():
+def test_importing_and_scoring_need_no_torch():
     code = "import asr, sys; {}; print([n for n in ('torch', 'numba') if n in sys.modules])"
     assert run(code.format("pass")) == "[]"
     assert run(code.format("asr.wer('a b', 'a c'); asr.cer('a', 'b'); dir(asr)")) == "[]"
 
 
-def test_examples_of_scoring_are_true():
+def test_examples_of_scoring_are_correct():
     from asr.scoring import error_rates
 
     found = doctest.testmod(error_rates, extraglobs={"asr": asr})

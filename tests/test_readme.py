@@ -1,4 +1,4 @@
-"""Every block of Python in the pages for users runs as it stands, and docstrings' examples do."""
+"""All Python blocks in the pages for users and all examples in docstrings run unchanged."""
 
 import doctest
 import inspect
@@ -48,11 +48,11 @@ lexicon = {"three": "TH R IY", "five": "F AY V"}
 features = [asr.mfcc(torch.randn(16000) / 10, 16000) for text in texts]
 hmm = asr.fit_hmm(features, texts, lexicon); log_prob, spans = hmm.align(features[0], texts[0])
 """
-"""The public functions as they were designed, line by line."""
+"""The notebook in the design, line by line."""
 
 
 def blocks(page):
-    """(line, code) of each block of Python in a page."""
+    """(line, code) of each Python block in a page."""
     text = page.read_text(encoding="utf-8")
     for found in re.finditer(r"^( *)```python\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE):
         yield text.count("\n", 0, found.start(2)), textwrap.dedent(found[2])
@@ -65,7 +65,7 @@ def run(code, namespace, place, line=0):
 
 @pytest.fixture(scope="module")
 def notebook_folder(tone_model, tmp_path_factory):
-    """What the pages name: models, recordings, texts, word lists, language models, manifests."""
+    """Files named in the pages: models, recordings, texts, word lists, manifests and so on."""
     folder = tmp_path_factory.mktemp("notebook")
     write_tones(folder / "my", {"train": 4, "dev": 2, "test": 2}, seed=2)
     for number, name in enumerate(["a.wav", "b.flac", "c.wav"]):
@@ -93,7 +93,7 @@ def write_lines(path, lines):
 
 
 def with_letters(model):
-    """The model of two tones with all letters, the others improbable everywhere."""
+    """The model of two tones, extended by all other letters with low probabilities."""
     own = model.tokenizer.symbols
     symbols = (*own, *(letter for letter in LETTERS if letter not in own))
     acoustic = AcousticModel(
@@ -104,7 +104,7 @@ def with_letters(model):
         if value.shape != state[name].shape:
             new = state[name].zero_()
             if new.ndim == 1:
-                new.fill_(-6.0)  # nats, of a bias
+                new.fill_(-6.0)  # bias, in nats
             new[: len(value)] = value
         else:
             state[name] = value
@@ -114,7 +114,7 @@ def with_letters(model):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_runs_as_it_stands(page, notebook_folder, tmp_path, monkeypatch):
+def test_every_block_of_python_runs_unchanged(page, notebook_folder, tmp_path, monkeypatch):
     shutil.copytree(notebook_folder, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     found = list(blocks(page))
@@ -124,7 +124,7 @@ def test_every_block_runs_as_it_stands(page, notebook_folder, tmp_path, monkeypa
         run(code, namespace, page, line)
 
 
-def test_the_design_runs_as_it_stands(notebook_folder, monkeypatch):
+def test_the_designed_notebook_runs_unchanged(notebook_folder, monkeypatch):
     monkeypatch.chdir(notebook_folder)
     namespace = {"torch": torch}
     run(NOTEBOOK, namespace, "design")
@@ -138,7 +138,7 @@ def test_the_design_runs_as_it_stands(notebook_folder, monkeypatch):
     assert namespace["spans"][-1].last == len(namespace["features"][0]) - 1
 
 
-def test_examples_of_docstrings_run_after_it(notebook_folder, monkeypatch):
+def test_examples_of_docstrings_run_after_the_notebook(notebook_folder, monkeypatch):
     monkeypatch.chdir(notebook_folder)
     documented = [getattr(asr, name) for name in asr.__all__ if name != "InputError"]
     documented += [Recognizer, Recognizer.transcribe, Recognizer.log_probs, Hmm.align]
@@ -152,7 +152,7 @@ def test_examples_of_docstrings_run_after_it(notebook_folder, monkeypatch):
             run(example.source, namespace, value.__qualname__)
 
 
-def test_blocks_are_found_wherever_they_stand(tmp_path):
+def test_blocks_are_found_anywhere_in_a_page(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("a\n```python\nx = 1\n```\n- b\n\n  ```python\n  if x:\n      1 / 0\n  ```\n")
     found = list(blocks(page))

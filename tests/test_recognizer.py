@@ -26,13 +26,13 @@ def utterances(tone_model):
     return read_manifest(tone_model.parent / "tones" / "train.jsonl")
 
 
-def test_what_was_learnt_is_recognised(recognizer, utterances):
+def test_training_utterances_are_recognised(recognizer, utterances):
     texts = [recognizer.transcribe(utterance.audio).text for utterance in utterances]
     right = sum(text == utterance.text for text, utterance in zip(texts, utterances, strict=True))
     assert right > len(utterances) / 2
 
 
-def test_a_transcript_is_what_its_parts_give_one_by_one(tone_model, recognizer, utterances):
+def test_transcribe_equals_its_steps_one_by_one(tone_model, recognizer, utterances):
     utterance = utterances[5]
     transcript = asr.load(tone_model, device="cpu").transcribe(utterance.audio)
     waveform, rate = soundfile.read(utterance.audio, dtype="float32")
@@ -46,7 +46,7 @@ def test_a_transcript_is_what_its_parts_give_one_by_one(tone_model, recognizer, 
     assert transcript.duration == len(waveform) / rate
 
 
-def test_company_changes_nothing(recognizer, utterances):
+def test_other_utterances_in_a_batch_change_nothing(recognizer, utterances):
     waveforms = [load_audio(utterance.audio, SAMPLE_RATE) for utterance in utterances[:8]]
     waveforms.append(waveforms[0][:200])  # a single window
     together = recognizer.log_probs(waveforms)
@@ -57,7 +57,7 @@ def test_company_changes_nothing(recognizer, utterances):
         np.testing.assert_allclose(log_probs.exp().sum(1), 1, atol=1e-5)
 
 
-def test_files_of_another_rate_and_more_channels_are_taken(recognizer, tmp_path):
+def test_files_with_another_rate_and_more_channels_are_accepted(recognizer, tmp_path):
     waveform = spoken("a b b", seed=77)
     expected = recognizer.transcribe_waveform(waveform)
     silence = np.zeros_like(waveform)
@@ -70,7 +70,7 @@ def test_files_of_another_rate_and_more_channels_are_taken(recognizer, tmp_path)
     assert recognizer.transcribe(tmp_path / "fast.wav").duration == pytest.approx(expected.duration)
 
 
-def test_audio_of_less_than_one_window_is_named(recognizer, tmp_path):
+def test_audio_shorter_than_one_window_is_reported(recognizer, tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(199), SAMPLE_RATE)
     line = r"short.wav: has 24.9 ms of audio; expected at least one window, 25 ms"
     with pytest.raises(InputError, match=line):
@@ -79,7 +79,7 @@ def test_audio_of_less_than_one_window_is_named(recognizer, tmp_path):
     assert recognizer.transcribe(tmp_path / "window.wav").duration == 0.025
 
 
-def test_moments_of_training_are_the_models_own(tones, tmp_path):
+def test_features_are_normalised_with_the_models_own_statistics(tones, tmp_path):
     options = ["--features.normalisation=global", "--trainer.max_epochs=1"]
     run_script("recipes/train_ctc.py", *tones.options, *options, "--out", tmp_path / "model")
     features = load(tmp_path / "model", "cpu").model.features
@@ -93,14 +93,14 @@ def test_moments_of_training_are_the_models_own(tones, tmp_path):
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda"])
-def test_a_device_that_is_not_there_is_refused(tone_model, device, monkeypatch):
+def test_a_missing_device_is_refused(tone_model, device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=f"device is '{device}'"):
         load(tone_model, device)
     assert load(tone_model, "auto").device.type == "cpu"
 
 
-def test_samples_are_transcribed_as_their_file_is(recognizer, utterances, tmp_path):
+def test_samples_are_transcribed_like_their_file(recognizer, utterances, tmp_path):
     samples = np.repeat(spoken("a b a", seed=5), 2)
     soundfile.write(tmp_path / "fast.wav", samples, 2 * SAMPLE_RATE, subtype="FLOAT")
     expected = recognizer.transcribe(tmp_path / "fast.wav")
@@ -114,7 +114,7 @@ def test_samples_are_transcribed_as_their_file_is(recognizer, utterances, tmp_pa
     assert found == recognizer.transcribe(utterances[0].audio)
 
 
-def test_samples_that_are_none_are_named(recognizer, utterances):
+def test_invalid_samples_are_reported(recognizer, utterances):
     samples = np.zeros(SAMPLE_RATE)
     for options, message in [
         ({}, "sample_rate is missing; expected that of the samples, in Hz"),
@@ -133,7 +133,7 @@ def test_samples_that_are_none_are_named(recognizer, utterances):
         recognizer.log_probs([samples, np.zeros((3, 3))])
 
 
-def test_one_waveform_gives_what_a_batch_of_one_gives(recognizer):
+def test_one_waveform_equals_a_batch_of_one(recognizer):
     waveform = spoken("a b", seed=1)
     log_probs = recognizer.log_probs(waveform)
     assert isinstance(log_probs, torch.Tensor)
@@ -145,7 +145,7 @@ def test_one_waveform_gives_what_a_batch_of_one_gives(recognizer):
     assert log_probs.grad is not None
 
 
-def test_words_are_where_the_tones_are(recognizer, utterances):
+def test_times_of_words_are_those_of_the_tones(recognizer, utterances):
     right = 0
     for utterance in utterances:
         transcript = recognizer.transcribe(utterance.audio)
@@ -155,14 +155,14 @@ def test_words_are_where_the_tones_are(recognizer, utterances):
         assert [word.text for word in transcript.words] == utterance.text.split()
         for number, word in enumerate(transcript.words):
             middle = 0.105 + 0.15 * number  # 60 ms of silence, then 90 ms of a tone, and so on
-            assert abs((word.start + word.end) / 2 - middle) < 0.15  # so small a model is late
+            assert abs((word.start + word.end) / 2 - middle) < 0.15  # a small model is late
             assert ends <= word.start < word.end <= transcript.duration
             assert 0.2 < word.confidence <= 1
             ends = word.end
     assert right > len(utterances) / 2
 
 
-def test_words_are_aligned_when_they_are_asked_for_and_once(recognizer, monkeypatch):
+def test_words_are_aligned_once_and_only_on_use(recognizer, monkeypatch):
     calls = []
     module = "asr.recognizer.recognised_words"
     monkeypatch.setattr(module, lambda *given: calls.append(given) or ("found",))

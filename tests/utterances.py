@@ -1,4 +1,4 @@
-"""All ways to say an utterance, written out one by one: slow, and plainly right."""
+"""All HMM paths of an utterance, enumerated one by one: slow, and obviously correct."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE
 
 
 def chains(words, topology):
-    """(weight, states) of each choice of pronunciations and silences, without regard to time.
+    """(weight, states) of each choice of pronunciations and silences, without self-loops.
 
     A state is (pdf, word, position, token, state).
     """

@@ -1,4 +1,4 @@
-"""model, log_probs and a text -> start and end of each unit and word (forced alignment)."""
+"""model, log_probs and a text -> start and end of each unit and word, by forced alignment."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -38,25 +38,25 @@ SPREAD = 0.06
 class Aligned(NamedTuple):
     """A text aligned with a recording."""
 
-    path: np.ndarray  # (T,), the number of the HMM's state in the text's graph, or CTC's token
+    path: np.ndarray  # (T,), CTC's token, or the HMM state's number in the text's graph
     spans: list[Span]  # in frames
     times: np.ndarray  # (T + 1,), seconds: frame t lasts from times[t] to times[t + 1]
-    units: list[TimedLabel]  # with an HMM's silences
+    units: list[TimedLabel]  # for an HMM also the silences
     words: list[TimedLabel]
 
 
 def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration: float) -> Aligned:
-    """The most probable alignment of a text; an HMM also chooses among the words' pronunciations.
+    """Forced alignment of a text. An HMM also chooses the most probable pronunciations.
 
     Args:
-        model: of any kind.
+        model: a model of any kind.
         log_probs: (T, C), or an HMM's emissions, (T, S).
-        text: normalised as the training texts were.
-        duration: of the recording, in seconds.
+        text: the text, normalised like the training texts.
+        duration: duration of the recording, in seconds.
 
     Raises:
         InputError: a word can't be spelled; the text is empty and the HMM has no silence; there
-            are too few frames for the text; their number does not match the duration; or
+            are too few frames for the text; the number of frames does not match the duration; or
             `log_probs` has NaN.
     """
     check_log_probs(log_probs, "alignment")
@@ -67,16 +67,16 @@ def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration
 def recognised_words(
     model: Model, log_probs: Tensor | np.ndarray, hypothesis: Hypothesis, duration: float
 ) -> tuple[Word, ...]:
-    """The words of a hypothesis, with their times and how sure the acoustic model is of them.
+    """The words of a hypothesis, with their times and the acoustic model's confidence.
 
     Args:
-        model: of any kind.
+        model: a model of any kind.
         log_probs: (T, C), or an HMM's emissions, (T, S).
-        hypothesis: that a search found in them, with its words.
-        duration: of the recording, in seconds.
+        hypothesis: the result of a search in these log-probabilities, with its words.
+        duration: duration of the recording, in seconds.
 
     Returns:
-        words: see `Word` for what their confidence is.
+        words: the words in order; `Word` defines the confidence.
     """
     words = list(hypothesis.words or ())
     if not words:
@@ -96,16 +96,23 @@ def recognised_words(
 class _Path(NamedTuple):
     """The most probable alignment of words."""
 
-    numbers: np.ndarray  # (T,), the number of the HMM's state in the text, or CTC's token
+    numbers: np.ndarray  # (T,), CTC's token, or the HMM state's number in the text's graph
     spans: list[Span]
-    log_probs: np.ndarray  # (T,), float64, of each frame's token; or state, among all states
-    spread: float  # seconds that a unit lasts longer on either side
+    log_probs: np.ndarray  # (T,), float64, posterior of each frame's token, or of its state
+    spread: float  # seconds by which a unit is extended on either side
 
 
 def _align(
     model: Model, rows: Tensor, words: list[str], tokens: Sequence[int] | None = None
 ) -> _Path:
-    """Align words, which a search has found as these tokens; None for the tokens of a text."""
+    """Align words.
+
+    Args:
+        model: a model of any kind.
+        rows: (T, C), or (T, S).
+        words: the words.
+        tokens: for CTC, the words' tokens as found by a search; None to spell the words.
+    """
     if model.topology is None:
         return _ctc(model.tokenizer, rows, words, tokens)
     return _hmm(model.tokenizer, model.topology, rows, words)

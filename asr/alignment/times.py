@@ -1,4 +1,4 @@
-"""Alignment -> spans of frames -> times of units and words; accuracy of boundaries."""
+"""alignment -> spans of frames -> times of units and words -> accuracy of boundaries."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,26 +14,26 @@ from asr.networks.acoustic import AcousticSettings
 from asr.text.tokenizer import BLANK, Tokenizer, spellings
 
 SILENT_UNIT = ""
-"""The unit of silence, which is also its label."""
+"""The unit, and the label, of silence."""
 
 EDGE = 0.01
-"""A boundary within so many seconds of a recording's start or end counts as the start or end."""
+"""A boundary within this many seconds of a recording's start or end counts as the start or end."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A recognised word, and when it was said.
+    """A recognised word with its times.
 
     Args:
         text: the word.
-        start: seconds from the recording's beginning.
-        end: likewise, of the word's last unit.
-        confidence: from 0 to 1, the geometric mean of the probabilities that the acoustic model
-            gives the word's tokens, over the frames that they have in the most probable alignment
-            of the whole text; blanks between them are left out. Of an HMM, of the word's states
-            among all states, as if each were equally frequent. It says how sure the acoustic model
-            is; the language model has no part in it, and it is not calibrated: of the words with
-            0.9, more or less than 90 % may be right.
+        start: start of the word's first unit, in seconds from the start of the recording.
+        end: end of the word's last unit, in seconds from the start of the recording.
+        confidence: from 0 to 1, the geometric mean of the acoustic model's posteriors of the
+            word's tokens, over their frames in the most probable alignment of the whole text;
+            blanks between the tokens are left out. For an HMM, the same for the posteriors of the
+            word's states, with equal priors for all states. The language model has no influence
+            on it. It is not calibrated: of the words with confidence 0.9, more or less than 90 %
+            may be right.
     """
 
     text: str
@@ -45,22 +45,22 @@ class Word:
 class Span(NamedTuple):
     """The frames of a unit."""
 
-    word: int | None  # number of its word in the text; None for silence and separators
+    word: int | None  # index of its word in the text; None for silence and separators
     unit: str
-    first: int
-    last: int  # inclusive
+    first: int  # first frame
+    last: int  # last frame, inclusive
 
 
 def spell(words: Sequence[str], tokenizer: Tokenizer) -> tuple[list[int], list[int | None]]:
-    """A text's tokens for CTC, and the word that each token belongs to.
+    """Spell a text in tokens, for CTC.
 
     Args:
-        words: of the text, normalised.
-        tokenizer: of the acoustic model.
+        words: the text's words, normalised.
+        tokenizer: the acoustic model's tokenizer.
 
     Returns:
         tokens: (U,), the words with separators between them, encoded by `tokenizer`.
-        word_of: (U,), numbers of words; None for separators.
+        word_of: (U,), index of the word that each token belongs to; None for separators.
 
     Raises:
         InputError: a word can't be spelled.
@@ -80,22 +80,22 @@ def spell(words: Sequence[str], tokenizer: Tokenizer) -> tuple[list[int], list[i
 def words_of_tokens(
     tokens: Sequence[int], words: Sequence[str], tokenizer: Tokenizer
 ) -> list[int | None]:
-    """Which word each token of a hypothesis belongs to.
+    """Find the word that each token of a hypothesis belongs to.
 
     Args:
-        tokens: (U,), of a hypothesis.
-        words: what they spell or, with a lexicon of phones, how they are said.
-        tokenizer: of the acoustic model.
+        tokens: (U,), tokens of the hypothesis.
+        words: words of the hypothesis, which the tokens spell or, with phones, pronounce.
+        tokenizer: the acoustic model's tokenizer.
 
     Returns:
-        word_of: (U,), numbers of words; None for what stands between words.
+        word_of: (U,), index of each token's word; None for tokens between words.
 
     Raises:
         ValueError: the tokens are not those of the words.
     """
     between = [tokenizer.symbols[token].isspace() for token in tokens]
-    # for each number of words: where the last one may end, with where that before it ended and
-    # where it begins
+    # for each number of words: possible ends of the last word, each with the end of the word
+    # before it and the start of the last word
     ends: list[dict[int, tuple[int, int]]] = [{0: (0, 0)}]
     for word in words:
         found: dict[int, tuple[int, int]] = {}
@@ -117,7 +117,7 @@ def words_of_tokens(
 
 
 def _word_ends(tokens: Sequence[int], start: int, word: str, tokenizer: Tokenizer) -> Iterator[int]:
-    """Behind which tokens a word may end that begins at `start`."""
+    """The possible ends (exclusive) of a word that begins at token `start`."""
     pronunciations = spellings([word], tokenizer)[word] if tokenizer.words else ()
     if pronunciations:
         for spoken in pronunciations:
@@ -161,16 +161,17 @@ def frame_times(
 ) -> np.ndarray:
     """Start and end of each frame: every instant belongs to the frame with the nearest centre.
 
-    A frame's centre is the middle of its window, t * hop + window / 2, and the frame starts half a
-    hop before that. If it started with its window, it would start (window - hop) / 2 too early:
-    7.5 ms for 25 and 10 ms. If the acoustic model concatenates r frames, their common centre is
-    the middle of the r; if it convolves them, the first one's centre. The first frame starts with
-    the recording and the last one ends with it.
+    The centre of a frame is the middle of its window, t * hop + window / 2, and the frame starts
+    half a hop before that. If it started with its window, it would start (window - hop) / 2 too
+    early: 7.5 ms for windows of 25 ms and hops of 10 ms. If the acoustic model concatenates r
+    frames, their common centre is the middle of the r frames; if it convolves them, it is the
+    centre of the first frame. The first frame starts with the recording and the last one ends with
+    it.
 
     Args:
-        T: number of frames of the acoustic model, or without one of the features.
-        features: how they are computed.
-        duration: of the recording, in seconds.
+        T: number of frames of the acoustic model's output, or of the features without a model.
+        features: settings of the features.
+        duration: duration of the recording, in seconds.
         model: the acoustic model; None for a model without time reduction, such as an HMM.
 
     Returns:
@@ -182,7 +183,8 @@ def frame_times(
     if T < 1:
         raise ValueError(f"T is {T}; expected 1 or more")
     reduction = model.time_reduction if model else 1
-    centre = 0.0 if model and model.conv_channels else (reduction - 1) / 2  # of the first, in hops
+    # centre of the first output frame, in hops
+    centre = 0.0 if model and model.conv_channels else (reduction - 1) / 2
     hops = centre + (np.arange(T + 1) - 0.5) * reduction
     times = (hops * features.hop_length + features.win_length / 2) / features.sample_rate
     if not times[-2] < duration:
@@ -197,15 +199,15 @@ def unit_segments(
     """Start and end of each unit in seconds.
 
     Args:
-        spans: in order; there may be frames without a unit between them.
+        spans: spans in order of time; there may be frames without a unit between them.
         times: (T + 1,), from `frame_times`.
         spread: seconds by which units are extended into the frames without a unit between them,
-            since CTC's tokens are spikes that are shorter than the spoken sounds. A unit is
-            extended by at most half of the gap; infinity closes all gaps. Before the first and
-            after the last unit nothing is extended. Use 0 for an HMM's spans.
+            because CTC's tokens are spikes that are shorter than the spoken sounds. A unit is
+            extended by at most half of the gap; infinity closes all gaps. The start of the first
+            unit and the end of the last are not moved. Use 0 for an HMM's spans.
 
     Raises:
-        ValueError: a span ends before it begins, overlaps the one before or lies outside the T
+        ValueError: a span ends before it begins, overlaps the span before it or lies outside the T
             frames; or `spread` is below 0.
     """
     if not spread >= 0:
@@ -232,13 +234,14 @@ def word_segments(
     """Start and end of each word: from the start of its first unit to the end of its last one.
 
     Args:
-        spans: of the text's units.
-        words: of the text.
+        spans: spans of the text's units.
+        words: the text's words.
         times: (T + 1,), from `frame_times`.
         spread: as in `unit_segments`; it extends words into separators too, but not into silence.
 
     Raises:
-        ValueError: the spans are not those of all words in order, or as in `unit_segments`.
+        ValueError: the spans don't cover all words in order, or an argument is invalid as for
+            `unit_segments`.
     """
     spans = [span for span in spans if span.word is not None or span.unit == SILENT_UNIT]
     units = zip(spans, unit_segments(spans, times, spread), strict=True)
@@ -278,16 +281,16 @@ class BoundaryAccuracy:
 def boundary_errors(
     reference: Sequence[TimedLabel], found: Sequence[TimedLabel], duration: float
 ) -> np.ndarray:
-    """The errors of all starts and ends of segments.
+    """Errors of the starts and ends of all segments.
 
-    Where segments touch, an end and the next start both count. So the number of boundaries depends
-    on the reference only. The reference's boundaries at the start and end of the recording are left
-    out, since every alignment has them right.
+    If two segments touch, the end of the first and the start of the second both count, so that the
+    number of boundaries depends only on the reference. The reference's boundaries at the start and
+    end of the recording are left out, because every alignment has them right.
 
     Args:
-        reference: segments of a recording, such as those of a manifest.
-        found: segments with the same labels.
-        duration: of the recording, in seconds.
+        reference: reference segments of a recording, for example from a manifest.
+        found: segments to judge, with the same labels.
+        duration: duration of the recording, in seconds.
 
     Returns:
         errors: (B,), seconds, start and end of each segment in turn; above 0 if late.
@@ -308,7 +311,7 @@ def boundary_errors(
 
 
 def boundary_accuracy(errors: np.ndarray) -> BoundaryAccuracy:
-    """Summary of boundary errors, of one or more recordings.
+    """Summarise the boundary errors of one or more recordings.
 
     Args:
         errors: (B,), seconds, from `boundary_errors`.
@@ -328,4 +331,4 @@ def boundary_accuracy(errors: np.ndarray) -> BoundaryAccuracy:
     )
 
 
-_ROUNDING = 1e-9  # seconds, for rounding errors: 0.12 - 0.1 is more than 0.02
+_ROUNDING = 1e-9  # seconds, tolerance for rounding errors: 0.12 - 0.1 is more than 0.02

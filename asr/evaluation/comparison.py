@@ -1,4 +1,4 @@
-"""A model, language models and manifests -> all ways of decoding, side by side."""
+"""model, language models and manifests -> results of several ways of decoding, side by side."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ from asr.search.tuning import (
 )
 
 ROUNDS = 4
-"""Largest number of searches of the development data to tune a search's weights."""
+"""Maximum number of searches of the development data for tuning the weights of a search."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class System:
     """One way of decoding, with its result on the test set.
 
     Args:
-        result: its error rates and other figures.
-        hypotheses: its texts, one for each utterance.
-        settings: of its decoder.
+        result: error rates and other figures.
+        hypotheses: recognised texts, one for each utterance.
+        settings: the decoder's settings.
     """
 
     result: SystemResult
@@ -51,8 +51,8 @@ class Comparison:
     its settings.
 
     Args:
-        recognizer: of the acoustic model.
-        test: the recogniser's output for the test set.
+        recognizer: recogniser of the acoustic model.
+        test: the acoustic model's output for the test set.
         dev: its output for the development data; None for no tuning.
         out: folder for the grids of the tuning.
         systems: the systems decoded so far.
@@ -66,17 +66,17 @@ class Comparison:
     _oov: list[str] = field(default_factory=list, init=False)
 
     def search(self, name: str, settings: DecoderSettings) -> System:
-        """Add the system of a search with these settings.
+        """Decode the test set with a search, and add the system.
 
         With a language model, its weight and the word bonus are tuned. For an HMM without a
-        language model, the word bonus is tuned, since without it long words are recognised as
+        language model, the word bonus is tuned, because without it long words are recognised as
         several short ones. Tuning repeats two steps until the weights stay the same: search with
         the current weights, then choose the best weights for all hypotheses found so far. This
         takes a few searches; a grid would take dozens.
 
         Args:
-            name: of the system.
-            settings: without rescorers.
+            name: the system's name.
+            settings: settings of the search, without rescorers.
         """
         decoder = self._loaded(settings)
         self._report_oov(name, decoder)
@@ -93,17 +93,18 @@ class Comparison:
         """Add a search without language model, one with each language model, and rescoring.
 
         Args:
-            settings: of the searches, with weights for a language model, but without its path.
-            lms: paths; a system is named after the file or folder.
-            rescorers: paths; together with the first of `lms` they re-order the n-best lists of
-                the search with that language model.
+            settings: settings of the searches, with weights for a language model, but without its
+                path.
+            lms: paths of language models; systems are named after the file or folder.
+            rescorers: paths of language models for rescoring. Together with the first of `lms` they
+                rescore the n-best lists of the search with that language model.
 
         Returns:
-            system: the rescored one; without rescorers the search with the first of `lms`; without
-                language models the search alone.
+            system: the rescored system; without rescorers, the search with the first of `lms`; also
+                without language models, the search without one.
         """
-        alone = replace(settings.beam, lm_weight=0.0, word_bonus=0.0)
-        found = [self.search(settings.decoder, replace(settings, beam=alone))]
+        without_lm = replace(settings.beam, lm_weight=0.0, word_bonus=0.0)
+        found = [self.search(settings.decoder, replace(settings, beam=without_lm))]
         for lm in lms:
             name = f"{settings.decoder}-{Path(lm).stem}"
             found.append(self.search(name, replace(settings, lm=lm)))
@@ -111,14 +112,14 @@ class Comparison:
         return self.rescore(best, [*lms[:1], *rescorers]) if rescorers else best
 
     def rescore(self, base: System, rescorers: Sequence[str]) -> System:
-        """Add the system that rescores another one's n-best lists, and the oracle of these lists.
+        """Rescore the n-best lists of a system; add the result, and the oracle of these lists.
 
         Args:
             base: the system with the n-best lists.
             rescorers: paths of language models.
 
         Raises:
-            ValueError: there are no development data to tune the weights on.
+            ValueError: there is no development data to tune the weights on.
         """
         if self.dev is None:
             raise ValueError("dev is None; expected development data to find weights on")
@@ -151,7 +152,7 @@ class Comparison:
         return Decoder.load(settings, model.tokenizer, recognizer.device, topology=model.topology)
 
     def _report_oov(self, name: str, decoder: Decoder) -> None:
-        """Name the references' out-of-vocabulary words, which the lexicon lacks."""
+        """Print the out-of-vocabulary words of the references on stderr."""
         lexicon = decoder.space.lexicon if decoder.space else None
         if lexicon is None or lexicon.open:
             return
@@ -159,7 +160,7 @@ class Comparison:
         said = [word for text in self.test.references for word in text.split()]
         oov = [word for word in said if word not in known]
         different = list(dict.fromkeys(oov))
-        if different and different != self._oov:  # not the same ones again
+        if different and different != self._oov:  # don't repeat the same list
             found = f"{len(oov)} of the {len(said)} words of the references"
             print(f"{name}: {found} can't be recognised: {listed(different)}", file=sys.stderr)
         self._oov = different
@@ -172,7 +173,7 @@ class Comparison:
         known: list[list[Hypothesis]] = [[] for _ in dev.references]
         while weights not in tried and len(tried) < ROUNDS:
             decoder = tried[weights] = _weighted(decoder, weights)
-            # one search's hypotheses are too similar to judge weights far from its own
+            # the hypotheses of one search are too similar to judge weights far from its own
             nbests = decoder.by_text(dev.log_probs, decoder.nbests(dev.log_probs))
             known = [united(*both) for both in zip(known, nbests, strict=True)]
             found = self._tune(name, known, lm_log_probs(known, lms), dev)
@@ -236,7 +237,7 @@ class Comparison:
 
 
 def _weighted(decoder: Decoder, weights: RescoreWeights) -> Decoder:
-    lm_weight = sum(weights.lm_weights)  # there is one language model, or none
+    lm_weight = sum(weights.lm_weights)  # one language model or none
     beam = replace(decoder.settings.beam, lm_weight=lm_weight, word_bonus=weights.word_bonus)
     return decoder.weighted(replace(decoder.settings, beam=beam))
 

@@ -1,4 +1,4 @@
-"""recogniser and manifest -> hypotheses beside references, error rates, speed and memory."""
+"""recogniser and manifest -> log_probs of its utterances; files of texts and results."""
 
 import hashlib
 import math
@@ -26,18 +26,18 @@ from asr.scoring.error_rates import align_words, alignment_text
 from asr.scoring.transcripts import write_trn
 
 BATCH_S = 120.0
-"""Seconds of audio recognised at once, padding included."""
+"""Maximum length of a batch in seconds of audio, padding included."""
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """What an acoustic model makes of a manifest's utterances.
+    """The acoustic model's output for the utterances of a manifest.
 
     Args:
-        utterances: in the manifest's order.
-        log_probs: of each (T, C), float32.
-        audio_s: seconds of audio.
-        seconds: of work that it took, reading the audio included.
+        utterances: the utterances, in the manifest's order.
+        log_probs: one tensor for each utterance, (T, C), float32.
+        audio_s: total duration of the audio, in seconds.
+        seconds: computing time in seconds, including the reading of audio.
     """
 
     utterances: Sequence[Utterance]
@@ -47,24 +47,27 @@ class Recognised:
 
     @property
     def references(self) -> list[str]:
-        """What was said in each."""
+        """The reference texts of the utterances."""
         return [utterance.text for utterance in self.utterances]
 
 
 def recognise_manifest(
     recognizer: Recognizer, utterances: Sequence[Utterance], check_durations: bool = True
 ) -> Recognised:
-    """The log-probabilities of a manifest's utterances, in its order.
+    """Compute the log-probabilities of a manifest's utterances.
 
     Args:
-        recognizer: of the acoustic model.
-        utterances: to be recognised.
-        check_durations: whether the first whose audio is not as long as its manifest says is
-            refused; False where the caller names all of them.
+        recognizer: recogniser of the acoustic model.
+        utterances: the utterances of the manifest.
+        check_durations: whether to raise an error for the first audio file that is not as long as
+            the manifest says. Use False if the caller reports all such files itself.
+
+    Returns:
+        recognised: the log-probabilities, in the order of `utterances`.
 
     Raises:
-        InputError: there is no utterance, or an audio file can't be used or is not as long as the
-            manifest says; or the model gives NaN for one.
+        InputError: there is no utterance, an audio file can't be used or is not as long as the
+            manifest says, or the model gives NaN for an utterance.
     """
     if not utterances:
         raise InputError("the manifest has no utterance; expected at least one")
@@ -84,7 +87,7 @@ def recognise_manifest(
         rows = recognizer.log_probs(waveforms)
         for utterance, log_probs in zip(bucket, rows, strict=True):
             check_log_probs(log_probs, utterance.audio)
-        # copies: a row of a batch would keep the whole batch in memory
+        # copied, because a row of a batch would keep the whole batch in memory
         found |= {int(i): log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
     return Recognised(
         utterances,
@@ -95,9 +98,10 @@ def recognise_manifest(
 
 
 def refuse_others(out: Path, manifest: Path, utterances: Sequence[Utterance]) -> None:
-    """Raise InputError where a folder has the results of other utterances, which would be lost."""
+    """Raise InputError if a folder has results of other utterances, which would be lost."""
     path = out / "references.txt"
-    if path.exists() and path.read_text("utf-8", errors="replace") != _lines(_said(utterances)):
+    said = _reference_texts(utterances)
+    if path.exists() and path.read_text("utf-8", errors="replace") != _lines(said):
         raise InputError(
             f"{out}: has results of other utterances than those of {manifest}; expected another"
             " --out, or this folder removed"
@@ -107,13 +111,19 @@ def refuse_others(out: Path, manifest: Path, utterances: Sequence[Utterance]) ->
 def write_texts(
     out: Path, utterances: Sequence[Utterance], hypotheses: Sequence[str], name: str
 ) -> None:
-    """Write references and hypotheses as `id text` lines and as sclite's .trn, and aligned.
+    """Write references and hypotheses as `id text` lines, as sclite's .trn, and their alignments.
 
-    A .trn whose texts have signs that sclite would take for its own is left out, and that is said
-    on stderr.
+    If a text has characters that are markup to sclite, the .trn file is left out, with a message on
+    stderr.
+
+    Args:
+        out: folder of the files; created if it doesn't exist.
+        utterances: the utterances with their reference texts.
+        hypotheses: the recognised texts, one for each utterance.
+        name: name of the system, used in the files' names.
     """
     out.mkdir(parents=True, exist_ok=True)
-    said = _said(utterances)
+    said = _reference_texts(utterances)
     recognised = {u.id: text for u, text in zip(utterances, hypotheses, strict=True)}
     for stem, texts in (("references", said), (f"hypotheses.{name}", recognised)):
         write_text(out / f"{stem}.txt", _lines(texts))
@@ -126,12 +136,12 @@ def write_texts(
     write_text(out / f"alignments.{name}.txt", "".join(aligned))
 
 
-def _said(utterances: Sequence[Utterance]) -> dict[str, str]:
+def _reference_texts(utterances: Sequence[Utterance]) -> dict[str, str]:
     return {utterance.id: utterance.text for utterance in utterances}
 
 
 def _lines(texts: Mapping[str, str]) -> str:
-    # a model may have learned a line end as a character; lines part at blanks alone
+    # split() joins texts over line ends, which a model may have learned as characters
     return "".join(f"{' '.join([id, *text.split()])}\n" for id, text in texts.items())
 
 
@@ -142,23 +152,23 @@ def write_results(
     systems: Sequence[SystemResult],
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Write `results.json`: the figures with all that is needed to believe them.
+    """Write `results.json`: results with the model, manifest, commit and machine behind them.
 
-    Systems of other names that the file has already, of the same model and manifest, stay in it;
-    one of the same name is replaced. Those of another model, of other weights or of another
-    manifest go, and stderr says which.
+    Systems that are already in the file stay, if they have another name and the same model and
+    manifest. A system with the same name is replaced. Systems of another model, other weights or
+    another manifest are removed, and a line on stderr names them.
 
     Args:
         out: folder of the file.
-        model: what was measured.
-        manifest: what it was measured on.
-        systems: one for each way of decoding.
-        device: where the model ran.
+        model: folder of the measured model.
+        manifest: path of the manifest.
+        systems: results, one for each way of decoding.
+        device: device that the model ran on.
 
     Returns:
-        values: what is in the file. There a rate that is infinite is null, what a system does not
-            have is left out, and a system from before has "commit" and "machine" of its own where
-            they were others.
+        values: the content of the file. Infinite rates are null, and values that a system doesn't
+            have are left out. A system that was already in the file has its own "commit" and
+            "machine" if they differ from the current ones.
     """
     out.mkdir(parents=True, exist_ok=True)
     measured = {
@@ -190,7 +200,7 @@ def _plain(system: SystemResult) -> dict[str, Any]:
 def _kept(
     path: Path, measured: dict[str, Any], origin: dict[str, str], found: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """The systems of the file as it is, by name, where they are of the same model and manifest."""
+    """The systems already in the file, by name, if they are of the same model and manifest."""
     if not path.exists():
         return {}
     try:
@@ -211,7 +221,7 @@ def _kept(
 
 
 def _sha256(path: Path) -> str:
-    """Of a file; empty where there is none."""
+    """The SHA-256 of a file; "" if it doesn't exist."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:
@@ -219,7 +229,7 @@ def _sha256(path: Path) -> str:
 
 
 def table(results: Sequence[SystemResult]) -> list[str]:
-    """Lines that set the systems of one manifest side by side."""
+    """Lines that compare the systems of one manifest, for people to read."""
     width = max(len(result.name) for result in results)
     lines = []
     for r in results:
@@ -236,7 +246,7 @@ def table(results: Sequence[SystemResult]) -> list[str]:
 
 
 def _gain(gain: float, low: float | None, high: float | None) -> str:
-    """Such as "1.20% (0.80% to 1.60%) below"."""
+    """The gain in words, such as "1.20% (0.80% to 1.60%) below"."""
     assert low is not None
     assert high is not None
     if gain < 0:

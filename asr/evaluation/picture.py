@@ -24,8 +24,8 @@ class UnitCurves:
     Args:
         title: name of the model.
         times: (T + 1,), seconds: frame t lasts from `times[t]` to `times[t + 1]`.
-        probabilities: (T, U).
-        units: (U,), their names; SILENT_UNIT is drawn in grey and without a name.
+        probabilities: (T, U), posteriors of the units.
+        units: (U,), names of the units; SILENT_UNIT is drawn in grey and without a name.
     """
 
     title: str
@@ -44,12 +44,12 @@ def draw_alignment(
     """Write a picture: the spectrogram, the HMM's alignment, and the posteriors of each network.
 
     Args:
-        path: of the PNG file.
+        path: path of the PNG file.
         text: the transcript, used as title.
         spectrogram: times in seconds, (T + 1,), as in `UnitCurves`; and log energies, (T, F).
         states: times in seconds, (T + 1,); the number of the HMM's state in each frame, (T,),
-            ascending; and the units that they belong to.
-        posteriors: of each network; their frame lengths may differ.
+            ascending; and the segments of the units.
+        posteriors: posteriors of each network; the frame lengths of networks may differ.
 
     Source: Graves et al. 2006, "Connectionist temporal classification", figure 1.
     """
@@ -97,7 +97,7 @@ def _draw_posteriors(plot: "Axes", track: UnitCurves) -> None:
             plot.text(
                 middles[peak],
                 probabilities[peak] + 0.02,
-                unit if unit.strip() else "\N{OPEN BOX}",  # the blank between words
+                unit if unit.strip() else "\N{OPEN BOX}",  # the space between words
                 color=line.get_color(),
                 ha="center",
                 va="bottom",

@@ -1,4 +1,4 @@
-"""What figures were measured with: commit, machine, memory."""
+"""The commit, machine and memory that results were measured with."""
 
 import platform
 import resource
@@ -10,9 +10,9 @@ import torch
 
 
 def commit() -> str:
-    """The source's commit, with + behind it where files differ from it; empty outside git."""
+    """The commit of the source, followed by + if files were changed since; "" outside git."""
     here = Path(__file__)
-    # installed somewhere below another project's repository, that one's commit says nothing
+    # the package may be installed inside another project's repository, whose commit is not ours
     if not _git("ls-files", "--error-unmatch", here.name, folder=here.parent):
         return ""
     return _git("describe", "--always", "--abbrev=12", "--dirty=+", folder=here.parent)
@@ -27,7 +27,7 @@ def _git(*arguments: str, folder: Path) -> str:
 
 
 def machine(device: torch.device | str) -> str:
-    """What a device's figures of speed were measured on."""
+    """A description of a device and its software, for results that include speed."""
     if torch.device(device).type == "cuda":
         processor = torch.cuda.get_device_name(device)
     else:
@@ -46,6 +46,6 @@ def _processor() -> str:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that the process has taken, in MiB."""
+    """Peak memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

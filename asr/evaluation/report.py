@@ -1,4 +1,4 @@
-"""results.json and the texts beside it -> error rates of models, their means and comparisons."""
+"""results.json and its texts -> error rates of models, their means and comparisons."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Scored:
         words: word errors of each utterance.
         characters: character errors of each utterance.
         over: name of the system that `results.json` compares it with, if any.
-        real_time_factor: seconds of processing for a second of audio.
+        real_time_factor: seconds of computing time per second of audio.
     """
 
     words: list[ErrorCounts]
@@ -31,12 +31,12 @@ class Scored:
 
     @property
     def wer(self) -> float:
-        """Word error rate."""
+        """Word error rate, a fraction."""
         return sum(self.words, ErrorCounts()).rate
 
     @property
     def cer(self) -> float:
-        """Character error rate."""
+        """Character error rate, a fraction."""
         return sum(self.characters, ErrorCounts()).rate
 
 
@@ -45,11 +45,12 @@ def report(folders: Sequence[Path]) -> list[str]:
 
     Each way of decoding has a line for each model and, for several models, one for their mean. The
     mean's confidence interval is over utterances, with the errors of all models summed for each
-    utterance. The standard deviation is over models. A gain over another way of decoding is given
-    where `results.json` has one.
+    utterance. The standard deviation is over models. The gain over another way of decoding is given
+    if `results.json` has one.
 
     Args:
-        folders: of `write_texts` and `write_results`, one for each model, on the same manifest.
+        folders: folders of results, one for each model, on the same manifest, as written by
+            `write_texts` and `write_results`.
 
     Raises:
         InputError: a folder's `results.json` can't be used.
@@ -70,11 +71,11 @@ class System:
     """A model, or several that differ only in their seed, as a row of a table.
 
     Args:
-        name: in the table.
-        folders: of results, one for each model.
-        n_parameters: of one model.
+        name: name in the table.
+        folders: folders of results, one for each model.
+        n_parameters: number of parameters of one model.
         minutes: training time of one model.
-        alignment: where the training's alignment comes from.
+        alignment: source of the alignments used in training.
     """
 
     name: str
@@ -93,14 +94,14 @@ class System:
 def markdown(systems: Sequence[System], ways: Sequence[str], of_phones: bool) -> list[str]:
     """The lines of a Markdown table that compares systems on the same manifest.
 
-    Rates are means over a system's models, confidence intervals over utterances, standard
-    deviations over models. p is of a paired test against the last system with the same way of
+    Rates are means over a system's models, confidence intervals are over utterances, and standard
+    deviations over models. p comes from a paired test against the last system with the same way of
     decoding.
 
     Args:
-        systems: in the table's order.
+        systems: the systems, in the table's order.
         ways: names of ways of decoding, in the table's order; a system may lack some.
-        of_phones: whether the texts are phones: the table then has phone error rates only.
+        of_phones: whether the texts are phones; the table then has phone error rates only.
     """
     rates = ["PER % (95 %)"] if of_phones else ["CER %", "WER % (95 %)"]
     columns = ["model", "decoding", *rates, "p", "parameters", "minutes", "real-time factor"]
@@ -124,31 +125,31 @@ def _cells(
     others: Sequence[dict[str, Scored]],
 ) -> list[str]:
     of_way = [model[way] for model in models]
-    rates = [one.wer for one in of_way]
-    low, high = bootstrap_interval(pooled(one.words for one in of_way))
+    rates = [model.wer for model in of_way]
+    low, high = bootstrap_interval(pooled(model.words for model in of_way))
     wer = f"{100 * mean(rates):.2f} ({100 * low:.2f} to {100 * high:.2f})"
     wer += f", deviation {100 * stdev(rates):.2f}" if len(rates) > 1 else ""
     p = ""
     if others is not models and all(way in other for other in others):
         # repeated so that both sides have the same number of words in each utterance
-        mine = pooled([one.words for one in of_way] * len(others))
+        mine = pooled([model.words for model in of_way] * len(others))
         theirs = pooled([other[way].words for other in others] * len(models))
         p = f"{paired_gain(mine, theirs).p:.4f}"
     return [
         system.name,
         way,
-        f"{100 * mean(one.cer for one in of_way):.2f}",
+        f"{100 * mean(model.cer for model in of_way):.2f}",
         wer,
         p,
         f"{system.n_parameters:,}",
         f"{system.minutes:.1f}",
-        f"{mean(one.real_time_factor for one in of_way):.3f}",
+        f"{mean(model.real_time_factor for model in of_way):.3f}",
         system.alignment,
     ]
 
 
 def scored(folder: Path) -> dict[str, Scored]:
-    """The systems of a folder by name, with errors counted from the texts beside `results.json`."""
+    """The systems of a folder by name, with errors counted from the folder's texts."""
     found = {}
     for system in _systems(folder):
         name = system["name"]
@@ -164,10 +165,10 @@ def scored(folder: Path) -> dict[str, Scored]:
 
 
 def _systems(folder: Path) -> list[dict[str, Any]]:
-    """Of `results.json`, each with a name and a real-time factor.
+    """The systems of `results.json`, each with a name and a real-time factor.
 
     Raises:
-        InputError: the file can't be read, or has something else.
+        InputError: the file can't be read, or has no such systems.
     """
     values = read_json_inside(folder, "results.json", "results")
     match values:
@@ -189,7 +190,7 @@ def pooled(counts: Iterable[Sequence[ErrorCounts]]) -> list[ErrorCounts]:
 
 
 def _line(name: str, models: list[dict[str, Scored]]) -> str:
-    """A system's error rates: of one model, or the mean of several."""
+    """The error rates of one model, or the means of several, in one line."""
     systems = [model[name] for model in models]
     rates = [system.wer for system in systems], [system.cer for system in systems]
     deviations = [f", standard deviation {stdev(r):.2%}" if len(r) > 1 else "" for r in rates]

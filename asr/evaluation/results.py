@@ -1,4 +1,4 @@
-"""References and hypotheses -> the figures of a system."""
+"""references and hypotheses -> error rates and other figures of a system."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,30 +11,32 @@ from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 
 @dataclass(frozen=True)
 class SystemResult:
-    """How one way of decoding did on one manifest.
+    """Results of one way of decoding on one manifest.
 
     Args:
-        name: of the way of decoding.
-        wer: pooled over all words; a fraction, infinite where there are errors but no words.
+        name: name of the way of decoding.
+        wer: word error rate, pooled over all words; a fraction, infinite if there are errors but
+            no reference words.
         wer_low: lower end of the 95 % bootstrap interval over utterances.
-        wer_high: its upper end.
-        cer: likewise of characters, the blanks between words included.
-        substitutions: of words; so are the next two.
-        deletions: words not recognised.
-        insertions: words not said.
-        words: of the references.
-        utterances: how many.
-        wrong_utterances: with an error in them.
-        audio_s: seconds of audio.
-        real_time_factor: seconds of work for a second of audio, reading it included.
-        peak_memory_mb: of the process, in MiB.
-        decoding: settings of the search and the rescoring, plain values; None where there are none.
-        over: name of the system, measured in the same place, that this one is compared with.
-        gain: how much lower the WER is than that one's, a fraction; None without such a system,
-            as are the next three.
-        gain_low: lower end of its 95 % bootstrap interval.
-        gain_high: its upper end.
-        p: how probable so large a difference is by chance.
+        wer_high: upper end of this interval.
+        cer: character error rate, with the spaces between words; pooled like `wer`.
+        substitutions: number of substituted words.
+        deletions: number of deleted words.
+        insertions: number of inserted words.
+        words: number of words of the references.
+        utterances: number of utterances.
+        wrong_utterances: number of utterances with an error.
+        audio_s: total duration of the audio, in seconds.
+        real_time_factor: seconds of computing time per second of audio, including its reading.
+        peak_memory_mb: peak memory of the process, in MiB.
+        decoding: settings of the search and the rescoring as plain values; None for greedy search
+            and for oracles.
+        over: name of the system that this one is compared with, on the same manifest.
+        gain: WER of that system minus `wer`, a fraction. `gain` and the fields below are None
+            without such a system.
+        gain_low: lower end of the gain's 95 % bootstrap interval.
+        gain_high: upper end of this interval.
+        p: probability of so large a difference by chance.
     """
 
     name: str
@@ -67,18 +69,18 @@ def system_result(
     seconds: float,
     decoding: Mapping[str, Any] | None = None,
 ) -> SystemResult:
-    """The figures of one way of decoding.
+    """Compute the results of one way of decoding.
 
     Args:
-        name: of the way of decoding.
-        references: what was said.
-        hypotheses: what was recognised, one for each reference.
-        audio_s: seconds of audio.
-        seconds: of work, reading the audio included.
-        decoding: settings of the search and the rescoring, plain values.
+        name: name of the way of decoding.
+        references: the reference texts.
+        hypotheses: the recognised texts, one for each reference.
+        audio_s: total duration of the audio, in seconds.
+        seconds: computing time in seconds, including the reading of audio.
+        decoding: settings of the search and the rescoring, as plain values.
 
     Raises:
-        ValueError: there are no references, or not as many hypotheses, or no audio.
+        ValueError: there are no references, the number of hypotheses differs, or `audio_s` is 0.
     """
     if not audio_s > 0:
         raise ValueError(f"audio_s is {audio_s}; expected some audio")
@@ -111,17 +113,17 @@ def compared(
     over: str,
     others: Sequence[str],
 ) -> SystemResult:
-    """The figures of a system with its gain over another one.
+    """Add the gain over another system to the results of a system.
 
     Args:
-        result: from `system_result` with the same references and hypotheses.
-        references: what was said.
-        hypotheses: what the system recognised, one for each reference.
+        result: result of `system_result` with the same references and hypotheses.
+        references: the reference texts.
+        hypotheses: the system's recognised texts, one for each reference.
         over: name of the other system.
-        others: what that one recognised, one for each reference.
+        others: the other system's recognised texts, one for each reference.
 
     Raises:
-        ValueError: there are no references, or not as many hypotheses or others.
+        ValueError: there are no references, or the number of hypotheses or others differs.
     """
     found = paired_gain(word_errors(references, hypotheses), word_errors(references, others))
     return replace(

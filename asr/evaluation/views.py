@@ -18,7 +18,7 @@ from asr.recognizer import Recognizer
 from asr.text.tokenizer import BLANK
 
 N_MELS = 40
-"""Mel bands of the spectrogram, whatever the models' features are."""
+"""Number of mel bands of the spectrogram, independent of the models' features."""
 
 
 def draw_views(
@@ -27,10 +27,10 @@ def draw_views(
     """Draw the spectrogram, the HMM's alignment, and the posteriors of hybrids and CTC models.
 
     Args:
-        path: of the PNG file.
-        utterance: with its text.
+        path: path of the PNG file.
+        utterance: the utterance with its text.
         hmm: the model whose alignment is drawn.
-        networks: one or more models; the spectrogram has the first one's windows.
+        networks: one or more models; the spectrogram uses the windows of the first one.
 
     Raises:
         InputError: the audio can't be used, or the text can't be aligned with it.
@@ -62,7 +62,7 @@ def _spectrogram(model: Model, utterance: Utterance) -> tuple[np.ndarray, np.nda
 
 
 def _posteriors(model: Model, utterance: Utterance) -> UnitCurves:
-    """Posteriors of the text's units, and of silence or blank."""
+    """Posteriors of the units in the text, and of silence or blank."""
     log_probs = _log_probs(model, utterance)
     aligned = align_text(model, log_probs, utterance.text, utterance.duration)
     units = sorted({middle_phone(span.unit) for span in aligned.spans} | {SILENT_UNIT})

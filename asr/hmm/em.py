@@ -1,4 +1,4 @@
-"""features and graphs -> better mixtures and transitions: one pass of EM, step by step."""
+"""features and graphs -> updated mixtures and transitions: the steps of one pass of EM."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -25,21 +25,21 @@ from asr.hmm.topology import Topology, update_self_loops
 
 
 class Expected(NamedTuple):
-    """What the E-step of a batch, or of a whole pass, tells the M-step."""
+    """The result of the E-step for a batch or a whole pass, and the input of the M-step."""
 
     statistics: Statistics
-    stays: Tensor  # (S,), float64, how often a state with that pdf was stayed in
-    leaves: Tensor  # (S,), float64, and how often it was left
-    log_likelihoods: Tensor  # (N,), float64, of the model before the M-step
+    stays: Tensor  # (S,), float64, expected number of self-loops taken in states with that pdf
+    leaves: Tensor  # (S,), float64, expected number of times that such a state was left
+    log_likelihoods: Tensor  # (N,), float64, under the model before the M-step
 
 
 class Improved(NamedTuple):
-    """What the M-step gives."""
+    """The result of the M-step."""
 
     gmm: Gmm
-    self_loops: Tensor  # (S,), float64
-    starved: Tensor  # (S,), bool: states of too few frames, which stay as they were
-    removed: Tensor  # (S, M), bool: Gaussians of too few frames, which are gone
+    self_loops: Tensor  # (S,), float64, log-probabilities
+    starved: Tensor  # (S,), bool: states with too few frames, left unchanged
+    removed: Tensor  # (S, M), bool: Gaussians removed because they had too few frames
 
 
 def flat_hmm(
@@ -48,21 +48,23 @@ def flat_hmm(
     topology: Topology,
     floor_share: float,
 ) -> tuple[Gmm, Tensor]:
-    """What EM begins with: all states at the mean and the variance of all frames.
+    """The initial model of EM: every state has the mean and the variance of all frames.
 
-    Their paths are then equally probable for any division of an utterance's frames among its
-    states, so that the first pass takes them about equally long.
+    All divisions of an utterance's frames among its states are then equally probable, so in the
+    first pass the states have about equal expected durations.
 
     Args:
         frames: parts of the data, each (B, F).
-        quiet_frames: those whose mean the silence has, in the same form. Were it like the others,
-            states of words might take the silence before or behind them, for good. None for that.
-        topology: of the HMM.
-        floor_share: of all frames' variance, below which that of no Gaussian will go.
+        quiet_frames: quiet frames in the same form; their mean becomes the mean of the silence
+            states. If the silence started like all other states, states of words might take over
+            the silence next to them, and keep it. None to start the silence like all other states.
+        topology: the HMM's topology.
+        floor_share: lower bound of the Gaussians' variances, as a share of the variance of all
+            frames.
 
     Returns:
-        gmm: one Gaussian a state, in float64.
-        floor: (F,), of variances.
+        gmm: one Gaussian for each state, in float64.
+        floor: (F,), lower bound of the variances.
 
     Raises:
         ValueError: there is no frame.
@@ -86,12 +88,12 @@ def expect(
     """The E-step of a batch.
 
     Args:
-        gmm: the mixtures so far.
-        self_loops: (S,), log-probabilities of staying in a state, so far.
+        gmm: the current mixtures.
+        self_loops: (S,), the current log-probabilities of staying in a state.
         features: (T, N, F); padding is not used.
         input_lengths: (N,), int64.
-        graphs: N, of what is said.
-        best: whether a frame counts for the best path alone, not for all.
+        graphs: graphs of the N utterances' texts.
+        best: whether to use only the most probable path (Viterbi training), instead of all paths.
     """
     found = (best_path if best else forward_backward)(
         gmm.emissions(features), input_lengths, graphs, self_loops
@@ -107,11 +109,11 @@ def improve(
     """The M-step.
 
     Args:
-        gmm: the mixtures that `found` comes from.
-        self_loops: (S,), likewise.
-        found: of all data.
-        floor: (F,), below which no variance goes.
-        min_count: a Gaussian of fewer frames is removed; a state of fewer stays as it was.
+        gmm: the mixtures that `found` was computed with.
+        self_loops: (S,), the log-probabilities that `found` was computed with.
+        found: results of the E-step, summed over all data.
+        floor: (F,), lower bound of the variances.
+        min_count: a Gaussian with fewer frames is removed; a state with fewer is left unchanged.
     """
     update = maximise(gmm, found.statistics, floor, min_count)
     stays = update_self_loops(self_loops, found.stays, found.leaves, min_count)
@@ -119,33 +121,42 @@ def improve(
 
 
 def n_components_after(passes: int, n_states: int, n_components: int, grow_until: int) -> int:
-    """Gaussians of all states after so many passes: one each before, all from `grow_until` on."""
+    """The number of Gaussians of all states together after a number of passes.
+
+    It grows linearly from one for each state to `n_components` after pass `grow_until`.
+    """
     return n_states + round((n_components - n_states) * min(passes, grow_until) / grow_until)
 
 
 def grown(
     gmm: Gmm, counts: Tensor, n_components: int, max_components: int, min_count: float
 ) -> Gmm:
-    """The mixtures with so many Gaussians in all, more where there are more frames.
+    """Split Gaussians until there are `n_components` in all; states with more frames get more.
 
     Args:
         gmm: the mixtures.
-        counts: (S,), frames of each state.
-        n_components: Gaussians of all states.
-        max_components: of one state.
-        min_count: as for `improve`. A state has twice as many frames for each of its Gaussians,
-            since the halves of one that is split are not equal.
+        counts: (S,), number of frames of each state.
+        n_components: wanted number of Gaussians of all states together.
+        max_components: largest number of Gaussians of one state.
+        min_count: as for `improve`. A state needs twice as many frames for each of its Gaussians,
+            because the two halves of a Gaussian don't get equal numbers of frames.
     """
     return split(gmm, share_out(counts, n_components, max_components, 2 * min_count))
 
 
 def starved_line(starved: Tensor, names: Sequence[str], min_count: float) -> str:
-    """Which states have too few frames, (S,), bool; empty for none."""
+    """A message that names the states with too few frames; empty if there are none.
+
+    Args:
+        starved: (S,), bool, whether a state has too few frames.
+        names: (S,), names of the states' pdfs.
+        min_count: the smallest number of frames that is enough.
+    """
     found = [names[pdf] for pdf in starved.nonzero()[:, 0].tolist()]
     stay = f"states with fewer than {min_count:g} frames stay as they were: {listed(found)}"
     return stay if found else ""
 
 
 def floored(gmm: Gmm, floor: Tensor) -> Gmm:
-    """The mixtures with no variance below the floor, (F,)."""
+    """The mixtures with all variances raised to at least `floor`, (F,)."""
     return replace(gmm, variances=torch.maximum(gmm.variances, floor.to(gmm.variances)))

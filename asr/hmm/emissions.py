@@ -18,7 +18,7 @@ class GmmEmissions(nn.Module):
     """
 
     kind: ClassVar = "hmm"
-    settings: ClassVar[None] = None  # of the network that it has not
+    settings: ClassVar[None] = None  # there is no network to have settings
     log_weights: Tensor
     means: Tensor
     variances: Tensor
@@ -39,28 +39,28 @@ class GmmEmissions(nn.Module):
 
     @property
     def n_parameters(self) -> int:
-        """Of each Gaussian a weight, and for each feature a mean and a variance.
+        """Number of free parameters: weights, means and variances of all Gaussians.
 
-        The weights of a state add up to 1, so that one of them follows from the others.
+        The weights of a state sum to 1, so one weight of each state is not counted.
         """
         S, _, F = self.means.shape
         return int(self.gmm.n_components.sum()) * (2 * F + 1) - S
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What `model.json` says of it, as plain values."""
+        """The sizes of the mixtures as plain values, for `model.json`."""
         return {"max_components": self.log_weights.shape[1]}
 
     def log_posteriors(self, emissions: Tensor) -> Tensor:
-        """(..., S): log-probabilities of the states, as if each were equally frequent."""
+        """(..., S): log-probabilities of the states, with equal priors for all states."""
         return emissions.log_softmax(-1)
 
     def summary(self, hop_ms: float) -> tuple[str, str]:
-        """What it is made of: a title and a line."""
+        """A title and a line that describe the mixtures."""
         return "Gaussians", f"{int(self.gmm.n_components.sum()):,}"
 
     def check(self, place: str) -> None:
-        """Raise InputError where the parameters make no mixture; `place` names their file."""
+        """Raise InputError if the parameters are not valid mixtures; `place` names their file."""
         if not (self.log_weights <= 0).all() or not (self.gmm.n_components > 0).all():
             raise InputError(f"{place}: log_weights has a state without weights; expected some")
         if not (self.variances > 0).all():
@@ -71,9 +71,9 @@ class HybridEmissions(nn.Module):
     """Log p(state | features) - log p(state): log p(features | state) up to a constant.
 
     Args:
-        n_features: values in a frame of features.
-        n_pdfs: S.
-        settings: of the network; it must give one output frame for each frame of features.
+        n_features: number of values in a frame of features.
+        n_pdfs: S, number of the HMM's pdfs.
+        settings: settings of the network, which must give an output for each frame of features.
 
     Source: Bourlard and Morgan 1994, "Connectionist speech recognition: a hybrid approach".
     """
@@ -98,28 +98,28 @@ class HybridEmissions(nn.Module):
 
     @property
     def settings(self) -> AcousticSettings:
-        """Of the network."""
+        """The network's settings."""
         return self.network.settings
 
     @property
     def n_parameters(self) -> int:
-        """Of the network."""
+        """The network's number of trained parameters."""
         return self.network.n_parameters
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What `model.json` says of it, as plain values."""
+        """The network's settings as plain values, for `model.json`."""
         return self.network.sizes
 
     def log_posteriors(self, emissions: Tensor) -> Tensor:
-        """(..., S): log-probabilities of the states, as the network gives them."""
+        """(..., S): log-probabilities of the states given the features: the network's output."""
         return emissions + self.log_priors
 
     def summary(self, hop_ms: float) -> tuple[str, str]:
-        """What the network is made of: a title and a line."""
+        """A title and a line that describe the network."""
         return self.network.summary(hop_ms)
 
     def check(self, place: str) -> None:
-        """Raise InputError where a prior is not a log-probability; `place` names its file."""
+        """Raise InputError if a prior is not a log-probability; `place` names the file."""
         if not (self.log_priors <= 0).all():
             raise InputError(f"{place}: log_priors has values that are no log-probabilities")

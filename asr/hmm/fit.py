@@ -1,4 +1,4 @@
-"""features in memory and their texts -> a trained HMM, and what it aligns; without Lightning."""
+"""features in memory and their texts -> a trained HMM and its forced alignments."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,31 +29,31 @@ from asr.text.tokenizer import PhoneTokenizer
 from asr.text.words import AnyLexicon, as_lexicon
 
 BATCH = 6000
-"""Frames computed at once, padding included."""
+"""Maximum number of frames in a batch, padding included."""
 
 MIN_COUNT = 10.0
-"""A Gaussian of fewer frames is removed; a state of fewer stays as it was."""
+"""A Gaussian with fewer frames is removed; a state with fewer frames is left unchanged."""
 
 MAX_COMPONENTS = 32
-"""Gaussians of a state."""
+"""Maximum number of Gaussians of a state."""
 
 FRAMES_A_COMPONENT = 200
-"""Frames of data for each Gaussian, where nobody says how many there should be."""
+"""Frames of data for each Gaussian, if the number of Gaussians is not given."""
 
 FLOOR_SHARE = 0.01
-"""Of all frames' variance, below which that of no Gaussian goes."""
+"""Lower bound of the Gaussians' variances, as a share of the variance of all frames."""
 
 GROWING = 0.75
-"""Share of the passes in which Gaussians are split."""
+"""Share of the passes in which Gaussians are split; these are the first ones."""
 
 
 class UnitSpan(NamedTuple):
-    """Where a unit, such as a phone, is said."""
+    """The frames of a unit, such as a phone, or of a silence."""
 
-    word: str  # that it is a part of; "" for silence
+    word: str  # the word that the unit belongs to; "" for silence
     unit: str  # "" for silence
-    first: int  # frame
-    last: int  # frame, this one included
+    first: int  # first frame
+    last: int  # last frame, inclusive
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +62,10 @@ class Hmm:
 
     Args:
         gmm: the mixtures of all states, in float64.
-        topology: the states of each phone and of silence, and how they are stayed in.
-        tokenizer: the phones, and the words that they make.
-        log_likelihoods: of each pass of training: nats a frame of the model before it.
+        topology: the states of each phone and of silence, and their self-loop probabilities.
+        tokenizer: the phones and the lexicon.
+        log_likelihoods: for each pass of training, the log-likelihood of the data under the model
+            before the pass, in nats per frame.
     """
 
     gmm: Gmm
@@ -73,18 +74,18 @@ class Hmm:
     log_likelihoods: tuple[float, ...] = ()
 
     def align(self, features: Tensor | np.ndarray, text: str) -> tuple[float, list[UnitSpan]]:
-        """The most probable way to say a text, among all pronunciations and optional silences.
+        """Forced alignment: the most probable path through a text's pronunciations and silences.
 
         >>> log_prob, spans = hmm.align(features[0], "three five")
         >>> spans[0].word, spans[0].unit, spans[0].first, spans[0].last
 
         Args:
-            features: (T, F), of one utterance.
+            features: (T, F), features of one utterance.
             text: words of the lexicon.
 
         Returns:
             log_prob: natural log p(features, path | text).
-            spans: of phones and silences, in order; together they are all frames.
+            spans: spans of phones and silences in order of time; together they cover all frames.
 
         Raises:
             ValueError: `features` is not (T, F) or has too few frames for the text, or a word has
@@ -117,34 +118,34 @@ def fit_hmm(
 ) -> Hmm:
     """Train an HMM of phones by expectation-maximisation (Baum-Welch), from a flat start.
 
-    Between words, before the first and behind the last there may be silence. Its states begin at
-    the mean of those frames, a tenth of each utterance, in which the first value is lowest: of
-    MFCCs and of log energies these are the quietest.
+    There may be silence before the first word, between words and after the last. The silence
+    states start from the mean of a tenth of each utterance's frames: those with the lowest first
+    value. With MFCCs or log energies these are the quietest frames.
 
     >>> features = [asr.mfcc(waveform, 16000, n_deltas=2) for waveform in waveforms]
     >>> hmm = asr.fit_hmm(features, texts, {"three": "TH R IY", "five": "F AY V"})
     >>> log_prob, spans = hmm.align(features[0], texts[0])
 
     Args:
-        features: of each utterance (T, F), all of the same F and on the CPU.
-        texts: of each utterance, words of the lexicon.
-        lexicon: words with their phones, a `Lexicon`, or the path of a pronouncing dictionary.
-            Words that come alone, in a list, are spelled by their letters. Words are brought to
-            small letters or capitals where all texts are in them.
-        n_states: of each phone.
-        n_silence_states: of the silence; 0 for none.
-        n_components: Gaussians of all states together, at the end; None for one for each 200
-            frames. States that have too few frames for their share get fewer.
-        n_passes: over all data; in the first three quarters Gaussians are added.
+        features: one array for each utterance, (T, F), all with the same F and on the CPU.
+        texts: one text for each utterance, of words in the lexicon.
+        lexicon: a dictionary of words and their phones, a `Lexicon`, or the path of a
+            pronunciation dictionary. For a list of words, the letters are the phones. Words are
+            converted to lower or upper case if all texts are in that case.
+        n_states: number of states of each phone.
+        n_silence_states: number of states of the silence; 0 for no silence.
+        n_components: final number of Gaussians of all states together; None for one per 200
+            frames. States with too few frames for their share get fewer.
+        n_passes: number of passes over all data. Gaussians are added in the first three quarters.
 
     Returns:
-        hmm: with `align(features, text)`. A state of fewer than 10 frames stays as it began, which
-            stderr says.
+        hmm: the trained model; see `Hmm.align`. States with fewer than 10 frames keep their
+            initial values; a line on stderr names them.
 
     Raises:
         InputError: the lexicon's file can't be used.
-        ValueError: shapes do not fit, there is no utterance, one has too few frames for the states
-            of its words, words have no pronunciation, or a number is out of range.
+        ValueError: shapes do not match, there is no utterance, an utterance has too few frames for
+            the states of its words, words have no pronunciation, or a number is out of range.
 
     Source: Rabiner 1989, "A tutorial on hidden Markov models", section III.
     """
@@ -159,11 +160,12 @@ def fit_hmm(
     data = _utterances(features, texts, tokenizer, topology)
     S, n_frames = len(topology.self_loops), sum(len(one.features) for one in data)
     total = max(S, n_frames // FRAMES_A_COMPONENT if n_components is None else n_components)
-    gmm, floor = flat_hmm((one.features for one in data), map(_quiet, data), topology, FLOOR_SHARE)
+    frames, quiet_frames = (one.features for one in data), map(_quiet_frames, data)
+    gmm, floor = flat_hmm(frames, quiet_frames, topology, FLOOR_SHARE)
     self_loops, history = topology.self_loops.double(), []
     batches = list(_batches(data))
     for number in range(1, n_passes + 1):
-        found = _all_expected(gmm, self_loops, batches)
+        found = _expect_all(gmm, self_loops, batches)
         gmm, self_loops, starved, _ = improve(gmm, self_loops, found, floor, MIN_COUNT)
         history.append(float(found.log_likelihoods.sum()) / n_frames)
         if number <= GROWING * n_passes:
@@ -193,7 +195,7 @@ def _utterances(
     tokenizer: PhoneTokenizer,
     topology: Topology,
 ) -> list[_Utterance]:
-    """What was given, checked; all words without a pronunciation are named at once."""
+    """Check the input of `fit_hmm`; the error names all words without a pronunciation."""
     if isinstance(texts, str) or len(features) != len(texts) or not len(texts):
         n_texts = "one text" if isinstance(texts, str) else f"{len(texts)} texts"
         raise ValueError(f"there are {len(features)} features and {n_texts}; expected one for each")
@@ -203,8 +205,8 @@ def _utterances(
         for n, (rows, text) in enumerate(zip(features, texts, strict=True))
     ]
     F = found[0].features.shape[1]
-    for n, one in enumerate(found):
-        _check_width(one.features, F, f"[{n}]")
+    for n, utterance in enumerate(found):
+        _check_width(utterance.features, F, f"[{n}]")
     return found
 
 
@@ -215,7 +217,7 @@ def _utterance(
     topology: Topology,
     place: str = "",
 ) -> _Utterance:
-    """One utterance; `place` is its number in the error's line."""
+    """Check one utterance; `place` is its index in error messages."""
     rows, words = torch.as_tensor(features).detach(), _words(text)
     if rows.ndim != 2 or not rows.is_floating_point():
         found = f"features{place} has shape {tuple(rows.shape)} and type {rows.dtype}"
@@ -246,14 +248,14 @@ def _check_width(features: Tensor, F: int, place: str = "") -> None:
         raise ValueError(f"features{place} has shape {shape}; expected (T, {F})")
 
 
-def _quiet(utterance: _Utterance) -> Tensor:
-    """The tenth of the frames whose first value is lowest."""
+def _quiet_frames(utterance: _Utterance) -> Tensor:
+    """The tenth of the frames with the lowest first value."""
     order = utterance.features[:, 0].argsort(stable=True)
     return utterance.features[order[: max(1, len(order) // 10)]]
 
 
 def _batches(data: Sequence[_Utterance]) -> Iterator[_Batch]:
-    """All utterances, those of about the same length together."""
+    """Put all utterances into batches; utterances of similar length share a batch."""
     batch: list[_Utterance] = []
     for utterance in sorted(data, key=lambda one: len(one.features)):
         if batch and (len(batch) + 1) * len(utterance.features) > BATCH:
@@ -269,15 +271,15 @@ def _padded(batch: Sequence[_Utterance]) -> _Batch:
     return _Batch(features, lengths, pad_graphs([one.graph for one in batch]))
 
 
-def _all_expected(gmm: Gmm, self_loops: Tensor, batches: Sequence[_Batch]) -> Expected:
-    """The E-step of a pass."""
+def _expect_all(gmm: Gmm, self_loops: Tensor, batches: Sequence[_Batch]) -> Expected:
+    """The E-step of a pass over all batches."""
     found = [expect(gmm, self_loops, *batch) for batch in batches]
     total = found[0].statistics
-    for one in found[1:]:
-        total = total + one.statistics
+    for batch in found[1:]:
+        total = total + batch.statistics
     return Expected(
         total,
-        sum((one.stays for one in found[1:]), found[0].stays),
-        sum((one.leaves for one in found[1:]), found[0].leaves),
-        torch.cat([one.log_likelihoods for one in found]),
+        sum((batch.stays for batch in found[1:]), found[0].stays),
+        sum((batch.leaves for batch in found[1:]), found[0].leaves),
+        torch.cat([batch.log_likelihoods for batch in found]),
     )

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 MIN_VARIANCE = 1e-6
-"""Smallest variance that is ever estimated, even for a feature that is constant."""
+"""Lower bound of all estimated variances, which keeps that of a constant feature above 0."""
 
 MAX_COMPONENTS = 4096
-"""Gaussians of a state, at most."""
+"""Maximum number of Gaussians of a state."""
 
 SPLIT_DEVIATIONS = 0.2
 """Distance from a split component's mean to those of its two halves, in standard deviations."""
@@ -25,13 +25,13 @@ class Gmm:
     """A mixture of Gaussians with diagonal covariances for each of S states.
 
     Args:
-        log_weights: (S, M); -inf where a state has fewer than M components. Each state has at
-            least one.
+        log_weights: (S, M), natural logs; -inf where a state has fewer than M components. Each
+            state has at least one.
         means: (S, M, F); any finite values where there is no component.
         variances: (S, M, F); any values above 0 where there is no component.
 
     Raises:
-        ValueError: the shapes do not fit each other.
+        ValueError: the shapes do not match.
     """
 
     log_weights: Tensor
@@ -67,7 +67,7 @@ class Gmm:
         powers, S = self._powers(features), len(self.log_weights)
         factors, constants = (table.to(powers.dtype) for table in self._tables)
         emissions = powers.new_empty(len(powers), S)
-        for M, states in self._alike:
+        for M, states in self._states_by_size:
             own = factors[:, states, :M].flatten(1), constants[states, :M].flatten()
             log_probs = torch.addmm(own[1], powers, own[0]).view(-1, len(states), M)
             emissions[:, states] = log_probs.logsumexp(2)
@@ -84,7 +84,7 @@ class Gmm:
 
     @cached_property
     def _centre(self) -> Tensor:
-        """(F,), float64, rounded to values that float32 represents exactly."""
+        """(F,), float64: the mean of all means, rounded to values that float32 represents."""
         there = (self.log_weights > -math.inf)[:, :, None]
         middle = self.means.double().masked_fill(~there, 0.0).sum((0, 1)) / there.sum()
         return middle.float().double()
@@ -101,8 +101,8 @@ class Gmm:
         return factors.view(-1, S, M), constants.view(S, M)
 
     @cached_property
-    def _alike(self) -> list[tuple[int, Tensor]]:
-        """Numbers of components, each with the states that have so many: no padding is computed."""
+    def _states_by_size(self) -> list[tuple[int, Tensor]]:
+        """Each number of components with the states that have it, so that padding is skipped."""
         places = torch.arange(1, self.log_weights.shape[1] + 1, device=self.log_weights.device)
         last = (places * (self.log_weights > -math.inf)).amax(1)
         return [(M, (last == M).nonzero()[:, 0]) for M in last.unique().tolist()]
@@ -110,7 +110,7 @@ class Gmm:
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Sufficient statistics for the M-step; add those of several batches or processes.
+    """Sufficient statistics for the M-step; those of several batches or processes can be added.
 
     Args:
         counts: (S, M), float64, expected number of frames of each component.
@@ -129,11 +129,11 @@ class Statistics:
 
 
 def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
-    """The E-step: each frame counts for the components of its states by their posteriors.
+    """The E-step: each frame is divided among the components of its states by their posteriors.
 
     Args:
         gmm: the current mixtures.
-        features: (B, F), float32 or float64, of frames from any utterances, without padding.
+        features: (B, F), float32 or float64, frames of any utterances, without padding.
         occupancies: (B, S), the state posteriors of each frame; or an alignment, (B,), int64: one
             state for each frame.
     """
@@ -159,7 +159,7 @@ def statistics(gmm: Gmm, features: Tensor, occupancies: Tensor) -> Statistics:
 
 
 class Update(NamedTuple):
-    """New mixtures, and which states and components had too little data."""
+    """The updated mixtures, and the states and components with too little data."""
 
     gmm: Gmm
     starved: Tensor  # (S,), bool: states that were left unchanged
@@ -170,17 +170,18 @@ def maximise(gmm: Gmm, found: Statistics, floor: Tensor, min_count: float = 10.0
     """The M-step: maximum-likelihood weights, means and variances.
 
     A state with fewer than `min_count` frames is left unchanged. In every other state, components
-    with fewer frames are removed, except the one with the most frames, and the weights of the
-    others are scaled to sum to 1. The components that remain move to the front.
+    with fewer frames are removed, except the one with the most frames, and the remaining weights
+    are scaled to sum to 1. The remaining components move to the front.
 
     Args:
         gmm: the mixtures that the statistics were computed with.
         found: the statistics of all data.
         floor: (F,), lower bound of the variances.
-        min_count: in frames; a component without frames is removed even if this is 0.
+        min_count: smallest number of frames; a component without frames is removed even if this
+            is 0.
 
     Returns:
-        update: the mixtures are in float64.
+        update: the new mixtures, in float64.
     """
     counts, M = found.counts, gmm.log_weights.shape[1]
     there = gmm.log_weights > -math.inf
@@ -235,7 +236,7 @@ def variance_floor(variance: Tensor, share: float = 0.01) -> Tensor:
     It is never below `MIN_VARIANCE`.
 
     Args:
-        variance: (F,), of all data.
+        variance: (F,), variance of all data.
         share: fraction of that variance.
     """
     return (share * variance).clamp(min=MIN_VARIANCE)
@@ -244,14 +245,15 @@ def variance_floor(variance: Tensor, share: float = 0.01) -> Tensor:
 def share_out(
     counts: Tensor, total: int, most: int, min_count: float = 10.0, power: float = 0.2
 ) -> Tensor:
-    """Number of components for each state: more where there is more data.
+    """Number of components for each state: states with more data get more.
 
-    Each state gets one. The others are given out one by one, each to the state with the largest
-    count**power per component that it already has. A state gets at most `most` components, and at
-    least `min_count` frames for each of them. Components that no state may take stay unused.
+    Each state gets one component. The others are assigned one by one, each to the state with the
+    largest ratio of count**power to its current number of components. A state gets at most `most`
+    components, and at least `min_count` frames for each of them. Components that no state may take
+    stay unused.
 
     Args:
-        counts: (S,), frames of each state.
+        counts: (S,), number of frames of each state.
         total: number of components of all states together.
         most: largest number of components of one state.
         min_count: smallest number of frames per component.
@@ -279,14 +281,14 @@ def share_out(
 
 
 def split(gmm: Gmm, targets: Tensor) -> Gmm:
-    """Split each state's component with the largest weight until the state has enough components.
+    """Split the component with the largest weight of each state until it has enough components.
 
     Both halves get half the weight and the same variances. Their means move by `SPLIT_DEVIATIONS`
     in opposite directions, in all dimensions, so the mean of the mixture does not change.
 
     Args:
         gmm: the mixtures.
-        targets: (S,), wanted number of components of each state; a state that has more keeps them.
+        targets: (S,), wanted number of components of each state. States with more keep them.
     """
     targets = targets.to(gmm.means.device)
     more = max(0, int(targets.max()) - gmm.log_weights.shape[1])
@@ -309,5 +311,5 @@ def split(gmm: Gmm, targets: Tensor) -> Gmm:
 
 
 def _log_shares(counts: Tensor) -> Tensor:
-    """(S, M): log of each count's share of its row's sum; undefined in a row of zeros."""
+    """(S, M): log of each count's share of the sum of its row; undefined in a row of zeros."""
     return (counts / counts.sum(1, keepdim=True)).log()

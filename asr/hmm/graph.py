@@ -13,7 +13,7 @@ from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.text.tokenizer import BLANK
 
 SILENCE = -1
-"""Stands for the number of the word, and of the token in it, in states of silence."""
+"""Used in silence states in place of the numbers of a word and of a token in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +22,11 @@ class Graph:
 
     Args:
         pdfs: (Q,), int64, the pdf of each state.
-        words: (Q,), the number of the word that the state belongs to; or SILENCE.
-        positions: (Q,), the number of the token in the word's pronunciation; or SILENCE.
-        tokens: (Q,), that token; BLANK in silence.
-        states: (Q,), which of the token's or the silence's states it is, from 0.
-        sources, destinations: (arcs,), states.
+        words: (Q,), index of the word that the state belongs to, or SILENCE.
+        positions: (Q,), index of the token in the word's pronunciation, or SILENCE.
+        tokens: (Q,), the token; BLANK in silence.
+        states: (Q,), index of the state within the token or the silence, from 0.
+        sources, destinations: (arcs,), the states that each arc connects.
         weights: (arcs,), log-probabilities of the arcs, without the source's exit probability.
         start: (Q,), log-probabilities of starting in each state.
         end: (Q,), log-probabilities of ending after each state, without its exit probability.
@@ -45,7 +45,7 @@ class Graph:
 
     @cached_property
     def shortest(self) -> int:
-        """The smallest number of frames that a path through the graph takes."""
+        """The number of frames of the shortest path through the graph."""
         frames = np.where(self.start > -np.inf, 1.0, np.inf)
         for source, destination in zip(self.sources, self.destinations, strict=True):
             frames[destination] = min(frames[destination], frames[source] + 1)
@@ -59,9 +59,9 @@ Exit = tuple[int | None, float]
 def utterance_graph(words: Sequence[Sequence[tuple[int, ...]]], topology: Topology) -> Graph:
     """The graph of a text: all pronunciations of its words.
 
-    Silence is optional before the first word, between two words and after the last; without words
-    the graph is silence alone. Every pronunciation of a word has the weight 1. So the likelihood
-    of a text is the sum of the likelihoods that a search gives for its pronunciations.
+    Silence is optional before the first word, between two words and after the last. Without words
+    the graph has only silence. Every pronunciation of a word has the weight 1, so the likelihood
+    of a text is the sum of the likelihoods that a search computes for its pronunciations.
 
     Args:
         words: the pronunciations of each word, in tokens.
@@ -117,7 +117,7 @@ class _Builder:
         return [*passing, (self._chain(states, silent), 0.0)]
 
     def pronounce(self, word: int, tokens: Sequence[int], exits: list[Exit]) -> int:
-        """Add a pronunciation; returns its last state."""
+        """Add a pronunciation, and return its last state."""
         states = []
         for position, token in enumerate(tokens):
             if not BLANK < token < len(self._pdfs):
@@ -153,7 +153,7 @@ class _Builder:
         )
 
     def _chain(self, states: Sequence[_State], exits: list[Exit]) -> int:
-        """Add states one after the other; returns the last one's number."""
+        """Add a chain of states, and return the number of the last one."""
         first, last = len(self._states), len(self._states) + len(states) - 1
         self._states += states
         for source, weight in exits:
@@ -222,7 +222,7 @@ def _width(ends: np.ndarray) -> int:
 def _tables(
     graphs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], P: int, Q: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(P, N, Q): for each state the other ends of its arcs, and their weights."""
+    """(P, N, Q): the other ends of each state's arcs, and the arcs' weights."""
     states = np.zeros((P, len(graphs), Q), dtype=np.int64)
     weights = np.full(states.shape, -np.inf)
     for n, (others, ends, weight) in enumerate(graphs):
@@ -235,13 +235,13 @@ def _tables(
 
 
 class TokenSpan(NamedTuple):
-    """A token or a silence, and its frames."""
+    """The frames of a token or a silence."""
 
-    word: int  # its number, or SILENCE
-    position: int  # of the token in the word's pronunciation, or SILENCE
-    token: int  # or BLANK
-    first: int  # frame
-    last: int  # frame, inclusive
+    word: int  # index of the word, or SILENCE
+    position: int  # index of the token in the word's pronunciation, or SILENCE
+    token: int  # the token, or BLANK in silence
+    first: int  # first frame
+    last: int  # last frame, inclusive
 
 
 def token_spans(graph: Graph, alignment: Sequence[int]) -> list[TokenSpan]:

@@ -12,7 +12,7 @@ from asr.audio.features import mask
 from asr.hmm.graph import Graphs
 
 OUTSIDE = -1
-"""Stands for the state in an alignment's padding, after the end of an utterance."""
+"""Used in place of a state in the padding of an alignment, after the end of an utterance."""
 
 
 class Occupancies(NamedTuple):
@@ -32,7 +32,7 @@ def log_likelihoods(
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: of the N utterances.
+        graphs: graphs of the N utterances.
         self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
@@ -59,7 +59,7 @@ def forward_backward(
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: of the N utterances.
+        graphs: graphs of the N utterances.
         self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
@@ -105,7 +105,7 @@ def viterbi(
     Args:
         emissions: (T, N, S); padding is not used.
         input_lengths: (N,), int64.
-        graphs: of the N utterances.
+        graphs: graphs of the N utterances.
         self_loops: (S,), log-probability of each pdf's self-loop.
 
     Returns:
@@ -136,7 +136,7 @@ def viterbi(
 def best_path(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
 ) -> Occupancies:
-    """As `forward_backward`, with the most probable path alone: Viterbi training's E-step."""
+    """The E-step of Viterbi training: like `forward_backward`, with the most probable path only."""
     log_probs, alignment = viterbi(emissions, input_lengths, graphs, self_loops)
     inside, S = alignment != OUTSIDE, len(self_loops)
     pdfs = graphs.pdfs.gather(1, alignment.clamp(min=0).T).T  # (T, N)
@@ -179,7 +179,7 @@ def _moves(graphs: Graphs, self_loops: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _with_itself(others: Tensor) -> Tensor:
-    """(1 + P, N, Q): each state's number, then those of the others."""
+    """(1 + P, N, Q): each state's own number, followed by the numbers in `others`."""
     states = torch.arange(others.shape[2], device=others.device)
     return torch.cat([states.expand_as(others[:1]), others])
 
@@ -208,7 +208,7 @@ def _scores(frames: _Frames, arcs: _Arcs, join: Callable[[Tensor], Tensor]) -> I
 
     Args:
         frames: the emissions.
-        arcs: by which the states are reached.
+        arcs: the arcs into each state.
         join: combines the scores over each arc, (1 + P, N Q), into one for each state, (N Q,):
             the log of their sum, or their maximum.
     """
@@ -235,7 +235,7 @@ def _flat(arcs: _Arcs) -> tuple[Tensor, Tensor]:
 
 
 def _last(rows: Iterable[Tensor], input_lengths: Tensor, arcs: _Arcs) -> Tensor:
-    """(N, Q): each utterance's row in its last frame; -inf where it has no frame."""
+    """(N, Q): the scores in each utterance's last frame; -inf if it has no frame."""
     ends: dict[int, list[int]] = {}
     for n, length in enumerate(input_lengths.tolist()):
         ends.setdefault(length - 1, []).append(n)
@@ -275,7 +275,7 @@ def _reordered(values: Tensor, frames: Tensor) -> Tensor:
 def _checked(
     emissions: Tensor, input_lengths: Tensor, graphs: Graphs, self_loops: Tensor
 ) -> Tensor:
-    """`input_lengths` on the emissions' device."""
+    """Check the arguments, and return `input_lengths` on the device of `emissions`."""
     shape, N, S = emissions.shape, len(graphs.pdfs), len(self_loops)
     if len(shape) != 3 or not shape[0] or shape[1:] != (N, S):
         raise ValueError(f"emissions has shape {tuple(shape)}; expected (T, {N}, {S})")

@@ -15,13 +15,13 @@ ENTER_SILENCE = math.log(0.5)
 """Log-probability of silence before the first word, between two words, or after the last."""
 
 PASS_SILENCE = math.log(0.5)
-"""Log-probability of no silence there."""
+"""Log-probability of no silence at one of these places."""
 
 MAX_STATES = 100
-"""States of a token or of silence, at most."""
+"""Maximum number of states of a token or of the silence."""
 
 MAX_PDFS = 2**20
-"""Pdfs of all states together, at most."""
+"""Maximum number of pdfs of all states together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Topology:
     """The left-to-right states of tokens and silence, without skips.
 
     Args:
-        pdfs: (C, J), int64, the number of the pdf of each token's each state; -1 for the blank.
+        pdfs: (C, J), int64, index of the pdf of each state of each token; -1 for the blank.
             Tokens may share pdfs (state tying).
         silence: the pdfs of the optional silence's states; empty for no silence.
         self_loops: (S,), log-probability of each pdf's self-loop.
@@ -59,7 +59,7 @@ class Topology:
 
     @property
     def summary(self) -> str:
-        """Its sizes, in a line."""
+        """The numbers of states and pdfs, in one line for people to read."""
         J, Z, S = self.pdfs.shape[1], len(self.silence), len(self.self_loops)
         return f"{J} a token, {Z} of silence, {S} pdfs"
 
@@ -70,10 +70,10 @@ def left_to_right(
     """A topology without tying: each state of each token and of the silence has its own pdf.
 
     Args:
-        n_tokens: C, blank included.
-        n_states: of each token.
-        n_silence_states: of the silence; 0 for no silence.
-        stay: probability of every self-loop.
+        n_tokens: C, number of tokens, blank included.
+        n_states: number of states of each token.
+        n_silence_states: number of states of the silence; 0 for no silence.
+        stay: probability of each self-loop.
     """
     n_pdfs = (n_tokens - 1) * n_states
     own = torch.arange(n_pdfs).view(-1, n_states)
@@ -90,10 +90,10 @@ def update_self_loops(
 
     Args:
         self_loops: (S,), current values; kept for pdfs with fewer than `min_count` frames, or none.
-        stays: (S,), how often the self-loop was taken in states with that pdf.
-        leaves: (S,), how often such a state was left.
-        min_count: in frames.
-        lowest: smallest probability of staying in a state, and of leaving it.
+        stays: (S,), number of self-loops taken in states with that pdf.
+        leaves: (S,), number of times that such a state was left.
+        min_count: smallest number of frames for an update.
+        lowest: lower bound of the probability of staying in a state, and of leaving it.
 
     Returns:
         self_loops: (S,), float64.
@@ -108,7 +108,7 @@ def pdf_names(topology: Topology, symbols: Sequence[str]) -> list[str]:
     """(S,), readable names of the pdfs, such as "AH[0]": the first state of AH.
 
     Where the triphones of AH have several pdfs for their first state, these are "AH[0]", "AH[0]2"
-    and so on. "unused" is a pdf of neither a token nor the silence.
+    and so on. A pdf that belongs to no token and not to the silence is "unused".
     """
     owner = {pdf: f"silence[{state}]" for state, pdf in enumerate(topology.silence)}
     for symbol, pdfs in zip(symbols[1:], topology.pdfs[1:].tolist(), strict=True):

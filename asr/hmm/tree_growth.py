@@ -13,19 +13,19 @@ from asr.hmm.topology import MAX_PDFS
 from asr.hmm.trees import EDGE, DecisionTrees, Split, parse_unit
 
 Question = tuple[str, ...]
-"""Phones. The question is: is the neighbour one of them?"""
+"""A set of phones. It stands for the question: is the neighbour one of these phones?"""
 
 
 @dataclass(frozen=True)
 class StateStatistics:
-    """Sums over the frames of each state of each triphone that was seen: R rows in any order.
+    """Sums over the frames of each state of each triphone seen in training; R rows in any order.
 
     Args:
         units: (R,), names of triphones, or of phones without context.
-        states: (R,), positions in the units, from 0.
-        counts: (R,), frames, above 0.
-        sums: (R, F), of the features.
-        squares: (R, F), of their squares.
+        states: (R,), index of the state within the unit, from 0.
+        counts: (R,), number of frames, above 0.
+        sums: (R, F), sums of the features.
+        squares: (R, F), sums of the features' squares.
 
     Raises:
         ValueError: shapes do not match, a state of a unit occurs twice, a count is not above 0, or
@@ -58,14 +58,14 @@ class StateStatistics:
 
 @dataclass(frozen=True)
 class TreeSettings:
-    """How far trees are grown.
+    """Settings for growing decision trees.
 
     Args:
         n_leaves: largest number of leaves of all trees together, before merging.
-        min_gain: smallest gain in log-likelihood of a split, in nats. Chance alone gains about as
-            many nats as there are features, and more where successive frames are similar.
+        min_gain: smallest gain in log-likelihood of a split, in nats. By chance, a split gains
+            about as many nats as there are features, and more if successive frames are similar.
         min_count: smallest number of frames on either side of a split.
-        merge: after growing, merge leaves of the same tree as long as a merge loses less
+        merge: whether to merge leaves of the same tree after growing, as long as a merge loses less
             log-likelihood than the last split gained.
         variance_floor: lower bound of variances, as a share of the variances of all frames; never
             below `asr.hmm.gmm.MIN_VARIANCE`.
@@ -88,19 +88,19 @@ class TreeSettings:
 
 
 def question_sets(statistics: StateStatistics, variance_floor: float = 0.01) -> list[Question]:
-    """Sets of phones that sound alike, as questions about neighbours.
+    """Make questions about neighbours: sets of phones that sound alike.
 
-    They come from agglomerative clustering: again and again, the two clusters are joined whose
-    frames, of all states, lose the least log-likelihood by sharing one diagonal Gaussian. Every
-    cluster on the way is a question, from single phones to all phones. The word boundary is a
-    question of its own.
+    The sets come from agglomerative clustering. Each step joins the two clusters whose frames, of
+    all states, lose the least log-likelihood by sharing one diagonal Gaussian. Every cluster of
+    every step is a question, from single phones to all phones. The word boundary is a question of
+    its own.
 
     Args:
-        statistics: of triphones; units without context, such as silence, are ignored.
+        statistics: statistics of triphones; units without context, such as silence, are ignored.
         variance_floor: as in `TreeSettings`.
 
     Returns:
-        questions: the word boundary, then the largest sets first.
+        questions: the word boundary first, then the sets of phones, largest first.
 
     Raises:
         ValueError: there is no triphone.
@@ -124,24 +124,24 @@ def question_sets(statistics: StateStatistics, variance_floor: float = 0.01) -> 
 def grow_trees(
     statistics: StateStatistics, questions: Sequence[Question], settings: TreeSettings
 ) -> DecisionTrees:
-    """A decision tree for each state of each phone; triphones that reach the same leaf share a pdf.
+    """Grow a decision tree for each state of each phone; triphones in the same leaf share a pdf.
 
-    Each leaf is modelled by one diagonal Gaussian. Again and again, the split is made that gains
-    the most log-likelihood over all trees, until there are enough leaves or no split is allowed. Of
-    questions that split the seen contexts in the same way, the first is taken.
+    Each leaf is modelled by one diagonal Gaussian. Each step makes the split that gains the most
+    log-likelihood over all trees, until there are enough leaves or no split is allowed. If several
+    questions split the seen contexts in the same way, the first one is used.
 
     Args:
-        statistics: in any order.
-        questions: asked about the left and the right neighbour; `question_sets` makes them.
-        settings: when to stop.
+        statistics: statistics of the training data.
+        questions: questions about the left and the right neighbour, from `question_sets`.
+        settings: when to stop, and whether to merge leaves.
 
     Raises:
         InputError: `n_leaves` is smaller than the number of trees.
-        ValueError: a question is empty, or has phones beside the word boundary; or a phone's
+        ValueError: a question is empty, or has phones besides the word boundary; or a phone's
             states are not numbered from 0.
 
     Source: Young, Odell & Woodland 1994, "Tree-based state tying for high accuracy acoustic
-    modelling"; here likelihoods are exact for the frames, and one priority queue serves all trees.
+    modelling". Here likelihoods are exact for the frames, and all trees share one priority queue.
     """
     for question in questions:
         if not question or (EDGE in question and len(question) > 1):
@@ -170,14 +170,14 @@ def grow_trees(
 
 class _Data(NamedTuple):
     values: np.ndarray  # (R, 1 + 2 F): count, sums, sums of squares
-    answers: np.ndarray  # (2 Q, R), bool: about the left neighbour, then about the right one
+    answers: np.ndarray  # (2 Q, R), bool: Q for the left neighbour, then Q for the right one
     floor: np.ndarray  # (F,), lower bound of the variances
 
 
 class _Cut(NamedTuple):
     gain: float
-    question: int  # which of the 2 Q
-    yes: int  # number of the node
+    question: int  # index among the 2 Q
+    yes: int  # number of the child node
     no: int
 
 
@@ -195,7 +195,7 @@ def _floor(statistics: StateStatistics, share: float) -> np.ndarray:
 
 
 def _log_likelihoods(values: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """Log-likelihood of frames under their own diagonal Gaussian, its variances floored.
+    """Log-likelihood of frames under their own diagonal Gaussian with floored variances.
 
     Args:
         values: (..., 1 + 2 F).
@@ -214,7 +214,7 @@ def _log_likelihoods(values: np.ndarray, floor: np.ndarray) -> np.ndarray:
 
 
 def _merges(values: np.ndarray, floor: np.ndarray, max_loss: float) -> Iterator[tuple[int, int]]:
-    """Join the two of K clusters with the smallest loss, until the loss reaches `max_loss`.
+    """Join the two of K clusters with the smallest loss again and again, below `max_loss`.
 
     Args:
         values: (K, 1 + 2 F).
@@ -222,7 +222,7 @@ def _merges(values: np.ndarray, floor: np.ndarray, max_loss: float) -> Iterator[
         max_loss: nats.
 
     Yields:
-        (kept, gone): numbers of clusters; `kept`, the smaller number, now stands for both.
+        (kept, gone): indices of the joined clusters; `kept`, the smaller one, now means both.
     """
     values = values.copy()
     alone = _log_likelihoods(values, floor)
@@ -246,7 +246,7 @@ def _merges(values: np.ndarray, floor: np.ndarray, max_loss: float) -> Iterator[
 
 
 def _roots(statistics: StateStatistics) -> dict[tuple[str, int], np.ndarray]:
-    """The rows of each (phone, state), sorted: sums do not depend on the order of the input."""
+    """The rows of each (phone, state), sorted so that sums don't depend on the input's order."""
     keys = zip(statistics.units, statistics.states, strict=True)
     rows: dict[tuple[str, int], list[int]] = {}
     for (unit, state), row in sorted((key, row) for row, key in enumerate(keys)):
@@ -258,7 +258,7 @@ def _roots(statistics: StateStatistics) -> dict[tuple[str, int], np.ndarray]:
 
 
 def _answers(units: Sequence[str], questions: Sequence[Question]) -> np.ndarray:
-    """(2 Q, R), bool."""
+    """(2 Q, R), bool: the answer to each question about each row's left and right neighbour."""
     asked = [set(question) for question in questions]
     sides = []
     for side in (0, 2):
@@ -274,7 +274,12 @@ def _answers(units: Sequence[str], questions: Sequence[Question]) -> np.ndarray:
 def _grow(
     data: _Data, nodes: list[np.ndarray], settings: TreeSettings
 ) -> tuple[list[np.ndarray], dict[int, _Cut]]:
-    """Split nodes (arrays of rows), best split first: all nodes, and their splits in order."""
+    """Split nodes (arrays of rows), best split first.
+
+    Returns:
+        nodes: all nodes, the given ones first.
+        cuts: the split of each inner node, in the order in which they were made.
+    """
     cuts: dict[int, _Cut] = {}
     queue: list[tuple[float, int, int]] = []  # a heap, best first: -gain, node, question
 
@@ -310,13 +315,13 @@ def _best_question(
     if not allowed.any():
         return None
     best = gains[allowed].max()
-    # the first of those that are equal up to rounding: independent of the order of additions
+    # the first of those equal up to rounding, so that the order of additions doesn't matter
     first = np.flatnonzero(allowed & (gains >= best * (1 - 1e-9)))[0]
     return float(gains[first]), int(questions[first])
 
 
 def _leaves_below(node: int, cuts: Mapping[int, _Cut]) -> Iterator[int]:
-    """The leaves below a node, those of the answer yes first."""
+    """The leaves below a node, those for the answer yes first."""
     if node in cuts:
         yield from _leaves_below(cuts[node].yes, cuts)
         yield from _leaves_below(cuts[node].no, cuts)
@@ -331,7 +336,7 @@ def _pdfs_of_leaves(
     n_roots: int,
     max_loss: float,
 ) -> dict[int, int]:
-    """The pdf of each leaf; leaves of one tree share one if merging them loses < `max_loss`."""
+    """The pdf of each leaf; leaves of a tree share a pdf if merging them loses < `max_loss`."""
     pdf: dict[int, int] = {}
     n_pdfs = 0
     for root in range(n_roots):
@@ -339,9 +344,9 @@ def _pdfs_of_leaves(
         values = np.stack([data.values[nodes[leaf]].sum(0) for leaf in leaves])
         group = list(range(len(leaves)))
         for kept, gone in _merges(values, data.floor, max_loss):
-            group = [kept if one == gone else one for one in group]
-        number = {one: n for n, one in enumerate(dict.fromkeys(group), n_pdfs)}
-        pdf |= {leaf: number[one] for leaf, one in zip(leaves, group, strict=True)}
+            group = [kept if member == gone else member for member in group]
+        number = {first: n for n, first in enumerate(dict.fromkeys(group), n_pdfs)}
+        pdf |= {leaf: number[first] for leaf, first in zip(leaves, group, strict=True)}
         n_pdfs += len(number)
     return pdf
 
@@ -353,7 +358,7 @@ def _tree(
         return pdf[node]
     _, question, *children = cuts[node]
     yes, no = (_tree(child, cuts, pdf, questions) for child in children)
-    if yes == no:  # merged again
+    if yes == no:  # the two leaves were merged
         return yes
     side, number = divmod(question, len(questions))
     return Split("right" if side else "left", frozenset(questions[number]), yes, no)

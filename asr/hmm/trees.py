@@ -1,4 +1,4 @@
-"""Lexicon -> triphones; decision trees that give the pdf of each state of a triphone."""
+"""Lexicon -> triphones; decision trees: states of triphones -> pdfs."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +10,11 @@ from asr.errors import InputError
 from asr.text.lexicon import Lexicon
 
 EDGE = "#"
-"""The word boundary: left neighbour of a word's first phone, right neighbour of its last."""
+"""The word boundary: the left neighbour of a word's first phone, the right one of its last."""
 
 
 def context_lexicon(lexicon: Lexicon) -> Lexicon:
-    """The lexicon in word-internal triphones: `K AE T` becomes `#-K+AE K-AE+T AE-T+#`.
+    """Convert a lexicon to word-internal triphones: `K AE T` becomes `#-K+AE K-AE+T AE-T+#`.
 
     Raises:
         InputError: a phone's name would make a triphone's name ambiguous.
@@ -34,22 +34,28 @@ def context_lexicon(lexicon: Lexicon) -> Lexicon:
 
 
 def parse_unit(unit: str) -> tuple[str, str, str]:
-    """Left neighbour, phone, right neighbour: K, AE, T of the triphone `K-AE+T`.
+    """Split a triphone's name into left neighbour, phone and right neighbour: `K-AE+T` -> K, AE, T.
 
-    A unit without context, such as silence, is its own phone; its neighbours are "".
+    A unit without context, such as silence, is its own phone with "" as neighbours.
     """
     match = _UNIT.fullmatch(unit)
     return (match[1], match[2], match[3]) if match else ("", unit, "")
 
 
 def middle_phone(unit: str) -> str:
-    """The phone of a unit: AE of `K-AE+T`."""
+    """The phone of a triphone or a unit without context: AE for `K-AE+T`."""
     return parse_unit(unit)[1]
 
 
 @dataclass(frozen=True)
 class Split:
     """A node of a tree: is the neighbour one of `phones`? Each answer leads to a node or a pdf.
+
+    Args:
+        side: the neighbour that the question is about.
+        phones: the phones for which the answer is yes.
+        yes: the next node, or the pdf, for the answer yes.
+        no: the same for the answer no.
 
     Raises:
         ValueError: `phones` is empty.
@@ -67,11 +73,11 @@ class Split:
 
 @dataclass(frozen=True)
 class DecisionTrees:
-    """State tying: the pdf of each state of a triphone, also of triphones never seen in training.
+    """State tying: the pdf of each state of any triphone, whether or not it was seen in training.
 
     Args:
-        trees: for each phone, one tree for each state; their leaves are the pdfs' numbers from 0
-            to `n_pdfs` - 1.
+        trees: for each phone, one tree for each state; the leaves are pdf indices from 0 to
+            `n_pdfs` - 1.
 
     Raises:
         ValueError: a phone has no tree, or a number is missing.
@@ -90,14 +96,14 @@ class DecisionTrees:
 
     @property
     def n_pdfs(self) -> int:
-        """The number of different leaves."""
+        """The number of pdfs, which are the different leaves."""
         return len(self._leaves)
 
     def pdfs(self, unit: str) -> tuple[int, ...]:
         """The pdf of each state of a triphone such as `K-AE+T`, or of a phone without context.
 
         Raises:
-            InputError: its phone has no tree, since the phone was not in the training data.
+            InputError: the phone has no tree, because it was not in the training data.
         """
         left, phone, right = parse_unit(unit)
         if phone not in self.trees:
@@ -115,11 +121,11 @@ class DecisionTrees:
 
 
 def trees_from_dict(values: Mapping[str, Any], place: str) -> DecisionTrees:
-    """The trees that `to_dict` described.
+    """Rebuild the trees from the plain values of `to_dict`.
 
     Args:
         values: a list of trees for each phone.
-        place: the file they come from; begins the error's line.
+        place: the file they come from; the error message starts with it.
 
     Raises:
         InputError: the values do not describe trees.

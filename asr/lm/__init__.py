@@ -1,4 +1,4 @@
-"""text -> log-probability: language models of words, characters and pieces.
+"""text -> log-probability: language models of words, characters and subwords.
 
 Files in reading order: `vocabulary`, `protocol`, `ngram_trie`, `arpa`, `ngram`, `kenlm`,
 `estimate`, `rnnlm`, `load`.

@@ -1,4 +1,4 @@
-"""words -> log-probabilities of the next words, by a file of KenLM."""
+"""words -> log-probabilities of the next words, from a KenLM file."""
 
 import math
 import unicodedata
@@ -16,31 +16,34 @@ from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.text.normalisation import DEFAULT, Case, TextSettings, in_case, lower_case
 
 CASES: tuple[Case, ...] = ("lower", "keep", "upper")
-"""In which words are looked up; of those that know as many words the first."""
+"""Cases in which words are looked up. If several give as many known words, the first is used."""
 
-_BEGIN = -1  # in a state: before the sentence
+_BEGIN = -1  # used in a state in place of a word, before the start of the sentence
 _LN10 = math.log(10)
 
 
 class KenlmModel:
-    """A model in KenLM's binary form, or an ARPA file, as KenLM reads it: exact, but slow.
+    """A binary KenLM file or an ARPA file, read by KenLM: exact, but slow.
 
-    The state is the last `order - 1` words. A binary file can't list its words, so that they have
-    to be given.
+    The state is the last `order - 1` words. A binary file can't list its words, so the caller has
+    to give them.
+
+    Attributes:
+        path: path of the file.
+        spellings: (V,), the words as spelled in the file.
 
     Args:
-        path: of the file.
-        words: those that may come, canonical; what the file does not know is `<unk>`. They are
-            looked up in small letters, as they stand and in capitals; the case counts in which most
-            are known. So are words that the file has decomposed or with curly apostrophes.
-        device: of the states, for a search there; the model itself computes on the CPU.
-
-    `path` is kept, and `spellings`: (V,), the words as the file has them.
+        path: path of the file.
+        words: the words that may be asked for, in canonical form; words that the file does not
+            know count as `<unk>`. They are looked up in lower case, as given and in upper case;
+            the case with the most known words is used. A word is also found if the file has it in
+            decomposed Unicode or with curly apostrophes.
+        device: device of the states, for a search there; the model itself computes on the CPU.
 
     Raises:
-        InputError: the package kenlm-ex is not installed; the file can't be read by KenLM, or
-            knows none of the words; or there are none. Later: a log-probability is no number.
-        OSError: the file is not there.
+        InputError: the package kenlm-ex is not installed; KenLM can't read the file; no words were
+            given, or the file knows none of them. Methods raise it if a log-probability is NaN.
+        OSError: the file can't be opened.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class KenlmModel:
                 f"{path}: reading it takes KenLM, which is not installed; expected it after:"
                 " pip install kenlm-ex"
             ) from None
-        with open(path, "rb"):  # KenLM would not say as clearly that it can't
+        with open(path, "rb"):  # KenLM's own error for a missing file is less clear
             pass
         config = kenlm.Config()
         config.show_progress = False
@@ -83,11 +86,11 @@ class KenlmModel:
         self.spellings = ("<unk>", "</s>", *known.values())
 
     def start(self, rows: int) -> Tensor:
-        """(rows, order - 1), int64: the state at a sentence's beginning, once a hypothesis."""
+        """(rows, order - 1), int64: the state at the start of a sentence, for each hypothesis."""
         return torch.full((rows, self.order - 1), _BEGIN, device=self.device)
 
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows,), float32, natural log-probabilities of the next units, and the states after."""
+        """(rows,), float32: natural log-probabilities of the next units; and the new states."""
         units = units.to(state.device)
         scores = [
             self._score(self._context(context), unit)
@@ -97,14 +100,14 @@ class KenlmModel:
         return torch.tensor(scores, device=state.device), after
 
     def log_probs(self, state: Tensor) -> Tensor:
-        """(rows, V), float32: the natural log-probability of every next unit."""
+        """(rows, V), float32: natural log-probabilities of all next units."""
         contexts = [self._context(context) for context in state.tolist()]
         units = range(len(self.spellings))
         rows = [[self._score(context, unit) for unit in units] for context in contexts]
         return torch.tensor(rows, device=state.device).view(len(rows), len(units))
 
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
+        """For each sentence, (U + 1,): natural log-probabilities of its units and of its end."""
         found = []
         for sentence in sentences:
             text = " ".join(self.spellings[unit] for unit in sentence)
@@ -118,7 +121,7 @@ class KenlmModel:
         return text_log_prob(self, text)
 
     def _known(self, words: Sequence[str]) -> tuple[Case, dict[str, str]]:
-        """The case in which most of the file's words are among the words; and their spellings."""
+        """The case in which the file knows most of the words; and those words' spellings."""
         best: tuple[int, Case, dict[str, str]] = (0, "lower", {})
         for case in CASES:
             spellings = {word: self._spelling(in_case(word, case)) for word in words}
@@ -132,7 +135,7 @@ class KenlmModel:
         return best[1:]
 
     def _spelling(self, word: str) -> str | None:
-        """How the file spells a word that it knows."""
+        """The file's spelling of a word; None if it doesn't know the word."""
         for curly in (word, word.replace("'", "’")):
             for spelling in (curly, unicodedata.normalize("NFD", curly)):
                 if spelling in self._model:

@@ -1,4 +1,4 @@
-"""A path -> the language model that lies there, with the words asked for; and its folder."""
+"""path <-> language model; extension of a model by the words of a lexicon."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -28,16 +28,16 @@ from asr.lm.vocabulary import UNK, Vocabulary, vocabulary_from_dict
 from asr.text.normalisation import Case
 
 KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
-"""What KenLM's binary files begin with."""
+"""The first bytes of a binary KenLM file."""
 
 
 def save_rnnlm(folder: str | Path, model: RNNLM, trained_on: dict[str, Any]) -> None:
-    """Write a recurrent language model's folder; what else is in it stays.
+    """Write a recurrent language model's folder; other files in it stay.
 
     Args:
-        folder: made where it is not there.
-        model: trained.
-        trained_on: what is known of the training, as plain values.
+        folder: created if it doesn't exist.
+        model: the trained model.
+        trained_on: a description of the training, as plain values.
     """
     description = {
         "kind": "rnnlm",
@@ -54,17 +54,18 @@ def load_language_model(
     words: Iterable[str] = (),
     case: Case = "keep",
 ) -> LanguageModel:
-    """The language model of a folder or file, ready to be asked.
+    """Load a language model from a folder or a file.
 
     Args:
-        path: a folder that a recipe wrote, an ARPA file, or a KenLM file.
-        device: where the model computes, but for a KenLM file's; its states are there, too.
-        words: what a model that can't list its words will be asked for.
-        case: of the texts that it will be asked for: its words are brought to it where it can; see
-            `Vocabulary.in_case`.
+        path: a folder written by a recipe, an ARPA file, or a KenLM file.
+        device: device of the model and its states; a KenLM model computes on the CPU, with its
+            states on this device.
+        words: the words that a KenLM file will be asked for, because it can't list its words.
+        case: case of the texts to score. The model's words are converted to this case if possible;
+            see `Vocabulary.in_case`.
 
     Raises:
-        InputError: there is no language model, or one that is damaged.
+        InputError: the path holds no language model, or a damaged one.
     """
     model = _loaded(path, device, words)
     vocabulary = model.vocabulary.in_case(case)
@@ -75,15 +76,17 @@ def load_language_model(
 
 
 def with_words(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
-    """The model of words with a unit for each of the words that may be asked for.
+    """Extend a language model of words to all words of a lexicon.
 
-    Its `<unk>` stands for all unknown words together. A search among words, or a list that it gave,
-    has only those of its lexicon; each of them that the model does not know has an equal share, so
-    that a rare word that the model does know is not beaten by all that it has never seen.
+    The model's `<unk>` stands for all out-of-vocabulary words together. A search or an n-best list
+    has only the words of its lexicon. So the probability of `<unk>` is divided equally among those
+    that the model does not know. Otherwise each of them would have the whole probability of
+    `<unk>`, often more than that of a rare word that the model knows.
 
     Args:
-        lm: any; one whose units are not words is given back, and so is one that knows all.
-        words: of the lexicon.
+        lm: any language model. It is returned unchanged if its units are not words, or if it knows
+            all words.
+        words: the words of the lexicon.
     """
     if lm.vocabulary.unit != "word":
         return lm
@@ -93,14 +96,14 @@ def with_words(lm: LanguageModel, words: Iterable[str]) -> LanguageModel:
 
 
 class ExtendedVocabularyLM:
-    """A language model that shares its `<unk>` out among more words.
+    """A language model that divides the probability of `<unk>` among additional words.
 
-    Its own units keep their numbers and `<unk>` its probability: the sum over all units is more
-    than 1 by that, which no text has a part in where all words are known.
+    The model's own units keep their numbers, and `<unk>` keeps its probability. So the sum over all
+    units exceeds 1 by the probability of `<unk>`. This doesn't matter for texts without `<unk>`.
 
     Args:
-        lm: of words.
-        words: that it does not know, each once; at least one.
+        lm: a language model of words.
+        words: one or more words that it does not know, each once.
     """
 
     def __init__(self, lm: LanguageModel, words: Sequence[str]) -> None:
@@ -111,28 +114,28 @@ class ExtendedVocabularyLM:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The model's own units, then the words."""
+        """The model's own units, followed by the additional words."""
         own = self.lm.vocabulary
         return replace(own, symbols=(*own.symbols, *self._words))
 
     def start(self, rows: int) -> Tensor:
-        """(rows, ...): the state at a sentence's beginning."""
+        """(rows, ...): the state at the start of a sentence, for each hypothesis."""
         return self.lm.start(rows)
 
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows,) natural log-probabilities of the next units, and the states after."""
+        """(rows,): natural log-probabilities of the next units; and the new states."""
         new = units >= self.n_known
         log_probs, after = self.lm.score(state, units.masked_fill(new, UNK))
         return torch.where(new, log_probs + self.share, log_probs), after
 
     def log_probs(self, state: Tensor) -> Tensor:
-        """(rows, V + words): the natural log-probability of every next unit."""
+        """(rows, V + words): natural log-probabilities of all next units."""
         own = self.lm.log_probs(state)
         new = own[:, UNK, None] + self.share
         return torch.cat((own, new.expand(-1, len(self._words))), 1)
 
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
+        """For each sentence, (U + 1,): natural log-probabilities of its units and of its end."""
         new = [np.array([*sentence, UNK]) >= self.n_known for sentence in sentences]
         own = [
             np.where(where[:-1], UNK, sentence).tolist()
@@ -171,20 +174,20 @@ def _loaded(
 def load_lm(
     path: str | Path, device: str | torch.device = "cpu", words: Iterable[str] = ()
 ) -> LanguageModel:
-    """A language model of any kind, to score texts, search, or measure with `asr.perplexity`.
+    """Load a language model of any kind, for scoring texts, search or `asr.perplexity`.
 
     >>> lm = asr.load_lm("4gram.arpa")
     >>> lm.log_prob("three five")
 
     Args:
-        path: a folder that a recipe wrote, an ARPA file, or a KenLM file.
-        device: where the model computes.
-        words: those that a KenLM file will be asked for, which can't list its own; all others
-            count as unknown.
+        path: a folder written by a recipe, an ARPA file, or a KenLM file.
+        device: device of the model.
+        words: the words that a KenLM file will be asked for, because it can't list its words; all
+            others count as unknown.
 
     Raises:
-        InputError: there is no language model, or one that is damaged; or no words for a KenLM
-            file.
+        InputError: the path holds no language model, or a damaged one; or no words are given for a
+            KenLM file.
     """
     return load_language_model(path, device, words)
 
@@ -194,7 +197,7 @@ def _load_rnnlm(folder: str | Path, values: dict[str, Any]) -> RNNLM:
     place = f"{Path(folder) / DESCRIPTION}"
     settings = from_dict(RNNLMSettings, values["model"], f"{place}: model")
     vocabulary = vocabulary_from_dict(values["vocabulary"], f"{place}: vocabulary")
-    with torch.device("meta"):  # shapes alone, until the weights are known to fit them
+    with torch.device("meta"):  # shapes without memory, until the weights are known to fit
         try:
             model = RNNLM(vocabulary, settings)
         except InputError as error:

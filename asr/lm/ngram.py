@@ -1,4 +1,4 @@
-"""units -> log-probabilities of the next units, by an n-gram model; its folder and ARPA files."""
+"""units -> log-probabilities of the next units, from an n-gram model; its folder and ARPA file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,27 +26,27 @@ from asr.text.lexicon import is_sign
 from asr.text.normalisation import DEFAULT, TextSettings, case_of, lower_case
 
 BLANK_WORD = "▁"
-"""Stands for the blank between words in the ARPA file of a model of characters."""
+"""The space between words in the ARPA file of a model of characters."""
 
 KIND = "ngram"
-"""What the description of such a model's folder says."""
+"""The value of `kind` in `model.json`."""
 
-_ROWS = 4096  # sentences that are scored at once
+_ROWS = 4096  # maximum number of sentences scored at once
 
 
 @dataclass(frozen=True, eq=False)
 class NgramModel:
-    """A back-off model of n-grams.
+    """A back-off n-gram model.
 
-    Its state is a node of the trie: the longest end of the units so far that the model can tell
-    from shorter ones. Equal states foresee the same.
+    The state is a node of the trie: the longest suffix of the units so far that makes a difference
+    to the model. Hypotheses with equal states have the same probabilities of all further units.
 
     Args:
         vocabulary: the units.
-        trie: their n-grams.
+        trie: the n-grams.
 
     Raises:
-        ValueError: the trie is of another number of units.
+        ValueError: the trie has another number of units.
     """
 
     vocabulary: Vocabulary
@@ -59,7 +59,7 @@ class NgramModel:
 
     @property
     def order(self) -> int:
-        """How many units the longest n-grams have."""
+        """Number of units of the longest n-grams."""
         return self.trie.order
 
     def to(self, device: str | torch.device) -> "NgramModel":
@@ -67,22 +67,22 @@ class NgramModel:
         return replace(self, trie=self.trie.to(device))
 
     def start(self, rows: int) -> Tensor:
-        """(rows,), int64: the state at a sentence's beginning, once for each hypothesis."""
+        """(rows,), int64: the state at the start of a sentence, for each hypothesis."""
         return self.trie.start(rows)
 
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows,), float32, natural log-probabilities of the next units, and the states after."""
+        """(rows,), float32: natural log-probabilities of the next units; and the new states."""
         return self.trie.score(state, units.to(state.device))
 
     def log_probs(self, state: Tensor) -> Tensor:
-        """(rows, V), float32: the natural log-probability of every next unit."""
+        """(rows, V), float32: natural log-probabilities of all next units."""
         return self.trie.distribution(state)
 
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end.
+        """For each sentence, (U + 1,): natural log-probabilities of its units and of its end.
 
         Raises:
-            ValueError: a unit is not among the V.
+            ValueError: a unit is not one of the V units.
         """
         found: list[np.ndarray] = [np.zeros(0)] * len(sentences)
         by_length = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
@@ -111,21 +111,21 @@ class NgramModel:
 
 
 def read_ngram(path: str | Path, vocabulary: Vocabulary | None = None) -> NgramModel:
-    """The model of an ARPA file, plain or compressed (gzip, xz, bzip2).
+    """Read the model of an ARPA file, plain or compressed (gzip, xz, bzip2).
 
-    Without a vocabulary the file's words say what the units are: characters where all are single
-    ones and `▁`, the blank, is among them; else words. Texts are in lower case, as everywhere
-    here, and so are the units of a file that has capitals only; where some of its words have
-    capitals and others don't, case counts, and also where small letters would make two words one.
-    Punctuation is no part of a text, but of those words of the file that have it.
+    Without a vocabulary, the units follow from the file's words. The units are characters if all
+    words are single characters and `▁`, the space, is one of them; otherwise they are words. Texts
+    are converted to lower case by default, and the units of a file in upper case are too. The case
+    is kept if the file's words are in mixed case, or if two words differ only in case. Punctuation
+    is removed from texts, except in words that the file has with punctuation.
 
     Args:
-        path: of the file.
-        vocabulary: the units, which the file must have and no others. Of characters, `▁` is the
-            blank there too.
+        path: path of the file.
+        vocabulary: the units; the file must have exactly these. A space is spelled `▁` in the
+            file.
 
     Raises:
-        InputError: as `asr.lm.arpa.read_arpa` says.
+        InputError: the file is not a valid ARPA file; see `asr.lm.arpa.read_arpa`.
         OSError: the file can't be read.
     """
     if vocabulary is not None:
@@ -138,10 +138,10 @@ def read_ngram(path: str | Path, vocabulary: Vocabulary | None = None) -> NgramM
 
 
 def write_ngram(path: str | Path, model: NgramModel) -> None:
-    """Write a model as an ARPA file, whole or not at all; see `asr.lm.arpa.write_arpa`.
+    """Write an ARPA file, either completely or not at all; see `asr.lm.arpa.write_arpa`.
 
     Raises:
-        InputError: a unit can't be a word of such a file.
+        InputError: a unit can't be written as a word of an ARPA file.
     """
     write_arpa(path, arpa_words(model.vocabulary, str(path)), model.trie)
 
@@ -152,13 +152,13 @@ def save_ngram(
     """Write a model's folder: `model.json`, and the trie's tables in `weights.safetensors`.
 
     Args:
-        folder: made where it is not there.
-        model: estimated.
-        settings: of the estimation, as plain values.
-        trained_on: what is known of the texts, as plain values.
+        folder: created if it doesn't exist.
+        model: the estimated model.
+        settings: settings of the estimation, as plain values.
+        trained_on: a description of the training texts, as plain values.
 
     Raises:
-        InputError: the folder has a model already.
+        InputError: the folder already has a model.
     """
     if (Path(folder) / DESCRIPTION).exists():
         raise InputError(f"{folder}: has a model already; expected a new folder")
@@ -173,10 +173,12 @@ def save_ngram(
 
 
 def load_ngram(folder: str | Path) -> NgramModel:
-    """The model of a folder that `save_ngram` wrote; its tables are mapped into memory, not copied.
+    """Load a model from a folder written by `save_ngram`.
+
+    The tables are mapped into memory, not copied.
 
     Raises:
-        InputError: a file is missing, damaged, or does not fit the other.
+        InputError: a file is missing or damaged, or the two files don't fit each other.
     """
     folder = Path(folder)
     values = read_description(folder)
@@ -195,23 +197,23 @@ def load_ngram(folder: str | Path) -> NgramModel:
 
 
 def arpa_words(vocabulary: Vocabulary, place: str) -> tuple[str, ...]:
-    """(V,), how ARPA files and KenLM spell the units.
+    """(V,), the spellings of the units in ARPA and KenLM files.
 
     Args:
         vocabulary: the units.
-        place: the file that is written or read; begins the error's line.
+        place: the file that is written or read; the error message starts with it.
 
     Raises:
-        InputError: the blank and `▁` are both among the units.
+        InputError: the units have both the space and `▁`.
     """
     symbols = vocabulary.symbols[2:]
     if " " in symbols and BLANK_WORD in symbols:
-        raise InputError(f"{place}: units are ' ' and {BLANK_WORD!r}, which stands for it there")
+        raise InputError(f"{place}: units are ' ' and {BLANK_WORD!r}, its spelling in the file")
     return (*MARKS[:2], *(BLANK_WORD if symbol == " " else symbol for symbol in symbols))
 
 
 def _sizes(found: Any, n_units: int, place: str) -> tuple[int, ...]:
-    """How many n-grams each order has, as a description says."""
+    """Check the numbers of n-grams of each order, as read from `model.json`."""
     sizes = tuple(found) if isinstance(found, list) and len(found) <= MAX_ORDER else ()
     counts = all(type(size) is int and size >= 0 for size in sizes)
     if not counts or sizes[:1] != (n_units + 1,) or sum(sizes) >= MAX_NODES:
@@ -224,7 +226,7 @@ def _sizes(found: Any, n_units: int, place: str) -> tuple[int, ...]:
 
 
 def _vocabulary(words: Sequence[str]) -> Vocabulary:
-    """What the words of an ARPA file stand for."""
+    """The vocabulary that follows from the words of an ARPA file."""
     unit: Unit = "word"
     symbols, text = list(words[2:]), DEFAULT
     if BLANK_WORD in symbols and all(len(symbol) == 1 for symbol in symbols):

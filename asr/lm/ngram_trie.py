@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 MAX_NODES = 2**31
-"""Upper bound of the number of nodes, whose numbers are int32."""
+"""Upper bound of the number of nodes, whose indices are int32."""
 
 MAX_ORDER = 64
-"""Units of the longest n-grams, at most."""
+"""Maximum number of units of an n-gram."""
 
 
 @dataclass(frozen=True, eq=False)
 class NgramTrie:
-    """A back-off n-gram model as a trie: each n-gram is a child of the (n-1)-gram that it extends.
+    """A back-off n-gram model as a trie: an n-gram is a child of the (n-1)-gram that it extends.
 
     Node 0 is the root, the empty n-gram. The other nodes are sorted by order, then by parent, then
     by last unit. So the keys are ascending and a binary search finds a child. The beginning of a
@@ -32,7 +32,7 @@ class NgramTrie:
         backoffs: (C + 1,), float32: natural log of a node's back-off weight.
         suffixes: (C + 1,), int32: the node of the longest proper suffix of a node's n-gram.
         states: (M + 1,), int32: the node with the shortest context that gives the same
-            probabilities of all that follows.
+            probabilities of all following units.
     """
 
     n_units: int
@@ -69,7 +69,7 @@ class NgramTrie:
         return self.states[self.n_units + 1].long().repeat(rows)
 
     def children(self, nodes: Tensor, units: Tensor) -> Tensor:
-        """(rows,), int64: the child of each node for one unit; 0 where there is none."""
+        """(rows,), int64: the child of each node for one unit; 0 if there is none."""
         return _find(self.keys, nodes * (self.n_units + 1) + units)
 
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,15 +77,15 @@ class NgramTrie:
 
         Args:
             state: (rows,), int64: nodes below the highest order.
-            units: (rows,), int64, from 0 to V - 1; not checked, since that is slow on a GPU.
+            units: (rows,), int64, from 0 to V - 1; not checked, because that is slow on a GPU.
 
         Returns:
             log_probs: (rows,), float32, natural logarithms.
-            state: (rows,), int64: after the units.
+            state: (rows,), int64: nodes after the units.
         """
         # called in every frame of a search, so written for speed
         log_probs = torch.zeros_like(state, dtype=torch.float32)
-        keys = self.keys[:-1]  # without the last, so that every place found is a valid index
+        keys = self.keys[:-1]  # without the last key, so that every result is a valid index
         places, missing = state, torch.ones_like(state, dtype=torch.bool)
         for _ in range(self.order - 1):
             wanted = torch.add(units, state, alpha=self.n_units + 1)
@@ -93,7 +93,7 @@ class NgramTrie:
             missing = self.keys.index_select(0, places) != wanted
             log_probs.addcmul_(self.backoffs.index_select(0, state), missing)
             state = torch.where(missing, self.suffixes.index_select(0, state), state)
-        found = torch.where(missing, units + 1, places)  # unigrams at the end: all units have one
+        found = torch.where(missing, units + 1, places)  # unigrams exist for all units
         log_probs += self.log_probs.index_select(0, found)
         return log_probs, self.states.index_select(0, found).long()
 
@@ -124,16 +124,16 @@ def make_ngram_trie(
     backoffs: Tensor,
     suffixes: Tensor | None = None,
 ) -> NgramTrie:
-    """A trie from its n-grams; suffixes and states are computed.
+    """Make a trie from its n-grams; suffixes and states are computed.
 
     Args:
         n_units: V, without <s>.
-        sizes: (order,), number of n-grams of each order; all V + 1 unigrams are there.
+        sizes: (order,), number of n-grams of each order; all V + 1 unigrams must be present.
         keys: (M + 1,), int64, ascending, as in `NgramTrie`.
-        log_probs: (M + 1,).
-        backoffs: (C + 1,).
-        suffixes: (M + 1,), int32, if known. The trie may lack the (n-1)-gram that an n-gram ends
-            with; then it is a shorter one.
+        log_probs: (M + 1,), as in `NgramTrie`.
+        backoffs: (C + 1,), as in `NgramTrie`.
+        suffixes: (M + 1,), int32, if already known. If the trie lacks the (n-1)-gram at the end of
+            an n-gram, the suffix is a shorter one.
     """
     if suffixes is None:
         suffixes = _suffixes(n_units, sizes, keys)
@@ -166,7 +166,7 @@ def check_trie(trie: NgramTrie) -> None:
     """Check a trie's numbers, which may come from a damaged file.
 
     Args:
-        trie: its tables have the types and lengths that `NgramTrie` documents.
+        trie: a trie whose tables have the types and lengths documented in `NgramTrie`.
 
     Raises:
         ValueError: keys are not ascending, or a node's number is out of range.
@@ -199,8 +199,8 @@ def _check_range(name: str, nodes: Tensor, n: int) -> None:
 
 
 def _find(keys: Tensor, wanted: Tensor) -> Tensor:
-    """Places of the wanted keys among the ascending keys; 0, the root, for missing ones."""
-    places = torch.searchsorted(keys[:-1], wanted)  # so that every place is a valid index
+    """Indices of the wanted keys among the ascending keys; 0, the root, for missing ones."""
+    places = torch.searchsorted(keys[:-1], wanted)  # so that every result is a valid index
     return places * (keys[places] == wanted)
 
 
@@ -224,7 +224,7 @@ def _suffixes(n_units: int, sizes: Sequence[int], keys: Tensor) -> Tensor:
 
 
 def _states(sizes: Sequence[int], tells: Tensor, suffixes: Tensor) -> Tensor:
-    """(M + 1,), int32: each node itself, or its suffix's state if nothing depends on the node.
+    """(M + 1,), int32: the node itself, or its suffix's state if the node makes no difference.
 
     Args:
         sizes: (order,), number of n-grams of each order.

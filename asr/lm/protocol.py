@@ -1,4 +1,4 @@
-"""units -> log-probabilities: what every language model can do, of whatever kind."""
+"""units -> log-probabilities: the methods that all language models have."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,10 +10,10 @@ from asr.lm.vocabulary import Vocabulary
 
 
 class LanguageModel(Protocol):
-    """What search, rescoring and the bench ask of a language model, of whatever kind.
+    """The methods of a language model that search, rescoring and `asr.lm.bench` use.
 
-    A state is what the model remembers of the units so far: one tensor whose first dimension is
-    that of the hypotheses, so that states are picked, repeated and joined by indexing.
+    A state is the model's memory of the units so far. It is one tensor with a row for each
+    hypothesis, so that states can be selected, repeated and concatenated by indexing.
     """
 
     @property
@@ -21,31 +21,31 @@ class LanguageModel(Protocol):
         """The units."""
 
     def start(self, rows: int) -> Tensor:
-        """(rows, ...): the state at a sentence's beginning, once for each hypothesis."""
+        """(rows, ...): the state at the start of a sentence, for each hypothesis."""
 
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(rows,) natural log-probabilities of the next units, (rows,), and the states after."""
+        """(rows,): natural log-probabilities of the next units, (rows,); and the new states."""
 
     def log_probs(self, state: Tensor) -> Tensor:
-        """(rows, V): the natural log-probability of every next unit."""
+        """(rows, V): natural log-probabilities of all next units."""
 
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence (U + 1,) natural log-probabilities: of its units, then of its end."""
+        """For each sentence, (U + 1,): natural log-probabilities of its units and of its end."""
 
     def log_prob(self, text: str) -> float:
         """The natural log-probability of a sentence with its end."""
 
 
 def text_log_prob(lm: LanguageModel, text: str) -> float:
-    """The natural log-probability of a sentence with its end; `log_prob` of every model.
+    """The natural log-probability of a sentence with its end; all models' `log_prob` uses it.
 
     Args:
         lm: any language model.
-        text: a sentence, normalised as the model's own texts were; what the model does not know
-            has the probability of `<unk>`.
+        text: a sentence. It is normalised like the model's training texts; unknown units have the
+            probability of `<unk>`.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: `text` is not a string.
     """
     if not isinstance(text, str):
         raise ValueError(f"text is {text!r}; expected a sentence")

@@ -27,10 +27,11 @@ Initialisation = Literal["uniform", "xavier", "orthogonal"]
 SoftmaxKind = Literal["full", "adaptive"]
 
 TOGETHER = 4096
-"""Sentences in one batch of `sentence_log_probs`: more is hardly faster and takes more memory."""
+"""Maximum number of sentences in a batch of `sentence_log_probs`. Larger batches take more memory
+and are hardly faster."""
 
 LOGITS = 2**23
-"""Logits that `sentence_log_probs` computes at once, for the same reason."""
+"""Maximum number of logits that `sentence_log_probs` computes at once, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class RNNLMSettings:
 
     Args:
         cell: the kind of recurrent units.
-        embedding_size: values of a unit's embedding.
-        hidden_size: recurrent units of a layer.
+        embedding_size: size of a unit's embedding.
+        hidden_size: number of recurrent units of a layer.
         n_layers: number of recurrent layers.
         tied: whether the output's weights are the embeddings; if `hidden_size` differs from
             `embedding_size`, there is a linear projection in between.
@@ -48,12 +49,13 @@ class RNNLMSettings:
         dropout_input: share of the embeddings' values that is set to 0 in training.
         dropout_hidden: the same for the output of each layer except the last.
         dropout_output: the same for the last layer's output.
-        variational: whether one dropout mask serves all units of a chunk, instead of one per unit.
+        variational: whether all units of a chunk share one dropout mask, instead of one per unit.
         weight_drop: share of the recurrent weights that is set to 0 in training, drawn for each
             chunk.
-        initialisation: of the weights. "uniform": a matrix with n columns within 1 / sqrt(n);
-            "xavier": within sqrt(6 / (rows + columns)); "orthogonal": as "xavier", but with
-            orthogonal recurrent matrices. Each gate has its own matrix.
+        initialisation: initialisation of the weights. "uniform": uniform within 1 / sqrt(n) of 0
+            for a matrix with n columns; "xavier": uniform within sqrt(6 / (rows + columns)) of 0;
+            "orthogonal": as "xavier", but with orthogonal recurrent matrices. The matrix of each
+            gate is initialised on its own.
 
     Source: tied: Press and Wolf 2017, arXiv:1608.05859; Inan, Khosravi and Socher 2017,
     arXiv:1611.01462. Initialisations: Glorot and Bengio 2010; Saxe, McClelland and Ganguli 2014,
@@ -88,17 +90,17 @@ class Softmax(nn.Module):
 
     "full" is the plain softmax over all units. "adaptive" has a first softmax over the most
     frequent tenth of the units and two groups: the next three tenths, and the rest. The probability
-    of a unit in a group is that of the group times that of the unit within the group. So frequent
-    units need no computation for the rare ones: with 20,000 English words, an average word needs a
-    seventh of all logits.
+    of a unit in a group is the group's probability times the unit's probability within the group.
+    So frequent units need no computation for the rare ones: with 20,000 English words, an average
+    word needs a seventh of all logits.
 
     Args:
-        input_size: E, size of an output.
+        input_size: E, size of the network's output, which is the softmax's input.
         n_units: V; for "adaptive", sorted by falling frequency.
         kind: "full" or "adaptive".
 
-    Source: Grave et al. 2017, arXiv:1609.04309; there rare units have shorter vectors. Here all
-    have E values, so that they can also serve as embeddings.
+    Source: Grave et al. 2017, arXiv:1609.04309, where rare units have shorter vectors. Here all
+    vectors have E values, so that they can also be used as embeddings.
     """
 
     def __init__(self, input_size: int, n_units: int, kind: SoftmaxKind = "full") -> None:
@@ -114,7 +116,7 @@ class Softmax(nn.Module):
             self.group_bias = nn.Parameter(torch.zeros(len(self.groups)))
 
     def log_probs(self, outputs: Tensor) -> Tensor:
-        """The log-probability of every unit: (N, E) -> (N, V), at least float32."""
+        """Log-probabilities of all units: (N, E) -> (N, V), at least float32."""
         first = self._first(outputs)
         parts = [first[:, : self.n_frequent]]
         for number, group in enumerate(self.groups):
@@ -122,13 +124,13 @@ class Softmax(nn.Module):
         return torch.cat(parts, 1)
 
     def score(self, outputs: Tensor, units: Tensor, rows: Tensor | None = None) -> Tensor:
-        """The log-probabilities of single units.
+        """Log-probabilities of single units.
 
         Args:
             outputs: (N, E).
             units: (M,), int64.
-            rows: (M,), int64, index of the output that scores each unit; None: unit n is scored
-                by output n.
+            rows: (M,), int64, index of the output that scores each unit; with None, output n
+                scores unit n.
 
         Returns:
             scores: (M,), at least float32.
@@ -163,12 +165,12 @@ class Softmax(nn.Module):
 class RNNLM(nn.Module):
     """A recurrent language model.
 
-    Its state is that of the recurrent layers after all units so far. Every sentence starts with
-    `EOS`.
+    The state is the state of the recurrent layers after all units so far. Every sentence starts
+    with `EOS`.
 
     Args:
         vocabulary: the units.
-        settings: size and kind.
+        settings: size and kind of the network.
     """
 
     def __init__(self, vocabulary: Vocabulary, settings: RNNLMSettings) -> None:
@@ -204,7 +206,7 @@ class RNNLM(nn.Module):
 
         Args:
             inputs: (T, N), int64.
-            state: (N, S), of `zero_state` or of the chunk before.
+            state: (N, S), from `zero_state` or from the previous chunk.
 
         Returns:
             outputs: (T, N, E), the softmax's inputs.
@@ -218,11 +220,11 @@ class RNNLM(nn.Module):
 
     @property
     def embeddings(self) -> Tensor:
-        """(V, embedding_size), of all units."""
+        """(V, embedding_size), the embeddings of all units."""
         return self.output.weight if self.embedding is None else self.embedding.weight
 
     def zero_state(self, rows: int) -> Tensor:
-        """(rows, S), the state before any unit, even `EOS`: the start of a stream of sentences."""
+        """(rows, S): the state before any unit, even `EOS`, at the start of a text stream."""
         return self.stack.zero_state(rows)
 
     def losses(self, inputs: Tensor, targets: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,7 +233,7 @@ class RNNLM(nn.Module):
         Args:
             inputs: (T, N), int64.
             targets: (T, N), int64: the unit after each input.
-            state: (N, S), of `zero_state` or of the chunk before.
+            state: (N, S), from `zero_state` or from the previous chunk.
 
         Returns:
             losses: (T, N), float32, nats.
@@ -243,18 +245,18 @@ class RNNLM(nn.Module):
 
     @torch.no_grad()
     def start(self, rows: int) -> Tensor:
-        """(rows, S): the state at the start of a sentence, repeated for each hypothesis."""
+        """(rows, S): the state at the start of a sentence, for each hypothesis."""
         return self._after(self.zero_state(1), self._units([EOS])).repeat(rows, 1)
 
     @torch.no_grad()
     def score(self, state: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """Natural log-probabilities, (rows,), of the next units, (rows,), and the new states."""
+        """(rows,): natural log-probabilities of the next units, (rows,); and the new states."""
         units = units.to(state.device)
         return self.output.score(self._outputs(state), units), self._after(state, units)
 
     @torch.no_grad()
     def log_probs(self, state: Tensor) -> Tensor:
-        """(rows, V), float32: the natural log-probability of every next unit."""
+        """(rows, V), float32: natural log-probabilities of all next units."""
         return self.output.log_probs(self._outputs(state))
 
     def log_prob(self, text: str) -> float:
@@ -265,11 +267,11 @@ class RNNLM(nn.Module):
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """For each sentence, (U + 1,): natural log-probabilities of its units and of its end.
 
-        A prefix that several sentences share, as those of an n-best list do, is computed once. So
-        give it many sentences at once.
+        A prefix that several sentences share, as in an n-best list, is computed only once. So it is
+        fastest to pass many sentences at once.
 
         Raises:
-            ValueError: a unit is not among the V.
+            ValueError: a unit is not one of the V units.
         """
         V = len(self.vocabulary.symbols)
         wrong = [unit for sentence in sentences for unit in sentence if not 0 <= unit < V]
@@ -300,7 +302,7 @@ class RNNLM(nn.Module):
         units = np.full((len(sentences), lengths.max() + 1), EOS)
         for row, sentence in zip(units, sentences, strict=True):
             row[: len(sentence)] = sentence
-        # length of the prefix that each sentence shares with the one before in sorted order
+        # length of the prefix that each sentence shares with the previous one in sorted order
         alike = (units[1:] == units[:-1]).cumprod(1).sum(1)
         alike = np.concatenate([[-1], np.minimum(alike, lengths[:-1])])
 
@@ -353,7 +355,7 @@ class RNNLM(nn.Module):
 
 @torch.no_grad()
 def _initialise(model: RNNLM) -> None:
-    """Draw all matrices as the settings say; biases keep their layers' initial values."""
+    """Initialise all matrices by the settings; biases keep their layers' initial values."""
     kind, hidden_size = model.settings.initialisation, model.settings.hidden_size
     for name, values in model.named_parameters():
         if values.ndim == 1:

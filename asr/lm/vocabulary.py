@@ -1,4 +1,4 @@
-"""Texts <-> the units of a language model."""
+"""texts <-> units of a language model."""
 
 import unicodedata
 from collections import Counter
@@ -23,30 +23,31 @@ from asr.text.subword import SubwordModel
 from asr.text.tokenizer import refuse_controls
 
 UNK = 0
-"""Stands for every unit that is not in the vocabulary."""
+"""The unit for everything that is not in the vocabulary."""
 
 EOS = 1
-"""Ends each sentence; a recurrent model reads it as the beginning too."""
+"""The end of a sentence; a recurrent model also reads it at the start of each sentence."""
 
 UNK_SYMBOL, EOS_SYMBOL = "<unk>", "<eos>"
 
 Unit = Literal["word", "char", "jamo", "bpe"]
-"""Words; characters (in Hangul: syllables); characters taken apart (in Hangul: letters); pieces."""
+"""Words; characters (Hangul: syllables); decomposed characters (Hangul: letters); subwords."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Texts <-> the units that a language model counts in.
+    """The units of a language model: texts <-> units.
 
     Args:
-        unit: what a unit is.
-        symbols: (V,), what each unit stands for; the first two are `<unk>` and `<eos>`.
-        text: how texts are normalised first. Where punctuation is kept, each mark is a word.
-        subwords: of pieces, the model that makes them: `SubwordModel.to_text`.
+        unit: the kind of unit.
+        symbols: (V,), the text of each unit; the first two are `<unk>` and `<eos>`.
+        text: settings of the normalisation of texts. If punctuation is kept, each punctuation mark
+            is a word.
+        subwords: for subwords, their model as from `SubwordModel.to_text`; otherwise empty.
 
     Raises:
-        ValueError: the first symbols are others, one comes twice, or those of pieces are not the
-            model's.
+        ValueError: the first two symbols are not `<unk>` and `<eos>`, a symbol occurs twice, or
+            the symbols are not the pieces of the subword model.
     """
 
     unit: Unit
@@ -77,18 +78,19 @@ class Vocabulary:
         min_count: int = 1,
         text: TextSettings = DEFAULT,
     ) -> "Vocabulary":
-        """The most frequent units of the texts, frequent ones first.
+        """Make a vocabulary of the most frequent units of texts, frequent ones first.
 
         Args:
-            texts: one a sentence.
-            unit: what a unit is.
-            max_size: at most so many units, `<unk>` and `<eos>` among them; exactly so many pieces.
-            min_count: rarer ones are `<unk>`; not of pieces.
-            text: how texts are normalised first.
+            texts: one text for each sentence.
+            unit: the kind of unit.
+            max_size: largest number of units, `<unk>` and `<eos>` included; for subwords, the
+                exact number.
+            min_count: units that occur less often become `<unk>`; not for subwords.
+            text: settings of the normalisation of texts.
 
         Raises:
-            InputError: the texts have no unit at all, or none so often, or can't have so many
-                pieces.
+            InputError: the texts have no unit, or none that is frequent enough, or can't be
+                divided into that number of subwords.
         """
         if unit == "bpe":
             return _learn_pieces(texts, max_size, min_count, text)
@@ -96,7 +98,7 @@ class Vocabulary:
         counts = Counter(piece for line in normalised for piece in _units(line, unit, text))
         for mark in (UNK_SYMBOL, EOS_SYMBOL):
             counts.pop(mark, None)
-        # equal counts: by spelling, so that the order of the texts does not matter
+        # equal counts are sorted by spelling, so that the order of the texts does not matter
         often = sorted((-count, piece) for piece, count in counts.items() if count >= min_count)
         kept = [piece for _, piece in often]
         if not counts:
@@ -110,10 +112,11 @@ class Vocabulary:
         return cls(unit, (UNK_SYMBOL, EOS_SYMBOL, *kept)[:max_size], text)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """The units of a text, without the end; `UNK` for what is not in the vocabulary.
+        """The units of a text, without its end; `UNK` for units that are not in the vocabulary.
 
         Raises:
-            InputError: the units are pieces, and the text has the sign that begins words in them.
+            InputError: the units are subwords, and the text has the character that marks the start
+                of a word in them.
         """
         normalised = self.normalise(text)
         if self.unit == "bpe":
@@ -127,10 +130,10 @@ class Vocabulary:
         return tuple(self._number.get(piece, UNK) for piece in pieces)
 
     def normalise(self, text: str) -> str:
-        """A text as `encode` reads it; given that, `encode` gives the same units.
+        """Normalise a text for `encode`; `encode` gives the same units before and after.
 
-        Words that the vocabulary has with marks which normalised texts lack, as the ARPA files of
-        other programs may ("'tis", "u.s.", "x-ray"), stay where a text has them between blanks.
+        A vocabulary from another program's ARPA file may have words with marks that normalisation
+        removes ("'tis", "u.s.", "x-ray"). Such words stay if the text has them between spaces.
         """
         if not self._has_unusual:
             return normalise(text, self.text)
@@ -141,9 +144,9 @@ class Vocabulary:
         return " ".join(filter(None, found))
 
     def decode(self, units: Iterable[int]) -> str:
-        """The text of the units, normalised; punctuation stands apart where it is a word.
+        """The normalised text of units. Punctuation marks that are words have spaces around them.
 
-        `encode` gives the units again, but for `<eos>`.
+        `encode` turns the text into the same units, except for `<eos>`.
         """
         pieces = [self.symbols[unit] for unit in units]
         if self.unit == "bpe":
@@ -152,10 +155,10 @@ class Vocabulary:
         return unicodedata.normalize("NFC", joined)
 
     def in_case(self, case: Case) -> "Vocabulary":
-        """The same units for texts in another case than the model's: small letters or capitals.
+        """Convert the units to another case, for texts in lower or upper case.
 
-        A unit keeps its spelling where that of the other case is another unit's, or is not one
-        character where units are characters. Pieces of words stay as they are.
+        A unit keeps its spelling if the converted spelling belongs to another unit, or if units are
+        characters and it is not a single character. Subwords are not changed.
         """
         if case in ("keep", self.text.case) or self.unit == "bpe":
             return self
@@ -176,14 +179,14 @@ class Vocabulary:
 
     @cached_property
     def _number(self) -> dict[str, int]:
-        # without the first two: a text that has "<eos>" in it does not end there
+        # without the first two units: "<eos>" in a text is not the end of the sentence
         return {symbol: number for number, symbol in enumerate(self.symbols) if number > EOS}
 
     @cached_property
     def _has_unusual(self) -> bool:
-        """Whether some words are others, or none, once they are normalised.
+        """Whether normalisation changes or removes some of the vocabulary's words.
 
-        In a vocabulary that was made of texts none are.
+        It doesn't if the vocabulary was made from texts.
         """
         words = self.symbols[EOS + 1 :] if self.unit == "word" else ()
         return _units(normalise(" ".join(words), self.text), "word", self.text) != list(words)
@@ -194,15 +197,14 @@ class Vocabulary:
 
 
 def vocabulary_from_dict(values: Mapping[str, Any], place: str) -> Vocabulary:
-    """The vocabulary that `to_dict` described.
+    """Rebuild a vocabulary from the plain values of `to_dict`.
 
     Args:
-        values: unit, symbols and text.
-        place: the file they come from; begins the error's line.
+        values: unit, symbols, text and, for subwords, subwords.
+        place: the file they come from; the error message starts with it.
 
     Raises:
-        InputError: a value is missing, unknown or no vocabulary; or a symbol has a control
-            character.
+        InputError: a value is missing, unknown or invalid, or a symbol has a control character.
     """
     found = set(values) if isinstance(values, dict) else set()
     if found - {"subwords"} != {"unit", "symbols", "text"}:
@@ -231,7 +233,7 @@ def _learn_pieces(
             "data.max_size is null; expected how many pieces there are, with <unk> and <eos>"
         )
     if min_count != 1:
-        raise InputError(f"min_count is {min_count}; expected 1: of pieces none is left out")
+        raise InputError(f"min_count is {min_count}; expected 1: all pieces are kept")
     if max_size < 3:
         raise InputError(f"max_size is {max_size}; expected 3 or more: <unk> and <eos> count")
     try:

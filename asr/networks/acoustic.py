@@ -17,7 +17,7 @@ class AcousticSettings:
     Args:
         time_reduction: number of feature frames for each output frame.
         conv_channels: channels of the two convolutions over time and frequency before the
-            recurrent layers; 0 for none: `time_reduction` frames are concatenated instead.
+            recurrent layers; with 0 there are none, and `time_reduction` frames are concatenated.
         cell: the kind of recurrent units.
         hidden_size: units of one layer in one direction.
         n_layers: number of recurrent layers.
@@ -45,16 +45,16 @@ class AcousticSettings:
 
 
 class AcousticModel(nn.Module):
-    """Log-probabilities of the tokens in every frame, from a deep (bidirectional) recurrent net.
+    """Deep (bidirectional) recurrent network: features -> log-probabilities of the tokens.
 
     Attributes:
-        kind: what `model.json` says of a model with it.
-        settings: size and kind.
+        kind: the value of `kind` in `model.json`; None for CTC.
+        settings: size and kind of the network.
 
     Args:
-        n_features: F, values in a frame of features.
-        n_tokens: C, blank included.
-        settings: size and kind.
+        n_features: F, number of values in a frame of features.
+        n_tokens: C, number of tokens, blank included.
+        settings: size and kind of the network.
     """
 
     kind: ClassVar[None] = None
@@ -89,7 +89,7 @@ class AcousticModel(nn.Module):
 
         Returns:
             log_probs: (T', N, C), natural logarithms; each row's probabilities sum to 1.
-            input_lengths: (N,), in frames of `log_probs`: `n_frames` of the given lengths.
+            input_lengths: (N,), in frames of `log_probs`; see `n_frames`.
         """
         if self.convolutions is None:
             reduced, lengths = stack_frames(features, input_lengths, self.settings.time_reduction)
@@ -100,20 +100,20 @@ class AcousticModel(nn.Module):
 
     @property
     def n_parameters(self) -> int:
-        """Numbers that training has estimated."""
+        """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What `model.json` says of it, as plain values."""
+        """The settings as plain values, for `model.json`."""
         return asdict(self.settings)
 
     def log_posteriors(self, log_probs: Tensor) -> Tensor:
-        """(..., C): log-probabilities of the tokens given the features: `log_probs` as they are."""
+        """(..., C): log-probabilities of the tokens given the features, here `log_probs` itself."""
         return log_probs
 
     def summary(self, hop_ms: float) -> tuple[str, str]:
-        """What it is made of: a title and a line; features have a frame every `hop_ms`."""
+        """A title and a line that describe the layers; features have a frame every `hop_ms` ms."""
         settings = self.settings
         directions = "bidirectional" if settings.bidirectional else "forward"
         convolutions = f"2 convolutions of {settings.conv_channels} channels, "
@@ -122,7 +122,7 @@ class AcousticModel(nn.Module):
         return "layers", f"{line} a frame every {hop_ms * settings.time_reduction:g} ms"
 
     def check(self, place: str) -> None:
-        """Any finite weights will do."""
+        """Check the weights read from the file `place`; here any finite weights are valid."""
 
     def n_frames(self, input_length: int) -> int:
         """Number of frames of `log_probs` for `input_length` frames of features."""
@@ -137,9 +137,9 @@ class Convolutions(nn.Module):
     frequencies.
 
     Args:
-        n_features: values in a frame of features, in order of frequency.
-        n_channels: of each convolution.
-        time_reduction: frames of the features for each frame of the output.
+        n_features: number of values in a frame of features, in order of frequency.
+        n_channels: number of channels of each convolution.
+        time_reduction: number of feature frames for each output frame.
 
     Source: Amodei et al. 2016, arXiv:1512.02595, section 3.5, there larger and with clipped units.
     """
@@ -162,7 +162,7 @@ class Convolutions(nn.Module):
             outputs: (ceil(T / time_reduction), N, output_size).
             input_lengths: (N,), divided by `time_reduction` and rounded up.
         """
-        # both convolutions pad a single utterance with zeros; so padding is set to 0 before each
+        # a convolution pads a single utterance with zeros, so a batch's padding is set to 0 too
         picture = features.masked_fill(~mask(input_lengths, len(features))[:, :, None], 0.0)
         picture = self.first(picture.transpose(0, 1)[:, None]).relu()  # (N, channels, T', F / 2)
         lengths = (input_lengths + self.time_reduction - 1) // self.time_reduction

@@ -32,19 +32,19 @@ def ctc_loss(
         target_lengths: (N,), int64; None where all have U targets.
 
     Returns:
-        losses: (N,), nats, on the CPU; infinite where no alignment is possible. Of one utterance
-            (), a scalar.
+        losses: (N,), nats, on the CPU; infinite where no alignment is possible. For one utterance
+            a scalar.
 
     Raises:
         ValueError: shapes do not fit each other, a length is out of range, or a target is not among
-            the C tokens; torch would read beyond its memory.
+            the C tokens (torch would read outside its memory).
 
     Source: Graves et al. 2006, "Connectionist temporal classification".
     """
     log_probs, targets = torch.as_tensor(log_probs), torch.as_tensor(targets)
     if log_probs.ndim == 2 and (targets.ndim == 1 or targets.shape[:-1] == (1,)):
         batch = log_probs[:, None], targets.reshape(1, -1)
-        return ctc_loss(*batch, *map(_of_one, (input_lengths, target_lengths)))[0]
+        return ctc_loss(*batch, *map(_batch_of_one, (input_lengths, target_lengths)))[0]
     targets = targets.cpu()
     if log_probs.ndim != 3 or targets.ndim != 2 or len(targets) != log_probs.shape[1]:
         shapes = f"{tuple(log_probs.shape)} and targets {tuple(targets.shape)}"
@@ -52,11 +52,11 @@ def ctc_loss(
             f"log_probs has shape {shapes}; expected (T, N, C) and (N, U), or (T, C) and (U,)"
         )
     T, N, C = log_probs.shape
-    input_lengths = _lengths("input_lengths", input_lengths, N, T)
-    target_lengths = _lengths("target_lengths", target_lengths, N, targets.shape[1])
+    input_lengths = _checked_lengths("input_lengths", input_lengths, N, T)
+    target_lengths = _checked_lengths("target_lengths", target_lengths, N, targets.shape[1])
     _check_range(targets, C)
     log_probs = log_probs.to("cpu", torch.promote_types(log_probs.dtype, torch.float32))
-    if not N or not T:  # which torch refuses
+    if not N or not T:  # torch refuses empty batches
         return log_probs.sum((0, 2)).masked_fill(target_lengths > 0, torch.inf)
     return torch.nn.functional.ctc_loss(
         log_probs,
@@ -69,38 +69,38 @@ def ctc_loss(
 
 
 def log_probability(log_probs: Tensor, tokens: Sequence[int]) -> float:
-    """Exact natural log-probability of a token sequence, given one utterance.
+    """Exact natural log-probability of a token sequence in one utterance.
 
     Args:
         log_probs: (T, C), natural logs.
-        tokens: without blanks; may be empty.
+        tokens: token ids without blanks; may be empty.
 
     Returns:
-        log_prob: -inf if there are too few frames.
+        log_prob: nats; -inf if there are too few frames.
 
     Raises:
-        ValueError: `log_probs` is not (T, C), or a token is the blank or not among the C.
+        ValueError: `log_probs` is not (T, C), or a token is the blank or not one of the C tokens.
     """
     _check(log_probs, tokens)
     return -ctc_loss(log_probs, torch.tensor(list(tokens), dtype=torch.int64)).item()
 
 
 def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) -> Tensor:
-    """The most probable alignment of one utterance's text.
+    """Forced alignment of one utterance: the most probable alignment of its tokens.
 
     >>> alignment = asr.ctc_align(log_probs, tokens)
-    >>> scores = log_probs.gather(1, alignment[:, None])[:, 0]  # of each frame
+    >>> scores = log_probs.gather(1, alignment[:, None])[:, 0]  # (T,), one for each frame
 
     Args:
         log_probs: (T, C), natural logs.
-        tokens: (U,), without blanks.
+        tokens: (U,), token ids without blanks.
 
     Returns:
         alignment: (T,), int64, the token or blank in each frame, on the CPU.
 
     Raises:
         ValueError: `log_probs` is not (T, C), has NaN or too few frames for the tokens, or a token
-            is the blank or not among the C.
+            is the blank or not one of the C tokens.
     """
     tokens = torch.as_tensor(tokens, dtype=torch.int64).tolist()
     log_probs = checked_log_probs(log_probs).float().cpu()
@@ -118,10 +118,10 @@ def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) ->
 
 
 def checked_log_probs(log_probs: Tensor | np.ndarray) -> Tensor:
-    """The log-probabilities of one utterance as a tensor, without their gradient.
+    """Check the log-probabilities of one utterance, and convert them to a tensor without gradient.
 
     Raises:
-        ValueError: they are not (T, C), are no floats, or NaN or inf is among them.
+        ValueError: they are not (T, C) or not floats, or have NaN or +inf.
     """
     found = torch.as_tensor(log_probs).detach()
     if found.ndim != 2:
@@ -156,11 +156,11 @@ def _check_range(targets: Tensor, C: int) -> None:
         raise ValueError(f"targets has {int(bad[0])}; expected from 0 to {C - 1}")
 
 
-def _of_one(length: Tensor | Sequence[int] | int | None) -> Tensor | None:
+def _batch_of_one(length: Tensor | Sequence[int] | int | None) -> Tensor | None:
     return None if length is None else torch.as_tensor(length).reshape(-1)
 
 
-def _lengths(
+def _checked_lengths(
     name: str, lengths: Tensor | Sequence[int] | int | None, N: int, longest: int
 ) -> Tensor:
     """(N,), int64, on the CPU."""

@@ -16,27 +16,27 @@ Cell = Literal["rnn", "gru", "lstm"]
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-"""Matrices of each kind, for the input as for the last output."""
+"""Number of gates of each cell; each has a matrix for the input and one for the last output."""
 
 MAX_HIDDEN = 2**16
-"""Units of a layer, at most."""
+"""Maximum number of units of a layer."""
 
 MAX_LAYERS = 100
-"""Layers, at most."""
+"""Maximum number of layers."""
 
 MAX_WEIGHTS = 2**31
-"""Weights of a stack, at most: 8 GiB."""
+"""Maximum number of weights of a stack: 8 GiB in float32."""
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """Shares of values that are set to 0 in training; the others are scaled by 1 / (1 - share).
+    """Dropout rates: shares of values set to 0 in training; the rest is scaled by 1 / (1 - share).
 
     Args:
-        hidden: of the output of each layer except the last.
-        output: of the last layer's output.
-        recurrent: of the recurrent (hidden-to-hidden) weights (DropConnect).
-        variational: whether one mask of an output serves all frames, instead of one per frame.
+        hidden: rate for the output of each layer except the last.
+        output: rate for the output of the last layer.
+        recurrent: rate for the recurrent (hidden-to-hidden) weights (DropConnect).
+        variational: whether all frames of a sequence share one mask, instead of one mask per frame.
 
     Raises:
         ValueError: a share is not from 0 to below 1.
@@ -61,14 +61,14 @@ class Dropout:
 class RecurrentStack(nn.Module):
     """Recurrent layers over padded sequences; outputs do not depend on padding or on the batch.
 
-    Each direction runs as its own padded layer. Forwards, padding after a sequence's end can't
-    influence the sequence. Backwards, each sequence is reversed within its own length, so that its
-    last frame comes first. This is exact, and on a CPU several times faster than packed sequences;
-    on a GPU it still uses cuDNN's fused kernel.
+    Each direction runs as its own padded layer. In the forward direction, padding after the end of
+    a sequence can't influence the sequence. For the backward direction, each sequence is reversed
+    within its own length, so that its last frame comes first. This is exact, and on a CPU several
+    times faster than packed sequences; on a GPU it still uses cuDNN's fused kernel.
 
     Args:
-        input_size: values in a frame of the input.
-        cell: the kind of units.
+        input_size: number of values in a frame of the input.
+        cell: the kind of recurrent units.
         hidden_size: units of one layer in one direction.
         n_layers: number of layers.
         bidirectional: whether every layer reads in both directions; their outputs are concatenated.
@@ -80,9 +80,9 @@ class RecurrentStack(nn.Module):
         ValueError: the cell is unknown, a size is below 1, or a share is not from 0 to below 1.
         InputError: there are more than `MAX_WEIGHTS` weights.
 
-    Source: Graves, Mohamed and Hinton 2013, arXiv:1303.5778 (deep bidirectional LSTM). A forget
-    gate's bias begins at 1 (Jozefowicz et al. 2015). Layer normalisation: Ba, Kiros and Hinton
-    2016, arXiv:1607.06450, there within the cells.
+    Source: Graves, Mohamed and Hinton 2013, arXiv:1303.5778 (deep bidirectional LSTM). The bias of
+    a forget gate is initialised to 1 (Jozefowicz et al. 2015). Layer normalisation: Ba, Kiros and
+    Hinton 2016, arXiv:1607.06450, who apply it within the cells.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class RecurrentStack(nn.Module):
             lengths: (N,), int64.
 
         Returns:
-            outputs: (T, N, output_size); undefined after a sequence's end.
+            outputs: (T, N, output_size); undefined after the end of a sequence.
         """
         reversal = _reversed_frames(lengths, len(inputs))
         outputs = inputs
@@ -144,19 +144,19 @@ class RecurrentStack(nn.Module):
         """(rows, S): the initial state for `carry`, on the device of the weights.
 
         Raises:
-            ValueError: the stack is bidirectional, so no state can stand for the frames before.
+            ValueError: the stack is bidirectional, so its outputs depend on later frames as well.
         """
         self._check_one_direction()
         weights = self.forwards[0].get_parameter("weight_hh_l0")
         return weights.new_zeros(rows, self.state_size)
 
     def carry(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs of the next chunk. Chunk by chunk gives the same as the whole sequence at once.
+        """Outputs of the next chunk, the same as if the whole sequence were computed at once.
 
         Args:
             inputs: (T, N, input_size), without padding.
-            state: (N, S), from `zero_state` or the call before: the outputs of all layers, followed
-                by the cell states of all layers of an LSTM.
+            state: (N, S), from `zero_state` or the previous call: the outputs of all layers,
+                followed by the cell states of all layers of an LSTM.
 
         Returns:
             outputs: (T, N, output_size).
@@ -198,8 +198,8 @@ class RecurrentStack(nn.Module):
         """The state one frame later, the same as from `carry`, but without dropout.
 
         For single frames on a CPU this is several times faster than torch's own layers, which
-        rearrange their weights in each call. And an input that occurs several times, such as a
-        language model's unit, needs only one `receive`.
+        rearrange their weights in each call. An input that occurs several times, such as a unit of
+        a language model, needs only one call of `receive`.
 
         Args:
             received: (N, R), from `receive`.
@@ -225,14 +225,14 @@ class RecurrentStack(nn.Module):
         return outputs
 
     def _read(self, layer: nn.Module, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One layer's outputs and its state: (1, N, H), or of an LSTM (2, N, H)."""
+        """One layer's outputs and its state: (1, N, H), or (2, N, H) for an LSTM."""
         is_lstm = isinstance(layer, nn.LSTM)
         begin = tuple(state.split(1)) if is_lstm else state
         outputs, end = functional_call(layer, self._dropped(layer), (inputs, begin))
         return outputs, torch.cat(end) if is_lstm else end
 
     def _dropped(self, layer: nn.Module) -> dict[str, Tensor]:
-        """The layer's recurrent weights with some set to 0 in training; else empty."""
+        """The layer's recurrent weights with dropout; empty outside training or without dropout."""
         if not (self.training and self.dropout.recurrent):
             return {}
         return {
@@ -246,11 +246,11 @@ class RecurrentStack(nn.Module):
 
 
 def drop(outputs: Tensor, share: float, variational: bool, training: bool) -> Tensor:
-    """Dropout of outputs, (T, N, H): a share is set to 0, the rest is scaled by 1 / (1 - share).
+    """Set a share of the outputs to 0, and scale the rest by 1 / (1 - share).
 
     Args:
         outputs: (T, N, H).
-        share: from 0 to below 1.
+        share: the dropout rate, from 0 to below 1.
         variational: whether the same values of a sequence are set to 0 in all its frames.
         training: if false, the outputs are returned unchanged.
     """
@@ -268,7 +268,7 @@ def _layer(cell: Cell, input_size: int, hidden_size: int) -> nn.Module:
 
 
 def _step(layer: nn.Module, received: Tensor, state: Tensor) -> Tensor:
-    """One layer's state one frame later: (1, N, H), or of an LSTM (2, N, H)."""
+    """One layer's state one frame later: (1, N, H), or (2, N, H) for an LSTM."""
     output, *cells = state
     received = received.to(state.dtype)
     recalled = _product(layer, "hh", output)

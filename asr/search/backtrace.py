@@ -1,4 +1,4 @@
-"""The traces of a search -> its n-best lists."""
+"""The traces of a search -> n-best lists."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,33 +19,33 @@ from asr.text.tokenizer import BLANK
 
 
 class Trace(NamedTuple):
-    """Where the prefixes after an event come from, (N, K)."""
+    """The origin of each prefix of a beam after an event, (N, K)."""
 
-    slot: Tensor  # in the beam before
-    token: Tensor  # what was added to the prefix there; BLANK for nothing
-    word: Tensor | None  # the word that ended with it; NONE for none
-    recombined: Recombined | None = None  # those left out in favour of others
+    slot: Tensor  # slot in the beam before the event
+    token: Tensor  # token added to the prefix; BLANK for none
+    word: Tensor | None  # word that ended with the token; NONE for none
+    recombined: Recombined | None = None  # the prefixes dropped by recombination
 
 
 class _Row(NamedTuple):
-    """The n hypotheses of an utterance of E events, best first."""
+    """The n hypotheses of an utterance with E events, best first."""
 
-    tokens: np.ndarray  # (n, E), what was added at each event, or BLANK
-    words: np.ndarray  # (n, E + 1), the word that ended with it, or NONE; and at the end
+    tokens: np.ndarray  # (n, E), token added at each event, or BLANK
+    words: np.ndarray  # (n, E + 1), word that ended at each event or at the end, or NONE
     numbers: np.ndarray  # (n, 3), score, acoustic and LM log-probability
 
 
 def read_back(
     ends: Extensions, traces: Sequence[Trace], order: Tensor, frames: Tensor, space: SearchSpace
 ) -> list[list[Hypothesis]]:
-    """The n-best lists of a search, in the order of `log_probs`.
+    """The n-best lists of a search, in the order of the utterances in `log_probs`.
 
     Args:
-        ends: what the utterances' ends made of the prefixes.
-        traces: of all events.
-        order: (N,), the number in `log_probs` of each row's utterance.
-        frames: (E, N), where each event of a row lies in `log_probs`.
-        space: what it went by.
+        ends: the complete hypotheses: the prefixes with the scores of the utterances' ends.
+        traces: traces of all events.
+        order: (N,), index in `log_probs` of each row's utterance.
+        frames: (E, N), frame of each event of a row in `log_probs`.
+        space: the search space.
     """
     N, K = len(order), space.settings.beam_width
     ends = ends.or_impossible()
@@ -69,13 +69,13 @@ def read_back(
 def _follow(
     slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace]
 ) -> Iterator[_Row]:
-    """Follow prefixes back from the last event.
+    """Follow hypotheses back from the last event.
 
     Args:
-        slots: (N, n), where they are then.
-        words: (N, n), that end with the utterances.
-        numbers: (N, n, 3).
-        traces: of all events.
+        slots: (N, n), their slots after the last event.
+        words: (N, n), the words that end with the utterances.
+        numbers: (N, n, 3), score, acoustic and LM log-probability.
+        traces: traces of all events.
     """
     tokens = torch.full((len(traces), *slots.shape), BLANK, device=slots.device)
     ended = torch.full((len(traces) + 1, *slots.shape), NONE, device=slots.device)
@@ -95,7 +95,7 @@ def _follow(
 def _unfold(
     slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace], n_best: int
 ) -> Iterator[_Row]:
-    """Follow prefixes back, and those that were left out in favour of them; see `_follow`."""
+    """Like `_follow`, for the hypotheses and those that recombination dropped on their paths."""
     ends = zip(slots.tolist(), words.tolist(), numbers.tolist(), strict=True)
     for steps, (slot, word, number) in zip(_steps(traces, len(slots)), ends, strict=True):
         found = with_alternatives(slot, word, number, steps, n_best)
@@ -108,7 +108,7 @@ def _unfold(
 
 
 def _steps(traces: Sequence[Trace], N: int) -> Iterator[Steps]:
-    """The traces by utterance; of its events alone."""
+    """The traces of each utterance, without events that it doesn't have."""
     n_rows = np.array([len(trace.slot) for trace in traces], dtype=np.int64)
     fields = zip(*(trace[:3] for trace in traces), strict=True)
     slot, token, word = (pad_sequence(field).cpu().numpy() for field in fields)  # (rows, E, K)
@@ -125,7 +125,7 @@ def _steps(traces: Sequence[Trace], N: int) -> Iterator[Steps]:
 
 
 def _hypotheses(row: _Row, frames: np.ndarray, space: SearchSpace) -> list[Hypothesis]:
-    """Those of an utterance; `frames`, (E,), are where its events lie."""
+    """The hypotheses of an utterance; `frames`, (E,), are the frames of its events."""
     informed = space.informed
     added = row.tokens != BLANK
     when = np.broadcast_to(frames[: added.shape[1]], added.shape)
@@ -142,7 +142,7 @@ def _hypotheses(row: _Row, frames: np.ndarray, space: SearchSpace) -> list[Hypot
 
 
 def _split(values: np.ndarray, where: np.ndarray) -> list[tuple[int, ...]]:
-    """Of each row the values where it is true."""
+    """For each row, the values where `where` is true."""
     flat, ends = values[where].tolist(), where.sum(1).cumsum().tolist()
     return [tuple(flat[begin:end]) for begin, end in pairwise([0, *ends])]
 
@@ -150,7 +150,7 @@ def _split(values: np.ndarray, where: np.ndarray) -> list[tuple[int, ...]]:
 def _spelled(
     tokens: tuple[int, ...], words: tuple[int, ...], space: SearchSpace
 ) -> tuple[str, ...]:
-    """The words of a lexicon by their numbers; others as the tokens have them."""
+    """The lexicon's words by their numbers; out-of-vocabulary words are spelled by the tokens."""
     assert space.lexicon is not None
     known = space.lexicon.words
     if len(known) not in words:

@@ -1,4 +1,4 @@
-"""log_probs -> n-best lists: CTC prefix beam search of a batch."""
+"""log_probs of a batch -> n-best lists, by CTC prefix beam search."""
 
 import math
 from typing import NamedTuple
@@ -18,43 +18,43 @@ from asr.search.threads import threads
 
 
 class Beam(NamedTuple):
-    """The prefixes that are kept, with their log-probabilities, (N, K), float64."""
+    """The kept prefixes with the log-probabilities of their alignments so far, (N, K), float64."""
 
-    blank: Tensor  # of the alignments so far that end in blank
-    token: Tensor  # of those that end in the prefix's last token
-    total: Tensor  # of both
+    blank: Tensor  # alignments that end in blank
+    token: Tensor  # alignments that end in the prefix's last token
+    total: Tensor  # all alignments
     prefixes: Prefixes
 
 
 class Stay(NamedTuple):
-    """The prefixes of a beam after an event, (N, K)."""
+    """The prefixes of a beam after an event, without extensions, (N, K)."""
 
-    blank: Tensor
+    blank: Tensor  # as in `Beam`, like the next two
     token: Tensor
     total: Tensor
-    parent: Tensor  # the slot of the prefix without the last token
-    known: Tensor  # bool, whether there is one
-    arrives: Tensor  # float64, what that prefix gave: a part of `token`
+    parent: Tensor  # slot of the parent: the prefix without the last token
+    known: Tensor  # bool, whether the parent is in the beam
+    arrives: Tensor  # float64, the part of `token` that comes from extending the parent
 
 
 @torch.inference_mode()
 def beam_search(
     log_probs: Tensor, input_lengths: Tensor, space: SearchSpace
 ) -> list[list[Hypothesis]]:
-    """The most probable token sequences, each summed over its alignments.
+    """Find the most probable token sequences, each summed over its alignments.
 
-    On the CPU it computes with one thread, but for a recurrent language model with as many as torch
+    On the CPU the search uses one thread; with a neural language model, it uses as many as torch
     is set to.
 
     Args:
         log_probs: (T, N, C), natural logs, on any device; padding is not used.
         input_lengths: (N,), int64.
-        space: how far to look, and what to go by besides.
+        space: settings, lexicon, language model and boosts.
 
     Returns:
-        nbest: of each utterance at most `n_best` hypotheses, best first; none where none is
-            possible. Acoustic log-probabilities are exact where nothing was pruned, and lower
-            bounds elsewhere; those of prefixes that were recombined are estimates.
+        nbest: for each utterance at most `n_best` hypotheses, best first; an empty list if no
+            hypothesis is possible. Acoustic log-probabilities are exact if nothing was pruned, and
+            lower bounds otherwise; those of recombined prefixes are estimates.
 
     Raises:
         ValueError: `log_probs` is not (T, N, C) with the tokenizer's C, or a length is not from 0
@@ -106,13 +106,13 @@ def _search(
     nbests = read_back(ends, traces, events.order, events.frames, space)
     if not space.recombines:
         return nbests
-    # what was recombined may end too late to be followed as its twin was
+    # a recombined prefix may end too late to be continued like its twin
     lengths = zip(nbests, input_lengths.tolist(), strict=True)
     return [[h for h in nbest if frames_needed(h.tokens) <= T] for nbest, T in lengths]
 
 
 def _start(N: int, K: int, fusion: Fusion | None, device: torch.device) -> Beam:
-    """Beams of the empty prefix alone."""
+    """Beams with only the empty prefix."""
     never = torch.full((N, K), -math.inf, dtype=torch.float64, device=device)
     blank = never.clone()
     blank[:, 0] = 0.0
@@ -122,12 +122,12 @@ def _start(N: int, K: int, fusion: Fusion | None, device: torch.device) -> Beam:
 def _step(
     beam: Beam, event: Event, log_probs: Tensor, score_floor: float, fusion: Fusion | None
 ) -> tuple[Beam, Trace]:
-    """Take the beams through the quiet before an event and through the event."""
-    beam = _after_quiet(beam, event)
+    """Advance the beams through the quiet frames before an event, and through the event."""
+    beam = _after_quiet_frames(beam, event)
     stay = _stay(beam, event, log_probs)
     before = beam.prefixes
     score = stay.total + before.context["score"] if fusion else stay.total
-    # the prefixes alone fill the beam: what is to be kept must reach the worst of them
+    # the prefixes alone fill the beam, so an extension must reach the worst of their scores
     least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
     extensions = _extensions(beam, stay, event, least, fusion)
     if fusion:
@@ -141,8 +141,8 @@ def _step(
     return _recombined(_keep(stay, extensions, choice, prefixes), traced, fusion)
 
 
-def _after_quiet(beam: Beam, event: Event) -> Beam:
-    """Blanks all over the quiet frames before an event."""
+def _after_quiet_frames(beam: Beam, event: Event) -> Beam:
+    """Extend all alignments by blanks in the quiet frames before an event."""
     if event.quiet is None or event.blank_is_over is None:
         return beam
     total = beam.total + event.quiet
@@ -151,10 +151,11 @@ def _after_quiet(beam: Beam, event: Event) -> Beam:
 
 
 def _stay(beam: Beam, event: Event, log_probs: Tensor) -> Stay:
-    """The prefixes as they are after an event.
+    """The prefixes after an event, without extensions.
 
-    They go on with blank or with their last token. And where the prefix without that token is in
-    the beam as well, its extension arrives here.
+    An alignment of a prefix continues with blank or with the last token. If the parent, the prefix
+    without the last token, is in the beam too, its alignments that are extended by that token are
+    added here.
     """
     last = beam.prefixes.last
     goes_on = log_probs[event.frames, event.rows, last].double()
@@ -170,23 +171,24 @@ def _stay(beam: Beam, event: Event, log_probs: Tensor) -> Stay:
 def _extensions(
     beam: Beam, stay: Stay, event: Event, least: Tensor, fusion: Fusion | None
 ) -> Extensions:
-    """The extensions that may be kept, as far as can be told without the language model.
+    """The extensions that may be kept, scored without the language model.
 
-    One that is in the beam has arrived there, and is impossible here.
+    An extension that gives a prefix of the beam is counted in `stay`, so it has log-probability
+    -inf here.
 
     Args:
-        beam: before the event.
-        stay: its prefixes after the event.
-        event: what is tried.
+        beam: the beam before the event.
+        stay: the beam's prefixes after the event.
+        event: the event, with the tokens to try.
         least: (N,), the score that an extension must reach.
-        fusion: what there is besides the acoustic model.
+        fusion: lexicon, language model and boosts; None without any.
     """
     last, context = beam.prefixes.last, beam.prefixes.context
     repeats = last[:, :, None] == event.tokens[:, None]  # (N, K, M)
     grow = torch.where(repeats, beam.blank[:, :, None], beam.total[:, :, None])
     grow = grow + event.token_log_probs[:, None]
-    short = least_mass(least, context, fusion)
-    place = (grow >= short[:, :, None]).flatten().nonzero()[:, 0]
+    min_mass = least_mass(least, context, fusion)
+    place = (grow >= min_mass[:, :, None]).flatten().nonzero()[:, 0]
     token = event.tokens[:, None].expand_as(grow)
     extensions = Extensions(place // grow.shape[2], at(token, place), at(grow, place))
     if fusion:
@@ -197,7 +199,7 @@ def _extensions(
 
 
 def _keep(stay: Stay, extensions: Extensions, choice: Choice, prefixes: Prefixes) -> Beam:
-    """The prefixes chosen."""
+    """The beam of the chosen prefixes."""
     slot, new = choice.slot, choice.new
     old = choice.possible & ~new
     mass = torch.where(new, extensions.mass.take(choice.extension), -math.inf)
@@ -210,7 +212,7 @@ def _keep(stay: Stay, extensions: Extensions, choice: Choice, prefixes: Prefixes
 
 
 def _recombined(beam: Beam, traced: Trace, fusion: Fusion | None) -> tuple[Beam, Trace]:
-    """Of the prefixes that nothing to come can tell apart, the best alone."""
+    """Keep only the best of the prefixes that any continuation changes in the same way."""
     if fusion is None or not fusion.recombines:
         return beam, traced
     context = beam.prefixes.context

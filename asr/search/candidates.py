@@ -1,4 +1,4 @@
-"""log_probs -> the frames where tokens are tried, and the quiet between them."""
+"""log_probs -> the frames in which tokens are tried, and the quiet frames between them."""
 
 import math
 from typing import NamedTuple
@@ -12,28 +12,28 @@ from asr.text.tokenizer import BLANK
 class Event(NamedTuple):
     """One event of each of N utterances."""
 
-    frames: Tensor  # (N, 1), where it lies in `log_probs`
-    rows: Tensor  # (N, 1), the utterance's number there
-    tokens: Tensor  # (N, M), what is tried; BLANK behind an utterance's last one
-    token_log_probs: Tensor  # (N, M), float64; -inf behind an utterance's last one
+    frames: Tensor  # (N, 1), the event's frame in `log_probs`
+    rows: Tensor  # (N, 1), the utterance's index in `log_probs`
+    tokens: Tensor  # (N, M), the tokens to try, padded with BLANK
+    token_log_probs: Tensor  # (N, M), float64, padded with -inf
     blank: Tensor  # (N, 1), float64, log-probability of blank
-    quiet: Tensor | None  # (N, 1), float64, that of nothing but blank in the quiet before
-    blank_is_over: Tensor | None  # (N, 1), float64, 0; -inf where there are quiet frames before
+    quiet: Tensor | None  # (N, 1), float64, log-prob of only blanks in the quiet frames before
+    blank_is_over: Tensor | None  # (N, 1), float64, 0; -inf if there are quiet frames before
 
 
 class Events(NamedTuple):
-    """The events of a batch: in each utterance, the frames in which tokens are tried.
+    """The events of a batch: the frames of each utterance in which tokens are tried.
 
-    In the frames between, the quiet ones, there is nothing but blank, and all it takes is a sum. So
-    search goes from event to event, each utterance at its own pace. Those with many events come
-    first, so that those that still have one are the first rows.
+    All other frames are quiet: only blank is possible there, so one sum of log-probabilities stands
+    for several frames. The search goes from event to event. Utterances with more events come first,
+    so that the first rows are those that still have an event.
 
     Args:
-        order: (N,), the number in `log_probs` of each row's utterance.
-        n_active: of each of the E events, how many rows have it.
-        n_tokens: of each event, how many tokens a row tries at most.
-        has_quiet: of each event, whether a row has quiet frames right before.
-        frames: (E, N), like `Event.frames`, as are the next.
+        order: (N,), index in `log_probs` of each row's utterance.
+        n_active: number of rows that have each of the E events.
+        n_tokens: largest number of tokens that a row tries in each event.
+        has_quiet: whether any row has quiet frames right before each event.
+        frames: (E, N), as in `Event`, like the fields below.
         tokens: (E, N, M).
         token_log_probs: (E, N, M).
         blank: (E, N).
@@ -55,7 +55,7 @@ class Events(NamedTuple):
     tail: Tensor
 
     def at(self, number: int) -> Event:
-        """The event of that number, of the rows that have it."""
+        """The event with the given number, for the rows that have it."""
         N, M = self.n_active[number], self.n_tokens[number]
         has_quiet = self.has_quiet[number]
         return Event(
@@ -72,20 +72,21 @@ class Events(NamedTuple):
 def find_events(
     log_probs: Tensor, input_lengths: Tensor, token_floor: float, blank_skip: float
 ) -> Events:
-    """The events of a batch.
+    """Find the events of a batch.
 
     Args:
         log_probs: (T, N, C), natural logs; padding is not used.
         input_lengths: (N,), int64.
-        token_floor: in nats; a token is tried where its log-probability is at least that, or that
-            of blank.
-        blank_skip: where blank has at least this probability, no token is tried; 1 for off.
+        token_floor: in nats; a token is tried in frames where its log-probability is at least this,
+            or at least that of blank.
+        blank_skip: no token is tried in frames where blank has at least this probability; 1 for
+            off.
     """
     T, N, _ = log_probs.shape
     tried, blank = _tried(log_probs, input_lengths, token_floor, blank_skip)
     n_tried = tried.sum(2)  # (T, N)
     is_event = n_tried > 0
-    before = is_event.cumsum(0) - is_event.long()  # how many events lie before a frame
+    before = is_event.cumsum(0) - is_event.long()  # number of events before each frame
     n_events, order = is_event.sum(0).sort(stable=True, descending=True)
     E = int(n_events[0]) if N else 0
     row = torch.empty_like(order).scatter_(0, order, torch.arange(N, device=order.device))
@@ -96,7 +97,7 @@ def find_events(
     quiet = zeros.scatter_add(0, before, torch.where(is_quiet, blank, 0.0))[:, order]
     blank_is_over = zeros.scatter_add(0, before, is_quiet.double())[:, order] > 0
 
-    t, n, token = tried.nonzero(as_tuple=True)  # frame by frame, there utterance by utterance
+    t, n, token = tried.nonzero(as_tuple=True)  # sorted by frame, then by utterance
     first = (n_tried.flatten().cumsum(0) - n_tried.flatten()).view_as(n_tried)
     column = torch.arange(len(t), device=order.device) - first[t, n]
     M = int(n_tried.max()) if E else 0

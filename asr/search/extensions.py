@@ -1,4 +1,4 @@
-"""What search may do next, and what it keeps of that."""
+"""Extensions of prefixes by tokens, and the choice of those to keep."""
 
 import math
 from typing import NamedTuple
@@ -8,38 +8,38 @@ from torch import Tensor
 
 
 def at(values: Tensor, places: Tensor) -> Tensor:
-    """(n,), the values at n places, which are counted row by row.
+    """(n,), the values at n flat indices, counted row by row.
 
-    On the CPU this takes a quarter of the time that indexing does.
+    On the CPU this takes a quarter of the time of ordinary indexing.
     """
     return values.flatten().index_select(0, places)
 
 
 def mixed(hashed: Tensor, number: Tensor) -> Tensor:
-    """64 bits that stand for what was hashed and one number more, all int64."""
+    """Add one more number to a 64-bit hash; all int64."""
     bits = (hashed ^ (number * -7046029254386353131)) * -4417276706812531889
     return bits ^ (bits >> 29)
 
 
 class Extensions(NamedTuple):
-    """Extensions of prefixes by a token, of the whole batch one after the other, F of them.
+    """F extensions of prefixes by a token, for the whole batch.
 
     They are ordered by prefix, then token, then outcome.
     """
 
-    slot: Tensor  # number of the prefix, row by row: n * K + k
-    token: Tensor  # what it is extended with
+    slot: Tensor  # flat index of the prefix: n * K + k
+    token: Tensor  # the added token
     mass: Tensor  # float64, acoustic log-probability
     extra: Tensor | None = None  # float64, the rest of the score
-    outcome: Tensor | None = None  # with a lexicon: which of those that prefix and token have
-    node: Tensor | None = None  # where in the lexicon it leads to
-    word: Tensor | None = None  # the word that ends with it; NONE for none
-    lm: Tensor | None = None  # float64, log-probability of what the language model was asked
-    number: Tensor | None = None  # where the state after a word lies in `states`; -1 for none
-    states: Tensor | None = None
+    outcome: Tensor | None = None  # index among the lexicon's outcomes for prefix and token
+    node: Tensor | None = None  # the lexicon's node after the token
+    word: Tensor | None = None  # word that ends with the token; NONE for none
+    lm: Tensor | None = None  # float64, the language model's log-probability of the word or token
+    number: Tensor | None = None  # index in `states` of the state after the word; -1 for none
+    states: Tensor | None = None  # the language model's states after words
 
     def or_impossible(self) -> "Extensions":
-        """Themselves, or where there is none, one that is impossible."""
+        """The extensions, or one impossible extension if there are none."""
         if self.slot.shape[0]:
             return self
         *fields, states = self
@@ -48,11 +48,11 @@ class Extensions(NamedTuple):
 
     @property
     def score(self) -> Tensor:
-        """(F,), float64, what search goes by."""
+        """(F,), float64, the scores that the search compares."""
         return self.mass if self.extra is None else self.mass + self.extra
 
     def table(self, N: int, K: int) -> tuple[Tensor, Tensor]:
-        """Scores by utterance, (N, most of one), then -inf; (N,) numbers of the first."""
+        """Scores of each utterance, padded with -inf; and (N,), index of its first extension."""
         row = self.slot // K
         n_extensions = torch.bincount(row, minlength=N)
         first = n_extensions.cumsum(0) - n_extensions
@@ -64,7 +64,7 @@ class Extensions(NamedTuple):
 class Choice(NamedTuple):
     """The prefixes and extensions that are kept, (N, K)."""
 
-    slot: Tensor  # the place in its row of the prefix, extended or not
-    extension: Tensor  # number of the extension, where it is one
-    new: Tensor  # bool, whether it is
-    possible: Tensor  # bool, whether it is anything: a beam may have room left
+    slot: Tensor  # the prefix's slot in its row, whether it is extended or not
+    extension: Tensor  # index of the extension, if it is one
+    new: Tensor  # bool, whether it is an extension
+    possible: Tensor  # bool, whether the slot is used: a beam may have free slots

@@ -1,4 +1,4 @@
-"""log_probs -> n-best lists, by flashlight-text's beam search: the same question put to another."""
+"""log_probs -> n-best lists, by flashlight-text's beam search instead of `asr.search.beam`."""
 
 import math
 import tempfile
@@ -21,32 +21,35 @@ from asr.search.space import SearchSpace
 from asr.text.tokenizer import BLANK
 
 THRESHOLD = 50.0
-"""Prefixes so many nats below the best are dropped, as torchaudio has it."""
+"""Prefixes this many nats below the best are dropped; torchaudio's default."""
 
 _LN10 = math.log(10)
 
 
 class _Engine(NamedTuple):
     search: Any  # flashlight-text's decoder
-    lm: Any  # which that needs, but does not hold
+    lm: Any  # kept alive here, because the decoder uses it without holding a reference
 
 
 def flashlight_search(
     log_probs: Tensor, input_lengths: Tensor, space: SearchSpace
 ) -> list[list[Hypothesis]]:
-    """What `asr.search.beam.beam_search` gives, searched by flashlight-text, one by one on the CPU.
+    """Search like `asr.search.beam.beam_search`, but by flashlight-text, one by one on the CPU.
 
-    It tries every token in every frame and drops prefixes by `THRESHOLD`, whatever `token_floor`,
-    `score_floor` and `blank_skip` say. Of hypotheses that say the same, the best counts. Acoustic
-    log-probabilities are of the best alignment.
+    It tries every token in every frame and drops prefixes by `THRESHOLD`. It ignores `token_floor`,
+    `score_floor` and `blank_skip`. Of hypotheses with the same text, only the best is returned.
+    Acoustic log-probabilities are those of the best alignment.
 
     Args:
         log_probs: (T, N, C), natural logs; padding is not used.
         input_lengths: (N,), int64.
-        space: how far to look, and what to go by besides.
+        space: settings, lexicon and language model.
+
+    Returns:
+        nbest: for each utterance at most `n_best` hypotheses, best first.
 
     Raises:
-        InputError: flashlight-text is not installed, or can't do what the search asks for.
+        InputError: flashlight-text is not installed, or doesn't support what `space` asks for.
     """
     refuse_nan("log_probs", log_probs, input_lengths)
     engine = _engine(space)
@@ -55,7 +58,7 @@ def flashlight_search(
     for rows, length in zip(log_probs.unbind(1), input_lengths.tolist(), strict=True):
         rows = rows[:length].float().cpu()
         if space.lexicon is not None and separator is not None:
-            # its words end with a separator only; so let there be one
+            # flashlight-text ends words only at a separator, so add one
             end = torch.full((1, rows.shape[1]), -math.inf)
             end[0, separator] = 0.0
             rows = torch.cat((rows, end))
@@ -66,7 +69,7 @@ def flashlight_search(
 
 
 def _hypotheses(results: list[Any], length: int, space: SearchSpace) -> list[Hypothesis]:
-    """Those of an utterance of so many frames."""
+    """The hypotheses of an utterance of `length` frames."""
     found: dict[tuple[tuple[int, ...], tuple[str, ...] | None], Hypothesis] = {}
     for result in results:
         alignment = [BLANK, *result.tokens[1 : length + 1]]
@@ -94,7 +97,7 @@ def _hypotheses(results: list[Any], length: int, space: SearchSpace) -> list[Hyp
 
 @lru_cache(maxsize=1)
 def _engine(space: SearchSpace) -> _Engine:
-    """Build what flashlight-text searches with."""
+    """Build flashlight-text's decoder for a search space."""
     try:
         from flashlight.lib.text import decoder as flashlight
         from flashlight.lib.text.dictionary import Dictionary
@@ -135,31 +138,31 @@ def _engine(space: SearchSpace) -> _Engine:
 
 
 def _check(space: SearchSpace) -> None:
-    """Raise InputError where flashlight-text can't do what is asked for."""
+    """Raise InputError if flashlight-text doesn't support what a search space asks for."""
     wrong = None
     if space.boosts is not None:
-        wrong = "boosts no phrases"
+        wrong = "supports no phrases"
     elif space.lexicon is not None and space.lexicon.open:
-        wrong = "takes no open lexicon"
+        wrong = "supports no open lexicon"
     elif space.lexicon is None and space.settings.word_bonus:
-        wrong = "has no word_bonus without a lexicon"
+        wrong = "supports no word_bonus without a lexicon"
     elif space.lexicon is not None and space.lm is not None and not space.scores_words:
-        wrong = "takes language models of words only beside a lexicon"
+        wrong = "supports language models of words only with a lexicon"
     elif not isinstance(space.lm, NgramModel | KenlmModel | None):
-        wrong = "goes by n-gram models only"
+        wrong = "supports only n-gram language models"
     if wrong:
         raise InputError(f"decoder is flashlight, which {wrong}; expected decoder beam")
 
 
 def _names(space: SearchSpace) -> list[str]:
-    """How KenLM spells each word of the lexicon and then <unk>; or each token."""
+    """KenLM's spelling of each word of the lexicon and of <unk>; or of each token."""
     assert space.units is not None
     if isinstance(space.lm, KenlmModel):
         names = space.lm.spellings
     else:
         assert space.lm is not None
         names = arpa_words(space.lm.vocabulary, "language model")
-    # what is unknown is UNK all the same, but a dictionary has each name once
+    # KenLM maps any unknown name to UNK, but a dictionary must have each name once
     return [
         names[unit] if unit != UNK else f"unknown {number}"
         for number, unit in enumerate(space.units.tolist())
@@ -167,7 +170,7 @@ def _names(space: SearchSpace) -> list[str]:
 
 
 def _kenlm(space: SearchSpace, names: Any) -> Any:
-    """The n-gram model as flashlight-text's KenLM reads it."""
+    """The n-gram model, loaded by flashlight-text's KenLM."""
     from flashlight.lib.text.space.kenlm import KenLM
 
     if isinstance(space.lm, KenlmModel):
@@ -180,7 +183,7 @@ def _kenlm(space: SearchSpace, names: Any) -> Any:
 
 
 def _spellings(trie: Trie) -> Iterator[tuple[int, list[int]]]:
-    """Each word of a lexicon with each of its spellings."""
+    """Each word of a lexicon, by number, with each of its spellings."""
     before, by = (trie.children > ROOT).nonzero(as_tuple=True)
     token = torch.zeros_like(trie.parents)
     token[trie.children[before, by].long()] = by

@@ -1,4 +1,4 @@
-"""Prefixes and tokens -> what lexicon, language model and phrases add to the score."""
+"""Prefixes and extensions -> the parts of the score from lexicon, language model and phrases."""
 
 import math
 from collections.abc import Iterable
@@ -17,19 +17,19 @@ from asr.text.tokenizer import BLANK, BpeTokenizer
 
 
 class Fusion:
-    """All that one search asks of lexicon, language model and phrases.
+    """The lexicon, language model and phrases of one search, and the states that they need.
 
     Args:
-        space: holds them.
-        N: utterances.
-        device: of the search.
+        space: the search space.
+        N: number of utterances.
+        device: device of the search.
     """
 
     def __init__(self, space: SearchSpace, N: int, device: torch.device) -> None:
         self.settings = settings = space.settings
         self.recombines = space.recombines
         self.separator = space.tokenizer.separator
-        self._begins: Tensor | None = None  # (C,), where tokens are pieces: which begin a word
+        self._begins: Tensor | None = None  # (C,), with subwords: whether a token begins a word
         if isinstance(space.tokenizer, BpeTokenizer):
             begins = [symbol.startswith(WORD_START) for symbol in space.tokenizer.symbols]
             self._begins = torch.tensor(begins, device=device)
@@ -46,24 +46,24 @@ class Fusion:
         if self.trie is not None:
             ahead = torch.zeros(len(self.trie.parents)) if space.ahead is None else space.ahead
             self._ahead = settings.lm_weight * ahead.to(device, torch.float64)
-            # for no word, for each word, for all others
+            # bonus for no word, for each word, and for out-of-vocabulary words
             n_words = len(self.trie.words)
             bonuses = torch.full((n_words + 2,), settings.word_bonus, dtype=torch.float64)
             bonuses[0], bonuses[-1] = 0.0, settings.word_bonus + settings.unk_bonus
             self._bonuses = bonuses.to(device)
-        # by how much a token may raise a score at most, what is taken back left out
-        self._most = max(0.0, settings.word_bonus, settings.word_bonus + settings.unk_bonus)
+        # upper bound of what one extension can add to the score, without bonuses taken back
+        self._max_gain = max(0.0, settings.word_bonus, settings.word_bonus + settings.unk_bonus)
         if self.boosts is not None:
-            self._most += float(self.boosts.worth.amax())
+            self._max_gain += float(self.boosts.worth.amax())
 
     def make_room(self, n: int, contexts: Iterable[Context]) -> None:
-        """Let there be room for the language model's states of n prefixes beside those known."""
+        """Make room for n more language-model states, by dropping those not used in `contexts`."""
         lm = self.token_lm or self.word_lm
         if lm is not None and len(lm.pool) < n:
             lm.pool.keep(context["row"] for context in contexts)
 
     def start(self, like: Tensor) -> Context:
-        """What is known of empty prefixes, (N, K) as `like` is, which is int64."""
+        """The context of empty prefixes; `like` is (N, K), int64."""
         zeros = torch.zeros_like(like)
         context = {"score": zeros.double()}
         if self.trie is not None:
@@ -77,8 +77,8 @@ class Fusion:
         return context
 
     def highest(self, context: Context) -> Tensor:
-        """(N, K), float64: the most that scores of extensions have besides the acoustic part."""
-        highest = context["score"] + self._most
+        """(N, K), float64: upper bound of the scores of extensions without the acoustic part."""
+        highest = context["score"] + self._max_gain
         if self.boosts is not None:
             highest = highest - self.boosts.lent[context["phrase"]]
         if self.trie is not None:
@@ -86,12 +86,15 @@ class Fusion:
         return highest
 
     def extensions(self, context: Context, last: Tensor, extensions: Extensions) -> Extensions:
-        """The extensions on, scored without the language model.
+        """Add the scores of lexicon, phrases and word bonus to extensions.
 
         Args:
-            context: of the prefixes.
-            last: (N, K), their last tokens.
-            extensions: as the acoustic model has them.
+            context: context of the prefixes.
+            last: (N, K), last tokens of the prefixes.
+            extensions: extensions with only acoustic scores.
+
+        Returns:
+            extensions: one for each outcome in the lexicon, scored without the language model.
         """
         slot, token, mass, *_ = extensions
         extra = at(context["score"], slot)
@@ -111,16 +114,16 @@ class Fusion:
     def with_lm(
         self, context: Context, last: Tensor, extensions: Extensions, least: Tensor
     ) -> Extensions:
-        """The extensions, scored with the language model too.
+        """Add the language model's scores to extensions.
 
-        That only takes from scores. Where too little is left without it, it is not asked, and the
-        way is impossible.
+        These scores are never above 0. So an extension whose score is too low without the language
+        model is made impossible, without asking the model.
 
         Args:
-            context: of the prefixes; brought up to date.
-            last: (N, K), their last tokens.
-            extensions: scored without it.
-            least: (N,), what a way must reach to be kept.
+            context: context of the prefixes; updated in place.
+            last: (N, K), last tokens of the prefixes.
+            extensions: extensions scored without the language model.
+            least: (N,), the score that an extension must reach.
         """
         assert extensions.extra is not None
         may_be = extensions.score >= at(least, extensions.slot // last.shape[1])
@@ -144,7 +147,7 @@ class Fusion:
         return extensions._replace(extra=extra, lm=lm, number=number, states=states)
 
     def advance(self, context: Context, extensions: Extensions, choice: Choice) -> Context:
-        """What is known of the prefixes and extensions that are kept."""
+        """The context of the prefixes and extensions that are kept."""
         new, extension = choice.new, choice.extension
         kept = {name: known.gather(1, choice.slot) for name, known in context.items()}
         assert extensions.extra is not None
@@ -176,14 +179,16 @@ class Fusion:
         return kept
 
     def future(self, context: Context, last: Tensor) -> Tensor:
-        """What all that may follow a prefix depends on, with a language model of words.
+        """A hash of all states that the scores of a prefix's continuations depend on.
+
+        It needs a language model of words.
 
         Args:
-            context: of the prefixes.
-            last: (N, K), their last tokens.
+            context: context of the prefixes.
+            last: (N, K), last tokens of the prefixes.
 
         Returns:
-            future: (N, K), a hash.
+            future: (N, K), the hash; prefixes with the same hash can be recombined.
         """
         assert self.word_lm is not None
         states = self.word_lm.pool.states[context["row"]]
@@ -192,18 +197,19 @@ class Fusion:
         return reduce(mixed, known)
 
     def end(self, context: Context, last: Tensor, log_prob: Tensor) -> Extensions:
-        """What the utterances' ends make of the prefixes.
+        """Score the prefixes as complete hypotheses at the ends of their utterances.
 
-        Where none of an utterance's prefixes ends with a word, all stay as they are, without the
-        word that they may have begun.
+        If no prefix of an utterance can end with a complete word, all of them are kept, without the
+        word that they have begun.
 
         Args:
-            context: of the prefixes; brought up to date.
-            last: (N, K), their last tokens.
-            log_prob: (N, K), their acoustic log-probabilities.
+            context: context of the prefixes; updated in place.
+            last: (N, K), last tokens of the prefixes.
+            log_prob: (N, K), acoustic log-probabilities of the prefixes.
 
         Returns:
-            extensions: with the language model's log-probability of the whole.
+            extensions: one for each complete hypothesis; `lm` is the language model's
+                log-probability of the whole text with its end.
         """
         slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
         extra, word = at(context["score"], slot), None
@@ -227,16 +233,16 @@ class Fusion:
         return Extensions(slot, none, mass, extra + self._weighted(lm), word=word, lm=whole)
 
     def _last_words(self, row: Tensor, node: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
-        """How prefixes may end.
+        """The last words with which prefixes may end.
 
         Args:
-            row: (n,), their utterances.
-            node: (n,), where they are in the lexicon.
-            empty: (n,), whether they are empty.
+            row: (n,), utterances of the prefixes.
+            node: (n,), nodes of the prefixes in the lexicon.
+            empty: (n,), whether the prefixes are empty.
 
         Returns:
-            of: (ends,), the number of the prefix that ends, rising.
-            word: (ends,), the word that ends there.
+            of: (ends,), index of the prefix that ends, ascending.
+            word: (ends,), the word that ends it; NONE for none.
         """
         assert self.trie is not None
         whole = node == ROOT
@@ -250,7 +256,7 @@ class Fusion:
         return of, torch.cat((word, torch.full_like(of[word.shape[0] :], NONE)))[order]
 
     def _begins_word(self, last: Tensor, token: Tensor) -> Tensor:
-        """Whether a token begins a word, where there is no lexicon."""
+        """Whether a token begins a word, if there is no lexicon."""
         if self._begins is not None:
             return at(self._begins, token) | (last == BLANK)
         if self.separator is None:
@@ -258,6 +264,6 @@ class Fusion:
         return ((last == self.separator) | (last == BLANK)) & (token != self.separator)
 
     def _weighted(self, lm: Tensor) -> Tensor:
-        # 0 times -inf is no number
+        # 0 times -inf would be NaN
         weight = self.settings.lm_weight
         return weight * lm if weight else torch.zeros_like(lm)

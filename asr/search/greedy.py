@@ -19,11 +19,11 @@ def greedy_search(
 
     Args:
         log_probs: (T, C), natural logs.
-        symbols: (C,), what each token stands for, as in `asr.beam_search`; the hypothesis has a
-            text then.
+        symbols: (C,), the text of each token, as in `asr.beam_search`. Without it the hypothesis
+            has no text.
 
     Returns:
-        hypothesis: its `log_prob` is that of the alignment, a lower bound of that of the tokens.
+        hypothesis: its `log_prob` is the alignment's, a lower bound of that of the tokens.
 
     Raises:
         ValueError: `log_probs` is not (T, C) or has NaN, or there are not C symbols.
@@ -50,6 +50,6 @@ def greedy_search(
 
 
 def check_symbols(tokenizer: Tokenizer, C: int) -> None:
-    """Raise ValueError where there are not C symbols."""
+    """Raise ValueError if there are not C symbols."""
     if len(tokenizer.symbols) != C:
         raise ValueError(f"symbols has {len(tokenizer.symbols)}; log_probs has {C} columns")

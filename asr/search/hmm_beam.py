@@ -1,4 +1,4 @@
-"""emissions -> n-best lists: prefix beam search of a batch among the words that an HMM can say."""
+"""emissions of a batch -> n-best lists, by prefix beam search over the states of an HMM."""
 
 import math
 from typing import NamedTuple
@@ -20,62 +20,64 @@ from asr.text.tokenizer import BLANK
 
 
 class Beam(NamedTuple):
-    """The prefixes that are kept, with their log-probabilities, float64."""
+    """The kept prefixes with the log-probabilities of their states, float64.
 
-    states: Tensor  # (N, K, J + Z), of being in each state of the last token, then of the silence
+    A prefix has J states of its last token, then Z states of the silence after it.
+    """
+
+    states: Tensor  # (N, K, J + Z), log-probability of the paths that end in each state
     prefixes: Prefixes
 
 
 class States(NamedTuple):
-    """The states of each token and of the silence behind it, (C, J + Z)."""
+    """The states of each token and of the silence after it, (C, J + Z)."""
 
     pdfs: Tensor  # int64
-    loops: Tensor  # float64, log-probability of staying
-    moves: Tensor  # float64, of moving on
+    loops: Tensor  # float64, log-probability of staying in the state
+    moves: Tensor  # float64, log-probability of leaving the state
     n_silent: int  # Z
 
 
 class Stay(NamedTuple):
-    """The prefixes of a beam after a frame."""
+    """The prefixes of a beam after a frame, without extensions."""
 
-    states: Tensor  # (N, K, J + Z)
-    total: Tensor  # (N, K), of being in any
-    parent: Tensor  # (N, K), the slot of the prefix without the last token
-    known: Tensor  # (N, K), bool, whether there is one
-    arrives: Tensor  # (N, K), what that prefix gave: a part of the first state
+    states: Tensor  # (N, K, J + Z), as in `Beam`
+    total: Tensor  # (N, K), log-probability summed over the states
+    parent: Tensor  # (N, K), slot of the parent: the prefix without the last token
+    known: Tensor  # (N, K), bool, whether the parent is in the beam
+    arrives: Tensor  # (N, K), the part of the first state that comes from extending the parent
 
 
 @torch.inference_mode()
 def hmm_beam_search(
     emissions: Tensor, input_lengths: Tensor, space: SearchSpace, topology: Topology
 ) -> list[list[Hypothesis]]:
-    """The most probable token sequences, each summed over its alignments.
+    """Find the most probable token sequences, each summed over its alignments.
 
-    As `asr.search.beam.beam_search`, with an HMM's states where that has a blank: a prefix is a
-    sequence of tokens, known by the log-probabilities of being in each state of its last token or
-    of the silence behind that, which may follow where a word has ended, or without a lexicon
-    anywhere.
-    Every frame is a step.
+    This is `asr.search.beam.beam_search` with HMM states in place of CTC's blank. A prefix is a
+    sequence of tokens, with a log-probability for each state of its last token and of the silence
+    after it. Silence may follow a complete word, or any token if there is no lexicon. Every frame
+    is a step.
 
-    On the CPU it computes with one thread, but for a recurrent language model with as many as torch
+    On the CPU the search uses one thread; with a neural language model, it uses as many as torch
     is set to.
 
     Args:
         emissions: (T, N, S), log p(features | state), on any device; padding is not used.
         input_lengths: (N,), int64.
-        space: how far to look, and what to go by besides. `token_floor`, `blank_skip` and
-            `recombine` are CTC's. The other figures are in nats of the emissions, which are some
-            ten times those of CTC.
-        topology: what the tokens are made of.
+        space: settings, lexicon, language model and boosts. `token_floor`, `blank_skip` and
+            `recombine` are for CTC only and have no effect. Other settings in nats need to be
+            about ten times as large as for CTC, because emissions have a larger range.
+        topology: the HMM states of the tokens.
 
     Returns:
-        nbest: of each utterance at most `n_best` hypotheses, best first; none where none is
-            possible. Acoustic log-probabilities are exact where nothing was pruned, and lower
-            bounds elsewhere.
+        nbest: for each utterance at most `n_best` hypotheses, best first; an empty list if no
+            hypothesis is possible. Acoustic log-probabilities are exact if nothing was pruned, and
+            lower bounds otherwise.
 
     Raises:
         ValueError: `emissions` is not (T, N, S) with the topology's S, a length is not from 0 to
-            T, an emission is NaN, or the space is for other tokens than the topology.
+            T, an emission is NaN, or the tokenizer and the topology have different tokens.
     """
     _check(emissions, input_lengths, space, topology)
     N, device = emissions.shape[1], emissions.device
@@ -110,7 +112,7 @@ def _states(topology: Topology, device: torch.device) -> States:
     pdfs = torch.cat((topology.pdfs, silence.expand(C, -1)), 1).to(device)
     loops = topology.self_loops.to(device, torch.float64)[pdfs]
     moves = torch.log1p(-loops.exp())
-    # the empty prefix has been in its last state before the first frame, and is so no longer
+    # the empty prefix is in its last state before the first frame, and must leave it at once
     loops[BLANK, :J], moves[BLANK, : J - 1], moves[BLANK, J - 1] = -math.inf, -math.inf, 0.0
     pdfs[BLANK, :J] = 0
     return States(pdfs, loops, moves, len(silence))
@@ -147,7 +149,7 @@ def _search(
 
 
 def _start(N: int, K: int, states: States, fusion: Fusion | None) -> Beam:
-    """Beams of the empty prefix alone."""
+    """Beams with only the empty prefix."""
     device = states.pdfs.device
     J = states.pdfs.shape[1] - states.n_silent
     never = (N, K, states.pdfs.shape[1])
@@ -159,12 +161,12 @@ def _start(N: int, K: int, states: States, fusion: Fusion | None) -> Beam:
 def _step(
     beam: Beam, emission: Tensor, states: States, score_floor: float, fusion: Fusion | None
 ) -> tuple[Beam, Trace]:
-    """Take the beams through a frame."""
+    """Advance the beams by one frame."""
     before = beam.prefixes
     leaves, enters_silence = _leaving(beam, states)
     stay = _stay(beam, emission, states, leaves, enters_silence)
     score = stay.total + before.context["score"] if fusion else stay.total
-    # the prefixes alone fill the beam: what is to be kept must reach the worst of them
+    # the prefixes alone fill the beam, so an extension must reach the worst of their scores
     least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
     entry = emission[:, states.pdfs[:, 0]]  # (N, C)
     entry[:, BLANK] = -math.inf
@@ -188,7 +190,7 @@ def _step(
 
 
 def _leaving(beam: Beam, states: States) -> tuple[Tensor, Tensor]:
-    """(N, K): the mass of prefixes that goes on to another token, or ends; or into a silence."""
+    """(N, K): log-probability of leaving for another token or the end; and of entering silence."""
     J, last = states.pdfs.shape[1] - states.n_silent, beam.prefixes.last
     leaves = beam.states[:, :, J - 1] + states.moves[:, J - 1][last]
     if not states.n_silent:
@@ -205,10 +207,10 @@ def _leaving(beam: Beam, states: States) -> tuple[Tensor, Tensor]:
 def _stay(
     beam: Beam, emission: Tensor, states: States, leaves: Tensor, enters_silence: Tensor
 ) -> Stay:
-    """The prefixes as they are after a frame.
+    """The prefixes after a frame, without extensions.
 
-    They stay in their states or move to the next. And where the prefix without the last token is
-    in the beam as well, its extension arrives here.
+    A path stays in its state or moves to the next one. If the parent, the prefix without the last
+    token, is in the beam too, its paths that are extended by that token are added here.
     """
     last = beam.prefixes.last
     J = states.pdfs.shape[1] - states.n_silent
@@ -225,33 +227,33 @@ def _stay(
 
 
 def _extensions(
-    leaves: Tensor, entry: Tensor, short: Tensor, context: Context, fusion: Fusion | None
+    leaves: Tensor, entry: Tensor, min_mass: Tensor, context: Context, fusion: Fusion | None
 ) -> Extensions:
-    """The extensions that may be kept, as far as can be told without the language model.
+    """The extensions that may be kept, scored without the language model.
 
     Args:
-        leaves: (N, K), the mass that leaves each prefix.
+        leaves: (N, K), log-probability of leaving each prefix.
         entry: (N, C), the emissions of the tokens' first states.
-        short: (N, K) or (N, 1), what mass an extension must have.
-        context: of the prefixes.
-        fusion: whose lexicon leaves few tokens, if it has one.
+        min_mass: (N, K) or (N, 1), the log-probability that an extension must reach.
+        context: context of the prefixes.
+        fusion: lexicon, language model and boosts; a lexicon allows only few tokens.
     """
-    short = short.expand_as(leaves)
+    min_mass = min_mass.expand_as(leaves)
     K, C = leaves.shape[1], entry.shape[1]
-    hopeful = (leaves + entry.amax(1, keepdim=True) >= short).flatten().nonzero()[:, 0]
+    promising = (leaves + entry.amax(1, keepdim=True) >= min_mass).flatten().nonzero()[:, 0]
     if fusion and fusion.trie is not None:
-        of, token = fusion.trie.tokens(at(context["node"], hopeful))
-        slot = hopeful.index_select(0, of)
+        of, token = fusion.trie.tokens(at(context["node"], promising))
+        slot = promising.index_select(0, of)
         mass = at(leaves, slot) + at(entry, slot // K * C + token)
-        may_be = (mass >= at(short, slot)).nonzero()[:, 0]
+        may_be = (mass >= at(min_mass, slot)).nonzero()[:, 0]
         return Extensions(*(some.index_select(0, may_be) for some in (slot, token, mass)))
-    mass = at(leaves, hopeful)[:, None] + entry.index_select(0, hopeful // K)
-    which, token = (mass >= at(short, hopeful)[:, None]).nonzero(as_tuple=True)
-    return Extensions(at(hopeful, which), token, mass[which, token])
+    mass = at(leaves, promising)[:, None] + entry.index_select(0, promising // K)
+    which, token = (mass >= at(min_mass, promising)[:, None]).nonzero(as_tuple=True)
+    return Extensions(at(promising, which), token, mass[which, token])
 
 
 def _keep(stay: Stay, extensions: Extensions, choice: Choice, prefixes: Prefixes) -> Beam:
-    """The prefixes chosen."""
+    """The beam of the chosen prefixes."""
     slot, new = choice.slot[:, :, None], choice.new
     old = (choice.possible & ~new)[:, :, None]
     kept = stay.states.gather(1, slot.expand(-1, -1, stay.states.shape[2]))

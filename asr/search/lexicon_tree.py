@@ -1,4 +1,4 @@
-"""Words and their spellings -> a prefix tree of tokens, as tables for search."""
+"""Words and their spellings -> a prefix tree of tokens, stored as tables."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,19 +16,19 @@ ROOT = 0
 """The node before a word's first token."""
 
 NONE = -1
-"""Stands for no node, or no word."""
+"""Used in place of a node or a word if there is none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """A lexicon as a prefix tree (trie): words share the beginnings of their spellings.
+    """A lexicon as a prefix tree (trie), in which words share the beginnings of their spellings.
 
     With a separator, there is exactly one between two words. Without one, a word may end wherever
     its spelling ends, and the next token begins another word. Words with the same spelling are
     different outcomes.
 
-    An open lexicon also accepts out-of-vocabulary words: everything else between separators is the
-    word number `len(words)`.
+    An open lexicon also accepts out-of-vocabulary words: any other tokens between two separators
+    are word number `len(words)`.
 
     Args:
         words: (W,); a word without a spelling is never found.
@@ -63,10 +63,10 @@ class Trie:
         n_tokens: int,
         open: bool = False,
     ) -> "Trie":
-        """The tree of a lexicon.
+        """Build the tree of a lexicon.
 
         Args:
-            spellings: of each word, in tokens, from `asr.text.tokenizer.spellings`.
+            spellings: spellings of each word, in tokens, from `asr.text.tokenizer.spellings`.
             separator: the token between words; None for none.
             n_tokens: C, blank included.
             open: whether out-of-vocabulary words are allowed; this needs a separator.
@@ -81,7 +81,7 @@ class Trie:
         nodes, parents, arcs = _number(lengths, tokens, n_tokens)
         other = len(spellings)
         endings = np.unique(nodes * (other + 1) + words)  # without repeated spellings
-        if open:  # the last node stands for spellings that have left the tree
+        if open:  # the last node is for spellings that are not in the tree
             parents = np.append(parents, ROOT)
             wordless = np.setdiff1d(np.arange(1, len(parents)), nodes)
             endings = np.sort(np.append(endings, wordless * (other + 1) + other))
@@ -190,15 +190,17 @@ class Trie:
 
 
 def make_lexicon_tree(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
-    """The tree of the words that the tokens can spell; stderr names some that they can't.
+    """Build the tree of the words that the tokens can spell.
+
+    Other words are left out, and a line on stderr names some of them.
 
     Args:
-        words: that may be said.
-        tokenizer: of the acoustic model.
-        place: where the words are from, which begins the line on stderr.
+        words: the words that can be recognised.
+        tokenizer: the acoustic model's tokenizer.
+        place: where the words come from; the line on stderr starts with it.
 
     Raises:
-        InputError: they can spell none.
+        InputError: the tokens can spell none of the words.
     """
     spelled_words = spellings(dict.fromkeys(words), tokenizer)
     silent = [word for word, spelling in spelled_words.items() if not spelling]

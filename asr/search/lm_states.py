@@ -1,4 +1,4 @@
-"""Prefixes -> the language model's states and log-probabilities, each asked for once."""
+"""Prefixes -> states and log-probabilities of the language model, each computed once."""
 
 from collections.abc import Iterable
 
@@ -10,17 +10,18 @@ from asr.lm.vocabulary import EOS
 from asr.search.extensions import at
 
 Context = dict[str, Tensor]
-"""What search remembers of each prefix besides the acoustic model, by name, each (N, K)."""
+"""The state of each prefix besides its acoustic log-probabilities: tensors (N, K) by name."""
 
 
 class StatePool:
-    """States of a language model, which prefixes know by number.
+    """Numbered states of a language model.
 
-    Prefixes share states, come and go; only numbers move with them.
+    Prefixes hold only the numbers of their states, so that several prefixes can share a state, and
+    states need not be moved when the beam changes.
 
     Args:
-        first: (1, ...), the state number 0.
-        size: how many there is room for.
+        first: (1, ...), state number 0.
+        size: largest number of states.
     """
 
     def __init__(self, first: Tensor, size: int) -> None:
@@ -29,11 +30,11 @@ class StatePool:
         self._free = torch.arange(1, size, device=first.device)
 
     def __len__(self) -> int:
-        """How many more there is room for."""
+        """The number of states that can still be added."""
         return self._free.shape[0]
 
     def add(self, states: Tensor) -> Tensor:
-        """The numbers, (n,), of n states more.
+        """Add n states, and return their numbers, (n,).
 
         Raises:
             ValueError: there is no room for them.
@@ -45,7 +46,7 @@ class StatePool:
         return numbers
 
     def keep(self, numbers: Iterable[Tensor]) -> None:
-        """Make room where none of these numbers is."""
+        """Free all states except those with the given numbers."""
         used = torch.zeros(len(self.states), dtype=torch.bool, device=self.states.device)
         for some in numbers:
             used[some.flatten()] = True
@@ -55,13 +56,13 @@ class StatePool:
 class TokenLM:
     """A language model whose units are the acoustic model's tokens.
 
-    It reads a prefix's last token once an extension of the prefix may be kept. Until then `row` is
-    the number of the state before that token, and `unread` is true.
+    It reads the last token of a prefix only when an extension of the prefix may be kept. Until then
+    the context's `row` is the number of the state before that token, and `unread` is true.
 
     Args:
         lm: the language model.
-        units: (C,), int64, its unit for each token.
-        size: how many prefixes live at a time.
+        units: (C,), int64, the language model's unit for each token.
+        size: largest number of prefixes at a time.
     """
 
     def __init__(self, lm: LanguageModel, units: Tensor, size: int) -> None:
@@ -74,17 +75,17 @@ class TokenLM:
         self._log_probs[0] = log_probs[0]
 
     def start(self, like: Tensor) -> Context:
-        """What is known of the empty prefix."""
+        """The context of empty prefixes; `like` is (N, K), int64."""
         zeros = torch.zeros_like(like)
         return {"lm": zeros.double(), "row": zeros, "unread": zeros.bool()}
 
     def read(self, context: Context, last: Tensor, slots: Tensor) -> None:
-        """Read the last tokens of prefixes, which `score` needs.
+        """Read the last tokens of prefixes. This must be done before `score`.
 
         Args:
-            context: of the prefixes; brought up to date.
-            last: (N, K), their last tokens.
-            slots: (n,), numbers of prefixes, row by row.
+            context: context of the prefixes; updated in place.
+            last: (N, K), last tokens of the prefixes.
+            slots: (n,), flat indices of the prefixes to read.
         """
         asked = torch.zeros_like(context["unread"])
         asked.view(-1)[slots] = True
@@ -99,18 +100,18 @@ class TokenLM:
         context["unread"] = context["unread"] & ~asked
 
     def score(self, context: Context, slots: Tensor, units: Tensor) -> Tensor:
-        """(n,), float64, log-probabilities of a unit after each of n prefixes that were read."""
+        """(n,), float64: log-probability of a unit after each of n prefixes, already read."""
         rows = at(context["row"], slots)
         return at(self._log_probs, rows * self._log_probs.shape[1] + units).double()
 
 
 class WordLM:
-    """A language model whose units are a lexicon's words; it reads each where the word ends.
+    """A language model whose units are the lexicon's words; it reads a word when the word ends.
 
     Args:
         lm: the language model.
-        units: (W,), int64, its unit for each word.
-        size: how many prefixes live at a time.
+        units: (W,), int64, the language model's unit for each word.
+        size: largest number of prefixes at a time.
     """
 
     def __init__(self, lm: LanguageModel, units: Tensor, size: int) -> None:
@@ -119,7 +120,7 @@ class WordLM:
         self.pool = StatePool(lm.start(1), 3 * size)
 
     def start(self, like: Tensor) -> Context:
-        """What is known of the empty prefix."""
+        """The context of empty prefixes; `like` is (N, K), int64."""
         zeros = torch.zeros_like(like)
         return {"lm": zeros.double(), "row": zeros}
 
@@ -127,20 +128,20 @@ class WordLM:
         """Log-probabilities of words after prefixes.
 
         Args:
-            context: of the prefixes.
-            slots: (n,), numbers of prefixes, row by row.
-            words: (n,).
+            context: context of the prefixes.
+            slots: (n,), flat indices of the prefixes.
+            words: (n,), a word for each prefix.
 
         Returns:
             log_probs: (n,), float64.
-            states: (n, ...), after the words; not yet in the pool.
+            states: (n, ...), states after the words; not yet in the pool.
         """
         before = self.pool.states.index_select(0, at(context["row"], slots))
         log_probs, states = self.lm.score(before, at(self.units, words))
         return log_probs.double(), states
 
     def end(self, context: Context, slots: Tensor, words: Tensor) -> Tensor:
-        """(n,), float64, log-probabilities of last words, -1 for none, and the sentence's end."""
+        """(n,), float64: log-probability of each last word (-1 for none) and the sentence's end."""
         states = self.pool.states.index_select(0, at(context["row"], slots))
         log_probs = torch.zeros_like(words, dtype=torch.float64)
         ends = (words >= 0).nonzero()[:, 0]

@@ -18,11 +18,12 @@ BOOST = 2.0
 
 
 def read_phrases(path: str | Path) -> dict[str, float]:
-    """The phrases of a file: one per line, optionally followed by a tab and a bonus.
+    """Read phrases from a file: one per line, optionally followed by a tab and a bonus.
 
     Args:
-        path: UTF-8; empty lines are skipped. The bonus is in nats per token, `BOOST` by default.
-            Phrases are brought to their canonical form, see `asr.text.normalisation.canonical`.
+        path: a UTF-8 file; empty lines are skipped. The bonus is in nats per token, `BOOST` by
+            default. Phrases are converted to canonical form, see
+            `asr.text.normalisation.canonical`.
 
     Returns:
         phrases: phrase -> bonus in nats per token.
@@ -56,9 +57,9 @@ def read_phrases(path: str | Path) -> dict[str, float]:
 class PhraseBoosts:
     """Phrases to make more likely, such as names, as a finite automaton over tokens.
 
-    A text's score rises by a phrase's bonus wherever the phrase occurs, also inside another phrase.
-    The score rises token by token, so that the beam keeps a phrase that has begun. If the text then
-    leaves the phrase, the bonus of the tokens so far is taken back.
+    The score of a text rises by a phrase's bonus wherever the phrase occurs, even inside another
+    phrase. It rises token by token, so that the beam keeps a phrase that has begun. If the text
+    then leaves the phrase, the bonus of its tokens so far is taken back.
 
     With a separator, phrases match whole words only; the start and end of an utterance count as
     separators.
@@ -66,11 +67,11 @@ class PhraseBoosts:
     Args:
         start: the state before the first token.
         after: (states, C), int32, the next state for each token.
-        worth: (states,), float64, nats for reaching a state: bonuses of the phrases that end there,
-            plus `lent`.
-        lent: (states,), float64, nats in advance for phrases that have begun; taken back with the
-            next token.
-        end: (states,), float64, nats for ending in a state.
+        worth: (states,), float64, nats added on reaching a state: bonuses of the phrases that end
+            there, plus `lent`.
+        lent: (states,), float64, nats added in advance for phrases that have begun; they are
+            taken back with the next token.
+        end: (states,), float64, nats added if the utterance ends in a state.
     """
 
     start: int
@@ -101,7 +102,7 @@ class PhraseBoosts:
         edge = () if separator is None else (separator,)
         # a trie of the phrases; the states are its nodes
         children: list[dict[int, int]] = [{}]
-        ending, begun = [0.0], [0.0]  # nats for phrases that end at a node, and that go on there
+        ending, begun = [0.0], [0.0]  # nats of phrases that end at a node, or continue after it
         for phrase, boost in phrases.items():
             node = 0
             for place, token in enumerate(edge + phrase + edge):

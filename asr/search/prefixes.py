@@ -1,4 +1,4 @@
-"""Prefixes of a beam and the extensions on from them -> the prefixes kept, told apart by name."""
+"""Prefixes of a beam and their extensions -> the prefixes to keep, identified by hashes."""
 
 import math
 from collections.abc import Sequence
@@ -16,33 +16,33 @@ from asr.search.lm_states import Context
 from asr.text.tokenizer import BLANK
 
 NOBODY, ORPHAN, EMPTY = 0, 1, 2
-"""Names of a slot without a prefix, of what the empty prefix extends, and of the empty prefix."""
+"""Names for a slot without a prefix, for the empty prefix's parent, and for the empty prefix."""
 
 
 class Prefixes(NamedTuple):
-    """The token sequences that are kept of each utterance, (N, K)."""
+    """The token sequences kept for each utterance, (N, K)."""
 
-    last: Tensor  # the last token; BLANK where the prefix is empty
-    name: Tensor  # a hash that stands for tokens and words
-    parent: Tensor  # the name of the prefix without the last token
+    last: Tensor  # last token; BLANK for the empty prefix
+    name: Tensor  # hash of the tokens and words
+    parent: Tensor  # name of the prefix without the last token
     context: Context
 
     @classmethod
     def start(cls, N: int, K: int, device: torch.device, fusion: Fusion | None) -> "Prefixes":
-        """The empty prefix alone, in slot 0."""
+        """Only the empty prefix, in slot 0."""
         name = torch.full((N, K), NOBODY, device=device)
         name[:, 0] = EMPTY
         context = fusion.start(name) if fusion else {}
         return cls(torch.full_like(name, BLANK), name, torch.full_like(name, ORPHAN), context)
 
     def parents(self) -> tuple[Tensor, Tensor]:
-        """(N, K) the slot of the prefix without the last token; bool, whether it has one."""
+        """(N, K): slot of the prefix without its last token; bool, whether it is in the beam."""
         names, order = self.name.sort(1)
         found = torch.searchsorted(names, self.parent).clamp(max=names.shape[1] - 1)
         return order.gather(1, found), names.gather(1, found) == self.parent
 
     def keep(self, extensions: Extensions, choice: Choice, context: Context) -> "Prefixes":
-        """Those chosen."""
+        """The chosen prefixes and extensions."""
         slot, new = choice.slot, choice.new
         old = choice.possible & ~new
         last = extensions.token.take(choice.extension)
@@ -57,20 +57,20 @@ class Prefixes(NamedTuple):
         )
 
     def recombine(self, future: Tensor, numbers: Tensor) -> tuple["Prefixes", Recombined]:
-        """Of the prefixes with the same future the best alone; the slots of the others are free.
+        """Keep only the best of the prefixes with the same future, and free the others' slots.
 
         Args:
-            future: (N, K), what all that may follow depends on, as a hash.
+            future: (N, K), hash of all states that a prefix's continuations depend on.
             numbers: (N, K, 3), float64: scores, acoustic and LM log-probabilities.
 
         Returns:
-            prefixes: those kept.
-            recombined: the others.
+            prefixes: the kept prefixes.
+            recombined: the dropped prefixes.
         """
         score = numbers[:, :, 0]
         order = score.argsort(1, descending=True)
         futures, place = future.gather(1, order).sort(dim=1, stable=True)
-        slots = order.gather(1, place)  # the same futures side by side, the best first
+        slots = order.gather(1, place)  # grouped by future, the best of each group first
         here = torch.arange(score.shape[1], device=score.device).expand_as(slots)
         first = here.clone()
         first[:, 1:] *= futures[:, 1:] != futures[:, :-1]
@@ -85,34 +85,40 @@ class Prefixes(NamedTuple):
         return self._replace(name=name, parent=parent), recombined
 
     def rows(self, rows: slice) -> "Prefixes":
-        """Those of some utterances."""
+        """The prefixes of some utterances."""
         some = {name: known[rows] for name, known in self.context.items()}
         return Prefixes(self.last[rows], self.name[rows], self.parent[rows], some)
 
 
 def join(prefixes: Sequence[Prefixes]) -> Prefixes:
-    """Those of several utterances after the other."""
+    """Concatenate prefixes of several utterances."""
     *fields, contexts = zip(*prefixes, strict=True)
     joined = {name: torch.cat([some[name] for some in contexts]) for name in contexts[0]}
     return Prefixes._make([*(torch.cat(field) for field in fields), joined])
 
 
 def least_mass(least: Tensor, context: Context, fusion: Fusion | None) -> Tensor:
-    """(N, K) or (N, 1): the mass below which no extension of a prefix can reach `least`, (N,)."""
-    short = least[:, None] - fusion.highest(context) if fusion else least[:, None]
-    return short.clamp(min=torch.finfo(short.dtype).min)  # what is impossible is short of all
+    """(N, K) or (N, 1): the acoustic log-probability that extensions need to reach a score.
+
+    Args:
+        least: (N,), the score to reach.
+        context: context of the prefixes.
+        fusion: lexicon, language model and boosts; None without any.
+    """
+    mass = least[:, None] - fusion.highest(context) if fusion else least[:, None]
+    return mass.clamp(min=torch.finfo(mass.dtype).min)  # finite, so that -inf never reaches it
 
 
 def mass_of_new_prefixes(
     prefixes: Prefixes, parent: Tensor, known: Tensor, extensions: Extensions
 ) -> Tensor:
-    """(F,), the mass of extensions, -inf of those to prefixes that are in the beam.
+    """(F,): acoustic log-probabilities of extensions; -inf if the result is in the beam already.
 
     Args:
-        prefixes: in the beam.
-        parent: (N, K), the slots of the prefixes that they extend.
-        known: (N, K), bool, whether there is one.
-        extensions: with lexicon and phrases.
+        prefixes: the prefixes in the beam.
+        parent: (N, K), slots of the parents: the prefixes without the last token.
+        known: (N, K), bool, whether the parent is in the beam.
+        extensions: extensions with the lexicon's outcomes.
     """
     if not extensions.slot.shape[0]:
         return extensions.mass
@@ -126,11 +132,11 @@ def mass_of_new_prefixes(
 
 
 def choose(score: Tensor, extensions: Extensions) -> Choice:
-    """The K prefixes and extensions of the highest score, in no order.
+    """Choose the K prefixes and extensions with the highest scores, in no order.
 
     Args:
-        score: (N, K), of the prefixes.
-        extensions: one or more.
+        score: (N, K), scores of the prefixes.
+        extensions: one or more extensions.
     """
     N, K = score.shape
     table, first = extensions.table(N, K)
@@ -151,16 +157,16 @@ def trace(
     choice: Choice,
     after: Prefixes,
 ) -> Trace:
-    """Where the chosen come from.
+    """Record the origin of the chosen prefixes.
 
     Args:
-        prefixes: of the beam before.
-        parent: (N, K), the slots of the prefixes that they extend.
-        arrived: (N, K), bool: most of the prefix's alignments have just arrived from there. Then it
-            comes from there as if it were new, so that its last token begins here.
-        extensions: all there were.
-        choice: of them and the prefixes.
-        after: the chosen.
+        prefixes: the prefixes of the beam before.
+        parent: (N, K), slots of the parents: the prefixes without the last token.
+        arrived: (N, K), bool: whether most of the prefix's alignments have just come from its
+            parent. The prefix is then treated as new, so that its last token begins in this frame.
+        extensions: all extensions.
+        choice: the chosen prefixes and extensions.
+        after: the prefixes of the beam after the choice.
     """
     here = torch.arange(prefixes.last.shape[1], device=prefixes.last.device)
     slot = torch.where(arrived, parent, here).gather(1, choice.slot)
@@ -173,7 +179,13 @@ def trace(
 
 
 def end(prefixes: Prefixes, log_prob: Tensor, fusion: Fusion | None) -> Extensions:
-    """What the utterances' ends make of prefixes with their acoustic log-probabilities, (N, K)."""
+    """Complete hypotheses from the prefixes at the ends of their utterances.
+
+    Args:
+        prefixes: the prefixes.
+        log_prob: (N, K), acoustic log-probabilities of the prefixes.
+        fusion: lexicon, language model and boosts; None without any.
+    """
     if fusion:
         fusion.make_room(log_prob.numel(), [prefixes.context])
         return fusion.end(prefixes.context, prefixes.last, log_prob)
@@ -182,11 +194,11 @@ def end(prefixes: Prefixes, log_prob: Tensor, fusion: Fusion | None) -> Extensio
 
 
 def _number(slot: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
-    """Numbers of extensions, rising in their order."""
+    """A number for each extension, ascending in the order of extensions."""
     number = (slot << 24) + token
     return number if outcome is None else (number << 16) + outcome
 
 
 def _name(parent: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
-    """64 bits that tell a prefix from all others."""
+    """A 64-bit hash that identifies a prefix."""
     return mixed(parent, token if outcome is None else token + (outcome << 32))

@@ -1,4 +1,4 @@
-"""nbest -> nbest, re-ordered by exact acoustic log-probabilities and language models."""
+"""nbest -> nbest re-ordered by exact acoustic log-probabilities and language models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +15,15 @@ from asr.search.nbest import Hypothesis
 from asr.text.tokenizer import Tokenizer
 
 BATCH = 32
-"""Hypotheses in one batch of exact log-probabilities; the CTC loss needs memory for each."""
+"""Maximum number of hypotheses in a batch; the CTC loss needs memory for each of them."""
 
 NEVER = -1e30
-"""Stands for log 0: unlike -inf, times a weight of 0 it gives 0."""
+"""Used in place of log 0: unlike -inf, its product with a weight of 0 is 0."""
 
 
 @dataclass(frozen=True)
 class RescoreWeights:
-    """Weights of a hypothesis' score, beside its acoustic log-probability.
+    """Weights of the parts of a hypothesis's score besides the acoustic log-probability.
 
     Args:
         lm_weights: scale of each language model's log-probability.
@@ -44,7 +44,7 @@ class RescoreWeights:
 
 
 def text_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> str:
-    """The text of a hypothesis: its words, or those that its tokens spell, separated by blanks."""
+    """The text of a hypothesis: its words or those that its tokens spell, separated by spaces."""
     if hypothesis.words is not None:
         return " ".join(hypothesis.words)
     return " ".join(tokenizer.decode(hypothesis.tokens).split())
@@ -58,15 +58,16 @@ def spelled(nbest: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[Hypothesi
 def exact_log_probs(
     log_probs: Tensor | np.ndarray, nbest: Sequence[Hypothesis]
 ) -> list[Hypothesis]:
-    """A CTC search's hypotheses with their exact log-probabilities, each text once.
+    """Compute exact log-probabilities of a CTC search's hypotheses, and keep each text once.
 
-    A search only gives lower bounds, since it drops alignments. Hypotheses with the same words but
-    different tokens (pronunciations, two blanks instead of one) are merged, and their probabilities
-    summed. Otherwise a text with two pronunciations could lose to a less probable text.
+    A search gives only lower bounds, because it drops alignments. Hypotheses with the same words
+    but different tokens (other pronunciations, two spaces instead of one) are merged, and their
+    probabilities added. Otherwise a text with two pronunciations could lose to a less probable
+    text.
 
     Args:
         log_probs: (T, C), natural logs; sums have the same precision.
-        nbest: with their words.
+        nbest: hypotheses with their words.
 
     Returns:
         nbest: best first, ordered by `log_prob` alone. Merged hypotheses have the tokens and frames
@@ -88,10 +89,10 @@ def exact_log_probs(
 
 
 def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """Each text once, with the sum of the probabilities of its hypotheses.
+    """Merge hypotheses with the same text, and add their probabilities.
 
     Args:
-        nbest: with their words and acoustic log-probabilities.
+        nbest: hypotheses with their words and acoustic log-probabilities.
 
     Returns:
         nbest: best first, ordered by `log_prob` alone. Merged hypotheses have the tokens and frames
@@ -113,14 +114,14 @@ def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
 
 
 def united(nbest: Sequence[Hypothesis], other: Sequence[Hypothesis]) -> list[Hypothesis]:
-    """The texts of two lists of one utterance, each once, with the larger of its probabilities.
+    """Unite two n-best lists of one utterance; a text in both keeps its larger probability.
 
     Args:
-        nbest: of one search, each text once, with words and acoustic log-probabilities.
-        other: the same of another search.
+        nbest: hypotheses of one search, each text once, with words and acoustic log-probabilities.
+        other: hypotheses of another search, in the same form.
 
     Returns:
-        nbest: best first, by `log_prob`.
+        nbest: each text once, best first, ordered by `log_prob`.
 
     Raises:
         ValueError: a hypothesis has no words.
@@ -145,17 +146,17 @@ def _losses(log_probs: Tensor, nbest: Sequence[Hypothesis]) -> list[float]:
 def lm_log_probs(
     nbests: Sequence[Sequence[Hypothesis]], lms: Sequence[LanguageModel]
 ) -> list[np.ndarray]:
-    """The log-probability of each hypothesis under each language model.
+    """Log-probability of each hypothesis under each language model.
 
-    Each different text is scored once, and all lists in one call, so that a recurrent model can
-    batch them.
+    Each different text is scored once. All lists are scored in one call, so that a recurrent model
+    can work in batches.
 
     Args:
         nbests: one list for each utterance, of hypotheses with their words.
         lms: language models, each with its own vocabulary.
 
     Returns:
-        lm_log_probs: for each list (hypotheses, language models), float64: natural
+        lm_log_probs: for each list an array (hypotheses, language models), float64: natural
             log-probabilities of the whole text with its end.
 
     Raises:
@@ -173,16 +174,16 @@ def lm_log_probs(
 def rescore(
     nbest: Sequence[Hypothesis], lm_log_probs: np.ndarray, weights: RescoreWeights
 ) -> list[Hypothesis]:
-    """The list re-ordered by log_prob + lm_weights * lm_log_probs + word_bonus * words.
+    """Re-order a list by log_prob + lm_weights * lm_log_probs + word_bonus * words.
 
     Args:
-        nbest: with their words; `log_prob` is the acoustic model's, CTC or HMM.
+        nbest: hypotheses with their words; `log_prob` is the acoustic model's, CTC or HMM.
         lm_log_probs: (hypotheses, language models), from `lm_log_probs`.
         weights: one for each language model.
 
     Returns:
         nbest: best first, with `score`; hypotheses with equal scores keep their order.
-            `lm_log_prob` is still that of the search.
+            `lm_log_prob` is left as the search computed it.
 
     Raises:
         ValueError: the list is empty, shapes do not match, or a number is NaN.
@@ -221,11 +222,11 @@ def check_list(nbest: Sequence[Hypothesis], lm_log_probs: np.ndarray, place: str
 def hypothesis_errors(
     nbests: Sequence[Sequence[Hypothesis]], references: Sequence[str]
 ) -> list[list[ErrorCounts]]:
-    """The word errors of every hypothesis of every list.
+    """Word errors of every hypothesis of every list.
 
     Args:
         nbests: one list for each reference, of hypotheses with their words.
-        references: the texts that were said.
+        references: the reference texts.
 
     Raises:
         ValueError: the numbers of lists and references differ, or a hypothesis has no words.
@@ -233,7 +234,7 @@ def hypothesis_errors(
     if len(nbests) != len(references):
         raise ValueError(f"{len(nbests)} nbests for {len(references)} references")
     pairs = [(r, " ".join(_words(h))) for r, n in zip(references, nbests, strict=True) for h in n]
-    counts = iter(word_errors([said for said, _ in pairs], [heard for _, heard in pairs]))
+    counts = iter(word_errors([reference for reference, _ in pairs], [text for _, text in pairs]))
     return [[next(counts) for _ in nbest] for nbest in nbests]
 
 

@@ -1,4 +1,4 @@
-"""Settings, lexicon, language model and phrases -> one value with all that a search needs."""
+"""Settings, lexicon, language model and phrases -> one value with everything a search needs."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ LEAST = -1e4
 """Lower bound of look-ahead scores in nats: they are subtracted again, so -inf would give NaN."""
 
 MAX_BEAM_WIDTH = 10_000
-"""Prefixes, at most: a batch of one utterance takes some GB then."""
+"""Maximum beam width; with it, a batch of one utterance takes some GB of memory."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BeamSettings:
     """Settings of beam search: pruning and weights.
 
     Args:
-        beam_width: prefixes kept after every frame.
+        beam_width: number of prefixes kept after every frame.
         n_best: largest number of hypotheses in the n-best list; at most `beam_width`.
         token_floor: in nats; in each frame, only tokens with at least this log-probability, or at
             least that of blank, extend a prefix. -inf for off.
@@ -36,12 +36,12 @@ class BeamSettings:
             off.
         recombine: keep only the best of the prefixes that are in the same state of the lexicon, of
             an n-gram model of words and of the phrases. This leaves room in the beam for others.
-            The dropped prefixes return at the end, each continued like the kept one.
+            At the end the dropped prefixes are added again, each continued like the kept one.
         lm_weight: scale of the language model's log-probability.
         word_bonus: nats added per word. Words are those of the lexicon; without a lexicon, those
             between separators, or those that begin with a word-initial piece; with neither, every
             token is a word.
-        unk_bonus: further nats added per word that an open lexicon lacks.
+        unk_bonus: further nats added per out-of-vocabulary word of an open lexicon.
     """
 
     beam_width: int = 50
@@ -71,15 +71,15 @@ class BeamSettings:
 
 @dataclass(frozen=True, eq=False)
 class SearchSpace:
-    """Everything that a search needs, beside log_probs.
+    """Everything that a search needs besides log_probs.
 
-    The score of a hypothesis is its acoustic log-probability + lm_weight * that of the language
-    model, the sentence's end included, + word_bonus * words + boosts.
+    The score of a hypothesis is its acoustic log-probability + lm_weight * the language model's
+    log-probability, with the sentence's end, + word_bonus * words + boosts.
 
     Args:
-        tokenizer: the acoustic model's.
+        tokenizer: the acoustic model's tokenizer.
         settings: pruning and weights.
-        lexicon: the words that can be recognised; None for anything that the tokens spell.
+        lexicon: the words that can be recognised; None for anything that the tokens can spell.
         lm: a language model, on the device of `log_probs`. It scores words if its units are words
             and there is a lexicon; otherwise tokens, by its units with the same symbols.
         boosts: phrases to make more likely.
@@ -124,15 +124,16 @@ class SearchSpace:
 
     @property
     def n_threads(self) -> int:
-        """Threads of a search on the CPU: one; with a neural language model, those set in torch.
+        """Number of threads of a search on the CPU: 1, or torch's setting with a neural LM.
 
-        Threads wait for each other after every operation; only a network's are large enough.
+        Threads wait for each other after every operation, so more threads help only with the
+        large operations of a network.
         """
         return torch.get_num_threads() if self._of_network else 1
 
     @property
     def _of_network(self) -> bool:
-        """Whether the language model is a neural network: its states are real numbers."""
+        """Whether the language model is a neural network, whose states are real numbers."""
         return self.lm is not None and self.lm.start(1).is_floating_point()
 
     @cached_property

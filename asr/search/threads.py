@@ -1,4 +1,4 @@
-"""How many threads torch computes with, where the number of the process is not the best."""
+"""Change torch's number of threads for a part of a program."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ import torch
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Let torch compute with n threads on the CPU, and then with as many as before.
+    """Let torch compute with n threads on the CPU, and restore the old number afterwards.
 
-    Threads wait for each other after every operation. Where operations are small and other programs
-    take their share of the processor, that is most of the time.
+    Threads wait for each other after every operation. If operations are small and other programs
+    use the processor too, most of the time is spent waiting.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(n)

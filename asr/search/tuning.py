@@ -20,22 +20,23 @@ LM_WEIGHTS = tuple(round(0.1 * n, 1) for n in range(21))
 """Default grid of weights for CTC; an HMM's emissions need weights ten times as large."""
 
 WORD_BONUSES = tuple(0.5 * n for n in range(-4, 17))
-"""Default grid for CTC with a language model; a bonus returns part of its some 6 nats per word."""
+"""Default grid for CTC with a language model, which costs about 6 nats per word; the bonus returns
+a part of them."""
 
 LONE_WORD_BONUSES = tuple(0.5 * n for n in range(-40, 9))
-"""Default grid without a language model: then only a negative bonus penalises words."""
+"""Default grid without a language model, where only a negative bonus penalises words."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
     """The errors of development data at every point of a grid of weights, and the chosen point.
 
-    With a few hundred words, dozens of points tie, and one error less is chance. So the point with
-    the fewest errors is not chosen, but the one nearest to the mean of all points, each weighted by
-    exp(-errors). This is the middle of a plateau, and varies little between sets of development
-    data. With enough data, one point leads by several errors, and the mean is near it. A point with
-    more errors than the point of the smallest weights (no rescoring, if 0 is in the grid) is never
-    chosen.
+    With a few hundred words, dozens of points tie, and one error less is chance. So the chosen
+    point is not the one with the fewest errors, but the one nearest to the mean of all points, each
+    weighted by exp(-errors). This is the middle of a plateau, and varies little between sets of
+    development data. With enough data, one point leads by several errors, and the mean is near it.
+    A point with more errors than the point of the smallest weights (no rescoring, if 0 is in the
+    grid) is never chosen.
 
     Args:
         lm_weights: grid for each language model's weight, ascending.
@@ -125,7 +126,7 @@ class Tuning:
 
     @property
     def at_end(self) -> list[str]:
-        """Names of the axes with the choice at an end other than 0: the grid may be too small."""
+        """Names of the axes chosen at an end other than 0, where the grid may be too small."""
         return [
             name
             for name, axis, n in zip(self.names, self.axes, self.chosen, strict=True)
@@ -142,13 +143,13 @@ def tune(
 ) -> Tuning:
     """Tune the weights of `asr.search.rescore.rescore` on development data, by grid search.
 
-    The grid has len(lm_weights) ** n_lms * len(word_bonuses) points: for three or more language
-    models give fewer weights.
+    The grid has len(lm_weights) ** n_lms * len(word_bonuses) points, so give fewer weights for
+    three or more language models.
 
     Args:
         nbests: one list for each utterance of development data, of hypotheses with their words.
-        lm_log_probs: for each list, from `asr.search.rescore.lm_log_probs`.
-        references: the texts that were said.
+        lm_log_probs: one array for each list, from `asr.search.rescore.lm_log_probs`.
+        references: the reference texts.
         lm_weights: grid for each language model's weight, ascending.
         word_bonuses: grid for the word bonus, ascending.
 
@@ -187,7 +188,7 @@ def write_tuning(folder: str | Path, tuning: Tuning, name: str = "tuning") -> No
     Args:
         folder: created if it does not exist.
         tuning: from `tune`.
-        name: of the files, without suffix.
+        name: name of the files, without suffix.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,32 +32,33 @@ def beam_search(
     word_bonus: float = 0.0,
     beam_width: int = 50,
 ) -> list[Hypothesis]:
-    """The most probable texts of one utterance, by CTC prefix beam search.
+    """Find the most probable texts of one utterance, by CTC prefix beam search.
 
-    A hypothesis' score is its acoustic log-probability + lm_weight * that of the language model +
-    word_bonus * words. Tokens below e^-8 in a frame, and prefixes e^-15 times as probable as the
-    best, are not followed.
+    The score of a hypothesis is its acoustic log-probability + lm_weight * the language model's
+    log-probability + word_bonus * words. Pruning drops tokens with a probability below e^-8 in a
+    frame, and prefixes whose score is 15 nats below the best.
 
     >>> nbest = asr.beam_search(log_probs, recognizer.symbols, lm="4gram.arpa", lm_weight=0.7)
     >>> nbest[0].text, nbest[0].log_prob, nbest[0].frames
 
     Args:
         log_probs: (T, C), natural logs, on any device.
-        symbols: (C,), what each token stands for, with CTC's blank first: characters, with " "
+        symbols: (C,), the text of each token, with CTC's blank first: characters, with " "
             between words, or units such as phones; or a model's tokenizer, `recognizer.tokenizer`.
-        lexicon: the only words that may be said: a list, a dictionary with their phones, or the
-            path of either. None for all that the symbols spell or, with a language model of words,
-            for its words. Words are brought to small letters or capitals as the symbols have them.
-        lm: a language model on the device of `log_probs`, or the path of one; of words, or of the
-            symbols.
-        lm_weight: of the language model's log-probability, if there is one.
-        word_bonus: nats a word.
-        beam_width: prefixes kept after every frame.
+        lexicon: the words that can be recognised: a list, a dictionary with their phones, or the
+            path of either. None for anything that the symbols can spell or, with a language model
+            of words, for its words. Words are converted to the case of the symbols.
+        lm: a language model on the device of `log_probs`, or the path of one. Its units are words
+            or the symbols.
+        lm_weight: scale of the language model's log-probability.
+        word_bonus: nats added per word.
+        beam_width: number of prefixes kept after every frame.
 
     Returns:
         nbest: at most `beam_width` hypotheses, best first. Each has `text`, `words`, `tokens`,
-            their `frames`, the acoustic `log_prob`, `lm_log_prob` and `score`. Where the lexicon
-            leaves nothing that the frames could say, one without words, of log_prob -inf.
+            their `frames`, the acoustic `log_prob`, `lm_log_prob` and `score`. If the lexicon
+            allows nothing that fits the frames, the list is one hypothesis without words, with
+            log_prob -inf.
 
     Raises:
         InputError: a file can't be used, the symbols spell no word of the lexicon, the language
@@ -90,7 +91,7 @@ def beam_search(
 def _with_words(
     symbols: Sequence[str] | Tokenizer, lexicon: AnyLexicon | None
 ) -> tuple[Tokenizer, list[str]]:
-    """The tokenizer, and the words that may be said; none where there is no lexicon."""
+    """The tokenizer, and the words that can be recognised; none if there is no lexicon."""
     tokenizer = tokenizer_of(symbols)
     if lexicon is None:
         return tokenizer, list(tokenizer.words)

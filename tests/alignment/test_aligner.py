@@ -20,7 +20,7 @@ from asr.text.tokenizer import CharTokenizer, PhoneTokenizer
 
 LEXICON = Lexicon({"see": (("S", "IY"),), "he": (("HH", "IY"), ("IY",))})
 FEATURES = Features(FeatureSettings(n_mels=20, window_ms=10.0, hop_ms=10.0))
-"""Frame t is centred at 5 ms + 10 t ms, and lasts as long as its window."""
+"""Settings with frame t centred at 5 ms + 10 t ms, as long as its window."""
 
 
 def planted(path, S, outside=-30.0):
@@ -70,7 +70,7 @@ def test_ctc_spikes_are_extended_into_the_blanks_beside_them():
     assert (a.label, b.label, last.label) == ("a", "b", "a")
     assert a == ("a", pytest.approx(0.10), pytest.approx(0.11 + SPREAD))
     assert b.start == pytest.approx(0.31 - SPREAD)
-    assert b.end == pytest.approx(0.34)  # half of the blanks
+    assert b.end == pytest.approx(0.34)  # extended by half of the blanks
     assert found.words == [
         TimedLabel("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
         TimedLabel("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
@@ -120,7 +120,7 @@ def test_an_nfd_text_aligns_as_nfc():
 @pytest.mark.parametrize(("model", "hop"), [(hmm(), 1), (ctc(1), 1), (ctc(3), 3)])
 def test_a_wrong_duration_is_refused(model, hop):
     rows, text = planted([0] * 20, 7 if model.topology else 3), "see" if model.topology else "ab"
-    least = 0.01 + 19 * 0.01 * hop  # of 20 frames
+    least = 0.01 + 19 * 0.01 * hop  # the shortest duration of 20 frames
     for duration in (least, least + 0.0099 * hop):
         align_text(model, rows, text, duration)
     for duration in (least - 0.006, least + 0.01 * hop + 0.006, 20.0, 0.001):
@@ -141,7 +141,7 @@ def ctc_of(tokenizer):
     return Model(FEATURES, network, tokenizer)
 
 
-def test_a_recognised_word_is_as_sure_as_its_tokens_frames_are():
+def test_confidence_is_the_mean_over_the_tokens_frames():
     letters = CharTokenizer.from_texts(["go on"])  # blank, " ", g, n, o
     probabilities = np.full((9, 5), 0.01)
     for frame, (token, probability) in enumerate(
@@ -159,7 +159,7 @@ def test_a_recognised_word_is_as_sure_as_its_tokens_frames_are():
     assert recognised_words(model, log_probs, Hypothesis((), 0.0, words=()), 0.09) == ()
 
 
-def test_a_word_is_timed_by_the_pronunciation_that_was_found():
+def test_words_are_timed_by_their_recognised_pronunciation():
     phones = PhoneTokenizer.from_lexicon(LEXICON)  # HH, IY, S
     path = [0, 3, 0, 2, 0, 0, 2, 2, 0]
     log_probs = torch.from_numpy(planted(path, 4)).log_softmax(1)
@@ -172,11 +172,11 @@ def test_a_word_is_timed_by_the_pronunciation_that_was_found():
     assert words[1].start == pytest.approx(0.05)  # half way between the two phones
 
 
-def test_an_hmms_word_is_as_sure_as_its_states_are():
+def test_confidence_of_an_hmm_is_the_mean_over_its_states():
     model = hmm()
     (_, iy, s), silence = model.topology.pdfs[1:].tolist(), model.topology.silence[0]
     path = [silence, s[0], s[1], iy[0], iy[1], iy[1], silence]
-    emissions = planted(path, 7, outside=-2.0)  # 1 against 6 times e^-2
+    emissions = planted(path, 7, outside=-2.0)  # posterior 1 / (1 + 6 e^-2)
     best = Hypothesis((3, 2), 0.0, words=("see",))
     (word,) = recognised_words(model, emissions, best, duration=0.07)
     assert word.confidence == pytest.approx(1 / (1 + 6 * np.exp(-2)), rel=1e-5)

@@ -132,7 +132,7 @@ def test_boundaries_of_frames_are_unbiased(window_ms, hop_ms):
 
 
 @pytest.mark.parametrize("model", [STACKED, CONVOLVED, AcousticSettings(time_reduction=4)])
-def test_frames_of_the_model_are_centred_on_the_frames_they_cover(model):
+def test_output_frames_are_centred_on_the_frames_they_cover(model):
     # a frame of the model lasts from halfway to the last one's middle to halfway to the next one's
     r = model.time_reduction
     acoustic = AcousticModel(4, 3, model)
@@ -172,7 +172,7 @@ def random_spans(generator, T):
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("spread", [0.0, 0.02, np.inf])
-def test_segments_are_in_order_inside_the_recording_and_words_cover_their_units(seed, spread):
+def test_segments_are_ordered_and_words_cover_their_units(seed, spread):
     spans, words = random_spans(random.Random(seed), T=40)
     duration = SETTINGS.n_frames(6800) * 0.01 + 0.02
     times = frame_times(40, SETTINGS, duration)
@@ -216,7 +216,7 @@ def test_words_are_extended_into_separators_but_not_into_silence():
         assert [first.end, second.start] == pytest.approx(edges, rel=1e-12)
 
 
-def test_an_hmm_s_units_and_silences_keep_their_frames():
+def test_units_and_silences_of_an_hmm_keep_their_frames():
     spans = [
         Span(None, SILENT_UNIT, 0, 9),
         Span(0, "#-G+OW", 10, 14),
@@ -255,7 +255,7 @@ def test_boundary_accuracy_equals_its_definition():
     assert boundary_errors([], [], 0.6).shape == (0,)
 
 
-def test_boundaries_at_a_recordings_beginning_and_end_do_not_count():
+def test_boundaries_at_the_ends_of_a_recording_do_not_count():
     reference = [("", 0.0, 0.20), ("b", 0.20, 0.30), ("", 0.30, 0.497)]
     found = [("", 0.0, 0.21), ("b", 0.21, 0.32), ("", 0.32, 0.5)]
     errors = boundary_errors(reference, found, duration=0.5)
@@ -337,7 +337,7 @@ def test_pieces_belong_to_the_words_that_they_spell():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_phones_belong_to_the_words_in_whatever_way_they_are_said(seed):
+def test_phones_belong_to_words_in_any_pronunciation(seed):
     lines = ["a  AH", "a(2)  AH N", "an  AH N", "net  N EH T", "net(2)  EH T", "nan  N AH N"]
     lexicon = parse_lexicon(lines, "lexicon")
     phones = PhoneTokenizer.from_lexicon(lexicon)
@@ -345,11 +345,11 @@ def test_phones_belong_to_the_words_in_whatever_way_they_are_said(seed):
     words = [generator.choice(list(lexicon.pronunciations)) for _ in range(6)]
     spoken = [generator.choice(phones.pronunciations(word)) for word in words]
     found = words_of_tokens([token for one in spoken for token in one], words, phones)
-    # another way to divide the phones may be as right; each word has one of its pronunciations
+    # other divisions of the phones may be correct too, so check that each word is pronounced
     assert found == sorted(found)
     tokens = iter([token for one in spoken for token in one])
     for number, word in enumerate(words):
         said = tuple(next(tokens) for _ in range(found.count(number)))
         assert said in phones.pronunciations(word)
-    # phones that no word explains are words themselves, as a greedy search gives them
+    # phones that belong to no word are words themselves, as in the result of a greedy search
     assert words_of_tokens([1, 3], ["AH", "N"], phones) == [0, 1]

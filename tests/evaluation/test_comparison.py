@@ -18,7 +18,7 @@ from asr.search.tuning import Tuning
 
 
 @pytest.fixture(scope="module")
-def heard(tone_model):
+def recognised(tone_model):
     recognizer = load(tone_model, "cpu")
     return recognizer, recognise_manifest(
         recognizer, read_manifest(tone_model.parent / "tones" / "dev.jsonl")
@@ -30,8 +30,8 @@ def errors(system):
     return result.substitutions + result.deletions + result.insertions
 
 
-def test_each_system_is_reported_with_its_gain(heard, tmp_path):
-    recognizer, test = heard
+def test_each_system_is_reported_with_its_gain(recognised, tmp_path):
+    recognizer, test = recognised
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, test, tmp_path / "out")
     greedy = comparison.search("greedy", DecoderSettings())
@@ -51,8 +51,8 @@ def test_each_system_is_reported_with_its_gain(heard, tmp_path):
         assert (tmp_path / "out" / f"{name}.png").exists()
 
 
-def test_without_development_data_weights_stay_as_they_are(heard, tmp_path):
-    recognizer, test = heard
+def test_without_development_data_weights_stay_as_they_are(recognised, tmp_path):
+    recognizer, test = recognised
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, None, tmp_path / "out")
     settings = DecoderSettings("beam", BeamSettings(lm_weight=0.3, word_bonus=0.2), lm)
@@ -60,8 +60,8 @@ def test_without_development_data_weights_stay_as_they_are(heard, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_are_tuned_on_the_hypotheses_of_all_searches(heard, tmp_path, monkeypatch):
-    recognizer, dev = heard
+def test_weights_are_tuned_on_the_hypotheses_of_all_searches(recognised, tmp_path, monkeypatch):
+    recognizer, dev = recognised
     proposed = iter([(0.1, -2.0), (0.2, 4.0), (0.3, 1.0), (0.4, 0.0)])
     seen = []
 
@@ -82,8 +82,8 @@ def test_weights_are_tuned_on_the_hypotheses_of_all_searches(heard, tmp_path, mo
     assert any(len(more) > 3 for more in seen[-1])
 
 
-def test_oov_words_are_reported_once(heard, tmp_path, capsys):
-    recognizer, test = heard
+def test_oov_words_are_reported_once(recognised, tmp_path, capsys):
+    recognizer, test = recognised
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     lexicon = tmp_path / "words.txt"
     lexicon.write_text("\n".join({word for text in test.references for word in text.split()}))
@@ -98,7 +98,7 @@ def test_oov_words_are_reported_once(heard, tmp_path, capsys):
     assert told == [f"beam: 1 of the {words} words of the references can't be recognised: maybe"]
 
 
-def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
+def test_the_recipe_saves_tuned_weights_in_the_model(tone_model, tmp_path, capsys):
     lm = write_lm(tmp_path / "words.arpa", a=-0.5, b=-0.5)
     dev = tone_model.parent / "tones" / "dev.jsonl"
     out = tmp_path / "out"
@@ -116,7 +116,7 @@ def test_the_recipe_tunes_and_the_model_keeps_it(tone_model, tmp_path, capsys):
     assert [line.split()[0] for line in printed.out.splitlines()[:-1]] == names
     assert "dev.jsonl: weights are tuned on what is measured, which flatters" in printed.err
     assert all((out / f"hypotheses.{name}.txt").exists() for name in names)
-    assert len(kept.lm_weights) == 2  # that of the search, and the rescorer
+    assert len(kept.lm_weights) == 2  # the language model of the search, and the rescorer
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_systems_are_named_after_their_search(tone_model, tmp_path):
     assert [system["name"] for system in systems] == ["greedy", "flashlight"]
 
 
-def test_rescoring_without_development_data_is_refused(heard, tmp_path):
-    recognizer, test = heard
+def test_rescoring_without_development_data_is_refused(recognised, tmp_path):
+    recognizer, test = recognised
     lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
     comparison = Comparison(recognizer, test, None, tmp_path / "out")
     base = comparison.search("beam", DecoderSettings("beam", BeamSettings()))

@@ -32,34 +32,34 @@ def manifest(tone_model):
 
 
 def greedy(recognizer, utterances, out):
-    """The one system of greedy search."""
+    """The result of greedy search."""
     comparison = Comparison(recognizer, recognise_manifest(recognizer, utterances), None, out)
     return comparison.search("greedy", DecoderSettings())
 
 
-def test_a_manifest_is_recognised_as_file_by_file(recognizer, manifest, monkeypatch):
+def test_a_manifest_is_recognised_like_single_files(recognizer, manifest, monkeypatch):
     utterances = read_manifest(manifest)
     monkeypatch.setattr(evaluation, "BATCH_S", 2.0)  # several batches, out of the manifest's order
-    heard = recognise_manifest(recognizer, utterances)
-    assert heard.seconds > 0
-    nbests = recognizer.decoder.nbests(heard.log_probs)
+    recognised = recognise_manifest(recognizer, utterances)
+    assert recognised.seconds > 0
+    nbests = recognizer.decoder.nbests(recognised.log_probs)
     durations = 0.0
     for utterance, nbest in zip(utterances, nbests, strict=True):
         alone = recognizer.transcribe(utterance.audio)
         assert nbest[0].words == tuple(alone.text.split())
         assert nbest[0].log_prob == pytest.approx(alone.log_prob, rel=1e-4)
         durations += alone.duration
-    assert heard.audio_s == pytest.approx(durations)
+    assert recognised.audio_s == pytest.approx(durations)
 
 
-def test_rates_are_those_of_the_transcripts(recognizer, manifest, tmp_path):
+def test_error_rates_equal_those_of_the_transcripts(recognizer, manifest, tmp_path):
     utterances = read_manifest(manifest)
     system = greedy(recognizer, utterances, tmp_path)
     result = system.result
     texts = [u.text for u in utterances], system.hypotheses
     counts = word_errors(*texts)
     total = sum(counts, ErrorCounts())
-    assert total.errors > 0  # else the test would say little
+    assert total.errors > 0  # otherwise the test would be trivial
     assert (result.substitutions, result.deletions, result.insertions, result.words) == (
         total.substitutions,
         total.deletions,
@@ -77,7 +77,7 @@ def test_rates_are_those_of_the_transcripts(recognizer, manifest, tmp_path):
     assert 50 < result.peak_memory_mb < 20_000
 
 
-def test_the_recipe_writes_what_asr_score_reads_to_the_same_counts(tone_model, manifest, tmp_path):
+def test_asr_score_counts_the_same_errors_as_the_recipe(tone_model, manifest, tmp_path):
     arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
     run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / "out")
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -85,7 +85,7 @@ def test_the_recipe_writes_what_asr_score_reads_to_the_same_counts(tone_model, m
     assert results["model"] == str(tone_model)
     assert results["manifest"] == str(manifest)
     (system,) = results["systems"]
-    # whatever compares it with another system is left out
+    # values that compare it with another system are left out
     assert list(system) == [
         *("name", "wer", "wer_low", "wer_high", "cer"),
         *("substitutions", "deletions", "insertions", "words"),
@@ -106,7 +106,7 @@ def test_the_recipe_writes_what_asr_score_reads_to_the_same_counts(tone_model, m
     assert aligned.count("REF:") == system["utterances"]
 
 
-def test_parts_of_a_recording_are_heard_as_files_of_their_own(recognizer, manifest, tmp_path):
+def test_parts_of_a_recording_are_recognised_like_files(recognizer, manifest, tmp_path):
     utterances = read_manifest(manifest)
     waveforms = [soundfile.read(u.audio, dtype="int16")[0] for u in utterances]
     whole = str(tmp_path / "whole.wav")
@@ -128,7 +128,7 @@ def test_parts_of_a_recording_are_heard_as_files_of_their_own(recognizer, manife
         )
 
 
-def test_whatever_texts_a_manifest_has_its_references_can_be_scored(manifest, tmp_path):
+def test_references_with_any_text_can_be_scored(manifest, tmp_path):
     texts = ["\ufeffone\ttwo\n", "(a)", "three\u2028 don’t", "", "<s> a </s> #"]
     utterances = [
         replace(utterance, text=text)
@@ -144,7 +144,7 @@ def test_whatever_texts_a_manifest_has_its_references_can_be_scored(manifest, tm
     assert (scores["paired_by"], scores["words"]) == ("id", 9)
 
 
-def test_texts_in_the_models_other_case_are_told(tone_model, manifest, tmp_path, capsys):
+def test_texts_in_another_case_than_the_models_are_reported(tone_model, manifest, tmp_path, capsys):
     capitals = [replace(u, text=u.text.upper()) for u in read_manifest(manifest)]
     write_manifest(tmp_path / "capitals.jsonl", capitals)
     for path, told in ((manifest, False), (tmp_path / "capitals.jsonl", True)):
@@ -154,13 +154,13 @@ def test_texts_in_the_models_other_case_are_told(tone_model, manifest, tmp_path,
         assert (line in capsys.readouterr().err) == told
 
 
-def test_results_stand_in_the_models_folder_if_nowhere_else(tone_model, manifest):
+def test_results_are_written_to_the_models_folder_by_default(tone_model, manifest):
     arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
     run_script("recipes/evaluate.py", *arguments)
     assert (tone_model / "dev" / "results.json").exists()
 
 
-def test_audio_that_can_not_be_used_is_named(recognizer, manifest, tmp_path):
+def test_unusable_audio_is_reported(recognizer, manifest, tmp_path):
     utterances = read_manifest(manifest)
     soundfile.write(tmp_path / "short.wav", np.zeros(150), SAMPLE_RATE)
     short = replace(utterances[0], audio=str(tmp_path / "short.wav"))
@@ -201,7 +201,7 @@ def test_an_infinite_rate_is_null_in_results(recognizer, manifest, tmp_path):
     assert results["systems"][0]["words"] == 0
 
 
-def test_a_text_that_sclite_can_not_read_costs_the_trn_file_alone(manifest, tmp_path, capsys):
+def test_a_text_that_sclite_can_not_read_only_omits_the_trn_file(manifest, tmp_path, capsys):
     utterances = read_manifest(manifest)[:2]
     utterances[0] = replace(utterances[0], text="a (b)")
     write_texts(tmp_path, utterances, ["a", ""], "greedy")
@@ -212,14 +212,14 @@ def test_a_text_that_sclite_can_not_read_costs_the_trn_file_alone(manifest, tmp_
     assert (tmp_path / "references.txt").read_text().startswith("dev00 a (b)\ndev01 ")
 
 
-def test_an_empty_manifest_ends_the_recipe_with_its_name(tone_model, tmp_path):
+def test_an_empty_manifest_is_reported_by_name(tone_model, tmp_path):
     (tmp_path / "empty.jsonl").touch()
     arguments = ["--model", tone_model, "--manifest", tmp_path / "empty.jsonl"]
     with pytest.raises(InputError, match=r"empty.jsonl: is empty; expected at least one utterance"):
         run_script("recipes/evaluate.py", *arguments)
 
 
-def test_a_loss_is_told_as_one():
+def test_a_negative_gain_is_reported_as_above():
     results = [
         replace(system("one"), over="zero", gain=0.125, gain_low=-0.05, gain_high=0.3, p=0.2),
         replace(system("two"), over="zero", gain=-0.125, gain_low=-0.3, gain_high=0.05, p=0.2),
@@ -235,7 +235,7 @@ def system(name, **others):
 
 @pytest.fixture
 def measured(tmp_path):
-    """What `write_results` is told of a model and a manifest, in a folder of the test's own."""
+    """Arguments of `write_results`: a folder, a model and a manifest."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.safetensors").write_bytes(b"weights")
     (tmp_path / "test.jsonl").write_text("utterances")
@@ -247,7 +247,7 @@ def systems_of(folder):
     return {system["name"]: system for system in values["systems"]}
 
 
-def test_systems_of_other_names_stay_and_the_same_name_is_replaced(measured, capsys):
+def test_results_keep_other_systems_and_replace_the_same_name(measured, capsys):
     settings = {"beam_width": 16, "lm_weights": [0.5, 1.0]}
     write_results(*measured, [system("greedy"), system("beam", decoding=settings)])
     write_results(*measured, [system("rescored", over="beam", gain=0.1, p=0.5)])
@@ -262,7 +262,7 @@ def test_systems_of_other_names_stay_and_the_same_name_is_replaced(measured, cap
     assert capsys.readouterr().err == ""
 
 
-def test_a_system_from_before_keeps_its_commit_and_machine(measured, monkeypatch):
+def test_an_earlier_system_keeps_its_commit_and_machine(measured, monkeypatch):
     monkeypatch.setattr(evaluation, "commit", lambda: "first")
     write_results(*measured, [system("greedy")])
     monkeypatch.setattr(evaluation, "commit", lambda: "second")
@@ -275,7 +275,7 @@ def test_a_system_from_before_keeps_its_commit_and_machine(measured, monkeypatch
 
 
 @pytest.mark.parametrize("other", ["model", "weights", "manifest"])
-def test_systems_of_another_model_or_manifest_go_and_that_is_said(measured, other, capsys):
+def test_removed_systems_of_another_model_are_reported(measured, other, capsys):
     out, model, manifest = measured
     write_results(out, model, manifest, [system("greedy"), system("beam")])
     if other == "model":
@@ -290,7 +290,7 @@ def test_systems_of_another_model_or_manifest_go_and_that_is_said(measured, othe
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"systems": [{}]}'])
-def test_results_that_can_not_be_read_are_written_anew_and_that_is_said(measured, text, capsys):
+def test_unreadable_results_are_replaced_with_a_message(measured, text, capsys):
     measured[0].mkdir()
     (measured[0] / "results.json").write_text(text)
     write_results(*measured, [system("greedy")])

@@ -11,7 +11,7 @@ def test_each_stretch_of_a_unit_is_labelled_once_at_its_peak():
     assert _peaks(np.zeros(5)) == []
 
 
-def test_all_is_drawn_on_one_time_axis(tmp_path):
+def test_all_plots_share_one_time_axis(tmp_path):
     generator = np.random.default_rng(0)
     times = np.linspace(0, 1.2, 121)
     segments = [

@@ -7,13 +7,13 @@ from asr.evaluation import provenance
 from asr.evaluation.provenance import commit, machine, peak_memory_mb
 
 
-def test_the_commit_is_this_repositorys_or_none(monkeypatch, tmp_path):
+def test_the_commit_is_this_repositorys_or_empty(monkeypatch, tmp_path):
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     if head.returncode == 0:
         found = commit().removesuffix("+")
         assert len(found) >= 12
         assert head.stdout.startswith(found)
-    # installed below another repository: not that one's commit
+    # installed inside another repository, whose commit must not be reported
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / "provenance.py").touch()
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
@@ -29,5 +29,5 @@ def test_the_machine_names_its_processor_and_versions():
 def test_peak_memory_is_the_kernels_high_water_mark():
     before = peak_memory_mb()
     (line,) = (n for n in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in n)
-    # in kB; the kernel counts lazily, some pages late
+    # in kB; the kernel's counter lags by some pages
     assert int(line.split()[1]) / 1024 == pytest.approx(before, rel=0.01)

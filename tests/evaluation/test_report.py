@@ -11,22 +11,22 @@ UTTERANCES = [Utterance(f"u{n}", "a.wav", 1.0, "ab cd ab cd") for n in (1, 2)]
 REFERENCES = [utterance.text for utterance in UTTERANCES]
 
 
-def write_systems(folder, **heard):
-    """Texts and results of systems with these two hypotheses each; all but greedy are compared."""
+def write_systems(folder, **recognised):
+    """Write texts and results of systems by name, each compared with greedy search."""
     results = []
-    for name, texts in heard.items():
+    for name, texts in recognised.items():
         write_texts(folder, UTTERANCES, texts, name)
         result = system_result(name, REFERENCES, texts, audio_s=2.0, seconds=1.0)
         if name != "greedy":
-            result = compared(result, REFERENCES, texts, "greedy", heard["greedy"])
+            result = compared(result, REFERENCES, texts, "greedy", recognised["greedy"])
         results.append(result)
     write_results(folder, folder, folder / "test.jsonl", results)
 
 
 def test_models_of_several_seeds_are_reported_with_mean_and_deviation(tmp_path):
     texts = {"one": ("ab cd ab cd", "ab"), "two": ("ab", "ab"), "three": ("", "ab")}
-    for name, heard in texts.items():
-        write_systems(tmp_path / name, greedy=heard)
+    for name, recognised in texts.items():
+        write_systems(tmp_path / name, greedy=recognised)
     lines = report([tmp_path / name for name in texts])
     assert [line.partition(" (")[0] for line in lines] == [
         f"{tmp_path}/one: greedy: WER 37.50%",
@@ -34,7 +34,7 @@ def test_models_of_several_seeds_are_reported_with_mean_and_deviation(tmp_path):
         f"{tmp_path}/three: greedy: WER 87.50%",
         "mean of 3: greedy: WER 66.67%",
     ]
-    # of the two utterances, 7 and 9 of 12 words are wrong over the three
+    # over the three models, 7 and 9 of 12 words of the two utterances are wrong
     assert "(95 %: 58.33% to 75.00%), standard deviation 26.02%" in lines[3]
     assert report([tmp_path / "one"]) == lines[:1]
 
@@ -51,10 +51,10 @@ def test_each_system_of_several_seeds_is_reported_with_its_gain(tmp_path):
         f"{tmp_path}/one: beam",
         f"{tmp_path}/two: beam",
         "mean of 2: beam",
-        f"{tmp_path}/one: rescored",  # of one model alone, and so without a mean
+        f"{tmp_path}/one: rescored",  # only one model has it, so there is no mean
     ]
     assert "gain" not in lines[2]
-    # 2 of 8 words right again in one of two utterances; 2 of 16 over both models
+    # 2 of 8 words are corrected in one of two utterances; 2 of 16 over both models
     assert "; gain over greedy 25.00% (95 %: 0.00% to 50.00%; p 1.0000)" in lines[3]
     assert "; gain over greedy 12.50% (95 %: 0.00% to 25.00%; p 1.0000)" in lines[5]
     # better in both of two utterances: the sign test's p is 1/2, up to sampling noise
@@ -62,8 +62,8 @@ def test_each_system_of_several_seeds_is_reported_with_its_gain(tmp_path):
 
 
 def test_the_table_compares_each_system_with_the_last(tmp_path):
-    heard = {"right": REFERENCES, "half": ("ab cd", "ab cd"), "none": ("", "")}
-    for name, texts in heard.items():
+    recognised = {"right": REFERENCES, "half": ("ab cd", "ab cd"), "none": ("", "")}
+    for name, texts in recognised.items():
         write_systems(tmp_path / name, beam=texts, greedy=texts)
     systems = [
         System("HMM", [tmp_path / "none"], 1200, 2.0, "many passes"),
@@ -92,7 +92,7 @@ def test_the_table_compares_each_system_with_the_last(tmp_path):
     ]
 
 
-def test_a_missing_way_of_decoding_has_no_line(tmp_path):
+def test_a_way_of_decoding_without_results_has_no_line(tmp_path):
     write_systems(tmp_path / "hmm", beam=REFERENCES, greedy=REFERENCES)
     write_systems(tmp_path / "ctc", greedy=REFERENCES)
     systems = [System(name, [tmp_path / name], 1, 1.0, "") for name in ("hmm", "ctc")]

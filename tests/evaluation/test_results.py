@@ -23,7 +23,7 @@ def test_figures_are_those_counted_by_hand():
     assert (result.over, result.gain, result.p) == (None, None, None)
 
 
-def test_a_comparison_is_the_paired_gain_and_changes_nothing_else():
+def test_compared_adds_only_the_paired_gain():
     others = ["", "d e", "f g h"]
     result = system_result("beam", REFERENCES, HYPOTHESES, 8.0, 2.0)
     found = compared(result, REFERENCES, HYPOTHESES, "greedy", others)
@@ -34,7 +34,7 @@ def test_a_comparison_is_the_paired_gain_and_changes_nothing_else():
     assert found.wer == result.wer
 
 
-def test_what_can_not_be_measured_is_refused():
+def test_missing_references_or_audio_are_refused():
     with pytest.raises(ValueError, match="counts is empty"):
         system_result("greedy", [], [], 1.0, 1.0)
     with pytest.raises(ValueError, match="2 hypotheses for 1 references"):

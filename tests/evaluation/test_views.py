@@ -30,7 +30,7 @@ def hmm_of(network, words):
     return Model(Features(network.features.settings), GmmEmissions(gmm), phones, {}, topology)
 
 
-def test_a_picture_is_drawn_of_any_models(tone_model, utterance, tmp_path):
+def test_a_picture_can_be_drawn_of_any_models(tone_model, utterance, tmp_path):
     network = load_model(tone_model)
     hmm = hmm_of(network, utterance.text.split())
     draw_views(tmp_path / "picture.png", utterance, hmm, [network])
@@ -45,7 +45,7 @@ def test_posteriors_have_the_texts_units_and_blank(tone_model, utterance):
     assert track.probabilities.sum(1) == pytest.approx(1.0, abs=0.2)
 
 
-def test_a_word_that_the_hmm_does_not_know_is_named(tone_model, utterance, tmp_path):
+def test_a_word_missing_from_the_hmms_lexicon_is_reported(tone_model, utterance, tmp_path):
     network = load_model(tone_model)
     with pytest.raises(InputError, match="no pronunciation in the model's lexicon for"):
         draw_views(tmp_path / "picture.png", utterance, hmm_of(network, ["ba"]), [network])

@@ -152,7 +152,7 @@ def test_a_hybrid_with_bad_priors_or_reduced_frames_is_refused(tmp_path):
         HybridEmissions(6, 11, AcousticSettings())
 
 
-def test_kinds_differ_in_values_alone():
+def test_kinds_of_models_differ_only_in_values():
     hmm, mixed = model(), hybrid()
     assert (hmm.kind, mixed.kind) == (HMM, HYBRID)
     assert hmm.units == mixed.units == ("HH", "IY", "S")
@@ -171,7 +171,7 @@ def test_posteriors_of_any_kind_sum_to_1():
         torch.testing.assert_close(posteriors.sum(2), torch.ones(9, 1))
 
 
-def test_a_mixtures_parameters_are_those_that_could_be_chosen_freely():
+def test_n_parameters_counts_only_free_parameters():
     one = model()
     n_components = (one.acoustic.log_weights > -math.inf).sum(1).tolist()
     F = one.acoustic.means.shape[2]
@@ -179,6 +179,6 @@ def test_a_mixtures_parameters_are_those_that_could_be_chosen_freely():
 
 
 @pytest.mark.parametrize("decoder", ["greedy", "flashlight"])
-def test_an_hmm_is_searched_by_our_beam_alone(decoder):
+def test_an_hmm_needs_the_decoder_beam(decoder):
     with pytest.raises(InputError, match=f"decoder is {decoder}; expected beam with an HMM"):
         search_of(decoder, model().topology)

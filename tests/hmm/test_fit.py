@@ -27,7 +27,7 @@ def log_gauss(x, mean, variance):
 
 
 def emissions_of(features, means, variances):
-    """(T, S), value by value."""
+    """(T, S), computed value by value."""
     S, F = means.shape
     return np.array(
         [
@@ -38,7 +38,7 @@ def emissions_of(features, means, variances):
 
 
 def one_pass(data, topology, means, variances, floor):
-    """EM of single Gaussians over all paths one by one: means, variances, stays, log-likelihood."""
+    """A pass of EM over enumerated paths: new means, variances, stays, and the log-likelihood."""
     S, F = means.shape
     counts, sums, squares = np.zeros(S), np.zeros((S, F)), np.zeros((S, F))
     stays, total = np.zeros(S), 0.0
@@ -65,7 +65,7 @@ def one_pass(data, topology, means, variances, floor):
 
 
 @pytest.mark.parametrize("n_silence_states", [0, 1])
-def test_passes_are_those_of_all_paths_one_by_one(n_silence_states, monkeypatch):
+def test_passes_equal_em_over_enumerated_paths(n_silence_states, monkeypatch):
     monkeypatch.setattr(fit, "MIN_COUNT", 0.0)
     texts = TEXTS if n_silence_states else TEXTS[:3]
     features = random_features()[: len(texts)]
@@ -74,7 +74,7 @@ def test_passes_are_those_of_all_paths_one_by_one(n_silence_states, monkeypatch)
     topology = left_to_right(3, 1, n_silence_states)
     S = len(topology.self_loops)
     means, variances = np.tile(every.mean(0), (S, 1)), np.tile(every.var(0), (S, 1))
-    if n_silence_states:  # begins with the frame of each utterance whose first value is lowest
+    if n_silence_states:  # silence starts from each utterance's frame with the lowest first value
         means[2] = np.mean([x[x[:, 0].argmin()] for x in features], axis=0)
     floor = np.maximum(FLOOR_SHARE * every.var(0), MIN_VARIANCE)
     expected = []
@@ -105,7 +105,7 @@ def test_passes_are_those_of_all_paths_one_by_one(n_silence_states, monkeypatch)
 
 
 def planted(seed=0, n=20):
-    """Utterances of two phones with means far apart, silence around; the frames of each phone."""
+    """Utterances of two phones with distant means and silence around them; each phone's frames."""
     generator = np.random.default_rng(seed)
     means = {"": [-8.0, 0.0], "A": [4.0, 5.0], "B": [4.0, -5.0]}
     texts, features, spans = [], [], []
@@ -133,7 +133,7 @@ def planted(seed=0, n=20):
 
 
 @pytest.mark.parametrize("kind", ["arrays", "tensors"])
-def test_what_was_planted_is_found(kind):
+def test_planted_phones_are_aligned_correctly(kind):
     features, texts, spans = planted()
     given = [torch.from_numpy(x).float() for x in features] if kind == "tensors" else features
     lexicon = Lexicon({"ab": (("A", "B"),), "b": (("B",),)})
@@ -146,7 +146,7 @@ def test_what_was_planted_is_found(kind):
     assert hmm.align(features[0], texts[0])[0] > hmm.align(features[0], f"{texts[0]} b")[0]
 
 
-def test_gaussians_are_added_as_asked():
+def test_the_wanted_number_of_gaussians_is_reached():
     features, texts, _ = planted()
     hmm = asr.fit_hmm(features, texts, ["ab", "b"], 1, 1, n_components=6, n_passes=8)
     assert hmm.tokenizer.lexicon.pronunciations["ab"] == (("a", "b"),)
@@ -154,14 +154,14 @@ def test_gaussians_are_added_as_asked():
     assert asr.fit_hmm(features, texts, LEXICON, n_passes=1).log_likelihoods[0] < 0
 
 
-def test_states_of_too_few_frames_are_named(capsys):
+def test_states_with_too_few_frames_are_reported(capsys):
     features, texts, _ = planted(n=4)
     asr.fit_hmm(features, texts, LEXICON | {"c": "C"}, 1, 1, n_passes=2)
     line = "fit_hmm: states with fewer than 10 frames stay as they were: C[0]\n"
     assert capsys.readouterr().err == line
 
 
-def test_what_does_not_fit_is_named():
+def test_arguments_that_do_not_fit_are_refused():
     features, texts, _ = planted(n=2)
     (one, two), (text, other) = features, texts
     nan = two.copy()

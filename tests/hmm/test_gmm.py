@@ -142,7 +142,7 @@ def test_the_likelihood_of_mixtures_never_falls():
         torch.testing.assert_close(weights, torch.ones_like(weights), rtol=1e-12, atol=0)
 
 
-def test_states_with_too_little_data_stay_and_components_are_removed():
+def test_too_little_data_keeps_states_and_removes_components():
     gmm = random_gmm(S=3, M=3, n_components=[3, 3, 2])
     counts = torch.tensor([[3.0, 40.0, 60.0], [4.0, 5.0, 0.0], [9.0, 8.0, 0.0]]).double()
     sums = counts[:, :, None] * torch.arange(1.0, 6)
@@ -166,7 +166,7 @@ def test_states_with_too_little_data_stay_and_components_are_removed():
     assert found.gmm.emissions(random_frames(4, 5)).isfinite().all()
 
 
-def test_constant_features_have_the_variance_of_the_floor():
+def test_variances_of_constant_features_are_the_floor():
     features = torch.full((50, 5), 7.0)
     gmm = split(flat_start([features], 2), torch.tensor([3, 1]))
     floor = variance_floor(gmm.variances[0, 0])
@@ -193,7 +193,7 @@ def test_the_flat_start_has_the_moments_of_all_frames():
     )
 
 
-def test_splitting_keeps_weight_and_mean_and_splits_the_heaviest():
+def test_splitting_the_heaviest_component_keeps_weight_and_mean():
     gmm = random_gmm(S=3, M=2, n_components=[2, 1, 2])
     before = Gmm(gmm.log_weights.clone(), gmm.means.clone(), gmm.variances.clone())
     found = split(gmm, torch.tensor([3, 4, 1]))

@@ -61,7 +61,7 @@ def test_a_graph_has_every_pronunciation_once(words, n_silent):
 
 
 @pytest.mark.parametrize("n_silent", [0, 2])
-def test_a_batch_has_its_graphs_predecessors_and_successors(n_silent):
+def test_a_batch_has_the_arcs_of_its_graphs(n_silent):
     hmm = topology(n_silent=n_silent)
     graphs = [utterance_graph(words, hmm) for words in TEXTS]
     batch = pad_graphs(graphs)

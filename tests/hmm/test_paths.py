@@ -209,7 +209,7 @@ def em_step_of_hmmlearn(sequences, weights, means, variances, stay):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_step_of_em_equals_that_of_hmmlearn(seed):
+def test_a_step_of_em_equals_hmmlearns(seed):
     sequences, weights, means, variances = left_to_right_data(seed=seed)
     stay = np.array([0.6, 0.8, 0.7])
     expected, parts = em_step_of_hmmlearn(sequences, weights, means, variances, stay)

@@ -79,7 +79,7 @@ def naive_growth(samples, questions, n_leaves):
 
 
 def naive_merges(leaves, samples, max_loss):
-    """The leaves after joining, again and again, the two whose merge loses least."""
+    """The leaves after repeatedly joining the two whose merge loses least."""
 
     def score(units, state):
         return log_likelihood([samples[unit, state] for unit in sorted(units)], samples)
@@ -175,7 +175,7 @@ def test_planted_classes_are_found_and_hold_for_unseen_contexts():
 
 
 def naive_clusters(samples):
-    """All clusters on the way of joining the two that lose least, computed from raw frames."""
+    """All clusters that arise while joining the two that lose least, computed from raw frames."""
     clusters = [{phone} for phone in sorted({unit[2] for unit, _ in samples})]
     found = list(clusters)
 
@@ -224,7 +224,7 @@ def test_leaves_are_never_shared_between_phones_or_states():
     assert sorted(owner) == list(range(trees.n_pdfs))
 
 
-def test_the_order_of_the_statistics_changes_nothing():
+def test_the_order_of_the_statistics_does_not_matter():
     samples = random_samples(seed=0, n_units=30)
     keys = list(samples)
     np.random.default_rng(0).shuffle(keys)

@@ -17,7 +17,7 @@ LINES = (DATA / "text.txt").read_text().splitlines()
 WORDS = sorted({word for line in LINES for word in line.split()})
 
 
-def test_without_the_package_the_line_says_what_to_install(monkeypatch):
+def test_a_missing_kenlm_is_reported_with_the_fix(monkeypatch):
     monkeypatch.setitem(sys.modules, "kenlm", None)
     with pytest.raises(InputError, match=r"trigram\.binary: .* pip install kenlm-ex$"):
         KenlmModel(DATA / "trigram.binary", WORDS)
@@ -29,7 +29,7 @@ def kenlm():
 
 
 def sentences(vocabulary, seed):
-    """Units of sentences of all lengths, unknown ones among them."""
+    """Random sentences of all lengths, with unknown units."""
     generator = np.random.default_rng(seed)
     units = [UNK, *range(2, len(vocabulary.symbols))]
     return [generator.choice(units, size).tolist() for size in range(20)]
@@ -37,7 +37,7 @@ def sentences(vocabulary, seed):
 
 @pytest.mark.usefixtures("kenlm")
 @pytest.mark.parametrize("name", ["trigram.binary", "trigram.arpa"])
-def test_our_reading_of_an_arpa_file_scores_as_kenlm_does(name):
+def test_our_arpa_reader_gives_kenlms_scores(name):
     ours = read_ngram(DATA / "trigram.arpa")
     theirs = KenlmModel(DATA / name, ours.vocabulary.symbols[2:])
     assert theirs.vocabulary == ours.vocabulary
@@ -50,7 +50,7 @@ def test_our_reading_of_an_arpa_file_scores_as_kenlm_does(name):
 
 @pytest.mark.usefixtures("kenlm")
 @pytest.mark.parametrize(("order", "prune"), [(2, (0,)), (5, (0,)), (4, (0, 0, 1))])
-def test_kenlm_scores_our_arpa_files_as_we_do(tmp_path, order, prune):
+def test_kenlm_gives_our_scores_for_our_arpa_files(tmp_path, order, prune):
     vocabulary = Vocabulary.from_texts(LINES, max_size=12)
     units = [vocabulary.encode(line) for line in LINES]
     settings = EstimateSettings(order, prune, discount_fallback=True)
@@ -99,7 +99,7 @@ ngram 2=4
         ("ngram 2=4", "ngram 2=4\nngram 3=0"),
     ],
 )
-def test_what_kenlm_reads_is_scored_alike(tmp_path, old, new):
+def test_unusual_arpa_files_get_kenlms_scores(tmp_path, old, new):
     text = SMALL.replace(old, new)
     if "1=4" in new:
         text = text.replace("-1.0\t<unk>\n", "")
@@ -135,21 +135,21 @@ def test_scores_distributions_and_sentences_agree():
 
 
 @pytest.mark.usefixtures("kenlm")
-def test_words_that_the_file_does_not_know_are_unknown():
+def test_words_missing_from_the_file_are_unknown():
     model = KenlmModel(DATA / "trigram.binary", ["xylophone", "jam", "jam", "Jam"])
     assert model.vocabulary.symbols == ("<unk>", "<eos>", "jam")
     assert model.vocabulary.encode("jam xylophone") == (2, UNK)
 
 
 @pytest.mark.usefixtures("kenlm")
-def test_its_states_are_where_search_is():
+def test_states_are_on_the_device_of_the_search():
     model = KenlmModel(DATA / "trigram.binary", WORDS, "meta")
     assert model.start(2).device.type == "meta"
     assert KenlmModel(DATA / "trigram.binary", WORDS).start(2).device.type == "cpu"
 
 
 @pytest.mark.usefixtures("kenlm")
-def test_a_file_in_capitals_is_asked_in_capitals(tmp_path):
+def test_a_file_in_upper_case_is_queried_in_upper_case(tmp_path):
     text = (DATA / "trigram.arpa").read_text()
     for word in sorted(WORDS):
         text = text.replace(f"\t{word}", f"\t{word.upper()}").replace(
@@ -166,7 +166,7 @@ def test_a_file_in_capitals_is_asked_in_capitals(tmp_path):
 
 
 @pytest.mark.usefixtures("kenlm")
-def test_words_are_looked_up_in_the_forms_that_a_file_may_have(tmp_path):
+def test_words_are_looked_up_in_several_unicode_forms(tmp_path):
     text = SMALL.replace("left", "le\u0301ft").replace("go", "don’t")
     (tmp_path / "a.arpa").write_text(text, encoding="utf-8")
     model = KenlmModel(tmp_path / "a.arpa", ["léft", "don't", "stop"])
@@ -179,7 +179,7 @@ def test_words_are_looked_up_in_the_forms_that_a_file_may_have(tmp_path):
 
 
 @pytest.mark.usefixtures("kenlm")
-def test_the_case_in_which_most_words_are_known_counts(tmp_path):
+def test_the_case_with_the_most_known_words_is_used(tmp_path):
     (tmp_path / "a.arpa").write_text(SMALL.replace("go", "Haus").replace("left", "das"))
     words = ["Das", "das", "Haus", "haus"]
     model = KenlmModel(tmp_path / "a.arpa", words)
@@ -191,7 +191,7 @@ def test_the_case_in_which_most_words_are_known_counts(tmp_path):
 
 
 @pytest.mark.usefixtures("kenlm")
-def test_a_log_probability_that_is_no_number_is_refused():
+def test_a_log_probability_of_nan_is_refused():
     model = KenlmModel(DATA / "trigram.binary", WORDS)
 
     class Damaged:

@@ -75,7 +75,7 @@ def test_a_loaded_model_is_the_saved_one(tmp_path, model):
     assert description["trained_on"] == TRAINED_ON
 
 
-def test_words_can_be_brought_to_the_case_of_texts(tmp_path):
+def test_words_can_be_converted_to_the_case_of_texts(tmp_path):
     save_rnnlm(tmp_path, model_of(), {})
     model, capitals = load_language_model(tmp_path), load_language_model(tmp_path, case="upper")
     text = "THE CAT SAT ON A DOG 한국어"
@@ -89,7 +89,7 @@ def test_words_can_be_brought_to_the_case_of_texts(tmp_path):
     assert lower == model.vocabulary
 
 
-def test_what_is_tied_is_saved_once_and_still_tied_when_loaded(tmp_path):
+def test_tied_weights_are_saved_once_and_loaded_tied(tmp_path):
     model = model_of()
     save_rnnlm(tmp_path, model, {})
     weights = load_file(tmp_path / "weights.safetensors")
@@ -146,7 +146,7 @@ VOCABULARY = model_of().vocabulary.to_dict()
         ),
     ],
 )
-def test_a_description_that_is_wrong_is_named(folder, values, line):
+def test_an_invalid_description_is_reported(folder, values, line):
     edit(folder, **values)
     with pytest.raises(InputError, match=line) as refused:
         load_language_model(folder)
@@ -155,20 +155,20 @@ def test_a_description_that_is_wrong_is_named(folder, values, line):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_weights_that_were_cut_are_named(folder, kept):
+def test_truncated_weights_are_reported(folder, kept):
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
         load_language_model(folder)
 
 
-def test_weights_that_are_not_there_are_named(folder):
+def test_missing_weights_are_reported(folder):
     (folder / "weights.safetensors").unlink()
     with pytest.raises(InputError, match=r"weights.safetensors: is not there; expected a trained"):
         load_language_model(folder)
 
 
-def test_weights_of_another_kind_are_named(folder):
+def test_unexpected_weights_are_reported(folder):
     path = folder / "weights.safetensors"
     weights = load_file(path)
     save_file(weights | {"output.bias": weights["output.bias"].half()}, path)
@@ -180,13 +180,13 @@ def test_weights_of_another_kind_are_named(folder):
 
 
 def test_a_pickle_is_never_read(folder):
-    """Torch's own files are pickles: under the weights' name they are no weights."""
+    """Torch's own files are pickles, so they are refused even under the weights' name."""
     torch.save(model_of().state_dict(), folder / "weights.safetensors")
     with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
         load_language_model(folder)
 
 
-def test_an_acoustic_model_and_a_language_model_are_told_apart(folder, tmp_path):
+def test_acoustic_and_language_models_are_distinguished(folder, tmp_path):
     features, tokenizer = Features(FeatureSettings(n_mels=4)), CharTokenizer.from_texts(["ab"])
     settings = AcousticSettings(hidden_size=4, n_layers=1)
     acoustic = AcousticModel(features.settings.n_features, len(tokenizer.symbols), settings)
@@ -197,7 +197,7 @@ def test_an_acoustic_model_and_a_language_model_are_told_apart(folder, tmp_path)
         load_model(folder)
 
 
-def test_an_arpa_file_is_a_language_model(tmp_path):
+def test_an_arpa_file_can_be_loaded(tmp_path):
     path = tmp_path / "cat.arpa"
     path.write_text(ARPA)
     model = load_language_model(path)
@@ -205,7 +205,7 @@ def test_an_arpa_file_is_a_language_model(tmp_path):
     np.testing.assert_allclose(found, np.log(10) * np.array([-0.3, -1.0, -0.5]), rtol=1e-6)
 
 
-def test_a_path_without_a_language_model_is_named(folder, tmp_path):
+def test_a_path_without_a_language_model_is_reported(folder, tmp_path):
     with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's fol"):
         load_language_model(tmp_path / "nowhere")
     (tmp_path / "text.txt").write_text("the cat sat\n")
@@ -224,7 +224,7 @@ LM = random_model(SMALL, seed=0)
 NEW = ["dog", "emu", "gnu"]
 
 
-def test_an_unknown_word_has_its_share_of_unk_and_a_known_word_what_it_had():
+def test_unknown_words_share_unk_and_known_words_are_unchanged():
     model = with_words(LM, ["the", "dog", "cat", "emu", "gnu", "dog"])
     assert model.vocabulary.symbols == (*SMALL.symbols, *NEW)
     found = model.log_probs(model.start(2))
@@ -234,7 +234,7 @@ def test_an_unknown_word_has_its_share_of_unk_and_a_known_word_what_it_had():
     np.testing.assert_allclose(found[:, 4], found[:, 6], rtol=0)
 
 
-def test_it_is_the_same_unit_by_unit_and_by_the_sentence():
+def test_scores_by_unit_equal_scores_by_sentence():
     model = with_words(LM, NEW)
     sentence = model.vocabulary.encode("the emu cat zebra dog")
     assert sentence == (2, 5, 3, UNK, 4)
@@ -251,13 +251,13 @@ def test_it_is_the_same_unit_by_unit_and_by_the_sentence():
 
 
 @pytest.mark.parametrize(("unit", "words"), [("char", ["dog"]), ("word", ["cat", "the"])])
-def test_a_model_of_characters_and_one_that_knows_all_stay_as_they_are(unit, words):
+def test_models_that_need_no_words_are_returned_unchanged(unit, words):
     symbols = (UNK_SYMBOL, EOS_SYMBOL, "the", "cat") if unit == "word" else SMALL.symbols[:2]
     lm = TableModel(Vocabulary(unit, symbols), np.full((len(symbols),) * 2, 1 / len(symbols)))
     assert with_words(lm, words) is lm
 
 
-def test_states_are_the_model_s_own():
+def test_states_are_the_wrapped_models_states():
     model = ExtendedVocabularyLM(LM, NEW)
     _, after = model.score(model.start(3), torch.tensor([4, 5, 2]))
     _, expected = LM.score(LM.start(3), torch.tensor([UNK, UNK, 2]))

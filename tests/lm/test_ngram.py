@@ -34,7 +34,7 @@ def same(model, other):
 
 
 def unigrams(folder, words):
-    """A file of unigrams in which all these words are equally probable."""
+    """An ARPA file of unigrams with equal probabilities."""
     words = ["<unk>", "</s>", "<s>", *words]
     lines = ["\\data\\", f"ngram 1={len(words)}", "", "\\1-grams:"]
     lines += [f"-1\t{word}" for word in words]
@@ -42,10 +42,10 @@ def unigrams(folder, words):
     return folder / "a.arpa"
 
 
-# --- what a language model is asked -----------------------------------------------------------
+# --- scores -----------------------------------------------------------------------------------
 
 
-def test_a_sentence_costs_what_a_dictionary_says_and_what_its_units_cost(tmp_path):
+def test_sentence_scores_equal_a_dictionarys_and_the_units(tmp_path):
     text = arpa_dictionary.random_arpa(4, 8, np.random.default_rng(0), share=0.4)
     (tmp_path / "a.arpa").write_text(text)
     model: LanguageModel = read_ngram(tmp_path / "a.arpa")
@@ -65,7 +65,7 @@ def test_a_sentence_costs_what_a_dictionary_says_and_what_its_units_cost(tmp_pat
             assert score.item() == log_prob
 
 
-def test_company_in_a_batch_changes_nothing():
+def test_other_utterances_in_the_batch_change_nothing():
     model = estimated()
     sentences = [model.vocabulary.encode(text) for text in TEXTS] * 1000
     together = model.sentence_log_probs(sentences)  # more than are scored at once
@@ -75,18 +75,18 @@ def test_company_in_a_batch_changes_nothing():
             np.testing.assert_array_equal(row, alone)
 
 
-def test_no_sentence_has_no_log_probs():
+def test_no_sentences_give_no_log_probs():
     assert estimated().sentence_log_probs([]) == []
 
 
 @pytest.mark.parametrize("unit", [6, -1])
-def test_a_unit_that_is_none_is_a_mistake(unit):
+def test_a_unit_out_of_range_is_refused(unit):
     model = estimated()
     with pytest.raises(ValueError, match=f"sentences have the unit {unit}; expected 0 to 5"):
         model.sentence_log_probs([[2, 3], [unit]])
 
 
-def test_a_vocabulary_of_another_size_is_a_mistake():
+def test_a_vocabulary_of_another_size_is_refused():
     model = estimated()
     with pytest.raises(ValueError, match="vocabulary has 3 symbols; expected the trie's 6"):
         NgramModel(Vocabulary("word", ("<unk>", "<eos>", "one")), model.trie)
@@ -103,7 +103,7 @@ def test_writing_and_reading_gives_the_same_model(tmp_path, name):
     assert same(read_ngram(tmp_path / name, model.vocabulary), model)
 
 
-def test_a_model_of_characters_has_a_sign_for_the_blank(tmp_path):
+def test_a_character_model_has_a_symbol_for_the_space(tmp_path):
     model = estimated(["ab a", "b ba", "a b", "ba b a"], unit="char")
     write_ngram(tmp_path / "b.arpa", model)
     assert "\t▁ a\t" in (tmp_path / "b.arpa").read_text()
@@ -112,7 +112,7 @@ def test_a_model_of_characters_has_a_sign_for_the_blank(tmp_path):
     assert same(again, model)
 
 
-def test_units_can_be_given(tmp_path):
+def test_the_vocabulary_can_be_given(tmp_path):
     model = estimated(["ab a", "b ba", "a b", "ba b a"], unit="jamo")
     write_ngram(tmp_path / "b.arpa", model)
     assert same(read_ngram(tmp_path / "b.arpa", model.vocabulary), model)
@@ -121,7 +121,7 @@ def test_units_can_be_given(tmp_path):
         read_ngram(tmp_path / "b.arpa", other)
 
 
-def test_single_letters_without_a_blank_are_words(tmp_path):
+def test_single_letters_without_a_space_symbol_are_words(tmp_path):
     assert read_ngram(unigrams(tmp_path, ["a", "b"])).vocabulary.unit == "word"
     assert read_ngram(unigrams(tmp_path, ["a", "▁", "bb"])).vocabulary.unit == "word"
     assert read_ngram(unigrams(tmp_path, ["a", "▁", "b"])).vocabulary.unit == "char"
@@ -135,7 +135,7 @@ def test_single_letters_without_a_blank_are_words(tmp_path):
         (["a", "be", "o'er"], "be A o'er BE", (3, 2, 4, 3)),
     ],
 )
-def test_case_counts_only_where_the_words_tell_it_apart(tmp_path, words, text, units):
+def test_case_is_kept_only_for_words_in_mixed_case(tmp_path, words, text, units):
     assert read_ngram(unigrams(tmp_path, words)).vocabulary.encode(text) == units
 
 
@@ -145,20 +145,20 @@ def test_words_that_look_the_same_are_refused(tmp_path):
         read_ngram(unigrams(tmp_path, ["K", "\N{KELVIN SIGN}"]))
 
 
-def test_capitals_that_small_letters_make_one_stay_capitals(tmp_path):
+def test_case_is_kept_if_lower_case_would_merge_two_words(tmp_path):
     model = read_ngram(unigrams(tmp_path, ["ISI", "İSİ"]))
     assert model.vocabulary.encode("ISI İSİ") == (2, 3)
     assert model.vocabulary.text.case == "keep"
 
 
 @pytest.mark.parametrize("sign", ["<SPOKEN_NOISE>", "[NOISE]", "!SIL", "#0", "++BREATH++"])
-def test_signs_do_not_decide_on_case(tmp_path, sign):
+def test_special_symbols_do_not_affect_the_case(tmp_path, sign):
     assert read_ngram(unigrams(tmp_path, ["be", sign, "o'er"])).vocabulary.encode("Be") == (2,)
     assert read_ngram(unigrams(tmp_path, ["BE", sign, "O'ER"])).vocabulary.encode("be") == (2,)
 
 
-def test_words_meet_texts_in_whatever_form(tmp_path):
-    """Decomposed, with a curly apostrophe, in Turkish capitals, with marks that texts lose."""
+def test_words_are_found_in_texts_in_any_form(tmp_path):
+    """Decomposed, with a curly apostrophe, in Turkish upper case, with removed punctuation."""
     words = ["le\u0301ft", "DON\u2019T", "İKİ", "'TIS", "U.S.", "X-RAY", "US"]
     model = read_ngram(unigrams(tmp_path, [word.upper() for word in words]))
     found = model.vocabulary.encode("Léft, don't; iki 'tis U.S. x-ray 'us' x ray")
@@ -168,13 +168,13 @@ def test_words_meet_texts_in_whatever_form(tmp_path):
         assert model.vocabulary.encode(text) == (2, 3, 4)
 
 
-def test_a_word_that_is_the_vocabularys_own_sign_is_refused(tmp_path):
+def test_a_word_equal_to_a_special_symbol_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"a\.arpa: symbols has '<eos>' more than once"):
         read_ngram(unigrams(tmp_path, ["a", "<eos>"]))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_a_folder_gives_the_model_back(tmp_path, order):
+def test_a_loaded_model_equals_the_saved_one(tmp_path, order):
     model = estimated(order=order)
     save_ngram(tmp_path / "lm", model, {"order": order}, {"sentences": 6})
     assert sorted(os.listdir(tmp_path / "lm")) == ["model.json", "weights.safetensors"]
@@ -193,7 +193,7 @@ def test_a_folder_gives_the_model_back(tmp_path, order):
         assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "lm" / name).read_bytes()
 
 
-def test_an_order_without_n_grams_comes_back(tmp_path):
+def test_an_order_without_n_grams_can_be_loaded(tmp_path):
     model = estimated()
     model = replace(model, trie=prune_by_entropy(model.trie, threshold=10.0))
     assert model.trie.sizes == (7, 0, 0)
@@ -209,7 +209,7 @@ def test_a_folder_keeps_the_vocabularys_text_settings(tmp_path):
     assert load_ngram(tmp_path / "lm").vocabulary == vocabulary
 
 
-def test_a_folder_with_a_model_is_not_written_over(tmp_path):
+def test_a_folder_with_a_model_is_not_overwritten(tmp_path):
     save_ngram(tmp_path / "lm", estimated(), {}, {})
     before = {path: path.read_bytes() for path in (tmp_path / "lm").iterdir()}
     with pytest.raises(InputError, match=r"lm: has a model already; expected a new folder"):
@@ -273,14 +273,14 @@ def refused(folder, complaint):
         ("backoffs", 20, -np.inf, "backoffs has numbers that are not finite; expected none"),
     ],
 )
-def test_a_table_with_a_fault_is_refused(folder, name, place, value, complaint):
+def test_an_invalid_table_is_refused(folder, name, place, value, complaint):
     tables = load_file(folder / "weights.safetensors")
     tables[name][place] = value
     save_file(tables, folder / "weights.safetensors")
     refused(folder, f"/weights.safetensors: {complaint}")
 
 
-def test_tables_of_another_kind_are_refused(folder):
+def test_unexpected_tables_are_refused(folder):
     path = folder / "weights.safetensors"
     tables = load_file(path)
     shutil.copy(path, folder / "sound")
@@ -301,15 +301,15 @@ def test_tables_of_another_kind_are_refused(folder):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.999])
-def test_tables_that_are_cut_are_refused(folder, share):
+def test_truncated_tables_are_refused(folder, share):
     path = folder / "weights.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     refused(folder, "/weights.safetensors: can't be read as weights: ")
 
 
-def test_a_byte_that_changed_is_refused_or_does_no_harm(folder):
-    """What is accepted can be asked for everything, and knows numbers for it."""
+def test_a_changed_byte_is_refused_or_harmless(folder):
+    """If the folder is accepted, all scores are numbers."""
     whole = (folder / "weights.safetensors").read_bytes()
     units = [estimated().vocabulary.encode(text) for text in TEXTS]
     generator = np.random.default_rng(0)
@@ -328,11 +328,11 @@ def test_a_byte_that_changed_is_refused_or_does_no_harm(folder):
     assert 0 < accepted < 150
 
 
-def test_a_unit_that_stands_for_the_blank_and_a_blank_are_refused(tmp_path):
+def test_a_space_and_its_symbol_as_units_are_refused(tmp_path):
     vocabulary = Vocabulary("char", ("<unk>", "<eos>", " ", "▁"))
     settings = EstimateSettings(1, discount_fallback=True)
     model = NgramModel(vocabulary, estimate([[2, 3]], 4, settings))
-    with pytest.raises(InputError, match=r"b\.arpa: units are ' ' and '▁', which stands for it"):
+    with pytest.raises(InputError, match=r"b\.arpa: units are ' ' and '▁', its spelling"):
         write_ngram(tmp_path / "b.arpa", model)
 
 
@@ -350,7 +350,7 @@ def train(corpus, out, *options):
     run_script("recipes/train_ngram.py", *fixed, *options)
 
 
-def test_the_recipe_estimates_a_model_and_does_not_do_it_twice(corpus, tmp_path, capsys):
+def test_the_recipe_estimates_a_model_only_once(corpus, tmp_path, capsys):
     train(corpus, tmp_path / "lm")
     assert capsys.readouterr().out == f"{tmp_path / 'lm'}\n"
     assert same(load_ngram(tmp_path / "lm"), estimated())
@@ -365,16 +365,16 @@ def test_the_recipe_estimates_a_model_and_does_not_do_it_twice(corpus, tmp_path,
     assert sorted(os.listdir(tmp_path / "lm")) == ["model.json", "weights.safetensors"]
 
 
-def test_the_recipe_writes_an_arpa_file_where_it_is_asked_to(corpus, tmp_path):
+def test_the_recipe_writes_an_arpa_file_on_request(corpus, tmp_path):
     train(corpus, tmp_path / "lm", "--arpa")
     assert same(read_ngram(tmp_path / "lm" / "ngram.arpa.gz"), estimated())
     written = (tmp_path / "lm" / "ngram.arpa.gz").read_bytes()
     (tmp_path / "lm" / "ngram.arpa.gz").unlink()
-    train(corpus, tmp_path / "lm", "--arpa")  # of the model that is there
+    train(corpus, tmp_path / "lm", "--arpa")  # for the existing model
     assert (tmp_path / "lm" / "ngram.arpa.gz").read_bytes() == written
 
 
-def test_the_recipe_leaves_out_and_counts_sentences_of_which_nothing_is_left(corpus, tmp_path):
+def test_the_recipe_skips_and_counts_empty_sentences(corpus, tmp_path):
     with corpus.open("a") as file:
         file.write("...\n- - -\n")
     train(corpus, tmp_path / "lm")
@@ -425,6 +425,6 @@ def test_the_recipe_refuses_impossible_settings(corpus, tmp_path, capsys, option
     assert complaint in capsys.readouterr().err
 
 
-def test_the_recipe_refuses_a_share_below_0(corpus, tmp_path):
+def test_the_recipe_refuses_a_negative_share(corpus, tmp_path):
     with pytest.raises(InputError, match=r"entropy is -1\.0; expected 0 or more"):
         train(corpus, tmp_path / "lm", "--entropy=-1")

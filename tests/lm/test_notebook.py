@@ -1,4 +1,4 @@
-"""Language models as a notebook uses them, against KenLM."""
+"""Language models as used in a notebook, compared with KenLM."""
 
 import importlib.util
 import math
@@ -22,7 +22,7 @@ FEW = ["three five", "three nine", "five five nine", ""]
 
 @pytest.mark.parametrize("order", [2, 3, 4])
 @pytest.mark.parametrize("texts", [LINES, FEW])
-def test_log_probs_and_perplexities_are_kenlms(texts, order, tmp_path):
+def test_log_probs_and_perplexities_equal_kenlms(texts, order, tmp_path):
     kenlm = pytest.importorskip("kenlm", reason="kenlm-ex is not installed")
     lm = asr.train_ngram(texts, order)
     write_ngram(tmp_path / "lm.arpa", lm)
@@ -37,7 +37,7 @@ def test_log_probs_and_perplexities_are_kenlms(texts, order, tmp_path):
             assert found == asr.perplexity(lm, [text])
 
 
-def test_few_texts_have_fixed_discounts_unless_they_are_refused():
+def test_few_texts_get_fixed_discounts_if_allowed():
     lm = asr.train_ngram(FEW, order=3)
     assert isinstance(lm, NgramModel)
     assert lm.log_prob("three five") > lm.log_prob("five three")
@@ -46,7 +46,7 @@ def test_few_texts_have_fixed_discounts_unless_they_are_refused():
     assert asr.train_ngram(FEW, unit="char").vocabulary.unit == "char"
 
 
-def test_every_kind_scores_texts(tmp_path):
+def test_every_kind_of_model_scores_texts(tmp_path):
     ngram = asr.train_ngram(LINES, order=2)
     rnnlm = RNNLM(ngram.vocabulary, RNNLMSettings(embedding_size=4, hidden_size=6, n_layers=1))
     save_ngram(tmp_path / "ngram", ngram, {}, {})
@@ -67,7 +67,7 @@ def test_every_kind_scores_texts(tmp_path):
             lm.log_prob(["a"])
 
 
-def test_one_text_to_train_on_is_a_mistake():
+def test_a_single_string_as_texts_is_refused():
     with pytest.raises(ValueError, match=r"texts is one text, 'texts\.txt'; expected"):
         asr.train_ngram("texts.txt")
     with pytest.raises(InputError, match="order is 0; expected 1 or more"):

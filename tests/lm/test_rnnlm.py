@@ -151,7 +151,7 @@ def test_next_units_have_probabilities_that_sum_to_1(kind):
 
 @EACH_KIND
 @pytest.mark.parametrize("limited", [False, True])
-def test_other_sentences_and_their_order_change_nothing(kind, limited, monkeypatch):
+def test_scores_do_not_depend_on_other_sentences(kind, limited, monkeypatch):
     if limited:  # so that both limits are reached
         monkeypatch.setattr(asr.lm.rnnlm, "TOGETHER", 7)
         monkeypatch.setattr(asr.lm.rnnlm, "LOGITS", 3 * V)
@@ -218,7 +218,7 @@ def drawn(initialisation, **settings):
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("softmax", ["full", "adaptive"])
-def test_each_initialisation_has_its_distribution(cell, softmax):
+def test_initialisations_have_the_documented_distributions(cell, softmax):
     bounds = {
         "uniform": lambda rows, columns: columns**-0.5,
         "xavier": lambda rows, columns: (6 / (rows + columns)) ** 0.5,
@@ -237,7 +237,7 @@ def test_each_initialisation_has_its_distribution(cell, softmax):
             assert matrix.abs().max() <= (6 / sum(matrix.shape)) ** 0.5, name
 
 
-def test_forget_gates_begin_open():
+def test_forget_gates_are_initialised_open():
     for layer in drawn("xavier").stack.forwards:
         assert (layer.bias_ih_l0 + layer.bias_hh_l0)[120:240].tolist() == [1.0] * 120
 
@@ -272,7 +272,7 @@ def test_dropout_acts_in_training_only(dropout):
 
 
 @pytest.mark.parametrize("variational", [False, True])
-def test_a_variational_mask_is_one_for_a_whole_chunk(variational):
+def test_a_variational_mask_is_shared_by_a_whole_chunk(variational):
     settings = {"embedding_size": 60, "hidden_size": 60, "variational": variational}
     model = model_of(dropout_output=0.5, **settings).train()
     units = torch.arange(10)[:, None].repeat(1, 3)
@@ -303,7 +303,7 @@ def test_half_precision_stays_close():
 
 @pytest.mark.gpu
 @EACH_KIND
-def test_the_gpu_gives_the_numbers_of_the_cpu(kind):
+def test_the_gpu_gives_the_same_numbers_as_the_cpu(kind):
     model = model_of(double=False, **kind)
     sentences = random_sentences(60)
     expected = model.sentence_log_probs(sentences)
@@ -388,7 +388,7 @@ def softmax_in_numpy(outputs, weights, n_units, kind):
 
 @EACH_SOFTMAX
 @EACH_SIZE
-def test_probabilities_are_those_of_the_definition_and_sum_to_1(n_units, kind):
+def test_probabilities_equal_the_definition_and_sum_to_1(n_units, kind):
     softmax = softmax_of(n_units, kind)
     outputs, _ = some(n_units)
     found = softmax.log_probs(outputs).exp().detach().numpy()
@@ -401,7 +401,7 @@ def test_probabilities_are_those_of_the_definition_and_sum_to_1(n_units, kind):
 
 @EACH_SOFTMAX
 @EACH_SIZE
-def test_scores_of_single_units_are_those_among_all(n_units, kind):
+def test_scores_of_single_units_equal_those_of_all_units(n_units, kind):
     softmax = softmax_of(n_units, kind)
     outputs, units = some(n_units)
     all_units = softmax.log_probs(outputs)
@@ -414,7 +414,7 @@ def test_scores_of_single_units_are_those_among_all(n_units, kind):
 
 
 @EACH_SOFTMAX
-def test_gradients_of_single_units_are_those_among_all(kind):
+def test_gradients_of_single_units_equal_those_of_all_units(kind):
     softmax = softmax_of(40, kind)
     outputs, units = some(40)
     outputs.requires_grad_()
@@ -439,6 +439,6 @@ def test_half_precision_stays_close_and_normalised(kind):
     torch.testing.assert_close(scores, found.gather(1, units[:, None])[:, 0])
 
 
-def test_frequent_units_stay_out_of_the_groups():
+def test_frequent_units_are_not_in_groups():
     assert Softmax(E, 20_000, "adaptive").groups == [(2000, 8000), (8000, 20_000)]
     assert Softmax(E, 20_000, "full").groups == []

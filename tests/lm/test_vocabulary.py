@@ -23,7 +23,7 @@ def spelled(vocabulary, text):
     return [vocabulary.symbols[unit] for unit in vocabulary.encode(text)]
 
 
-def test_frequent_units_come_first_and_equal_ones_by_spelling():
+def test_units_are_sorted_by_frequency_and_then_spelling():
     assert of().symbols == (
         *("<unk>", "<eos>", "the", "mat", "cat", "cat's"),
         *("dog", "sat", "음성", "한국", "한국어"),
@@ -40,7 +40,7 @@ def test_the_order_of_the_texts_does_not_matter(unit, max_size):
 
 @EACH_UNIT
 @pytest.mark.parametrize("text", [TextSettings(), KEPT])
-def test_texts_come_back_as_they_are_normalised(unit, max_size, text):
+def test_decoding_gives_the_normalised_text(unit, max_size, text):
     size = max_size and max_size + 4 * (text == KEPT)
     vocabulary = of(unit, max_size=size, text=text)
     for line in TEXTS:
@@ -55,7 +55,7 @@ def test_texts_come_back_as_they_are_normalised(unit, max_size, text):
 
 
 @EACH_UNIT
-def test_plain_values_give_the_vocabulary_again(unit, max_size):
+def test_vocabularies_survive_a_round_trip_through_plain_values(unit, max_size):
     vocabulary = of(unit, max_size=max_size)
     again = vocabulary_from_dict(vocabulary.to_dict(), "model.json")
     assert again == vocabulary
@@ -73,12 +73,12 @@ def test_plain_values_give_the_vocabulary_again(unit, max_size):
         ("bpe", "zzt", ["▁", "<unk>", "<unk>", "t"]),
     ],
 )
-def test_what_is_not_in_the_vocabulary_is_unknown(unit, text, pieces):
+def test_units_missing_from_the_vocabulary_are_unknown(unit, text, pieces):
     assert spelled(of(unit, max_size=36 if unit == "bpe" else None), text) == pieces
 
 
 @pytest.mark.parametrize("unit", ["word", "char"])
-def test_the_names_of_the_end_and_of_the_unknown_mean_nothing_in_a_text(unit):
+def test_special_symbols_in_a_text_have_no_special_meaning(unit):
     vocabulary = of(unit, ["<eos> a <unk>", "<eos> <eos>"])
     assert EOS not in vocabulary.encode("a <eos>")
     if unit == "word":
@@ -86,7 +86,7 @@ def test_the_names_of_the_end_and_of_the_unknown_mean_nothing_in_a_text(unit):
         assert vocabulary.encode("<eos> a <unk>") == (UNK, 2, UNK)
 
 
-def test_hangul_is_counted_in_syllables_or_taken_apart_into_letters():
+def test_hangul_units_are_syllables_or_letters():
     letters = unicodedata.normalize("NFD", "한국어")
     assert len(letters) == 8
     assert spelled(of("char"), "한국어") == ["한", "국", "어"]
@@ -111,14 +111,14 @@ def test_hangul_is_counted_in_syllables_or_taken_apart_into_letters():
         ("rock 'n' roll", "rock ' n ' roll"),
     ],
 )
-def test_a_mark_that_is_kept_is_a_word_of_its_own(text, words):
+def test_a_kept_punctuation_mark_is_a_word(text, words):
     assert words_and_marks(text) == words.split()
     vocabulary = of(texts=[text], text=TextSettings(punctuation="keep"))
     assert spelled(vocabulary, text) == words.split()
     assert vocabulary.decode(vocabulary.encode(text)) == words
 
 
-def test_marks_that_are_kept_are_characters_like_any_other():
+def test_kept_punctuation_marks_are_characters():
     vocabulary = of("char", ["no, don't"], text=TextSettings(punctuation="keep"))
     assert spelled(vocabulary, "no, don't") == list("no, don't")
 
@@ -140,7 +140,7 @@ def test_rare_units_are_left_out(min_count):
     assert list(of(texts=texts, min_count=min_count, max_size=4).symbols[2:]) == kept[:2]
 
 
-def test_a_vocabulary_of_pieces_has_the_size_that_is_asked_for():
+def test_a_vocabulary_of_pieces_has_the_wanted_size():
     vocabulary = of("bpe", max_size=36)
     assert len(vocabulary.symbols) == 36
     pieces = SubwordModel.from_text(vocabulary.subwords)
@@ -162,14 +162,14 @@ def test_texts_without_a_unit_are_refused(texts):
         ({}, "data.max_size is null; expected how many pieces there are, with <unk> and <eos>"),
         (
             {"max_size": 40, "min_count": 2},
-            "min_count is 2; expected 1: of pieces none is left out",
+            "min_count is 2; expected 1: all pieces are kept",
         ),
         ({"max_size": 2}, "max_size is 2; expected 3 or more"),
         ({"max_size": 9}, "max_size is 9, <unk> and <eos> among them: n_pieces is 7; the texts"),
         ({"max_size": 999}, "max_size is 999, <unk> and .* the texts give at most"),
     ],
 )
-def test_numbers_of_pieces_that_make_no_sense_are_refused(options, line):
+def test_invalid_numbers_of_pieces_are_refused(options, line):
     with pytest.raises(InputError, match=line):
         of("bpe", **options)
 
@@ -190,7 +190,7 @@ def test_numbers_of_pieces_that_make_no_sense_are_refused(options, line):
         ),
     ],
 )
-def test_symbols_that_are_no_vocabulary_are_refused(values, message):
+def test_invalid_symbols_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Vocabulary(*values)
 
@@ -211,14 +211,14 @@ def test_symbols_that_are_no_vocabulary_are_refused(values, message):
         ({"unit": "bpe"}, "m.json: subwords is missing and unit bpe"),
     ],
 )
-def test_values_that_are_no_vocabulary_are_named(change, line):
+def test_invalid_values_are_refused(change, line):
     with pytest.raises(InputError, match=line) as refused:
         vocabulary_from_dict(of().to_dict() | change, "m.json")
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("values", [5, [], {"unit": "word"}])
-def test_values_without_the_parts_of_a_vocabulary_are_named(values):
+def test_values_with_missing_parts_are_refused(values):
     with pytest.raises(InputError, match=r"m.json: vocabulary has .*; expected unit, symbols, tex"):
         vocabulary_from_dict(values, "m.json")
 
@@ -230,7 +230,7 @@ def vocabulary(symbols, unit="word", case="lower"):
     return Vocabulary(unit, ("<unk>", "<eos>", *symbols), TextSettings(case))
 
 
-def test_a_vocabulary_can_be_in_capitals():
+def test_a_vocabulary_can_be_converted_to_upper_case():
     small = vocabulary(["straße", "o'er", "x", "é"])
     capitals = small.in_case("upper")
     assert capitals.symbols[2:] == ("STRASSE", "O'ER", "X", "É")
@@ -240,13 +240,13 @@ def test_a_vocabulary_can_be_in_capitals():
     assert small.in_case("lower") is small
 
 
-def test_a_unit_whose_other_case_is_taken_stays():
+def test_a_unit_keeps_its_case_if_the_other_is_taken():
     mixed = vocabulary(["essen", "Essen", "Haus", "<SIL>"], case="keep")
     assert mixed.in_case("lower").symbols[2:] == ("essen", "Essen", "haus", "<sil>")
     assert mixed.in_case("lower").encode("essen Essen haus Haus") == (2, 3, 4, 0)
 
 
-def test_characters_stay_characters_in_another_case():
+def test_characters_stay_single_characters_in_another_case():
     letters = vocabulary(["a", " ", "ß", "é"], "char").in_case("upper")
     assert letters.symbols[2:] == ("A", " ", "ß", "É")
     assert letters.encode("A É") == (2, 3, 5)

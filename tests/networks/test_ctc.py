@@ -17,7 +17,7 @@ def random_log_probs(T=4, C=3, seed=0):
 
 
 def alignments(T, C, tokens):
-    """All of the C ** T alignments that collapse to the tokens: slow, and plainly right."""
+    """All of the C ** T alignments that collapse to the tokens: slow, and obviously correct."""
     for alignment in itertools.product(range(C), repeat=T):
         if tuple(token for token, _ in itertools.groupby(alignment) if token) == tokens:
             yield alignment
@@ -60,7 +60,7 @@ def test_all_texts_together_have_probability_1():
 
 
 def test_gradient_equals_finite_differences():
-    # with respect to logits: torch leaves the part of the softmax to log_softmax
+    # with respect to logits: torch's CTC gradient leaves the softmax's part to log_softmax
     logits = torch.randn(4, 3, 3, generator=torch.Generator().manual_seed(0)).double()
     targets, target_lengths = padded([(1, 1), (2,), ()])
     input_lengths = torch.tensor([4, 3, 2])
@@ -130,7 +130,7 @@ def big_batch(device):
         ),
     ],
 )
-def test_loss_and_gradient_are_the_same_bit_for_bit_each_time(device):
+def test_loss_and_gradient_are_reproducible_bit_for_bit(device):
     (losses, gradient), (again, gradient_again) = big_batch(device), big_batch(device)
     assert losses.device.type == "cpu"
     assert gradient.device.type == device
@@ -172,7 +172,7 @@ def test_one_utterance_is_a_batch_of_one():
     assert ctc_loss(log_probs.numpy(), np.array(text)).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_lengths_that_are_not_given_are_the_whole():
+def test_missing_lengths_mean_whole_sequences():
     log_probs = torch.randn(9, 3, 5).log_softmax(2)
     targets = torch.randint(1, 5, (3, 2))
     expected = torch.nn.functional.ctc_loss(
@@ -181,7 +181,7 @@ def test_lengths_that_are_not_given_are_the_whole():
     torch.testing.assert_close(ctc_loss(log_probs, targets), expected)
 
 
-def test_no_utterance_and_no_frame_have_losses_too():
+def test_losses_without_utterances_or_frames_are_defined():
     log_probs = torch.zeros(4, 0, 3, requires_grad=True)
     losses = ctc_loss(log_probs, torch.zeros(0, 2, dtype=torch.int64))
     losses.sum().backward()
@@ -202,14 +202,14 @@ def test_no_utterance_and_no_frame_have_losses_too():
         ((4, 2, 3), (2, 2), ([4, 4], [1, -1]), "target_lengths has -1; expected from 0 to 2"),
     ],
 )
-def test_shapes_and_lengths_that_do_not_fit_are_named(shape, targets, lengths, message):
+def test_shapes_and_lengths_that_do_not_fit_are_refused(shape, targets, lengths, message):
     with pytest.raises(ValueError, match=message):
         ctc_loss(
             torch.zeros(shape), torch.ones(targets, dtype=torch.int64), *map(torch.tensor, lengths)
         )
 
 
-def test_what_is_no_number_is_not_aligned():
+def test_invalid_log_probs_are_not_aligned():
     log_probs = random_log_probs()
     log_probs[2, 1] = math.nan
     with pytest.raises(ValueError, match=r"log_probs has NaN at \(2, 1\)"):

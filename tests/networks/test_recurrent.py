@@ -43,7 +43,7 @@ def packed_twin(stack, cell):
 @EACH_CELL
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("n_layers", [1, 3])
-def test_outputs_and_gradients_equal_torch_s_on_packed_sequences(cell, bidirectional, n_layers):
+def test_outputs_and_gradients_equal_torchs_on_packed_sequences(cell, bidirectional, n_layers):
     stack = stack_of(cell, bidirectional, n_layers)
     twin = packed_twin(stack, cell)
     inputs, lengths = padded(sequences())
@@ -135,7 +135,7 @@ def test_one_layer_equals_the_equations_of_its_cell(cell):
             np.testing.assert_allclose(found[t, columns], h, rtol=1e-12, atol=1e-14)
 
 
-def test_forget_gates_begin_open():
+def test_forget_gates_are_initialised_open():
     stack = stack_of("lstm", n_layers=2)
     for layer in [*stack.forwards, *stack.backwards]:
         assert (layer.bias_ih_l0 + layer.bias_hh_l0)[4:8].tolist() == [1.0] * 4
@@ -312,7 +312,7 @@ def test_dropped_weights_get_no_gradient():
 
 @EACH_CELL
 @pytest.mark.gpu
-def test_the_gpu_gives_the_numbers_of_the_cpu(cell):
+def test_the_gpu_gives_the_same_numbers_as_the_cpu(cell):
     stack = stack_of(cell).float()
     inputs, lengths = padded([rows.float() for rows in sequences()], value=0.0)
     expected = stack(inputs, lengths)

@@ -25,13 +25,13 @@ PHONES = UnitTokenizer((BLANK_SYMBOL, "p", "q", "r"))
 
 
 class TableLM:
-    """Knows all units so far, as a number; what follows each number was drawn once and for all."""
+    """A model with a random distribution for each history; a state is the history's number."""
 
     def __init__(self, symbols, seed, unit="word", states=997):
         self.vocabulary = Vocabulary(unit, (UNK_SYMBOL, EOS_SYMBOL, *symbols))
         probabilities = np.random.default_rng(seed).dirichlet(np.ones(len(symbols) + 2), states)
         self.table = torch.from_numpy(np.log(probabilities))
-        self.rows = 0  # how many were asked for
+        self.rows = 0  # number of distributions that were requested
 
     def start(self, rows):
         return torch.full((rows,), EOS, device=self.table.device)
@@ -98,7 +98,7 @@ def units(C):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_its_probabilities_are_those_of_the_ctc_loss(seed):
+def test_probabilities_equal_the_ctc_loss(seed):
     log_probs = random_log_probs(7, 4, seed)
     for hypothesis in search(log_probs, SearchSpace(units(4), ALL)):
         exact = log_probability(torch.from_numpy(log_probs), hypothesis.tokens)
@@ -106,7 +106,7 @@ def test_its_probabilities_are_those_of_the_ctc_loss(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_tokens_scored_by_a_language_model_and_paid_by_the_word(seed):
+def test_token_lm_and_word_bonus_equal_the_enumeration(seed):
     lm = TableLM((" ", "a", "b"), seed, unit="char")
     settings = replace(ALL, lm_weight=0.7, word_bonus=0.3)
     log_probs = random_log_probs(5, 4, seed)
@@ -119,14 +119,14 @@ def test_tokens_scored_by_a_language_model_and_paid_by_the_word(seed):
     expect(search(log_probs, SearchSpace(CHARS, settings, lm=lm)), expected)
 
 
-def test_without_a_separator_every_token_is_paid_for():
+def test_without_a_separator_every_token_gets_the_word_bonus():
     log_probs = random_log_probs(4, 4, 0)
     nbest = search(log_probs, SearchSpace(PHONES, replace(ALL, word_bonus=0.5)))
     expected = enumerate_all(log_probs)
     expect(nbest, {(t, None): (p, 0.0, p + 0.5 * len(t)) for t, p in expected.items()})
 
 
-def test_of_pieces_those_are_paid_for_that_begin_a_word():
+def test_only_word_initial_pieces_get_the_word_bonus():
     pieces = BpeTokenizer.from_texts(["ab b ab"], n_pieces=5)
     assert set(pieces.symbols[1:]) == {"▁", "a", "b", "ab", "▁ab"}
     log_probs = random_log_probs(4, 6, 0)
@@ -138,7 +138,7 @@ def test_of_pieces_those_are_paid_for_that_begin_a_word():
     expect(search(log_probs, SearchSpace(pieces, replace(ALL, word_bonus=0.5))), expected)
 
 
-# homophones, words that others begin with, one that repeats a token, one that is not in the lexicon
+# homophones, words that begin other words, a word with a repeated token, a word that is not there
 SPELLED = {
     "a": [(2,)],
     "ab": [(2, 3)],
@@ -158,7 +158,7 @@ SPOKEN = {
 
 
 def readings(tokens, lexicon, separator):
-    """All sequences of words that tokens may stand for, by trying all."""
+    """All sequences of words that tokens can spell, by exhaustive search."""
     if not tokens:
         return [()]
     if separator is not None:
@@ -180,8 +180,8 @@ def readings(tokens, lexicon, separator):
 @pytest.mark.parametrize(
     ("tokenizer", "lexicon"), [(CHARS, SPELLED), (PHONES, SPOKEN)], ids=["separated", "joined"]
 )
-def test_words_of_a_lexicon_scored_by_a_language_model(tokenizer, lexicon, weight, seed):
-    lm = TableLM(tuple(lexicon)[:-1], seed)  # one word is unknown to it
+def test_lexicon_with_word_lm_equals_the_enumeration(tokenizer, lexicon, weight, seed):
+    lm = TableLM(tuple(lexicon)[:-1], seed)  # the last word is out of its vocabulary
     number = {symbol: unit for unit, symbol in enumerate(lm.vocabulary.symbols)}
     trie = Trie.build(lexicon, tokenizer.separator, 4)
     settings = replace(ALL, lm_weight=weight, word_bonus=-0.4)
@@ -196,7 +196,7 @@ def test_words_of_a_lexicon_scored_by_a_language_model(tokenizer, lexicon, weigh
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_words_of_a_lexicon_with_tokens_scored_by_a_language_model(seed):
+def test_lexicon_with_token_lm_equals_the_enumeration(seed):
     lm = TableLM((" ", "a", "b"), seed, unit="char")
     settings = replace(ALL, lm_weight=0.6, word_bonus=0.2)
     log_probs = random_log_probs(6, 4, seed)
@@ -211,7 +211,7 @@ def test_words_of_a_lexicon_with_tokens_scored_by_a_language_model(seed):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_an_open_lexicon_takes_what_is_not_in_it_for_unknown_words(seed):
+def test_an_open_lexicon_accepts_out_of_vocabulary_words(seed):
     lexicon = {"a": [(2,)], "ab": [(2, 3)]}
     lm = TableLM(("a", "ab"), seed)
     settings = replace(ALL, lm_weight=0.6, word_bonus=0.2, unk_bonus=-1.5)
@@ -233,7 +233,7 @@ PHRASES = {(2,): 0.5, (2, 3): 0.8, (3, 2, 3): 0.3, (2, 1, 2): -0.4}
 
 
 def boost(tokens, separator):
-    """What the phrases add, by looking for each of them everywhere."""
+    """The bonuses of all phrases in a text, by looking for each phrase at each position."""
     edge = () if separator is None else (separator,)
     padded = edge + tokens + edge
     found = 0.0
@@ -247,7 +247,7 @@ def boost(tokens, separator):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("tokenizer", [CHARS, PHONES], ids=["separated", "joined"])
-def test_phrases_are_boosted_where_they_stand(tokenizer, seed):
+def test_phrases_are_boosted_wherever_they_occur(tokenizer, seed):
     boosts = PhraseBoosts.build(PHRASES, tokenizer.separator, 4)
     log_probs = random_log_probs(6, 4, seed)
     expected = {
@@ -260,7 +260,7 @@ def test_phrases_are_boosted_where_they_stand(tokenizer, seed):
 @pytest.mark.parametrize(
     ("tokenizer", "lexicon"), [(CHARS, SPELLED), (PHONES, SPOKEN)], ids=["separated", "joined"]
 )
-def test_phrases_beside_a_lexicon_and_a_language_model(tokenizer, lexicon):
+def test_phrases_with_lexicon_and_lm_equal_the_enumeration(tokenizer, lexicon):
     lm = TableLM(tuple(lexicon), 0)
     number = {symbol: unit for unit, symbol in enumerate(lm.vocabulary.symbols)}
     settings = replace(ALL, lm_weight=0.5)
@@ -277,13 +277,13 @@ def test_phrases_beside_a_lexicon_and_a_language_model(tokenizer, lexicon):
 
 
 def reference(log_probs, settings, score_of=lambda prefix: 0.0, future_of=lambda prefix: prefix):
-    """Prefix search of one utterance with plain dictionaries; pruning as `BeamSettings` has it.
+    """Prefix search of one utterance with plain dictionaries, pruned as `BeamSettings` documents.
 
     Args:
         log_probs: (T, C).
-        settings: how far to look.
-        score_of: what a prefix scores besides the acoustic model.
-        future_of: of the prefixes for which it is the same, only the best is kept.
+        settings: settings of the search.
+        score_of: the part of a prefix's score that is not acoustic.
+        future_of: of the prefixes with the same value, only the best is kept.
     """
     beam = {(): (0.0, -np.inf)}
     for frame in log_probs:
@@ -301,7 +301,7 @@ def reference(log_probs, settings, score_of=lambda prefix: 0.0, future_of=lambda
         }
         for prefix, (blank, token) in beam.items():
             for last in range(1, len(frame)):
-                if (*prefix, last) in beam:  # arrives, whether tried or not
+                if (*prefix, last) in beam:  # added to that prefix, whether tried or not
                     from_ = blank if prefix[-1:] == (last,) else np.logaddexp(blank, token)
                     ends = stays[(*prefix, last)]
                     ends[1] = np.logaddexp(ends[1], from_ + frame[last])
@@ -327,9 +327,7 @@ def reference(log_probs, settings, score_of=lambda prefix: 0.0, future_of=lambda
     ("token_floor", "score_floor"), [(-np.inf, -np.inf), (-2.5, -np.inf), (-3.0, -4.0)]
 )
 @pytest.mark.parametrize("beam_width", [1, 4, 16])
-def test_a_narrow_beam_keeps_the_prefixes_that_it_should(
-    beam_width, token_floor, score_floor, seed
-):
+def test_pruning_equals_a_search_with_dictionaries(beam_width, token_floor, score_floor, seed):
     settings = BeamSettings(beam_width, 16, token_floor, score_floor)
     log_probs = random_log_probs(25, 6, seed, sharpness=4.0)
     nbest = search(log_probs, SearchSpace(units(6), settings))
@@ -338,7 +336,7 @@ def test_a_narrow_beam_keeps_the_prefixes_that_it_should(
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("beam_width", [4, 16])
-def test_of_prefixes_that_nothing_to_come_tells_apart_the_best_is_kept(beam_width, seed):
+def test_recombination_keeps_the_best_of_equivalent_prefixes(beam_width, seed):
     words = ("p", "q", "r")
     lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *words)), seed)
 
@@ -357,7 +355,7 @@ def test_of_prefixes_that_nothing_to_come_tells_apart_the_best_is_kept(beam_widt
     best = max(kept, key=lambda prefix: kept[prefix] + score_of(prefix, EOS))
     assert nbest[0].tokens == best
     assert len({hypothesis.tokens for hypothesis in nbest}) == len(nbest) == beam_width
-    for hypothesis in nbest:  # those kept, and what was left out on their way
+    for hypothesis in nbest:  # the kept ones, and those dropped on their paths
         tokens = hypothesis.tokens
         assert hypothesis.words == tuple(words[token - 1] for token in tokens)
         np.testing.assert_allclose(hypothesis.lm_log_prob, lm_of(tokens, EOS).sum(), rtol=1e-11)
@@ -367,11 +365,11 @@ def test_of_prefixes_that_nothing_to_come_tells_apart_the_best_is_kept(beam_widt
             np.testing.assert_allclose(hypothesis.log_prob, kept[tokens], rtol=1e-11)
 
 
-def test_what_was_recombined_comes_out_as_if_it_had_been_kept():
+def test_recombined_prefixes_return_with_exact_scores():
     words = ("p", "q", "r")
     lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *words)), 0)
     lexicon = Trie.build({word: [(n,)] for n, word in enumerate(words, 1)}, None, 4)
-    # every text has one alignment: a token, then a blank, and so on
+    # every text has exactly one alignment: token, blank, token, blank, ...
     log_probs = np.full((10, 4), -np.inf)
     log_probs[0::2, 1:] = random_log_probs(5, 3, seed=0)
     log_probs[1::2, 0] = 0.0
@@ -382,11 +380,11 @@ def test_what_was_recombined_comes_out_as_if_it_had_been_kept():
         of_lm = lm.sentence_log_probs([[token + 1 for token in tokens]])[0].sum()
         said = tuple(words[token - 1] for token in tokens)
         expected[tokens, said] = log_prob, of_lm, log_prob + 0.7 * of_lm + 0.3 * 5
-    assert len(expected) == 3**5  # of which the last event keeps three
+    assert len(expected) == 3**5  # only three are kept after the last event
     expect(search(log_probs, SearchSpace(PHONES, settings, lexicon, lm)), expected)
 
 
-def test_the_best_of_a_wide_beam_is_the_same_where_prefixes_are_recombined():
+def test_recombination_keeps_the_best_of_a_wide_beam():
     lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *SPELLED)), 0)
     trie, boosts = Trie.build(SPELLED, 1, 4), PhraseBoosts.build(PHRASES, 1, 4)
     apart = replace(ALL, lm_weight=0.8, word_bonus=-0.4)
@@ -412,7 +410,7 @@ def test_pruned_scores_are_lower_bounds():
 
 
 def peaky(seed, T=40, C=6):
-    """Log-probabilities, (T, C), of frames that each are nearly sure; most are blank."""
+    """Log-probabilities, (T, C), with one nearly certain token in each frame, mostly blank."""
     generator = np.random.default_rng(seed)
     said = np.where(generator.random(T) < 0.6, 0, generator.integers(1, C, T))
     probabilities = generator.dirichlet(np.ones(C), T) * 0.02
@@ -421,7 +419,7 @@ def peaky(seed, T=40, C=6):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_where_frames_are_sure_it_says_what_greedy_search_says_and_when(seed):
+def test_nearly_certain_frames_give_the_greedy_result_and_times(seed):
     log_probs = peaky(seed)
     best, greedy = search(log_probs, SearchSpace(units(6)))[0], greedy_search(log_probs)
     assert best.tokens == greedy.tokens
@@ -430,7 +428,7 @@ def test_where_frames_are_sure_it_says_what_greedy_search_says_and_when(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_tokens_begin_one_after_the_other(seed):
+def test_frames_of_tokens_are_ascending(seed):
     log_probs = random_log_probs(30, 5, seed)
     for hypothesis in search(log_probs, SearchSpace(units(5))):
         assert len(hypothesis.frames) == len(hypothesis.tokens)
@@ -438,7 +436,7 @@ def test_tokens_begin_one_after_the_other(seed):
         assert all(0 <= frame < 30 for frame in hypothesis.frames)
 
 
-def test_a_token_begins_where_most_of_it_begins():
+def test_a_token_begins_where_most_of_its_alignments_begin():
     # a first hint of the token in frame 1, the token itself in frame 4
     probabilities = np.full((6, 2), [0.999, 0.001])
     probabilities[1] = [0.99, 0.01]
@@ -448,7 +446,7 @@ def test_a_token_begins_where_most_of_it_begins():
 
 
 def informed_decoders():
-    """One for each kind of what search may go by."""
+    """A search space without a language model, one with a token LM, one with everything."""
     tokens = TableLM((" ", "a", "b"), 0, unit="char")
     words = TableLM(tuple(SPELLED), 1)
     trie = Trie.build(SPELLED, 1, 4)
@@ -462,7 +460,7 @@ def informed_decoders():
 
 
 @pytest.mark.parametrize("name", ["nothing", "tokens", "words"])
-def test_company_and_padding_change_nothing(name):
+def test_other_utterances_and_padding_change_nothing(name):
     space = informed_decoders()[name]
     generator = np.random.default_rng(0)
     lengths = [17, 0, 30, 1, 30, 5, 24]
@@ -476,7 +474,7 @@ def test_company_and_padding_change_nothing(name):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["nothing", "tokens", "words"])
-def test_a_gpu_finds_the_same(name):
+def test_a_gpu_gives_the_same_result(name):
     lengths = torch.tensor([17, 0, 30, 30])
     batch = torch.stack([torch.from_numpy(random_log_probs(30, 4, n)) for n in range(4)], 1)
     expected = beam_search(batch, lengths, informed_decoders()[name])
@@ -492,7 +490,7 @@ def test_a_gpu_finds_the_same(name):
             np.testing.assert_allclose(found, [getattr(h, name) for h in there], rtol=1e-9)
 
 
-def test_no_frames_say_nothing_for_sure():
+def test_without_frames_the_text_is_empty_with_log_prob_0():
     for T in (0, 5):
         batch = torch.full((T, 1, 4), torch.nan)
         nbest = beam_search(batch, torch.tensor([0]), SearchSpace(PHONES))
@@ -500,7 +498,7 @@ def test_no_frames_say_nothing_for_sure():
     assert beam_search(torch.zeros(5, 0, 4), torch.zeros(0), SearchSpace(PHONES)) == []
 
 
-def test_what_has_no_probability_is_not_said():
+def test_impossible_hypotheses_are_not_returned():
     with np.errstate(divide="ignore"):
         log_probs = np.log([[0.5, 0.5, 0.0, 0.0], [0.0, 0.25, 0.75, 0.0], [1.0, 0.0, 0.0, 0.0]])
     nbest = search(log_probs, SearchSpace(PHONES, ALL))
@@ -508,7 +506,7 @@ def test_what_has_no_probability_is_not_said():
     assert search(log_probs, SearchSpace(PHONES, ALL, Trie.build({"r": [(3,)]}, None, 4))) == []
 
 
-def test_an_unfinished_word_is_left_out_where_nothing_else_is_there():
+def test_an_unfinished_last_word_is_left_out_if_no_word_ends():
     lexicon = {"a": [(2,)], "ab": [(2, 3)], "bb": [(3, 3)]}
     log_probs = np.log(np.full((5, 4), 0.01))
     for frame, token in enumerate([2, 3, 1, 3, 0]):
@@ -519,40 +517,40 @@ def test_an_unfinished_word_is_left_out_where_nothing_else_is_there():
     assert [(h.tokens, h.words) for h in nbest] == [((2, 3, 1, 3), ("ab",))]
 
 
-def test_blank_skip_tries_nothing_where_blank_is_sure():
+def test_blank_skip_tries_no_token_where_blank_is_probable():
     log_probs = peaky(0)
     decoders = {
         skip: SearchSpace(units(6), BeamSettings(blank_skip=skip)) for skip in (1.0, 0.999, 0.5)
     }
     found = {skip: search(log_probs, space) for skip, space in decoders.items()}
-    assert found[0.999] == found[1.0]  # no frame is as sure as that
+    assert found[0.999] == found[1.0]  # blank is less probable than that in all frames
     assert found[0.5][0].tokens == found[1.0][0].tokens
     assert found[0.5][0].log_prob < found[1.0][0].log_prob
     nearly_sure = np.log([[0.7, 0.3], [0.01, 0.99]])
     first = search(nearly_sure, SearchSpace(units(2), BeamSettings(blank_skip=0.6)))[0]
-    # of the alignments of token 1 only blank, 1 is left
+    # of the alignments of token 1, only (blank, 1) is left
     assert first.log_prob == pytest.approx(np.log(0.7 * 0.99), rel=1e-12)
 
 
-def test_no_more_hypotheses_come_out_than_asked_for():
+def test_at_most_n_best_hypotheses_are_returned():
     log_probs = random_log_probs(10, 5, 0)
     many = search(log_probs, SearchSpace(units(5), BeamSettings(20, 20)))
     assert search(log_probs, SearchSpace(units(5), BeamSettings(20, 3))) == many[:3]
     assert len(many) == 20
 
 
-def test_the_language_model_reads_each_prefix_at_most_once_and_only_where_tokens_are_tried():
+def test_the_language_model_reads_each_prefix_at_most_once():
     lm = TableLM((" ", "a", "b"), 0, unit="char")
     space = SearchSpace(CHARS, BeamSettings(10, 10, token_floor=-3.0, lm_weight=0.5), lm=lm)
     quiet = np.log([[0.97, 0.01, 0.01, 0.01]] * 50)
     said = np.log([[0.02, 0.01, 0.96, 0.01]])
     search(np.concatenate((quiet, said, quiet)), space)
-    # the empty prefix was read at the start, so that only the one that has begun is, for its end
+    # the empty prefix is read at the start, so only the other prefix is read, for its end
     assert lm.rows == 1
 
 
 @pytest.mark.parametrize("kind", ["rnn", "rnn in bfloat16", "n-gram"])
-def test_what_real_language_models_say_in_search_they_say_of_the_whole_sentence(kind):
+def test_lm_scores_in_search_equal_sentence_scores(kind):
     texts = ["a ba ab", "ab ab", "b a bb a", "bb"]
     vocabulary = Vocabulary.from_texts(texts, "char")
     tolerance = 1e-4
@@ -568,12 +566,12 @@ def test_what_real_language_models_say_in_search_they_say_of_the_whole_sentence(
     settings = BeamSettings(20, 20, lm_weight=0.5)
     for hypothesis in search(random_log_probs(20, 4, 0), SearchSpace(CHARS, settings, lm=lm)):
         sentence = vocabulary.encode(CHARS.decode(hypothesis.tokens))
-        if CHARS.decode(hypothesis.tokens) == vocabulary.decode(sentence):  # no blank too many
+        if CHARS.decode(hypothesis.tokens) == vocabulary.decode(sentence):  # no extra space
             expected = float(lm.sentence_log_probs([sentence])[0].sum())
             assert hypothesis.lm_log_prob == pytest.approx(expected, abs=tolerance)
 
 
-def test_half_precision_and_float32_are_taken():
+def test_half_precision_and_float32_are_accepted():
     log_probs = torch.from_numpy(peaky(3))[:, None]
     space, lengths = SearchSpace(units(6)), torch.tensor([40])
     best = beam_search(log_probs, lengths, space)[0][0]
@@ -583,7 +581,7 @@ def test_half_precision_and_float32_are_taken():
         assert found.log_prob == pytest.approx(best.log_prob, abs=tolerance)
 
 
-def test_the_number_of_threads_stays_what_it_was():
+def test_the_number_of_threads_is_restored():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)

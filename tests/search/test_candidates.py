@@ -53,7 +53,7 @@ def test_events_are_the_frames_with_something_to_try(seed, token_floor, blank_sk
     assert events.n_active == [sum(c > e for c in counts) for e in range(max(counts))]
 
 
-def test_without_a_floor_everything_is_tried_everywhere():
+def test_without_a_floor_all_tokens_are_tried_in_all_frames():
     log_probs = random_batch(0, [6, 3])
     events = find_events(log_probs, torch.tensor([6, 3]), -np.inf, 1.0)
     assert events.n_active == [2, 2, 2, 1, 1, 1]

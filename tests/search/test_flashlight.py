@@ -30,7 +30,7 @@ REASON = "flashlight-text, of the extra [flashlight], is not installed"
 
 
 def said(tokens, C, seed, sure=0.7):
-    """Log-probabilities, (T, C), of frames that say the tokens, with doubts."""
+    """Log-probabilities, (T, C), in which the given tokens have at least the probability `sure`."""
     generator = np.random.default_rng(seed)
     alignment = [place for token in tokens for place in (token, *[0] * generator.integers(1, 4))]
     probabilities = generator.dirichlet(np.full(C, 0.3), len(alignment)) * (1 - sure)
@@ -72,7 +72,7 @@ def decoders():
 
 
 def score_of(hypothesis, rows, space):
-    """What our model gives to what a hypothesis says."""
+    """The score of a hypothesis's text under our own model."""
     tokens, lm = hypothesis.tokens, space.lm
     if space.tokenizer.separator is not None and hypothesis.words is not None:
         tokens = space.tokenizer.encode(" ".join(hypothesis.words))
@@ -91,7 +91,7 @@ def score_of(hypothesis, rows, space):
 
 
 @pytest.mark.parametrize("name", ["nothing", "characters", "lexicon", "words", "phones"])
-def test_our_best_is_never_worse_than_that_of_flashlight(name):
+def test_our_best_hypothesis_is_at_least_as_good_as_flashlights(name):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     space, (log_probs, lengths) = decoders()[name]
     ours = beam_search(log_probs, lengths, space)
@@ -105,7 +105,7 @@ def test_our_best_is_never_worse_than_that_of_flashlight(name):
     assert same >= len(lengths) - 1
 
 
-def test_its_hypotheses_are_like_ours():
+def test_its_best_hypotheses_equal_ours():
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     space, (log_probs, lengths) = decoders()["words"]
     ours = beam_search(log_probs, lengths, space)
@@ -121,7 +121,7 @@ def test_its_hypotheses_are_like_ours():
         assert len({(h.tokens, h.words) for h in theirs[n]}) == len(theirs[n])
 
 
-def test_a_file_of_kenlm_goes_in_as_it_is(tmp_path):
+def test_a_kenlm_file_can_be_used(tmp_path):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     pytest.importorskip("kenlm", reason="kenlm-ex, of the extra [kenlm], is not installed")
     from asr.lm.kenlm import KenlmModel
@@ -139,7 +139,7 @@ def test_a_file_of_kenlm_goes_in_as_it_is(tmp_path):
         assert [h.total for h in one] == pytest.approx([h.total for h in other], abs=1e-4)
 
 
-def test_without_flashlight_one_line_says_how_to_get_it(monkeypatch):
+def test_a_missing_flashlight_text_is_reported_with_the_fix(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "flashlight.lib.text", None)
     with pytest.raises(InputError, match="pip install flashlight-text"):
         flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), SearchSpace(PHONES))
@@ -148,11 +148,11 @@ def test_without_flashlight_one_line_says_how_to_get_it(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"settings": BeamSettings(word_bonus=1.0)}, "has no word_bonus without a lexicon"),
-        ({"boosts": PhraseBoosts.build({(2,): 1.0}, None, 7)}, "boosts no phrases"),
+        ({"settings": BeamSettings(word_bonus=1.0)}, "supports no word_bonus without a lexicon"),
+        ({"boosts": PhraseBoosts.build({(2,): 1.0}, None, 7)}, "supports no phrases"),
     ],
 )
-def test_what_it_can_not_do_is_refused(given, message):
+def test_unsupported_searches_are_refused(given, message):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     with pytest.raises(InputError, match=f"which {message}; expected decoder beam"):
         flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), SearchSpace(PHONES, **given))

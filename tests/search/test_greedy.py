@@ -9,7 +9,7 @@ from asr.search.greedy import greedy_search
 
 
 def of_alignment(alignment, C=4):
-    """(T, C) in which each frame gives its token 0.7 and the others 0.1."""
+    """(T, C): the token of each frame has probability 0.7, the others 0.1."""
     probabilities = np.full((len(alignment), C), 0.1)
     probabilities[range(len(alignment)), alignment] = 0.7
     return np.log(probabilities)

@@ -19,7 +19,7 @@ ALL = BeamSettings(beam_width=3000, n_best=3000, score_floor=-np.inf)
 LEXICON = Lexicon(
     {
         "see": (("s", "i"),),
-        "sea": (("s", "i"),),  # sounds the same
+        "sea": (("s", "i"),),  # a homophone
         "is": (("i", "s"),),
         "i": (("i",), ("a", "i")),
         "a": (("a",),),
@@ -29,7 +29,7 @@ PHONES = PhoneTokenizer.from_lexicon(LEXICON)  # a, i, s
 
 
 def topology(n_states, n_silent, seed=0, n_tokens=4):
-    """Every state of every token has a pdf of its own, but that a's last is i's first."""
+    """Every state of every token has its own pdf, except that a's last state shares i's first."""
     generator = np.random.default_rng(seed)
     pdfs = np.full((n_tokens, n_states), -1)
     pdfs[1:] = np.arange((n_tokens - 1) * n_states).reshape(-1, n_states)
@@ -45,7 +45,7 @@ def random_emissions(T, topology, seed):
 
 
 def chain_probability(emissions, pdfs, loops):
-    """That of going from the first of a chain of states out of the last: a product of matrices."""
+    """Probability of passing through a chain of states, as a product of matrices."""
     if not pdfs:
         return 1.0 if not len(emissions) else 0.0
     stay = np.exp(loops[pdfs])
@@ -58,7 +58,7 @@ def chain_probability(emissions, pdfs, loops):
 
 
 def said(emissions, spoken, topology):
-    """log p of words, each given by its tokens: over all extensions to be silent around them."""
+    """log p of words, each given by its tokens, summed over all choices of silences around them."""
     loops, silence = topology.self_loops.numpy(), list(topology.silence)
     chains = [[int(pdf) for token in word for pdf in topology.pdfs[token]] for word in spoken]
     gaps = len(chains) + 1
@@ -108,7 +108,7 @@ def test_a_wide_beam_finds_every_sequence_of_units_with_its_exact_probability(
 
 @pytest.mark.parametrize("n_silent", [0, 2])
 @pytest.mark.parametrize("seed", range(3))
-def test_with_a_lexicon_and_a_language_model_it_finds_every_sequence_of_words(n_silent, seed):
+def test_lexicon_with_lm_equals_the_enumeration(n_silent, seed):
     hmm = topology(2, n_silent, seed)
     emissions = random_emissions(7, hmm, seed)
     words = list(LEXICON.pronunciations)
@@ -131,7 +131,7 @@ def test_with_a_lexicon_and_a_language_model_it_finds_every_sequence_of_words(n_
     expect(search(emissions, SearchSpace(PHONES, settings, trie, lm), hmm), expected)
 
 
-def test_company_in_a_batch_changes_nothing():
+def test_other_utterances_in_the_batch_change_nothing():
     hmm, words = topology(3, 2), list(LEXICON.pronunciations)
     trie = Trie.build(spellings(words, PHONES), None, len(PHONES.symbols))
     lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *words)), seed=0)
@@ -145,7 +145,7 @@ def test_company_in_a_batch_changes_nothing():
     assert together == [search(emissions, space, hmm) for emissions in alone]
 
 
-def test_a_narrow_beam_gives_bounds_from_below():
+def test_scores_of_a_narrow_beam_are_lower_bounds():
     hmm = topology(2, 1)
     emissions = random_emissions(20, hmm, seed=3)
     units = UnitTokenizer(("<blank>", "a", "i", "s"))
@@ -161,7 +161,7 @@ def test_a_narrow_beam_gives_bounds_from_below():
     )
 
 
-def test_words_are_found_where_they_were_put_with_silence_between():
+def test_planted_words_are_found_at_their_frames():
     hmm = topology(2, 1)
     s, i, silence = hmm.pdfs[3].tolist(), hmm.pdfs[2].tolist(), hmm.silence[0]
     path = [silence] * 3 + s + i + [silence] * 4 + i + s
@@ -182,7 +182,7 @@ def test_words_are_found_where_they_were_put_with_silence_between():
         ((5, 1, 7), [6], r"input_lengths is \[6\]; expected 0 to 5"),
     ],
 )
-def test_other_shapes_are_refused(shape, lengths, message):
+def test_wrong_shapes_are_refused(shape, lengths, message):
     with pytest.raises(ValueError, match=message):
         hmm_beam_search(
             torch.zeros(shape), torch.tensor(lengths), SearchSpace(PHONES), topology(2, 1)

@@ -31,13 +31,13 @@ def walk(trie, tokens):
 
 
 def names(trie, tokens):
-    """The words that the tokens may spell, by the tree."""
+    """The sequences of words that tokens can spell, found with the tree."""
     known = (*trie.words, "<other>")
     return {tuple(known[w] for w in words) for node, words in walk(trie, tokens) if node == ROOT}
 
 
 def read(tokens, lexicon):
-    """The same by comparing strings, without a tree."""
+    """The same, found by comparing strings."""
     if not tokens:
         return {()}
     return {
@@ -67,7 +67,7 @@ def test_a_separator_ends_a_word_that_has_begun(length):
                 parts.append(tuple(part[:-1]))
                 part = []
         expected = set()
-        if not part:  # the last token is a separator: all words are whole
+        if not part:  # the last token is a separator, so all words are complete
             choices = [[w for w, s in LEXICON.items() if part in s] for part in parts]
             expected = set(itertools.product(*choices))
         assert names(trie, tokens) == expected
@@ -128,7 +128,7 @@ def test_best_below_a_node_is_the_maximum_over_its_words(open_):
         for depth, token in enumerate(spelling, 1):
             node = int(trie.children[node, token])
             below = [scores[n] for n, s in enumerate(spelled) if s[:depth] == spelling[:depth]]
-            # one more if it may become another word
+            # and the word number len(words), if the spelling can become another word
             through = {s[:n] for s in words for n in range(depth, len(s) + 1)}
             if open_ and any(s[:depth] == spelling[:depth] for s in through - words):
                 below.append(scores[80])

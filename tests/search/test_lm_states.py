@@ -5,10 +5,10 @@ import torch
 from asr.search.lm_states import StatePool
 
 
-def test_states_keep_their_numbers_while_anybody_has_them():
+def test_states_in_use_keep_their_numbers():
     generator = np.random.default_rng(0)
     pool = StatePool(torch.full((1, 3), -1.0), 40)
-    held = {0: -1.0}  # number -> what lies there
+    held = {0: -1.0}  # number -> state
     for value in range(300):
         if len(pool) < 4:
             kept = generator.choice(sorted(held), size=min(len(held), 15), replace=False)
@@ -22,7 +22,7 @@ def test_states_keep_their_numbers_while_anybody_has_them():
             assert (pool.states[number] == expected).all()
 
 
-def test_states_may_have_any_shape_and_type():
+def test_states_can_have_any_shape_and_type():
     pool = StatePool(torch.tensor([5]), 3)
     numbers = pool.add(torch.tensor([7, 8]))
     assert pool.states[numbers].tolist() == [7, 8]

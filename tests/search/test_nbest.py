@@ -22,7 +22,7 @@ def hmm_search(emissions, input_lengths, space):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("search", [beam_search, flashlight_search, hmm_search])
-def test_no_search_chooses_among_numbers_that_are_none(search, value):
+def test_every_search_refuses_nan_and_infinity(search, value):
     C = 5 if search is hmm_search else 3
     log_probs = torch.full((4, 2, C), -1.0)
     log_probs[2, 1, 1] = value
@@ -32,7 +32,7 @@ def test_no_search_chooses_among_numbers_that_are_none(search, value):
 
 
 @pytest.mark.parametrize("search", [beam_search, hmm_search])
-def test_padding_may_be_anything(search):
+def test_padding_can_have_any_values(search):
     C = 5 if search is hmm_search else 3
     generator = torch.Generator().manual_seed(0)
     log_probs = torch.rand(4, 2, C, generator=generator).log_softmax(2)
@@ -43,7 +43,7 @@ def test_padding_may_be_anything(search):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_the_best_path_needs_numbers_too(value):
+def test_greedy_search_refuses_nan_and_infinity(value):
     log_probs = np.full((4, 3), -1.0)
     log_probs[3, 0] = value
     with pytest.raises(
@@ -52,7 +52,7 @@ def test_the_best_path_needs_numbers_too(value):
         greedy_search(log_probs)
 
 
-def test_what_is_impossible_is_no_nan():
+def test_minus_infinity_is_accepted():
     log_probs = np.full((2, 3), -math.inf)
     log_probs[:, 0] = 0.0
     assert greedy_search(log_probs).tokens == ()

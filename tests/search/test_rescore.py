@@ -38,7 +38,7 @@ def hypotheses(*texts, log_probs=None):
 
 
 def enumerate_texts(log_probs):
-    """P of every text by adding up all C ** T alignments: slow, and plainly right."""
+    """P of every text, by adding up all C ** T alignments: slow, and obviously correct."""
     sums = {}
     for alignment in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):
         tokens = [token for token, _ in itertools.groupby(alignment) if token]
@@ -69,7 +69,7 @@ def test_two_spellings_of_a_text_are_merged():
     nbest = [Hypothesis(t, -1.0, frames=f) for t, f in zip(tokens, frames, strict=True)]
     first, second = exact_log_probs(log_probs, spelled(nbest, TOKENIZER))
     assert (first.words, first.tokens, first.frames) == (("a",), (2, 1), (0, 1))
-    # "a" in both frames, then blank, or blank, then "a"; and "a" with a blank between words
+    # alignments of "a": in both frames, then blank, or after blank; and "a" with a space
     assert first.log_prob == pytest.approx(math.log(0.7 * 0.2 + 0.7 * 0.1 + 0.1 * 0.2 + 0.7 * 0.6))
     assert second.words == ("b",)
 
@@ -141,7 +141,7 @@ def test_lm_log_probs_equal_those_of_the_models_tables():
     nbests = [hypotheses("a ba", "a", "b"), hypotheses("", "a")]
     found = lm_log_probs(nbests, lms)
     assert [rows.shape for rows in found] == [(3, 2), (2, 2)]
-    # by hand: (unit before, unit) of each text; "b" is no word, and ends begin sentences too
+    # by hand: (previous unit, unit) of each text; "b" is not a word, and EOS also starts sentences
     words = {"a ba": [2, 3], "a": [2], "b": [0], "": []}
     chars = {"a ba": [3, 2, 4, 3], "a": [3], "b": [4], "": []}
     for nbest, rows in zip(nbests, found, strict=True):
@@ -179,7 +179,7 @@ def test_scores_are_weighted_sums_and_sort_the_list(seed):
 
 def test_weights_of_0_give_the_acoustic_order_and_ties_keep_theirs():
     nbest = hypotheses("a", "b", "c", "d", log_probs=[-3.0, -1.0, -3.0, -1.0])
-    # a probability of 0 times a weight of 0 is nothing, not nan
+    # a weight of 0 times a log-probability of -inf is 0, not nan
     found = np.array([[-math.inf], [-5.0], [-1.0], [-math.inf]])
     scored = rescore(nbest, found, RescoreWeights((0.0,), 0.0))
     assert [h.words[0] for h in scored] == ["b", "d", "a", "c"]
@@ -207,9 +207,9 @@ def test_errors_of_every_hypothesis_equal_jiwers(seed):
     texts = [
         " ".join(generator.choice(["a", "b", "c"], size=generator.integers(7))) for _ in "x" * 12
     ]
-    reference, *heard = [*texts[:-1], "c a b"][::-1]
-    nbest = hypotheses(*heard)
-    every = [jiwer.process_words(reference, text) for text in heard]
+    reference, *recognised = [*texts[:-1], "c a b"][::-1]
+    nbest = hypotheses(*recognised)
+    every = [jiwer.process_words(reference, text) for text in recognised]
     expected = [o.substitutions + o.deletions + o.insertions for o in every]
     lists = [nbest[:2], [*nbest[2:], *hypotheses(reference)]]
     found = hypothesis_errors(lists, [reference] * 2)

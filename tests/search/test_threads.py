@@ -4,7 +4,7 @@ import torch
 from asr.search.threads import threads
 
 
-def test_threads_are_as_many_as_asked_for_and_then_as_before():
+def test_the_number_of_threads_is_set_and_restored():
     before = torch.get_num_threads()
     with threads(3):
         assert torch.get_num_threads() == 3

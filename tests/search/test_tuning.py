@@ -30,13 +30,13 @@ def random_lists(utterances, n_lms, seed, longest=12):
     for number in range(utterances):
         said = [str(word) for word in generator.choice(WORDS, size=generator.integers(3, 9))]
         size = 1 if number == 0 else generator.integers(2, longest)
-        heard = [distorted(said, generator) for _ in range(size)]
-        errors = np.array([len(set(said) ^ set(words)) for words in heard])
+        recognised = [distorted(said, generator) for _ in range(size)]
+        errors = np.array([len(set(said) ^ set(words)) for words in recognised])
         log_probs = -errors + generator.normal(0, 3, size=size)
-        lengths = np.array([len(words) for words in heard])
+        lengths = np.array([len(words) for words in recognised])
         found.append(generator.normal(-(3 * lengths + errors)[:, None], 2.0, size=(size, n_lms)))
         nbests.append(
-            [Hypothesis((), float(p), words=w) for p, w in zip(log_probs, heard, strict=True)]
+            [Hypothesis((), float(p), words=w) for p, w in zip(log_probs, recognised, strict=True)]
         )
         references.append(" ".join(said))
     return nbests, found, references
@@ -74,7 +74,7 @@ def planted(lm_weight, width):
     """Two kinds of lists: one is right above weight - width, the other below weight + width."""
     nbests, found = [], []
     for sign, weight in ((1, lm_weight - width), (-1, lm_weight + width)):
-        # the right text's score less the wrong one's is sign * (the weight tried - weight)
+        # score of the right text minus that of the wrong one: sign * (the weight tried - weight)
         right = Hypothesis((), -10.0 - sign * weight, words=("right",))
         wrong = Hypothesis((), -10.0, words=("wrong",))
         nbests.append([wrong, right])
@@ -101,7 +101,7 @@ def test_a_planted_word_bonus_is_found():
 
 
 def test_without_a_language_model_the_word_bonus_alone_is_tuned(tmp_path):
-    # from one word to the next the acoustic model gains 30 nats, and only the first was said
+    # each further word gains 30 nats in the acoustic model, but only the first is right
     nbest = [Hypothesis((), 30.0 * n, words=("a",) * n) for n in (1, 2, 3)]
     tuning = tune([nbest], [np.empty((3, 0))], ["a"], word_bonuses=range(-95, 6, 10))
     assert tuning.errors.tolist() == [0] * 7 + [2] * 4
@@ -128,7 +128,7 @@ def test_the_better_of_two_language_models_gets_the_weight():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_tuned_weights_never_make_more_errors_than_none(seed):
+def test_tuned_weights_never_make_more_errors_than_no_rescoring(seed):
     lists = random_lists(12, n_lms=1, seed=seed)
     tuning = tune(*lists)
     *scores, references = lists
@@ -140,7 +140,7 @@ def test_tuned_weights_never_make_more_errors_than_none(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_point_chosen_is_the_nearest_to_the_mean_by_errors(seed):
+def test_the_chosen_point_is_nearest_to_the_weighted_mean(seed):
     generator = np.random.default_rng(seed)
     axes = [tuple(0.1 * n for n in range(9)), (-1.0, 0.0, 0.25, 2.0)]  # not evenly spaced
     errors = generator.integers(5, 15, size=(9, 4))
@@ -168,7 +168,7 @@ def test_a_plateau_beats_a_single_better_point():
     assert Tuning(axis, axis, errors, words=1000).chosen == (12, 10)
 
 
-def test_points_that_are_worse_than_no_rescoring_are_not_chosen():
+def test_points_worse_than_no_rescoring_are_not_chosen():
     errors = np.full((21, 21), 90)
     errors[:3, :3] = 120
     errors[0, 0] = 89
@@ -178,7 +178,7 @@ def test_points_that_are_worse_than_no_rescoring_are_not_chosen():
     assert tuning.weights == RescoreWeights((0.0,), 0.0)
 
 
-def test_a_point_that_is_ahead_by_several_errors_is_chosen():
+def test_a_point_with_several_fewer_errors_is_chosen():
     errors = np.array([[30, 30, 30], [30, 20, 12], [30, 20, 20]])
     assert Tuning((0.0, 1.0, 2.0), (0.0, 1.0, 2.0), errors, words=100).chosen == (1, 2)
 
@@ -214,7 +214,7 @@ def test_equal_errors_everywhere_choose_the_smallest_weights():
     assert tuning.wer == 1.0
 
 
-def test_a_text_of_lm_probability_0_wins_only_at_weight_0():
+def test_a_text_with_lm_probability_0_wins_only_at_weight_0():
     likely, unlikely = (Hypothesis((), p, words=(w,)) for w, p in (("a", -1.0), ("b", -9.0)))
     axes, impossible, possible = ((0.0, 0.5), (0.0,)), [-np.inf], [-3.0]
     for nbest, found, errors in (
@@ -224,7 +224,7 @@ def test_a_text_of_lm_probability_0_wins_only_at_weight_0():
         assert tune([nbest], [np.array(found)], ["a"], *axes).errors.tolist() == errors
 
 
-def test_a_choice_at_an_end_is_named():
+def test_a_choice_at_the_end_of_the_grid_is_reported():
     axes = (0.0, 0.5, 1.0), (-1.0, 0.0, 1.0)
     errors = np.full((3, 3), 9)
     errors[2, 1] = 1

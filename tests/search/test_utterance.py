@@ -17,12 +17,12 @@ PHONES = ("<blk>", "AA", "BB", "CC")
 
 
 def random_log_probs(T=5, C=4, seed=0):
-    # no token is below the floor of the search, so that nothing is left out
+    # no token is below the floor of the search, so nothing is pruned
     return np.log(np.random.default_rng(seed).dirichlet(np.full(C, 5.0), size=T))
 
 
 def enumerate_all(log_probs, blank=0):
-    """P of every token sequence by adding up all C ** T alignments."""
+    """P of every token sequence, by adding up all C ** T alignments."""
     T, C = log_probs.shape
     sums = {}
     for path in itertools.product(range(C), repeat=T):
@@ -33,7 +33,7 @@ def enumerate_all(log_probs, blank=0):
 
 
 def texts(sums, symbols=LETTERS):
-    """P of every token sequence whose words have one blank between them, as a lexicon wants it."""
+    """P of every token sequence with single spaces between words, as a lexicon requires."""
     found = {}
     for tokens, log_prob in sums.items():
         text = "".join(symbols[token] for token in tokens)
@@ -43,7 +43,7 @@ def texts(sums, symbols=LETTERS):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_without_more_the_list_is_that_of_all_alignments(seed):
+def test_plain_search_equals_the_sum_over_all_alignments(seed):
     log_probs = random_log_probs(seed=seed)
     expected = enumerate_all(log_probs)
     for given in (log_probs, torch.from_numpy(log_probs)):
@@ -57,7 +57,7 @@ def test_without_more_the_list_is_that_of_all_alignments(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_lexicon_and_a_language_model_are_weighed_as_the_page_says(seed, tmp_path):
+def test_scores_with_lexicon_and_lm_are_as_documented(seed, tmp_path):
     log_probs = random_log_probs(seed=seed)
     lm = asr.train_ngram(["a b", "ab a", "b b", "a"], order=2)
     words = ["a", "ab", "b"]
@@ -71,15 +71,15 @@ def test_a_lexicon_and_a_language_model_are_weighed_as_the_page_says(seed, tmp_p
     (tmp_path / "words.txt").write_text("\n".join(words))
     for given in (lm, tmp_path / "lm.arpa", str(tmp_path / "lm.arpa")):
         for lexicon in (words, None, tmp_path / "words.txt"):
-            # of prefixes that the model can't tell apart the search keeps the best, which bounds
-            # the others; the best hypothesis is exact
+            # the search keeps the best of the prefixes that the model can't distinguish; the others
+            # are bounded by it, and the best hypothesis is exact
             best = asr.beam_search(log_probs, LETTERS, lexicon, given, 0.6, 0.5, 1000)[0]
             assert best.text == expected[0]
             assert best.score == pytest.approx(scores[expected[0]], abs=1e-5)
             assert best.lm_log_prob == pytest.approx(lm.log_prob(best.text), abs=1e-5)
 
 
-def test_symbols_may_be_capitals_or_small_letters_whatever_the_words_are(tmp_path):
+def test_words_are_converted_to_the_case_of_the_symbols(tmp_path):
     log_probs = random_log_probs()
     write_ngram(tmp_path / "lm.arpa", asr.train_ngram(["a b", "ab a", "b b", "a"], order=2))
     small = asr.beam_search(log_probs, LETTERS, ["A", "AB", "B", "b"], tmp_path / "lm.arpa")
@@ -90,7 +90,7 @@ def test_symbols_may_be_capitals_or_small_letters_whatever_the_words_are(tmp_pat
         assert nbest[0].score == pytest.approx(small[0].score, abs=1e-5)
 
 
-def test_the_words_of_phones_are_those_of_the_lexicon():
+def test_phones_are_decoded_to_words_of_the_lexicon():
     log_probs = random_log_probs(T=4)
     lexicon = {"one": "AA BB", "two": [["BB"], ["CC", "AA"]]}
     sums = enumerate_all(log_probs)
@@ -106,19 +106,19 @@ def test_the_words_of_phones_are_those_of_the_lexicon():
     assert asr.beam_search(log_probs, PHONES)[0].text.split()[0] in PHONES
 
 
-def test_where_the_lexicon_leaves_nothing_nothing_is_said():
+def test_without_a_possible_word_the_text_is_empty():
     best = asr.beam_search(random_log_probs(T=2), LETTERS, ["ababab"])
     assert best[0].text == ""
 
 
-def test_the_beam_finds_what_the_most_probable_alignment_misses():
+def test_the_beam_finds_a_text_that_greedy_search_misses():
     log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])
     assert asr.greedy_search(log_probs, ["-", "a"]).text == ""
     best = asr.beam_search(log_probs, ["-", "a"])[0]
     assert (best.text, math.exp(best.log_prob)) == ("a", pytest.approx(0.64))
 
 
-def test_what_does_not_fit_is_named():
+def test_arguments_that_do_not_fit_are_refused():
     log_probs = random_log_probs()
     wrong = log_probs.copy()
     wrong[3, 1] = np.nan

@@ -1,4 +1,4 @@
-"""minimal pairs -> which sentence a language model finds more probable -> accuracies."""
+"""language model and minimal pairs -> log-probabilities of both sentences -> accuracies."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Judgement:
-    """The log-probabilities that a language model gives to a pair.
+    """A language model's log-probabilities of the two sentences of a pair.
 
     Args:
         pair: the two sentences.
@@ -40,14 +40,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class GroupResult:
-    """How often a language model is right in a group of pairs.
+    """The results of a language model on a group of pairs.
 
     Args:
-        group: its name.
-        pairs: number of pairs without OOV words.
-        right: how many of these the model gets right.
+        group: name of the group.
+        pairs: number of pairs without out-of-vocabulary (OOV) words.
+        right: number of these pairs with the good sentence more probable.
         oov_pairs: number of pairs with OOV words; they do not count in `accuracy`.
-        oov_right: how many of these the model gets right.
+        oov_right: number of these pairs with the good sentence more probable.
     """
 
     group: str
@@ -71,7 +71,7 @@ def judge(model: LanguageModel, pairs: Sequence[Pair]) -> list[Judgement]:
     """The judgements of a language model on pairs, in the same order.
 
     Raises:
-        InputError: a pair's sentences have no word, or are the same once they are normalised.
+        InputError: a sentence has no word, or a pair's sentences are the same when normalised.
     """
     vocabulary = model.vocabulary
     texts = [text for pair in pairs for text in (pair.good, pair.bad)]
@@ -97,8 +97,8 @@ def judge(model: LanguageModel, pairs: Sequence[Pair]) -> list[Judgement]:
 def by_group(judgements: Sequence[Judgement]) -> list[GroupResult]:
     """The results of all pairs together, then of each group.
 
-    Groups that are first in `Pair.groups` come before those that are second; otherwise in order of
-    appearance.
+    Groups that are first in `Pair.groups` come before those that are second; otherwise groups are
+    in order of appearance.
     """
     members: dict[tuple[int, str], list[Judgement]] = {(-1, ALL): list(judgements)}
     for judgement in judgements:

@@ -1,4 +1,4 @@
-"""recurrent language model and text -> activations -> hidden units that follow a property."""
+"""recurrent language model and text -> activations -> hidden units correlated with a property."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from asr.lm.vocabulary import Vocabulary
 from asr.text.subword import WORD_START
 
 MAX_UNITS = 20_000
-"""Largest number of units that is inspected, since all activations are kept in memory."""
+"""Maximum number of units to inspect, because all activations are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Reading:
     """The activations of a model while it reads a text.
 
     Args:
-        pieces: (U,), the text of each unit, with the blank before a word.
+        pieces: (U,), the text of each unit, with the space before a word.
         position: (U,), position of each unit in its sentence, from 1.
         activations: (U, L, H), the outputs of all layers after each unit.
     """
@@ -35,10 +35,10 @@ class Property:
     """A property of each unit of a text: true or false, or a number.
 
     Args:
-        name: for people.
+        name: name for people to read.
         measure: "AUC" for a property that is true or false: the probability that a hidden unit's
-            activation is higher where it is true than where it is false. "Spearman" for a number:
-            the rank correlation.
+            activation is higher where the property is true than where it is false. "Spearman" for
+            a number: the rank correlation.
         values: (U,), bool or int.
     """
 
@@ -49,17 +49,17 @@ class Property:
 
 @dataclass(frozen=True)
 class Follower:
-    """A hidden unit, and how well it follows a property.
+    """A hidden unit, with measures of how well its activation follows a property.
 
     Args:
-        layer: from 0.
-        unit: from 0.
-        sign: 1 if its activation rises with the property, -1 if it falls.
+        layer: index of the layer, from 0.
+        unit: index of the hidden unit in its layer, from 0.
+        sign: 1 if the activation rises with the property, -1 if it falls.
         chosen_by: the measure in the first half of the text, by which units are ranked. For a
-            falling unit it is that of the negated activation, so more is better: at least 0.5 for
-            AUC, 0 for Spearman.
-        held_out: the same measure in the second half, which had no part in the ranking; so it is
-            not biased by the choice.
+            falling unit the activation is negated, so that higher is better: at least 0.5 for AUC,
+            0 for Spearman.
+        held_out: the same measure in the second half of the text. The second half is not used for
+            the ranking, so this value is not biased by it.
     """
 
     layer: int
@@ -73,9 +73,9 @@ def read(model: RNNLM, texts: Iterable[str], place: str = "the text") -> Reading
     """Read texts with a model, each from the initial state; at most `MAX_UNITS` units in all.
 
     Args:
-        model: its vocabulary's settings normalise the texts.
+        model: the language model; its vocabulary normalises the texts.
         texts: sentences.
-        place: where they come from; begins the error's line.
+        place: where the texts come from; the error message starts with it.
 
     Raises:
         InputError: the texts have no word.
@@ -101,8 +101,8 @@ def properties(reading: Reading, vocabulary: Vocabulary) -> tuple[list[Property]
 
     - inside quotes: from an opening mark to the unit before the closing mark; the marks are
       " “ ” « », but not ', which is also an apostrophe.
-    - between words: the unit is a blank; for units that are characters.
-    - a word's beginning: the unit begins a word; for units that are pieces of words.
+    - between words: the unit is a space; for units that are characters.
+    - a word's beginning: the unit begins a word; for units that are subwords.
     - position in the sentence: number of units so far.
 
     Returns:
@@ -137,8 +137,8 @@ def followers(reading: Reading, property: Property, n_best: int = 10) -> list[Fo
     """The hidden units that follow a property best.
 
     Args:
-        reading: of the text.
-        property: of the same text; not constant in either half.
+        reading: activations of the text.
+        property: property of the same text; not constant in either half.
         n_best: number of hidden units.
 
     Returns:
@@ -209,6 +209,6 @@ def _figures(activations: np.ndarray, values: np.ndarray, measure: str) -> np.nd
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Ranks from 1; equal values get the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

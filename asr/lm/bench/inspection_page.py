@@ -10,13 +10,13 @@ import numpy as np
 from asr.lm.bench.inspection import Follower, Reading
 
 MAX_BYTES = 1_500_000
-"""Largest size of the activations in a page; the text is cut to fit."""
+"""Maximum size of the activations in a page, in bytes; the text is cut to fit."""
 
 MAX_SHOWN = 8_000
-"""Largest number of the text's units in a page: a browser still colours so many at once."""
+"""Maximum number of the text's units in a page, so that a browser can colour them at once."""
 
 LEVELS = 9
-"""Shades: four on each side of 0."""
+"""Number of shades: four on each side of 0."""
 
 
 def n_shown(reading: Reading) -> int:
@@ -31,9 +31,9 @@ def activation_page(
     best: Mapping[str, Sequence[Follower]],
     notes: Sequence[str] = (),
 ) -> str:
-    """A self-contained page: it needs no network and no other file.
+    """A self-contained page, which needs no network and no other file.
 
-    Activations are shown as `LEVELS` shades. The darkest ones stand for plus and minus the hidden
+    Activations are shown in `LEVELS` shades. The darkest shades mean plus and minus the hidden
     unit's largest magnitude in the shown text.
 
     Args:
@@ -65,7 +65,7 @@ def activation_page(
     parts = {
         "TITLE": html.escape(title),
         "NOTES": "".join(f"<li>{html.escape(note)}</li>" for note in notes),
-        # "<" alone could end a script; JSON may have it escaped
+        # escaped, because "<" could end the script element
         "DATA": json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace(
             "<", "\\u003c"
         ),

@@ -26,10 +26,10 @@ class Pair:
 
 
 def read_minimal_pairs(path: str | Path) -> list[Pair]:
-    """The pairs of a file, one per line: good, tab, bad, optionally followed by a tab and a group.
+    """Read pairs from a file, one per line: good, tab, bad, optionally a tab and a group.
 
     Raises:
-        InputError: a line is no pair (the message has the line's number), or there is no pair.
+        InputError: a line is not a pair (the message has the line's number), or there is no pair.
     """
     pairs = []
     for number, line in enumerate(read_text(path, "pairs").split("\n"), 1):
@@ -49,12 +49,12 @@ def read_minimal_pairs(path: str | Path) -> list[Pair]:
 
 
 def subject_verb_pairs() -> list[Pair]:
-    """Some hundred pairs of English sentences: the verb agrees with its subject, or does not.
+    """A few hundred pairs of English sentences in which the verb agrees with its subject or not.
 
     Each pair is in two groups: by the number of words between subject and verb, and by the number
-    of attractors, which are nouns among these words whose number differs from the subject's. Each
-    sentence occurs with a singular and with a plural subject. So a model that knows only the
-    frequencies of the verbs is right half the time in every group.
+    of attractors. Attractors are nouns among these words whose number (singular or plural) differs
+    from the subject's. Each sentence occurs with a singular and with a plural subject. So a model
+    that knows only the frequencies of the verbs is right half the time in every group.
 
     Source: the task is that of Linzen, Dupoux and Goldberg 2016, arXiv:1611.01368, and of Marvin
     and Linzen 2018, arXiv:1808.09031; the sentences are our own, of words of 19th-century novels.
@@ -69,7 +69,7 @@ def subject_verb_pairs() -> list[Pair]:
 
 
 def _pair(between: int, item: int, numbers: tuple[int, ...]) -> Pair:
-    """The pair of a template and words, chosen by `item`; numbers: 0 singular, 1 plural."""
+    """Fill a template with the words chosen by `item`; in `numbers` 0 is singular, 1 plural."""
     frames = _FRAMES[between]
     kind, frame = frames[item % len(frames)]
     nouns = list(_nouns(kind, between + item))

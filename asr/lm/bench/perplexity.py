@@ -1,4 +1,4 @@
-"""text -> log-probability under a language model -> perplexities, comparable across units."""
+"""text -> log-probability under a language model -> perplexities comparable between units."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,16 +15,16 @@ from asr.lm.vocabulary import UNK, Vocabulary
 class Total:
     """The log-probability of a text, and the counts to divide it by.
 
-    The model also predicts each sentence's end. It counts as one more unit, one more word and one
-    more character. With the same normalisation, a text has the same words and characters for every
-    model. So `per_word` and `per_character` can be compared between models of any units;
-    `per_unit` can't.
+    The model also predicts the end of each sentence. It counts as one more unit, one more word and
+    one more character. With the same normalisation, a text has the same words and characters for
+    every model. So `per_word` and `per_character` can be compared between models with different
+    units; `per_unit` can't.
 
     Args:
         log_prob: natural log-probability of all units and ends.
         units: number of the model's units and of ends.
-        words: number of words of the normalised text, separated by blanks, and of ends.
-        characters: number of characters (code points) of the normalised text, with the blanks
+        words: number of words of the normalised text, separated by spaces, and of ends.
+        characters: number of characters (code points) of the normalised text, with the spaces
             between words, and of ends.
     """
 
@@ -72,12 +72,12 @@ class Perplexity:
         sentences: number of sentences.
         empty: number of texts without a word; they are skipped.
         oov: the OOV words, in the text's order.
-        whole: of the whole text; an unknown unit has the probability of `<unk>`. This is the
+        whole: the whole text; an unknown unit has the probability of `<unk>`. This is the
             probability of all unknown words together, so a smaller vocabulary looks better.
-        known: without OOV words, neither in the sum nor in the counts, and without the blank before
-            each. The words after them are still predicted from `<unk>`.
-        spelled: of the whole text; an unknown unit has the probability of `<unk>` times that of
-            its spelling, with all characters equally probable. Here a smaller vocabulary has no
+        known: the text without OOV words and the spaces before them, both in the sum and in the
+            counts. The words after them are still predicted from `<unk>`.
+        spelled: the whole text; an unknown unit has the probability of `<unk>` times that of its
+            spelling, with all characters equally probable. Here a smaller vocabulary has no
             advantage, and a word model can be compared with a character model.
         alphabet: number of characters for spelling: those of the text's words, and an end.
     """
@@ -92,7 +92,7 @@ class Perplexity:
 
     @property
     def per_word(self) -> float:
-        """Perplexity of a word of the whole text, ends counted: that of `whole`."""
+        """Perplexity per word of the whole text, ends included: `whole.per_word`."""
         return self.whole.per_word
 
     @property
@@ -110,8 +110,8 @@ def perplexity(
 
     Args:
         model: any language model.
-        texts: one a sentence, or one sentence.
-        place: where they come from; begins the error's line.
+        texts: one text for each sentence, or a single sentence.
+        place: where the texts come from; the error message starts with it.
 
     Raises:
         InputError: the texts have no word.
@@ -135,7 +135,7 @@ def perplexity(
                 n_letters += part.letters
             else:
                 known += part.total
-    letters = set().union(*sentences)  # of the text, so the same for every model
+    letters = set().union(*sentences)  # of the text, so that they are the same for every model
     alphabet = len(letters - {" "}) + 1  # and the end of a word
     spelled = whole.log_prob - n_letters * math.log(alphabet)
     return Perplexity(
@@ -151,12 +151,12 @@ def perplexity(
 
 @dataclass(frozen=True)
 class _Part:
-    """A word with the blank before it, or a sentence's end."""
+    """A word with the space before it, or the end of a sentence."""
 
     total: Total
     word: str = ""
-    unknown: int = 0  # units
-    letters: int = 0  # to spell, with an end
+    unknown: int = 0  # number of unknown units
+    letters: int = 0  # number of letters to spell, with an end
 
 
 def _parts(
@@ -164,15 +164,15 @@ def _parts(
 ) -> Iterator[_Part]:
     first = 0
     for word in sentence.split():
-        blank = 1 if first else 0
+        space = 1 if first else 0
         length = len(vocabulary.encode(word))
-        if vocabulary.unit in ("char", "jamo"):  # where a blank is a unit too
-            length += blank
+        if vocabulary.unit in ("char", "jamo"):  # there a space is a unit too
+            length += space
         span = slice(first, first + length)
         log_prob = float(scores[span].sum(dtype=np.float64))
         unknown = units[span].count(UNK)
         letters = len(word) + 1 if unknown and vocabulary.unit == "word" else unknown
-        yield _Part(Total(log_prob, length, 1, len(word) + blank), word, unknown, letters)
+        yield _Part(Total(log_prob, length, 1, len(word) + space), word, unknown, letters)
         first += length
     if first != len(units):
         raise ValueError(f"{sentence!r} has {len(units)} units; its words have {first}")

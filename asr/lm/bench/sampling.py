@@ -13,15 +13,15 @@ from asr.lm.vocabulary import EOS, UNK
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How the next unit is sampled.
+    """Settings for sampling the next unit.
 
-    Applied in this order: `unknown`, `temperature`, `top_k`, `top_p`. Then the remaining
+    They are applied in this order: `unknown`, `temperature`, `top_k`, `top_p`. Then the remaining
     probabilities are scaled to sum to 1.
 
     Args:
-        temperature: divides the log-probabilities; below 1, probable units become more probable.
-            At 0 the most probable unit is always taken; of ties, the first.
-        top_k: number of most probable units to sample from; of ties, the first. None for all.
+        temperature: divisor of the log-probabilities; below 1, probable units become more
+            probable. At 0 the most probable unit is always taken; in a tie, the first.
+        top_k: number of most probable units to sample from; in a tie, the first. None for all.
         top_p: sample from the smallest set of most probable units with at least this probability.
         unknown: whether `<unk>` may be sampled.
 
@@ -53,7 +53,7 @@ class Sample:
     """A sampled text.
 
     Args:
-        units: without the prompt and the end.
+        units: the units, without the prompt and the end.
         ended: whether the end was sampled; otherwise the text was cut after `max_units`.
         log_prob: natural log-probability of the units after the prompt, and of the end if it was
             sampled, under the model itself: without temperature, `top_k` and `top_p`.
@@ -77,11 +77,11 @@ def sample(
     Args:
         model: any language model.
         prompt: units that each text begins with.
-        settings: how units are sampled.
+        settings: settings for sampling units.
         n_samples: number of texts. A text does not depend on this number, up to rounding errors of
             the model.
         max_units: a text that has not ended after this number of units is cut.
-        seed: of the random numbers; the same seed gives the same texts.
+        seed: seed of the random numbers; the same seed gives the same texts.
 
     Raises:
         ValueError: `n_samples` or `max_units` is below 1.
@@ -95,7 +95,7 @@ def sample(
     state = model.start(n_samples)
     for unit in prompt:
         _, state = model.score(state, torch.full((n_samples,), unit))
-    going = list(range(n_samples))  # numbers of the texts that have not ended: rows of the state
+    going = list(range(n_samples))  # texts that have not ended, one for each row of the state
     for _ in range(max_units):
         rows = model.log_probs(state).double().cpu().numpy()
         units = [
@@ -117,8 +117,8 @@ def next_probs(log_probs: np.ndarray, settings: SamplingSettings) -> np.ndarray:
     """The probabilities with which the next unit is sampled.
 
     Args:
-        log_probs: (rows, V), natural logarithms, of every next unit.
-        settings: how they are changed.
+        log_probs: (rows, V), natural log-probabilities of all next units.
+        settings: settings for sampling.
 
     Returns:
         probs: (rows, V), each row sums to 1.

@@ -79,7 +79,7 @@ def test_groups_count_the_words_between_and_the_attractors():
         )
 
 
-def test_a_pair_differs_in_the_verb_alone_and_the_good_one_agrees():
+def test_a_pair_differs_only_in_the_verb():
     for pair in PAIRS:
         good, bad = pair.good.split(), pair.bad.split()
         [(right, wrong)] = [two for two in zip(good, bad, strict=True) if two[0] != two[1]]
@@ -105,7 +105,7 @@ def test_there_are_hundreds_of_different_pairs():
     assert min(nouns.values()) > 5
 
 
-def test_groups_come_by_words_between_and_then_by_attractors():
+def test_groups_are_sorted_by_words_between_then_attractors():
     groups = [result.group for result in by_group(judge(RuleModel(PAIRS, len), PAIRS))]
     distances = [f"{n} word{'' if n == 1 else 's'} between" for n in (0, 1, 2, 3, 4, 5, 6, 8, 11)]
     assert groups == ["all", *distances, "0 attractors", "1 attractor", "2 attractors"]

@@ -15,7 +15,7 @@ TEXTS = ["the cat sat", "a cat", "the dog sat on the mat"]
 
 
 def by_hand(model, texts):
-    """The text's log-probability, unit by unit, through `start` and `score` alone."""
+    """The text's log-probability, unit by unit, using only `start` and `score`."""
     total = 0.0
     for text in texts:
         state = model.start(1)
@@ -69,7 +69,7 @@ def test_the_sum_over_words_equals_the_sum_over_units(unit, seed):
     assert found.whole.units == {"word": 9, "char": 19, "jamo": 19 + 1 + 2 * 3}[unit]
 
 
-def test_oov_words_are_left_out_with_the_blank_before():
+def test_oov_words_are_left_out_with_the_space_before_them():
     model = random_model(Vocabulary.from_texts(["ab ba", "b"], "char"), seed=0)
     texts = ["ab xb a", "x", "xa b"]
     found = perplexity(model, texts)
@@ -95,7 +95,7 @@ def test_a_spelled_word_costs_its_letters_and_an_end():
     assert found.known == Total(pytest.approx(-3 * math.log(4)), 3, 3, 6)
 
 
-def test_each_unknown_letter_of_a_word_in_pieces_is_spelled():
+def test_unknown_letters_of_subwords_are_spelled():
     model = uniform_model(Vocabulary.from_texts(["ab ba"], "bpe", max_size=6))
     found = perplexity(model, ["ab xyz ba"])
     V, letters = 6, 5 + 1  # a, b, x, y, z and an end
