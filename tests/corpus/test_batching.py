@@ -24,7 +24,7 @@ def indices(batches):
 
 @pytest.mark.parametrize("max_total", [5, 20, 1000])
 @pytest.mark.parametrize("seed", range(3))
-def test_batches_hold_as_many_as_the_bound_allows_and_no_more(max_total, seed):
+def test_batches_are_as_large_as_the_bound_allows(max_total, seed):
     lengths = sorted(random_lengths(seed=seed))
     sizes = bucket_sizes(lengths[::-1], max_total)
     assert sum(sizes) == len(lengths)
@@ -44,7 +44,7 @@ def test_an_utterance_longer_than_the_bound_is_a_batch_of_its_own():
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_every_utterance_comes_exactly_once_in_an_epoch(shuffle):
+def test_every_utterance_is_in_an_epoch_exactly_once(shuffle):
     sampler = sampler_of(shuffle=shuffle)
     for epoch in range(3):
         batches = list(sampler)
@@ -70,7 +70,7 @@ def test_a_seed_fixes_the_batches_and_epochs_differ():
     assert epochs[0] != list(other)
 
 
-def test_without_shuffling_all_epochs_are_the_same_shortest_first():
+def test_without_shuffling_every_epoch_is_sorted_by_length():
     lengths = random_lengths()
     sampler = sampler_of(lengths, shuffle=False)
     order = indices(sampler)
@@ -78,7 +78,7 @@ def test_without_shuffling_all_epochs_are_the_same_shortest_first():
     assert indices(sampler) == order
 
 
-def test_batches_go_by_the_lengths_of_their_epoch():
+def test_batches_use_the_lengths_of_their_epoch():
     # the same utterances are long in one epoch and short in the next
     def length_in_epoch(draw):
         return 10.0 if (draw.index + draw.epoch) % 2 else 1.0

@@ -73,7 +73,7 @@ def test_every_speaker_says_each_digit_equally_often():
         assert len(set(counts.values())) == 1, speaker
 
 
-def test_the_audio_is_small_enough_to_live_in_the_repository():
+def test_the_audio_is_small_enough_for_the_repository():
     assert sum(path.stat().st_size for path in (HOME / "audio").rglob("*.opus")) < 5 << 20
 
 

@@ -59,7 +59,7 @@ def compare(root, monkeypatch, *arguments):
     script.main()
 
 
-def test_three_systems_stand_in_a_table_and_on_a_picture(corpus, monkeypatch, capsys):
+def test_three_systems_are_in_a_table_and_a_picture(corpus, monkeypatch, capsys):
     compare(corpus, monkeypatch, "tones")
     out = corpus / "exp" / "tones" / "compare"
     lines = (out / "table.md").read_text().splitlines()
@@ -87,13 +87,13 @@ def test_three_systems_stand_in_a_table_and_on_a_picture(corpus, monkeypatch, ca
     assert told in capsys.readouterr().err
 
 
-def test_an_utterance_that_is_not_there_is_refused_before_anything_is_trained(corpus, monkeypatch):
+def test_an_unknown_utterance_is_refused_before_training(corpus, monkeypatch):
     with pytest.raises(InputError, match=r"--utterance is nobody, which .*test.jsonl has not"):
         compare(corpus, monkeypatch, "tones", "--utterance", "nobody")
     assert not (corpus / "exp").exists()
 
 
-def test_settings_that_are_not_there_are_missed_before_anything_is_trained(corpus, monkeypatch):
+def test_missing_settings_are_refused_before_training(corpus, monkeypatch):
     (corpus / "conf" / "tones" / "ctc.yaml").unlink()
     with pytest.raises(InputError, match=r"compare.yaml: names ctc, but .*ctc.yaml is not there"):
         compare(corpus, monkeypatch, "tones")
@@ -104,7 +104,7 @@ def test_settings_that_are_not_there_are_missed_before_anything_is_trained(corpu
     "text", ["lm: [ngram]\n", "systems: [hmm, ctc]\n", "systems:\n  ctc: CTC\n  hybrid: BLSTM\n",
              "systems:\n  hmm: HMM\n  hmm-tri: in context\n"],
 )  # fmt: skip
-def test_a_comparison_takes_an_hmm_and_a_network(corpus, monkeypatch, text):
+def test_a_comparison_needs_an_hmm_and_a_network(corpus, monkeypatch, text):
     (corpus / "conf" / "tones" / "compare.yaml").write_text(text)
     line = r"compare.yaml: systems is .*; expected names of settings with titles, of an HMM and"
     with pytest.raises(InputError, match=line):
