@@ -29,7 +29,7 @@ def main() -> None:
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return
 
-    source = commit()  # now, since it may move on while training runs
+    source = commit()  # before training, during which it may change
     initial = data.tie(run.checkpoint)  # mixtures of triphones
     task = HmmTraining(settings, data.topology, data.tokenizer.symbols, initial)
     only_the_last = AveragingSettings(which="last", n_epochs=1)
