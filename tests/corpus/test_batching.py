@@ -66,7 +66,7 @@ def test_a_seed_fixes_the_batches_and_epochs_differ():
     epochs = [list(first) for _ in range(3)]
     assert epochs == [list(again) for _ in range(3)]
     groups = [{frozenset(indices([batch])) for batch in epoch} for epoch in epochs]
-    assert groups[0] != groups[1] != groups[2] != groups[0]  # not the order alone
+    assert groups[0] != groups[1] != groups[2] != groups[0]  # the batches differ, not only order
     assert epochs[0] != list(other)
 
 
@@ -138,7 +138,7 @@ def test_a_state_saved_after_the_last_batch_resumes_with_the_next_epoch():
     epochs = [list(whole) for _ in range(2)]
     stopped = sampler_of()
     iterator = iter(stopped)
-    for _ in range(len(stopped)):  # by number: nothing is requested after the last batch
+    for _ in range(len(stopped)):  # so that nothing is requested after the last batch
         next(iterator)
     resumed = sampler_of()
     resumed.load_state_dict(stopped.state_dict())
@@ -156,9 +156,8 @@ def test_processes_share_the_batches(world_size):
     assert [len(batches) for batches in ranks] == [n_each] * world_size
     dealt = list(chain.from_iterable(zip(*ranks, strict=True)))
     assert dealt[: len(whole)] == whole
-    surplus = dealt[
-        len(whole) :
-    ]  # the first batches again, so that all processes take the same number of steps
+    # the first batches again, so that all processes take the same number of steps
+    surplus = dealt[len(whole) :]
     assert len(surplus) < world_size
     assert surplus == (whole * world_size)[: len(surplus)]
 

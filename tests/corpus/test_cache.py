@@ -10,7 +10,7 @@ from asr.errors import InputError
 
 
 def kept(waveform):
-    """What a cache gives back, and how many bytes it took."""
+    """The waveform after it was in a cache, and its number of bytes there."""
     cache = WaveformCache(1e9)
     cache.put("key", waveform)
     return cache.get("key"), 1e9 - cache._room
@@ -79,7 +79,7 @@ def test_waveforms_are_kept_up_to_the_limit_and_counted_once():
     assert nothing.get("a") is None
 
 
-# --- how much is kept -------------------------------------------------------------------------
+# --- size of the cache ------------------------------------------------------------------------
 
 
 def test_processes_share_the_cache_or_half_of_the_free_memory(monkeypatch):

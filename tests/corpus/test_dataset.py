@@ -71,7 +71,7 @@ def test_epochs_and_seeds_give_different_examples(utterances):
         for seed in range(2)
         for epoch in range(20)
     ]
-    assert len(set(examples)) > 20  # a quarter has neither noise nor room: 3 speeds of the same
+    assert len(set(examples)) > 20  # a quarter has neither noise nor reverberation, only 3 speeds
 
 
 def test_utterances_of_an_epoch_have_different_augmentation(utterances):

@@ -18,7 +18,7 @@ CONTENT = np.random.default_rng(0).bytes(300_000)
 
 @pytest.fixture
 def server():
-    """A local web server; what is special about it stands in its attributes."""
+    """A local web server; its attributes set how it answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -98,7 +98,7 @@ def test_a_file_that_changed_on_the_server_is_downloaded_anew(server, tmp_path, 
     server.content = CONTENT[::-1]
     if asks:
         server.mark = '"second"'
-    else:  # the server goes on, and says with what
+    else:  # the server resumes with another file, and sends its mark
         marks = iter(['"second"'] * 2)
         monkeypatch.setattr("asr.corpus.download._mark", lambda _: next(marks))
     assert download(server.url, path).read_bytes() == CONTENT[::-1]
@@ -152,7 +152,7 @@ def test_an_unreachable_server_is_named(server, tmp_path):
 
 
 def pack(path, members):
-    """A .tar.gz of (name, content) or of ready TarInfos."""
+    """Write a .tar.gz with members given as (name, content) or as TarInfo."""
     with tarfile.open(path, "w:gz") as tar:
         for member in members:
             if isinstance(member, tarfile.TarInfo):

@@ -20,7 +20,7 @@ N = 24
 
 
 class Echo:
-    """Examples whose ids say which draw they are."""
+    """Examples whose ids are EPOCH.INDEX of their draws."""
 
     def __getitem__(self, draw):
         return Example(f"{draw.epoch}.{draw.index}", np.zeros(1, np.float32), ())
@@ -71,7 +71,7 @@ def test_items_are_in_order_for_any_number_of_threads(n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [0, 1, 4])
-@pytest.mark.parametrize("room", [0, 50e3, 1e9], ids=["nothing kept", "some", "all"])
+@pytest.mark.parametrize("room", [0, 50e3, 1e9], ids=["none kept", "some kept", "all kept"])
 def test_augmentation_does_not_depend_on_threads_or_cache(utterances, n_threads, room):
     def batches(cache, n_threads):
         dataset = noisy(utterances, cache)
@@ -101,7 +101,7 @@ def test_a_limited_number_of_items_is_loaded_ahead():
 
 
 def test_threads_load_at_the_same_time():
-    together = threading.Barrier(3, timeout=20)  # broken, and an error, where one waits alone
+    together = threading.Barrier(3, timeout=20)  # raises an error if a thread waits alone
     assert len(list(read_ahead(lambda _: together.wait(), range(6), n_threads=3))) == 6
 
 
@@ -146,7 +146,7 @@ def test_closing_the_iterator_ends_its_threads():
     assert not reading()
 
 
-# --- taken up in the middle -------------------------------------------------------------------
+# --- resuming ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("taken", [1, 5, -1])
@@ -157,7 +157,7 @@ def test_a_resumed_reader_gives_exactly_the_remaining_batches(taken):
     stopped = sampler_of()
     batches = iter(reader_of(stopped))
     assert ids(itertools.islice(batches, taken)) == epochs[0][:taken]
-    time.sleep(0.01)  # more is read by now
+    time.sleep(0.01)  # meanwhile the threads read ahead
     assert stopped.state_dict() == {"epoch": 0, "taken": taken}
     resumed = sampler_of()
     resumed.load_state_dict(stopped.state_dict())
@@ -166,7 +166,7 @@ def test_a_resumed_reader_gives_exactly_the_remaining_batches(taken):
 
 
 def test_an_interrupted_pass_continues_with_the_next_batch():
-    # as where Lightning's limit_train_batches ends its epoch
+    # as when Lightning's limit_train_batches ends an epoch early
     sampler = sampler_of()
     expected = [batch for _ in range(2) for batch in sampler.batches(0)[: len(sampler)]]
     reader = reader_of(sampler)
@@ -189,5 +189,5 @@ def test_batches_are_prepared_by_the_reading_threads():
 
     batches = [[UtteranceDraw(index, 0)] for index in range(6)]
     found = ids(BatchReader(Echo(), batches, prepare, n_threads=2))
-    assert [own for _, own in found] == [f"0.{index}" for index in range(6)]
+    assert [id for _, id in found] == [f"0.{index}" for index in range(6)]
     assert all(name.startswith("read_ahead") for name, _ in found)

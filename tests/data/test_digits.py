@@ -32,7 +32,7 @@ def audio(home, id):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """The first two utterances of each speaker, as a corpus of its own under tmp_path."""
+    """A corpus under tmp_path with the first two utterances of each speaker."""
     monkeypatch.delenv("ASR_DATA", raising=False)
     home = tmp_path / "digits"
     lines = (HOME / "transcripts.tsv").read_text().splitlines(keepends=True)

@@ -441,7 +441,7 @@ REAL = {
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """Corpus -> folder of the real one's manifests, made when first asked for."""
+    """A function from a corpus to the folder of its manifests, which are made once."""
 
     @cache
     def prepared(corpus):

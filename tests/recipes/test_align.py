@@ -11,7 +11,7 @@ from asr.errors import InputError
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
-    """The tones, and in `hmm` an HMM of their letters."""
+    """The tones, with an HMM of their letters in `hmm`."""
     tones = Tones(tmp_path_factory.mktemp("trained") / "tones")
     write_tones(tones.folder, {"train": 12, "dev": 4}, seed=0)
     options = [*tones.hmm_options, "--trainer.max_epochs=12"]
@@ -25,7 +25,7 @@ def dev(tones):
 
 
 def align(tones, utterances, folder):
-    """What `align.py` writes for these utterances."""
+    """The output of `align.py` for these utterances."""
     write_manifest(folder / "given.jsonl", utterances)
     arguments = ["--model", tones.folder / "hmm", "--manifest", folder / "given.jsonl"]
     run_script("recipes/align.py", *arguments, "--out", folder / "times.jsonl", "--device", "cpu")
@@ -33,7 +33,7 @@ def align(tones, utterances, folder):
 
 
 def planted(utterance):
-    """The segments of the letters: 90 ms, with 60 ms before each."""
+    """The true times of the letters: 90 ms, with 60 ms before each."""
     letters = enumerate(utterance.text.split())
     return tuple((letter, 0.06 + 0.15 * n, 0.15 + 0.15 * n) for n, letter in letters)
 

@@ -13,7 +13,7 @@ CPU = "  accelerator: cpu\n"
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
-    """A repository of tones, prepared, with settings of three systems; stages run in here."""
+    """A repository with prepared tones and settings of three systems; stages run in-process."""
     for folder in ("data", "conf"):
         (tmp_path / folder).mkdir()
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
@@ -79,12 +79,12 @@ def test_three_systems_are_in_a_table_and_a_picture(corpus, monkeypatch, capsys)
     }
     hmm = rows[0]
     assert hmm[3].startswith("0.00 ")
-    assert float(rows[2][6]) >= float(hmm[6])  # minutes: the hybrid's count the HMM's
+    assert float(rows[2][6]) >= float(hmm[6])  # the hybrid's minutes include the HMM's
     assert (out / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
     compare(corpus, monkeypatch, "tones")
-    told = "exp/tones/compare: has a table and a picture; they are replaced"
-    assert told in capsys.readouterr().err
+    line = "exp/tones/compare: has a table and a picture; they are replaced"
+    assert line in capsys.readouterr().err
 
 
 def test_an_unknown_utterance_is_refused_before_training(corpus, monkeypatch):

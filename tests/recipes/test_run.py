@@ -31,14 +31,14 @@ for part in ("train", "dev", "test"):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A copy of the recipes with a corpus of its own, as `data/tones` and `conf/tones`."""
+    """A copy of the recipes with a corpus in `data/tones` and `conf/tones`."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "recipes", home / "recipes")
     write_tones(home / "official", {"train": 12, "dev": 4, "test": 4}, seed=3)
     for folder in ("data", "conf"):
         (home / folder / "tones").mkdir(parents=True)
     (home / "data" / "tones" / "prepare.py").write_text(PREPARE)
-    (home / "data" / "letters").mkdir()  # text alone: it has no conf/letters/ctc.yaml
+    (home / "data" / "letters").mkdir()  # a corpus of texts, without conf/letters/ctc.yaml
     (home / "data" / "letters" / "prepare.py").write_text(PREPARE)
     settings = (home / "official" / "ctc.yaml").read_text()
     names = "data:\n  train: data/tones/train.jsonl\n  dev: data/tones/dev.jsonl"
@@ -311,7 +311,7 @@ def test_a_failed_stage_runs_again(copying, tmp_path):
     with pytest.raises(SystemExit) as ended:
         run_stage([script, source, target], inputs=[source], outputs=[target])
     assert ended.value.code == 3
-    source.write_text("one")  # what the first success had; but since then it has failed
+    source.write_text("one")  # as in the first, successful run; but the stage has failed since
     with pytest.raises(SystemExit):
         run_stage([script, source, target], inputs=[source], outputs=[target])
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -336,7 +336,7 @@ def test_a_stage_gets_the_signal_once_and_is_waited_for(tmp_path, number):
     )
     program = "from pathlib import Path; import sys; from stages import run_stage;"
     program += " out = Path(sys.argv[2]); run_stage([sys.argv[1], out], inputs=[], outputs=[out])"
-    # in a group of its own, which gets the signal as a terminal gives it
+    # in its own process group, which gets the signal as from a terminal
     process = subprocess.Popen(
         [sys.executable, "-c", program, script, tmp_path / "out"],
         env=os.environ | {"PYTHONPATH": str(ROOT / "recipes")},

@@ -1,4 +1,4 @@
-"""Settings of the command line are bounded before memory is taken for them."""
+"""Too large settings are refused before memory is allocated for them."""
 
 import pytest
 from conftest import run_script
