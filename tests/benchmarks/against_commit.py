@@ -18,6 +18,7 @@ that both commits can read, and data/digits must be prepared.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -54,11 +55,11 @@ def commands(arguments, texts, folder):
 
 def write_texts(folder):
     """References and hypotheses of as many utterances as LibriSpeech's test-clean has."""
-    words = [f"word{number}" for number in range(500)]
+    words = ["".join(letters) for letters in itertools.product("abcde", "xyz", "abcde", "klmnop")]
     paths = folder / "references.txt", folder / "hypotheses.txt"
     for shift, path in enumerate(paths):
         rows = (
-            [words[(7 * n * k + shift * (k % 13 == 0)) % 500] for k in range(20)]
+            [words[(7 * n * k + shift * (k % 13 == 0)) % len(words)] for k in range(20)]
             for n in range(2620)
         )
         path.write_text("".join(f"u{n} {' '.join(row)}\n" for n, row in enumerate(rows)))
