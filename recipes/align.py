@@ -1,10 +1,10 @@
-"""When each unit and each word of a manifest's texts was said, by any model.
+"""Times of the words and units of a manifest's texts, from any model.
 
 python recipes/align.py --model exp/an4/hmm --manifest data/an4/test.jsonl --out times.jsonl
 
-Writes a manifest with the times of words and units (as its phones), silences left out. Where the
-manifest has times already, says how far off the boundaries are. Utterances that can't be aligned
-are all named, and then nothing is written.
+Writes a manifest with the times of words and units (as its phones), without silences. If the input
+manifest has times, prints the errors of the boundaries. If utterances can't be aligned, names all
+of them and writes nothing.
 """
 
 import argparse
@@ -40,9 +40,9 @@ def main() -> None:
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)
-    heard = recognise_manifest(recognizer, utterances, check_durations=False)
+    recognised = recognise_manifest(recognizer, utterances, check_durations=False)
     found, problems = [], []
-    for utterance, log_probs in zip(utterances, heard.log_probs, strict=True):
+    for utterance, log_probs in zip(utterances, recognised.log_probs, strict=True):
         try:
             found.append(aligned(recognizer, utterance, log_probs))
         except InputError as error:
@@ -51,12 +51,12 @@ def main() -> None:
         raise InputError(f"{options.manifest}: {'; '.join(problems)}")
     write_manifest(options.out, found)
     for name in ("words", "phones"):
-        judge(name, utterances, found)
+        print_accuracy(name, utterances, found)
     print(options.out)
 
 
 def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: Tensor) -> Utterance:
-    """The utterance with the times that were found."""
+    """The utterance with the times of its words and phones."""
     found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
     phones = [
         s._replace(label=middle_phone(s.label)) for s in found.units if s.label != SILENT_UNIT
@@ -64,20 +64,28 @@ def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: Tensor) -> 
     return replace(utterance, words=rounded(found.words), phones=rounded(phones))
 
 
-def rounded(segments: Sequence[TimedLabel]) -> tuple[TimedLabel, ...]:
-    """With times to a tenth of a millisecond."""
-    return tuple(s._replace(start=round(s.start, 4), end=round(s.end, 4)) for s in segments)
+def rounded(labels: Sequence[TimedLabel]) -> tuple[TimedLabel, ...]:
+    """Labels with times rounded to a tenth of a millisecond."""
+    return tuple(s._replace(start=round(s.start, 4), end=round(s.end, 4)) for s in labels)
 
 
-def judge(name: str, due: Sequence[Utterance], found: Sequence[Utterance]) -> None:
-    """Say how far off boundaries are, of those recordings where they are of the same labels."""
-    segments = [(getattr(u, name), getattr(f, name)) for u, f in zip(due, found, strict=True)]
+def print_accuracy(name: str, given: Sequence[Utterance], found: Sequence[Utterance]) -> None:
+    """Print the errors of the boundaries on stderr, if the manifest has times.
+
+    Only utterances with the same labels in both are compared.
+
+    Args:
+        name: "words" or "phones".
+        given: utterances of the manifest.
+        found: the same utterances with the times of the alignment.
+    """
+    pairs = [(getattr(g, name), getattr(f, name)) for g, f in zip(given, found, strict=True)]
     errors = [
         boundary_errors(reference, times, utterance.duration)
-        for utterance, (reference, times) in zip(due, segments, strict=True)
+        for utterance, (reference, times) in zip(given, pairs, strict=True)
         if reference and [label for label, *_ in reference] == [label for label, *_ in times]
     ]
-    if not any(reference for reference, _ in segments):
+    if not any(reference for reference, _ in pairs):
         return
     if any(map(len, errors)):
         accuracy = boundary_accuracy(np.concatenate(errors))
@@ -88,7 +96,7 @@ def judge(name: str, due: Sequence[Utterance], found: Sequence[Utterance]) -> No
             f" ms in the mean, {abs(1000 * accuracy.bias):.0f} ms too {side}",
             file=sys.stderr,
         )
-    print(f"{name}: {len(errors)} of {len(due)} utterances have the same labels", file=sys.stderr)
+    print(f"{name}: {len(errors)} of {len(given)} utterances have the same labels", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""HMM, hybrid and CTC on the same corpus, side by side: a table and a picture.
+"""Compare HMM, hybrid and CTC on the same corpus: a table and a picture.
 
 python recipes/compare.py CORPUS [--data-root DIR] [--out DIR] [--seeds N] [--utterance ID]
 
-conf/CORPUS/compare.yaml names the systems, and the language models where conf/CORPUS/decode.yaml
-names none. They are trained and evaluated as by recipes/run.py; what has been done already is not
-done again.
+conf/CORPUS/compare.yaml names the systems. It may name language models too, instead of
+conf/CORPUS/decode.yaml. Models are trained and evaluated as in recipes/run.py; unchanged stages are
+skipped.
 """
 
 import argparse
@@ -43,10 +43,10 @@ def main() -> None:
     for conf, title in zip(confs, titles.values(), strict=True):
         results = run(corpus, conf, options.seeds, decode=decode)
         model = models[kind_of(conf)] = load_model(results[0].parent)
-        # other programs take their share of a machine: the quickest says most
+        # other programs slow trainings down, so the shortest time is the best estimate
         minutes = min(minutes_of(corpus, conf, result.parent) for result in results)
         systems.append(System(title, results, model.n_parameters, minutes, alignment_of(model)))
-    # from the last on: a network's ways begin with best path, which an HMM lacks
+    # from the last system on: a network's first way is greedy search, which an HMM does not have
     ways = list(dict.fromkeys(way for system in reversed(systems) for way in system.ways))
     lines = markdown(systems, ways, bool(values.get("of_phones")))
     folder = corpus.out / "compare"
@@ -62,7 +62,15 @@ def main() -> None:
 
 
 def titles_of(values: dict[str, Any], path: Path) -> dict[str, str]:
-    """The systems of a file of settings, with their titles."""
+    """Name of the settings -> title of each system to compare.
+
+    Args:
+        values: of compare.yaml.
+        path: of compare.yaml, for the error message.
+
+    Raises:
+        InputError: there are no titles, or not both an HMM and a network.
+    """
     match values:
         case {"systems": dict(titles)}:
             kinds = {kind_of(Path(f"{name}.yaml")) for name in titles}
@@ -75,7 +83,11 @@ def titles_of(values: dict[str, Any], path: Path) -> dict[str, str]:
 
 
 def utterance_of(corpus: Corpus, conf: Path, id: str | None) -> Utterance:
-    """The utterance of the test set with that id, or its first; before anything is trained."""
+    """The utterance of the test set for the picture: that with an id, or the first.
+
+    Raises:
+        InputError: no utterance has this id.
+    """
     prepare(corpus.data, corpus.data_root, [*corpus.lexicon(conf), *corpus.parts(conf)])
     test = corpus.parts(conf)[2]
     utterances = {utterance.id: utterance for utterance in read_manifest(test)}
@@ -86,7 +98,7 @@ def utterance_of(corpus: Corpus, conf: Path, id: str | None) -> Utterance:
 
 
 def alignment_of(model: Model) -> str:
-    """Where a model's training takes from what is said when."""
+    """The alignment that a model is trained on, as words for the table."""
     first = "the first HMM's, for trees, then " if "start" in model.trained_on else ""
     return first + model.kind.alignment.format_map(model.trained_on)
 
@@ -97,10 +109,14 @@ def parse() -> argparse.Namespace:
         prog="compare", usage=__doc__.splitlines()[2], allow_abbrev=False
     )
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
-    parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")
-    parser.add_argument("--out", type=Path, help="default exp/CORPUS")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings, of kinds that have seeds")
-    parser.add_argument("--utterance", help="of the picture, by its id; default: test's first")
+    parser.add_argument("--data-root", type=Path, help="folder with the corpora; default $ASR_DATA")
+    parser.add_argument("--out", type=Path, help="folder of the models; default exp/CORPUS")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="number of trainings of each network; default 1"
+    )
+    parser.add_argument(
+        "--utterance", help="id of the test utterance in the picture; default: the first"
+    )
     options = parser.parse_args()
     if options.seeds < 1:
         parser.error(f"--seeds is {options.seeds}; expected 1 or more")

@@ -1,4 +1,4 @@
-"""Measure a model on a manifest: every way of decoding, side by side, with its error rates.
+"""Error rates of a model on a manifest, for each way of decoding.
 
 python recipes/evaluate.py --model exp/an4/ctc --manifest data/an4/test.jsonl
   [--decoder beam [--lm DIR|FILE ...] [--rescorer DIR|FILE ...] [--tune data/an4/dev.jsonl]]
@@ -42,11 +42,11 @@ def main() -> None:
     model = recognizer.model
     default = default_decoder(model.tokenizer)
     decoder = options.decoder or default
-    search_of(decoder, model.topology)  # refused here, before all audio is read
+    search_of(decoder, model.topology)  # refuses a decoder before all audio is read
     refuse(parser, decoder, options, "tune", "beam_width")
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
-    test, dev = (_heard(recognizer, path) for path in (options.manifest, options.tune))
+    test, dev = (_recognised(recognizer, path) for path in (options.manifest, options.tune))
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")
     if options.tune and options.tune.samefile(options.manifest):
@@ -85,13 +85,21 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
     parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"])
-    parser.add_argument("--lm", action="append", default=[], help="one that a search goes by")
-    parser.add_argument("--rescorer", action="append", default=[], help="one to re-order with")
-    parser.add_argument("--lexicon", default="", help="words that may be said; default: the LM's")
-    parser.add_argument("--beam-width", type=int, help="prefixes kept; default 50, an HMM's 200")
+    parser.add_argument("--lm", action="append", default=[], help="language model for the search")
+    parser.add_argument(
+        "--rescorer", action="append", default=[], help="language model for rescoring n-best lists"
+    )
+    parser.add_argument("--lexicon", default="", help="words of the search; default: the LM's")
+    parser.add_argument(
+        "--beam-width", type=int, help="number of prefixes kept; default 50, for HMMs 200"
+    )
     parser.add_argument("--lm-precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--tune", type=Path, help="development data: finds weights, keeps them")
-    parser.add_argument("--out", type=Path, help="default: a folder in the model's")
+    parser.add_argument(
+        "--tune", type=Path, help="development manifest: tune weights on it and save them"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder of the results; default: MODEL/NAME-OF-MANIFEST"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     return parser
 
@@ -112,7 +120,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def refuse(
     parser: argparse.ArgumentParser, decoder: str, options: argparse.Namespace, *names: str
 ) -> None:
-    """End with status 2 where an option is given that the decoder can't go by."""
+    """Exit with status 2 if an option is given that the decoder does not use."""
     given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     try:
         refuse_greedy(decoder, given)
@@ -120,7 +128,7 @@ def refuse(
         parser.error(str(error))
 
 
-def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
+def _recognised(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
     if manifest is None:
         return None
     utterances = read_manifest(manifest)
@@ -131,7 +139,7 @@ def _heard(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
 
 
 def _warn_of_case(recognizer: Recognizer, manifest: Path, texts: list[str]) -> None:
-    """Say on stderr where no word can be right, since the model writes the other case."""
+    """Warn on stderr if the model writes another case than the texts, so no word can be right."""
     cases = case_of(texts), recognizer.model.tokenizer.case
     if cases == ("upper", "lower"):
         found, learned = "capitals", "small letters"

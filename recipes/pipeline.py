@@ -1,4 +1,4 @@
-"""A corpus' settings -> prepared data -> trained models -> results, each a stage of its own."""
+"""The settings of a corpus -> prepared data -> trained models -> results, stage by stage."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,31 +13,30 @@ from asr.errors import InputError
 from asr.folder import read_description
 
 KINDS = ("ctc", "hmm", "hybrid")
-"""Of acoustic models; settings are of the kind that their file's name begins with, or of the first.
-"""
+"""Kinds of acoustic models: settings belong to the one that their file name begins with, or ctc."""
 
 SEEDLESS = ("hmm",)
-"""Kinds that nothing is drawn for."""
+"""Kinds whose training has no random numbers."""
 
-OTHERS = ("start", "hmm")
-"""Settings of data that name a model which this one begins with, or learns from."""
+INPUT_MODELS = ("start", "hmm")
+"""Settings under `data` that name a model to start training from, or to align the data with."""
 
-WAYS = ("lexicon", "beam_width", "lm", "rescorer")
-"""What a file may say of decoding; one of a comparison says besides what is compared."""
+DECODING = ("lexicon", "beam_width", "lm", "rescorer")
+"""Settings of a decode.yaml; a compare.yaml may have them too."""
 
 Command = list[str | Path]
-"""A script and its options, or a part of them."""
+"""A script and its options, or some options."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where things of a corpus are.
+    """The folders of a corpus.
 
     Args:
         root: the repository.
-        name: of its folders there.
-        out: of its models.
-        data_root: where corpora lie; None for $ASR_DATA.
+        name: name of the corpus's folders in `data` and `conf`.
+        out: folder of its models.
+        data_root: folder with the original corpora; None for $ASR_DATA.
     """
 
     root: Path
@@ -47,27 +46,27 @@ class Corpus:
 
     @property
     def data(self) -> Path:
-        """Manifests, a lexicon, and the script that makes them."""
+        """Folder of the manifests, the lexicon and the script that makes them."""
         return self.root / "data" / self.name
 
     @property
     def conf(self) -> Path:
-        """Settings."""
+        """Folder of the settings."""
         return self.root / "conf" / self.name
 
     @property
     def decode(self) -> Path | None:
-        """What names the language models of this corpus, if there are any."""
+        """The file that names the language models of this corpus, if it exists."""
         path = self.conf / "decode.yaml"
         return path if path.exists() else None
 
     def parts(self, conf: Path) -> list[Path]:
-        """The manifests of train, dev and test that settings are for: of words, or of phones."""
+        """The manifests of train, dev and test (words or phones) for the settings in `conf`."""
         name = Path(_data(conf).get("train", "train.jsonl")).name
         return [self.data / name.replace("train", part) for part in ("train", "dev", "test")]
 
     def lexicon(self, conf: Path) -> list[Path]:
-        """The dictionary that settings name, where it is a file of the corpus."""
+        """The dictionary that the settings in `conf` name, if it is a file of the corpus."""
         lexicon = _data(conf).get("lexicon", "")
         return [self.data / Path(lexicon).name] if Path(lexicon).suffix else []
 
@@ -79,24 +78,24 @@ def run(
     settings: Sequence[str] = (),
     decode: Path | None = None,
 ) -> list[Path]:
-    """Prepare, train and evaluate.
+    """Prepare the data, train acoustic models and evaluate them.
 
     Args:
-        corpus: where things are.
+        corpus: its folders.
         conf: settings of the acoustic model.
-        seeds: trainings, from seed 1 on; one of a kind that has none.
-        settings: changes to them, key=value.
-        decode: what names the language models to decode with; None for none.
+        seeds: number of trainings, from seed 1 on; kinds without seeds are trained once.
+        settings: changes of the settings, as key=value.
+        decode: file that names the language models for decoding; None for greedy search.
 
     Returns:
-        results: the folders of results.json, one for each model, in the models' folders.
+        results: for each model, the folder of its results.json, in the model's folder.
     """
     _, dev, test = parts = corpus.parts(conf)
     prepare(corpus.data, corpus.data_root, [*corpus.lexicon(conf), *parts])
-    ways: Command = []
+    options: Command = []
     files: list[Path] = []
     if decode is not None:
-        ways, files = decoding_options(corpus, decode)
+        options, files = decoding_options(corpus, decode)
     results = []
     for model in train(corpus, conf, seeds, settings):
         evaluate: Command = [
@@ -106,7 +105,7 @@ def run(
             "--manifest",
             test,
         ]
-        evaluate += [*ways, "--tune", dev] if ways else []
+        evaluate += [*options, "--tune", dev] if options else []
         inputs = [model / "model.json", model / "weights.safetensors", test, dev, *files]
         run_stage(evaluate, inputs, outputs=[model / test.stem / "results.json"])
         results.append(model / test.stem)
@@ -114,12 +113,15 @@ def run(
 
 
 def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) -> Iterator[Path]:
-    """The folders of acoustic models, one trained after the other as settings say; see `run`."""
+    """Train acoustic models one after the other, and yield their folders; see `run`.
+
+    The models that their settings name under `data` are trained first.
+    """
     train_part, dev, _ = corpus.parts(conf)
     inputs = [conf, *corpus.lexicon(conf), train_part, dev]
     given = [f"--data.train={train_part}", f"--data.dev={dev}"]
     given += [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
-    for name in OTHERS:
+    for name in INPUT_MODELS:
         chosen = [s.partition("=")[2] for s in settings if s.startswith(f"data.{name}=")]
         if chosen:
             model = Path(chosen[-1])
@@ -129,7 +131,7 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
         else:
             continue
         files = (model / "model.json", model / "weights.safetensors")
-        inputs += [path for path in files if path.exists()]  # the script says what is missing
+        inputs += [path for path in files if path.exists()]  # the script refuses a missing model
     given += [f"--{setting}" for setting in settings]
     kind = kind_of(conf)
     for seed in [None] if kind in SEEDLESS else range(1, seeds + 1):
@@ -148,15 +150,15 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
 
 
 def kind_of(conf: Path) -> str:
-    """The kind of acoustic model that settings are for, one of `KINDS`."""
+    """The kind of acoustic model of a file of settings, one of `KINDS`."""
     first = conf.stem.partition("-")[0]
     return first if first in KINDS else KINDS[0]
 
 
 def minutes_of(corpus: Corpus, conf: Path, model: Path) -> float:
-    """Minutes of training a model, with those of the models that it begins with or learns from."""
+    """Minutes of training a model, including the models of `INPUT_MODELS`."""
     minutes = read_description(model)["trained_on"]["minutes"]
-    for name in OTHERS:
+    for name in INPUT_MODELS:
         if other := _data(conf).get(name):
             before = corpus.out / Path(other).name
             minutes += minutes_of(corpus, corpus.conf / f"{before.name}.yaml", before)
@@ -164,47 +166,66 @@ def minutes_of(corpus: Corpus, conf: Path, model: Path) -> float:
 
 
 def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None:
-    """The manifests or texts of a folder of data/."""
+    """Make the manifests or texts of a corpus with its prepare.py.
+
+    Args:
+        data: folder of the script and of its outputs.
+        data_root: folder with the original corpora; None for $ASR_DATA.
+        outputs: files that the script writes.
+    """
     command: Command = [data / "prepare.py", "--out", data]
     command += ["--data-root", data_root] if data_root else []
     run_stage(command, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=outputs)
 
 
 def decoding_options(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:
-    """What a file asks of recipes/evaluate.py, and the files that it takes; models are trained.
+    """The options of recipes/evaluate.py for a decode.yaml; its language models are trained.
+
+    Args:
+        corpus: its folders.
+        decode: decode.yaml or compare.yaml.
+
+    Returns:
+        options: for recipes/evaluate.py.
+        files: the lexicon and the language models that the options name.
 
     Raises:
-        InputError: the file has an unknown setting, or no list where it should.
+        InputError: the file has an unknown setting, or no list where one is expected.
     """
     values = read_yaml(decode)
-    for name in values.keys() - {*WAYS, "systems", "of_phones"}:
-        raise InputError(f"{decode}: unknown setting {name}; expected one of {', '.join(WAYS)}")
-    ways: Command = ["--decoder", "beam"]
-    ways += ["--beam-width", str(values["beam_width"])] if values.get("beam_width") else []
+    for name in values.keys() - {*DECODING, "systems", "of_phones"}:
+        raise InputError(f"{decode}: unknown setting {name}; expected one of {', '.join(DECODING)}")
+    options: Command = ["--decoder", "beam"]
+    options += ["--beam-width", str(values["beam_width"])] if values.get("beam_width") else []
     files = []
     if values.get("lexicon"):
         files.append(corpus.root / values["lexicon"])
-        ways += ["--lexicon", files[0]]
+        options += ["--lexicon", files[0]]
     for option in ("lm", "rescorer"):
         names = values.get(option, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(f"{decode}: {option} is {names!r}; expected a list of names")
         for name in names:
-            shared = "/" in name  # novels/lm has its settings in conf/novels, whoever asks for it
+            shared = "/" in name  # novels/lm has its settings in conf/novels for every corpus
             conf = (corpus.conf.parent if shared else corpus.conf) / f"{name}.yaml"
             model = (corpus.out.parent if shared else corpus.out) / name
             if model / "model.json" not in files:
                 train_language_model(corpus, conf, model)
                 files.append(model / "model.json")
-            ways += [f"--{option}", model]
-    return ways, files
+            options += [f"--{option}", model]
+    return options, files
 
 
 def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
-    """A language model's folder; texts of another corpus are prepared first.
+    """Train a language model; texts of another corpus are prepared first.
+
+    Args:
+        corpus: its folders.
+        conf: settings of the language model.
+        model: folder of the model.
 
     Raises:
-        InputError: the settings name no texts.
+        InputError: the settings have no `data.train`.
     """
     data = _data(conf)
     if "train" not in data:
@@ -223,7 +244,7 @@ def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
 
 
 def _data(conf: Path) -> dict[str, Any]:
-    """What settings say of data."""
+    """The values under `data` in a file of settings."""
     found = read_yaml(conf).get("data", {})
     if not isinstance(found, dict):
         raise InputError(f"{conf}: data is {found!r}; expected settings by name")

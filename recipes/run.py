@@ -1,13 +1,14 @@
-"""The whole way for one corpus: prepare, train, evaluate, report.
+"""Prepare a corpus, train a model, evaluate it and report the results.
 
 python recipes/run.py CORPUS [--data-root DIR] [--out DIR] [--seeds N] [--greedy] [key=value]
 
-Settings are those of conf/CORPUS/ctc.yaml; the model's folder, exp/CORPUS/ctc, is called after it.
---config FILE takes others: those whose names begin with ctc, hmm or hybrid are of that kind.
-key=value changes a setting of it: `model.n_layers=4 trainer.max_epochs=20`.
-Where there is a conf/CORPUS/decode.yaml, the language models that it names are trained as well,
-unless --greedy asks for best path alone.
-A stage whose command and input files have not changed since it succeeded is skipped.
+The settings are those of conf/CORPUS/ctc.yaml, and the model's folder is exp/CORPUS/ctc.
+--config FILE uses other settings; the name of the file begins with the kind of model: ctc, hmm or
+hybrid. The model's folder has the file's name.
+key=value changes a setting: `model.n_layers=4 trainer.max_epochs=20`.
+If conf/CORPUS/decode.yaml exists, the language models that it names are trained too. --greedy turns
+this off and decodes with greedy search alone.
+A stage is skipped if its command and input files have not changed since it succeeded.
 """
 
 import argparse
@@ -34,17 +35,17 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/ctc.yaml"))  # others are text
+    corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/ctc.yaml"))  # not texts
     parser = argparse.ArgumentParser(prog="run", usage=__doc__.splitlines()[2], allow_abbrev=False)
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
-    parser.add_argument("--config", type=Path, help="default conf/CORPUS/ctc.yaml")
-    parser.add_argument("--data-root", type=Path, help="where corpora lie; default $ASR_DATA")
-    parser.add_argument("--out", type=Path, help="default exp/CORPUS")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings, from seed 1 on")
-    parser.add_argument("--greedy", action="store_true", help="best path, no language model")
-    keys = {"metavar": "key=value", "default": [], "help": "see the file of settings"}
+    parser.add_argument("--config", type=Path, help="settings; default conf/CORPUS/ctc.yaml")
+    parser.add_argument("--data-root", type=Path, help="folder of corpora; default $ASR_DATA")
+    parser.add_argument("--out", type=Path, help="folder of the models; default exp/CORPUS")
+    parser.add_argument("--seeds", type=int, default=1, help="number of trainings; default 1")
+    parser.add_argument("--greedy", action="store_true", help="use no language model")
+    keys = {"metavar": "key=value", "default": [], "help": "changes of the settings"}
     parser.add_argument("settings", nargs="*", **keys)
-    options = parser.parse_intermixed_args()  # settings may stand behind options
+    options = parser.parse_intermixed_args()  # settings may follow options
     if wrong := [setting for setting in options.settings if "=" not in setting]:
         parser.error(f"{wrong[0]}: is no setting; expected key=value")
     if options.seeds < 1:

@@ -1,4 +1,4 @@
-"""A script with its input and output files -> run, unless it has been run on the same already."""
+"""Run scripts as stages that are skipped if their command and inputs have not changed."""
 
 import hashlib
 import shlex
@@ -17,17 +17,18 @@ def run_stage(
 ) -> None:
     """Run a Python script, unless it has succeeded with the same command and the same inputs.
 
-    The command is shown on stderr, from the repository's folder on where that is the current one.
-    What the script prints on stdout is left out. Ctrl-C and SIGTERM are passed on to it, once each,
-    and waited for: a training run saves where it is.
+    The command is printed on stderr, with paths relative to the current folder. The script's own
+    stdout is discarded. Ctrl-C, SIGTERM and SIGHUP are passed on to the script once; then this
+    process waits until it ends, so that a training can save its state.
 
     Args:
         command: the script and its options.
         inputs: files that it reads.
-        outputs: files that it writes; beside the last stands the mark that it has succeeded.
+        outputs: files that it writes. A file beside the last one records the success.
 
     Raises:
-        SystemExit: the script failed; with its status, or the shell's for the signal it ended by.
+        SystemExit: the script failed; the status is the script's, or 128 plus the number of the
+            signal that ended it.
         OSError: an input can't be read.
     """
     words = [str(word) for word in command]
@@ -40,7 +41,7 @@ def run_stage(
         print(f"unchanged: {shown}", file=sys.stderr)
         return
     print(shown, file=sys.stderr, flush=True)
-    done.unlink(missing_ok=True)  # if it fails now, what it has written till then is not its output
+    done.unlink(missing_ok=True)  # if the script fails now, its outputs are incomplete
     status = _status([sys.executable, *words])
     if status:
         raise SystemExit(status if status > 0 else 128 - status)
@@ -48,7 +49,7 @@ def run_stage(
 
 
 def _status(command: list[str]) -> int:
-    # in a session of its own: a terminal sends Ctrl-C to all of a session, and it would come twice
+    # in its own session: a terminal sends Ctrl-C to the whole session, so it would get it twice
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
 
     def forward(number: int, frame: FrameType | None) -> None:

@@ -29,9 +29,9 @@ def main() -> None:
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return
 
-    source = commit()  # now, since it may move on while training runs
-    beginning = data.tie(run.checkpoint)  # of units in context
-    task = HmmTraining(settings, data.topology, data.tokenizer.symbols, beginning)
+    source = commit()  # before training, during which it may change
+    initial = data.tie(run.checkpoint)  # mixtures of triphones
+    task = HmmTraining(settings, data.topology, data.tokenizer.symbols, initial)
     only_the_last = AveragingSettings(which="last", n_epochs=1)
     minutes = run.fit(task, data, options.trainer, only_the_last, monitor="step")
 

@@ -27,7 +27,7 @@ def main() -> None:
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return
 
-    source = commit()  # now, since it may move on while training runs
+    source = commit()  # before training, during which it may change
     pl.seed_everything(settings.seed, verbose=False)
     task = HybridTraining(settings, n_pdfs=len(data.topology.self_loops))
     minutes = run.fit(task, data, options.trainer, settings.averaging, monitor=task.monitor)

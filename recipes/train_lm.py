@@ -29,14 +29,14 @@ def main() -> None:
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return
 
-    source = commit()  # now, since it may move on while training runs
+    source = commit()  # before training, during which it may change
     data.encode(run.out / "units")
     pl.seed_everything(settings.seed, verbose=False)
     task = LMTraining(settings, data.vocabulary)
     minutes = run.fit(task, data, options.trainer, settings.averaging, monitor="dev_loss")
 
     model = task.model.cpu().float().eval()
-    dev_loss = mean_loss(model, data.dev_chunks())  # each sentence after those before it
+    dev_loss = mean_loss(model, data.dev_chunks())  # with the earlier sentences as context
     alone = perplexity(model, read_sentences(settings.data.dev), settings.data.dev).whole
     trained_on = {
         "train": settings.data.train,

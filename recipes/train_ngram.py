@@ -1,7 +1,7 @@
 """Estimate an n-gram language model: settings -> texts -> model -> save.
 
 python recipes/train_ngram.py --config conf/an4/ngram.yaml --out exp/an4/ngram [--model.order 4] ...
-With --arpa, the model is written to OUT/ngram.arpa.gz too, for other programs.
+--arpa also writes the model to OUT/ngram.arpa.gz, for other programs.
 """
 
 import sys
@@ -48,7 +48,7 @@ def main() -> None:
         }
         save_ngram(out, NgramModel(vocabulary, trie), plain(settings), trained_on)
         print(out)
-    if options.arpa:  # of a model from an earlier run, too
+    if options.arpa:  # also for a model of an earlier run
         write_ngram(out / "ngram.arpa.gz", load_ngram(out))
 
 

@@ -1,4 +1,4 @@
-"""waveforms -> kept in memory as far as there is room, in half the bytes where that is exact."""
+"""A cache of decoded waveforms in memory, with 16 bits per sample where that is lossless."""
 
 import math
 import os
@@ -12,14 +12,14 @@ from asr.errors import InputError
 
 
 class WaveformCache:
-    """Decoded recordings that stay in memory up to a limit; threads may share it.
+    """Decoded recordings in memory, up to a limit; threads may share it.
 
-    A waveform of 16-bit samples (FLAC and WAV at their own rate, mostly) is kept as such; any other
-    (MP3, Opus, 24 bits, resampled, the mean of channels) as float32. Both come back bit for bit, so
-    that no result depends on what is kept.
+    A waveform of 16-bit samples (mostly FLAC and WAV at their own rate) is kept as int16, any other
+    (MP3, Opus, 24 bits, resampled, the mean of channels) as float32. Both are lossless, so no
+    result depends on the cache.
 
     Args:
-        limit: in bytes; 0 keeps nothing.
+        limit: in bytes; with 0 nothing is kept.
     """
 
     def __init__(self, limit: float) -> None:
@@ -28,18 +28,18 @@ class WaveformCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> np.ndarray | None:
-        """The waveform that was put there, (samples,) float32; None where it was not kept."""
+        """The waveform of a key, (samples,) float32; None if it is not in the cache."""
         kept = self._kept.get(key)
         if kept is None or kept.dtype == np.float32:
             return kept
         return _as_float(kept)
 
     def put(self, key: Hashable, waveform: np.ndarray) -> None:
-        """Keep a waveform if there is room; it must not be changed afterwards.
+        """Keep a waveform if there is room.
 
         Args:
-            key: what `get` will ask for.
-            waveform: (samples,), float32.
+            key: for `get`.
+            waveform: (samples,), float32; must not be changed afterwards.
         """
         if self._room <= 0:
             return
@@ -51,11 +51,12 @@ class WaveformCache:
 
 
 def cache_of(cache_gb: float | None, n_processes: int = 1) -> WaveformCache:
-    """Where one process of a training keeps decoded audio.
+    """The cache for one process of a training.
 
     Args:
-        cache_gb: of all its processes on this machine; None: half of the memory that is free now.
-        n_processes: how many these are.
+        cache_gb: size in GB for all processes on this machine; None: half of the memory that is
+            free now.
+        n_processes: number of processes on this machine.
     """
     if cache_gb is None:
         all_memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -66,7 +67,7 @@ def cache_of(cache_gb: float | None, n_processes: int = 1) -> WaveformCache:
 
 
 def check_cache_gb(cache_gb: float | None) -> None:
-    """Raise InputError where the setting `data.cache_gb` is not a size."""
+    """Raise InputError if the setting `data.cache_gb` is negative or not finite."""
     if cache_gb is not None and not 0 <= cache_gb < math.inf:
         raise InputError(f"data.cache_gb is {cache_gb}; expected 0 or more, or null")
 
@@ -76,8 +77,8 @@ def _as_float(samples: np.ndarray) -> np.ndarray:
 
 
 def _as_16_bits(waveform: np.ndarray) -> np.ndarray:
-    """The samples as int16 where that loses nothing, not even the sign of a zero."""
-    with np.errstate(invalid="ignore", over="ignore"):  # NaN and the like, which then differ
+    """The samples as int16 if that is lossless, even for the sign of a zero; else unchanged."""
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity, which then differ
         samples = (waveform * 32768).astype(np.int16)
     same = np.array_equal(_as_float(samples).view(np.int32), waveform.view(np.int32))
     return samples if same else waveform

@@ -18,7 +18,7 @@ from asr.text.tokenizer import Tokenizer
 
 
 class Example(NamedTuple):
-    """One utterance as training takes it."""
+    """One utterance for training."""
 
     id: str
     waveform: np.ndarray  # (samples,) float32
@@ -28,27 +28,27 @@ class Example(NamedTuple):
 class Batch(NamedTuple):
     """Padded utterances."""
 
-    waveforms: Tensor  # (N, samples), 0 behind each end
+    waveforms: Tensor  # (N, samples), padded with 0
     sample_lengths: Tensor  # (N,)
-    targets: Tensor  # (N, U), 0 behind each end
+    targets: Tensor  # (N, U), padded with 0
     target_lengths: Tensor  # (N,)
     ids: tuple[str, ...]
-    features: Tensor | None = None  # (T, N, F), where they were computed while reading
-    input_lengths: Tensor | None = None  # (N,), with `features`
+    features: Tensor | None = None  # (T, N, F), if computed ahead of the step
+    input_lengths: Tensor | None = None  # (N,), of `features`
 
 
 class SpeechDataset(Dataset[Example]):
-    """Utterances with their tokens; audio is read when asked for. Threads may share it.
+    """Utterances with their tokens; audio is read when an example is indexed. Threads may share it.
 
     Args:
         utterances: their texts must be in the tokenizer's alphabet.
         tokenizer: text -> tokens.
-        sample_rate: Hz, of all waveforms.
-        speeds: factors of which each draw takes one.
-        augmenter: rooms and noise.
-        seed: with a draw's epoch and index it fixes all that is random.
-        cache: where recordings are kept once they are decoded; None keeps nothing. Data sets may
-            share it. Whatever is kept, the examples are the same.
+        sample_rate: in Hz, of all waveforms.
+        speeds: speed factors; each draw has one of them, chosen at random.
+        augmenter: adds reverberation and noise.
+        seed: together with a draw's epoch and index it fixes the random augmentation.
+        cache: for decoded recordings; None for none. Data sets may share it. It does not change the
+            examples.
 
     Raises:
         InputError: a text has a character that is not in the alphabet.
@@ -76,7 +76,7 @@ class SpeechDataset(Dataset[Example]):
         return len(self.utterances)
 
     def __getitem__(self, draw: UtteranceDraw) -> Example:
-        """The utterance, changed as that draw's epoch has it."""
+        """The utterance with the augmentation of the draw's epoch."""
         generator = self._generator(draw)
         waveform = self.waveform(draw.index, self._speed(generator))
         if self.augmenter is not None:
@@ -84,19 +84,23 @@ class SpeechDataset(Dataset[Example]):
         return Example(self.utterances[draw.index].id, waveform, self.tokens[draw.index])
 
     def duration(self, draw: UtteranceDraw) -> float:
-        """Seconds of the example, known without reading it."""
+        """Duration of the example in seconds, computed without reading the audio."""
         return self.utterances[draw.index].duration / self._speed(self._generator(draw))
 
     @property
     def waveforms(self) -> "Waveforms":
-        """The waveforms as recorded, read when indexed."""
+        """The waveforms without augmentation, read when indexed."""
         return Waveforms(self)
 
     def waveform(self, index: int, speed: float = 1.0) -> np.ndarray:
-        """One utterance, (samples,), read-only, played that much faster.
+        """The waveform of one utterance, (samples,) float32, read-only.
+
+        Args:
+            index: of the utterance.
+            speed: factor; 1.1 is faster and higher.
 
         Raises:
-            InputError: the file can't be used, or is not as long as the manifest says.
+            InputError: the file can't be used, or its duration differs from the manifest's.
         """
         utterance = self.utterances[index]
         key = utterance, self.sample_rate
@@ -105,7 +109,7 @@ class SpeechDataset(Dataset[Example]):
             waveform = self._read(utterance)
             self.cache.put(key, waveform)
         waveform = change_speed(waveform, speed)
-        waveform.flags.writeable = False  # the cache's: who changes it in place, changes all draws
+        waveform.flags.writeable = False  # it may be the cache's, which all draws share
         return waveform
 
     def _read(self, utterance: Utterance) -> np.ndarray:
@@ -124,7 +128,7 @@ class SpeechDataset(Dataset[Example]):
 
 
 class Waveforms(Sequence[np.ndarray]):
-    """A data set's recordings, without all of them in memory."""
+    """The recordings of a data set as a sequence that reads each when it is indexed."""
 
     def __init__(self, dataset: SpeechDataset) -> None:
         self._dataset = dataset
@@ -137,7 +141,7 @@ class Waveforms(Sequence[np.ndarray]):
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pad examples to a batch."""
+    """Pad examples and join them to a batch."""
     sample_lengths = torch.tensor([len(example.waveform) for example in examples])
     waveforms = np.zeros((len(examples), int(sample_lengths.max())), dtype=np.float32)
     for row, example in zip(waveforms, examples, strict=True):

@@ -19,31 +19,32 @@ CHUNK = 1 << 20
 TIMEOUT_S = 60
 
 MAX_FILES = 5_000_000
-"""Members that an archive may have."""
+"""Largest number of members of an archive."""
 
 MAX_GROWTH = 100
-"""By how much an archive may grow when it is unpacked; a small one to 100 MB in any case."""
+"""Largest ratio of an archive's unpacked size to its own; 100 MB are always allowed."""
 
 
 def download(url: str, path: Path, checksum: str = "") -> Path:
-    """Fetch a file; one that was cut short earlier goes on from `path` + ".partial".
+    """Download a file, resuming from `path` + ".partial" if an earlier download was interrupted.
 
-    It goes on only with what is still the same: the server is asked by the mark (ETag, or the date
-    of its last change) that it gave then, which is kept beside. Without one the file is fetched
-    anew, unless a checksum will tell.
+    It resumes only if the server still has the same file. This is checked with the version mark
+    (ETag or Last-Modified) that the server gave at first, which is kept in another file. Without a
+    mark the download starts anew, unless there is a checksum.
 
     Args:
         url: of the file, http or https.
-        path: where it goes; there is never an incomplete file of this name.
+        path: of the new file; an incomplete file never has this name.
         checksum: "md5:..." or "sha256:..." in hexadecimal; empty if none is published.
 
     Returns:
-        path: the same.
+        path: the argument.
 
     Raises:
-        InputError: the server refuses, the connection breaks, the file is shorter than announced
-            (what came is kept: run again to go on), or the checksum differs (what came is removed).
-        OSError: what comes can't be written.
+        InputError: the server refuses, the connection breaks or the file is shorter than announced
+            (the partial file is kept, so that another call resumes), or the checksum differs (the
+            partial file is removed).
+        OSError: the file can't be written.
     """
     partial = Partial(path)
     if path.exists():
@@ -58,7 +59,7 @@ def download(url: str, path: Path, checksum: str = "") -> Path:
     except urllib.error.HTTPError as error:
         raise InputError(f"{url}: the server answers {error.code} {error.reason}") from None
     except (OSError, HTTPException) as error:
-        if isinstance(error, OSError) and error.filename is not None:  # of the file here
+        if isinstance(error, OSError) and error.filename is not None:  # of the local file
             raise
         reason = getattr(error, "reason", None) or error
         raise InputError(f"{url}: {reason}; what came is kept, run again to go on") from None
@@ -73,14 +74,19 @@ def download(url: str, path: Path, checksum: str = "") -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive, wholly or not at all, into a new folder.
+    """Unpack a tar archive into a new folder, completely or not at all.
 
-    It is read to the end of the compressed file, whose checksum stands behind the tar's end mark.
+    The archive is read to the end of the compressed file, since its checksum comes after the end
+    mark of the tar.
+
+    Args:
+        archive: tar file, may be compressed.
+        folder: new folder.
 
     Raises:
-        InputError: it can't be read to its end; a member is no plain file or folder (links,
-            devices) or would lie outside of the folder; or it has more files, or grows more, than
-            corpora do. Nothing is left of it.
+        InputError: the archive is damaged; a member is neither a file nor a folder, or is outside
+            of the folder; or there are more than `MAX_FILES` members or more bytes than
+            `MAX_GROWTH` allows. No files are left.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -99,10 +105,10 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 class Partial:
-    """What has come of a file, and by which mark of the server it may go on.
+    """A partial download, with the server's version mark of the file.
 
     Args:
-        path: of the file, once all of it has come.
+        path: of the complete file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,44 +117,44 @@ class Partial:
 
     @property
     def mark(self) -> str:
-        """The server's ETag or date; empty without one."""
+        """The server's ETag or Last-Modified; empty if it gave none."""
         return read_text(self._mark) if self._mark.exists() else ""
 
     @property
     def size(self) -> int:
-        """Bytes that have come."""
+        """Number of bytes downloaded so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def begin(self, mark: str) -> None:
-        """Forget what has come, and keep the mark of what will."""
+        """Start anew: remove the partial file and keep the new version mark."""
         self.remove()
         if mark:
             write_text(self._mark, mark)
 
     def remove(self) -> None:
-        """Leave nothing of it."""
+        """Remove the partial file and its mark."""
         self.path.unlink(missing_ok=True)
         self._mark.unlink(missing_ok=True)
 
 
 class Bounded:
-    """A stream that ends in an error where more comes out of it than may.
+    """A stream that raises an error after too many bytes.
 
     Args:
-        stream: decompressed.
-        most: bytes.
-        archive: what it is of, for the error's line.
+        stream: of decompressed bytes.
+        limit: largest number of bytes.
+        archive: path, for the error message.
     """
 
-    def __init__(self, stream: BinaryIO, most: int, archive: Path) -> None:
-        self._stream, self._left, self._archive = stream, most, archive
-        self._line = f"{archive}: unpacks to more than {most:,} bytes, {MAX_GROWTH} times its size"
+    def __init__(self, stream: BinaryIO, limit: int, archive: Path) -> None:
+        self._stream, self._left = stream, limit
+        self._line = f"{archive}: unpacks to more than {limit:,} bytes, {MAX_GROWTH} times its size"
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes.
+        """Read at most `size` bytes.
 
         Raises:
-            InputError: they are too many.
+            InputError: the stream has more bytes than the limit.
         """
         block = self._stream.read(min(size, self._left + 1))
         self._left -= len(block)
@@ -158,16 +164,16 @@ class Bounded:
 
 
 def _extract(stream: Bounded, archive: Path, folder: Path) -> None:
-    # read as it comes, so that all that is read is counted
+    # as a stream without seeking, so that all bytes are counted
     with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as tar:
-        # Python has it from 3.11.4 on; what is unsafe is refused without it, too
+        # Python has this from 3.11.4 on; unsafe members are refused without it too
         tar.extraction_filter = getattr(tarfile, "data_filter", None)
         for number, member in enumerate(tar):
             if number == MAX_FILES:
                 raise InputError(f"{archive}: has more than {MAX_FILES:,} members")
             _refuse_unsafe(member, archive)
             tar.extract(member, folder)
-            tar.members = []  # type: ignore[attr-defined]  # which it would keep
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep all in memory
 
 
 def _fetch(url: str, partial: Partial) -> None:
@@ -179,7 +185,7 @@ def _fetch(url: str, partial: Partial) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        # a server asked for what follows the end says so, and how long the file is
+        # 416: the partial file has all bytes already; the answer has the length of the file
         if error.code != 416 or not start:
             raise
         same = not mark or mark in (error.headers.get("ETag"), error.headers.get("Last-Modified"))
@@ -190,10 +196,10 @@ def _fetch(url: str, partial: Partial) -> None:
     with response:
         now = _mark(response)
         if response.status == 206 and mark and now and now != mark:
-            partial.remove()  # it goes on with another file, though it was asked not to
+            partial.remove()  # the server sent a part of another file, despite If-Range
             _fetch(url, partial)
             return
-        if response.status != 206:  # the whole file: this server can't go on, or has another now
+        if response.status != 206:  # the whole file: it has changed, or the server can't resume
             start = 0
             partial.begin(now)
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -203,9 +209,9 @@ def _fetch(url: str, partial: Partial) -> None:
 
 
 def _mark(response: HTTPResponse) -> str:
-    """What tells a file of the server from the next one of its name; empty without it."""
+    """The version mark of the server's file: strong ETag or Last-Modified; empty without both."""
     tag = response.headers.get("ETag", "")
-    if tag.startswith("W/"):  # which may be the same for other bytes
+    if tag.startswith("W/"):  # a weak ETag may be the same for other bytes
         tag = ""
     return tag or response.headers.get("Last-Modified", "")
 
@@ -221,12 +227,12 @@ def _copy(response: HTTPResponse, file: BinaryIO, url: str, start: int) -> None:
             error.filename = file.name
             raise
         size += len(chunk)
-        _say_progress(url, size, total)
+        _show_progress(url, size, total)
     if total is not None and size != total:
         raise OSError(f"ended after {size} of {total} bytes")
 
 
-def _say_progress(url: str, size: int, total: int | None) -> None:
+def _show_progress(url: str, size: int, total: int | None) -> None:
     if sys.stderr.isatty():
         of = f" of {total / 1e6:.0f}" if total else ""
         end = "\n" if size == total else ""

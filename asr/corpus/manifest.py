@@ -14,7 +14,7 @@ from asr.text.normalisation import canonical
 
 
 class TimedLabel(NamedTuple):
-    """A stretch of a recording, as it stands in a manifest."""
+    """A word or phone in a recording with its times."""
 
     label: str
     start: float  # seconds
@@ -22,7 +22,7 @@ class TimedLabel(NamedTuple):
 
 
 DURATION_SLACK_S = 0.02
-"""Seconds that an audio file and its manifest may differ."""
+"""Largest difference in seconds between the duration of an audio file and its manifest."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Utterance:
 
     Args:
         id: unique within its manifest.
-        audio: path of the audio file; in a manifest file relative paths start at its folder.
+        audio: path of the audio file; relative paths in a manifest start at its folder.
         duration: in seconds.
-        text: what was said, normalised as the corpus's `prepare.py` says.
-        speaker: who said it; empty where unknown.
-        words: word times, where the corpus has them; they start at the utterance.
-        phones: phone times, where the corpus has them; they start at the utterance.
-        offset: where the utterance starts in its audio file, in seconds; it ends after `duration`.
-            None where it is the whole file.
+        text: transcript, normalised as the corpus's `prepare.py` does.
+        speaker: name of the speaker; empty if unknown.
+        words: words with times since the start of the utterance, if the corpus has them.
+        phones: phones with times since the start of the utterance, if the corpus has them.
+        offset: start of the utterance in its audio file, in seconds; None if the utterance is the
+            whole file.
     """
 
     id: str
@@ -52,20 +52,20 @@ class Utterance:
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
-    """The utterances of a manifest, in its order, with audio paths resolved against its folder.
+    """The utterances of a manifest in order, with audio paths resolved against its folder.
 
-    A byte order mark and blank lines are passed over. Texts and labels get their canonical form
-    (see `asr.text.normalisation.canonical`).
+    A byte order mark and blank lines are ignored. Texts and labels get their canonical form (see
+    `asr.text.normalisation.canonical`).
 
     Raises:
-        InputError: the file can't be read, a line is not an utterance, an id comes twice, or there
-            is no line at all; the message has the line's number.
+        InputError: the file can't be read or is empty, a line is not an utterance, or an id occurs
+            twice; the message has the number of the line.
     """
     path = Path(path)
     text = read_text(path, "a manifest")
     utterances: list[Utterance] = []
     first_line: dict[str, int] = {}
-    # not splitlines, which also breaks at characters that may stand within a text, such as U+2028
+    # not splitlines, which also splits at characters that a text may have, such as U+2028
     for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
         if not line.strip():
             continue
@@ -84,7 +84,12 @@ def read_manifest(path: str | Path) -> list[Utterance]:
 
 
 def check_duration(utterance: Utterance, found: float) -> None:
-    """Raise InputError where an utterance's audio has other seconds than its manifest says."""
+    """Raise InputError if the duration of an utterance's audio differs from its manifest.
+
+    Args:
+        utterance: of a manifest.
+        found: duration of its audio, in seconds.
+    """
     if abs(found - utterance.duration) > DURATION_SLACK_S:
         part = "" if utterance.offset is None else f" from {utterance.offset:.2f} s on"
         raise InputError(
@@ -94,11 +99,11 @@ def check_duration(utterance: Utterance, found: float) -> None:
 
 
 def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
-    """Raise InputError naming the utterances of a manifest whose audio is no file.
+    """Raise InputError naming the utterances of a manifest whose audio file is missing.
 
     Args:
-        path: of the manifest; begins the error's line.
-        utterances: what `read_manifest` gave.
+        path: of the manifest, for the error message.
+        utterances: from `read_manifest`.
     """
     missing = [utterance for utterance in utterances if not os.path.isfile(utterance.audio)]
     if missing:
@@ -109,12 +114,12 @@ def check_audio(path: str | Path, utterances: Sequence[Utterance]) -> None:
 
 
 def manifest_values(utterance: Utterance) -> dict[str, Any]:
-    """What a manifest's line says of an utterance; what it does not have is left out."""
-    return {n: value for n, value in asdict(utterance).items() if value not in ((), None)}
+    """The fields of an utterance for a line of a manifest, without empty times and offset."""
+    return {name: value for name, value in asdict(utterance).items() if value not in ((), None)}
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest at once or not at all; audio inside its folder is named relative to it."""
+    """Write a manifest completely or not at all; paths of audio inside its folder are relative."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent.resolve()
@@ -128,7 +133,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
 
 
 _KNOWN = {field.name for field in fields(Utterance)}
-_A_CENTURY = 3.2e9  # seconds; what is not finite is above it
+_A_CENTURY = 3.2e9  # seconds; an upper bound that also excludes infinity and NaN
 _REQUIRED = ("id", "audio", "duration", "text")
 
 
@@ -144,7 +149,7 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
             raise InputError(f"{place}: {name} is {values[name]!r}; expected text")
     if not values["id"] or any(character.isspace() for character in values["id"]):
         raise InputError(f"{place}: id is {values['id']!r}; expected text without white space")
-    canonical(values["id"], f"{place}: id")  # refuses control characters; ids stay as they are
+    canonical(values["id"], f"{place}: id")  # refuses control characters; does not change the id
     values["text"] = canonical(values["text"], place)
     if not values["audio"]:
         raise InputError(f"{place}: audio is empty; expected a path")
@@ -155,10 +160,10 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
     if values.get("offset") is not None:
         values["offset"] = _seconds(values, "offset", place)
     for name in ("words", "phones"):
-        segments = values.get(name, [])
-        if not isinstance(segments, list):
-            raise InputError(f"{place}: {name} is {segments!r}; expected [label, start, end], ...")
-        values[name] = tuple(_timed_label(item, name, place) for item in segments)
+        labels = values.get(name, [])
+        if not isinstance(labels, list):
+            raise InputError(f"{place}: {name} is {labels!r}; expected [label, start, end], ...")
+        values[name] = tuple(_timed_label(item, name, place) for item in labels)
     values["audio"] = str(folder / values["audio"])
     return Utterance(**values)
 

@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Recording:
-    """An audio file that was read.
+    """An official audio file.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""batches of draws -> padded batches, read by threads ahead of the step that takes them."""
+"""batches of draws -> padded batches, read by threads ahead of the training step."""
 
 import os
 from collections import deque
@@ -13,11 +13,11 @@ Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 MOST_THREADS = 8
-"""More hardly help: what they do between decoding and resampling is done by one at a time."""
+"""More threads hardly help: between decoding and resampling, only one of them runs at a time."""
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may run on."""
+    """Number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -26,16 +26,16 @@ def usable_cpus() -> int:
 def read_ahead(
     load: Callable[[Item], Loaded], items: Iterable[Item], n_threads: int | None = None
 ) -> Iterator[Loaded]:
-    """What `load` gives for each item, in their order; threads load the next ones meanwhile.
+    """Yield `load(item)` for each item in order, while threads load the next ones.
 
-    An error is raised where its item would have come; nothing more is loaded then, nor once the
-    iterator is closed.
+    An error of `load` is raised in the place of its item. After it, or when the iterator is closed,
+    no more items are loaded.
 
     Args:
-        load: may run in several threads at once.
-        items: what is loaded.
-        n_threads: at most one item more is loaded ahead. 0: none; each item is loaded when it is
-            asked for. None: one for each CPU, up to `MOST_THREADS`.
+        load: function that may run in several threads at once.
+        items: arguments of `load`.
+        n_threads: number of threads; at most one more item than this is loaded ahead. 0: each item
+            is loaded when it is asked for. None: one thread for each CPU, up to `MOST_THREADS`.
     """
     if n_threads is None:
         n_threads = min(MOST_THREADS, usable_cpus())
@@ -56,21 +56,21 @@ def read_ahead(
 
 
 class Examples(Protocol):
-    """A data set that draws can be taken from, by several threads at once."""
+    """A data set that is indexed with draws; threads may share it."""
 
     def __getitem__(self, draw: UtteranceDraw) -> Example: ...
 
 
 class BatchReader:
-    """A data set's batches, read ahead; each pass is over what the sampler has left of an epoch.
+    """The batches of a data set, read ahead; a pass has the remaining batches of an epoch.
 
-    The sampler stands where training is, not where reading is: a run that goes on from its state
-    has each batch exactly once.
+    The sampler's state counts the batches that training has used, not those that were read ahead.
+    So a training that resumes from this state gets each batch exactly once.
 
     Args:
-        dataset: of the examples.
-        batch_sampler: the draws of each batch; a plain list is the same in every pass.
-        prepare: what else is done with a batch ahead of its step, by the same threads.
+        dataset: gives the examples.
+        batch_sampler: the draws of each batch; with a list, every pass is the same.
+        prepare: function that the threads apply to each batch, such as computing features.
         n_threads: see `read_ahead`.
     """
 

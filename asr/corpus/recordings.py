@@ -1,4 +1,4 @@
-"""Utterances -> their audio, as long as their manifest says."""
+"""Utterances -> waveforms; durations are checked against the manifest."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,15 @@ from asr.errors import InputError, listed, one_line
 
 
 def load_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
-    """The waveform of an utterance: of its whole audio file, or of its part of it.
+    """The waveform of an utterance: its whole audio file, or its part of the file.
+
+    Args:
+        utterance: of a manifest.
+        sample_rate: in Hz, of the waveform.
 
     Returns:
-        waveform: (samples,), float32; shorter than the utterance's duration where the file ends
-            before.
+        waveform: (samples,), float32; shorter than the utterance's duration if the file ends
+            earlier.
 
     Raises:
         InputError: the audio can't be used.
@@ -29,24 +33,24 @@ def load_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
 
 
 def check_durations(path: str | Path, utterances: Sequence[Utterance]) -> None:
-    """Raise InputError naming the utterances whose audio is not as long as their manifest says.
+    """Raise InputError naming the utterances whose durations in the manifest are wrong.
 
-    Files are opened for what their headers say, 0.1 ms each; only those whose header says
-    something else than the manifest are read. What a header hides comes out when audio is loaded.
+    Only the headers of audio files are read, which takes 0.1 ms each; a file is decoded if its
+    header does not match the manifest. A wrong header is found later, when audio is loaded.
 
     Args:
-        path: of the manifest; begins the error's line.
-        utterances: what `read_manifest` gave; their audio files are there.
+        path: of the manifest, for the error message.
+        utterances: from `read_manifest`; their audio files must exist.
     """
-    found: dict[str, float] = {}
+    durations: dict[str, float] = {}
     wrong = []
     for utterance in utterances:
         try:
-            said = _declared(utterance.audio, found)
-            if not _fits(utterance, said):
-                said = found[utterance.audio] = read_info(utterance.audio).duration
-            if not _fits(utterance, said):
-                wrong.append(f"{utterance.id} ({_difference(utterance, said)})")
+            audio_s = _declared_duration(utterance.audio, durations)
+            if not _fits(utterance, audio_s):
+                audio_s = durations[utterance.audio] = read_info(utterance.audio).duration
+            if not _fits(utterance, audio_s):
+                wrong.append(f"{utterance.id} ({_difference(utterance, audio_s)})")
         except (InputError, OSError) as error:
             wrong.append(f"{utterance.id} ({one_line(error)})")
     if wrong:
@@ -56,15 +60,15 @@ def check_durations(path: str | Path, utterances: Sequence[Utterance]) -> None:
         )
 
 
-def _declared(audio: str, found: dict[str, float]) -> float:
-    """Seconds that a file's header says, looked up once; 0 where it can't be read quickly."""
-    if audio not in found:
+def _declared_duration(audio: str, durations: dict[str, float]) -> float:
+    """Seconds according to a file's header, kept in `durations`; 0 if soundfile can't read it."""
+    if audio not in durations:
         try:
             with soundfile.SoundFile(audio) as file:
-                found[audio] = file.frames / file.samplerate
+                durations[audio] = file.frames / file.samplerate
         except (OSError, ValueError, soundfile.SoundFileError):
-            found[audio] = 0.0
-    return found[audio]
+            durations[audio] = 0.0
+    return durations[audio]
 
 
 def _fits(utterance: Utterance, audio_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: written whole or not at all, checked before anything is read."""
+"""Checkpoints of a training run: written whole or not at all, and checked before use."""
 
 import hashlib
 import io
@@ -19,29 +19,30 @@ from asr.errors import InputError
 from asr.files import replacing
 
 LAST = "last.ckpt"
-"""The whole state of training, as it was last saved."""
+"""The last checkpoint: the whole state of training."""
 
 BEFORE = "before.ckpt"
-"""The same, as it was saved the time before."""
+"""The checkpoint before the last one."""
 
 
 MARK = b"sha256 "
-"""What the comment of a checkpoint's zip file begins with; the digest of all before it follows."""
+"""Start of the comment of a checkpoint's zip file; the digest of all earlier bytes follows."""
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """How Lightning writes and reads checkpoints: a kill or a full disk loses none that is there.
+    """Lightning's writing and reading of checkpoints, safe against kills and full disks.
 
-    Each is written beside its place, reaches the disk and then takes its name. What was the last
-    one stays as `BEFORE`. Epochs that neither of the two names any more are removed only then.
+    A checkpoint is written to a temporary file beside its place, flushed to disk and then renamed.
+    The last checkpoint before it stays as `BEFORE`. Only then are the files of epochs removed that
+    neither of the two refers to.
 
     Args:
-        last_is_whole: False where `LAST` is damaged, and `BEFORE` must outlive the next one.
+        last_is_whole: false if `LAST` is damaged, so that it must not replace `BEFORE`.
     """
 
     def __init__(self, last_is_whole: bool = True) -> None:
         self._last_is_whole = last_is_whole
-        self._named: set[str] = set()  # epochs that the checkpoint before this one keeps
+        self._kept_before: set[str] = set()  # epochs that the checkpoint before this one keeps
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -56,47 +57,48 @@ class CheckpointFiles(TorchCheckpointIO):
                     os.replace(path, path.with_name(BEFORE))
         if path.name == LAST:
             self._last_is_whole = True
-            named = kept_epochs(checkpoint)
+            kept = kept_epochs(checkpoint)
             for epoch in path.parent.glob("epoch=*.ckpt"):
-                if epoch.name not in named | self._named:
+                if epoch.name not in kept | self._kept_before:
                     epoch.unlink(missing_ok=True)
-            self._named = named
+            self._kept_before = kept
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
         checkpoint = super().load_checkpoint(path, *args, **options)
-        self._named = kept_epochs(checkpoint)
+        self._kept_before = kept_epochs(checkpoint)
         return checkpoint
 
 
 class KeptEpochs(ModelCheckpoint):
-    """Lightning's checkpoints, which it would no longer know in a folder that was renamed."""
+    """Lightning's `ModelCheckpoint`, which can also resume in a folder that was renamed."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        def here(path: str) -> str:
+        def in_folder(path: str) -> str:
             return str(Path(str(self.dirpath), Path(path).name)) if path else path
 
         state = dict(state_dict, dirpath=self.dirpath)
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            state[name] = here(state[name])
-        state["best_k_models"] = {here(p): score for p, score in state["best_k_models"].items()}
+            state[name] = in_folder(state[name])
+        scores = state["best_k_models"].items()
+        state["best_k_models"] = {in_folder(path): score for path, score in scores}
         super().load_state_dict(state)
 
     def _remove_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        """Leave it to `CheckpointFiles`: what training may go on from may name it still."""
+        """Do nothing: `CheckpointFiles` removes files that no checkpoint refers to."""
 
 
 def newest_whole(folder: Path) -> tuple[Path | None, str]:
-    """The checkpoint to go on from: it is whole, and so are the epochs that it keeps.
+    """The newest checkpoint that is whole, as are all the epochs that it keeps.
 
     Args:
-        folder: of checkpoints; it need not be there.
+        folder: of checkpoints; may be missing.
 
     Returns:
-        path: None where nothing was saved yet.
-        fault: what is wrong with `LAST`, where `path` is `BEFORE`; or nothing.
+        path: `LAST` or `BEFORE`; None if there is no checkpoint.
+        fault: what is wrong with `LAST`, if `path` is `BEFORE`; else empty.
 
     Raises:
-        InputError: there are checkpoints, and none of them is whole.
+        InputError: there are checkpoints, but all of them are damaged.
     """
     faults = []
     for path in (folder / LAST, folder / BEFORE):
@@ -115,14 +117,14 @@ def newest_whole(folder: Path) -> tuple[Path | None, str]:
 
 
 def check_whole(path: Path) -> None:
-    """Raise InputError where a checkpoint is missing, or any byte is another than was written."""
+    """Raise InputError if a checkpoint is missing or any of its bytes has changed."""
     try:
         with zipfile.ZipFile(path) as archive:
             mark = archive.comment
             if mark.startswith(MARK):
                 with path.open("rb") as file:
                     whole = _digest_of_all_but(file, len(mark)) == mark
-            else:  # of an earlier version; torch reads nothing where the attributes say "folder"
+            else:  # from an earlier version; torch reads nothing if the attributes say "folder"
                 whole = archive.testzip() is None
                 whole = whole and not any(member.external_attr for member in archive.infolist())
     except FileNotFoundError:
@@ -131,39 +133,39 @@ def check_whole(path: Path) -> None:
         raise InputError(f"{path}: can't be read: {error.strerror or error}") from None
     except MemoryError:
         raise
-    except Exception:  # the zip's reader has no error that all damage ends in
+    except Exception:  # damage makes the zip reader raise errors of many kinds
         whole = False
     if not whole:
         raise InputError(f"{path}: is damaged: expected the bytes that training wrote")
 
 
 def load_whole(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU.
+    """The content of a checkpoint, on the CPU.
 
     Raises:
-        InputError: it is missing or damaged.
+        InputError: the file is missing or damaged.
     """
     check_whole(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # of many kinds, as its reader has it
+    except Exception as error:  # damage makes torch raise errors of many kinds
         found = str(error).partition("\n")[0]
         raise InputError(f"{path}: is damaged: {found}") from None
 
 
 def kept_epochs(checkpoint: dict[str, Any]) -> set[str]:
-    """The names of the epochs' files that are to be averaged, as far as a checkpoint knows."""
+    """File names of the epochs that are to be averaged, according to a checkpoint."""
     states = checkpoint.get("callbacks", {}).values()
     return {Path(path).name for state in states for path in state.get("best_k_models", ())}
 
 
 def average_weights(checkpoints: Sequence[str | Path]) -> dict[str, Tensor]:
-    """The mean of each weight over Lightning checkpoints.
+    """The mean of each weight over several checkpoints.
 
     Raises:
-        InputError: one is missing or damaged.
+        InputError: a checkpoint is missing or damaged.
     """
     mean: dict[str, Tensor] = {}
     for path in checkpoints:
@@ -173,24 +175,25 @@ def average_weights(checkpoints: Sequence[str | Path]) -> dict[str, Tensor]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes have left; no other one may train there now."""
+    """Remove the temporary files of killed processes; no other process may train there now."""
     for partial in folder.glob("*.ckpt.*.partial"):
         partial.unlink(missing_ok=True)
 
 
 def _with_digest(checkpoint: dict[str, Any]) -> bytearray:
-    """A checkpoint as bytes: torch's zip file, and as its comment the digest of all before it."""
-    buffer = io.BytesIO()  # torch does not say why it can't write to a file
+    """A checkpoint as torch's zip file, with the digest of its bytes as the zip's comment."""
+    buffer = io.BytesIO()  # torch hides the reason when it can't write to a file
     torch.save(checkpoint, buffer)
     content = bytearray(buffer.getbuffer())
     size = len(MARK) + 2 * hashlib.sha256().digest_size
-    content[-2:] = size.to_bytes(2, "little")  # of the comment, which is empty and the zip's end
+    # the zip ends with the length of its comment, which was empty
+    content[-2:] = size.to_bytes(2, "little")
     content += MARK + hashlib.sha256(content).hexdigest().encode()
     return content
 
 
 def _digest_of_all_but(file: BinaryIO, size: int) -> bytes:
-    """The comment that a checkpoint should have, whose own is of so many bytes."""
+    """The comment that a checkpoint should have; its own comment has `size` bytes."""
     found = hashlib.sha256()
     left = os.fstat(file.fileno()).st_size - size
     while left and (block := file.read(min(left, 1 << 20))):

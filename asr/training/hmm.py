@@ -29,7 +29,7 @@ from asr.training.hmm_data import HmmBatch, HmmData
 from asr.training.hmm_settings import HmmSettings
 
 STATISTICS = ("counts", "sums", "squares", "stays", "leaves", "log_likelihood", "n_frames")
-"""The buffers of a pass under way; those of several processes add up."""
+"""Buffers that are summed during a pass, in each process."""
 
 LIGHTNING = {
     "precision": "32-true",
@@ -37,31 +37,33 @@ LIGHTNING = {
     "overfit_batches": 0.0,
     "limit_train_batches": 1.0,
 }
-"""Lightning's settings that can't be others, since a pass goes over all data."""
+"""Lightning's settings that must have these values, since each pass goes over all data."""
 
 
 class HmmTraining(pl.LightningModule):
-    """Expectation-maximisation: an epoch is a pass over all data, and an M-step at its end.
+    """Expectation maximisation: an epoch is a pass over all data with an M-step at its end.
 
-    An HMM of phones begins with all states at the mean and the variance of all frames. Their paths
-    are then equally probable for any division of an utterance's frames among its states, so that
-    the first pass takes them about equally long.
+    A monophone HMM has a flat start: all states get the variance and the mean of all frames, but
+    silence the mean of the quiet frames. Every division of an utterance's frames among its other
+    states is then equally probable, so the first pass gives them about equally many frames.
 
-    Logged are `train_log_likelihood`, of the model before the M-step, and `dev_log_likelihood`, of
-    that after it and after Gaussians were split; both in nats a frame, of all paths or of the best
-    as the algorithm has it, dev always of all paths.
+    It logs, in nats per frame, `train_log_likelihood` of the model before the M-step and
+    `dev_log_likelihood` of the model after it and after splitting Gaussians. The likelihood of the
+    development set sums over all paths; that of the training set does so with "baum_welch", and is
+    that of the best path with "viterbi".
 
     States and Gaussians with too little data are named on stderr; see `asr.hmm.gmm.maximise`.
 
     Args:
         settings: of the run.
-        topology: what tokens are built of.
+        topology: states of the tokens.
         symbols: (C,), names of the tokens.
-        beginning: the mixtures that training begins with, instead of a flat start; not used where
-            it goes on from a checkpoint.
+        initial: mixtures to start from instead of a flat start; unused if training resumes from a
+            checkpoint.
 
     Raises:
-        InputError: there are fewer Gaussians than states, or more than they may have.
+        InputError: `model.n_components` is smaller than the number of states, or larger than
+            `model.max_components` for each of them.
     """
 
     log_weights: Tensor
@@ -82,12 +84,12 @@ class HmmTraining(pl.LightningModule):
         settings: HmmSettings,
         topology: Topology,
         symbols: Sequence[str],
-        beginning: Gmm | None = None,
+        initial: Gmm | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.settings = settings
-        self._beginning = beginning
+        self._initial = initial
         self.topology = topology
         self._names = pdf_names(topology, symbols)
         S, M = len(self._names), settings.model.max_components
@@ -103,16 +105,16 @@ class HmmTraining(pl.LightningModule):
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("self_loops", topology.self_loops.double())
-        # each process gathers its own; DDP would give all the first one's when a run goes on
+        # each process sums its own; DDP would copy those of the first to all when a run resumes
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, STATISTICS)
-        # Lightning counts its steps by those of an optimiser, and keeps checkpoints by them
+        # Lightning counts the steps of an optimiser, and names checkpoints by their number
         self._nothing = nn.Parameter(torch.zeros(()))
-        self._starved = ""
+        self._starved = ""  # the last line about states with too little data
         self._dev = torch.zeros(2, dtype=torch.float64)  # log-likelihood and frames
 
     @property
     def gmm(self) -> Gmm:
-        """The mixtures so far, no wider than the largest of them."""
+        """The current mixtures, padded to the largest number of Gaussians of a state."""
         M = int((self.log_weights > -torch.inf).sum(1).max())
         return Gmm(self.log_weights[:, :M], self.means[:, :M], self.variances[:, :M])
 
@@ -130,20 +132,20 @@ class HmmTraining(pl.LightningModule):
                 raise InputError(f"trainer.{name} is {found}; expected {expected} for EM")
         if not self.trainer.ckpt_path:
             data: HmmData = self.trainer.datamodule  # type: ignore[attr-defined]
-            quiet = None if self._beginning else data.quiet_frames()
+            quiet = None if self._initial else data.quiet_frames()
             share = self.settings.model.variance_floor
             flat, floor = flat_hmm(data.frames(), quiet, self.topology, share)
             self.floor.copy_(floor)
-            self._keep(floored(self._beginning or flat, floor).to(self.device))
+            self._set_gmm(floored(self._initial or flat, floor).to(self.device))
 
     def training_step(self, batch: HmmBatch, batch_idx: int) -> None:
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         optimizer.step()
         if batch.counted:
-            self._gather(batch)
+            self._expect(batch)
         if self.trainer.is_last_batch:
-            self._end_pass()
+            self._maximise()
 
     def validation_step(self, batch: HmmBatch, batch_idx: int) -> None:
         emissions = self.gmm.emissions(batch.features)
@@ -156,8 +158,8 @@ class HmmTraining(pl.LightningModule):
         self.log("dev_log_likelihood", log_likelihood / n_frames, prog_bar=True, sync_dist=True)
         self._dev.zero_()
 
-    # of several processes the first alone saves a checkpoint: it has what all have gathered, and
-    # hands it to the first again
+    # a checkpoint has the sums over all processes; when training resumes, the first process takes
+    # them, and the others start from 0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name in STATISTICS:
@@ -169,12 +171,12 @@ class HmmTraining(pl.LightningModule):
                 checkpoint["state_dict"][name].zero_()
 
     @torch.no_grad()
-    def _gather(self, batch: HmmBatch) -> None:
+    def _expect(self, batch: HmmBatch) -> None:
         """The E-step of one batch."""
-        alike = self.current_epoch == 0 and not self.settings.data.start
-        best = self.settings.schedule.algorithm == "viterbi" and not alike
-        given = batch.features, batch.input_lengths, batch.graphs
-        found = expect(self.gmm, self.self_loops, *given, best)
+        states_are_equal = self.current_epoch == 0 and not self.settings.data.start
+        best = self.settings.schedule.algorithm == "viterbi" and not states_are_equal
+        utterances = batch.features, batch.input_lengths, batch.graphs
+        found = expect(self.gmm, self.self_loops, *utterances, best)
         refuse_impossible(batch.ids, found.log_likelihoods.isfinite())
         M = found.statistics.counts.shape[1]
         self.counts[:, :M] += found.statistics.counts
@@ -186,8 +188,8 @@ class HmmTraining(pl.LightningModule):
         self.n_frames += batch.input_lengths.sum()
 
     @torch.no_grad()
-    def _end_pass(self) -> None:
-        """The M-step, and what is split after it."""
+    def _maximise(self) -> None:
+        """The M-step, then the splitting of Gaussians."""
         model, until = self.settings.model, self.settings.schedule.grow_until
         of_all = {name: self._of_all_processes(name) for name in STATISTICS}
         gmm = self.gmm
@@ -201,7 +203,7 @@ class HmmTraining(pl.LightningModule):
             total = n_components_after(passes, S, model.n_components, until)
             frames = counted.counts.sum(1)
             gmm = grown(gmm, frames, total, model.max_components, model.min_count)
-        self._keep(gmm)
+        self._set_gmm(gmm)
         self.self_loops.copy_(improved.self_loops)
         self._report(improved.starved, improved.removed)
         mean = float(of_all["log_likelihood"] / of_all["n_frames"])
@@ -211,7 +213,7 @@ class HmmTraining(pl.LightningModule):
         for name in STATISTICS:
             getattr(self, name).zero_()
 
-    def _keep(self, gmm: Gmm) -> None:
+    def _set_gmm(self, gmm: Gmm) -> None:
         M = gmm.log_weights.shape[1]
         self.log_weights.fill_(-torch.inf)
         self.variances.fill_(1.0)
@@ -228,17 +230,17 @@ class HmmTraining(pl.LightningModule):
             return
         min_count = self.settings.model.min_count
         line = starved_line(starved, self._names, min_count)
-        if line and line != self._starved:  # the same ones are told once
+        if line and line != self._starved:  # the same states are named once
             print(f"epoch {self.current_epoch + 1}: {line}", file=sys.stderr)
         self._starved = line
-        gone = removed.sum(1).tolist()
-        if any(gone):
-            parts = [f"{n} of {name}" for n, name in zip(gone, self._names, strict=True) if n]
-            went = f"Gaussians with fewer than {min_count:g} frames are removed: {listed(parts)}"
-            print(f"epoch {self.current_epoch + 1}: {went}", file=sys.stderr)
+        n_removed = removed.sum(1).tolist()
+        if any(n_removed):
+            parts = [f"{n} of {name}" for n, name in zip(n_removed, self._names, strict=True) if n]
+            note = f"Gaussians with fewer than {min_count:g} frames are removed: {listed(parts)}"
+            print(f"epoch {self.current_epoch + 1}: {note}", file=sys.stderr)
 
 
 def trained_parts(task: HmmTraining) -> tuple[Gmm, Topology]:
-    """What a training has estimated, on the CPU."""
+    """The trained mixtures and topology, on the CPU."""
     self_loops = task.self_loops.cpu()
     return task.gmm.to("cpu"), replace(task.topology, self_loops=self_loops)

@@ -50,23 +50,23 @@ from asr.training.utterances import (
 
 
 class HmmBatch(NamedTuple):
-    """Padded utterances, and what is said in them."""
+    """Padded utterances with the graphs of their texts."""
 
     features: Tensor  # (T, N, F)
     input_lengths: Tensor  # (N,)
     graphs: Graphs
     ids: tuple[str, ...]
-    counted: bool  # or there so that all processes have as many batches
+    counted: bool  # false for a batch that only fills up the last round of several processes
 
 
 class HmmBatches(Dataset[HmmBatch]):
-    """The batches of one process: every `world_size`th.
+    """The batches of one process: every `world_size`th batch.
 
-    Where the last round is not full, it is filled with a batch that does not count.
+    If the last round has too few batches, it is filled with batches that do not count.
 
     Args:
         batches: of all processes.
-        rank: this process.
+        rank: number of this process.
         world_size: number of processes.
     """
 
@@ -77,26 +77,26 @@ class HmmBatches(Dataset[HmmBatch]):
         return -(-len(self._batches) // self._world_size)
 
     def __getitem__(self, draw: ChunkDraw) -> HmmBatch:
-        """One of `ChunkSampler`'s draws."""
-        place = draw.place * self._world_size + self._rank
-        if place < len(self._batches):
-            return self._batches[place]
+        """The batch of one of `ChunkSampler`'s draws."""
+        index = draw.place * self._world_size + self._rank
+        if index < len(self._batches):
+            return self._batches[index]
         return self._batches[0]._replace(counted=False)
 
 
 class HmmData(pl.LightningDataModule):
-    """The same batches in every pass; a checkpoint says which of them are left.
+    """Batches that are the same in every pass; can resume in the middle of a pass.
 
-    All features are computed once, when training begins, and stay in memory. Utterances of silent
-    or otherwise constant audio are then named on stderr; they count like all others.
+    All features are computed once, when training begins, and stay in memory. Utterances with silent
+    or otherwise constant audio are then named on stderr; they are used like all others.
 
-    With `data.start` the tokens are units in context, of all words of the lexicon. `tie` says which
-    of their states share pdfs; before it, they have the pdfs of their phones.
+    With `data.start` the tokens are the triphones of all words of the lexicon. They have the pdfs
+    of their phones until `tie` ties their states.
 
     Raises:
-        InputError: a manifest, the lexicon or the HMM to start with can't be used, words have no
-            pronunciation, or utterances have too few frames for the states of their words; such
-            are named.
+        InputError: a manifest, the lexicon or the HMM `data.start` can't be used, words have no
+            pronunciation, or utterances have too few frames for the states of their words. The
+            message names the words or utterances.
     """
 
     def __init__(self, settings: HmmSettings) -> None:
@@ -121,16 +121,16 @@ class HmmData(pl.LightningDataModule):
         self._dev: list[HmmBatch] = []
         self._make_graphs()
         self._sampler: ChunkSampler | None = None
-        self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
+        self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
 
     @property
     def hours(self) -> float:
-        """Of training speech."""
+        """Hours of training speech."""
         return hours(self.train)
 
     @property
     def digests(self) -> dict[str, str]:
-        """Of what is trained on; where the audio files lie does not count."""
+        """Name -> digest of the training data, independent of the folders of the audio files."""
         lines = "\n".join(self.tokenizer.lexicon.lines())
         found = digests_of_utterances(train=self.train, dev=self.dev)
         found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
@@ -140,16 +140,17 @@ class HmmData(pl.LightningDataModule):
         return found
 
     def tie(self, checkpoint: Path | None) -> Gmm | None:
-        """Let states of units in context share pdfs.
+        """Tie the states of triphones; do nothing without `data.start`.
 
-        The utterances are aligned with the HMM of phones, and trees are grown from the frames of
-        each state of each unit. A training that goes on has its trees in its checkpoint.
+        The utterances are aligned with the monophone HMM, and decision trees are grown from the
+        frames of each state of each triphone. A resumed training reads the trees from its
+        checkpoint.
 
         Args:
-            checkpoint: of the training; None where it begins.
+            checkpoint: to resume from; None for a new training.
 
         Returns:
-            gmm: what training begins with; None where it goes on, or there is no `data.start`.
+            gmm: initial mixtures; None if training resumes, or without `data.start`.
         """
         if not self._start:
             return None
@@ -161,41 +162,43 @@ class HmmData(pl.LightningDataModule):
         else:
             self.setup("fit")
             shape = *phones.pdfs.shape, self.settings.features.n_features
-            found = unit_statistics(self._aligned(self._start.gmm), *shape)
-            self._trees = grow(found, symbols, self.settings.trees)
+            statistics = unit_statistics(self._aligned(self._start.gmm), *shape)
+            self._trees = grow(statistics, symbols, self.settings.trees)
             self.topology = tied_topology(phones, self._trees, symbols)
             min_count = self.settings.model.min_count
-            gmm = tied_gmm(self._start, phones, self.topology, found, min_count)
+            gmm = tied_gmm(self._start, phones, self.topology, statistics, min_count)
         self._make_graphs()
         return gmm
 
     def setup(self, stage: str) -> None:
-        if self._train:  # `tie` has needed them already
+        if self._train:  # `tie` has computed the features already
             return
         sample_rate = self.settings.features.sample_rate
         n_processes = self.trainer.num_devices if self.trainer else 1
         cache = cache_of(self.settings.data.cache_gb, n_processes)
         dev = SpeechDataset(self.dev, self.tokenizer, sample_rate, cache=cache)
-        played = [
+        train = [
             SpeechDataset(self.train, self.tokenizer, sample_rate, (speed,), cache=cache)
             for speed in self.settings.data.speeds
         ]
-        warn_of_constant_features(played[0], self.settings.data.train)
+        warn_of_constant_features(train[0], self.settings.data.train)
         warn_of_constant_features(dev, self.settings.data.dev)
         if self.settings.features.normalisation == "global" and not self._start:
-            flat = flat_start(chain.from_iterable(map(self._unnormalised, played)), 1)
+            flat = flat_start(chain.from_iterable(map(self._unnormalised, train)), 1)
             self.features.mean = flat.means[0, 0].float()
             self.features.std = flat.variances[0, 0].sqrt().float()
-        self._train = [batch for one in played for batch in self._batches(one, self._train_graphs)]
+        self._train = [
+            batch for dataset in train for batch in self._batches(dataset, self._train_graphs)
+        ]
         self._dev = self._batches(dev, self._dev_graphs)
 
     def frames(self) -> Iterator[Tensor]:
-        """All training features, (B, F) at a time."""
+        """All training features, in parts of shape (B, F)."""
         for batch in self._train:
             yield batch.features[mask(batch.input_lengths, len(batch.features))]
 
     def quiet_frames(self) -> Iterator[Tensor]:
-        """The features of the quietest tenth of each utterance's frames, (B, F) at a time."""
+        """The features of the quietest tenth of each utterance's frames, in parts (B, F)."""
         for batch in self._train:
             loudness = self._loudness(batch.features)
             for number, length in enumerate(batch.input_lengths.tolist()):
@@ -206,8 +209,8 @@ class HmmData(pl.LightningDataModule):
         assert self.trainer is not None
         batches = HmmBatches(self._train, self.trainer.global_rank, self.trainer.world_size)
         self._sampler = ChunkSampler(len(batches))
-        if self._place is not None:
-            self._sampler.load_state_dict(self._place)
+        if self._sampler_state is not None:
+            self._sampler.load_state_dict(self._sampler_state)
         return DataLoader(batches, batch_size=None, sampler=self._sampler)
 
     def val_dataloader(self) -> DataLoader:
@@ -219,17 +222,18 @@ class HmmData(pl.LightningDataModule):
         return state | ({"trees": self._trees.to_dict()} if self._trees else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._place = {name: value for name, value in state_dict.items() if name != "trees"}
+        self._sampler_state = {name: value for name, value in state_dict.items() if name != "trees"}
 
     def _loudness(self, features: Tensor) -> Tensor:
-        """(T, N): what grows with a frame's energy, in (T, N, F) features."""
+        """A value that grows with a frame's energy: (T, N), from features (T, N, F)."""
         settings = self.features.settings
         n_values = 1 if settings.kind == "mfcc" else settings.n_mels
-        own = settings.n_features * settings.n_spliced // (2 * settings.n_spliced + 1)
-        return features[:, :, own : own + n_values].mean(2)
+        # first feature of the frame itself, after those of the spliced frames before it
+        first = settings.n_features * settings.n_spliced // (2 * settings.n_spliced + 1)
+        return features[:, :, first : first + n_values].mean(2)
 
     def _make_graphs(self) -> None:
-        """Those of all utterances, for the topology that there is."""
+        """Make the graphs of all utterances for the current topology."""
         data = self.settings.data
         self._train_graphs = self._graphs(self.train, data.train, max(data.speeds))
         self._dev_graphs = self._graphs(self.dev, data.dev)
@@ -238,10 +242,14 @@ class HmmData(pl.LightningDataModule):
 
     @torch.no_grad()
     def _aligned(self, gmm: Gmm) -> Iterator[Frames]:
-        """Of each utterance the frames in which something is said, on the most probable path."""
+        """The frames of each utterance that are not silence on the most probable path."""
         for batch in self._train:
-            given = gmm.emissions(batch.features), batch.input_lengths, batch.graphs
-            log_probs, alignment = viterbi(*given, self.topology.self_loops)
+            log_probs, alignment = viterbi(
+                gmm.emissions(batch.features),
+                batch.input_lengths,
+                batch.graphs,
+                self.topology.self_loops,
+            )
             refuse_impossible(batch.ids, log_probs.isfinite())
             for n, (id, length) in enumerate(zip(batch.ids, batch.input_lengths, strict=True)):
                 graph, path = self._train_graphs[id], alignment[:length, n].numpy()
@@ -254,6 +262,7 @@ class HmmData(pl.LightningDataModule):
     def _graphs(
         self, utterances: Sequence[Utterance], manifest: str, fastest: float = 1.0
     ) -> dict[str, Graph]:
+        """Utterance id -> graph; see `refuse_short` for `fastest`."""
         graphs = text_graphs(utterances, self.tokenizer, self.topology, manifest)
         features = self.settings.features
         lower = "model.n_states" if fastest == 1 else "model.n_states, the highest of data.speeds"
@@ -267,10 +276,10 @@ class HmmData(pl.LightningDataModule):
         finite: list[Tensor] = []
         for batch in BatchReader(dataset, in_order(dataset, self.settings.data.batch_s)):
             features, input_lengths = self.features(batch.waveforms, batch.sample_lengths)
-            own = [graphs[id] for id in batch.ids]
-            shortest = torch.tensor([graph.shortest for graph in own])
+            of_batch = [graphs[id] for id in batch.ids]
+            shortest = torch.tensor([graph.shortest for graph in of_batch])
             finite.append((input_lengths >= shortest) & features.isfinite().all(2).all(0))
-            padded = pad_graphs(own)
+            padded = pad_graphs(of_batch)
             batches.append(HmmBatch(features, input_lengths, padded, batch.ids, counted=True))
         refuse_impossible([id for batch in batches for id in batch.ids], torch.cat(finite))
         return batches
@@ -289,21 +298,21 @@ def _with(batch: HmmBatch, graphs: Mapping[str, Graph]) -> HmmBatch:
 def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:
     if name == "char":
         words = sorted({word for utterance in utterances for word in utterance.text.split()})
-        if wrong := [word for word in words if not _stands_in_a_dictionary(word)]:
+        if wrong := [word for word in words if not _can_be_in_dictionary(word)]:
             raise InputError(
                 f"data.lexicon is char, and train and dev have words that no dictionary can keep:"
                 f" {listed(wrong)}; expected words without # or a number in"
-                " brackets, and none such as <unk>"
+                " brackets, and no special words such as <unk>"
             )
         return Lexicon({word: (tuple(word),) for word in words})
     lexicon = cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
     return lexicon.in_case(case_of(utterance.text for utterance in utterances))
 
 
-def _stands_in_a_dictionary(word: str) -> bool:
-    """Whether a word and its characters are the same when a model's lexicon is read again."""
-    spelled = Lexicon({word: (tuple(word),)})
+def _can_be_in_dictionary(word: str) -> bool:
+    """Whether a word and its characters are unchanged after a lexicon is written and read again."""
+    lexicon = Lexicon({word: (tuple(word),)})
     try:
-        return parse_lexicon(spelled.lines(), "char").pronunciations == spelled.pronunciations
+        return parse_lexicon(lexicon.lines(), "char").pronunciations == lexicon.pronunciations
     except InputError:
         return False

@@ -23,8 +23,8 @@ class HmmDataSettings:
         start: folder of a trained monophone HMM, from which the training of triphones starts; or
             empty, to train a monophone HMM from a flat start.
         batch_s: seconds of audio in a batch, padding included.
-        cache_gb: GB of memory for decoded audio until all features are computed, which stay; null:
-            half of what is free. It changes no result.
+        cache_gb: GB of memory for decoded audio until the features are computed, which stay in
+            memory. Null: half of the free memory. It changes no result.
         speeds: speed factors; training uses each utterance once at each of them. 1.1 is faster and
             higher.
     """
@@ -88,7 +88,7 @@ class HmmScheduleSettings:
     Args:
         algorithm: "baum_welch" sums over all paths, "viterbi" uses the best path alone. The first
             pass from a flat start sums over all paths in either case, since all states are equal.
-        grow_until: the pass after which all Gaussians are there; their number grows linearly.
+        grow_until: the last pass after which Gaussians are split; their number grows linearly.
     """
 
     algorithm: Literal["baum_welch", "viterbi"] = "baum_welch"

@@ -1,4 +1,4 @@
-"""an HMM's alignment -> a network that gives its states' probabilities: training frame by frame."""
+"""an HMM's alignment -> a network that classifies frames as states of the HMM."""
 
 import sys
 
@@ -18,23 +18,25 @@ from asr.training.optim import scheduled_optimizer
 from asr.training.utterances import FiniteSteps, estimate_moments, features_of, seed_batch
 
 FEWEST_FRAMES = 10.0
-"""A pdf that is aligned with fewer counts as if it had so many; see `log_priors`."""
+"""Lower bound of a pdf's number of frames in its prior; see `log_priors`."""
 
 
 class HybridTraining(pl.LightningModule):
-    """Features, network and cross-entropy with the state of each frame, under AdamW.
+    """Frame-by-frame training: features, network, cross-entropy and optimiser.
 
-    Logged are `train_loss` and `dev_loss`, in nats a frame, and `dev_fer`, the share of frames of
-    development data in which another state than the aligned one is the most probable.
+    The target of a frame is the HMM state that it is aligned with, also if the frame is masked.
 
-    Dropout and masks are drawn anew from seed, epoch and batch in every batch, so that a run that
-    was interrupted goes on exactly as it would have. A frame that is masked keeps its target.
+    It logs `train_loss` and `dev_loss`, in nats per frame, and `dev_fer`, the frame error rate on
+    the development set: the share of frames whose most probable state is not the aligned one.
 
-    States that are hardly aligned are named on stderr; see `log_priors`.
+    The dropout and masks of a batch depend only on seed, epoch and number of the batch, so a
+    resumed training gives the same weights as one without interruption.
+
+    States that are aligned with few frames are named on stderr; see `log_priors`.
 
     Args:
         settings: of the run.
-        n_pdfs: S, of the HMM.
+        n_pdfs: S, number of pdfs of the HMM.
     """
 
     monitor = "dev_fer"
@@ -72,7 +74,7 @@ class HybridTraining(pl.LightningModule):
         losses = frame_losses(log_probs, batch.targets, input_lengths)
         loss = losses.sum() / input_lengths.sum()
         if self._steps.note(batch.ids, losses):
-            # not summed over processes: the others would wait for one that has nothing to log
+            # not summed over processes, which would wait for one that does not log this step
             self.log("train_loss", loss.detach(), on_epoch=True, batch_size=len(losses))
         return loss
 
@@ -103,10 +105,10 @@ class HybridTraining(pl.LightningModule):
 
 
 def frame_losses(log_probs: Tensor, targets: Tensor, input_lengths: Tensor) -> Tensor:
-    """Cross-entropy of each utterance, the sum over its frames.
+    """Cross-entropy of each utterance, summed over its frames.
 
     Args:
-        log_probs: (T, N, S), of the pdfs; padding is not used.
+        log_probs: (T, N, S), of the pdfs; padding is ignored.
         targets: (N, T), int64, the pdf of each frame.
         input_lengths: (N,).
 
@@ -114,7 +116,7 @@ def frame_losses(log_probs: Tensor, targets: Tensor, input_lengths: Tensor) -> T
         losses: (N,), in nats.
 
     Raises:
-        ValueError: there are not as many targets as frames.
+        ValueError: the shapes of `targets` and `log_probs` do not match.
     """
     if targets.shape != log_probs.shape[1::-1]:
         expected = tuple(log_probs.shape[1::-1])
@@ -124,17 +126,17 @@ def frame_losses(log_probs: Tensor, targets: Tensor, input_lengths: Tensor) -> T
 
 
 def log_priors(counts: Tensor) -> Tensor:
-    """Log p(state), from how often each pdf is aligned.
+    """Log prior of each pdf, from its number of aligned frames.
 
-    A pdf that is hardly ever aligned, or never, counts as if it had `FEWEST_FRAMES`. Its logarithm
-    stays finite, and what a network believes of a state that it has not learned, however little, is
-    not divided by next to nothing: the search would find that state everywhere.
+    Counts below `FEWEST_FRAMES` are raised to it. This keeps the logarithms finite. It also keeps
+    the search from finding rare pdfs everywhere: the network's probability is divided by the prior,
+    and the network has not learned to give these pdfs probabilities as tiny as their priors.
 
     Args:
-        counts: (S,), frames.
+        counts: (S,), number of frames.
 
     Returns:
-        log_priors: (S,), float64; their probabilities add up to 1.
+        log_priors: (S,), float64; their probabilities sum to 1.
     """
     counts = counts.double().clamp(min=FEWEST_FRAMES)
     return (counts / counts.sum()).log()

@@ -1,4 +1,4 @@
-"""manifests and an HMM -> batches of audio with the HMM's pdf of each frame; settings of a run."""
+"""manifests and an HMM -> batches of audio with the pdf of each frame; settings of a hybrid run."""
 
 import hashlib
 import json
@@ -45,15 +45,15 @@ from asr.training.utterances import (
 
 @dataclass(frozen=True)
 class HybridDataSettings:
-    """What is read.
+    """The training data.
 
     Args:
-        train: manifest of the utterances trained on.
-        dev: manifest of the utterances that choose among epochs.
-        hmm: folder of the HMM whose alignment is learned; an earlier hybrid's does as well.
+        train: manifest of the training utterances.
+        dev: manifest of the development utterances, on which epochs are compared.
+        hmm: folder of the HMM that aligns the utterances; it may be a hybrid model.
         batch_s: seconds of audio in a batch, padding included.
-        cache_gb: GB of memory for decoded audio, of which the rest is read again in each epoch;
-            null: half of what is free when training begins. It changes no result.
+        cache_gb: GB of memory for decoded audio; audio that does not fit is read again in each
+            epoch. Null: half of the memory that is free when training begins. It changes no result.
     """
 
     train: str = "train.jsonl"
@@ -68,19 +68,29 @@ class HybridDataSettings:
         check_cache_gb(self.cache_gb)
 
 
-def _every_frame() -> AcousticSettings:
+def _without_time_reduction() -> AcousticSettings:
     return AcousticSettings(time_reduction=1)
 
 
 @dataclass(frozen=True)
 class HybridSettings:
-    """All of a training run but Lightning's own settings."""
+    """All settings of a training run except Lightning's own.
+
+    Args:
+        seed: of everything random.
+        data: the training data.
+        features: how they are computed; with the HMM's sample rate, window and hop.
+        augment: changes of speed, rooms, noise and masks.
+        model: size of the network.
+        optim: optimiser and learning-rate schedule.
+        averaging: which epochs are averaged, and when training ends.
+    """
 
     seed: int = 1
     data: HybridDataSettings = field(default_factory=HybridDataSettings)
     features: FeatureSettings = MFCC
     augment: AugmentSettings = field(default_factory=AugmentSettings)
-    model: AcousticSettings = field(default_factory=_every_frame)
+    model: AcousticSettings = field(default_factory=_without_time_reduction)
     optim: OptimSettings = field(default_factory=OptimSettings)
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
 
@@ -90,11 +100,11 @@ class HybridSettings:
 
 
 class AlignedDataset(Dataset[Example]):
-    """Utterances whose tokens are pdfs, one for each frame, at the speed that a draw has.
+    """Utterances whose tokens are the pdfs of their frames, at the speed of each draw.
 
     Args:
         speech: the utterances.
-        alignments: of each (T,), the pdfs of its frames as recorded.
+        alignments: for each utterance (T,), the pdfs of its frames at the recorded speed.
         features: how frames are computed.
     """
 
@@ -107,7 +117,7 @@ class AlignedDataset(Dataset[Example]):
         return len(self._speech)
 
     def __getitem__(self, draw: UtteranceDraw) -> Example:
-        """The utterance, changed as that draw's epoch has it."""
+        """The utterance with the augmentation of the draw's epoch."""
         example = self._speech[draw]
         speed = self._speech.utterances[draw.index].duration / self._speech.duration(draw)
         alignment = self._alignments[draw.index]
@@ -117,16 +127,16 @@ class AlignedDataset(Dataset[Example]):
 
 
 class HybridData(pl.LightningDataModule):
-    """Batches of training and development utterances; a checkpoint says which of them are left.
+    """Batches of training and development utterances; can resume in the middle of an epoch.
 
-    The HMM aligns all utterances once, before training begins; its alignment stays in memory.
-    Utterances of silent or otherwise constant audio are then named on stderr; they count like all
-    others.
+    The HMM aligns all utterances once, before training begins; the alignments stay in memory.
+    Utterances with silent or otherwise constant audio are then named on stderr; they are used like
+    all others.
 
     Raises:
-        InputError: a manifest or the HMM can't be used, the HMM has other frames than the network,
-            words have no pronunciation in its lexicon, or utterances have too few frames for the
-            states of their words; such are named.
+        InputError: a manifest or the HMM can't be used, the HMM's frames differ from the network's,
+            words have no pronunciation in the HMM's lexicon, or utterances have too few frames for
+            the states of their words. The message names the words or utterances.
     """
 
     def __init__(self, settings: HybridSettings) -> None:
@@ -142,22 +152,22 @@ class HybridData(pl.LightningDataModule):
         self._train_graphs = self._graphs(self.train, settings.data.train)
         self._dev_graphs = self._graphs(self.dev, settings.data.dev)
         self._sampler: BucketSampler | None = None
-        self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
+        self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
 
     @property
     def hours(self) -> float:
-        """Of training speech."""
+        """Hours of training speech."""
         return hours(self.train.utterances)
 
     @property
     def digests(self) -> dict[str, str]:
-        """Of what is trained on; where the audio files lie does not count."""
+        """Name -> digest of the training data, independent of the folders of the audio files."""
         found = digests_of_utterances(train=self.train.utterances, dev=self.dev.utterances)
         return found | {"hmm": _hmm_digest(self.settings.data.hmm)}
 
     @property
     def counts(self) -> Tensor:
-        """(S,), int64: with how many training frames, as recorded, each pdf is aligned."""
+        """(S,), int64: number of training frames aligned with each pdf, at the recorded speed."""
         frames = torch.from_numpy(np.concatenate(self._train_alignments))
         return frames.bincount(minlength=len(self.topology.self_loops))
 
@@ -175,8 +185,8 @@ class HybridData(pl.LightningDataModule):
         assert self.trainer is not None
         data = self.settings.data
         self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
-        if self._place is not None:
-            self._sampler.load_state_dict(self._place)
+        if self._sampler_state is not None:
+            self._sampler.load_state_dict(self._sampler_state)
         aligned = AlignedDataset(self.train, self._train_alignments, self.settings.features)
         return reader(aligned, self._sampler, self.trainer)
 
@@ -189,7 +199,7 @@ class HybridData(pl.LightningDataModule):
         return {} if self._sampler is None else self._sampler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._place = state_dict
+        self._sampler_state = state_dict
 
     def _graphs(self, dataset: SpeechDataset, manifest: str) -> list[Graph]:
         utterances, fastest = dataset.utterances, max(dataset.speeds)
@@ -203,20 +213,20 @@ class HybridData(pl.LightningDataModule):
 def align_with_hmm(
     hmm: Model, dataset: SpeechDataset, graphs: Sequence[Graph], batch_s: float
 ) -> list[np.ndarray]:
-    """The pdfs on the most probable path through each utterance, as it was recorded.
+    """The pdfs on the most probable path through each utterance, without augmentation.
 
     Args:
         hmm: on the CPU.
-        dataset: the utterances; what it changes of them is left out.
-        graphs: of each, what is said in it.
-        batch_s: seconds of audio aligned at once.
+        dataset: the utterances; its augmentation is not used.
+        graphs: for each utterance, that of its text.
+        batch_s: seconds of audio in a batch.
 
     Returns:
-        alignments: of each utterance (T,), int32.
+        alignments: for each utterance (T,), int32.
 
     Raises:
-        InputError: utterances have no path of a finite probability; they are named.
-        ValueError: `hmm` is none.
+        InputError: utterances have no path with a finite probability; the message names them.
+        ValueError: `hmm` is not an HMM.
     """
     if hmm.topology is None:
         raise ValueError("hmm is a CTC model; expected an HMM")
@@ -224,18 +234,18 @@ def align_with_hmm(
     ids: list[str] = []
     finite: list[Tensor] = []
 
-    def recorded(indices: list[int]) -> Batch:
+    def load(indices: list[int]) -> Batch:
         return collate(
             [Example(dataset.utterances[i].id, dataset.waveform(i), ()) for i in indices]
         )
 
-    places = [[draw.index for draw in draws] for draws in in_order(dataset, batch_s)]
-    for own, batch in zip(places, read_ahead(recorded, places), strict=True):
+    batches = [[draw.index for draw in draws] for draws in in_order(dataset, batch_s)]
+    for indices, batch in zip(batches, read_ahead(load, batches), strict=True):
         features, input_lengths = hmm.features(batch.waveforms, batch.sample_lengths)
         emissions, input_lengths = hmm.acoustic(features, input_lengths)
-        padded = pad_graphs([graphs[i] for i in own])
+        padded = pad_graphs([graphs[i] for i in indices])
         log_probs, states = viterbi(emissions, input_lengths, padded, hmm.topology.self_loops)
-        for n, (i, length) in enumerate(zip(own, input_lengths.tolist(), strict=True)):
+        for n, (i, length) in enumerate(zip(indices, input_lengths.tolist(), strict=True)):
             found[i] = graphs[i].pdfs[states[:length, n].numpy()].astype(np.int32)
         ids += batch.ids
         finite.append(log_probs.isfinite())
@@ -244,23 +254,23 @@ def align_with_hmm(
 
 
 def recorded_frames(T: int, n_recorded: int, speed: float, features: FeatureSettings) -> np.ndarray:
-    """For each frame of audio that is played faster, the frame of the recording at that place.
+    """For each frame after a change of speed, the frame of the recording at the same place.
 
-    It is the one whose window has its middle nearest to what was recorded in the middle of the
-    frame played: about t * speed.
+    The middle of frame t, times `speed`, is a time in the recording; the function gives the frame
+    of the recording whose middle is nearest to it. This is about t * speed.
 
     Args:
-        T: frames as played.
-        n_recorded: frames as recorded.
-        speed: 1.1 is faster.
+        T: number of frames after the change of speed.
+        n_recorded: number of frames of the recording.
+        speed: factor; 1.1 is faster.
         features: how frames are computed.
 
     Returns:
         frames: (T,), int64, from 0 to below `n_recorded`.
     """
     to_middle = features.win_length / 2 / features.hop_length  # of a window, in hops
-    places = (np.arange(T) + to_middle) * speed - to_middle
-    return np.floor(places + 0.5).astype(np.int64).clip(0, n_recorded - 1)
+    positions = (np.arange(T) + to_middle) * speed - to_middle
+    return np.floor(positions + 0.5).astype(np.int64).clip(0, n_recorded - 1)
 
 
 def _load_hmm(folder: str) -> tuple[Model, PhoneTokenizer, Topology]:
@@ -271,15 +281,15 @@ def _load_hmm(folder: str) -> tuple[Model, PhoneTokenizer, Topology]:
 
 
 def _hmm_digest(folder: str) -> str:
-    """Of all that its alignment hangs on."""
+    """Digest of everything that an HMM's alignments depend on."""
     values = {name: v for name, v in read_description(folder).items() if name != "trained_on"}
-    found = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    found.update((Path(folder) / WEIGHTS).read_bytes())
-    return found.hexdigest()
+    sha256 = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    sha256.update((Path(folder) / WEIGHTS).read_bytes())
+    return sha256.hexdigest()
 
 
 def _refuse_other_frames(settings: HybridSettings, of_hmm: FeatureSettings) -> None:
-    """Raise InputError where the network would have other frames than the HMM."""
+    """Raise InputError if the network's frames would differ from those of the HMM."""
 
     def sizes(features: FeatureSettings) -> tuple[int, int, int]:
         return features.sample_rate, features.win_length, features.hop_length

@@ -36,19 +36,19 @@ from asr.training.stream import (
 
 @dataclass(frozen=True)
 class LMDataSettings:
-    """What is read, and how.
+    """The training data.
 
     Args:
-        train: file of the sentences trained on, see `asr.text.sentences.read_sentences`.
-        dev: file of the sentences that tell epochs apart.
-        unit: what the model counts in.
-        max_size: at most so many units, the most frequent ones; null: all.
-        min_count: rarer units are unknown.
+        train: file of training sentences, see `asr.text.sentences.read_sentences`.
+        dev: file of development sentences, on which epochs are compared.
+        unit: the model's units, such as words or characters.
+        max_size: largest size of the vocabulary, which has the most frequent units; null for all.
+        min_count: units that occur less often are out-of-vocabulary.
         text: how sentences are normalised first.
-        rows: parts of the corpus that are read side by side.
-        chunk: units of a row that a step reads, at most; gradients reach back no further.
-        restart: share of the sentences at chunks' beginnings that are read without what came before
-            them, so that the model knows sentences that stand alone; 0: all go on.
+        rows: number of parts of the corpus that are read in parallel: the batch size.
+        chunk: largest number of units of a row in a step. Gradients do not reach back further.
+        restart: probability that a row starts from the initial state if a chunk starts with a
+            sentence, so that the model also learns sentences without context; 0: never.
     """
 
     train: str = "train.txt"
@@ -76,7 +76,15 @@ class LMDataSettings:
 
 @dataclass(frozen=True)
 class LMSettings:
-    """All of a training run but Lightning's own settings."""
+    """All settings of a training run except Lightning's own.
+
+    Args:
+        seed: of everything random.
+        data: the training data.
+        model: size of the network.
+        optim: optimiser and learning-rate schedule.
+        averaging: which epochs are averaged, and when training ends.
+    """
 
     seed: int = 1
     data: LMDataSettings = field(default_factory=LMDataSettings)
@@ -90,7 +98,7 @@ class LMSettings:
 
 
 class LMData(pl.LightningDataModule):
-    """Chunks of the training and the development corpus; a checkpoint says which are left.
+    """Chunks of the training and development corpora; can resume in the middle of an epoch.
 
     Raises:
         InputError: a corpus can't be read.
@@ -108,17 +116,17 @@ class LMData(pl.LightningDataModule):
             "dev": digest_of_file(settings.data.dev),
         }
         self._sampler: ChunkSampler | None = None
-        self._place: dict[str, Any] | None = None  # of the sampler, in the checkpoint
+        self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
 
     def encode(self, folder: Path) -> None:
-        """Learn the vocabulary and bring the corpora into a folder as streams of units.
+        """Make the vocabulary, and encode the corpora as streams of units in files of a folder.
 
-        What an earlier process has left there of the same corpora and settings is taken as it is.
-        However long a corpus is, no more of it than a block is in memory at once.
+        Files of an earlier process with the same corpora and settings are reused. Only one block of
+        a corpus is in memory at a time, whatever its length.
 
         Raises:
-            InputError: the training corpus has fewer units than rows, or the vocabulary knows no
-                unit of the development corpus.
+            InputError: the training corpus has fewer units than rows, or all units of the
+                development corpus are out-of-vocabulary.
         """
         data = self.settings.data
         kind = [data.unit, data.max_size, data.min_count, asdict(data.text)]
@@ -148,25 +156,25 @@ class LMData(pl.LightningDataModule):
             share=(self.trainer.global_rank, processes),
         )
         self._sampler = ChunkSampler(len(chunks))
-        if self._place is not None:
-            self._sampler.load_state_dict(self._place)
+        if self._sampler_state is not None:
+            self._sampler.load_state_dict(self._sampler_state)
         return DataLoader(chunks, batch_size=None, sampler=self._sampler)
 
-    # Lightning would restore a loader that has a state of its own, but not where something asks
-    # for the number of steps before training begins, as the learning rate's schedule does
+    # here, not in the loader: Lightning does not restore a loader's state if the number of steps is
+    # asked for before training begins, as the learning-rate schedule does
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._sampler is None else self._sampler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._place = state_dict
+        self._sampler_state = state_dict
 
     def val_dataloader(self) -> DataLoader:
         chunks = self.dev_chunks()
         return DataLoader(chunks, batch_size=None, sampler=ChunkSampler(len(chunks)))
 
     def dev_chunks(self) -> Chunks:
-        """The development corpus from its beginning, in as many rows as training has, if it can."""
+        """The development corpus from its start; `data.rows` rows, or one a unit if it is short."""
         data = self.settings.data
         return Chunks(self.dev, min(data.rows, len(self.dev)), data.chunk)
 
@@ -183,17 +191,21 @@ class LMData(pl.LightningDataModule):
 
 
 class LMTraining(pl.LightningModule):
-    """Truncated backpropagation through time: each chunk goes on from the state the last one left.
+    """Truncated backpropagation through time: a chunk starts from the state after the last one.
 
-    Gradients end at a chunk's beginning, the state does not; it is in the checkpoints. Dropout is
-    drawn anew from seed, epoch and chunk in every chunk. So a run that was interrupted goes on
-    exactly as it would have.
+    Gradients end at the start of a chunk; the state is carried over. Checkpoints contain the state,
+    and a chunk's dropout depends only on seed, epoch and number of the chunk (and of the process),
+    so a resumed training gives the same weights as one without interruption.
 
-    Each of several processes has its share of the rows and their states. The loss is the mean over
-    the targets of all of them, as it is of one process that has all rows.
+    With several processes, each has an equal share of the rows and their states. The loss is the
+    mean over the targets of all processes, the same as with one process.
 
-    Where the gradient is not finite, stderr says so, the step is not taken, and all rows begin
-    anew, since what is not finite may be in their states.
+    If the gradient is not finite, the step is skipped with a line on stderr, and all rows restart
+    from the initial state, since their states may not be finite.
+
+    Args:
+        settings: of the run.
+        vocabulary: the model's units.
     """
 
     def __init__(self, settings: LMSettings, vocabulary: Vocabulary) -> None:
@@ -212,10 +224,10 @@ class LMTraining(pl.LightningModule):
     def training_step(self, batch: Chunk, batch_idx: int) -> Tensor:
         losses, state = losses_of(self.model, batch, self._state)
         self._state = state.detach()
-        # processes share the mean of their gradients: each has its part of the sum
+        # DDP takes the mean of the processes' gradients, so each loss is multiplied by their number
         loss = losses.sum() * (self.trainer.world_size / batch.size)
         if loss.isfinite():
-            # not summed over processes: the others would wait for one that has nothing to log
+            # not summed over processes, which would wait for one that does not log this step
             self.log("train_loss", loss.detach(), on_epoch=True, batch_size=batch.size)
         return loss
 
@@ -250,7 +262,7 @@ class LMTraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self._state is not None:
-            states = self.all_gather(self._state)  # of several processes: (processes, rows, S)
+            states = self.all_gather(self._state)  # with several processes: (processes, rows, S)
             assert isinstance(states, Tensor)
             checkpoint["recurrent_state"] = states.reshape(-1, self._state.shape[1])
 
@@ -262,16 +274,16 @@ class LMTraining(pl.LightningModule):
 
 
 def losses_of(model: RNNLM, chunk: Chunk, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Negative log-probabilities of a chunk's targets, and the rows' states after it.
+    """Negative log-probabilities of a chunk's targets, and the states of the rows after it.
 
     Args:
         model: the model.
         chunk: (T, N).
-        state: (N, S), after the chunk before; None where all rows begin anew.
+        state: (N, S), after the previous chunk; None: all rows start from the initial state.
 
     Returns:
-        losses: (T, N), nats; 0 where a target is not counted.
-        state: (N, S).
+        losses: (T, N), in nats; 0 for targets that are not counted.
+        state: (N, S), after the chunk.
     """
     before = model.zero_state(chunk.inputs.shape[1])
     if state is not None:
@@ -281,23 +293,26 @@ def losses_of(model: RNNLM, chunk: Chunk, state: Tensor | None) -> tuple[Tensor,
 
 
 def measures(loss: float, unit: Unit) -> dict[str, float]:
-    """A mean loss as people speak of it: perplexity, and bits where a unit is a character.
+    """Perplexity of a mean loss; for characters also bits per character.
 
     Args:
-        loss: nats a unit.
-        unit: what a unit is.
+        loss: in nats per unit.
+        unit: the model's units.
+
+    Returns:
+        measures: "perplexity", which may be infinite, and for "char" and "jamo" also "bits".
     """
-    found = {"perplexity": torch.tensor(loss, dtype=torch.float64).exp().item()}  # or infinity
-    return found | {"bits": loss / math.log(2)} if unit in ("char", "jamo") else found
+    values = {"perplexity": torch.tensor(loss, dtype=torch.float64).exp().item()}
+    return values | {"bits": loss / math.log(2)} if unit in ("char", "jamo") else values
 
 
 @torch.no_grad()
 def mean_loss(model: RNNLM, chunks: Chunks) -> float:
-    """Nats a unit of a stream, each row read from its beginning to its end.
+    """Mean loss over a stream, in nats per unit; each row is read without a restart.
 
     Args:
         model: in evaluation mode.
-        chunks: all rows of the stream.
+        chunks: all rows of the stream, with `restart` 0.
     """
     total, size = 0.0, 0
     state = None

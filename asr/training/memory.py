@@ -1,4 +1,4 @@
-"""What keeps a long training's resident memory flat, though each batch has a size of its own."""
+"""Keeps the resident memory of a long training constant, although batches differ in size."""
 
 import ctypes
 import os
@@ -8,22 +8,22 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 MOST_KERNELS = "32"
-"""More than a step of ours needs; oneDNN's own limit is 1024, of about 0.4 MB each."""
+"""Number of kernels kept, more than one step needs; oneDNN keeps 1024, of about 0.4 MB each."""
 
 
 def limit_kernels() -> None:
-    """Keep fewer of the kernels that oneDNN compiles for each size of a CPU's input.
+    """Make oneDNN keep fewer of the kernels that it compiles on a CPU for each size of the input.
 
-    Batches hardly ever have the same size twice, so that old ones are of no use. An environment
-    that says `ONEDNN_PRIMITIVE_CACHE_CAPACITY` itself is left as it is.
+    Batches rarely have the same size twice, so old kernels are of no use. If the environment
+    already has `ONEDNN_PRIMITIVE_CACHE_CAPACITY`, it is not changed.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", MOST_KERNELS)
 
 
 class ReturnMemory(Callback):
-    """Gives the system back, before each epoch, what the C library has kept of freed memory.
+    """Returns freed memory, which the C library keeps, to the system before each epoch.
 
-    Holes between blocks of other sizes would else add up. Only where that library is glibc.
+    Otherwise unused gaps between blocks of different sizes accumulate. Works with glibc only.
     """
 
     def __init__(self) -> None:

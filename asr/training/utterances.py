@@ -1,4 +1,4 @@
-"""manifests -> recordings to train networks on, in batches; steps that can be told and repeated."""
+"""manifests -> batches of utterances for training networks; seeds of batches, skipped steps."""
 
 import hashlib
 import sys
@@ -26,11 +26,11 @@ from asr.training.optim import clip_finite
 
 
 def read_spoken(manifest: str) -> list[Utterance]:
-    """The utterances of a manifest, whose audio files are there and as long as it says.
+    """The utterances of a manifest, after checking its audio files and their durations.
 
     Raises:
-        InputError: the manifest can't be used, audio is missing or of another duration, or nothing
-            is said in any.
+        InputError: the manifest can't be used, an audio file is missing, a duration in the manifest
+            is wrong, or all texts are empty.
     """
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
@@ -48,11 +48,18 @@ def varied(
     augment: AugmentSettings,
     seed: int,
 ) -> SpeechDataset:
-    """Utterances with other speeds, rooms and noises in each epoch, as the settings have it.
+    """Utterances with random augmentation of speed, reverberation and noise, new in each epoch.
+
+    Args:
+        utterances: of a manifest.
+        tokenizer: of their texts.
+        sample_rate: in Hz.
+        augment: settings of the augmentation.
+        seed: of everything random.
 
     Raises:
-        InputError: a text has a character that is not in the tokenizer's alphabet, or a folder of
-            recordings has none.
+        InputError: a text has a character that is not in the tokenizer's alphabet, or the folder of
+            noises or of impulse responses has no recording.
     """
     dataset = SpeechDataset(utterances, tokenizer, sample_rate, augment.speeds, seed=seed)
     if augment.noise_probability or augment.reverb_probability:
@@ -69,10 +76,10 @@ def varied(
 def shuffled(
     dataset: SpeechDataset, batch_s: float, seed: int, trainer: pl.Trainer
 ) -> BucketSampler:
-    """This process's batches of each epoch, of so many seconds of audio.
+    """The shuffled batches of this process, of about `batch_s` seconds of audio each.
 
-    Several processes take a batch each for one step. That is another training than one process's,
-    with steps as many times larger, and stderr says so.
+    With several processes, each step takes one batch from each of them, so results differ from
+    those of one process; a line on stderr says so.
     """
     n = trainer.world_size
     if n > 1 and trainer.is_global_zero:
@@ -92,7 +99,7 @@ def shuffled(
 
 
 def in_order(dataset: SpeechDataset, batch_s: float) -> list[list[UtteranceDraw]]:
-    """All utterances in batches of so many seconds of audio, shortest first."""
+    """All utterances in batches of at most `batch_s` seconds of padded audio, shortest first."""
     durations = [utterance.duration for utterance in dataset.utterances]
     return BucketSampler(durations, batch_s, shuffle=False).batches(0)
 
@@ -102,9 +109,10 @@ def reader(
     batch_sampler: BucketSampler | list[list[UtteranceDraw]],
     trainer: pl.Trainer | None,
 ) -> BatchReader:
-    """A data set's batches, read ahead; on a CPU with the features of the task under training.
+    """The batches of a data set, read ahead by threads.
 
-    There a step would wait for them; another device computes them from the waveforms in a moment.
+    When training on a CPU, the threads also compute the features, so that steps do not wait for
+    them. Other devices compute them quickly in the step.
     """
     if trainer is None or trainer.strategy.root_device.type != "cpu":
         return BatchReader(dataset, batch_sampler)
@@ -120,38 +128,44 @@ def reader(
 
 @torch.no_grad()
 def features_of(batch: Batch, features: Features) -> tuple[Tensor, Tensor]:
-    """A batch's features, (T, N, F), and their lengths, (N,); computed now if they aren't there."""
+    """Features (T, N, F) and input lengths (N,) of a batch, computed if it does not have them."""
     if batch.features is None or batch.input_lengths is None:
         return features(batch.waveforms, batch.sample_lengths)
     return batch.features, batch.input_lengths
 
 
 def hours(utterances: Sequence[Utterance]) -> float:
-    """How long all utterances are together."""
+    """Total duration of utterances in hours."""
     return sum(utterance.duration for utterance in utterances) / 3600
 
 
 def digests_of_utterances(**parts: Sequence[Utterance]) -> dict[str, str]:
-    """Of what is trained on, by name: the utterances of each part, and its audio files' contents.
+    """SHA-256 digests of the training data, independent of the folders of the audio files.
 
-    All files are read, 0.44 GB a second on two busy cores: 100 hours of FLAC in about 15 s.
-    Where the files lie does not count.
+    All files are read, 0.44 GB per second on two busy cores: 100 hours of FLAC in about 15 s.
+
+    Args:
+        parts: name of a part, such as train or dev -> its utterances.
+
+    Returns:
+        digests: for each part, NAME -> digest of ids, durations and texts, and NAME_audio -> digest
+            of the contents of the audio files.
 
     Raises:
         OSError: a file can't be read.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for name, utterances in parts.items():
-        spoken = hashlib.sha256()
+        lines = hashlib.sha256()
         for one in utterances:
-            part = () if one.offset is None else (one.offset,)
-            spoken.update(repr((one.id, one.duration, one.text, *part)).encode())
-        files = {one.audio for one in utterances}  # some may hold several utterances
+            offset = () if one.offset is None else (one.offset,)
+            lines.update(repr((one.id, one.duration, one.text, *offset)).encode())
+        files = {one.audio for one in utterances}  # a file may have several utterances
         with ThreadPoolExecutor() as pool:
             of_file = dict(zip(files, pool.map(_file_digest, files), strict=True))
         audio = hashlib.sha256(b"".join(of_file[one.audio] for one in utterances))
-        found |= {name: spoken.hexdigest(), f"{name}_audio": audio.hexdigest()}
-    return found
+        digests |= {name: lines.hexdigest(), f"{name}_audio": audio.hexdigest()}
+    return digests
 
 
 @rank_zero_only
@@ -167,7 +181,7 @@ def warn_of_constant_features(dataset: SpeechDataset, manifest: str) -> None:
 
 @torch.no_grad()
 def estimate_moments(features: Features, dataset: SpeechDataset, batch_s: float) -> None:
-    """Give features the mean and deviation of each dimension over a data set, as it is read."""
+    """Set the features' mean and standard deviation from a data set, as augmented in epoch 0."""
     device = features.mean.device
     features.cpu()
     count, sums, squares = 0, torch.zeros(()), torch.zeros(())
@@ -177,33 +191,33 @@ def estimate_moments(features: Features, dataset: SpeechDataset, batch_s: float)
         count += len(frames)
         sums, squares = sums + frames.sum(0), squares + frames.square().sum(0)
     mean = sums / count
-    # a constant's variance may come out below 0
+    # the variance of a constant feature may be below 0 after rounding
     std = (squares / count - mean.square()).clamp(min=1e-10).sqrt()
     features.mean, features.std = mean.float(), std.float()
     features.to(device)
 
 
 def seed_batch(task: pl.LightningModule, seed: int, batch_idx: int, masks: torch.Generator) -> None:
-    """Draw a batch's dropout and masks from seed, epoch and batch alone.
+    """Seed the random generators for a batch from seed, epoch, batch and process alone.
 
-    So a run that was interrupted goes on exactly as it would have.
+    So a resumed training has the same dropout and masks as one without interruption.
 
     Args:
-        task: in whose epoch the batch is.
+        task: gives the epoch and the number of the process.
         seed: of the run.
         batch_idx: number of the batch in the epoch.
-        masks: the generator of what dropout does not draw.
+        masks: generator of the masks; dropout uses torch's own.
     """
-    place = [seed, task.current_epoch, batch_idx, task.global_rank]
-    for_dropout, for_masks = np.random.SeedSequence(place).generate_state(2)
+    entropy = [seed, task.current_epoch, batch_idx, task.global_rank]
+    for_dropout, for_masks = np.random.SeedSequence(entropy).generate_state(2)
     torch.manual_seed(int(for_dropout))
     masks.manual_seed(int(for_masks))
 
 
 class FiniteSteps:
-    """Takes no step with a gradient that is not finite, and names its utterances on stderr.
+    """Skips steps whose gradient is not finite, and names their utterances on stderr.
 
-    Those whose loss is not finite, if there are some; else all of the step's batches.
+    These are the utterances whose loss is not finite, if there are any, else all of the step.
     """
 
     def __init__(self) -> None:
@@ -211,10 +225,16 @@ class FiniteSteps:
         self._ids_not_finite: list[str] = []
 
     def note(self, ids: Sequence[str], losses: Tensor) -> bool:
-        """Put a batch, with each utterance's loss, to the next step; are all losses finite?"""
+        """Add a batch to the next step; return whether all losses are finite.
+
+        Args:
+            ids: of its utterances.
+            losses: (N,), one for each of them.
+        """
         finite = losses.isfinite().tolist()
         self._ids += ids
-        self._ids_not_finite += [id for id, one in zip(ids, finite, strict=True) if not one]
+        pairs = zip(ids, finite, strict=True)
+        self._ids_not_finite += [id for id, is_finite in pairs if not is_finite]
         return all(finite)
 
     def clip(
@@ -224,7 +244,7 @@ class FiniteSteps:
         value: float | None,
         algorithm: str | None,
     ) -> None:
-        """Do as `asr.training.optim.clip_finite` does, and say where there is no step."""
+        """Call `asr.training.optim.clip_finite`; if the step is skipped, say so on stderr."""
         if not clip_finite(task, optimizer, value, algorithm):
             what = "the loss" if self._ids_not_finite else "the gradient"
             named = listed(self._ids_not_finite or self._ids)

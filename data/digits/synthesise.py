@@ -2,8 +2,8 @@
 
     python data/digits/synthesise.py --out DIR
 
-needs espeak-ng, flite and opusenc (Debian: espeak-ng, flite, opus-tools). The same versions of
-them give the same files; the corpus is made once and kept, and `prepare.py` checks it.
+It needs espeak-ng, flite and opusenc (Debian: espeak-ng, flite, opus-tools). The same versions of
+these programs give the same files. The corpus was made once; `prepare.py` checks its files.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from asr.files import write_text
 SAMPLE_RATE = 16_000
 BITRATE = 14  # kbit/s on average
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-LENGTHS = (2, 3, 4, 5, 6, 7)  # digits in a string; every speaker has as many of each
+LENGTHS = (2, 3, 4, 5, 6, 7)  # digits in a string; each speaker says equally many of each length
 STRINGS_PER_SPEAKER = {"train": 18, "dev": 12, "test": 18}
 ACCENTS = (
     "en-us en-gb en-gb-scotland en-us en-gb-x-rp en-029 en-us en-gb-x-gbclan en-us-nyc"
@@ -59,10 +59,10 @@ class Voice:
         speaker: name, unique in the corpus.
         engine: "espeak-ng" or "flite".
         name: the engine's name of the voice.
-        pitch: espeak-ng: 0 to 99, 50 as the variant has it; flite: factor.
-        pitch_range: of the melody, 1 as the voice has it (espeak-ng alone).
-        speed: 1 is usual.
-        warp: pitch and formants are multiplied by it.
+        pitch: for espeak-ng from 0 to 99, where 50 is the variant's own pitch; for flite a factor.
+        pitch_range: factor of the range of the melody (espeak-ng only).
+        speed: factor; 1 is the usual speed.
+        warp: factor of pitch and formants.
     """
 
     speaker: str
@@ -98,7 +98,7 @@ def digit_strings(count: int, rng: np.random.Generator) -> list[list[str]]:
 
 
 def record(voice: Voice, words: list[str], rng: np.random.Generator) -> np.ndarray:
-    """Words -> waveform (samples,) int16: spoken, joined, in a room, with noise, at some level."""
+    """Words -> waveform (samples,) int16, with random reverberation, noise and level."""
     speech = _speak_groups(voice, words, rng)
     if rng.random() < 0.3:
         speech = _in_a_room(speech, decay_s=rng.uniform(0.1, 0.4), rng=rng)
@@ -141,7 +141,7 @@ def synthesise(out: Path, seed: int) -> None:
 
 
 def _speak_groups(voice: Voice, words: list[str], rng: np.random.Generator) -> np.ndarray:
-    """Half of the strings in one breath; the others in groups of digits, with gaps between."""
+    """Speak half of the strings without a pause, the others in groups of digits with gaps."""
     ends = rng.random(len(words) - 1) < (0.0 if rng.random() < 0.5 else 0.4)
     groups = np.split(np.array(words), np.flatnonzero(ends) + 1)
     speed = voice.speed * rng.uniform(0.8, 1.2)
@@ -194,7 +194,7 @@ def _noise(n_samples: int, exponent: float, rng: np.random.Generator) -> np.ndar
 
 
 def _encode(waveform: np.ndarray, path: Path, serial: int) -> str:
-    """Write an Ogg Opus file; the first 16 hexadecimal digits of its bytes' SHA-256."""
+    """Write an Ogg Opus file; return the first 16 hexadecimal digits of its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     command = "opusenc --quiet --speech --comp 10 --padding 0 --discard-comments --raw --raw-chan 1"
     options = ["--raw-rate", str(SAMPLE_RATE), "--bitrate", str(BITRATE), "--serial", str(serial)]
@@ -209,7 +209,7 @@ def _encode(waveform: np.ndarray, path: Path, serial: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Synthesise the digits corpus.")
     parser.add_argument("--out", type=Path, required=True, help="folder without audio")
-    parser.add_argument("--seed", type=int, default=1, help="of everything random (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the random numbers (%(default)s)")
     arguments = parser.parse_args()
     with reported("synthesise"):
         synthesise(arguments.out, arguments.seed)

@@ -1,4 +1,4 @@
-"""What is written short -> words as they are read aloud: titles, numbers, sums of money."""
+"""Titles, numbers and sums of money -> words as they are read aloud."""
 
 import re
 
@@ -38,11 +38,12 @@ _NUMBER = re.compile(
 
 
 def spell_numbers(text: str) -> tuple[str, int]:
-    """The text with its numbers in words, and how many there were.
+    """The text with its numbers in words, and their count.
 
-    Whole numbers, with commas or without. Those of four digits from 1100 to 1999 are read as years;
-    L and £ before them, or "l.", "s." and "d." behind, are pounds, shillings and pence. A full stop
-    inside, as in 7.30, makes two numbers. Digits among letters are no number and stay.
+    Numbers are whole numbers, with commas or without. Those of four digits from 1100 to 1999 are
+    read as years. L and £ before a number, or "l.", "s." and "d." after it, are pounds, shillings
+    and pence. A full stop inside, as in 7.30, separates two numbers. Digits among letters are not
+    changed.
     """
     found = 0
 
@@ -90,7 +91,7 @@ IRREGULAR = {
 
 
 def cardinal(number: int) -> str:
-    """In words, as the British say it: 1842 is one thousand eight hundred and forty two."""
+    """A number in British English: 1842 is one thousand eight hundred and forty two."""
     for power, name in POWERS:
         if number >= power:
             front, rest = divmod(number, power)
@@ -103,7 +104,7 @@ def cardinal(number: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """In words: 21 is twenty first."""
+    """An ordinal number in words: 21 is twenty first."""
     words = cardinal(number).split(" ")
     last = words[-1]
     regular = last[:-1] + "ieth" if last.endswith("y") else last + "th"
@@ -111,7 +112,7 @@ def ordinal(number: int) -> str:
 
 
 def year(number: int) -> str:
-    """In words: 1842 is eighteen forty two, 1805 eighteen hundred and five."""
+    """A year in words: 1842 is eighteen forty two, 1805 eighteen hundred and five."""
     century, rest = divmod(number, 100)
     if rest < 10:
         return f"{cardinal(century)} hundred" + (f" and {cardinal(rest)}" if rest else "")

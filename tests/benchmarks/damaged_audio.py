@@ -1,11 +1,11 @@
-"""Files damaged in every way we could think of: how many load, how many end in one clear line.
+"""Load damaged audio files: each must load or give one clear error line.
 
     python tests/benchmarks/damaged_audio.py [--count 300] [--seed 0] [--model DIR]
 
-Makes the files in a temporary folder from noise and tones, runs `load_audio` on each, and prints
-counts by what was done to them. A traceback anywhere makes the status 1. With `--model`, runs
-`asr transcribe` once over all of them too, and checks that no file is lost: one line on stdout for
-each that can be transcribed, one on stderr for each other, status 1, no traceback.
+The files are made in a temporary folder from noise and tones. `load_audio` is run on each, and the
+results are counted for each kind of damage. Any traceback makes the status 1. With `--model`,
+`asr transcribe` is also run once on all files, and must lose none: one line on stdout for each
+transcribed file, one on stderr for each other file, status 1, no traceback.
 """
 
 import argparse
@@ -40,7 +40,7 @@ OUTCOMES = ("loaded", "one clear line", "traceback")
 
 
 def healthy(folder: Path, rng: np.random.Generator) -> list[Path]:
-    """Two whole files of each format, of one channel and of two; m4a if PyAV is installed."""
+    """Two undamaged files of each format, with one and two channels; m4a if PyAV is installed."""
     paths = []
     for channels in (1, 2):
         t = np.arange(2 * SAMPLE_RATE)[:, None] / SAMPLE_RATE
@@ -58,7 +58,7 @@ def healthy(folder: Path, rng: np.random.Generator) -> list[Path]:
 
 
 def write_m4a(path: Path, waveforms: np.ndarray) -> Path:
-    """AAC in MP4, with the index in front so that a cut file can be opened at all."""
+    """AAC in MP4, with the index at the start so that a truncated file can be opened."""
     import av
 
     layout = "mono" if waveforms.shape[1] == 1 else "stereo"
@@ -98,7 +98,7 @@ def flip(data: bytes, rng: np.random.Generator, start: int, stop: int) -> bytes:
 
 
 def overwrite_word(data: bytes, rng: np.random.Generator) -> bytes:
-    """A four-byte number in the header becomes 0, huge or anything."""
+    """Set a four-byte number in the header to 0, 1, a huge or a random number."""
     damaged = bytearray(data)
     value = int(rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1, int(rng.integers(2**32))]))
     start = int(rng.integers(0, min(64, len(data) - 4)))
@@ -122,7 +122,7 @@ def twice(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def head_only(data: bytes, rng: np.random.Generator) -> bytes:
-    """Garbage behind a good beginning."""
+    """Keep the first bytes and replace the rest by random bytes."""
     n_kept = int(rng.integers(4, 64))
     return data[:n_kept] + rng.bytes(len(data) - n_kept)
 
@@ -134,7 +134,7 @@ DAMAGES = (
 
 
 def hopeless(folder: Path, rng: np.random.Generator) -> list[tuple[str, Path]]:
-    """What never was audio, or has no usable sample."""
+    """(kind, path) of files that are not audio or have no usable samples."""
     suffixes = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".sph", ".raw", "")
     contents = {
         "empty": b"",
@@ -165,13 +165,13 @@ def hopeless(folder: Path, rng: np.random.Generator) -> list[tuple[str, Path]]:
 
 
 def make_files(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[str, Path]]:
-    """(what was done, path) of the healthy files, the hopeless ones and `count` damaged ones."""
+    """(kind of damage, path) of the healthy, the hopeless and `count` damaged files."""
     whole = healthy(folder, rng)
     made = [("nothing", path) for path in whole] + hopeless(folder, rng)
     for n in range(count):
         source = whole[n % len(whole)]
         damage = DAMAGES[n // len(whole) % len(DAMAGES)]
-        # every eighth has another format's suffix besides
+        # every eighth also has the suffix of another format
         suffix = str(rng.choice([".wav", ".flac", ".mp3", ".m4a", ".ogg", ".raw"]))
         path = folder / f"{n:05}-{damage.__name__}{source.suffix if n % 8 else suffix}"
         path.write_bytes(damage(source.read_bytes(), rng))
@@ -180,7 +180,7 @@ def make_files(folder: Path, count: int, rng: np.random.Generator) -> list[tuple
 
 
 def outcome(path: Path) -> str:
-    """Load it: one of `OUTCOMES`."""
+    """Load a file and return one of `OUTCOMES`."""
     try:
         waveform = load_audio(path, SAMPLE_RATE)
     except InputError as error:
@@ -198,7 +198,7 @@ def outcome(path: Path) -> str:
 
 
 def transcribe(paths: list[Path], model: Path) -> list[str]:
-    """Run the command line once over all files; what was wrong with its answer."""
+    """Run the command line once on all files; return a line for each problem."""
     command = [
         sys.executable,
         "-m",
@@ -232,9 +232,11 @@ def transcribe(paths: list[Path], model: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=300, help="damaged files (%(default)s)")
+    parser.add_argument(
+        "--count", type=int, default=300, help="number of damaged files (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    parser.add_argument("--model", type=Path, help="run `asr transcribe` with this model, too")
+    parser.add_argument("--model", type=Path, help="also run `asr transcribe` with this model")
     arguments = parser.parse_args()
     problems = []
     with tempfile.TemporaryDirectory() as name:

@@ -1,16 +1,16 @@
-"""Speed of EM beside hmmlearn's: Baum-Welch of a left-to-right HMM with mixtures, at least 5 times.
+"""Speed of EM compared with hmmlearn: Baum-Welch for a left-to-right HMM, at least 5 times as fast.
 
-Both estimate the same model on the same sequences, with the same number of iterations from the same
-first guess, in one process with the same number of threads. hmmlearn's `GMMHMM` computes in double
-precision; ours as in training: features and emissions in single, paths and sums in double.
+Both estimate the same model with Gaussian mixtures on the same sequences, with the same number of
+iterations, the same initial values and the same number of threads, in one process. hmmlearn's
+`GMMHMM` uses double precision; ours uses single precision for features and emissions and double
+for paths and sums, as in training.
 
-Two things are made the same. hmmlearn's variances are about the means of the iteration before, so
-that it is no longer EM; a subclass takes the difference off, in microseconds. And hmmlearn has no
-end: its last state is never left; ours is left once, at the end, with a probability of 1e-12,
-which is taken off the log-likelihoods.
+Two differences are removed. hmmlearn computes variances about the means of the previous iteration,
+which is not EM; a subclass corrects this within microseconds. And hmmlearn never leaves the last
+state; ours leaves it once, at the end, with a probability of 1e-12, which is subtracted from the
+log-likelihoods.
 
-The wall's clock decides; the processor's is shown too, since it says more where other programs take
-their share.
+Wall time decides. CPU time is shown too, since it is more reliable if other programs are running.
 
 Run: python tests/benchmarks/em_speed.py [--device cuda] [--threads 2] [--iterations 5]
 """
@@ -28,7 +28,7 @@ END = 1e-12
 
 
 def make_data(seed=0):
-    """(N, T, F) frames, and a first guess: weights (S, M), means and variances (S, M, F)."""
+    """Frames (N, T, F) and initial weights (S, M), means and variances (S, M, F)."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
@@ -52,12 +52,12 @@ def elapsed(since):
 
 
 def stays():
-    """(S,), the first guess of the probability of staying in each state."""
+    """(S,), the initial probability of staying in each state."""
     return [0.9] * (S - 1) + [1 - END]
 
 
 def run_hmmlearn(features, weights, means, variances, iterations):
-    """(Wall's, processor's) seconds, and the log-likelihood before each iteration."""
+    """(wall, CPU) seconds, and the log-likelihood before each iteration."""
     import numpy as np
     from hmmlearn.hmm import GMMHMM
 
@@ -81,7 +81,7 @@ def run_hmmlearn(features, weights, means, variances, iterations):
 
 
 def run_ours(features, weights, means, variances, iterations, device):
-    """(Wall's, processor's) seconds, and the log-likelihood before each iteration."""
+    """(wall, CPU) seconds, and the log-likelihood before each iteration."""
     import torch
 
     from asr.hmm.gmm import Gmm, maximise, statistics
@@ -128,13 +128,13 @@ def main():
     torch.set_num_threads(options.threads)
     print(machine(options.device))
     data = make_data()
-    run_ours(*data, 1, options.device)  # what only the first call costs, such as a GPU's kernels
+    run_ours(*data, 1, options.device)  # warm-up, such as loading a GPU's kernels
     ours, totals = run_ours(*data, options.iterations, options.device)
     theirs, expected = run_hmmlearn(*data, options.iterations)
     difference = max(
         abs(one - other) / abs(other) for one, other in zip(totals, expected, strict=True)
     )
-    ratios = [there / here for there, here in zip(theirs, ours, strict=True)]
+    ratios = [their_s / our_s for their_s, our_s in zip(theirs, ours, strict=True)]
     print(f"{options.iterations} iterations, {options.threads} threads")
     print(f"{'':10}{'seconds':>10}{'processor':>12}")
     for name, row in (("hmmlearn", theirs), ("ours", ours), ("ratio", ratios)):

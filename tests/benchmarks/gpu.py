@@ -1,14 +1,15 @@
-"""A GPU beside the CPU: tests, numbers, AN4's word error rate, speed; a table of all of it.
+"""Compare a GPU with the CPU: tests, numerical agreement, AN4's word error rate and speed.
 
-Each part adds its rows as soon as it is done, so that a run that is cut short has the others:
+The results are a table. Each part adds its rows as soon as it is done, so an interrupted run keeps
+those of the earlier parts:
 
 - tests: those that are skipped without a GPU.
-- agreement: log-probabilities, losses, gradients, and EM's statistics of an HMM, each in float32 on
-  the device, beside float64 on the CPU. TF32 is off.
+- agreement: log-probabilities, losses, gradients and EM statistics of an HMM, in float32 on the
+  device compared with float64 on the CPU. TF32 is off.
 - AN4: prepare, train `conf/an4/ctc-mfcc.yaml` with seed 1, train the trigram, evaluate.
-- training step: the acoustic model forwards and backwards with its CTC loss; the part of that which
-  the loss on the CPU takes; the recurrent layers alone beside torch's own bidirectional LSTM.
-- transcription: seconds of audio that are recognised in a second, best path.
+- training step: forward and backward pass of the acoustic model with its CTC loss; the share of the
+  loss, which runs on the CPU; the recurrent layers compared with torch's bidirectional LSTM.
+- transcription: seconds of audio per second, with greedy search.
 
 Run: bash tests/benchmarks/gpu.sh [--device cpu] [--epochs N] [--data-root DIR] [--out DIR]
 """
@@ -44,7 +45,7 @@ SETTINGS = AcousticSettings(hidden_size=192)  # of conf/an4/ctc-mfcc.yaml
 
 
 class Table:
-    """Rows of what was measured, printed and written as they come."""
+    """A table of results; each row is printed and written at once."""
 
     def __init__(self, path, heading):
         self.path = path
@@ -52,14 +53,14 @@ class Table:
         print("\n".join(self.lines), flush=True)
 
     def add(self, what, figure, note=""):
-        """One more row."""
+        """Add a row."""
         self.lines.append(f"| {what} | {figure} | {note} |")
         print(self.lines[-1], flush=True)
         self.path.write_text("\n".join(self.lines) + "\n", "utf-8")
 
 
 def heading(device):
-    """Card, driver, versions, commit."""
+    """GPU, driver, versions and commit."""
     parts = [machine(device)]
     if device == "cuda":
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
@@ -70,7 +71,7 @@ def heading(device):
 
 
 def run_tests(table):
-    """The tests that need a GPU."""
+    """Run the tests that need a GPU."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-o", "addopts=--import-mode=importlib"]
     ended = subprocess.run([*command, "-q"], cwd=ROOT, capture_output=True, text=True)
     summary = re.findall(r"\d+ (?:passed|failed|skipped|deselected|errors?)", ended.stdout)
@@ -80,7 +81,7 @@ def run_tests(table):
 
 
 def batch(N, T, U, seed=0, dtype=torch.float32):
-    """Features, targets and their lengths, as random as speech is not."""
+    """Random features and targets with their lengths."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(T, N, F, generator=generator, dtype=torch.float64).to(dtype)
     input_lengths = torch.linspace(T // 2, T, N).long()
@@ -100,13 +101,13 @@ def losses_of(model, features, input_lengths, targets, target_lengths, device):
     return [part.detach().cpu().double() for part in (log_probs, losses, gradient)]
 
 
-def off(found, expected):
-    """The largest difference, as a share of the largest number."""
+def relative_error(found, expected):
+    """The largest difference, as a share of the largest value."""
     return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
 def measure_agreement(table, device):
-    """Differences from float64 on the CPU."""
+    """Measure the differences from float64 on the CPU."""
     torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
     model = AcousticModel(F, C, SETTINGS).eval()
@@ -117,7 +118,8 @@ def measure_agreement(table, device):
     for name, found, expected in zip(
         ("log-probabilities", "losses", "gradient"), single, double, strict=True
     ):
-        table.add(f"{name}, off from float64", f"{off(found, expected):.1e}", "of the largest")
+        error = f"{relative_error(found, expected):.1e}"
+        table.add(f"{name}, off from float64", error, "of the largest")
 
     hmm = left_to_right(6, 3, 2)
     generator = torch.Generator().manual_seed(1)
@@ -132,11 +134,12 @@ def measure_agreement(table, device):
     for name, one, other in zip(
         ("log-likelihoods", "occupancies", "first moments"), found, expected, strict=True
     ):
-        table.add(f"HMM's {name}, off from float64", f"{off(one, other):.1e}", "of the largest")
+        error = f"{relative_error(one, other):.1e}"
+        table.add(f"HMM's {name}, off from float64", error, "of the largest")
 
 
 def em_statistics(gmm, frames, lengths, graphs, hmm, device):
-    """What EM gathers of a batch, as float64 on the CPU."""
+    """The EM statistics of a batch, as float64 on the CPU."""
     gmm = gmm.to(device)
     if frames.dtype == torch.float32:
         gmm = Gmm(gmm.log_weights.float(), gmm.means.float(), gmm.variances.float())
@@ -150,7 +153,7 @@ def em_statistics(gmm, frames, lengths, graphs, hmm, device):
 
 
 def timed(function, device, rounds=7):
-    """Median seconds of a call, the device's work included; the first calls are not counted."""
+    """Median seconds of a call, including the device's work; the first calls are not counted."""
     seconds = []
     for _ in range(rounds + 2):
         wait(device)
@@ -162,13 +165,13 @@ def timed(function, device, rounds=7):
 
 
 def wait(device):
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def measure_step(table, device):
-    """A training step, the loss in it, and the layers beside torch's own."""
+    """Time a training step, its loss, and the recurrent layers compared with torch's."""
     N, T = (50, 300) if device == "cuda" else (12, 300)
     features, input_lengths, targets, target_lengths = batch(N, T, U=30)
     features, input_lengths = features.to(device), input_lengths.to(device)
@@ -205,7 +208,7 @@ def measure_step(table, device):
 
 
 def measure_an4(table, device, epochs, data_root, out):
-    """AN4 from its audio to its word error rate; returns the model's folder and the test set."""
+    """Train and evaluate on AN4; return the model's folder and the test manifest."""
     prepared = out / "data"
     root = ["--data-root", str(data_root)] if data_root else []
     run("data/an4/prepare.py", *root, "--out", prepared)
@@ -237,7 +240,7 @@ def measure_an4(table, device, epochs, data_root, out):
 
 
 def run(script, *options):
-    """A script of the repository; its output goes to stderr."""
+    """Run a script of the repository; its output goes to stderr."""
     command = [sys.executable, ROOT / script, *options]
     ended = subprocess.run([str(word) for word in command], cwd=ROOT, stdout=sys.stderr)
     if ended.returncode:
@@ -245,7 +248,7 @@ def run(script, *options):
 
 
 def measure_transcription(table, device, model, test):
-    """Seconds of audio recognised in a second."""
+    """Measure the seconds of audio that are recognised per second."""
     utterances = read_manifest(test)
     recognizer = load(model, device, decoder="greedy")
     recognise_manifest(recognizer, utterances[:20])
@@ -259,8 +262,8 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--epochs", type=int, help="of AN4; default 90, on the CPU 2")
-    parser.add_argument("--data-root", type=Path, help="where AN4 lies; default $ASR_DATA")
+    parser.add_argument("--epochs", type=int, help="epochs on AN4; default 90, on the CPU 2")
+    parser.add_argument("--data-root", type=Path, help="folder with AN4; default $ASR_DATA")
     parser.add_argument("--out", type=Path, default=ROOT / "exp" / "gpu", help="%(default)s")
     options = parser.parse_args()
     with reported("gpu"):

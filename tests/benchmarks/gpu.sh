@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# All that a GPU is to be measured for, in at most eight minutes: tests, numbers beside the CPU's,
-# AN4 from its audio to its word error rate, speed. Prints a table and writes it to exp/gpu/table.md.
+# All measurements on a GPU in at most eight minutes: tests, agreement with the CPU, AN4 from its
+# audio to its word error rate, speed. Prints a table and writes it to exp/gpu/table.md.
 #
 #   bash tests/benchmarks/gpu.sh [--device cpu] [--epochs N] [--data-root DIR] [--out DIR]
 #
-# `--device cpu` goes through the same steps slowly, with few epochs.
+# `--device cpu` does the same on the CPU, slowly and with few epochs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"

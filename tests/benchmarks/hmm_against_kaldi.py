@@ -1,27 +1,29 @@
-"""Monophone HMMs trained by us and by Kaldi's own C++: log-likelihood held out, at most 1 % lower.
+"""Compare monophone HMMs trained by us and by Kaldi: held-out log-likelihood, at most 1 % lower.
 
-Both begin flat and get the same features, phones, pronunciations (each of weight 1), states in a
+Both have a flat start and the same features, phones, pronunciations (each of weight 1), states in a
 row without skips, probabilities of staying (0.5 at first), optional silence before, between and
-behind words (0.5), passes, number of Gaussians after each, shares of states in them (occupancy to
-the power of 0.2, 20 frames a Gaussian), least occupancies (10 frames) and variance floor. Kaldi's
-recipes give silence five states and skips; here it has ours. Kaldi aligns again in every pass, in a
-beam of 200 nats, with acoustics and self-loops unscaled. What remains different:
+after words (0.5), number of passes, number of Gaussians after each pass, shares of states in them
+(occupancy to the power of 0.2, 20 frames per Gaussian), minimum occupancies (10 frames) and
+variance floor. Kaldi's recipes give silence five states and skips; here it has our topology. Kaldi
+aligns again in every pass, with a beam of 200 nats, and with unscaled acoustics and self-loops. The
+remaining differences are:
 
-- ours counts a frame for all paths (Baum-Welch), Kaldi for the best one (Viterbi);
-- ours begins with all paths through states that are equal but for silence, which is the quietest
-  tenth of each utterance's frames; Kaldi with a random path of about equal stays;
-- ours moves the halves of a Gaussian 0.2 standard deviations to either side in all dimensions,
-  Kaldi 0.01 times a normal random number of them; that can't be seeded, so that no two runs of
-  Kaldi's are the same;
-- ours gives a state no more than `model.max_components` Gaussians, Kaldi knows no such bound;
-- ours has a variance floor for each dimension, Kaldi one for all; these features make them equal.
+- ours counts a frame for all paths (Baum-Welch), Kaldi for the best path (Viterbi);
+- ours starts with all paths through states that are equal except silence, which has the quietest
+  tenth of each utterance's frames; Kaldi starts with a random path of about equal stays;
+- ours moves the halves of a Gaussian by 0.2 standard deviations to either side in all dimensions,
+  Kaldi by 0.01 times a normal random number of them; this can't be seeded, so two runs of Kaldi
+  always differ;
+- ours gives a state at most `model.max_components` Gaussians, Kaldi has no such limit;
+- ours has a variance floor for each dimension, Kaldi one for all; with these features they are
+  equal.
 
-Held out are AN4's development data, given their words. The features are MFCCs and two orders of
-deltas, 39 values, each with mean 0 and variance 1 over an utterance. Another scale would add a
-constant to all log-likelihoods and so change percentages of them, but neither their difference in
-nats nor what they gain over one Gaussian of all frames, which is shown too. Both models are scored
-by both programs, which must agree: ours sums over all paths and finds the best, Kaldi's finds the
-best. Seconds are the processor's, of the passes alone, on one thread, without features and graphs.
+The held-out data are AN4's development set with its texts. The features are MFCCs with two orders
+of deltas, 39 values, each with mean 0 and variance 1 over an utterance. Another scale would add a
+constant to all log-likelihoods. This would change percentages, but neither the difference in nats
+nor the gain over one Gaussian for all frames, which is shown too. Both programs score both models
+and must agree: ours sums over all paths and finds the best one, Kaldi finds the best one. Times are
+CPU seconds of the passes on one thread, without features and graphs.
 
 Run: python tests/benchmarks/hmm_against_kaldi.py [--config conf/an4/hmm.yaml]
 AN4 must be prepared; needs kaldi-hmm-gmm and kaldifst, the extra [kaldi].
@@ -44,7 +46,7 @@ try:
     import kaldi_hmm_gmm as khg
     import kaldifst
 except ImportError:
-    khg = None  # told by main
+    khg = None  # main prints an error
 
 from asr.config import from_dict, read_yaml
 from asr.errors import InputError, reported
@@ -57,11 +59,11 @@ from asr.training.hmm_settings import HmmSettings
 
 BAR = 0.01  # of the log-likelihood
 AGREEMENT = 1e-4  # nats a frame
-BEAM, WIDE = 200.0, 1e4  # nats; in training, and in scoring, where the best path must be found
+BEAM, WIDE = 200.0, 1e4  # nats, for training and for scoring, which must find the best path
 
 
 class Kaldi(NamedTuple):
-    """A model of Kaldi's; pdfs have our numbers, transition 2 p + 1 stays in p, the next leaves."""
+    """A Kaldi model with our numbers of pdfs; transition 2 p + 1 stays in p, 2 p + 2 leaves it."""
 
     mixtures: "khg.AmDiagGmm"
     transitions: "khg.TransitionModel"
@@ -69,7 +71,7 @@ class Kaldi(NamedTuple):
 
 
 def in_kaldi(gmm, topology):
-    """Our model as one of Kaldi's; silence is its last phone."""
+    """Convert our model to Kaldi; silence is the last phone."""
     (silence, n_states), n_silent = topology.pdfs.shape, len(topology.silence)
     entries = topology_entry(range(1, silence), n_states), topology_entry([silence], n_silent)
     parsed = khg.HmmTopology()
@@ -95,7 +97,7 @@ def in_kaldi(gmm, topology):
 
 
 def topology_entry(phones, n_states):
-    """States in a row, as Kaldi writes them."""
+    """States in a row, in Kaldi's format."""
     states = "".join(
         f"<State> {n} <PdfClass> {n} <Transition> {n} 0.5 <Transition> {n + 1} 0.5 </State> "
         for n in range(n_states)
@@ -105,21 +107,21 @@ def topology_entry(phones, n_states):
 
 
 def from_kaldi(kaldi, topology):
-    """Kaldi's model as one of ours: mixtures and topology."""
+    """Convert a Kaldi model to our mixtures and topology."""
     states = [kaldi.mixtures.get_pdf(pdf) for pdf in range(kaldi.mixtures.num_pdfs)]
     shape = len(states), max(state.num_gauss for state in states), kaldi.mixtures.dim
     log_weights = torch.full(shape[:2], -math.inf)
     means, variances = torch.zeros(shape), torch.ones(shape)
     for s, state in enumerate(states):
-        own = s, slice(state.num_gauss)
-        log_weights[own] = torch.from_numpy(state.weights).log()
-        means[own], variances[own] = torch.from_numpy(state.means), torch.from_numpy(state.vars)
+        part = s, slice(state.num_gauss)
+        log_weights[part] = torch.from_numpy(state.weights).log()
+        means[part], variances[part] = torch.from_numpy(state.means), torch.from_numpy(state.vars)
     self_loops = torch.tensor(kaldi.transitions.log_probs, dtype=torch.float64)[1::2]
     return Gmm(log_weights, means, variances), replace(topology, self_loops=self_loops)
 
 
 def make_graphs(kaldi, data, utterances):
-    """Kaldi's graph of each utterance, without the probabilities of transitions."""
+    """Kaldi's graph of each utterance, without transition probabilities."""
     words = sorted({word for utterance in utterances for word in utterance.text.split()})
     numbers = {word: number for number, word in enumerate(words, 1)}
     lexicon = lexicon_fst(map(data.tokenizer.pronunciations, words), len(data.topology.pdfs))
@@ -132,28 +134,28 @@ def make_graphs(kaldi, data, utterances):
 
 
 def lexicon_fst(pronunciations, silence):
-    """Phones -> words, numbered from 1; optional silence before, between and behind them."""
+    """FST from phones to words (numbered from 1), with optional silence around all words."""
     fst, half = kaldifst.StdVectorFst(), math.log(2)
     start, between, silent = (fst.add_state() for _ in range(3))
     fst.start = start
     fst.set_final(between, 0.0)
     fst.add_arc(silent, kaldifst.StdArc(silence, 0, 0.0, between))
-    for there in (between, silent):
-        fst.add_arc(start, kaldifst.StdArc(0, 0, half, there))
-    for word, ways in enumerate(pronunciations, 1):
-        for phones in ways:
+    for target in (between, silent):
+        fst.add_arc(start, kaldifst.StdArc(0, 0, half, target))
+    for word, of_word in enumerate(pronunciations, 1):
+        for phones in of_word:
             state, label = between, word
             for phone in phones[:-1]:
-                there = fst.add_state()
-                fst.add_arc(state, kaldifst.StdArc(phone, label, 0.0, there))
-                state, label = there, 0
-            for there in (between, silent):
-                fst.add_arc(state, kaldifst.StdArc(phones[-1], label, half, there))
+                target = fst.add_state()
+                fst.add_arc(state, kaldifst.StdArc(phone, label, 0.0, target))
+                state, label = target, 0
+            for target in (between, silent):
+                fst.add_arc(state, kaldifst.StdArc(phones[-1], label, half, target))
     return fst
 
 
 def align(kaldi, graph, features, beam):
-    """The best path: its log-likelihood, and (T,) transitions."""
+    """The log-likelihood and the transitions (T,) of the best path."""
     graph = graph.copy()
     khg.add_transition_probs(kaldi.transitions, [], 1.0, 1.0, graph)  # unscaled
     frames = khg.DecodableAmDiagGmmScaled(kaldi.mixtures, kaldi.transitions, features, 1.0)
@@ -165,7 +167,7 @@ def align(kaldi, graph, features, beam):
 
 
 def equal_alignment(graph, n_frames, seed):
-    """A random path in which all states are about equally long: (T,) transitions."""
+    """The transitions (T,) of a random path in which all states are about equally long."""
     found, path = kaldifst.equal_align(graph, n_frames, seed, num_retries=100)
     if not found:
         raise InputError(f"Kaldi finds no path of {n_frames} frames; expected longer utterances")
@@ -173,7 +175,7 @@ def equal_alignment(graph, n_frames, seed):
 
 
 def train_kaldi(kaldi, graphs, utterances, settings, floor, passes):
-    """Seconds; utterances have (T, F) features by their ids."""
+    """Train and return the seconds; `utterances`: id -> features (T, F)."""
     model, until, S = settings.model, settings.schedule.grow_until, kaldi.mixtures.num_pdfs
     update = khg.MleTransitionUpdateConfig(mincount=model.min_count)
     rules = khg.MleDiagGmmOptions(min_gaussian_occupancy=model.min_count, min_variance=floor)
@@ -200,7 +202,7 @@ def train_kaldi(kaldi, graphs, utterances, settings, floor, passes):
 
 
 def train_ours(data, settings, passes):
-    """Mixtures, topology, and seconds."""
+    """Train and return mixtures, topology and seconds."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
@@ -214,7 +216,7 @@ def train_ours(data, settings, passes):
 
 
 def features_by_id(batches):
-    """(T, F), float32, of each utterance."""
+    """Id -> features (T, F), float32."""
     return {
         id: batch.features[:length, n].numpy().copy()
         for batch in batches
@@ -223,7 +225,7 @@ def features_by_id(batches):
 
 
 def scores(ours, kaldi, batches, graphs):
-    """Nats a frame of one model: of all paths, of the best one, and of that by Kaldi."""
+    """Log-likelihood in nats per frame: of all paths, the best path, Kaldi's best path."""
     (gmm, topology), totals, frames = ours, np.zeros(3), 0
     for batch in batches:
         given = gmm.emissions(batch.features), batch.input_lengths, batch.graphs
@@ -236,7 +238,7 @@ def scores(ours, kaldi, batches, graphs):
 
 
 def report(ours, kaldi, one):
-    """Print scores, and how far ours are above Kaldi's; the status to end with."""
+    """Print the scores and our gain over Kaldi; return the exit status."""
     above = ours - kaldi
     apart = max(abs(row[1] - row[2]) for row in (ours, kaldi))
     print(f"\n{'held out, nats a frame':24}{'all paths':>11}{'best path':>11}{'by Kaldi':>11}")
@@ -255,9 +257,9 @@ def report(ours, kaldi, one):
 
 
 def compare(config):
-    """Train both, print what comes of it; the status to end with."""
+    """Train both, print the results and return the exit status."""
     values = read_yaml(config)
-    passes = values.pop("trainer", {}).get("max_epochs", 40)  # as recipes/train_hmm.py has it
+    passes = values.pop("trainer", {}).get("max_epochs", 40)  # the default of train_hmm.py
     settings = from_dict(HmmSettings, values, config)
     if settings.data.start or not settings.model.n_silence_states:
         raise InputError(f"{config}: expected an HMM of phones, with silence")

@@ -1,14 +1,14 @@
-"""Kills a training while it writes a checkpoint, and fills its disk: is anything lost?
+"""Kill a training while it writes a checkpoint, and fill its disk: no training must be lost.
 
     python tests/benchmarks/kill_while_saving.py [--kills 20] [--full 5] [--seed 0]
 
-A small model is trained once without interruption. Then, again and again, in a folder of its own:
-the process gets SIGKILL while a checkpoint is being written (as soon as its file beside grows, or
-some moments later), and the same command is given again. TMPDIR is on another file system than the
-models. At the end the weights must be the same, bit for bit. The same with a disk that is full
-while a checkpoint is written (a tmpfs, for which one must be root), and is given more room then.
+A small model is trained once without interruption. Each further training has its own folder. It
+gets SIGKILL while it writes a checkpoint (as soon as the temporary file exists, or some
+milliseconds later), and is then resumed with the same command. TMPDIR is on another file system
+than the models. The final weights must be the same, bit for bit. Other trainings fill their disk
+while they write a checkpoint (a tmpfs, which needs root), and are resumed on a larger one.
 
-Prints a line for each, and ends with status 1 where weights differ.
+Prints a line for each training. The exit status is 1 if any weights differ.
 """
 
 import argparse
@@ -32,9 +32,9 @@ EPOCHS = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="kill_while_saving", allow_abbrev=False)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--full", type=int, default=5, help="full disks")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=20, help="number of kills")
+    parser.add_argument("--full", type=int, default=5, help="number of full disks")
+    parser.add_argument("--seed", type=int, default=0, help="of the random times")
     options = parser.parse_args()
     chosen = random.Random(options.seed)
     with (
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 class Training:
-    """A command that trains, and what becomes of it."""
+    """A training command."""
 
     def __init__(self, folder: Path, temporary: str) -> None:
         self.folder = folder
@@ -73,19 +73,19 @@ class Training:
         )
 
     def finish(self, out: Path) -> str:
-        """Train to the end; what stderr tells besides the epochs."""
+        """Train to the end; return the lines of stderr that are not about epochs."""
         process = self.start(out)
-        _, told = process.communicate()
+        _, printed = process.communicate()
         if process.returncode:
-            sys.exit(f"kill_while_saving: training failed: {told}")
-        return "; ".join(line for line in told.splitlines() if not line.startswith("epoch "))
+            sys.exit(f"kill_while_saving: training failed: {printed}")
+        return "; ".join(line for line in printed.splitlines() if not line.startswith("epoch "))
 
 
 def kill(training: Training, straight: Path, number: int, chosen: random.Random) -> bool:
-    """One kill, at the nth file that is being written, and the same command again."""
+    """Kill a training while it writes a random one of its files, resume it, compare the weights."""
     out = training.folder / f"killed{number}"
     ended = None
-    while ended != -signal.SIGKILL:  # it was over before
+    while ended != -signal.SIGKILL:  # again, if it ended before the kill
         shutil.rmtree(out, ignore_errors=True)
         wanted, share = chosen.randint(1, 2 * EPOCHS), chosen.random()
         process = training.start(out)
@@ -108,15 +108,15 @@ def kill(training: Training, straight: Path, number: int, chosen: random.Random)
 
 
 def fill(training: Training, straight: Path, number: int, size: int, chosen: random.Random) -> bool:
-    """One full disk, and the same command again once there is room."""
+    """Fill the disk of a training, resume it on a larger disk, compare the weights."""
     disk = training.folder / f"disk{number}"
     disk.mkdir()
     room = round(size * chosen.uniform(0.2, 3.5))
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", disk], check=True)
     try:
         process = training.start(disk / "run")
-        _, told = process.communicate()
-        lines = [line for line in told.splitlines() if not line.startswith("epoch ")]
+        _, printed = process.communicate()
+        lines = [line for line in printed.splitlines() if not line.startswith("epoch ")]
         more = f"remount,size={20 * size}"
         subprocess.run(["mount", "-o", more, disk], check=True)
         again = training.finish(disk / "run")
@@ -132,7 +132,7 @@ def fill(training: Training, straight: Path, number: int, size: int, chosen: ran
 def _is_writing(out: Path) -> bool:
     try:
         return any(name.endswith(".partial") for name in os.listdir(out / "checkpoints"))
-    except FileNotFoundError:  # the folder is not there yet
+    except FileNotFoundError:  # the folder does not exist yet
         return False
 
 

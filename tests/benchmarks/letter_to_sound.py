@@ -1,10 +1,10 @@
-"""How well words that a lexicon has not are guessed: every 20th word of the CMU dictionary.
+"""Accuracy of pronunciations of out-of-vocabulary words, on every 20th word of the CMU dictionary.
 
 python tests/benchmarks/letter_to_sound.py [EVERY]
 
-The model is trained on the other words, and pronounces every EVERY-th (default 1) of those left
-out. A guess is right if it is one of the word's pronunciations; phone errors are counted against
-the nearest one.
+The model is trained on the other words, and pronounces every EVERY-th (default 1) of the words left
+out. A pronunciation is right if the dictionary has it for the word; phone errors are counted
+against the nearest pronunciation of the dictionary.
 """
 
 import sys

@@ -1,17 +1,17 @@
-"""What training a language model through Lightning costs beside a bare loop, and its memory.
+"""Time of language-model training with Lightning compared with a bare loop, and its memory.
 
-- Time: at most 1.15 times a bare loop's. Both train the same model with the same optimiser,
-  precision and clipping on the same chunks, in one process, an epoch each in turn, so that a
-  machine that slows down slows both. Training is `Run.fit` as `recipes/train_lm.py` calls it:
-  chunks cut from the file, dropout's seeds, logs, learning rate, checkpoints at each epoch's end;
-  without development data. The bare loop has its chunks in memory: forward, loss, backward,
-  clipping, optimiser. One epoch that is not counted goes ahead. The wall's clock decides; the
-  processor's is shown too, since it says more where other programs take their share.
-- Memory: with a text that is 8 times as long, the peak is at most 1.05 times as high. Processes
-  of their own read the text, learn its vocabulary, encode it and train a few steps, of a small
-  model, behind which nothing could hide.
+- Time: at most 1.15 times that of a bare loop. Both train the same model with the same optimiser,
+  precision and clipping on the same chunks, in one process. Their epochs alternate, so that a
+  slower machine slows both down. Training is `Run.fit` as in `recipes/train_lm.py`: reading chunks
+  from the file, seeds of dropout, logs, learning rate, a checkpoint after each epoch; without
+  development data. The bare loop has its chunks in memory: forward, loss, backward, clipping,
+  optimiser. The first epoch is not counted. Wall time decides. CPU time is shown too, since it is
+  more reliable if other programs are running.
+- Memory: with a text that is 8 times as long, the peak is at most 1.05 times as high. Separate
+  processes read the text, make the vocabulary, encode it and train a few steps of a small model,
+  whose own memory is too small to hide that of the text.
 
-The text is drawn: words by Zipf's law, so that no corpus is needed.
+The words of the text are random with Zipf's distribution, so no corpus is needed.
 
 Run: python tests/benchmarks/lm_train_step.py [--config conf/novels/lm.yaml] [--rounds 5]
 [--model.hidden_size 128 ...]; other options change the settings.
@@ -39,17 +39,17 @@ from asr.training.stream import ChunkDraw
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIME_BAR, MEMORY_BAR = 1.15, 1.05
-N_STEPS = 8  # of an epoch
-N_TYPES = 60_000  # words that there are
+N_STEPS = 8  # per epoch
+N_TYPES = 60_000  # number of different words
 SMALL = ["--model.embedding_size=16", "--model.hidden_size=16", "--data.rows=4"]
 
 
 class BareLoop(Callback):
-    """Times each of Lightning's epochs, and after it a bare loop over the same chunks."""
+    """Times each of Lightning's epochs, then a bare loop on the same chunks."""
 
     def __init__(self, model):
         self.model = copy.deepcopy(model)
-        self.rows = []  # (training, bare); of both (wall, processor) seconds
+        self.rows = []  # (training, bare), each (wall, CPU) seconds
         self._epoch = 0
         self._since = None
 
@@ -98,7 +98,7 @@ def _elapsed(since):
 
 
 def write_text(path, n_words):
-    """Sentences of 18 words, drawn by Zipf's law."""
+    """Write sentences of 18 random words with Zipf's distribution."""
     generator = np.random.default_rng(0)
     weights = 1 / np.arange(1, N_TYPES + 1)
     with path.open("w") as file:
@@ -109,7 +109,7 @@ def write_text(path, n_words):
 
 
 def settings_of(arguments, options, folder):
-    """What the command line says, with the drawn text for the corpora."""
+    """The settings of the command line, with the random text as corpora."""
     parser = settings_parser("lm_train_step", LMSettings)
     add_trainer_options(parser)
     words = ["--config", arguments.config, "--out", folder / "run"]
@@ -120,7 +120,7 @@ def settings_of(arguments, options, folder):
 
 
 def train(settings, text, trainer, out, callbacks):
-    """As `recipes/train_lm.py` does."""
+    """Train as `recipes/train_lm.py` does."""
     data = LMData(settings)
     data.encode(out / "units")
     torch.manual_seed(settings.seed)
@@ -130,7 +130,7 @@ def train(settings, text, trainer, out, callbacks):
 
 
 def measure_time(arguments, options, folder):
-    """The rows of `BareLoop`, without the first epoch's."""
+    """The rows of `BareLoop`, without that of the first epoch."""
     options = ["--trainer.max_epochs", str(arguments.rounds + 1), *options]
     settings, chosen, text = settings_of(arguments, options, folder)
     n_units = N_STEPS * settings.data.rows * settings.data.chunk
@@ -146,7 +146,7 @@ def measure_time(arguments, options, folder):
 
 
 def measure_memory(arguments, options, folder, n_words):
-    """Peak MiB of a process that trains on so many words."""
+    """Peak memory in MiB of a process that trains on `n_words` words."""
     write_text(folder / "text.txt", n_words)
     command = [sys.executable, __file__, "--config", arguments.config, "--peak-of", folder]
     printed = subprocess.run(
@@ -156,11 +156,11 @@ def measure_memory(arguments, options, folder, n_words):
 
 
 def print_peak(arguments, options):
-    """The work of one of `measure_memory`'s processes."""
+    """Train and print the peak memory, in a process of `measure_memory`."""
     options = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", *options]
     settings, chosen, text = settings_of(arguments, options, arguments.peak_of)
     train(settings, text, chosen.trainer, arguments.peak_of / "run", [])
-    # not the peak of getrusage, where a process begins with that of the one that started it
+    # not getrusage's peak, which starts with that of the parent process
     status = Path("/proc/self/status").read_text().split()
     print(int(status[status.index("VmHWM:") + 1]) / 1024)
 

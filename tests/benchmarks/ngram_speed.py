@@ -1,10 +1,10 @@
-"""Minutes and memory of an n-gram model: at most 10 minutes and 12 GB for 14 M words, order 5.
+"""Time and memory of an n-gram model: at most 10 minutes and 12 GB for 14 M words, order 5.
 
-Each step is a process of its own, with one thread: our estimation from normalised text to a
-model's folder and an ARPA file, lmplz's where it is on PATH, and our reading of the folder. Both
-ARPA files have to have the same numbers of n-grams. Then batches of hypotheses are scored, as at
-one frame of a beam search.
-Processor's minutes stand beside the wall's: they say more where other programs take their share.
+Each step is a separate process with one thread: our estimation from normalised text to a model's
+folder and an ARPA file, lmplz's estimation if it is on PATH, and reading our folder. Both ARPA
+files must have the same numbers of n-grams. Then batches of hypotheses are scored, as for one frame
+of a beam search.
+CPU time is shown beside wall time, since it is more reliable if other programs are running.
 
 Run: python tests/benchmarks/ngram_speed.py [--text FILE] [--order 5] [--sentences N]
 """
@@ -22,7 +22,7 @@ BAR_MINUTES, BAR_GB = 10, 12
 
 
 def normalise_texts(source, target, n_sentences):
-    """Write the normalised sentences of a text that have words, without the novels' titles."""
+    """Write the normalised sentences of a text, without empty ones and the titles of novels."""
     from asr.text.normalisation import normalise
     from asr.text.sentences import read_sentences
 
@@ -33,7 +33,7 @@ def normalise_texts(source, target, n_sentences):
 
 
 def estimate_ours(text, order, folder, arpa):
-    """From text to a model's folder and an ARPA file; the seconds of each step go to stderr."""
+    """Estimate a model, write its folder and an ARPA file, and print the seconds on stderr."""
     from asr.lm.estimate import EstimateSettings, estimate
     from asr.lm.ngram import NgramModel, save_ngram, write_ngram
     from asr.lm.vocabulary import Vocabulary
@@ -59,7 +59,7 @@ def estimate_ours(text, order, folder, arpa):
 
 
 def read_ours(folder, calls=200):
-    """Read a model's folder and score units after random states; the times go to stderr."""
+    """Read a model's folder, score units after random states, and print the times on stderr."""
     import torch
 
     from asr.lm.ngram import load_ngram
@@ -83,9 +83,9 @@ STEPS = {"normalise": normalise_texts, "estimate": estimate_ours, "read": read_o
 
 
 def run(name, command):
-    """Run a command that succeeds, and print its row; the wall's minutes and gigabytes."""
+    """Run a command, which must succeed, and print its row; return wall minutes and gigabytes."""
     start = time.monotonic()
-    # fork and exec, since only wait4 gives the memory of one child
+    # not subprocess, since only wait4 gives the memory of one child
     pid = os.posix_spawnp(command[0], command, os.environ | {"OMP_NUM_THREADS": "1"})
     _, status, usage = os.wait4(pid, 0)
     if status:
@@ -104,7 +104,7 @@ def ngram_counts(path):
 
 
 def main():
-    if len(sys.argv) > 1 and sys.argv[1] in STEPS:  # a process of its own
+    if len(sys.argv) > 1 and sys.argv[1] in STEPS:  # the process of one step
         name, *arguments = sys.argv[1:]
         if name == "normalise":
             arguments[2] = int(arguments[2]) or None
@@ -114,9 +114,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     novels = Path(os.environ.get("ASR_DATA", "."), "text", "english_novels.txt.xz")
-    parser.add_argument("--text", default=str(novels), help="a sentence a line (%(default)s)")
+    parser.add_argument("--text", default=str(novels), help="one sentence per line (%(default)s)")
     parser.add_argument("--order", default="5", help="(%(default)s)")
-    parser.add_argument("--sentences", default="0", help="at most; 0: all")
+    parser.add_argument("--sentences", default="0", help="largest number of sentences; 0: all")
     options = parser.parse_args()
 
     from asr.evaluation.provenance import machine

@@ -1,12 +1,12 @@
-"""Lists of 50 hypotheses that recurrent language models rescore in a second: at least 40.
+"""Speed of rescoring with recurrent language models: at least 40 lists of 50 hypotheses per second.
 
-The lists are made of sentences of the English novels, of about 60 characters: as in a search, words
-are confused with others of the same first letter at random costs, and the 50 cheapest texts are
-kept. Speed does not depend on what a model knows, so the models are untrained: LSTMs of 512 units,
-one layer, over characters and over 20,000 words. Beside float32 stands bfloat16, which
-`torch.autocast` turns on, with the error of a sentence's log-probability, mean and largest. The
-wall's clock decides; lists for a second of the processor say more where other programs take their
-share.
+The lists are made from sentences of the English novels of about 60 characters. As in a search,
+words are confused with others of the same first letter at random costs, and the 50 cheapest texts
+are kept. Speed does not depend on training, so the models are untrained: LSTMs of 512 units, one
+layer, over characters and over 20,000 words. float32 is compared with bfloat16 (with
+`torch.autocast`), for which the mean and largest errors of a sentence's log-probability are shown.
+Wall time decides; lists per CPU second are shown too, since they are more reliable if other
+programs are running.
 
 Run: ASR_DATA=... python tests/benchmarks/rescore_speed.py [--lists 200] [--threads 2]
 """
@@ -36,7 +36,7 @@ LENGTHS = range(50, 71)  # characters of a sentence
 
 
 def read_novels():
-    """The first 200,000 paragraphs, as words."""
+    """The first 200,000 paragraphs of the novels, in lower case."""
     path = Path(os.environ.get("ASR_DATA", "")) / "text" / "english_novels.txt.xz"
     if not path.exists():
         raise InputError(f"{path}: is not there; expected the English novels under $ASR_DATA")
@@ -45,11 +45,11 @@ def read_novels():
 
 
 def lists_of(paragraphs, common, n_lists):
-    """For each of some sentences 50 texts, words in a tuple, as a search might have kept them."""
+    """Random n-best lists, each with 50 texts (tuples of words) similar to one sentence."""
     generator = random.Random(1)
-    like = defaultdict(list)
+    by_first_letter = defaultdict(list)
     for word in common:
-        like[word[0]].append(word)
+        by_first_letter[word[0]].append(word)
     sentences = [s for p in paragraphs for s in re.split(r"[.!?;:]", p)]
     sentences = [re.findall("[a-z']+", sentence) for sentence in sentences]
     sentences = [words for words in sentences if len(" ".join(words)) in LENGTHS]
@@ -58,7 +58,8 @@ def lists_of(paragraphs, common, n_lists):
         words = generator.choice(sentences)
         nbest = [(0.0, ())]
         for word in words:
-            others = generator.choices(like[word[0]], k=generator.choice([0, 1, 1, 2]))
+            n_others = generator.choice([0, 1, 1, 2])
+            others = generator.choices(by_first_letter[word[0]], k=n_others)
             costs = [(0.0, word), *((generator.expovariate(0.3), other) for other in others)]
             grown = {(*text, w): cost + more for cost, text in nbest for more, w in costs}
             nbest = sorted((cost, text) for text, cost in grown.items())[:N_BEST]
@@ -68,7 +69,7 @@ def lists_of(paragraphs, common, n_lists):
 
 
 def measure(model, sentences, autocast):
-    """Log-probability of each sentence; seconds by the wall's clock and the processor's."""
+    """Log-probability of each sentence; wall and CPU seconds."""
     started, processor = time.perf_counter(), time.process_time()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         found = model.sentence_log_probs(sentences)
@@ -80,8 +81,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--lists", type=int, default=200, help="of 50 each (%(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (%(default)s)")
+    parser.add_argument("--lists", type=int, default=200, help="number of lists (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads (%(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with reported("rescore_speed"):

@@ -1,21 +1,21 @@
-"""Errors as `asr score`, jiwer, kaldialign and NIST sclite count them: random pairs, sclite's files.
+"""Compare errors counted by `asr score`, jiwer, kaldialign and NIST sclite.
 
-Random pairs, where what all alignments of a pair reach is listed:
+Random pairs are checked against a list of the counts of all alignments of each pair:
 
-- `asr score` has the fewest errors that any alignment has, and of those the one with most hits.
-  The sum is jiwer's; jiwer's split may be another.
-- sclite lets a substitution cost 4, a deletion or insertion 3, and has the least such cost. Among
-  alignments with the fewest errors that is the one with most hits, so that the split is the same.
-- sclite may count more than the fewest errors, never less, where two deletions and two insertions
-  can stand for three substitutions (12 = 12), or three and three for five (18 < 20), and so on.
-  That takes pairs which are wrong nearly throughout, as the second table's; with errors as in the
-  first, where it is checked, all of S, D and I are equal.
+- `asr score` takes an alignment with the fewest errors, and of these the one with most hits. Its
+  total equals jiwer's; jiwer's split into S, D and I may differ.
+- sclite minimises a cost: 4 per substitution, 3 per deletion or insertion. Among alignments with the
+  fewest errors this is the one with most hits, so the split is the same.
+- sclite may count more than the fewest errors, never less: two deletions and two insertions cost the
+  same as three substitutions (12 = 12), three and three cost less than five (18 < 20), and so on.
+  This needs pairs in which nearly all words are wrong, as in the second table. For the errors of the
+  first table, all of S, D and I are equal; this is checked.
 
-With `--files` the files of sclite's own tests (src/sclite/testdata of usnistgov/SCTK) are scored by
-both, with alternatives, optional words, fragments, STM and CTM. S, D, I and words must be equal; what
-its own tests expect (base/*.raw, in a folder `expected` there) is shown beside. Not compared, since
-`asr score` has no such thing: -d (diff), -S (inferred words), -T (times as costs), -m (reduced files)
-and -c (characters without the blanks between words).
+With `--files`, both score the files of sclite's own tests (src/sclite/testdata of usnistgov/SCTK),
+with alternatives, optional words, fragments, STM and CTM. S, D, I and words must be equal. The counts
+that its tests expect (base/*.raw, in a folder `expected` there) are shown too. Options that
+`asr score` does not have are not compared: -d (diff), -S (inferred words), -T (times as costs), -m
+(reduced files) and -c (characters without the blanks between words).
 
 Run: python tests/benchmarks/score_against_sclite.py [--pairs 1000] [--seed 1] [--files FOLDER]; needs sclite (Debian: sctk).
 """  # noqa: E501
@@ -41,12 +41,12 @@ WORDS += ["erase", "one", "two", "three", "four", "five", "six"]
 
 
 def random_pairs(n_pairs, seed, unrelated=0.0):
-    """Texts with errors as recognisers make them; every tenth empty or one character.
+    """References, and hypotheses with random errors; every tenth is empty or one character.
 
     Args:
-        n_pairs: how many.
+        n_pairs: number of pairs.
         seed: of the random numbers.
-        unrelated: the fraction of hypotheses that have nothing to do with their reference.
+        unrelated: share of hypotheses that are random texts instead.
     """
     generator = random.Random(seed)
     references, hypotheses = [], []
@@ -56,7 +56,9 @@ def random_pairs(n_pairs, seed, unrelated=0.0):
         else:
             words = generator.choices(WORDS, k=generator.randint(1, 20))
             reference = " ".join(words)
-            hypothesis = " ".join(_misheard(words, generator.choice([0.05, 0.2, 0.5]), generator))
+            hypothesis = " ".join(
+                _with_errors(words, generator.choice([0.05, 0.2, 0.5]), generator)
+            )
             if generator.random() < unrelated:
                 hypothesis = " ".join(generator.choices(WORDS, k=generator.randint(0, 20)))
         references.append(reference)
@@ -64,25 +66,25 @@ def random_pairs(n_pairs, seed, unrelated=0.0):
     return references, hypotheses
 
 
-def _misheard(words, rate, generator):
-    heard = []
+def _with_errors(words, rate, generator):
+    hypothesis = []
     for word in words:
         error = generator.choice("SDI") if generator.random() < rate else ""
         if error != "D":
-            heard.append(generator.choice(WORDS) if error == "S" else word)
+            hypothesis.append(generator.choice(WORDS) if error == "S" else word)
         if error == "I":
-            heard.append(generator.choice(WORDS))
-    return heard
+            hypothesis.append(generator.choice(WORDS))
+    return hypothesis
 
 
 def possible_counts(reference, hypothesis):
-    """(S, D, I) of every alignment of two lists of words: slow, and plainly right."""
+    """The set of (S, D, I) of all alignments of two lists of words: slow, but simple."""
     row = [{(0, 0, j)} for j in range(len(hypothesis) + 1)]
-    for i, said in enumerate(reference, 1):
+    for i, expected in enumerate(reference, 1):
         above, row = row, [{(0, i, 0)}]
-        for j, heard in enumerate(hypothesis, 1):
+        for j, found in enumerate(hypothesis, 1):
             row.append(
-                {(s + (said != heard), d, n) for s, d, n in above[j - 1]}
+                {(s + (expected != found), d, n) for s, d, n in above[j - 1]}
                 | {(s, d + 1, n) for s, d, n in above[j]}
                 | {(s, d, n + 1) for s, d, n in row[j - 1]}
             )
@@ -90,14 +92,14 @@ def possible_counts(reference, hypothesis):
 
 
 def sclite_command():
-    """How sclite is called here, or None."""
+    """The command of sclite on this machine, or None."""
     if shutil.which("sclite"):
         return ["sclite"]
     return ["sctk", "sclite"] if shutil.which("sctk") else None
 
 
 def sclite_errors(references, hypotheses, folder):
-    """What sclite counts, case-sensitively, for each pair."""
+    """sclite's counts for each pair; case-sensitive."""
     for name, texts in (("ref", references), ("hyp", hypotheses)):
         write_trn(folder / f"{name}.trn", {f"pair-{n:06}": text for n, text in enumerate(texts)})
     command = [*sclite_command(), "-s", "-i", "spu_id", "-o", "pralign", "stdout"]
@@ -115,24 +117,30 @@ def sclite_errors(references, hypotheses, folder):
 
 
 def jiwer_total(references, hypotheses):
-    """What jiwer counts over all pairs, by itself."""
+    """jiwer's counts over all pairs, with its own splitting into words."""
     output = jiwer.process_words(references, hypotheses)
     words = sum(map(len, output.references))
     return ErrorCounts(output.substitutions, output.deletions, output.insertions, words)
 
 
 def kaldialign_total(references, hypotheses, sclite_mode):
-    """What kaldialign counts over all pairs."""
+    """kaldialign's counts over all pairs."""
     pairs = [(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True)]
     counts = kaldialign.batch_error_rate(*zip(*pairs, strict=True), sclite_mode=sclite_mode)
     return ErrorCounts(counts["sub"], counts["del"], counts["ins"], counts["ref_len"])
 
 
 def compare(references, hypotheses):
-    """Print the table; return whether each tool is right by its costs, and the sums are equal."""
+    """Print a table of all tools' counts and check them against all possible alignments.
+
+    Returns:
+        right: `asr score` and sclite are optimal for all pairs, our total equals jiwer's, and all
+            pairs with the same errors as sclite's have the same split.
+        equal: all counts equal sclite's.
+    """
     with tempfile.TemporaryDirectory() as folder:
         sclite = sclite_errors(references, hypotheses, Path(folder))
-        # through the files, as `asr score ref.trn hyp.trn` goes
+        # from the same files, as in `asr score ref.trn hyp.trn`
         pairs = read_pairs(Path(folder) / "ref.trn", Path(folder) / "hyp.trn")
     ours = word_errors(pairs.references, pairs.hypotheses)
     totals = {
@@ -165,8 +173,8 @@ def compare(references, hypotheses):
 
 
 STM, CTM, TRN = ("stm",), ("ctm",), ("trn", "-i", "spu_id")
-# its letters are moved to others, some of which are capitals of their neighbours
-AS_IT_STANDS = Rules(ignore_case=False, fragments=True)
+# the letters of these files are shifted; some become the capitals of others, so case counts
+WITH_CASE = Rules(ignore_case=False, fragments=True)
 MISSING = [
     ("test16_2", "missall"),
     ("test16_3", "missfile1"),
@@ -177,7 +185,7 @@ MISSING = [
     ("test16_8", "missfile2chanB"),
 ]
 FILES = [
-    # the expected file's name, reference, hypothesis, forms, sclite's options, ours
+    # name of the expected file, reference, hypothesis, format, sclite's options, our rules
     ("test1", "csrnab.ref", "csrnab.hyp", ("trn", "-i", "wsj"), "", Rules()),
     ("test3", "lvc_ref.stm", "lvc_hyp.ctm", STM, "", Rules()),
     ("test3a", "lvc_refe.stm", "lvc_hyp.ctm", STM, "", Rules()),
@@ -189,7 +197,7 @@ FILES = [
     ("test7 plain", "tests.ref", "tests.hyp", TRN, "", Rules(optional=False)),
     ("test7_r", "tests.hyp", "tests.ref", TRN, "-F -D", Rules(fragments=True)),
     *(
-        (f"test7-{utf}", f"tests.ref.{utf}", f"tests.hyp.{utf}", TRN, flags, AS_IT_STANDS)
+        (f"test7-{utf}", f"tests.ref.{utf}", f"tests.hyp.{utf}", TRN, flags, WITH_CASE)
         for utf in ("utf8-2bytes", "utf8-3bytes", "utf8-4bytes")
         for flags in ["-F -D -e utf-8"]
     ),
@@ -225,7 +233,7 @@ FILES = [
 
 
 def most_hits(possible):
-    """Of all (S, D, I) of two texts the one with fewest errors, and then with most hits."""
+    """Of all (S, D, I), that with the fewest errors, and of these with most hits."""
     return min(possible, key=lambda counts: (sum(counts), counts[0]))
 
 

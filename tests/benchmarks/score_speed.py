@@ -1,8 +1,8 @@
-"""Time of `asr score` from start to end: at most 0.8 s, for AN4's size and for test-clean's.
+"""Time of `asr score` from start to end: at most 0.8 s, for the sizes of AN4 and test-clean.
 
-Random texts with errors in a tenth of the words, as `id text` lines; each run is a process of its
-own. What Python takes to start and end by itself is shown beside it. The wall's clock decides; the
-processor's is shown too, since it says more where other programs take their share.
+The files are random texts as `id text` lines, with errors in a tenth of the words. Each run is a
+separate process. The time in which Python starts and ends is shown too. Wall time decides. CPU time
+is shown too, since it is more reliable if other programs are running.
 
 Run: python tests/benchmarks/score_speed.py [--runs 5]
 """
@@ -24,7 +24,7 @@ SIZES = ((130, 6), (2620, 20))  # utterances, words in each: AN4's test set, tes
 
 
 def write_texts(folder, n_utterances, n_words):
-    """References and hypotheses: the paths of both."""
+    """Write references and hypotheses; return the paths of both files."""
     generator = random.Random(1)
     words = [
         "".join(generator.choices("abcdefghij", k=generator.randint(1, 8))) for _ in range(999)
@@ -32,15 +32,17 @@ def write_texts(folder, n_utterances, n_words):
     paths = folder / "references.txt", folder / "hypotheses.txt"
     with paths[0].open("w") as references, paths[1].open("w") as hypotheses:
         for n in range(n_utterances):
-            said = generator.choices(words, k=n_words)
-            heard = [w if generator.random() < 0.9 else generator.choice(words) for w in said]
-            print(f"utt-{n:05}", *said, file=references)
-            print(f"utt-{n:05}", *heard, file=hypotheses)
+            reference = generator.choices(words, k=n_words)
+            hypothesis = [
+                w if generator.random() < 0.9 else generator.choice(words) for w in reference
+            ]
+            print(f"utt-{n:05}", *reference, file=references)
+            print(f"utt-{n:05}", *hypothesis, file=hypotheses)
     return paths
 
 
 def seconds(command):
-    """Of one run of a command that succeeds: by the wall's clock, and by the processor's."""
+    """Wall and CPU seconds of one run of a command, which must succeed."""
     wall, processor = time.perf_counter(), _processor_s()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - wall, _processor_s() - processor
@@ -55,7 +57,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=5, help="of each (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each (%(default)s)")
     n_runs = parser.parse_args().runs
     print(machine("cpu"))
     heads = ("median s", "least s", "most s", "processor s")

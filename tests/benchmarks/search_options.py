@@ -1,9 +1,9 @@
-"""What two options of the search cost, and what they save: `blank_skip` and `recombine`.
+"""Error rates and times of two options of the search: `blank_skip` and `recombine`.
 
-The same log-probabilities are searched with several `blank_skip`, without anything to go by and
-with an n-gram model of words, at untuned weights; then with the n-gram and several beams, with
-prefixes recombined and without. The oracle is the best hypothesis of each list. Seconds are the
-processor's.
+The same log-probabilities are searched with several values of `blank_skip`, without a language
+model and with an n-gram model of words, at untuned weights; then with the n-gram model, several
+beam widths, and prefixes recombined or not. The oracle is the best hypothesis of each list. Times
+are CPU seconds.
 
 Run: python tests/benchmarks/search_options.py --model exp/an4/ctc-seed1 --manifest
          data/an4/dev.jsonl --ngram exp/an4/ngram [--lexicon data/an4/lexicon.dic]
@@ -31,17 +31,17 @@ SKIPS = (1.0, 0.9999, 0.999, 0.99, 0.95, 0.9, 0.5)
 WIDTHS = (50, 200, 500)
 
 
-def measure(heard, decoder, **options):
-    """What came of a search with some options, in words."""
+def measure(recognised, decoder, **options):
+    """Search with some options; return error rates and time as text."""
     decoder = decoder.weighted(
         replace(decoder.settings, beam=replace(decoder.settings.beam, **options))
     )
     started = time.process_time()
-    nbests = decoder.nbests(heard.log_probs)
+    nbests = decoder.nbests(recognised.log_probs)
     seconds = time.process_time() - started
     nbests = [spelled(nbest, decoder.tokenizer) for nbest in nbests]
-    errors = hypothesis_errors(nbests, heard.references)
-    words = sum(len(text.split()) for text in heard.references)
+    errors = hypothesis_errors(nbests, recognised.references)
+    words = sum(len(text.split()) for text in recognised.references)
     first = sum(counts[0].errors for counts in errors)
     best = sum(min(one.errors for one in counts) for counts in errors)
     return f"WER {first / words:.2%}, {first} errors; oracle {best / words:.2%}; {seconds:.2f} s"
@@ -59,12 +59,12 @@ def main():
     torch.set_num_threads(1)
     with reported("search_options"):
         recognizer = load(arguments.model, "cpu", decoder="greedy")
-        heard = recognise_manifest(recognizer, read_manifest(arguments.manifest))
-        blanks = np.concatenate([rows[:, BLANK] for rows in heard.log_probs])
-        print(f"{len(heard.log_probs)} utterances, {len(blanks)} frames; {machine('cpu')}")
+        recognised = recognise_manifest(recognizer, read_manifest(arguments.manifest))
+        blanks = np.concatenate([rows[:, BLANK] for rows in recognised.log_probs])
+        print(f"{len(recognised.log_probs)} utterances, {len(blanks)} frames; {machine('cpu')}")
         weightless = replace(UNTUNED, lm_weight=0.0, word_bonus=0.0)
         kinds = {
-            "nothing to go by": DecoderSettings("beam", weightless),
+            "no language model": DecoderSettings("beam", weightless),
             "n-gram of words": DecoderSettings(
                 "beam", UNTUNED, lm=arguments.ngram, lexicon=arguments.lexicon
             ),
@@ -74,13 +74,13 @@ def main():
             decoder = Decoder.load(settings, recognizer.model.tokenizer)
             for skip in SKIPS:
                 skipped = np.mean(blanks >= math.log(skip)) if skip < 1 else 0.0
-                found = measure(heard, decoder, blank_skip=skip)
+                found = measure(recognised, decoder, blank_skip=skip)
                 print(f"  blank_skip {skip:6}: {skipped:4.0%} of frames, {found}", flush=True)
         for width in WIDTHS:
             for recombine in (False, True):
                 beam = {"beam_width": width, "n_best": width, "recombine": recombine}
-                how = "recombined" if recombine else "all apart"
-                found = measure(heard, decoder, **beam)
+                how = "recombined" if recombine else "not recombined"
+                found = measure(recognised, decoder, **beam)
                 print(f"  {width:4} prefixes, {how}: {found}", flush=True)
 
 

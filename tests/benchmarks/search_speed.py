@@ -1,15 +1,15 @@
-"""Speed of our beam search beside flashlight-text's, on the same log-probabilities.
+"""Speed of our beam search compared with flashlight-text, on the same log-probabilities.
 
-Bars, at a beam of 50: without a language model at least 3 times flashlight-text's speed; with a
-lexicon and an n-gram model of words at least the same; with a recurrent language model of
-characters, an LSTM of 512 units, at least 20 utterances of 300 frames a second.
+The limits, with a beam width of 50: without a language model at least 3 times flashlight-text's
+speed; with a lexicon and an n-gram model of words at least the same speed; with a recurrent
+language model of characters, an LSTM of 512 units, at least 20 utterances of 300 frames per second.
 
-Both search in turn, and the medians by the wall's clock decide; utterances for a second of the
-processor say more where other programs take their share. flashlight-text tries every token in
-every frame and drops what is 50 nats below the best, as torchaudio has it. Nobody is to pay for
-speed with words, so error rates are there; nor with scores: of no utterance may our best text score
-less than flashlight-text's, both by exact log-probabilities. Without --rnn the recurrent model is
-untrained: it helps nothing, and rules nothing out.
+The two searches alternate, and the medians of wall time decide. Utterances per CPU second are shown
+too, since they are more reliable if other programs are running. flashlight-text tries every token
+in every frame and drops hypotheses 50 nats below the best, as in torchaudio. Speed must not cost
+accuracy: error rates are shown, and for no utterance may our best text have a lower score than
+flashlight-text's, both computed from exact log-probabilities. Without --rnn the recurrent model is
+untrained, which does not change the speed.
 
 Run: python tests/benchmarks/search_speed.py --model exp/an4/ctc-seed1 --manifest
          data/an4/test.jsonl --ngram DIR|FILE [--rnn DIR] [--cache DIR] [--runs 5]
@@ -40,12 +40,12 @@ from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.rescore import RescoreWeights, exact_log_probs, lm_log_probs, rescore
 from asr.search.space import BeamSettings, SearchSpace
 
-FRAMES = 300  # of an utterance that speed is counted in
-TOLERANCE = 1e-3  # nats, of sums in float32
+FRAMES = 300  # an utterance in figures of speed has this number of frames
+TOLERANCE = 1e-3  # nats, for sums in float32
 
 
 def read_log_probs(recognizer, utterances, cache):
-    """(T, C) of each utterance, long ones last; computed once where there is a cache."""
+    """Log-probabilities (T, C) of each utterance; with a cache, they are computed once."""
     if cache and cache.exists():
         return list(np.load(cache).values())
     log_probs = []
@@ -59,13 +59,13 @@ def read_log_probs(recognizer, utterances, cache):
 
 
 def decoders(arguments, tokenizer):
-    """For each kind of search its decoder, and the bar."""
+    """Kind of search -> (search space, limit of its speed)."""
     ngram = load_language_model(arguments.ngram)
     words = [w for n, w in enumerate(ngram.vocabulary.symbols) if n not in (UNK, EOS)]
     if arguments.rnn:
         rnn = load_language_model(arguments.rnn)
     else:
-        # between letters, so that no blank or apostrophe is cleaned away
+        # symbols between letters, so that normalisation keeps blanks and apostrophes
         vocabulary = Vocabulary.from_texts(["a".join([*tokenizer.symbols, ""])], "char")
         torch.manual_seed(1)
         rnn = RNNLM(vocabulary, RNNLMSettings(hidden_size=512, n_layers=1)).eval()
@@ -82,7 +82,7 @@ def decoders(arguments, tokenizer):
 
 
 def measure(log_probs, decoder, name):
-    """The best hypotheses; utterances a second by the wall's clock and by the processor's."""
+    """The best hypotheses; utterances per wall second and per CPU second."""
     started, processor = time.perf_counter(), time.process_time()
     nbests = search_all(log_probs, decoder, torch.device("cpu"), search_of(name).run)
     seconds = time.perf_counter() - started, time.process_time() - processor
@@ -91,8 +91,8 @@ def measure(log_probs, decoder, name):
 
 
 def exact_scores(log_probs, best, decoder):
-    """What the decoder's weights make of one hypothesis an utterance, nothing of it pruned."""
-    if decoder.lexicon is not None:  # words end in flashlight-text's by a separator of their own
+    """The total score of one hypothesis for each utterance, without pruning."""
+    if decoder.lexicon is not None:  # flashlight-text ends words with a separator of its own
         encode = decoder.tokenizer.encode
         best = [replace(one, tokens=encode(" ".join(one.words), "text")) for one in best]
     nbests = [exact_log_probs(rows, [one]) for rows, one in zip(log_probs, best, strict=True)]
@@ -105,14 +105,19 @@ def exact_scores(log_probs, best, decoder):
 
 
 def compare(log_probs, references, decoder, runs, alone):
-    """Print a line for each search; the median of the speeds or of their ratios, and losses."""
+    """Print a line for each search.
+
+    Returns:
+        speed: median ratio to flashlight-text's speed, or median speed if `alone`.
+        lost: number of utterances for which our best score is lower than flashlight-text's.
+    """
     names = ["beam"] if alone else ["beam", "flashlight"]
     speeds = {name: [] for name in names}
     scores = {}
     for run in range(-1, runs):
         for name in names:
             best, wall, processor = measure(log_probs, decoder, name)
-            if run < 0:  # loads what it needs
+            if run < 0:  # warm-up
                 texts = [" ".join(hypothesis.words) for hypothesis in best]
                 errors = sum(word_errors(references, texts), ErrorCounts())
                 scores[name] = exact_scores(log_probs, best, decoder)
@@ -142,12 +147,12 @@ def main():
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--ngram", required=True, help="model of words")
-    parser.add_argument("--rnn", help="model of characters")
+    parser.add_argument("--ngram", required=True, help="n-gram model of words")
+    parser.add_argument("--rnn", help="recurrent model of characters")
     parser.add_argument("--cache", type=Path, help="folder that keeps the log-probabilities")
-    parser.add_argument("--utterances", type=int, default=130, help="at most (%(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of a network (%(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="of each (%(default)s)")
+    parser.add_argument("--utterances", type=int, default=130, help="largest number (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each search (%(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     reached: dict[str, bool] = {}

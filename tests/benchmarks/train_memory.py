@@ -1,9 +1,9 @@
-"""Resident memory of a training, epoch by epoch: flat within 3 % from the second epoch on.
+"""Resident memory of a training in each epoch: constant within 3 % from the second epoch on.
 
-`Run.fit` trains as `recipes/train_ctc.py` calls it. At the end of every step the resident memory of
-this process and its children is read, and told are each epoch's highest and its last; the highest
-of each epoch from the second on may be 3 % above the second's. In the first epoch recordings come
-into the cache (`--data.cache_gb`), and the allocator and the kernels' libraries get what they need.
+`Run.fit` trains as in `recipes/train_ctc.py`. The resident memory of this process and its children
+is read after every step. The largest and the last value of each epoch are printed. From the second
+epoch on, the largest value may be at most 3 % above that of the second. In the first epoch, the
+cache (`--data.cache_gb`) fills, and the allocator and the libraries take their memory.
 
 Run: python tests/benchmarks/train_memory.py [--corpus digits] [--epochs 8] [--data.cache_gb 0 ...]
 The corpus must be prepared; other options change settings of conf/CORPUS/ctc.yaml.
@@ -35,7 +35,7 @@ class Memory(Callback):
     """Reads resident memory at the end of each step."""
 
     def __init__(self):
-        self.epochs = []  # of each, all readings
+        self.epochs = []  # all values of each epoch, in bytes
 
     def on_train_epoch_start(self, trainer, pl_module):
         self.epochs.append([])
@@ -48,7 +48,7 @@ class Memory(Callback):
 
 
 def resident_bytes():
-    """Of this process and all that it started, directly or not."""
+    """Resident memory of this process and all its descendants."""
     children, pages = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -58,13 +58,13 @@ def resident_bytes():
             continue
         children.setdefault(parent, []).append(int(folder.name))
     ours = [os.getpid()]
-    for pid in ours:  # which grows meanwhile
+    for pid in ours:  # the list grows during the loop
         ours += children.get(pid, [])
     return PAGE * sum(pages.get(pid, 0) for pid in ours)
 
 
 def measure(corpus, epochs, options, out):
-    """The readings of `Memory`."""
+    """Train and return the values of `Memory`."""
     manifests = [ROOT / "data" / corpus / f"{part}.jsonl" for part in ("train", "dev")]
     if not manifests[0].exists():
         raise InputError(f"{manifests[0]}: is missing; run python data/{corpus}/prepare.py first")
@@ -88,7 +88,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--corpus", default="digits")
-    parser.add_argument("--epochs", type=int, default=8, help="how many (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=8, help="number of epochs (%(default)s)")
     arguments, options = parser.parse_known_args()
     if arguments.epochs < 3:
         parser.error(f"--epochs is {arguments.epochs}; expected 3 or more")

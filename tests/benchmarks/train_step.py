@@ -1,18 +1,17 @@
-"""What training through Lightning costs beside a bare loop: time of an epoch, ratio at most 1.05.
+"""Time of a training epoch with Lightning compared with a bare loop: at most 1.05 times.
 
 Both train the same model with the same optimiser, precision, clipping and loss on the same batches,
-in one process, an epoch each in turn, so that a machine that slows down slows both.
+in one process. Their epochs alternate, so that a slower machine slows both down.
 
-- training: `Run.fit` as `recipes/train_ctc.py` calls it: reading, drawing and padding batches,
-  features, masks, logs, learning rate, checkpoints at each epoch's end; without development data.
-- bare loop: forward, loss, backward, clipping, optimiser, on features computed beforehand.
+- training: `Run.fit` as in `recipes/train_ctc.py`: reading, augmenting and padding batches,
+  features, masks, logs, learning rate, a checkpoint after each epoch; without development data.
+- bare loop: forward, loss, backward, clipping, optimiser, on precomputed features.
 
-One epoch that is not counted goes ahead: the state in which all epochs but the first are. With
-`--data.cache_gb 0` no audio is kept, and all of it is decoded in every epoch. The wall's clock
-decides. Processor time, user and system, is shown too, since it says more where other programs take
-their share: of all threads, those that read ahead included, and of the main thread, which with
-OMP_NUM_THREADS=1 and a second processor for reading is what the wall's clock shows on a machine
-without other work.
+The first epoch is not counted, since only later ones have a filled cache. With `--data.cache_gb 0`
+no audio is kept, and all of it is decoded in every epoch. Wall time decides. CPU time (user and
+system) is shown too, since it is more reliable if other programs are running: for all threads,
+including those that read ahead, and for the main thread. The latter equals the wall time of an idle
+machine with OMP_NUM_THREADS=1 and a second CPU for reading.
 
 Run: python tests/benchmarks/train_step.py [--corpus an4] [--rounds 5] [--data.cache_gb 0 ...]
 The corpus must be prepared; other options change settings of conf/CORPUS/ctc.yaml.
@@ -44,11 +43,11 @@ CLOCKS = ("wall", "all threads", "main thread")
 
 
 class BareLoop(Callback):
-    """Times each of Lightning's epochs, and after it a bare loop over the same batches."""
+    """Times each of Lightning's epochs, then a bare loop on the same batches."""
 
     def __init__(self, acoustic):
         self.acoustic = copy.deepcopy(acoustic)
-        self.rows = []  # (steps, training, bare); of both, seconds by all of CLOCKS
+        self.rows = []  # (steps, training, bare); the last two have seconds for each of CLOCKS
         self._since = None
 
     def on_train_epoch_start(self, trainer, pl_module):
@@ -79,7 +78,7 @@ class BareLoop(Callback):
 
 @torch.no_grad()
 def _precomputed(trainer, task):
-    """What the acoustic model was trained on in the epoch that has just ended."""
+    """The inputs of the acoustic model in the epoch that has just ended."""
     sampler, dataset = trainer.train_dataloader.batch_sampler, trainer.train_dataloader.dataset
     generator = torch.Generator().manual_seed(1)
     for draws in sampler.batches(sampler.epoch):
@@ -105,7 +104,7 @@ def _elapsed(since):
 
 
 def measure(corpus, rounds, options, out):
-    """The rows of `BareLoop`, without the first epoch's."""
+    """The rows of `BareLoop`, without that of the first epoch."""
     manifests = [ROOT / "data" / corpus / f"{part}.jsonl" for part in ("train", "dev")]
     if not manifests[0].exists():
         raise InputError(f"{manifests[0]}: is missing; run python data/{corpus}/prepare.py first")
@@ -148,7 +147,7 @@ def main():
         print(f"{number:8}{steps:8}{cells}")
     medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
     named = ", ".join(f"{m:.3f} {clock}" for m, clock in zip(medians, CLOCKS, strict=True))
-    print(f"median ratio {named}; at most {BAR} by the wall's clock")
+    print(f"median ratio {named}; at most {BAR} in wall time")
     sys.exit(0 if medians[0] <= BAR else 1)
 
 

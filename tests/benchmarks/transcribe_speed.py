@@ -1,16 +1,16 @@
-"""Speed of `asr transcribe` on one core: seconds for a second of audio, and until the first text.
+"""Speed of `asr transcribe` on one core: real-time factor, and time until the first text.
 
-Bars: a real-time factor of at most 0.02, and the first line on stdout after at most 4 s.
+The limits: a real-time factor of at most 0.02, and the first line on stdout after at most 4 s.
 
-Runs of the command as a process of its own, pinned to one core with one thread: with one file, and
-with all files. The real-time factor is the difference of their times by the difference of their
-audio, which leaves the start out; that of the whole run, start included, is shown as well. The
-wall's clock decides; the processor's factor is shown too, since it says more where other programs
-take their share.
+The command runs as a separate process on one core with one thread: with one file, and with all
+files. The real-time factor is the difference of their times divided by the difference of their
+durations of audio, so it does not include the start. The factor of the whole run, which includes
+it, is shown too. Wall time decides. The factor of CPU time is shown too, since it is more reliable
+if other programs are running.
 
 Run: python tests/benchmarks/transcribe_speed.py [AUDIO ...] [--model exp/an4/ctc] [--runs 3]
-Without audio: the test recordings of the digits, which must be prepared. Without a model: one of
-the size of conf/an4/ctc.yaml with random weights, on which speed does not depend.
+Without audio, the test recordings of the digits are used, which must be prepared. Without a model,
+one of the size of conf/an4/ctc.yaml with random weights is used; weights do not change the speed.
 """
 
 import argparse
@@ -43,7 +43,7 @@ FIRST_TEXT_BAR_S = 4.0
 
 
 class Timing(NamedTuple):
-    """Seconds since the process was started."""
+    """Seconds since the start of the process."""
 
     first_line: float
     end: float
@@ -51,7 +51,7 @@ class Timing(NamedTuple):
 
 
 def transcribe(model, audio):
-    """Run `asr transcribe`; one line a file is expected of it."""
+    """Run `asr transcribe`, which must print one line for each file."""
     command = [sys.executable, "-m", "asr.cli", "transcribe", "--model", model, "--device", "cpu"]
     started, processor = time.perf_counter(), _processor_s()
     with subprocess.Popen([*command, *audio], stdout=subprocess.PIPE) as process:
@@ -69,14 +69,14 @@ def _processor_s():
 
 
 def import_torch():
-    """Seconds in which Python starts and imports torch: what no change of ours can save."""
+    """Seconds in which Python starts and imports torch, a lower bound of the time of a start."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import torch"], check=True)
     return time.perf_counter() - started
 
 
 def random_model(folder):
-    """Write a model of the size of AN4's, untrained."""
+    """Save an untrained model of the size of AN4's."""
     config = ROOT / "conf" / "an4" / "ctc.yaml"
     parser = settings_parser("transcribe_speed", CTCSettings)
     add_trainer_options(parser)
@@ -90,7 +90,7 @@ def random_model(folder):
 
 
 def one_core():
-    """Pin this process, and so all that it starts, to one of its cores, with one thread."""
+    """Pin this process and its children to one core, with one thread."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     if not hasattr(os, "sched_setaffinity"):
@@ -101,7 +101,7 @@ def one_core():
 
 
 def measure(arguments, folder):
-    """For each run: seconds to import torch, Timing of one file, of all; and all files' lengths."""
+    """(seconds to import torch, Timing of one file, Timing of all files) of each run; durations."""
     manifest = ROOT / "data" / "digits" / "test.jsonl"
     if not arguments.audio and not manifest.exists():
         raise InputError(f"{manifest}: is missing; run python data/digits/prepare.py first")
@@ -125,7 +125,7 @@ def main():
     )
     parser.add_argument("audio", nargs="*", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--runs", type=int, default=3, help="of each kind (%(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs (%(default)s)")
     with reported("transcribe_speed"), tempfile.TemporaryDirectory() as folder:
         core = one_core()
         runs, durations = measure(parser.parse_args(), Path(folder))

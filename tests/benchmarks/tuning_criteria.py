@@ -1,15 +1,15 @@
-"""Which criterion should choose the weights of language models on little development data?
+"""Compare criteria for tuning language-model weights on little development data.
 
-Each model is decoded as `recipes/evaluate.py` does it (search with an n-gram, weights tuned, n-best
-lists rescored with a recurrent language model, weights tuned), once for each criterion:
+Each model is decoded as in `recipes/evaluate.py` (search with an n-gram model, tuned weights,
+n-best lists rescored with a recurrent language model, tuned weights), once for each criterion:
 
-- `fewest`: the fewest errors; of those that tie, the smallest weights;
+- `fewest`: the fewest errors; among equal points, the smallest weights;
 - `smoothed`: the fewest errors after a Gaussian blur over the grid (in use until November 2026);
-- `expected`: the fewest expected errors, each list's errors under its posterior;
+- `expected`: the fewest expected errors, where each list's errors are weighted by its posterior;
 - `mean`: the mean of the grid, weighted by exp(-errors): `asr.search.tuning.Tuning`.
 
-The test set is only counted on. Deviation is over models (seeds), or over `--draws` random halves
-of the development data with one model.
+The test set is used for error rates only. Deviations are over models (seeds), or over `--draws`
+random halves of the development data with one model.
 
 Run: python tests/benchmarks/tuning_criteria.py --models exp/an4/ctc-mfcc-seed*
          --dev data/an4/dev.jsonl
@@ -42,9 +42,9 @@ CRITERIA = ("fewest", "smoothed", "expected", "mean")
 
 @dataclass(frozen=True, eq=False)
 class Fewest(Tuning):
-    """The point with the least `cost`; of those that tie, with the fewest errors, then smallest.
+    """Chooses the point with the lowest `cost`, then fewest errors, then smallest weights.
 
-    As with `Tuning`, no point may have more errors than that of the smallest weights.
+    As in `Tuning`, the point may not have more errors than that of the smallest weights.
     """
 
     cost: np.ndarray  # same shape as errors
@@ -60,7 +60,7 @@ class Fewest(Tuning):
 
 
 def smoothed(tuning):
-    """The errors, each blurred with its neighbours: a twentieth of an axis is one deviation."""
+    """The errors after a Gaussian blur; the standard deviation is a twentieth of each axis."""
     cost = tuning.errors.astype(float)
     for number, axis in enumerate(tuning.axes):
         values = np.array(axis)
@@ -72,7 +72,7 @@ def smoothed(tuning):
 
 
 def expected(tuning, nbests, scores, references):
-    """At every point, each list's mean of errors under its posterior, summed."""
+    """The expected errors at every point: the sum of the lists' mean errors under the posterior."""
     counts = hypothesis_errors(nbests, references)
     cost = np.zeros(tuning.errors.shape)
     bonuses = np.array(tuning.word_bonuses)
@@ -142,11 +142,13 @@ def main():
     parser.add_argument("--models", type=Path, nargs="+", required=True)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
-    parser.add_argument("--ngram", required=True, help="model of words")
+    parser.add_argument("--ngram", required=True, help="n-gram model of words")
     parser.add_argument("--rescorer", required=True, help="recurrent language model")
     parser.add_argument("--lexicon", default="", help="default: the n-gram's words")
     parser.add_argument("--beam-width", type=int, default=50)
-    parser.add_argument("--draws", type=int, default=0, help="halves of the development data")
+    parser.add_argument(
+        "--draws", type=int, default=0, help="number of random halves of the development data"
+    )
     parser.add_argument("--criteria", nargs="+", default=CRITERIA, choices=CRITERIA)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

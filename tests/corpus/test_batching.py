@@ -24,7 +24,7 @@ def indices(batches):
 
 @pytest.mark.parametrize("max_total", [5, 20, 1000])
 @pytest.mark.parametrize("seed", range(3))
-def test_batches_hold_as_many_as_the_bound_allows_and_no_more(max_total, seed):
+def test_batches_are_as_large_as_the_bound_allows(max_total, seed):
     lengths = sorted(random_lengths(seed=seed))
     sizes = bucket_sizes(lengths[::-1], max_total)
     assert sum(sizes) == len(lengths)
@@ -44,7 +44,7 @@ def test_an_utterance_longer_than_the_bound_is_a_batch_of_its_own():
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_every_utterance_comes_exactly_once_in_an_epoch(shuffle):
+def test_every_utterance_is_in_an_epoch_exactly_once(shuffle):
     sampler = sampler_of(shuffle=shuffle)
     for epoch in range(3):
         batches = list(sampler)
@@ -66,11 +66,11 @@ def test_a_seed_fixes_the_batches_and_epochs_differ():
     epochs = [list(first) for _ in range(3)]
     assert epochs == [list(again) for _ in range(3)]
     groups = [{frozenset(indices([batch])) for batch in epoch} for epoch in epochs]
-    assert groups[0] != groups[1] != groups[2] != groups[0]  # not the order alone
+    assert groups[0] != groups[1] != groups[2] != groups[0]  # the batches differ, not only order
     assert epochs[0] != list(other)
 
 
-def test_without_shuffling_all_epochs_are_the_same_shortest_first():
+def test_without_shuffling_every_epoch_is_sorted_by_length():
     lengths = random_lengths()
     sampler = sampler_of(lengths, shuffle=False)
     order = indices(sampler)
@@ -78,7 +78,7 @@ def test_without_shuffling_all_epochs_are_the_same_shortest_first():
     assert indices(sampler) == order
 
 
-def test_batches_go_by_the_lengths_of_their_epoch():
+def test_batches_use_the_lengths_of_their_epoch():
     # the same utterances are long in one epoch and short in the next
     def length_in_epoch(draw):
         return 10.0 if (draw.index + draw.epoch) % 2 else 1.0
@@ -138,7 +138,7 @@ def test_a_state_saved_after_the_last_batch_resumes_with_the_next_epoch():
     epochs = [list(whole) for _ in range(2)]
     stopped = sampler_of()
     iterator = iter(stopped)
-    for _ in range(len(stopped)):  # by number: nothing is requested after the last batch
+    for _ in range(len(stopped)):  # so that nothing is requested after the last batch
         next(iterator)
     resumed = sampler_of()
     resumed.load_state_dict(stopped.state_dict())
@@ -156,9 +156,8 @@ def test_processes_share_the_batches(world_size):
     assert [len(batches) for batches in ranks] == [n_each] * world_size
     dealt = list(chain.from_iterable(zip(*ranks, strict=True)))
     assert dealt[: len(whole)] == whole
-    surplus = dealt[
-        len(whole) :
-    ]  # the first batches again, so that all processes take the same number of steps
+    # the first batches again, so that all processes take the same number of steps
+    surplus = dealt[len(whole) :]
     assert len(surplus) < world_size
     assert surplus == (whole * world_size)[: len(surplus)]
 

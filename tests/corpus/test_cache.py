@@ -10,13 +10,13 @@ from asr.errors import InputError
 
 
 def kept(waveform):
-    """What a cache gives back, and how many bytes it took."""
+    """The waveform after it was in a cache, and its number of bytes there."""
     cache = WaveformCache(1e9)
     cache.put("key", waveform)
     return cache.get("key"), 1e9 - cache._room
 
 
-def test_all_16_bit_samples_come_back_bit_for_bit_in_half_the_bytes():
+def test_16_bit_samples_are_kept_without_loss_in_half_the_bytes():
     samples = np.arange(-32768, 32768)
     waveform = (samples / 32768).astype(np.float32)
     found, size = kept(waveform)
@@ -38,7 +38,7 @@ def test_all_16_bit_samples_come_back_bit_for_bit_in_half_the_bytes():
         [0.5, 1e38],
     ],
 )
-def test_other_samples_come_back_bit_for_bit_too(values):
+def test_other_samples_are_kept_without_loss_too(values):
     waveform = np.array(values, np.float32)
     found, size = kept(waveform)
     assert found.tobytes() == waveform.tobytes()
@@ -58,7 +58,7 @@ def test_other_samples_come_back_bit_for_bit_too(values):
         ("a.ogg", "VORBIS", 8000, 4),
     ],
 )
-def test_a_file_is_kept_as_16_bits_only_where_that_is_exact(tmp_path, name, subtype, rate, n_bytes):
+def test_files_are_kept_as_16_bits_only_if_that_is_lossless(tmp_path, name, subtype, rate, n_bytes):
     path = tmp_path / name
     noise = 0.1 * np.random.default_rng(0).standard_normal(rate)
     soundfile.write(path, noise, rate, subtype=subtype)
@@ -68,7 +68,7 @@ def test_a_file_is_kept_as_16_bits_only_where_that_is_exact(tmp_path, name, subt
     assert size == n_bytes * len(waveform)
 
 
-def test_only_what_there_is_room_for_is_kept_and_nothing_is_counted_twice():
+def test_waveforms_are_kept_up_to_the_limit_and_counted_once():
     cache = WaveformCache(20)
     for key, length in (("a", 6), ("b", 5), ("a", 6), ("c", 4)):
         cache.put(key, np.zeros(length, np.float32))
@@ -79,10 +79,10 @@ def test_only_what_there_is_room_for_is_kept_and_nothing_is_counted_twice():
     assert nothing.get("a") is None
 
 
-# --- how much is kept -------------------------------------------------------------------------
+# --- size of the cache ------------------------------------------------------------------------
 
 
-def test_processes_share_the_setting_or_half_of_what_is_free(monkeypatch):
+def test_processes_share_the_cache_or_half_of_the_free_memory(monkeypatch):
     monkeypatch.setattr("asr.corpus.cache.free_memory", lambda: 3 << 20)
     assert cache_of(None)._room == 3 << 19
     assert cache_of(None, 3)._room == 1 << 19
@@ -91,12 +91,12 @@ def test_processes_share_the_setting_or_half_of_what_is_free(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [-1.0, float("nan"), float("inf")])
-def test_a_size_that_is_none_is_refused(size):
+def test_negative_or_infinite_cache_sizes_are_refused(size):
     line = f"data.cache_gb is {size}; expected 0 or more, or null"
     with pytest.raises(InputError, match=f"^{re.escape(line)}$"):
         check_cache_gb(size)
 
 
-def test_where_the_system_does_not_tell_half_of_the_machine_is_the_most(monkeypatch):
+def test_the_cache_takes_at_most_half_of_the_machines_memory(monkeypatch):
     monkeypatch.setattr("asr.corpus.cache.free_memory", lambda: 1 << 62)
     assert cache_of(None)._room < 1 << 50

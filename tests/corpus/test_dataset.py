@@ -55,7 +55,7 @@ def test_an_example_is_the_file_and_its_text(utterances):
         assert example.id == utterance.id
 
 
-def test_a_draw_is_the_same_example_whatever_was_drawn_before(utterances):
+def test_an_example_does_not_depend_on_earlier_draws(utterances):
     dataset, other = noisy(utterances, cache=WaveformCache(1e9)), noisy(utterances)
     first = [dataset[draw] for draw in DRAWS]
     again = [dataset[draw] for draw in DRAWS]
@@ -65,21 +65,21 @@ def test_a_draw_is_the_same_example_whatever_was_drawn_before(utterances):
             np.testing.assert_array_equal(example.waveform, examples[0].waveform)
 
 
-def test_epochs_and_seeds_differ(utterances):
+def test_epochs_and_seeds_give_different_examples(utterances):
     examples = [
         noisy(utterances, seed=seed)[UtteranceDraw(0, epoch)].waveform.tobytes()
         for seed in range(2)
         for epoch in range(20)
     ]
-    assert len(set(examples)) > 20  # a quarter has neither noise nor room: 3 speeds of the same
+    assert len(set(examples)) > 20  # a quarter has neither noise nor reverberation, only 3 speeds
 
 
-def test_utterances_of_an_epoch_are_changed_each_in_its_own_way(utterances):
+def test_utterances_of_an_epoch_have_different_augmentation(utterances):
     dataset = noisy([utterances[0]] * 20)
     assert len({dataset[UtteranceDraw(index, 0)].waveform.tobytes() for index in range(20)}) > 10
 
 
-def test_duration_is_known_without_reading(utterances):
+def test_durations_are_those_of_the_examples(utterances):
     dataset = dataset_of(utterances, speeds=(0.8, 1.0, 1.25))
     seen = set()
     for draw in [UtteranceDraw(index, epoch) for epoch in range(10) for index in range(3)]:
@@ -103,7 +103,7 @@ def test_decoded_audio_is_kept_up_to_the_limit(utterances, monkeypatch):
     assert [read.count(utterance.audio) for utterance in utterances] == [1, 3, 1]
 
 
-def test_a_cached_waveform_can_t_be_changed_in_place(utterances):
+def test_waveforms_are_read_only(utterances):
     for cache in (None, WaveformCache(1e9)):
         dataset = dataset_of(utterances, cache=cache)
         for _ in range(2):
@@ -111,7 +111,7 @@ def test_a_cached_waveform_can_t_be_changed_in_place(utterances):
                 dataset.waveform(0)[0] = 1.0
 
 
-def test_waveforms_are_the_recordings(utterances):
+def test_waveforms_are_the_recordings_without_augmentation(utterances):
     dataset = noisy(utterances)
     waveforms = dataset.waveforms
     assert len(waveforms) == 3
@@ -147,13 +147,13 @@ def test_a_batch_without_any_text_has_no_targets():
 # --- refusals ---------------------------------------------------------------------------------
 
 
-def test_a_character_that_is_not_in_the_alphabet_names_its_utterance(utterances):
+def test_a_character_outside_the_alphabet_is_refused_with_its_utterance(utterances):
     wrong = Utterance("u9", "u9.wav", 1.0, "abc")
     with pytest.raises(InputError, match=r"^utterance u9: character 'c' .* is not in the alphabet"):
         dataset_of([*utterances, wrong])
 
 
-def test_a_file_of_another_length_than_its_manifest_says_is_refused(utterances):
+def test_a_duration_that_differs_from_the_manifest_is_refused(utterances):
     path = utterances[0].audio
     dataset = dataset_of([Utterance("u0", path, 0.53, "a")])
     message = f"utterance u0: {path}: has 0.50 s of audio; its manifest says 0.53 s"
@@ -161,7 +161,7 @@ def test_a_file_of_another_length_than_its_manifest_says_is_refused(utterances):
         dataset[UtteranceDraw(0, 0)]
 
 
-def test_a_file_that_is_not_there_is_refused_by_name(utterances):
+def test_a_missing_file_is_named(utterances):
     dataset = dataset_of([Utterance("u9", "nowhere/u9.wav", 1.0, "a")])
     with pytest.raises((InputError, OSError), match=r"nowhere/u9.wav"):
         dataset[UtteranceDraw(0, 0)]

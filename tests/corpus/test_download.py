@@ -18,7 +18,7 @@ CONTENT = np.random.default_rng(0).bytes(300_000)
 
 @pytest.fixture
 def server():
-    """A local web server; what is special about it stands in its attributes."""
+    """A local web server; its attributes set how it answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -62,7 +62,7 @@ def server():
     server.server_close()
 
 
-def test_a_file_arrives_whole_and_is_not_fetched_again(server, tmp_path):
+def test_a_complete_file_is_not_downloaded_again(server, tmp_path):
     path = tmp_path / "new" / "file"
     checksum = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
     assert download(server.url, path, checksum) == path
@@ -73,7 +73,7 @@ def test_a_file_arrives_whole_and_is_not_fetched_again(server, tmp_path):
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
-def test_a_download_that_was_cut_goes_on_or_begins_again(server, tmp_path, knows_ranges):
+def test_an_interrupted_download_resumes_or_starts_anew(server, tmp_path, knows_ranges):
     path = tmp_path / "file"
     server.sends_at_most = 100_000
     with pytest.raises(InputError, match="ended after 100000 of 300000 bytes; what came is kept"):
@@ -89,7 +89,7 @@ def test_a_download_that_was_cut_goes_on_or_begins_again(server, tmp_path, knows
 
 
 @pytest.mark.parametrize("asks", [True, False], ids=["If-Range known", "If-Range unknown"])
-def test_a_file_that_changed_in_between_is_fetched_anew(server, tmp_path, asks, monkeypatch):
+def test_a_file_that_changed_on_the_server_is_downloaded_anew(server, tmp_path, asks, monkeypatch):
     path = tmp_path / "file"
     server.sends_at_most = 100_000
     with pytest.raises(InputError, match="what came is kept"):
@@ -98,7 +98,7 @@ def test_a_file_that_changed_in_between_is_fetched_anew(server, tmp_path, asks, 
     server.content = CONTENT[::-1]
     if asks:
         server.mark = '"second"'
-    else:  # the server goes on, and says with what
+    else:  # the server resumes with another file, and sends its mark
         marks = iter(['"second"'] * 2)
         monkeypatch.setattr("asr.corpus.download._mark", lambda _: next(marks))
     assert download(server.url, path).read_bytes() == CONTENT[::-1]
@@ -106,7 +106,7 @@ def test_a_file_that_changed_in_between_is_fetched_anew(server, tmp_path, asks, 
 
 
 @pytest.mark.parametrize("checksum", ["", f"md5:{hashlib.md5(CONTENT).hexdigest()}"])
-def test_without_a_mark_only_a_checksum_lets_a_download_go_on(server, tmp_path, checksum):
+def test_without_a_version_mark_only_a_checksum_allows_resuming(server, tmp_path, checksum):
     server.mark = ""
     server.sends_at_most = 100_000
     with pytest.raises(InputError, match="what came is kept"):
@@ -116,7 +116,7 @@ def test_without_a_mark_only_a_checksum_lets_a_download_go_on(server, tmp_path, 
     assert server.ranges == [None, "bytes=100000-" if checksum else None]
 
 
-def test_a_partial_file_that_is_complete_is_taken(server, tmp_path):
+def test_a_complete_partial_file_is_used(server, tmp_path):
     (tmp_path / "file.partial").write_bytes(CONTENT)
     (tmp_path / "file.partial.mark").write_text(server.mark)
     assert download(server.url, tmp_path / "file").read_bytes() == CONTENT
@@ -124,14 +124,14 @@ def test_a_partial_file_that_is_complete_is_taken(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_partial_file_that_is_too_long_is_fetched_anew(server, tmp_path):
+def test_a_too_long_partial_file_is_downloaded_anew(server, tmp_path):
     (tmp_path / "file.partial").write_bytes(CONTENT + b"more")
     (tmp_path / "file.partial.mark").write_text(server.mark)
     assert download(server.url, tmp_path / "file").read_bytes() == CONTENT
     assert server.ranges == ["bytes=300004-", None]
 
 
-def test_a_wrong_checksum_is_refused_and_nothing_kept(server, tmp_path):
+def test_a_file_with_a_wrong_checksum_is_refused_and_removed(server, tmp_path):
     found = hashlib.sha256(CONTENT).hexdigest()
     with pytest.raises(InputError, match=f"file: sha256 is {found}; expected 00; removed"):
         download(server.url, tmp_path / "file", "sha256:00")
@@ -144,7 +144,7 @@ def test_a_missing_page_is_named(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_is_named(server, tmp_path):
+def test_an_unreachable_server_is_named(server, tmp_path):
     server.shutdown()
     server.server_close()
     with pytest.raises(InputError, match=f"{server.url}: .*refused"):
@@ -152,7 +152,7 @@ def test_a_server_that_is_not_there_is_named(server, tmp_path):
 
 
 def pack(path, members):
-    """A .tar.gz of (name, content) or of ready TarInfos."""
+    """Write a .tar.gz with members given as (name, content) or as TarInfo."""
     with tarfile.open(path, "w:gz") as tar:
         for member in members:
             if isinstance(member, tarfile.TarInfo):
@@ -171,7 +171,7 @@ def test_an_archive_is_unpacked_with_its_folders(tmp_path):
     assert (tmp_path / "a/c/y").read_bytes() == b"2"
 
 
-def test_pythons_without_filters_unpack_and_refuse_the_same(tmp_path, monkeypatch):
+def test_unpacking_is_the_same_without_pythons_extraction_filters(tmp_path, monkeypatch):
     monkeypatch.delattr(tarfile, "data_filter", raising=False)
     test_an_archive_is_unpacked_with_its_folders(tmp_path)
     archive = pack(tmp_path / "b.tar.gz", [("../evil", b"1")])
@@ -198,14 +198,14 @@ def special(name, kind, target=""):
         (special("c/pipe", tarfile.FIFOTYPE), "is a link or a device"),
     ],
 )
-def test_unsafe_members_are_refused_and_nothing_is_left(tmp_path, member, message):
+def test_unsafe_members_are_refused_without_leaving_files(tmp_path, member, message):
     archive = pack(tmp_path / "a.tar.gz", [("c/good", b"1"), member])
     with pytest.raises(InputError, match=message):
         unpack(archive, tmp_path / "a")
     assert list(tmp_path.iterdir()) == [archive]
 
 
-def test_a_cut_archive_is_refused_and_nothing_is_left(tmp_path):
+def test_truncated_archives_are_refused_without_leaving_files(tmp_path):
     archive = pack(tmp_path / "a.tar.gz", [("c/good", CONTENT), ("c/other", CONTENT)])
     archive.write_bytes(archive.read_bytes()[:400_000])
     with pytest.raises(InputError, match=r"a\.tar\.gz: can't be unpacked"):
@@ -214,7 +214,7 @@ def test_a_cut_archive_is_refused_and_nothing_is_left(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", gzip.compress(b"no tar"), b""])
-def test_what_is_no_archive_is_refused(tmp_path, content):
+def test_files_that_are_not_archives_are_refused(tmp_path, content):
     (tmp_path / "a.tar.gz").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.tar\.gz: can't be unpacked"):
         unpack(tmp_path / "a.tar.gz", tmp_path / "a")
@@ -222,7 +222,7 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
 @pytest.mark.parametrize("place", [-3, -6])
-def test_a_wrong_byte_behind_the_end_mark_is_found(tmp_path, suffix, place):
+def test_a_wrong_byte_after_the_end_mark_is_found(tmp_path, suffix, place):
     plain = pack(tmp_path / "a.tar.gz", [("c/good", CONTENT)])
     content = gzip.decompress(plain.read_bytes())
     packers = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
@@ -238,7 +238,7 @@ def test_a_wrong_byte_behind_the_end_mark_is_found(tmp_path, suffix, place):
     assert sorted(path.name for path in tmp_path.iterdir()) == [plain.name, archive.name, "whole"]
 
 
-def test_what_grows_too_much_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+def test_too_large_archives_are_refused_without_leaving_files(tmp_path, monkeypatch):
     archive = pack(tmp_path / "a.tar.gz", [("zeros", bytes(300_000_000))])
     with pytest.raises(InputError, match=r"a\.tar\.gz: unpacks to more than 100,000,000 bytes"):
         unpack(archive, tmp_path / "a")

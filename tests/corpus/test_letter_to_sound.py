@@ -71,12 +71,12 @@ def language(seed, n_words):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_alignments_equal_those_found_by_enumeration(seed):
+def test_alignments_equal_those_by_enumeration(seed):
     rows = [(word, phones) for word, (phones,) in language(seed, 25).items() if len(word) < 6]
     assert align_letters(rows, rounds=4) == align_by_enumeration(rows, rounds=4)
 
 
-def test_letters_keep_their_phones_in_order():
+def test_aligned_letters_and_phones_keep_their_order():
     words = language(0, 300)
     rows = [(word, phones) for word, (phones,) in words.items()]
     for (word, phones), aligned in zip(rows, align_letters(rows), strict=True):
@@ -84,7 +84,7 @@ def test_letters_keep_their_phones_in_order():
         assert tuple(phone for _, some in aligned for phone in some) == phones
 
 
-def test_a_rule_is_learnt_and_applied_to_new_words():
+def test_spelling_rules_are_learned_and_applied_to_new_words():
     known, new = language(1, 2000), language(2, 200)
     model = LetterToSound.train(Lexicon(known), order=3)
     unseen = {word: spoken for word, spoken in new.items() if word not in known}

@@ -19,7 +19,7 @@ def lines_of(path, *lines):
 # --- there and back ---------------------------------------------------------------------------
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_a_written_manifest_is_read_unchanged(tmp_path):
     path = tmp_path / "new" / "train.jsonl"
     written = [
         Utterance("a1", str(tmp_path / "new" / "wav" / "a1.wav"), 1.5, "one two"),
@@ -50,20 +50,20 @@ def test_audio_inside_the_folder_moves_with_it(tmp_path):
     assert outer.audio == outside
 
 
-def test_a_manifest_written_by_hand_needs_four_values(tmp_path):
+def test_a_line_needs_only_four_values(tmp_path):
     path = lines_of(tmp_path / "a.jsonl", {**FIRST, "duration": 2})
     (utterance,) = read_manifest(path)
     assert utterance == Utterance("a1", str(tmp_path / "wav/a1.wav"), 2.0, "one two")
     assert type(utterance.duration) is float
 
 
-def test_windows_line_ends_and_a_missing_last_one_are_no_matter(tmp_path):
+def test_windows_line_ends_and_a_missing_last_one_are_read(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes((json.dumps(FIRST) + "\r\n" + json.dumps({**FIRST, "id": "a2"})).encode())
     assert [utterance.id for utterance in read_manifest(path)] == ["a1", "a2"]
 
 
-def test_a_failed_writing_leaves_the_old_manifest(tmp_path):
+def test_a_failed_write_leaves_the_old_manifest(tmp_path):
     path = lines_of(tmp_path / "a.jsonl", FIRST)
 
     def broken():
@@ -75,7 +75,7 @@ def test_a_failed_writing_leaves_the_old_manifest(tmp_path):
     assert [utterance.id for utterance in read_manifest(path)] == ["a1"]
 
 
-def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path):
+def test_a_byte_order_mark_and_blank_lines_are_ignored(tmp_path):
     path = tmp_path / "a.jsonl"
     lines = ["\ufeff" + json.dumps(FIRST), "", " \t", json.dumps({**FIRST, "id": "a2"}), "", ""]
     path.write_text("\n".join(lines), "utf-8")
@@ -85,7 +85,7 @@ def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path):
         read_manifest(path)
 
 
-def test_texts_and_labels_are_canonical(tmp_path):
+def test_texts_and_labels_get_their_canonical_form(tmp_path):
     text = "\ufeffThre\u0301e\tone\u00a0\ntwo\u2028don’t  go\u200b"
     line = {**FIRST, "text": text, "words": [["Thre\u0301e", 0.1, 0.2]]}
     (utterance,) = read_manifest(lines_of(tmp_path / "a.jsonl", line))
@@ -126,7 +126,7 @@ def test_texts_and_labels_are_canonical(tmp_path):
         (FIRST, "id 'a1' was on line 1 already; expected each id once"),
     ],
 )
-def test_a_line_that_is_no_utterance_is_refused_with_its_number(tmp_path, line, message):
+def test_invalid_lines_are_refused_with_their_number(tmp_path, line, message):
     path = lines_of(tmp_path / "a.jsonl", FIRST, line, FIRST)
     with pytest.raises(InputError, match=f"^{re.escape(f'{path}:2: {message}')}"):
         read_manifest(path)
@@ -138,7 +138,7 @@ def test_an_empty_manifest_is_refused(tmp_path):
         read_manifest(path)
 
 
-def test_a_manifest_that_is_no_text_is_refused(tmp_path):
+def test_a_manifest_that_is_not_utf_8_is_refused(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"RIFF\xff\xfe")
     with pytest.raises(InputError, match=r"a.jsonl:1: has the byte 0xff; expected UTF-8"):

@@ -47,7 +47,7 @@ def source(**changes):
     return Source(**(values | changes))
 
 
-def test_a_corpus_is_looked_for_under_the_data_root_then_under_asr_data(tmp_path, monkeypatch):
+def test_a_corpus_is_found_under_the_data_root_or_asr_data(tmp_path, monkeypatch):
     (tmp_path / "mine" / "Tiny").mkdir(parents=True)
     (tmp_path / "shared" / "tiny").mkdir(parents=True)
     assert locate(("tiny", "Tiny"), None) is None
@@ -57,7 +57,7 @@ def test_a_corpus_is_looked_for_under_the_data_root_then_under_asr_data(tmp_path
     assert locate(("tiny", "Tiny"), None) == tmp_path / "shared" / "tiny"
 
 
-def test_a_data_root_that_is_no_folder_is_refused(tmp_path):
+def test_a_data_root_that_is_not_a_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--data-root .*nowhere: is not a folder"):
         locate(("tiny",), tmp_path / "nowhere")
 
@@ -80,7 +80,7 @@ def test_an_archive_without_the_corpus_is_refused(tmp_path):
         obtain(source(), None, tmp_path / "download")
 
 
-def test_a_corpus_without_download_is_refused_where_it_is_missing(tmp_path):
+def test_a_missing_corpus_without_download_is_refused(tmp_path):
     with pytest.raises(InputError, match="Tiny: can't be downloaded; expected folder tiny under"):
         obtain(source(url=""), None, tmp_path)
 
@@ -113,7 +113,7 @@ def test_the_digest_does_not_depend_on_the_audio_format(tmp_path, suffix, option
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_every_file_that_is_not_as_expected_is_named(tmp_path, exact):
+def test_every_unusable_recording_is_named(tmp_path, exact):
     write_noise(tmp_path / "good.flac", seed=0)
     write_noise(tmp_path / "fast.wav", seed=1, sample_rate=16000)
     write_noise(tmp_path / "stereo.wav", seed=2, channels=2)

@@ -20,7 +20,7 @@ N = 24
 
 
 class Echo:
-    """Examples whose ids say which draw they are."""
+    """Examples whose ids are EPOCH.INDEX of their draws."""
 
     def __getitem__(self, draw):
         return Example(f"{draw.epoch}.{draw.index}", np.zeros(1, np.float32), ())
@@ -61,7 +61,7 @@ def noisy(utterances, cache=None):
 
 
 @pytest.mark.parametrize("n_threads", [0, 1, 2, 7, None])
-def test_items_come_in_order_whatever_the_number_of_threads(n_threads):
+def test_items_are_in_order_for_any_number_of_threads(n_threads):
     def load(item):
         time.sleep(0.001 * (item % 3))
         return item**2
@@ -71,10 +71,8 @@ def test_items_come_in_order_whatever_the_number_of_threads(n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [0, 1, 4])
-@pytest.mark.parametrize("room", [0, 50e3, 1e9], ids=["nothing kept", "some", "all"])
-def test_rooms_noise_and_speeds_are_the_same_whoever_reads_and_whatever_is_kept(
-    utterances, n_threads, room
-):
+@pytest.mark.parametrize("room", [0, 50e3, 1e9], ids=["none kept", "some kept", "all kept"])
+def test_augmentation_does_not_depend_on_threads_or_cache(utterances, n_threads, room):
     def batches(cache, n_threads):
         dataset = noisy(utterances, cache)
         lengths = [utterance.duration for utterance in utterances]
@@ -91,7 +89,7 @@ def test_rooms_noise_and_speeds_are_the_same_whoever_reads_and_whatever_is_kept(
         assert batch.targets.tolist() == other.targets.tolist()
 
 
-def test_the_next_items_are_loaded_while_one_is_used_but_not_all():
+def test_a_limited_number_of_items_is_loaded_ahead():
     loaded = []
     items = read_ahead(loaded.append, range(100), n_threads=3)
     next(items)
@@ -103,12 +101,12 @@ def test_the_next_items_are_loaded_while_one_is_used_but_not_all():
 
 
 def test_threads_load_at_the_same_time():
-    together = threading.Barrier(3, timeout=20)  # broken, and an error, where one waits alone
+    together = threading.Barrier(3, timeout=20)  # raises an error if a thread waits alone
     assert len(list(read_ahead(lambda _: together.wait(), range(6), n_threads=3))) == 6
 
 
 @pytest.mark.parametrize("n_threads", [0, 1, 3])
-def test_an_error_comes_in_its_turn_and_ends_the_reading(n_threads):
+def test_an_error_is_raised_in_order_and_ends_loading(n_threads):
     loaded = []
 
     def load(item):
@@ -125,7 +123,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_reading(n_threads):
     assert len(loaded) < 15
 
 
-def test_a_file_that_can_t_be_read_is_named_as_without_threads(utterances):
+def test_an_unreadable_file_is_named_with_and_without_threads(utterances):
     with open(utterances[7].audio, "wb") as file:
         file.write(b"no audio at all")
     for n_threads in (0, 2):
@@ -134,7 +132,7 @@ def test_a_file_that_can_t_be_read_is_named_as_without_threads(utterances):
             list(BatchReader(noisy(utterances), batches, n_threads=n_threads))
 
 
-def test_no_thread_is_left_behind():
+def test_closing_the_iterator_ends_its_threads():
     def reading():
         return [one for one in threading.enumerate() if one.name.startswith("read_ahead")]
 
@@ -148,18 +146,18 @@ def test_no_thread_is_left_behind():
     assert not reading()
 
 
-# --- taken up in the middle -------------------------------------------------------------------
+# --- resuming ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("taken", [1, 5, -1])
-def test_a_reader_that_was_stopped_goes_on_with_exactly_the_rest(taken):
+def test_a_resumed_reader_gives_exactly_the_remaining_batches(taken):
     whole = sampler_of()
     epochs = [[tuple(f"{d.epoch}.{d.index}" for d in batch) for batch in whole] for _ in range(3)]
     taken %= len(whole)
     stopped = sampler_of()
     batches = iter(reader_of(stopped))
     assert ids(itertools.islice(batches, taken)) == epochs[0][:taken]
-    time.sleep(0.01)  # more is read by now
+    time.sleep(0.01)  # meanwhile the threads read ahead
     assert stopped.state_dict() == {"epoch": 0, "taken": taken}
     resumed = sampler_of()
     resumed.load_state_dict(stopped.state_dict())
@@ -167,8 +165,8 @@ def test_a_reader_that_was_stopped_goes_on_with_exactly_the_rest(taken):
     assert [ids(reader) for _ in range(3)] == [epochs[0][taken:], epochs[1], epochs[2]]
 
 
-def test_a_pass_that_is_broken_off_is_gone_on_with():
-    # as where Lightning's limit_train_batches ends its epoch
+def test_an_interrupted_pass_continues_with_the_next_batch():
+    # as when Lightning's limit_train_batches ends an epoch early
     sampler = sampler_of()
     expected = [batch for _ in range(2) for batch in sampler.batches(0)[: len(sampler)]]
     reader = reader_of(sampler)
@@ -185,11 +183,11 @@ def test_a_list_of_batches_is_the_same_in_every_pass():
         assert ids(reader) == [("0.0", "0.2"), ("0.1",)]
 
 
-def test_batches_are_prepared_by_the_threads_that_read():
+def test_batches_are_prepared_by_the_reading_threads():
     def prepare(batch):
         return batch._replace(ids=(threading.current_thread().name, *batch.ids))
 
     batches = [[UtteranceDraw(index, 0)] for index in range(6)]
     found = ids(BatchReader(Echo(), batches, prepare, n_threads=2))
-    assert [own for _, own in found] == [f"0.{index}" for index in range(6)]
+    assert [id for _, id in found] == [f"0.{index}" for index in range(6)]
     assert all(name.startswith("read_ahead") for name, _ in found)

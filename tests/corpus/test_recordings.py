@@ -24,7 +24,7 @@ def utterance(audio, duration, offset=None, id="a1"):
     return Utterance(id, audio, duration, "yes", offset=offset)
 
 
-def test_a_part_has_the_samples_that_the_file_has_there(recording):
+def test_an_utterance_with_an_offset_has_that_part_of_the_file(recording):
     whole, _ = soundfile.read(recording, dtype="float32")
     np.testing.assert_array_equal(load_utterance(utterance(recording, 2.0), SAMPLE_RATE), whole)
     part = load_utterance(utterance(recording, 0.5, 0.25), SAMPLE_RATE)
@@ -55,7 +55,7 @@ def test_all_wrong_durations_are_named_at_once(tmp_path, recording):
     assert re.search(r"none \(\S+none.wav: can't be read as audio", line)
 
 
-def test_a_header_that_is_wrong_is_no_fault(monkeypatch, recording):
+def test_a_wrong_header_is_not_reported_as_a_wrong_duration(monkeypatch, recording):
     header = contextlib.nullcontext(SimpleNamespace(frames=4000, samplerate=SAMPLE_RATE))
     monkeypatch.setattr("asr.corpus.recordings.soundfile.SoundFile", lambda path: header)
     read = SimpleNamespace(duration=2.0)

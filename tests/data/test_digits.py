@@ -32,7 +32,7 @@ def audio(home, id):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """The first two utterances of each speaker, as a corpus of its own under tmp_path."""
+    """A corpus under tmp_path with the first two utterances of each speaker."""
     monkeypatch.delenv("ASR_DATA", raising=False)
     home = tmp_path / "digits"
     lines = (HOME / "transcripts.tsv").read_text().splitlines(keepends=True)
@@ -73,7 +73,7 @@ def test_every_speaker_says_each_digit_equally_often():
         assert len(set(counts.values())) == 1, speaker
 
 
-def test_the_audio_is_small_enough_to_live_in_the_repository():
+def test_the_audio_is_small_enough_for_the_repository():
     assert sum(path.stat().st_size for path in (HOME / "audio").rglob("*.opus")) < 5 << 20
 
 

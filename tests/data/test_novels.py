@@ -24,7 +24,7 @@ spoken = load("spoken")
 
 @pytest.fixture
 def novels(monkeypatch):
-    monkeypatch.syspath_prepend(HOME)  # as it is where the script runs
+    monkeypatch.syspath_prepend(HOME)  # as when the script runs
     monkeypatch.delitem(sys.modules, "spoken", raising=False)
     monkeypatch.delenv("ASR_DATA", raising=False)
     return load("prepare")

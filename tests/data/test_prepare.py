@@ -302,7 +302,7 @@ def test_timit_has_words_and_phones_with_times_and_without_sa(timit, tmp_path):
     assert folded.phones[3] == ("sil", 4900 / 16000, 0.4)
 
 
-def test_timit_in_small_letters_is_the_same(timit, tmp_path):
+def test_timit_with_lower_case_file_names_is_the_same(timit, tmp_path):
     for path in sorted((tmp_path / "TIMIT").rglob("*"), reverse=True):
         path.rename(path.with_name(path.name.lower()))
     timit.prepare(tmp_path, tmp_path / "out")
@@ -441,7 +441,7 @@ REAL = {
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """Corpus -> folder of the real one's manifests, made when first asked for."""
+    """A function from a corpus to the folder of its manifests, which are made once."""
 
     @cache
     def prepared(corpus):

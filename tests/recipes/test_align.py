@@ -11,7 +11,7 @@ from asr.errors import InputError
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
-    """The tones, and in `hmm` an HMM of their letters."""
+    """The tones, with an HMM of their letters in `hmm`."""
     tones = Tones(tmp_path_factory.mktemp("trained") / "tones")
     write_tones(tones.folder, {"train": 12, "dev": 4}, seed=0)
     options = [*tones.hmm_options, "--trainer.max_epochs=12"]
@@ -25,7 +25,7 @@ def dev(tones):
 
 
 def align(tones, utterances, folder):
-    """What `align.py` writes for these utterances."""
+    """The output of `align.py` for these utterances."""
     write_manifest(folder / "given.jsonl", utterances)
     arguments = ["--model", tones.folder / "hmm", "--manifest", folder / "given.jsonl"]
     run_script("recipes/align.py", *arguments, "--out", folder / "times.jsonl", "--device", "cpu")
@@ -33,12 +33,12 @@ def align(tones, utterances, folder):
 
 
 def planted(utterance):
-    """The segments of the letters: 90 ms, with 60 ms before each."""
+    """The true times of the letters: 90 ms, with 60 ms before each."""
     letters = enumerate(utterance.text.split())
     return tuple((letter, 0.06 + 0.15 * n, 0.15 + 0.15 * n) for n, letter in letters)
 
 
-def test_tones_are_found_where_they_are_and_how_far_off_is_told(tones, dev, tmp_path, capsys):
+def test_tones_are_aligned_and_boundary_errors_are_printed(tones, dev, tmp_path, capsys):
     known = [replace(u, phones=planted(u)) for u in dev[:3]]
     other = replace(dev[3], phones=(("x", 0.0, 0.1),))
     found = align(tones, [*known, other], tmp_path)
@@ -63,7 +63,7 @@ def test_tones_are_found_where_they_are_and_how_far_off_is_told(tones, dev, tmp_
     ]
 
 
-def test_what_can_not_be_aligned_is_all_named_and_nothing_written(tones, dev, tmp_path):
+def test_all_utterances_that_can_not_be_aligned_are_named(tones, dev, tmp_path):
     dev[0] = replace(dev[0], text="a zed")
     dev[2] = replace(dev[2], text="a " * 200)
     dev[3] = replace(dev[3], duration=9.0)
@@ -77,7 +77,7 @@ def test_what_can_not_be_aligned_is_all_named_and_nothing_written(tones, dev, tm
     assert not (tmp_path / "times.jsonl").exists()
 
 
-def test_nothing_is_overwritten(tones, dev, tmp_path):
+def test_an_existing_file_is_not_overwritten(tones, dev, tmp_path):
     (tmp_path / "times.jsonl").write_text("mine")
     line = f"{tmp_path / 'times.jsonl'}: is there already; expected a new file"
     with pytest.raises(InputError, match=re.escape(line)):

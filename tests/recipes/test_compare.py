@@ -13,7 +13,7 @@ CPU = "  accelerator: cpu\n"
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
-    """A repository of tones, prepared, with settings of three systems; stages run in here."""
+    """A repository with prepared tones and settings of three systems; stages run in-process."""
     for folder in ("data", "conf"):
         (tmp_path / folder).mkdir()
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
@@ -59,7 +59,7 @@ def compare(root, monkeypatch, *arguments):
     script.main()
 
 
-def test_three_systems_stand_in_a_table_and_on_a_picture(corpus, monkeypatch, capsys):
+def test_three_systems_are_in_a_table_and_a_picture(corpus, monkeypatch, capsys):
     compare(corpus, monkeypatch, "tones")
     out = corpus / "exp" / "tones" / "compare"
     lines = (out / "table.md").read_text().splitlines()
@@ -79,21 +79,21 @@ def test_three_systems_stand_in_a_table_and_on_a_picture(corpus, monkeypatch, ca
     }
     hmm = rows[0]
     assert hmm[3].startswith("0.00 ")
-    assert float(rows[2][6]) >= float(hmm[6])  # minutes: the hybrid's count the HMM's
+    assert float(rows[2][6]) >= float(hmm[6])  # the hybrid's minutes include the HMM's
     assert (out / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
     compare(corpus, monkeypatch, "tones")
-    told = "exp/tones/compare: has a table and a picture; they are replaced"
-    assert told in capsys.readouterr().err
+    line = "exp/tones/compare: has a table and a picture; they are replaced"
+    assert line in capsys.readouterr().err
 
 
-def test_an_utterance_that_is_not_there_is_refused_before_anything_is_trained(corpus, monkeypatch):
+def test_an_unknown_utterance_is_refused_before_training(corpus, monkeypatch):
     with pytest.raises(InputError, match=r"--utterance is nobody, which .*test.jsonl has not"):
         compare(corpus, monkeypatch, "tones", "--utterance", "nobody")
     assert not (corpus / "exp").exists()
 
 
-def test_settings_that_are_not_there_are_missed_before_anything_is_trained(corpus, monkeypatch):
+def test_missing_settings_are_refused_before_training(corpus, monkeypatch):
     (corpus / "conf" / "tones" / "ctc.yaml").unlink()
     with pytest.raises(InputError, match=r"compare.yaml: names ctc, but .*ctc.yaml is not there"):
         compare(corpus, monkeypatch, "tones")
@@ -104,7 +104,7 @@ def test_settings_that_are_not_there_are_missed_before_anything_is_trained(corpu
     "text", ["lm: [ngram]\n", "systems: [hmm, ctc]\n", "systems:\n  ctc: CTC\n  hybrid: BLSTM\n",
              "systems:\n  hmm: HMM\n  hmm-tri: in context\n"],
 )  # fmt: skip
-def test_a_comparison_takes_an_hmm_and_a_network(corpus, monkeypatch, text):
+def test_a_comparison_needs_an_hmm_and_a_network(corpus, monkeypatch, text):
     (corpus / "conf" / "tones" / "compare.yaml").write_text(text)
     line = r"compare.yaml: systems is .*; expected names of settings with titles, of an HMM and"
     with pytest.raises(InputError, match=line):

@@ -31,14 +31,14 @@ for part in ("train", "dev", "test"):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A copy of the recipes with a corpus of its own, as `data/tones` and `conf/tones`."""
+    """A copy of the recipes with a corpus in `data/tones` and `conf/tones`."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(ROOT / "recipes", home / "recipes")
     write_tones(home / "official", {"train": 12, "dev": 4, "test": 4}, seed=3)
     for folder in ("data", "conf"):
         (home / folder / "tones").mkdir(parents=True)
     (home / "data" / "tones" / "prepare.py").write_text(PREPARE)
-    (home / "data" / "letters").mkdir()  # text alone: it has no conf/letters/ctc.yaml
+    (home / "data" / "letters").mkdir()  # a corpus of texts, without conf/letters/ctc.yaml
     (home / "data" / "letters" / "prepare.py").write_text(PREPARE)
     settings = (home / "official" / "ctc.yaml").read_text()
     names = "data:\n  train: data/tones/train.jsonl\n  dev: data/tones/dev.jsonl"
@@ -54,7 +54,7 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=home, capture_output=True, text=True, env=environment)
 
 
-def test_a_corpus_goes_the_whole_way_and_then_nothing_is_left_to_do(home):
+def test_a_corpus_is_prepared_trained_and_evaluated_once(home):
     command = ["tones", "--data-root", str(home / "official"), "trainer.max_epochs=2"]
     done = run(home, *command)
     assert done.returncode == 0, done.stderr
@@ -83,7 +83,7 @@ def test_a_corpus_goes_the_whole_way_and_then_nothing_is_left_to_do(home):
     assert (home / "exp/tones/ctc/weights.safetensors").read_bytes() == before
 
 
-def test_another_file_of_settings_gives_a_folder_of_its_name(home, monkeypatch, capsys):
+def test_the_models_folder_has_the_name_of_its_settings(home, monkeypatch, capsys):
     stages = []
     script = load_script("recipes/run.py")
     monkeypatch.chdir(home)
@@ -114,7 +114,7 @@ def test_another_file_of_settings_gives_a_folder_of_its_name(home, monkeypatch, 
     assert not any("lexicon" in word for word in train)
 
 
-def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkeypatch, capsys):
+def test_language_models_of_decode_yaml_are_trained(home, monkeypatch, capsys):
     stages = []
 
     def stage(command, **files):
@@ -167,7 +167,7 @@ def test_language_models_are_trained_where_the_corpus_asks_for_them(home, monkey
     (conf / "tones" / "decode.yaml").unlink()
 
 
-def test_results_are_of_the_lexicon_and_the_models_that_they_were_decoded_with(home, monkeypatch):
+def test_results_depend_on_the_lexicon_and_the_language_models(home, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setattr(pipeline, "run_stage", lambda *a, **k: None)
     conf = home / "conf" / "tones"
@@ -188,14 +188,14 @@ def test_results_are_of_the_lexicon_and_the_models_that_they_were_decoded_with(h
         ("rescorers: [lm]\n", "unknown setting rescorers; expected one of lexicon, beam_width, lm"),
     ],
 )
-def test_a_file_that_names_no_language_models_as_it_should_is_refused(tmp_path, text, message):
+def test_an_invalid_decode_yaml_is_refused(tmp_path, text, message):
     (tmp_path / "decode.yaml").write_text(text)
     corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
     with pytest.raises(InputError, match=f"decode.yaml: {message}"):
         pipeline.decoding_options(corpus, tmp_path / "decode.yaml")
 
 
-def test_settings_without_data_are_of_the_corpus_or_named(tmp_path):
+def test_settings_without_data_use_the_corpus_or_are_refused(tmp_path):
     corpus = pipeline.Corpus(Path(), "tones", Path("exp/tones"), None)
     conf = tmp_path / "ctc.yaml"
     conf.write_text("model:\n  n_layers: 1\n")
@@ -208,7 +208,7 @@ def test_settings_without_data_are_of_the_corpus_or_named(tmp_path):
         corpus.parts(conf)
 
 
-def test_a_hybrid_comes_after_its_hmm_which_has_no_seed(home, monkeypatch):
+def test_the_hmm_of_a_hybrid_is_trained_first_without_seed(home, monkeypatch):
     stages = []
     monkeypatch.chdir(home)
     monkeypatch.setattr(pipeline, "run_stage", lambda command, *a, **k: stages.append(command))
@@ -236,7 +236,7 @@ def test_a_hybrid_comes_after_its_hmm_which_has_no_seed(home, monkeypatch):
     assert [word for word in stages[1] if "hmm" in str(word)] == ["--data.hmm=my/hmm"]
 
 
-def test_another_hmm_that_is_named_is_an_input_of_the_hybrid(home, monkeypatch):
+def test_the_hmm_of_a_setting_is_an_input_of_the_hybrid(home, monkeypatch):
     read = {}
 
     def stage(command, inputs, outputs):
@@ -283,7 +283,7 @@ def copying(tmp_path):
     return script, tmp_path / "in", tmp_path / "out"
 
 
-def test_a_stage_runs_again_when_something_changed(copying, capfd):
+def test_a_stage_runs_again_after_a_change(copying, capfd):
     script, source, target = copying
 
     def ran(*more):
@@ -303,7 +303,7 @@ def test_a_stage_runs_again_when_something_changed(copying, capfd):
     assert ran("--option")
 
 
-def test_a_stage_that_failed_is_not_done(copying, tmp_path):
+def test_a_failed_stage_runs_again(copying, tmp_path):
     script, source, target = copying
     run_stage([script, source, target], inputs=[source], outputs=[target])
     source.write_text("two")
@@ -311,7 +311,7 @@ def test_a_stage_that_failed_is_not_done(copying, tmp_path):
     with pytest.raises(SystemExit) as ended:
         run_stage([script, source, target], inputs=[source], outputs=[target])
     assert ended.value.code == 3
-    source.write_text("one")  # what the first success had; but since then it has failed
+    source.write_text("one")  # as in the first, successful run; but the stage has failed since
     with pytest.raises(SystemExit):
         run_stage([script, source, target], inputs=[source], outputs=[target])
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -319,7 +319,7 @@ def test_a_stage_that_failed_is_not_done(copying, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stage_is_stopped_once_and_waited_for(tmp_path, number):
+def test_a_stage_gets_the_signal_once_and_is_waited_for(tmp_path, number):
     script = tmp_path / "slow.py"
     script.write_text(
         "import signal, sys, time\n"
@@ -336,7 +336,7 @@ def test_a_stage_is_stopped_once_and_waited_for(tmp_path, number):
     )
     program = "from pathlib import Path; import sys; from stages import run_stage;"
     program += " out = Path(sys.argv[2]); run_stage([sys.argv[1], out], inputs=[], outputs=[out])"
-    # in a group of its own, which gets the signal as a terminal gives it
+    # in its own process group, which gets the signal as from a terminal
     process = subprocess.Popen(
         [sys.executable, "-c", program, script, tmp_path / "out"],
         env=os.environ | {"PYTHONPATH": str(ROOT / "recipes")},

@@ -1,4 +1,4 @@
-"""Settings of the command line are bounded before memory is taken for them."""
+"""Too large settings are refused before memory is allocated for them."""
 
 import pytest
 from conftest import run_script
@@ -19,7 +19,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("size", [10**9, 10**18])
 @pytest.mark.parametrize(("script", "option"), OPTIONS)
-def test_sizes_are_refused_in_one_line(tmp_path, capsys, script, option, size):
+def test_too_large_sizes_are_refused_in_one_line(tmp_path, capsys, script, option, size):
     with pytest.raises(SystemExit, match="2"):
         run_script(f"recipes/{script}.py", f"--{option}={size}", "--out", tmp_path / "out")
     line = capsys.readouterr().err
@@ -29,7 +29,7 @@ def test_sizes_are_refused_in_one_line(tmp_path, capsys, script, option, size):
 
 @pytest.mark.parametrize("value", [".inf", ".nan", "1e300"])
 @pytest.mark.parametrize("option", ["window_ms", "hop_ms"])
-def test_windows_are_refused_in_one_line(tmp_path, capsys, option, value):
+def test_impossible_windows_are_refused_in_one_line(tmp_path, capsys, option, value):
     with pytest.raises(SystemExit, match="2"):
         run_script("recipes/train_ctc.py", f"--features.{option}={value}", "--out", tmp_path)
     line = capsys.readouterr().err
@@ -39,7 +39,7 @@ def test_windows_are_refused_in_one_line(tmp_path, capsys, option, value):
 
 @pytest.mark.parametrize("speeds", ["[1e-9]", "[1e9]", "[.inf]", "[.nan]"])
 @pytest.mark.parametrize(("script", "name"), [("train_ctc", "augment"), ("train_hmm", "data")])
-def test_speeds_are_refused_in_one_line(tmp_path, capsys, script, name, speeds):
+def test_impossible_speeds_are_refused_in_one_line(tmp_path, capsys, script, name, speeds):
     with pytest.raises(SystemExit, match="2"):
         run_script(f"recipes/{script}.py", f"--{name}.speeds={speeds}", "--out", tmp_path)
     line = capsys.readouterr().err

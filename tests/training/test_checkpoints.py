@@ -36,7 +36,7 @@ def state(number: int, *epochs: int) -> dict:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of a training of three epochs, the last two of which are kept."""
+    """The checkpoints of a training of three epochs, which keeps the last two."""
     files = CheckpointFiles()
     for number in range(3):
         files.save_checkpoint(state(number), tmp_path / f"epoch=000{number}.ckpt")
@@ -55,12 +55,12 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_flipped_byte_is_found_wherever_it_is(tmp_path):
+def test_any_changed_byte_is_found(tmp_path):
     path = tmp_path / LAST
     CheckpointFiles().save_checkpoint(state(1, 0, 1), path)
     whole = path.read_bytes()
     check_whole(path)
-    unmarked = []
+    undetected = []
     for place in range(len(whole)):
         changed = bytearray(whole)
         changed[place] ^= 1 << place % 8
@@ -69,13 +69,13 @@ def test_a_flipped_byte_is_found_wherever_it_is(tmp_path):
             check_whole(path)
         except InputError:
             continue
-        unmarked.append(place)  # of what says that there is a digest; the others are as they were
-    assert len(unmarked) <= len(MARK)
-    assert min(unmarked) >= len(whole) - len(MARK) - 64
+        undetected.append(place)  # in the mark that says that there is a digest
+    assert len(undetected) <= len(MARK)
+    assert min(undetected) >= len(whole) - len(MARK) - 64
 
 
 @pytest.mark.parametrize("bit", range(8))
-def test_a_flipped_byte_of_an_earlier_version_is_found_or_read_right(tmp_path, bit):
+def test_changed_bytes_in_checkpoints_of_earlier_versions_are_found_or_harmless(tmp_path, bit):
     path = tmp_path / LAST
     torch.save(state(1, 0, 1), path)
     whole, expected = path.read_bytes(), torch.load(path, weights_only=True)
@@ -91,7 +91,7 @@ def test_a_flipped_byte_of_an_earlier_version_is_found_or_read_right(tmp_path, b
         assert loaded["callbacks"] == expected["callbacks"]
 
 
-def test_cut_and_empty_checkpoints_are_named(folder):
+def test_truncated_and_empty_checkpoints_are_refused(folder):
     path = folder / LAST
     whole = path.read_bytes()
     for kept in (0, 10, len(whole) // 2, len(whole) - 1):
@@ -100,7 +100,7 @@ def test_cut_and_empty_checkpoints_are_named(folder):
             check_whole(path)
 
 
-def test_the_state_before_stays_with_the_epochs_that_it_names(folder):
+def test_the_previous_checkpoint_stays_with_the_epochs_that_it_keeps(folder):
     assert names(folder) == [BEFORE, *(f"epoch=000{n}.ckpt" for n in range(3)), LAST]
     assert load_whole(folder / LAST)["weights"][0, 0] == 2
     assert load_whole(folder / BEFORE)["weights"][0, 0] == 1
@@ -108,7 +108,7 @@ def test_the_state_before_stays_with_the_epochs_that_it_names(folder):
     assert newest_whole(folder / "none") == (None, "")
 
 
-def test_the_state_before_is_taken_where_the_last_is_damaged_or_missing(folder):
+def test_the_previous_checkpoint_is_used_if_the_last_is_damaged_or_missing(folder):
     data = (folder / LAST).read_bytes().index(np.full(5, 2.0, "float32").tobytes())
     flip(folder / LAST, data + 2)
     path, fault = newest_whole(folder)
@@ -127,7 +127,7 @@ def test_kept_epochs_are_checked_before_training(folder):
     assert (path, fault) == (folder / BEFORE, f"{folder / 'epoch=0002.ckpt'}: is missing")
 
 
-def test_a_damaged_state_is_not_put_in_the_place_of_a_whole_one(folder):
+def test_a_damaged_checkpoint_does_not_replace_a_whole_one(folder):
     flip(folder / LAST, 200)
     files = CheckpointFiles(last_is_whole=False)
     assert files.load_checkpoint(folder / BEFORE)["weights"][0, 0] == 1
@@ -138,7 +138,7 @@ def test_a_damaged_state_is_not_put_in_the_place_of_a_whole_one(folder):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_a_full_disk_leaves_both_states(folder, share):
+def test_a_full_disk_leaves_both_checkpoints(folder, share):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = round(share * len(before[LAST]))
@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_both_states(folder, share):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-# a process that ends itself while the named file is written for the nth time
+# a process that kills itself while it writes the file `name` for the `count`-th time
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -191,7 +191,7 @@ run_script({script!r}, *sys.argv[1:])
 @pytest.mark.parametrize(
     ("name", "count", "half"),
     [("last.ckpt", 2, True), ("epoch=0001.ckpt", 1, True), ("before.ckpt", 1, False)],
-    ids=["state half written", "epoch half written", "between the renames"],
+    ids=["half-written last.ckpt", "half-written epoch", "between the renames"],
 )
 def test_a_kill_while_saving_loses_nothing(tones, tmp_path, name, count, half):
     run_script(SCRIPT, *tones.options, "--out", tmp_path / "straight")
@@ -211,7 +211,7 @@ def test_a_kill_while_saving_loses_nothing(tones, tmp_path, name, count, half):
     assert (out / "settings.yaml").stat().st_ino == settings
 
 
-def test_a_damaged_last_state_is_told_and_the_one_before_goes_on(
+def test_training_resumes_from_the_previous_checkpoint_if_the_last_is_damaged(
     tones, tmp_path, monkeypatch, capsys
 ):
     run_script(SCRIPT, *tones.options, "--out", tmp_path / "straight")
@@ -224,13 +224,13 @@ def test_a_damaged_last_state_is_told_and_the_one_before_goes_on(
     flip(last, last.stat().st_size // 2)
     capsys.readouterr()
     run_script(SCRIPT, *tones.options, "--out", out)
-    told = capsys.readouterr().err
-    assert told.startswith(f"{last}: is damaged: ")
-    assert "; training goes on from before.ckpt\n" in told
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"{last}: is damaged: ")
+    assert "; training goes on from before.ckpt\n" in printed
     assert_same_model(tmp_path / "straight", out)
 
 
-def test_another_part_of_the_same_file_is_other_data(tones):
+def test_the_digest_depends_on_offsets(tones):
     utterances = read_manifest(tones.folder / "train.jsonl")
     parts = [replace(utterance, offset=0.0) for utterance in utterances]
     later = [replace(utterance, offset=0.1) for utterance in utterances]
@@ -238,7 +238,7 @@ def test_another_part_of_the_same_file_is_other_data(tones):
     assert len(set(found)) == 3
 
 
-def test_other_audio_is_another_run(tones, tmp_path, monkeypatch):
+def test_changed_audio_is_refused_when_resuming(tones, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         signal_at(patched, CTCTraining, 9)
         with pytest.raises(SystemExit):

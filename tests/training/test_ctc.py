@@ -50,7 +50,7 @@ def trained_on(folder: Path) -> dict:
 
 @pytest.fixture
 def steps(monkeypatch):
-    """What every training step was given: (utterances, learning rate)."""
+    """(ids of the utterances, learning rate) of every training step."""
     seen = []
     original = CTCTraining.training_step
 
@@ -73,7 +73,7 @@ def steps(monkeypatch):
     ],
     ids=["first step", "middle of an epoch", "last step of an epoch", "validation"],
 )
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     tones, tmp_path, monkeypatch, capsys, steps, hook, step, number, taken
 ):
     train(tones, tmp_path / "straight")
@@ -102,11 +102,11 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
         sorted(p.name for p in (tmp_path / run / "checkpoints").iterdir())
         for run in ("straight", "stopped")
     ]
-    epochs = [f"epoch=000{n}.ckpt" for n in range(3)]  # the first is named by before.ckpt
+    epochs = [f"epoch=000{n}.ckpt" for n in range(3)]  # before.ckpt refers to the first
     assert files[0] == files[1] == ["before.ckpt", *epochs, "last.ckpt"]
 
 
-def test_a_killed_process_and_a_terminated_one_leave_a_run_that_goes_on(tones, tmp_path):
+def test_a_run_resumes_after_sigkill_and_sigterm(tones, tmp_path):
     options = [*tones.options, "--trainer.max_epochs=40"]
     run_script(SCRIPT, *options, "--out", tmp_path / "straight")
     out = tmp_path / "stopped"
@@ -133,25 +133,23 @@ def test_a_killed_process_and_a_terminated_one_leave_a_run_that_goes_on(tones, t
     assert_same_weights(tmp_path / "straight", out)
 
 
-def test_a_long_first_epoch_tells_how_long_all_will_take(capsys, monkeypatch):
+def test_a_long_first_epoch_prints_the_remaining_time(capsys, monkeypatch):
     trainer = SimpleNamespace(
         is_global_zero=True, num_training_batches=10, max_epochs=3, current_epoch=0
     )
     now = itertools.count(0.0, 40.0)
-    monkeypatch.setattr("asr.training.run.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("asr.training.callbacks.time.monotonic", lambda: next(now))
     lines = EpochLines()
     for batch in (0, 1):
         lines.on_train_batch_start(trainer, None, None, batch)
         lines.on_train_batch_end(trainer, None, None, None, batch)
     for batch in range(2, 10):
         lines.on_train_batch_end(trainer, None, None, None, batch)
-    told = "10 batches an epoch, 3 epochs: about 19 minutes more\n"  # 28 of 40 s each
-    assert capsys.readouterr().err == told
+    line = "10 batches an epoch, 3 epochs: about 19 minutes more\n"  # 28 of 40 s each
+    assert capsys.readouterr().err == line
 
 
-def test_a_run_stops_between_steps_where_a_step_takes_several_batches(
-    tones, tmp_path, monkeypatch, capsys, steps
-):
+def test_a_run_stops_between_steps_of_several_batches(tones, tmp_path, monkeypatch, capsys, steps):
     option = "--trainer.accumulate_grad_batches=2"
     train(tones, tmp_path / "straight", option)
     straight = list(steps)
@@ -166,7 +164,9 @@ def test_a_run_stops_between_steps_where_a_step_takes_several_batches(
     assert_same_weights(tmp_path / "straight", tmp_path / "stopped")
 
 
-def test_what_is_kept_in_memory_changes_nothing_and_may_change(tones, tmp_path, monkeypatch):
+def test_the_cache_size_changes_no_result_and_may_differ_when_resuming(
+    tones, tmp_path, monkeypatch
+):
     train(tones, tmp_path / "kept", "--augment.noise_probability=0.5")
     with monkeypatch.context() as patched:
         signal_at(patched, CTCTraining, 9)
@@ -174,17 +174,17 @@ def test_what_is_kept_in_memory_changes_nothing_and_may_change(tones, tmp_path, 
             train(tones, tmp_path / "read", "--augment.noise_probability=0.5", "--data.cache_gb=0")
     train(tones, tmp_path / "read", "--augment.noise_probability=0.5", "--data.cache_gb=0.0001")
     assert_same_weights(tmp_path / "kept", tmp_path / "read")
-    train(tones, tmp_path / "read", "--augment.noise_probability=0.5")  # is finished
+    train(tones, tmp_path / "read", "--augment.noise_probability=0.5")  # already finished
 
 
 @pytest.mark.parametrize("size", [-1, ".nan"])
-def test_a_size_that_is_none_is_refused(tones, tmp_path, capsys, size):
+def test_negative_or_nan_cache_sizes_are_refused(tones, tmp_path, capsys, size):
     with pytest.raises(SystemExit):
         train(tones, tmp_path / "run", f"--data.cache_gb={size}")
     assert "data.cache_gb is " in capsys.readouterr().err
 
 
-def test_audio_that_breaks_while_training_is_named_in_one_line(tones, tmp_path, monkeypatch):
+def test_audio_damaged_during_training_is_named_in_one_line(tones, tmp_path, monkeypatch):
     original = CTCTraining.training_step
 
     def step(self, batch, batch_idx):
@@ -198,7 +198,7 @@ def test_audio_that_breaks_while_training_is_named_in_one_line(tones, tmp_path, 
         train(tones, tmp_path / "run", "--data.cache_gb=0")
 
 
-def test_a_run_that_was_moved_in_between_goes_on(tones, tmp_path, monkeypatch):
+def test_a_moved_run_resumes(tones, tmp_path, monkeypatch):
     train(tones, tmp_path / "straight")
     with monkeypatch.context() as patched:
         signal_at(patched, CTCTraining, 14)
@@ -223,7 +223,7 @@ def test_minutes_of_earlier_processes_count(tones, tmp_path, monkeypatch):
     assert 60 <= description["trained_on"]["minutes"] < 61
 
 
-def test_the_seed_and_nothing_else_decides(tones, tmp_path):
+def test_the_seed_determines_the_weights(tones, tmp_path):
     for run, seed in (("one", 1), ("again", 1), ("other", 2)):
         train(tones, tmp_path / run, f"--seed={seed}", "--trainer.max_epochs=1")
     assert_same_weights(tmp_path / "one", tmp_path / "again")
@@ -236,10 +236,10 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_finished_run_is_left_as_it_is(tones, tmp_path, monkeypatch, capsys):
+def test_a_finished_run_is_not_changed(tones, tmp_path, monkeypatch, capsys):
     train(tones, tmp_path / "run")
     before = contents(tmp_path / "run")
-    # another file with the same settings, another spelling of the folder
+    # another file with the same settings, and another path of the same folder
     config = (tones.folder / "ctc.yaml").rename(tones.folder / "other.yaml")
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
@@ -277,7 +277,7 @@ def test_best_epochs_are_averaged_and_patience_ends_training(tones, tmp_path, mo
     monkeypatch.setattr(CTCTraining, "on_validation_epoch_end", at_epoch_end)
     options = ["--averaging.which=best", "--averaging.patience=2", "--trainer.max_epochs=7"]
     train(tones, tmp_path / "run", *options)
-    assert trained_on(tmp_path / "run")["epochs"] == 6  # two without a better one after the fourth
+    assert trained_on(tmp_path / "run")["epochs"] == 6  # the fourth is the best, two more follow
     checkpoints = [tmp_path / "run" / "checkpoints" / f"epoch=000{n}.ckpt" for n in (1, 3)]
     kept = (tmp_path / "run" / "checkpoints").glob("epoch=*")
     assert sorted(kept) == checkpoints
@@ -290,7 +290,7 @@ def test_best_epochs_are_averaged_and_patience_ends_training(tones, tmp_path, mo
 
 @pytest.fixture
 def refused_steps(monkeypatch):
-    """Weights and optimiser state before and after each step that was not taken."""
+    """(step, whether weights and optimiser state are unchanged) after each step."""
     state = {}
     pairs = []
 
@@ -323,7 +323,7 @@ def not_taken(err: str) -> list[str]:
 
 
 @pytest.mark.parametrize("step", [{}, {"SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"}])
-def test_a_shell_of_a_slurm_job_trains_alone(tones, tmp_path, monkeypatch, step):
+def test_a_shell_in_a_slurm_job_trains_in_one_process(tones, tmp_path, monkeypatch, step):
     job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train"}
     for name, value in {**job, "SLURM_PROCID": "0", "SLURM_LOCALID": "0", **step}.items():
         monkeypatch.setenv(name, value)
@@ -332,7 +332,7 @@ def test_a_shell_of_a_slurm_job_trains_alone(tones, tmp_path, monkeypatch, step)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_an_utterance_without_a_finite_loss_is_named_and_changes_nothing(
+def test_a_loss_that_is_not_finite_skips_the_step_and_names_its_utterance(
     tones, tmp_path, monkeypatch, capsys, refused_steps, value
 ):
     def spoilt(path, sample_rate):
@@ -353,7 +353,7 @@ def test_an_utterance_without_a_finite_loss_is_named_and_changes_nothing(
     assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
 
 
-def test_a_gradient_that_is_not_finite_names_its_batch_and_changes_nothing(
+def test_a_gradient_that_is_not_finite_skips_the_step_and_names_its_batch(
     tones, tmp_path, monkeypatch, capsys, refused_steps, steps
 ):
     original = CTCTraining.training_step
@@ -372,8 +372,8 @@ def test_a_gradient_that_is_not_finite_names_its_batch_and_changes_nothing(
     assert [step for step, same in refused_steps if same] == [4]
 
 
-def test_an_impossible_alignment_gives_a_gradient_that_is_not_finite():
-    # which is what refuses the step: by the gradient all processes know of it
+def test_the_gradient_of_an_impossible_alignment_is_not_finite():
+    # steps are skipped because of the gradient, which is the same in all processes
     logits = torch.zeros(2, 1, 3, requires_grad=True)
     lengths = torch.tensor([2]), torch.tensor([3])
     loss = asr.training.ctc.ctc_loss(logits.log_softmax(2), torch.tensor([[1, 2, 1]]), *lengths)
@@ -381,7 +381,7 @@ def test_an_impossible_alignment_gives_a_gradient_that_is_not_finite():
     assert not logits.grad.isfinite().all()
 
 
-def test_texts_too_long_for_their_audio_are_all_named_before_training(tones, tmp_path):
+def test_all_texts_too_long_for_their_audio_are_named_before_training(tones, tmp_path):
     path = tones.folder / "train.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     rows[2]["text"] = rows[7]["text"] = "a" * 40
@@ -393,7 +393,7 @@ def test_texts_too_long_for_their_audio_are_all_named_before_training(tones, tmp
         r"train.jsonl: 2 of 12 .* train02 \(\d+ for 79\), train07 \(\d+ for 79\)", line
     )
     assert "lower model.time_reduction (2) or features.hop_ms (10.0)" in line
-    assert not (tmp_path / "run").exists()  # so that other settings may follow
+    assert not (tmp_path / "run").exists()  # so that other settings can be tried
 
 
 def lexicon_options(folder: Path, *lines: str) -> list[str]:
@@ -402,7 +402,7 @@ def lexicon_options(folder: Path, *lines: str) -> list[str]:
 
 
 def logged(monkeypatch) -> dict[str, list[float]]:
-    """What development data gave, epoch by epoch."""
+    """The values logged on development data, for each epoch."""
     values: dict[str, list[float]] = {}
     original = CTCTraining.log
 
@@ -415,7 +415,7 @@ def logged(monkeypatch) -> dict[str, list[float]]:
     return values
 
 
-def test_phones_of_the_first_pronunciation_are_learnt(tones, tmp_path, monkeypatch):
+def test_phones_of_the_first_pronunciation_are_learned(tones, tmp_path, monkeypatch):
     values = logged(monkeypatch)
     options = lexicon_options(tmp_path, "A EY", "A(2) AH", "B B IY", "c S IY")
     options += ["--trainer.max_epochs=20", "--model.dropout=0", "--augment.speeds=[1.0]"]
@@ -423,15 +423,12 @@ def test_phones_of_the_first_pronunciation_are_learnt(tones, tmp_path, monkeypat
     tokenizer = load_model(tmp_path / "run").tokenizer
     assert tokenizer.symbols == ("<blank>", "AH", "B", "EY", "IY", "S")
     assert tokenizer.lexicon == read_lexicon(tmp_path / "lexicon.dic").in_case("lower")
-    assert set(values) == {
-        "dev_loss",
-        "dev_per",
-    }  # no rate of words or characters, which are phones
+    assert set(values) == {"dev_loss", "dev_per"}  # no error rates of words or characters
     assert min(values["dev_per"]) < 0.2
     assert asr.load(tmp_path / "run").transcribe(tones.folder / "dev00.wav").text.split()
 
 
-def test_pieces_are_learnt(tones, tmp_path, monkeypatch):
+def test_word_pieces_are_learned(tones, tmp_path, monkeypatch):
     values = logged(monkeypatch)
     options = ["--trainer.max_epochs=10", "--model.dropout=0", "--augment.speeds=[1.0]"]
     train(tones, tmp_path / "run", "--data.tokens=bpe", "--data.n_pieces=5", *options)
@@ -470,7 +467,7 @@ def test_a_run_with_another_lexicon_is_refused(tones, tmp_path):
         ({"lexicon": "cmudict"}, "data.lexicon is cmudict; expected none with char"),
     ],
 )
-def test_settings_of_other_tokens_are_refused(values, line):
+def test_settings_that_do_not_match_the_tokens_are_refused(values, line):
     with pytest.raises(InputError, match=line):
         DataSettings(**values)
 
@@ -480,7 +477,7 @@ def test_more_pieces_than_the_texts_have_are_refused(tones, tmp_path):
         train(tones, tmp_path / "run", "--data.tokens=bpe", "--data.n_pieces=6")
 
 
-def test_a_dev_text_outside_the_alphabet_is_named(tones, tmp_path):
+def test_a_dev_text_with_an_unknown_character_is_refused(tones, tmp_path):
     path = tones.folder / "dev.jsonl"
     path.write_text(path.read_text().replace('"text": "', '"text": "x', 1))
     with pytest.raises(
@@ -527,29 +524,29 @@ def test_a_damaged_checkpoint_is_named(tones, tmp_path, monkeypatch):
         ("--trainer.limit_val_batches=0", "no epoch was kept"),
     ],
 )
-def test_trainer_settings_that_can_not_work_are_refused(tones, tmp_path, option, line):
+def test_impossible_trainer_settings_are_refused(tones, tmp_path, option, line):
     with pytest.raises(InputError, match=line):
         train(tones, tmp_path / "run", "--averaging.which=best", option)
 
 
-def test_the_learning_rate_rises_in_a_line_and_falls_along_a_cosine():
+def test_the_learning_rate_has_linear_warm_up_and_cosine_decay():
     rates = np.array([rate_at(step, 100, 0.1) for step in range(101)])
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 11)
     falling = 0.5 * (1 + np.cos(np.pi * np.arange(91) / 90))
     np.testing.assert_allclose(rates[10:], falling, atol=1e-15)
 
 
-def test_two_runs_in_one_folder_are_refused(tones, tmp_path):
+def test_two_processes_in_one_folder_are_refused(tones, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     with (out / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # as the process that trains there holds it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as another training process does
         with pytest.raises(InputError, match=f"^{out}: another process trains there"):
             train(tones, out)
     assert [path.name for path in out.iterdir()] == [".lock"]
 
 
-def test_audio_that_is_not_there_is_named_before_training(tones, tmp_path):
+def test_missing_audio_is_named_before_training(tones, tmp_path):
     manifest = tones.folder / "train.jsonl"
     utterances = read_manifest(manifest)
     Path(utterances[2].audio).unlink()
@@ -559,7 +556,7 @@ def test_audio_that_is_not_there_is_named_before_training(tones, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_several_processes_share_steps_and_say_so(capsys):
+def test_several_processes_share_the_batches_and_say_so(capsys):
     dataset = SimpleNamespace(
         utterances=[SimpleNamespace(duration=1.0)] * 6, duration=lambda draw: 1.0
     )
@@ -569,8 +566,8 @@ def test_several_processes_share_steps_and_say_so(capsys):
         (batch,) = shuffled(dataset, 3.0, 0, trainer).batches(0)
         taken += [draw.index for draw in batch]
     assert sorted(taken) == list(range(6))
-    told = capsys.readouterr().err
-    assert told.startswith("2 processes: a step takes 2 batches of 3 s together, ")
-    assert told.endswith("; data.batch_s=1.5 keeps steps as large\n")
+    line = capsys.readouterr().err
+    assert line.startswith("2 processes: a step takes 2 batches of 3 s together, ")
+    assert line.endswith("; data.batch_s=1.5 keeps steps as large\n")
     shuffled(dataset, 3.0, 0, SimpleNamespace(global_rank=0, world_size=1, is_global_zero=True))
     assert capsys.readouterr().err == ""

@@ -37,7 +37,7 @@ SCRIPT = "recipes/train_hmm.py"
 
 @pytest.fixture
 def options(tones: Tones) -> list[str]:
-    """Of `train_hmm` for the tones, all but --out."""
+    """The options of `train_hmm` for the tones, without --out."""
     return tones.hmm_options
 
 
@@ -46,7 +46,7 @@ def train(options: list[str], out: Path, *more: str) -> None:
 
 
 def logged(text: str, name: str) -> list[float]:
-    """What the lines of all epochs say."""
+    """The values of `name` in the lines of all epochs."""
     return [float(value) for value in re.findall(rf"^epoch \d+ .*\b{name} (\S+)", text, re.M)]
 
 
@@ -55,7 +55,7 @@ def data_of(tones: Tones, **settings) -> HmmData:
     return HmmData(HmmSettings(data=HmmDataSettings(**names), **settings))
 
 
-def test_tones_are_found_where_they_are(tones, options, tmp_path, capsys):
+def test_a_trained_hmm_aligns_the_tones(tones, options, tmp_path, capsys):
     train(options, tmp_path / "model", "--trainer.max_epochs=12")
     model = load_model(tmp_path / "model")
     assert capsys.readouterr().out == f"{tmp_path / 'model'}\n"
@@ -70,13 +70,13 @@ def test_tones_are_found_where_they_are(tones, options, tmp_path, capsys):
         _, alignment = viterbi(*given, model.topology.self_loops)
         found = [one for one in token_spans(graph, alignment[:, 0].tolist()) if one.word >= 0]
         assert [model.tokenizer.symbols[one.token] for one in found] == words
-        for number, one in enumerate(found):  # a tone of 9 frames begins every 15, after 6
+        for number, one in enumerate(found):  # tones have 9 frames; one every 15 from frame 6 on
             assert abs(one.first - (5 + 15 * number)) <= 3
             assert abs(one.last - (14 + 15 * number)) <= 3
 
 
 @pytest.mark.parametrize("algorithm", ["baum_welch", "viterbi"])
-def test_training_is_em_without_batches_written_out(tones, options, tmp_path, capsys, algorithm):
+def test_training_equals_em_without_batches(tones, options, tmp_path, capsys, algorithm):
     train(options, tmp_path / "model", f"--schedule.algorithm={algorithm}")
     text = capsys.readouterr().err
     model = load_model(tmp_path / "model")
@@ -92,7 +92,7 @@ def test_training_is_em_without_batches_written_out(tones, options, tmp_path, ca
     n_frames = sum(int(lengths) for _, lengths, _ in spoken)
     self_loops = torch.full((5,), 0.5, dtype=torch.float64).log()
     gmm = flat_start([features[:, 0] for features, *_ in spoken], 5)
-    quiet = []  # the tenth of each utterance with the least of the first cepstral coefficient
+    quiet = []  # the tenth of each utterance with the smallest first cepstral coefficient
     for features, *_ in spoken:
         frames = sorted(features[:, 0].double(), key=lambda frame: float(frame[0]))
         quiet += frames[: len(frames) // 10]
@@ -125,7 +125,7 @@ def test_training_is_em_without_batches_written_out(tones, options, tmp_path, ca
     torch.testing.assert_close(model.topology.self_loops, self_loops.float(), rtol=1e-3, atol=1e-3)
 
 
-def test_the_likelihood_never_falls_while_nothing_is_split(options, tmp_path, capsys):
+def test_the_likelihood_never_falls_without_splitting(options, tmp_path, capsys):
     train(options, tmp_path / "model", "--schedule.grow_until=1", "--trainer.max_epochs=8")
     of_train = logged(capsys.readouterr().err, "train_log_likelihood")
     assert len(of_train) == 8
@@ -143,7 +143,7 @@ def test_the_likelihood_never_falls_while_nothing_is_split(options, tmp_path, ca
     ],
     ids=["first epoch", "third epoch", "last step of an epoch", "validation"],
 )
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     options, tmp_path, monkeypatch, capsys, step, hook, more
 ):
     train(options, tmp_path / "straight", *more)
@@ -162,7 +162,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
         assert logged(both, name) == logged(straight, name)
 
 
-def test_a_finished_run_is_left_as_it_is(tones, options, tmp_path, capsys):
+def test_a_finished_run_is_not_changed(tones, options, tmp_path, capsys):
     train(options, tmp_path / "run")
     before = (tmp_path / "run" / "weights.safetensors").read_bytes()
     capsys.readouterr()
@@ -180,7 +180,7 @@ def test_a_finished_run_is_left_as_it_is(tones, options, tmp_path, capsys):
         train(options, tmp_path / "other", lexicon)
 
 
-def test_states_without_data_are_named_once_and_stay_as_they_were(tones, options, tmp_path, capsys):
+def test_states_without_data_are_named_once_and_not_changed(tones, options, tmp_path, capsys):
     (tones.folder / "lexicon.dic").write_text("a AA\nb BB\nb(2) AA BB\nzed ZZ\n")
     train(options, tmp_path / "run", f"--data.lexicon={tones.folder / 'lexicon.dic'}")
     lines = [line for line in capsys.readouterr().err.splitlines() if "stay as they were" in line]
@@ -200,9 +200,7 @@ def test_states_without_data_are_named_once_and_stay_as_they_were(tones, options
         assert float(model.topology.self_loops[pdf].exp()) == pytest.approx(0.5)
 
 
-def test_silent_and_constant_audio_is_named_and_leaves_all_numbers_finite(
-    tones, options, tmp_path, capsys
-):
+def test_constant_audio_is_named_and_keeps_all_parameters_finite(tones, options, tmp_path, capsys):
     for name, value in (("train01", 0.0), ("train02", 0.25), ("dev03", 0.0)):
         waveform, _ = soundfile.read(tones.folder / f"{name}.wav")
         soundfile.write(tones.folder / f"{name}.wav", np.full_like(waveform, value), SAMPLE_RATE)
@@ -210,13 +208,13 @@ def test_silent_and_constant_audio_is_named_and_leaves_all_numbers_finite(
     lines = capsys.readouterr().err
     assert "train.jsonl: silent or constant audio in 2 of 12 utterances: train01, train02" in lines
     assert "dev.jsonl: silent or constant audio in 1 of 4 utterances: dev03" in lines
-    gmm = load_model(tmp_path / "run").acoustic.gmm  # which refuses what is not finite
+    gmm = load_model(tmp_path / "run").acoustic.gmm  # refuses values that are not finite
     assert gmm.emissions(torch.zeros(36)).isfinite().all()
     assert all(map(math.isfinite, logged(lines, "dev_log_likelihood")))
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "mfcc"])
-def test_quiet_frames_are_the_same_beside_their_neighbours(tones, kind):
+def test_quiet_frames_do_not_depend_on_splicing(tones, kind):
     def quiet(n_spliced):
         sizes = {"n_mels": 12, "n_mfcc": 6, "n_deltas": 1, "normalisation": "none"}
         features = FeatureSettings(SAMPLE_RATE, kind, **sizes, n_spliced=n_spliced)
@@ -229,7 +227,7 @@ def test_quiet_frames_are_the_same_beside_their_neighbours(tones, kind):
     torch.testing.assert_close(beside.chunk(5, dim=1)[2], alone)
 
 
-def test_every_validation_begins_with_the_first_batch(tones):
+def test_every_validation_starts_with_the_first_batch(tones):
     names = [str(tones.folder / f"{part}.jsonl") for part in ("train", "dev")]
     data = HmmData(HmmSettings(data=HmmDataSettings(*names, batch_s=1.0)))
     data.setup("fit")
@@ -240,7 +238,7 @@ def test_every_validation_begins_with_the_first_batch(tones):
     assert found[: len(first)] == first != found
 
 
-def test_texts_may_be_written_in_composed_or_decomposed_letters(tones):
+def test_texts_may_be_composed_or_decomposed(tones):
     for part, form in (("train", "NFC"), ("dev", "NFD")):
         utterances = read_manifest(tones.folder / f"{part}.jsonl")
         texts = [unicodedata.normalize(form, u.text.replace("a", "é")) for u in utterances]
@@ -249,7 +247,7 @@ def test_texts_may_be_written_in_composed_or_decomposed_letters(tones):
     assert data_of(tones).tokenizer.symbols == ("<blank>", "b", "é")
 
 
-def test_each_utterance_counts_once_at_every_speed(tones):
+def test_each_utterance_is_used_once_at_every_speed(tones):
     def frames(*speeds):
         names = {part: str(tones.folder / f"{part}.jsonl") for part in ("train", "dev")}
         data = HmmData(HmmSettings(data=HmmDataSettings(**names, speeds=speeds)))
@@ -280,7 +278,7 @@ def test_processes_share_the_batches(tones):
     assert [batch.counted for batch in drawn] == [True] * 5 + [False] + [True] * 2 + [False]
 
 
-def test_a_checkpoint_of_several_processes_has_what_all_have_gathered(tones):
+def test_a_checkpoint_has_the_statistics_of_all_processes(tones):
     data = data_of(tones, model=HmmModelSettings(n_components=20))
     task = HmmTraining(data.settings, data.topology, data.tokenizer.symbols)
     task.counts += 1.0
@@ -296,8 +294,8 @@ def test_a_checkpoint_of_several_processes_has_what_all_have_gathered(tones):
     assert set(STATISTICS) <= checkpoint["state_dict"].keys()
 
 
-def test_processes_keep_their_own_statistics(tones, tmp_path):
-    """DDP copies the first one's buffers to the others: all would have what is handed to it."""
+def test_ddp_does_not_copy_statistics_between_processes(tones, tmp_path):
+    """DDP copies the buffers of the first process to the others; statistics must stay out."""
     data = data_of(tones, model=HmmModelSettings(n_components=20))
     task = HmmTraining(data.settings, data.topology, data.tokenizer.symbols)
     store = f"file://{tmp_path / 'store'}"
@@ -358,7 +356,7 @@ def test_a_gpu_trains_the_same_model(options, tmp_path):
         ("--features.hop_ms=60", r"train.jsonl: 12 of 12 utterances have fewer frames than .*"),
     ],
 )
-def test_settings_that_can_not_work_are_refused(options, tmp_path, capsys, option, line):
+def test_impossible_settings_are_refused(options, tmp_path, capsys, option, line):
     more = ["--model.n_states=5"] if "hop_ms" in option else []
     with pytest.raises((InputError, SystemExit)) as refused:
         train(options, tmp_path / "run", option, *more)
@@ -366,7 +364,7 @@ def test_settings_that_can_not_work_are_refused(options, tmp_path, capsys, optio
     assert re.search(line, text), text
 
 
-def test_words_and_utterances_that_can_not_be_trained_on_are_all_named(tones):
+def test_all_unusable_words_and_utterances_are_named(tones):
     (tones.folder / "lexicon.dic").write_text("c K\n")
     with pytest.raises(InputError, match=r"no pronunciation of 2 words .*: a \(\S+\), b \(\S+\);"):
         HmmData(
@@ -400,7 +398,7 @@ def test_a_lexicon_follows_the_case_of_the_texts(tones, case, lexicon):
     assert list(data.tokenizer.lexicon.pronunciations) == [case("a"), case("b")]
 
 
-def test_words_that_a_lexicon_has_in_another_case_alone_are_pointed_out(tones):
+def test_the_error_says_which_words_the_lexicon_has_in_another_case(tones):
     utterances = read_manifest(tones.folder / "train.jsonl")
     utterances[2] = replace(utterances[2], text="A b")
     write_manifest(tones.folder / "train.jsonl", utterances)
@@ -412,7 +410,7 @@ def test_words_that_a_lexicon_has_in_another_case_alone_are_pointed_out(tones):
 
 
 @pytest.mark.parametrize("word", ["a#", "#", "a(2)", ";;;", "<unk>", "[noise]"])
-def test_words_that_would_be_others_in_the_models_lexicon_are_refused(tones, word):
+def test_words_that_a_lexicon_file_can_not_hold_are_refused(tones, word):
     utterances = read_manifest(tones.folder / "train.jsonl")
     utterances[2] = replace(utterances[2], text=f"a {word} b")
     write_manifest(tones.folder / "train.jsonl", utterances)
@@ -422,10 +420,10 @@ def test_words_that_would_be_others_in_the_models_lexicon_are_refused(tones, wor
 
 
 @pytest.mark.parametrize("part", ["train", "dev"])
-def test_audio_a_little_shorter_than_its_manifest_says_and_than_its_states_is_named(tones, part):
+def test_audio_with_fewer_frames_than_states_is_named(tones, part):
     path, settings = tones.folder / f"{part}.jsonl", FeatureSettings(sample_rate=SAMPLE_RATE)
     utterances = [replace(u, text="a b " * 3, duration=0.205) for u in read_manifest(path)]
-    write_manifest(path, utterances)  # which says 19 frames
+    write_manifest(path, utterances)  # their durations give 19 frames
     for utterance in utterances:
         waveform, _ = soundfile.read(utterance.audio)
         n_frames = 17 if utterance.id[-2:] in ("01", "03") else 18  # for 18 states
@@ -440,7 +438,7 @@ def test_audio_a_little_shorter_than_its_manifest_says_and_than_its_states_is_na
     sorted(ROOT.glob("conf/*/hmm*.yaml")),
     ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
-def test_the_settings_of_every_corpus_are_sound(path):
+def test_the_settings_of_every_corpus_are_valid(path):
     parser = settings_parser("train_hmm", HmmSettings)
     add_trainer_options(parser)
     check_file(parser, path)

@@ -56,7 +56,7 @@ def features_of(features: Features, audio: str) -> tuple[torch.Tensor, torch.Ten
 
 
 def write_hmm(folder: Path, tones: Tones, lexicon: tuple[str, ...], variance: float = 0.5) -> None:
-    """An HMM of two states a letter, whose means are those of the frames where the letters lie."""
+    """Save an HMM with two states per letter; their means are those of the letters' frames."""
     tokenizer = PhoneTokenizer.from_lexicon(parse_lexicon(lexicon, "lexicon"))
     topology = left_to_right(len(tokenizer.symbols), 2, 1, stay=0.8)
     S = len(topology.self_loops)
@@ -66,9 +66,9 @@ def write_hmm(folder: Path, tones: Tones, lexicon: tuple[str, ...], variance: fl
         rows = features_of(features, utterance.audio)[0][:, 0]
         pdfs = torch.full((len(rows),), S - 1)
         for number, letter in enumerate(utterance.text.split()):
-            first = 6 + 15 * number  # a tone of 9 frames begins every 15, after 6
-            own = topology.pdfs[tokenizer.symbols.index(letter.upper())]
-            pdfs[first : first + 9] = own[[0] * 4 + [1] * 5]
+            first = 6 + 15 * number  # tones have 9 frames; one every 15 from frame 6 on
+            of_letter = topology.pdfs[tokenizer.symbols.index(letter.upper())]
+            pdfs[first : first + 9] = of_letter[[0] * 4 + [1] * 5]
         sums.index_add_(0, pdfs, rows)
         counts += pdfs.bincount(minlength=S)
     means = (sums / counts.clamp(min=1)[:, None])[:, None]
@@ -80,14 +80,14 @@ def write_hmm(folder: Path, tones: Tones, lexicon: tuple[str, ...], variance: fl
 
 @pytest.fixture
 def hmm(tones: Tones) -> Path:
-    """The folder of an HMM of the tones; "b" has two pronunciations, and "c" is never said."""
+    """Folder of an HMM of the tones; "b" has two pronunciations, "c" is in no text."""
     write_hmm(tones.folder / "hmm", tones, ("a A", "b B", "b(2) B B", "c C"))
     return tones.folder / "hmm"
 
 
 @pytest.fixture
 def options(tones: Tones, hmm: Path) -> list[str]:
-    """Of `train_hybrid` for the tones, all but --out."""
+    """The options of `train_hybrid` for the tones, without --out."""
     return options_of(tones, hmm)
 
 
@@ -116,23 +116,24 @@ def aligned(tones: Tones, hmm: Path, **settings) -> HybridData:
 
 
 def best_states(emissions: np.ndarray, pdfs: list[int], stay: np.ndarray) -> tuple[float, list]:
-    """The best way through states one behind the other, none of them skipped."""
+    """The best path through a sequence of states, without skipping any, and its log-probability."""
     T, Q = len(emissions), len(pdfs)
-    scores, ways = np.full((T, Q), -np.inf), {(0, 0): [0]}
+    scores, paths = np.full((T, Q), -np.inf), {(0, 0): [0]}
     scores[0, 0] = emissions[0, pdfs[0]]
     for t, q in itertools.product(range(1, T), range(Q)):
-        on = scores[t - 1, q] + stay[pdfs[q]]
-        over = scores[t - 1, q - 1] + np.log1p(-np.exp(stay[pdfs[q - 1]])) if q else -np.inf
-        if max(on, over) > -np.inf:
-            scores[t, q] = max(on, over) + emissions[t, pdfs[q]]
-            ways[t, q] = [*ways[t - 1, q if on > over else q - 1], q]
-    if (T - 1, Q - 1) not in ways:
+        loop = scores[t - 1, q] + stay[pdfs[q]]
+        step = scores[t - 1, q - 1] + np.log1p(-np.exp(stay[pdfs[q - 1]])) if q else -np.inf
+        if max(loop, step) > -np.inf:
+            scores[t, q] = max(loop, step) + emissions[t, pdfs[q]]
+            paths[t, q] = [*paths[t - 1, q if loop > step else q - 1], q]
+    if (T - 1, Q - 1) not in paths:
         return -np.inf, []
-    return scores[-1, -1] + np.log1p(-np.exp(stay[pdfs[-1]])), [pdfs[q] for q in ways[T - 1, Q - 1]]
+    last_step = np.log1p(-np.exp(stay[pdfs[-1]]))
+    return scores[-1, -1] + last_step, [pdfs[q] for q in paths[T - 1, Q - 1]]
 
 
 def best_of_all(emissions: np.ndarray, words: list, model: Model) -> list[int]:
-    """The best pdfs over all pronunciations, with and without each silence, tried one by one."""
+    """The pdfs of the best path, by trying all pronunciations with and without each silence."""
     silence, stay = list(model.topology.silence), model.topology.self_loops.double().numpy()
     found = []
     for spoken in itertools.product(*words):
@@ -147,9 +148,10 @@ def best_of_all(emissions: np.ndarray, words: list, model: Model) -> list[int]:
     return max(found)[1]
 
 
-def test_targets_are_the_best_of_all_ways_to_say_the_words_as_recorded(tones, tmp_path):
+def test_targets_are_the_best_path_over_all_pronunciations(tones, tmp_path):
     hmm = tmp_path / "hmm"
-    write_hmm(hmm, tones, ("a A", "b B", "b(2) B B", "c C"), variance=20.0)  # moves count as well
+    # a large variance, so that transitions matter too
+    write_hmm(hmm, tones, ("a A", "b B", "b(2) B B", "c C"), variance=20.0)
     data = aligned(tones, hmm, augment=AugmentSettings(speeds=(0.8, 1.2)))
     model = load_model(hmm)
     for dataset, alignments in (
@@ -169,14 +171,14 @@ def test_targets_are_the_best_of_all_ways_to_say_the_words_as_recorded(tones, tm
 
 
 def numbered_tones(waveform: np.ndarray) -> np.ndarray:
-    """(T,), 0 in frames with silence in their middle, in the others the number of the tone."""
+    """(T,), the number of the tone in the middle of each frame; 0 for silence."""
     frames = np.lib.stride_tricks.sliding_window_view(waveform, FEATURES.win_length)
     middle = slice(FEATURES.win_length // 2 - 10, FEATURES.win_length // 2 + 10)
     loud = np.abs(frames[:: FEATURES.hop_length, middle]).max(1) > 0.1
     return np.cumsum(np.diff(loud, prepend=False) & loud) * loud
 
 
-def test_targets_stay_with_what_is_heard_at_every_speed(tones):
+def test_targets_match_the_audio_at_every_speed(tones):
     utterances, speeds = read_manifest(tones.folder / "train.jsonl"), (0.8, 0.9, 1.0, 1.25)
     speech = SpeechDataset(utterances, CharTokenizer.from_texts(["a b"]), SAMPLE_RATE, speeds)
     recorded = [numbered_tones(waveform) for waveform in speech.waveforms]
@@ -187,7 +189,7 @@ def test_targets_stay_with_what_is_heard_at_every_speed(tones):
         heard = numbered_tones(waveform)
         assert len(targets) == len(heard)
         off = np.array(targets) != heard
-        starts = np.flatnonzero(np.diff(heard)) + 1  # of tones and silences
+        starts = np.flatnonzero(np.diff(heard)) + 1  # first frames of tones and silences
         assert off.sum() <= 0.5 * len(starts)
         assert not np.delete(off, [starts - 1, starts]).any()
         found.add(round(utterances[index].duration * SAMPLE_RATE / len(waveform), 2))
@@ -195,7 +197,7 @@ def test_targets_stay_with_what_is_heard_at_every_speed(tones):
 
 
 @pytest.mark.parametrize("speed", [0.7, 0.9, 1.0, 1.1, 1.6])
-def test_a_frame_played_is_the_nearest_recorded(speed):
+def test_recorded_frames_are_the_nearest_ones(speed):
     settings = FeatureSettings(window_ms=32, hop_ms=10)
     recorded, win, hop = 20000, settings.win_length, settings.hop_length
     T, n_recorded = settings.n_frames(round(recorded / speed)), settings.n_frames(recorded)
@@ -210,7 +212,7 @@ def test_a_frame_played_is_the_nearest_recorded(speed):
 # loss and priors
 
 
-def test_the_loss_is_the_cross_entropy_of_single_utterances(tones, hmm, monkeypatch):
+def test_the_loss_equals_the_cross_entropy_of_single_utterances(tones, hmm, monkeypatch):
     data = aligned(tones, hmm)
     dataset = AlignedDataset(data.train, data._train_alignments, FEATURES)
     torch.manual_seed(0)
@@ -254,7 +256,7 @@ def test_padding_has_no_loss_and_no_gradient():
         frame_losses(logits, targets[:, :5], torch.tensor([6, 4]))
 
 
-def test_priors_are_shares_of_frames_but_for_states_that_are_hardly_seen():
+def test_priors_are_shares_of_frames_with_a_floor_for_rare_states():
     found = log_priors(torch.tensor([600, 0, 3, 380])).exp()
     torch.testing.assert_close(found, torch.tensor([0.6, 0.01, 0.01, 0.38]).double())
 
@@ -264,7 +266,7 @@ def test_priors_are_shares_of_frames_but_for_states_that_are_hardly_seen():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """The folder of a hybrid that has learnt the tones, with corpus and HMM beside it."""
+    """Folder of a hybrid trained on the tones; the corpus and the HMM are in its parent."""
     folder = tmp_path_factory.mktemp("trained")
     write_tones(folder / "tones", {"train": 24, "dev": 8}, seed=1)
     tones = Tones(folder / "tones")
@@ -286,7 +288,7 @@ def test_a_trained_hybrid_recognises_tones(trained, capsys):
     assert results["systems"][0]["wer"] == 0
 
 
-def test_a_trained_hybrid_has_the_states_of_its_hmm_and_their_frequencies(trained):
+def test_a_trained_hybrid_has_the_states_of_its_hmm_and_their_priors(trained):
     hybrid, hmm = load_model(trained), load_model(trained.parent / "hmm")
     assert hybrid.tokenizer == hmm.tokenizer
     assert torch.equal(hybrid.topology.pdfs, hmm.topology.pdfs)
@@ -302,7 +304,7 @@ def test_a_trained_hybrid_has_the_states_of_its_hmm_and_their_frequencies(traine
     assert hybrid.trained_on["hmm"] == str(trained.parent / "hmm")
 
 
-def test_a_hybrid_teaches_another_hybrid(trained, tmp_path):
+def test_a_hybrid_can_align_for_another_hybrid(trained, tmp_path):
     options = options_of(Tones(trained.parent / "tones"), trained)
     train(options, tmp_path / "next", "--trainer.max_epochs=1")
     assert load_model(tmp_path / "next").topology.silence == load_model(trained).topology.silence
@@ -314,7 +316,7 @@ def test_a_hybrid_teaches_another_hybrid(trained, tmp_path):
     [(9, []), (6, ["--features.normalisation=global"])],
     ids=["middle of an epoch", "last step of an epoch"],
 )
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     options, tmp_path, monkeypatch, capsys, step, more
 ):
     train(options, tmp_path / "straight", *more)
@@ -327,7 +329,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert_same_model(tmp_path / "straight", tmp_path / "stopped")
 
 
-def test_a_gradient_that_is_not_finite_names_its_batch(options, tmp_path, monkeypatch, capsys):
+def test_a_gradient_that_is_not_finite_skips_the_step_and_names_its_batch(
+    options, tmp_path, monkeypatch, capsys
+):
     original = HybridTraining.training_step
 
     def step(self, batch, batch_idx):
@@ -349,7 +353,7 @@ def test_a_gradient_that_is_not_finite_names_its_batch(options, tmp_path, monkey
 def test_a_run_on_another_hmm_is_refused(options, hmm, tmp_path, capsys):
     train(options, tmp_path / "run", "--trainer.max_epochs=1")
     description = json.loads((hmm / "model.json").read_text())
-    description["trained_on"] = {"minutes": 3}  # says nothing of the alignment
+    description["trained_on"] = {"minutes": 3}  # does not change the alignment
     (hmm / "model.json").write_text(json.dumps(description))
     capsys.readouterr()
     train(options, tmp_path / "run", "--trainer.max_epochs=1")
@@ -375,7 +379,7 @@ def test_a_run_on_another_hmm_is_refused(options, hmm, tmp_path, capsys):
         ("--seed=-1", "seed is -1; expected from 0"),
     ],
 )  # fmt: skip
-def test_settings_that_can_not_work_are_refused(options, tmp_path, capsys, option, line):
+def test_impossible_settings_are_refused(options, tmp_path, capsys, option, line):
     with pytest.raises((InputError, SystemExit)) as refused:
         train(options, tmp_path / "run", option)
     text = str(refused.value) + capsys.readouterr().err
@@ -383,7 +387,7 @@ def test_settings_that_can_not_work_are_refused(options, tmp_path, capsys, optio
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_that_is_no_hmm_is_refused(tones, tmp_path):
+def test_a_ctc_model_is_refused_as_hmm(tones, tmp_path):
     tokenizer = CharTokenizer.from_texts(["a b"])
     acoustic = AcousticModel(12, len(tokenizer.symbols), AcousticSettings(hidden_size=2))
     save_model(tmp_path / "ctc", Model(Features(FEATURES), acoustic, tokenizer))
@@ -398,7 +402,7 @@ def with_texts(path: Path, texts: dict[int, str]) -> None:
     write_manifest(path, utterances)
 
 
-def test_utterances_that_can_not_be_aligned_are_all_named_before_training(tones, hmm):
+def test_all_utterances_that_can_not_be_aligned_are_named(tones, hmm):
     train_path, dev = tones.folder / "train.jsonl", tones.folder / "dev.jsonl"
     with_texts(train_path, {1: "a z", 3: "q z"})
     with_texts(dev, {2: "y"})
@@ -412,7 +416,7 @@ def test_utterances_that_can_not_be_aligned_are_all_named_before_training(tones,
         HybridData(settings_of(tones, hmm))
 
 
-def test_silence_takes_an_hmm_with_silence(tones, hmm):
+def test_empty_texts_need_an_hmm_with_silence(tones, hmm):
     with_texts(tones.folder / "train.jsonl", {1: ""})
     data = aligned(tones, hmm)
     assert set(data._train_alignments[1].tolist()) == set(data.topology.silence)
@@ -422,7 +426,7 @@ def test_silence_takes_an_hmm_with_silence(tones, hmm):
         HybridData(settings_of(tones, hmm))
 
 
-def test_silent_audio_is_named_and_leaves_all_numbers_finite(options, tones, tmp_path, capsys):
+def test_silent_audio_is_named_and_keeps_all_weights_finite(options, tones, tmp_path, capsys):
     waveform, _ = soundfile.read(tones.folder / "train01.wav")
     soundfile.write(tones.folder / "train01.wav", 0 * waveform, SAMPLE_RATE)
     train(options, tmp_path / "run", "--trainer.max_epochs=1")
@@ -432,7 +436,7 @@ def test_silent_audio_is_named_and_leaves_all_numbers_finite(options, tones, tmp
     assert all(weight.isfinite().all() for weight in found.values())
 
 
-def test_states_that_are_hardly_aligned_are_named(options, tmp_path, capsys):
+def test_states_with_few_aligned_frames_are_named(options, tmp_path, capsys):
     train(options, tmp_path / "run", "--trainer.max_epochs=1")
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "states aligned" in one]
     few = "states aligned with fewer than 10 frames get the prior of so many: "
@@ -440,7 +444,7 @@ def test_states_that_are_hardly_aligned_are_named(options, tmp_path, capsys):
     assert {"C[0]", "C[1]"} <= set(line.removeprefix(few).split(", "))
 
 
-def test_every_validation_begins_with_the_first_batch(tones, hmm):
+def test_every_validation_starts_with_the_first_batch(tones, hmm):
     loader = aligned(tones, hmm).val_dataloader()
     assert next(iter(loader)).ids == next(iter(loader)).ids
 
@@ -463,7 +467,7 @@ def test_audio_that_is_not_finite_is_named(tones, hmm, monkeypatch):
     sorted(ROOT.glob("conf/*/hybrid*.yaml")),
     ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
-def test_the_settings_of_every_corpus_are_sound(path):
+def test_the_settings_of_every_corpus_are_valid(path):
     parser = settings_parser("train_hybrid", HybridSettings)
     add_trainer_options(parser)
     check_file(parser, path)

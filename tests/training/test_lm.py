@@ -55,7 +55,7 @@ DROPOUT = [
 
 @pytest.fixture
 def corpus(tmp_path):
-    """The options of `train_lm` for 60 units to train on and 19 of development, but for --out."""
+    """The options of `train_lm`, without --out, for 60 training and 19 development units."""
     generator = np.random.default_rng(0)
     for part, size in (("train", 15), ("dev", 5)):
         lines = [" ".join(generator.choice(list("abcd"), size=2 + n % 3)) for n in range(size)]
@@ -88,7 +88,7 @@ def stream_of(units) -> Stream:
 
 @pytest.fixture
 def steps(monkeypatch):
-    """What every training step was given: (chunk, state before)."""
+    """(chunk, state before it) of every training step."""
     seen = []
     original = LMTraining.training_step
 
@@ -106,7 +106,7 @@ def steps(monkeypatch):
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 40, 41])
 @pytest.mark.parametrize("chunk", [1, 4, 5, 1000])
-def test_every_unit_is_predicted_once_an_epoch_from_the_one_before(rows, chunk):
+def test_every_unit_is_a_target_once_an_epoch(rows, chunk):
     U = 41  # each position of the stream is a unit of its own
     chunks = Chunks(stream_of(np.arange(U)), rows, chunk, seed=3)
     for epoch in range(3):
@@ -120,14 +120,14 @@ def test_every_unit_is_predicted_once_an_epoch_from_the_one_before(rows, chunk):
         assert sorted(targets[counted].tolist()) == list(range(U))
         assert torch.equal(inputs, (targets - 1) % U)
         assert torch.equal(targets[1:], inputs[1:] + 1 - (inputs[1:] == U - 1) * U)
-        for n in range(rows):  # a row is a part of the stream, and the next row goes on from it
+        for n in range(rows):  # a row is a part of the stream, and the next row continues it
             row = targets[counted[:, n], n]
             assert torch.equal((row[1:] - row[:-1]) % U, torch.ones(len(row) - 1).long())
             assert targets[0, (n + 1) % rows] == (row[-1] + 1) % U
         assert counted[:-1].all()
         assert [one.size for one in drawn] == [int(one.counted.sum()) for one in drawn]
     starts = {int(chunks[ChunkDraw(0, epoch)].targets[0, 0]) for epoch in range(10)}
-    assert len(starts) > 5  # epochs begin elsewhere
+    assert len(starts) > 5  # epochs start at different positions
     assert Chunks(stream_of(np.arange(U)), rows, chunk)[ChunkDraw(0, 5)].targets[0, 0] == 0
 
 
@@ -144,7 +144,7 @@ def test_processes_share_the_rows():
         assert {part.size for part in parts} == {expected.size}
 
 
-def test_a_sampler_goes_on_in_the_middle_of_an_epoch():
+def test_a_sampler_resumes_in_the_middle_of_an_epoch():
     straight = ChunkSampler(5)
     expected = [*straight, *straight]
     stopped = ChunkSampler(5)
@@ -154,7 +154,7 @@ def test_a_sampler_goes_on_in_the_middle_of_an_epoch():
     assert [*first, *resumed, *resumed] == expected
 
 
-def test_rows_begin_anew_at_sentences_by_chance():
+def test_rows_restart_at_sentences_with_the_given_probability():
     chunks = Chunks(stream_of(np.arange(10_000) % 5), 50, 7, restart=0.3, seed=2)
     assert chunks[ChunkDraw(0, 0)].begins.all()
     later = [chunks[ChunkDraw(place, epoch)] for epoch in (0, 1) for place in range(1, len(chunks))]
@@ -168,12 +168,12 @@ def test_rows_begin_anew_at_sentences_by_chance():
 
 
 @pytest.mark.parametrize(("rows", "processes"), [(0, 1), (8, 1), (3, 2)])
-def test_rows_that_can_not_be_are_refused(rows, processes):
+def test_an_impossible_number_of_rows_is_refused(rows, processes):
     with pytest.raises(ValueError, match=f"rows is {rows}; expected"):
         Chunks(stream_of(np.arange(7)), rows, 4, share=(0, processes))
 
 
-def test_a_corpus_is_a_file_mapped_into_memory(tmp_path):
+def test_a_corpus_is_encoded_in_a_memory_mapped_file(tmp_path):
     source = tmp_path / "corpus.txt"
     source.write_text("to be or\n\nnot to be\n...\nwhat\n")
     vocabulary = Vocabulary.from_texts(["to be or not"])
@@ -186,7 +186,7 @@ def test_a_corpus_is_a_file_mapped_into_memory(tmp_path):
     assert stream.counts == Counts(sentences=3, units=10, unknown=1, empty=1)
     assert expected[-2:] == [UNK, EOS]
 
-    source.unlink()  # an earlier process's work is taken as it is
+    source.unlink()  # the files of an earlier process are reused
     again = encode(str(source), vocabulary, tmp_path / "units" / "train.units")
     assert again.units.tolist() == expected
     assert again.counts == stream.counts
@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
     monkeypatch.setattr(asr.training.stream, "BLOCK", 500)
     vocabulary = Vocabulary.from_texts(["a b c d"])
     peaks = []
-    for times in (8, 1, 8):  # the first time Python fills its own stores
+    for times in (8, 1, 8):  # the first time, Python fills its own caches
         source = tmp_path / f"{len(peaks)}.txt"
         source.write_text("a b c d d c b a b\n" * 200 * times)
         tracemalloc.start()
@@ -211,14 +211,14 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
             chunks[ChunkDraw(place, 0)]
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < peaks[1] + 20_000  # bytes; it has 14,000 units more
+    assert peaks[2] < peaks[1] + 20_000  # bytes; the text has 14,000 more units
 
 
-def test_a_half_written_stream_is_written_anew(tmp_path):
+def test_an_incomplete_stream_is_written_again(tmp_path):
     source = tmp_path / "corpus.txt"
     source.write_text("a b\nc\n")
     vocabulary = Vocabulary.from_texts(["a b c"])
-    (tmp_path / "x.units").write_bytes(b"\x02\x00")  # without its counts: nobody has finished it
+    (tmp_path / "x.units").write_bytes(b"\x02\x00")  # without its counts, so it is incomplete
     assert len(encode(str(source), vocabulary, tmp_path / "x.units")) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.txt", "x.json", "x.units"]
 
@@ -227,7 +227,7 @@ def test_a_half_written_stream_is_written_anew(tmp_path):
 
 
 def by_hand(state_dict, inputs, targets):
-    """Mean loss of an untied LSTM that reads all rows at once, written out gate by gate."""
+    """Losses of an LSTM language model with untied weights, computed gate by gate, row by row."""
     W = {name.removeprefix("model."): value for name, value in state_dict.items()}
     layer = {name.rpartition(".")[2]: value for name, value in W.items() if "forwards.0" in name}
     H = layer["weight_hh_l0"].shape[1]
@@ -246,7 +246,7 @@ def by_hand(state_dict, inputs, targets):
 
 
 @pytest.mark.parametrize("rows", [1, 4])
-def test_with_one_chunk_the_gradient_is_that_of_full_backpropagation(
+def test_one_chunk_has_the_gradient_of_full_backpropagation(
     corpus, tmp_path, monkeypatch, steps, rows
 ):
     found = []
@@ -272,8 +272,8 @@ def test_with_one_chunk_the_gradient_is_that_of_full_backpropagation(
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-9, atol=1e-12)
 
 
-def test_chunks_are_read_as_if_they_were_one(corpus, tmp_path, steps):
-    """At a learning rate of nearly 0, the states are those of one long forward pass."""
+def test_the_state_is_carried_from_chunk_to_chunk(corpus, tmp_path, steps):
+    """With a learning rate of nearly 0, the states are those of one long forward pass."""
     options = ["--optim.lr=1e-30", "--trainer.precision=64-true", "--trainer.max_epochs=2"]
     options += ["--data.restart=0"]
     train(corpus, tmp_path / "run", *options)
@@ -284,7 +284,7 @@ def test_chunks_are_read_as_if_they_were_one(corpus, tmp_path, steps):
     )
     epochs = [steps[: len(steps) // 2], steps[len(steps) // 2 :]]
     for epoch in epochs:
-        assert epoch[0][1] is None  # every epoch begins anew
+        assert epoch[0][1] is None  # every epoch starts from the initial state
         state = model.zero_state(3)
         for chunk, before in epoch:
             if before is not None:
@@ -313,7 +313,7 @@ def test_chunks_are_read_as_if_they_were_one(corpus, tmp_path, steps):
     ],
     ids=["first epoch", "second epoch", "last step of an epoch", "two validations", "validation"],
 )
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     corpus, tmp_path, monkeypatch, capsys, steps, step, hook, options
 ):
     options = [*DROPOUT, *options]
@@ -342,7 +342,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert trained_on(tmp_path / "straight") == trained_on(tmp_path / "stopped")
 
 
-def test_the_seed_and_nothing_else_decides(corpus, tmp_path):
+def test_the_seed_determines_the_weights(corpus, tmp_path):
     for run, seed in (("one", 1), ("again", 1), ("other", 2)):
         train(corpus, tmp_path / run, f"--seed={seed}", "--trainer.max_epochs=1", *DROPOUT)
     one, again, other = (weights(tmp_path / run) for run in ("one", "again", "other"))
@@ -350,7 +350,7 @@ def test_the_seed_and_nothing_else_decides(corpus, tmp_path):
     assert not torch.equal(one["output.weight"], other["output.weight"])
 
 
-def test_a_cycle_is_learnt_by_heart(corpus, tmp_path):
+def test_a_repeated_sequence_is_learned(corpus, tmp_path):
     for part in ("train", "dev"):
         (tmp_path / f"{part}.txt").write_text("a b c d\n" * 60)
     options = ["--data.rows=4", "--data.chunk=10", "--optim.lr=0.05", "--trainer.max_epochs=6"]
@@ -358,8 +358,8 @@ def test_a_cycle_is_learnt_by_heart(corpus, tmp_path):
     assert 1 <= trained_on(tmp_path / "run")["dev_perplexity"] < 1.02
 
 
-def test_perplexity_comes_near_the_entropy_rate_of_a_known_source(corpus, tmp_path):
-    """A Markov chain of a, b, c and the sentence's end, whose entropy rate has a closed form."""
+def test_perplexity_is_near_the_entropy_rate_of_a_markov_chain(corpus, tmp_path):
+    """The chain has states a, b, c and end of sentence; its entropy rate has a closed form."""
     chain = np.array([[0.0, 0.8, 0.1, 0.1], [0.1, 0.1, 0.8, 0.0], [0.7, 0.1, 0.0, 0.2]])
     chain = np.vstack([chain, [0.9, 0.05, 0.05, 0.0]])  # after the end
     values, vectors = np.linalg.eig(chain.T)
@@ -378,7 +378,7 @@ def test_perplexity_comes_near_the_entropy_rate_of_a_known_source(corpus, tmp_pa
         text = "".join("abc\n"[state] + " " for state in states[1:])
         (tmp_path / f"{part}.txt").write_text(text)
     dev = np.array(seen["dev"])
-    best = -log_probs[dev[:-1], dev[1:]].mean()  # what the source itself gives the dev set
+    best = -log_probs[dev[:-1], dev[1:]].mean()  # loss of the chain itself on the dev set
     assert best == pytest.approx(entropy_rate, rel=0.03)
 
     options = ["--data.rows=40", "--data.chunk=20", "--optim.lr=0.05", "--trainer.max_epochs=6"]
@@ -387,15 +387,15 @@ def test_perplexity_comes_near_the_entropy_rate_of_a_known_source(corpus, tmp_pa
     assert best - 0.005 < loss < best + 0.02
 
 
-def test_a_model_says_what_it_was_trained_on(corpus, tmp_path):
+def test_a_model_records_its_training(corpus, tmp_path):
     train(corpus, tmp_path / "run", "--data.unit=char", "--trainer.max_epochs=2")
     found = trained_on(tmp_path / "run")
-    n_characters = len((tmp_path / "train.txt").read_text())  # a sentence's end counts as one
+    n_characters = len((tmp_path / "train.txt").read_text())  # with the ends of sentences
     assert (found["sentences"], found["units"], found["unknown"]) == (15, n_characters, 0)
     assert (found["epochs"], found["seed"], found["dev_unknown"]) == (2, 1, 0)
     assert found["dev_bits"] == pytest.approx(math.log2(found["dev_perplexity"]))
     assert measures(math.log(8), "word") == {"perplexity": pytest.approx(8)}
-    # the perplexities are those of the averaged model that was saved
+    # the perplexities are those of the saved model, whose weights are averaged
     model = load_language_model(tmp_path / "run")
     stream = stream_of(np.fromfile(next((tmp_path / "run" / "units").glob("dev-*.units")), "<u2"))
     loss = mean_loss(model, Chunks(stream, 3, 5))
@@ -407,7 +407,7 @@ def test_a_model_says_what_it_was_trained_on(corpus, tmp_path):
     assert math.exp(-scores.mean()) == pytest.approx(found["dev_perplexity_alone"], rel=1e-6)
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing(corpus, tmp_path, monkeypatch, capsys):
+def test_a_gradient_that_is_not_finite_skips_the_step(corpus, tmp_path, monkeypatch, capsys):
     original = LMTraining.training_step
     seen = []
 
@@ -430,7 +430,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(corpus, tmp_path, monkeyp
     assert math.isfinite(trained_on(tmp_path / "run")["dev_perplexity"])
 
 
-def test_sgd_takes_plain_steps(corpus, tmp_path, monkeypatch):
+def test_sgd_has_no_momentum(corpus, tmp_path, monkeypatch):
     found = []
 
     def keep(self, optimizer):
@@ -443,7 +443,7 @@ def test_sgd_takes_plain_steps(corpus, tmp_path, monkeypatch):
     torch.testing.assert_close(after, before - 0.5 * gradient)
 
 
-def test_a_finished_run_is_left_as_it_is(corpus, tmp_path, capsys):
+def test_a_finished_run_is_not_changed(corpus, tmp_path, capsys):
     train(corpus, tmp_path / "run", "--trainer.max_epochs=1")
     before = weights(tmp_path / "run")
     capsys.readouterr()
@@ -456,7 +456,7 @@ def test_a_finished_run_is_left_as_it_is(corpus, tmp_path, capsys):
         train(corpus, tmp_path / "run", "--trainer.max_epochs=1")
 
 
-def test_pieces_of_words_are_learnt_too(corpus, tmp_path):
+def test_word_pieces_are_learned(corpus, tmp_path):
     (tmp_path / "train.txt").write_text("low lower lowest\nnew newer newest\n" * 5)
     (tmp_path / "dev.txt").write_text("lower newest\n")
     train(corpus, tmp_path / "run", "--data.unit=bpe", "--data.max_size=16")
@@ -465,8 +465,8 @@ def test_pieces_of_words_are_learnt_too(corpus, tmp_path):
     assert len(model.vocabulary.symbols) == 16
 
 
-def test_other_units_are_not_mistaken_for_these(corpus, tmp_path):
-    """A run that ended before its first checkpoint may begin again with other settings."""
+def test_encoded_files_depend_on_the_unit(corpus, tmp_path):
+    """A run without a checkpoint may start again with other settings."""
     sizes = []
     for unit in ("word", "char"):
         loaded = LMData(LMSettings(data=LMDataSettings(**names_of(tmp_path), unit=unit)))
@@ -491,14 +491,14 @@ def test_other_units_are_not_mistaken_for_these(corpus, tmp_path):
         ("--seed=-1", "seed is -1; expected from 0"),
     ],
 )
-def test_settings_that_can_not_work_are_refused(corpus, tmp_path, capsys, option, line):
+def test_impossible_settings_are_refused(corpus, tmp_path, capsys, option, line):
     with pytest.raises((InputError, SystemExit)) as refused:
         train(corpus, tmp_path / "run", option)
     text = str(refused.value) + capsys.readouterr().err
     assert re.search(line, text), text
 
 
-def test_corpora_that_can_not_be_used_are_named(corpus, tmp_path):
+def test_unusable_corpora_are_named(corpus, tmp_path):
     (tmp_path / "dev.txt").write_text("x y\nz\n")
     with pytest.raises(InputError, match=r"dev.txt: has no unit of the vocabulary"):
         train(corpus, tmp_path / "run")
@@ -508,7 +508,7 @@ def test_corpora_that_can_not_be_used_are_named(corpus, tmp_path):
         train(corpus, tmp_path / "other")
 
 
-def test_rows_that_processes_can_not_share_are_refused(corpus, tmp_path):
+def test_rows_must_be_a_multiple_of_the_processes(corpus, tmp_path):
     data = LMData(LMSettings(data=LMDataSettings(**names_of(tmp_path), rows=3)))
     data.encode(tmp_path / "units")
     data.trainer = SimpleNamespace(world_size=2, global_rank=0)
@@ -519,13 +519,13 @@ def test_rows_that_processes_can_not_share_are_refused(corpus, tmp_path):
 @pytest.mark.parametrize(
     "path", sorted(ROOT.glob("conf/*/lm*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
 )
-def test_the_settings_of_every_corpus_are_sound(path):
+def test_the_settings_of_every_corpus_are_valid(path):
     parser = settings_parser("train_lm", LMSettings)
     add_trainer_options(parser)
     check_file(parser, path)
 
 
-def test_the_settings_of_the_model_reach_it(corpus, tmp_path):
+def test_the_model_has_its_settings(corpus, tmp_path):
     train(corpus, tmp_path / "run", "--model.cell=gru", "--model.n_layers=2", *DROPOUT)
     model = load_language_model(tmp_path / "run")
     assert isinstance(model, RNNLM)

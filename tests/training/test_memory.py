@@ -8,7 +8,7 @@ from asr.training.memory import ReturnMemory, limit_kernels
 
 NAME = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
-# resident memory after as many sizes of an LSTM's input as oneDNN keeps by itself
+# growth of the resident memory after 200 different input sizes of an LSTM
 PROGRAM = """
 import torch
 from asr.training.memory import limit_kernels
@@ -27,7 +27,7 @@ print(resident() - before)
 """
 
 
-def test_an_environment_that_says_how_many_kernels_to_keep_is_left(monkeypatch):
+def test_the_environments_number_of_kernels_is_not_changed(monkeypatch):
     monkeypatch.setenv(NAME, "77")
     limit_kernels()
     assert os.environ[NAME] == "77"
@@ -37,7 +37,7 @@ def test_an_environment_that_says_how_many_kernels_to_keep_is_left(monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc")
-def test_many_sizes_of_batches_take_less_memory():
+def test_limited_kernels_take_less_memory():
     environment = {name: value for name, value in os.environ.items() if name != NAME}
     grown = [
         int(
@@ -54,7 +54,7 @@ def test_many_sizes_of_batches_take_less_memory():
     assert grown[1] < 0.6 * grown[0]
 
 
-def test_freed_memory_goes_back_where_the_c_library_can():
+def test_freed_memory_is_returned_if_the_c_library_can():
     callback = ReturnMemory()
     called = []
     callback._trim = called.append

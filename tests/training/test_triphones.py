@@ -52,7 +52,7 @@ def train(tones: Tones, out: Path, *more: str) -> None:
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Tones:
-    """The tones with a lexicon, and a monophone HMM in `phones`; c and d never occur."""
+    """The tones with a lexicon and a monophone HMM in `phones`; c and d are in no text."""
     folder = tmp_path_factory.mktemp("trained") / "tones"
     write_tones(folder, {"train": 12, "dev": 4}, seed=0)
     (folder / "lexicon.dic").write_text(LEXICON)
@@ -103,7 +103,7 @@ def test_statistics_sum_the_frames_of_each_state():
         np.testing.assert_allclose(found.squares[row, 0], (own**2).sum(0), rtol=1e-12)
 
 
-def test_triphones_start_with_their_phones_pdfs_and_then_share_leaves():
+def test_triphones_have_the_pdfs_of_their_phones_then_of_their_leaves():
     start = random_start(seed=1)
     phones = phone_topology(start, SYMBOLS)
     assert phones.pdfs.tolist() == [[-1, -1], [0, 1], [0, 1], [2, 3], [0, 1], [4, 5]]
@@ -173,7 +173,7 @@ def test_triphones_are_trained_and_recognised(tones, start, tmp_path, capsys):
     pdfs = dict(zip(units, model.topology.pdfs[1:].tolist(), strict=True))
     # X is the first half of either tone
     assert not set(pdfs["#-X+A"]) & set(pdfs["#-X+B"])
-    assert pdfs["#-A+B"] == pdfs["X-A+#"]  # unseen, and A has one leaf only
+    assert pdfs["#-A+B"] == pdfs["X-A+#"]  # #-A+B is unseen, and A has only one leaf per state
     dev = tones.folder / "dev.jsonl"
     run_script("recipes/evaluate.py", "--model", out, "--manifest", dev, "--device", "cpu")
     printed = CliRunner().invoke(app, ["info", str(out)]).stdout
@@ -184,7 +184,7 @@ def test_triphones_are_trained_and_recognised(tones, start, tmp_path, capsys):
         assert recognizer.transcribe(utterance.audio).text == utterance.text
 
 
-def test_the_pronunciation_that_was_said_counts(tones, start, tmp_path, monkeypatch):
+def test_statistics_use_the_pronunciation_that_was_said(tones, start, tmp_path, monkeypatch):
     lexicon = tmp_path / "lexicon.dic"
     lexicon.write_text("a B B\na(2) X A\nb X B\nb(2) A X A\n")
     settings = HmmSettings(
@@ -199,29 +199,29 @@ def test_the_pronunciation_that_was_said_counts(tones, start, tmp_path, monkeypa
     )
     data, seen = HmmData(settings), []
 
-    def noting(found, *rest):
+    def recording_grow(found, *rest):
         seen.append(found)
         return grow(found, *rest)
 
-    monkeypatch.setattr(hmm_data, "grow", noting)
+    monkeypatch.setattr(hmm_data, "grow", recording_grow)
     data.tie(None)
     counts = seen[0].counts.view(-1, 2)
     spoken = [data.tokenizer.symbols[token] for token in counts.all(1).nonzero()[:, 0].tolist()]
     assert spoken == ["#-X+A", "#-X+B", "X-A+#", "X-B+#"]
     n_letters = sum(len(utterance.text.split()) for utterance in data.train)
-    assert 9 * n_letters <= counts.sum() < 15 * n_letters  # without the gaps, and with them
+    assert 9 * n_letters <= counts.sum() < 15 * n_letters  # frames without and with the gaps
 
 
-def test_the_likelihood_never_falls_once_all_gaussians_are_there(tones, start, tmp_path, capsys):
+def test_the_likelihood_never_falls_after_the_last_split(tones, start, tmp_path, capsys):
     train(tones, tmp_path / "tri", f"--data.start={start}", *TREES)
     found = re.findall(r"^epoch \d+ .*train_log_likelihood (\S+)", capsys.readouterr().err, re.M)
     of_train = [float(value) for value in found]
     assert len(of_train) == 6
-    assert of_train[3:] == sorted(of_train[3:])  # nothing is split any more
+    assert of_train[3:] == sorted(of_train[3:])  # no more splitting
 
 
 @pytest.mark.parametrize(("step", "more"), [(2, []), (16, ["--schedule.algorithm=viterbi"])])
-def test_a_stopped_run_goes_on_with_its_trees(tones, start, tmp_path, monkeypatch, step, more):
+def test_a_resumed_run_keeps_its_trees(tones, start, tmp_path, monkeypatch, step, more):
     options = [f"--data.start={start}", *TREES, *more]
     train(tones, tmp_path / "straight", *options)
     with monkeypatch.context() as patched:
@@ -237,7 +237,7 @@ def test_a_stopped_run_goes_on_with_its_trees(tones, start, tmp_path, monkeypatc
     assert_same_model(tmp_path / "straight", tmp_path / "stopped")
 
 
-def test_another_start_is_another_run(tones, start, tmp_path):
+def test_a_run_with_another_start_is_refused(tones, start, tmp_path):
     shutil.copytree(start, tmp_path / "start")
     options = [f"--data.start={tmp_path / 'start'}", *TREES, "--schedule.grow_until=1"]
     train(tones, tmp_path / "tri", *options, "--trainer.max_epochs=2")
@@ -261,7 +261,7 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Tones:
     return Tones(folder)
 
 
-def test_silent_audio_leaves_all_numbers_finite(silent, tmp_path):
+def test_silent_audio_keeps_all_parameters_finite(silent, tmp_path):
     start = f"--data.start={silent.folder / 'phones'}"
     train(silent, tmp_path / "tri", start, "--trees.min_count=0")
     gmm = load_model(tmp_path / "tri").acoustic.gmm  # refuses values that are not finite
