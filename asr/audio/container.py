@@ -32,6 +32,8 @@ class Part:
     n_tracks: int = 1
 
 
+_LOWEST_RATE, _HIGHEST_RATE, _MOST_CHANNELS = 1000, 1_000_000, 64  # beyond: a damaged header
+
 Examined = tuple[Part, int]
 """The first part, and where it ends."""
 
@@ -42,6 +44,20 @@ Format = tuple[Callable[[View, int], bool], Callable[[View], Examined]]
 def cut_short(view: View, declared: int, there: int, unit: str = "bytes of samples") -> Exception:
     """The error for a file that has less than its header declares."""
     return view.fault(f"is cut short: its header declares {declared} {unit}, {there} are there")
+
+
+def check_header(view: View, sample_rate: float, channels: int) -> None:
+    """Refuse a sample rate, in Hz, or a number of channels that no recording has.
+
+    Raises:
+        InputError: what it is, and what is expected.
+    """
+    if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:  # NaN compares false
+        raise view.fault(
+            f"its header says {sample_rate:.12g} Hz; expected {_LOWEST_RATE} to {_HIGHEST_RATE}"
+        )
+    if not 1 <= channels <= _MOST_CHANNELS:
+        raise view.fault(f"its header says {channels} channels; expected 1 to {_MOST_CHANNELS}")
 
 
 def behind_tags(view: View, position: int) -> int:

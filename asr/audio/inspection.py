@@ -1,10 +1,17 @@
 """The bytes of an audio file -> its parts, from the first to the last."""
 
-from asr.audio import flac, media, mpeg, ogg, plain
+from asr.audio import flac, media, mpeg, ogg, plain, wav
 from asr.audio.container import Part, behind_tags
 from asr.audio.content import View
 
-_FORMATS = (*plain.FORMATS, *flac.FORMATS, *ogg.FORMATS, *media.FORMATS, *mpeg.FORMATS)
+_FORMATS = (
+    *wav.FORMATS,
+    *plain.FORMATS,
+    *flac.FORMATS,
+    *ogg.FORMATS,
+    *media.FORMATS,
+    *mpeg.FORMATS,
+)
 
 
 def inspect(view: View) -> list[Part]:
@@ -23,7 +30,7 @@ def inspect(view: View) -> list[Part]:
     """
     parts: list[Part] = []
     start = 0
-    if not any(begins(view, 0) for begins, _ in plain.FORMATS):
+    if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS)):
         view = view.without_zeros()  # of which some files have gigabytes
         if hole := view.hole():
             raise view.fault(

@@ -5,8 +5,8 @@ FFmpeg decodes them, and most of its decoders end with the first.
 
 from asr.audio.container import Examined, Format, Part
 from asr.audio.content import View
+from asr.audio.heads import EBML, begins_matroska, is_head
 
-_EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
@@ -15,7 +15,7 @@ def _mp4(view: View) -> Examined:
     position = 0
     while position + 8 <= view.size:
         head = view.bytes_at(position, 16)
-        if position and head[4:8] == b"ftyp":
+        if position and (head[4:8] == b"ftyp" or is_head(view, position)):
             break
         size = int.from_bytes(head[:4], "big")
         if size == 1:
@@ -28,7 +28,7 @@ def _mp4(view: View) -> Examined:
 def _matroska(view: View) -> Examined:
     """Matroska, WebM: an EBML header and segments."""
     position = 0
-    for element in (_EBML, _SEGMENT):
+    for element in (EBML, _SEGMENT):
         if view.bytes_at(position, 4) != element:
             break
         lead = view.bytes_at(position + 4, 1)
@@ -37,7 +37,7 @@ def _matroska(view: View) -> Examined:
         size = int.from_bytes(number, "big") - (1 << 7 * width)
         position += 4 + width + size
         if not 1 <= width <= 8 or size == (1 << 7 * width) - 1:  # unknown, as in a live stream
-            position = view.find(_EBML, 4)
+            position = view.find(EBML, 4)
     end = position if 0 < position < view.size else view.size
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
@@ -60,6 +60,6 @@ def _by_head(view: View) -> Examined:
 
 FORMATS: tuple[Format, ...] = (
     (lambda view, at: view.bytes_at(at + 4, 4) == b"ftyp", _mp4),
-    (lambda view, at: view.bytes_at(at, 4) == _EBML, _matroska),
+    (begins_matroska, _matroska),
     (lambda view, at: view.bytes_at(at, 16).startswith(_HEADS), _by_head),
 )
