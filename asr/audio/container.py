@@ -22,6 +22,7 @@ class Part:
         samples: of one channel, where they were counted; None where the decoder tells.
         needs_ffmpeg: libsndfile would not read all of it.
         n_tracks: recordings that sound at the same time, of which the first is read.
+        n_unread: bytes behind it, up to the end of the file, that are no audio that is known.
     """
 
     view: View
@@ -30,6 +31,7 @@ class Part:
     samples: int | None = None
     needs_ffmpeg: bool = False
     n_tracks: int = 1
+    n_unread: int = 0
 
 
 _LOWEST_RATE, _HIGHEST_RATE, _MOST_CHANNELS = 1000, 1_000_000, 64  # beyond: a damaged header
@@ -80,7 +82,12 @@ def behind_tags(view: View, position: int) -> int:
             end = max(view.find(b"LYRICS200", position), view.find(b"LYRICSEND", position))
             position = end + 9 if end > 0 else view.size
         elif head[0] == 0:
-            position = view.run_end(position)
+            stop = view.run_end(position)
+            if view.bytes_at(stop + 1, 4) == b"ftyp":
+                stop -= 3  # MP4 begins with three zeros
+            if stop <= position:
+                break
+            position = stop
         else:
             break
     return min(position, view.size)

@@ -24,6 +24,7 @@ class Source(NamedTuple):
         channels: how many.
         samples: of one channel; None where only decoding tells.
         n_tracks: recordings that sound at the same time, of which the first is read.
+        n_unread: bytes at the end of the file that are no audio that is known.
         read: from a sample, until a sample or the end -> blocks, each (samples, channels), float32.
     """
 
@@ -31,6 +32,7 @@ class Source(NamedTuple):
     channels: int
     samples: int | None
     n_tracks: int
+    n_unread: int
     read: Callable[[int, int | None], Iterator[np.ndarray]]
 
 
@@ -49,6 +51,7 @@ def open_source(path: Path) -> Iterator[Source]:
             raise view.fault("can't be read as audio: it begins with zeros; expected a header")
         parts = inspect(view)
         with _open_part(parts[0]) as first:
+            first = first._replace(n_unread=parts[-1].n_unread)
             if len(parts) == 1:
                 yield first
             else:
@@ -178,7 +181,7 @@ def _soundfile_source(sound: soundfile.SoundFile, part: Part) -> Source:
         except soundfile.SoundFileError as error:
             raise part.view.fault(f"is cut short or damaged: {error}") from None
 
-    return Source(sound.samplerate, sound.channels, n_known, part.n_tracks, read)
+    return Source(sound.samplerate, sound.channels, n_known, part.n_tracks, part.n_unread, read)
 
 
 # Demuxers of FFmpeg that may look at a user's file: no playlists, which open other files and
@@ -225,7 +228,7 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         check_header(view, stream.rate, stream.channels)
         n_tracks = len(container.streams.audio)
         read = partial(_read_av, view, container, stream)
-        yield Source(stream.rate, stream.channels, None, n_tracks, read)
+        yield Source(stream.rate, stream.channels, None, n_tracks, part.n_unread, read)
 
 
 def _read_av(

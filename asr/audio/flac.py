@@ -39,7 +39,7 @@ def _flac(view: View) -> Examined:
     first = _frame(view.bytes_at(position, 16))
     last, found = _last_frame(view, position, first) if first else (None, 0)
     if first and last:
-        behind = find_head(view, found + 6)
+        behind = find_head(view, found + 6, with_frames=True)
         if behind >= 0:  # of another format
             end, view = behind, view.part(0, behind)
         samples = _end(last, first) - _end(first, first) + first.block_size

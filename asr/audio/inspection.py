@@ -1,5 +1,7 @@
 """The bytes of an audio file -> its parts, from the first to the last."""
 
+from dataclasses import replace
+
 from asr.audio import flac, media, mpeg, ogg, plain, wav
 from asr.audio.container import Part, behind_tags
 from asr.audio.content import View
@@ -45,8 +47,11 @@ def inspect(view: View) -> list[Part]:
             if position:
                 start += position
                 continue
-            if parts or not start:
-                break  # bytes that are no audio; or the decoder tells
+            if parts:
+                parts[-1] = replace(parts[-1], n_unread=view.size - start)
+                break
+            if not start:
+                break  # the decoder tells
             examine = mpeg.examine  # a stream that was cut from a longer one, behind ID3
         part, end = examine(rest)
         parts.append(part)
