@@ -91,3 +91,12 @@ def behind_tags(view: View, position: int) -> int:
         else:
             break
     return min(position, view.size)
+
+
+def without_ape(view: View) -> View:
+    """The bytes before an APE tag of the old kind, which has a footer alone, at the end."""
+    end = view.size - 128 if view.bytes_at(view.size - 128, 3) == b"TAG" else view.size
+    footer = view.bytes_at(end - 32, 32) if end >= 32 else b""
+    if not footer.startswith(b"APETAGEX") or footer[23] & 0xA0:  # it has a header, or is one
+        return view
+    return view.part(0, max(0, end - int.from_bytes(footer[12:16], "little")))

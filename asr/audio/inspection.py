@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from asr.audio import flac, media, mpeg, ogg, plain, wav
-from asr.audio.container import Part, behind_tags
+from asr.audio.container import Part, behind_tags, without_ape
 from asr.audio.content import View
 
 _FORMATS = (
@@ -32,6 +32,7 @@ def inspect(view: View) -> list[Part]:
     """
     parts: list[Part] = []
     start = 0
+    view = without_ape(view)
     if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS)):
         view = view.without_zeros()  # of which some files have gigabytes
         if hole := view.hole():
@@ -48,7 +49,8 @@ def inspect(view: View) -> list[Part]:
                 start += position
                 continue
             if parts:
-                parts[-1] = replace(parts[-1], n_unread=view.size - start)
+                if view.run_end(start) < view.size:  # no padding
+                    parts[-1] = replace(parts[-1], n_unread=view.size - start)
                 break
             if not start:
                 break  # the decoder tells
@@ -56,4 +58,6 @@ def inspect(view: View) -> list[Part]:
         part, end = examine(rest)
         parts.append(part)
         start += end
+    if start and not parts:
+        raise view.fault(f"is cut short: its {view.size} bytes end within a tag; expected audio")
     return parts or [Part(view)]

@@ -129,7 +129,7 @@ def _first_frame(view: View) -> int | None:
     content = view.bytes_at(0, _SEARCHED)
     position = content.find(b"\xff")
     while position >= 0:
-        if _is_convincing(view, position):
+        if _is_convincing(view, position, may_be_last=position == 0):
             return position
         position = content.find(b"\xff", position + 1)
     return None
