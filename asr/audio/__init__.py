@@ -1,5 +1,5 @@
 """file -> waveform -> features.
 
-Files in reading order: `content`, `container`, `mpeg`, `extent`, `plain`, `flac`, `ogg`, `media`,
-`inspection`, `decoders`, `memory`, `load`, `waveform`, `augment`, `features`.
+Files in reading order: `content`, `container`, `mpeg`, `heads`, `extent`, `wav`, `plain`, `flac`,
+`ogg`, `media`, `inspection`, `decoders`, `memory`, `load`, `waveform`, `augment`, `features`.
 """

@@ -22,6 +22,7 @@ class Part:
         samples: of one channel, where they were counted; None where the decoder tells.
         needs_ffmpeg: libsndfile would not read all of it.
         n_tracks: recordings that sound at the same time, of which the first is read.
+        n_unread: bytes behind it, up to the end of the file, that are no audio that is known.
     """
 
     view: View
@@ -30,7 +31,10 @@ class Part:
     samples: int | None = None
     needs_ffmpeg: bool = False
     n_tracks: int = 1
+    n_unread: int = 0
 
+
+_LOWEST_RATE, _HIGHEST_RATE, _MOST_CHANNELS = 1000, 1_000_000, 64  # beyond: a damaged header
 
 Examined = tuple[Part, int]
 """The first part, and where it ends."""
@@ -42,6 +46,20 @@ Format = tuple[Callable[[View, int], bool], Callable[[View], Examined]]
 def cut_short(view: View, declared: int, there: int, unit: str = "bytes of samples") -> Exception:
     """The error for a file that has less than its header declares."""
     return view.fault(f"is cut short: its header declares {declared} {unit}, {there} are there")
+
+
+def check_header(view: View, sample_rate: float, channels: int) -> None:
+    """Refuse a sample rate, in Hz, or a number of channels that no recording has.
+
+    Raises:
+        InputError: what it is, and what is expected.
+    """
+    if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:  # NaN compares false
+        raise view.fault(
+            f"its header says {sample_rate:.12g} Hz; expected {_LOWEST_RATE} to {_HIGHEST_RATE}"
+        )
+    if not 1 <= channels <= _MOST_CHANNELS:
+        raise view.fault(f"its header says {channels} channels; expected 1 to {_MOST_CHANNELS}")
 
 
 def behind_tags(view: View, position: int) -> int:
@@ -64,7 +82,21 @@ def behind_tags(view: View, position: int) -> int:
             end = max(view.find(b"LYRICS200", position), view.find(b"LYRICSEND", position))
             position = end + 9 if end > 0 else view.size
         elif head[0] == 0:
-            position = view.run_end(position)
+            stop = view.run_end(position)
+            if view.bytes_at(stop + 1, 4) == b"ftyp":
+                stop -= 3  # MP4 begins with three zeros
+            if stop <= position:
+                break
+            position = stop
         else:
             break
     return min(position, view.size)
+
+
+def without_ape(view: View) -> View:
+    """The bytes before an APE tag of the old kind, which has a footer alone, at the end."""
+    end = view.size - 128 if view.bytes_at(view.size - 128, 3) == b"TAG" else view.size
+    footer = view.bytes_at(end - 32, 32) if end >= 32 else b""
+    if not footer.startswith(b"APETAGEX") or footer[23] & 0xA0:  # it has a header, or is one
+        return view
+    return view.part(0, max(0, end - int.from_bytes(footer[12:16], "little")))

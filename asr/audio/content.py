@@ -132,6 +132,11 @@ class View(io.RawIOBase):
         behind = self._cut(position + len(content), self.size)
         return View(self.file, self.path, [*before, content, *behind])
 
+    def inserted(self, position: int, content: bytes) -> "View":
+        """The same with `content` before the byte at `position`."""
+        behind = self._cut(position, self.size)
+        return View(self.file, self.path, [*self._cut(0, position), content, *behind])
+
     def fault(self, message: str) -> InputError:
         """The error that says what is wrong with the file."""
         return InputError(f"{self.path}: {message}")

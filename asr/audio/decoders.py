@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from asr.audio.container import Part
+from asr.audio.container import Part, check_header
 from asr.audio.content import View, opened, reason_of
 from asr.audio.inspection import inspect
 
@@ -24,6 +24,7 @@ class Source(NamedTuple):
         channels: how many.
         samples: of one channel; None where only decoding tells.
         n_tracks: recordings that sound at the same time, of which the first is read.
+        n_unread: bytes at the end of the file that are no audio that is known.
         read: from a sample, until a sample or the end -> blocks, each (samples, channels), float32.
     """
 
@@ -31,6 +32,7 @@ class Source(NamedTuple):
     channels: int
     samples: int | None
     n_tracks: int
+    n_unread: int
     read: Callable[[int, int | None], Iterator[np.ndarray]]
 
 
@@ -49,13 +51,13 @@ def open_source(path: Path) -> Iterator[Source]:
             raise view.fault("can't be read as audio: it begins with zeros; expected a header")
         parts = inspect(view)
         with _open_part(parts[0]) as first:
+            first = first._replace(n_unread=parts[-1].n_unread)
             if len(parts) == 1:
                 yield first
             else:
                 yield first._replace(samples=None, read=partial(_read_joined, parts, first))
 
 
-_LOWEST_RATE, _HIGHEST_RATE, _MOST_CHANNELS = 1000, 1_000_000, 64  # beyond: a damaged header
 _BLOCK = 1 << 20  # numbers in a block: 4 MB
 _SLACK_S = 0.25  # a container's duration and its packets may differ by the codec's padding
 _UNKNOWN = 1 << 62  # libsndfile's counts from here on mean that it does not know
@@ -104,7 +106,7 @@ def _open_part(part: Part) -> Iterator[Source]:
             reason = getattr(error, "error_string", str(error))
         else:
             with sound:
-                _check_header(part.view, sound.samplerate, sound.channels)
+                check_header(part.view, sound.samplerate, sound.channels)
                 if part.plain is not None and not part.plain.size:
                     yield _soundfile_source(sound, replace(part, samples=0))
                     return
@@ -117,15 +119,6 @@ def _open_part(part: Part) -> Iterator[Source]:
                     return
     with _open_av(part, reason) as source:
         yield source
-
-
-def _check_header(view: View, sample_rate: int, channels: int) -> None:
-    if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:
-        raise view.fault(
-            f"its header says {sample_rate} Hz; expected {_LOWEST_RATE} to {_HIGHEST_RATE}"
-        )
-    if not 1 <= channels <= _MOST_CHANNELS:
-        raise view.fault(f"its header says {channels} channels; expected 1 to {_MOST_CHANNELS}")
 
 
 def _open_soundfile(view: View) -> soundfile.SoundFile:
@@ -188,7 +181,7 @@ def _soundfile_source(sound: soundfile.SoundFile, part: Part) -> Source:
         except soundfile.SoundFileError as error:
             raise part.view.fault(f"is cut short or damaged: {error}") from None
 
-    return Source(sound.samplerate, sound.channels, n_known, part.n_tracks, read)
+    return Source(sound.samplerate, sound.channels, n_known, part.n_tracks, part.n_unread, read)
 
 
 # Demuxers of FFmpeg that may look at a user's file: no playlists, which open other files and
@@ -232,10 +225,10 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
             raise view.fault("its codec is unknown; expected one that FFmpeg decodes")
         if not stream.rate or not stream.channels:
             raise no_audio  # FFmpeg believes the suffix .flac
-        _check_header(view, stream.rate, stream.channels)
+        check_header(view, stream.rate, stream.channels)
         n_tracks = len(container.streams.audio)
         read = partial(_read_av, view, container, stream)
-        yield Source(stream.rate, stream.channels, None, n_tracks, read)
+        yield Source(stream.rate, stream.channels, None, n_tracks, part.n_unread, read)
 
 
 def _read_av(

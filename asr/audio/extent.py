@@ -5,15 +5,21 @@ another file. Where more bytes follow, they are samples too: programs that are s
 write more than 4 GB, leave a header that says too little.
 """
 
-import struct
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from asr.audio import mpeg
 from asr.audio.container import Part, behind_tags, cut_short
 from asr.audio.content import View
+from asr.audio.heads import is_head, unpack
 
-W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
+UNKNOWN_SIZE = 0x7F000000
+"""sox and arecord write sizes from here on into a pipe, where the real one can't be known."""
+UNKNOWN_SIZE_64 = 1 << 62
+"""The same of sizes of 64 bits."""
+
+
+_MOST_PIECES = 64
 
 
 class Chunk(NamedTuple):
@@ -45,7 +51,7 @@ def find_extent(view: View, start: int, declared: int | None, kind: Kind) -> tup
         kind: of container.
 
     Raises:
-        InputError: there are fewer bytes than declared.
+        InputError: there are fewer bytes than declared, before the end or another such file.
     """
     start = min(start, view.size)
     stop = start + (declared or 0)
@@ -55,11 +61,10 @@ def find_extent(view: View, start: int, declared: int | None, kind: Kind) -> tup
         for follows in (stop + -declared % kind.alignment, stop):
             if is_end(view, follows, kind):
                 return range(start, stop), min(follows, view.size)
-    end = _next_file(view, stop, kind)
-    for extra in kind.extras if declared is not None else ():
-        position = view.find(extra, stop)
-        if 0 <= position < end and _walk(view, position, kind) >= end:
-            end = position
+    end = _next_file(view, start, kind)
+    if end < stop:
+        raise cut_short(view, declared or 0, end - start)
+    end = _extras_before(view, stop, end, kind)
     return range(start, end), end
 
 
@@ -72,48 +77,6 @@ def make_part(view: View, found: list[range], undeclared: int) -> Part:
     if len(found) > 1:  # libsndfile is confused by two
         view = view.part(0, found[0].stop)
     return Part(view, plain, undeclared)
-
-
-def unpack(form: str, view: View, position: int) -> tuple:
-    """As `struct.unpack_from`, with zeros behind the end of a file cut off within a header."""
-    size = struct.calcsize(form)
-    return struct.unpack(form, view.bytes_at(position, size).ljust(size, b"\0"))
-
-
-def begins_wav(view: View, position: int) -> bool:
-    """RIFF, RIFX, RF64 or BW64 with WAVE."""
-    head = view.bytes_at(position, 12)
-    return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:] == b"WAVE"
-
-
-def begins_aiff(view: View, position: int) -> bool:
-    """AIFF or AIFF-C."""
-    head = view.bytes_at(position, 12)
-    return head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")
-
-
-def begins_w64(view: View, position: int) -> bool:
-    """Sony's W64."""
-    return view.bytes_at(position, 16) == W64_RIFF
-
-
-def begins_caf(view: View, position: int) -> bool:
-    """Apple's CAF."""
-    head = view.bytes_at(position, 12)
-    return head.startswith(b"caff\0\1") and (position == 0 or head[8:] == b"desc")
-
-
-def begins_au(view: View, position: int) -> bool:
-    """Sun's AU, in either byte order."""
-    magic, start, _, _, _, channels = unpack(">4s5I", view, position)
-    if position == 0:
-        return magic in (b".snd", b"dns.")
-    return magic == b".snd" and 24 <= start <= 1 << 16 and 1 <= channels <= 64
-
-
-def begins_nist(view: View, position: int) -> bool:
-    """NIST sphere."""
-    return view.bytes_at(position, 8) in (b"NIST_1A\n", b"NIST_1A\r")
 
 
 def is_end(view: View, position: int, kind: Kind) -> bool:
@@ -130,11 +93,58 @@ def is_end(view: View, position: int, kind: Kind) -> bool:
     return behind >= view.size or is_head(view, behind)
 
 
-def is_head(view: View, position: int) -> bool:
-    """Whether any audio file begins there."""
-    begins = begins_wav, begins_aiff, begins_w64, begins_caf, begins_au, begins_nist, mpeg.begins
-    is_one = any(begins_one(view, position) for begins_one in begins)
-    return is_one or view.bytes_at(position, 4) in (b"fLaC", b"OggS")
+def read_chunk(view: View, position: int, order: str) -> Chunk | None:
+    """The chunk of RIFF or AIFF at `position`, whatever it is called.
+
+    Some programs leave out the byte that pads an odd size.
+    """
+    if position + 8 > view.size:
+        return None
+    kind, size = unpack(order + "4sI", view, position)
+    if kind == bytes(4) and not size:
+        return None
+    end = position + 8 + size
+    is_padded = size % 2 and not (_is_name(view, end) and not _is_name(view, end + 1))
+    return Chunk(kind, position + 8, size, end + 1 if is_padded else end)
+
+
+def pad_chunk(view: View, chunk: Chunk) -> View:
+    """The file with the byte that is missing behind a chunk of odd size."""
+    if len(view.pieces) > _MOST_PIECES:
+        raise view.fault("is damaged: many of its chunks are not padded to an even size")
+    return view.inserted(chunk.end, b"\0")
+
+
+def riff_kind(
+    order: str,
+    begins: Callable[[View, int], bool],
+    mark: tuple[bytes, int],
+    extras: tuple[bytes, ...],
+) -> Kind:
+    """The kind of a container of such chunks.
+
+    Args:
+        order: of the bytes of a size, as `struct` has it.
+        begins: as in `Kind`.
+        mark: as in `Kind`.
+        extras: as in `Kind`.
+    """
+
+    def plausible_at(view: View, position: int) -> Chunk | None:
+        chunk = read_chunk(view, position, order)
+        if chunk is None or not _is_name(view, position):
+            return None
+        is_whole = chunk.start + chunk.size <= view.size
+        if is_head(view, position) or not (is_whole or chunk.kind in (*extras, b"data")):
+            return None
+        return chunk
+
+    return Kind(begins, mark, plausible_at, extras)
+
+
+def _is_name(view: View, position: int) -> bool:
+    name = view.bytes_at(position, 4)
+    return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
 
 
 def _walk(view: View, position: int, kind: Kind) -> int:
@@ -152,3 +162,14 @@ def _next_file(view: View, position: int, kind: Kind) -> int:
             return found - offset
         position = found - offset + 1
     return view.size
+
+
+def _extras_before(view: View, position: int, end: int, kind: Kind) -> int:
+    """Where common chunks begin that fill the rest up to `end`; `end` where none do."""
+    pattern = re.compile(b"|".join(map(re.escape, kind.extras)))
+    while kind.extras and 0 <= (position := view.search(pattern, 4, position)) < end:
+        chunk = kind.chunk_at(view, position)
+        if chunk and chunk.start + chunk.size <= end <= _walk(view, position, kind):
+            return position
+        position += 1
+    return end

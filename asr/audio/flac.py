@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from asr.audio.container import Examined, Format, Part
 from asr.audio.content import View
+from asr.audio.heads import begins_flac, find_head
 
 _HEAD = re.compile(b"fLaC[\\0\x80]\\0\\0\x22")  # and STREAMINFO, of 34 bytes
 _TOTAL = 18  # where a number of 64 bits ends in the 36 that count the samples
@@ -36,8 +37,11 @@ def _flac(view: View) -> Examined:
     end = _next_file(view, position)
     view = view.part(0, end)
     first = _frame(view.bytes_at(position, 16))
-    last = first and _last_frame(view, position, first)
+    last, found = _last_frame(view, position, first) if first else (None, 0)
     if first and last:
+        behind = find_head(view, found + 6, with_frames=True)
+        if behind >= 0:  # of another format
+            end, view = behind, view.part(0, behind)
         samples = _end(last, first) - _end(first, first) + first.block_size
         content = int.from_bytes(view.bytes_at(_TOTAL, 8), "big")
         declared = content % 2**36
@@ -62,8 +66,8 @@ def _end(frame: _Frame, first: _Frame) -> int:
     return frame.number * scale + frame.block_size
 
 
-def _last_frame(view: View, start: int, first: _Frame) -> _Frame | None:
-    """The last frame behind `start`, looked for from the end on."""
+def _last_frame(view: View, start: int, first: _Frame) -> tuple[_Frame | None, int]:
+    """The last frame behind `start`, looked for from the end on, and where it begins."""
     stop, window = view.size, 1 << 16
     while stop > start:
         begin = max(start, stop - window)
@@ -72,9 +76,9 @@ def _last_frame(view: View, start: int, first: _Frame) -> _Frame | None:
         while (position := content.rfind(first.fixed[0], 0, position + 1)) >= 0:
             frame = _frame(content[position : position + 16])
             if frame and frame.fixed == first.fixed:
-                return frame
+                return frame, begin + position
         stop, window = begin, window * 4
-    return None
+    return None, start
 
 
 def _frame(content: bytes) -> _Frame | None:
@@ -118,4 +122,4 @@ def _crc_8(content: bytes) -> int:
     return value
 
 
-FORMATS: tuple[Format, ...] = ((lambda view, at: view.bytes_at(at, 4) == b"fLaC", _flac),)
+FORMATS: tuple[Format, ...] = ((begins_flac, _flac),)

@@ -1,10 +1,19 @@
 """The bytes of an audio file -> its parts, from the first to the last."""
 
-from asr.audio import flac, media, mpeg, ogg, plain
-from asr.audio.container import Part, behind_tags
+from dataclasses import replace
+
+from asr.audio import flac, media, mpeg, ogg, plain, wav
+from asr.audio.container import Part, behind_tags, without_ape
 from asr.audio.content import View
 
-_FORMATS = (*plain.FORMATS, *flac.FORMATS, *ogg.FORMATS, *media.FORMATS, *mpeg.FORMATS)
+_FORMATS = (
+    *wav.FORMATS,
+    *plain.FORMATS,
+    *flac.FORMATS,
+    *ogg.FORMATS,
+    *media.FORMATS,
+    *mpeg.FORMATS,
+)
 
 
 def inspect(view: View) -> list[Part]:
@@ -23,7 +32,8 @@ def inspect(view: View) -> list[Part]:
     """
     parts: list[Part] = []
     start = 0
-    if not any(begins(view, 0) for begins, _ in plain.FORMATS):
+    view = without_ape(view)
+    if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS)):
         view = view.without_zeros()  # of which some files have gigabytes
         if hole := view.hole():
             raise view.fault(
@@ -38,10 +48,16 @@ def inspect(view: View) -> list[Part]:
             if position:
                 start += position
                 continue
-            if parts or not start:
-                break  # bytes that are no audio; or the decoder tells
+            if parts:
+                if view.run_end(start) < view.size:  # no padding
+                    parts[-1] = replace(parts[-1], n_unread=view.size - start)
+                break
+            if not start:
+                break  # the decoder tells
             examine = mpeg.examine  # a stream that was cut from a longer one, behind ID3
         part, end = examine(rest)
         parts.append(part)
         start += end
+    if start and not parts:
+        raise view.fault(f"is cut short: its {view.size} bytes end within a tag; expected audio")
     return parts or [Part(view)]

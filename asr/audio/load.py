@@ -86,8 +86,8 @@ def load_audio(
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
 
     Warns:
-        AudioWarning: the channels cancel each other in their mean, or there are several sound
-            tracks, of which the first is read.
+        AudioWarning: the channels cancel each other in their mean; there are several sound tracks,
+            of which the first is read; or there are bytes behind the audio that are none.
     """
     wanted = _wanted(sample_rate, offset_s, duration_s)
     path = Path(path)
@@ -111,6 +111,13 @@ def load_audio(
     if source.n_tracks > 1:
         warnings.warn(
             f"{path}: has {source.n_tracks} sound tracks; the first is read",
+            AudioWarning,
+            stacklevel=2,
+        )
+    if source.n_unread > _JUNK:
+        warnings.warn(
+            f"{path}: its last {source.n_unread} bytes are left out: they are no audio that is"
+            " known",
             AudioWarning,
             stacklevel=2,
         )
@@ -206,6 +213,7 @@ class _Span(NamedTuple):
 _LOUDEST = 16.0  # lossy codecs overshoot 1 a little; integers stored as floats are far beyond
 _MARGIN_S = 0.25  # read on both sides of a part, longer than the resampling filter at 1 kHz
 _CANCELLED = 0.01  # -20 dB: the power of the mean, as a share of that of the channels
+_JUNK = 128  # bytes behind the last recording that are no reason to warn
 _SURELY = 1 << 24  # samples for which there is memory
 _COPIES = 2  # of a waveform in memory, while its blocks are put together
 

@@ -129,13 +129,13 @@ def _first_frame(view: View) -> int | None:
     content = view.bytes_at(0, _SEARCHED)
     position = content.find(b"\xff")
     while position >= 0:
-        if _is_convincing(view, position):
+        if _is_convincing(view, position, may_be_last=position == 0):
             return position
         position = content.find(b"\xff", position + 1)
     return None
 
 
-def _is_convincing(view: View, position: int) -> bool:
+def _is_convincing(view: View, position: int, may_be_last: bool = True) -> bool:
     """Whether several frames of one kind follow each other, or one ends with the file."""
     first = _header(view, position)
     if first is None:
@@ -148,7 +148,7 @@ def _is_convincing(view: View, position: int) -> bool:
             return False
         position += header.length
         if position >= view.size or behind_tags(view, position) == view.size:
-            return True
+            return may_be_last
     return True
 
 
@@ -232,6 +232,11 @@ def begins(view: View, position: int) -> bool:
     """Several frames behind each other."""
     head = view.bytes_at(position, 2)
     return head[:1] == b"\xff" and head[1:] >= b"\xe0" and _is_convincing(view, position)
+
+
+def begins_surely(view: View, position: int) -> bool:
+    """Several frames behind each other, where any bytes may stand before them."""
+    return _is_convincing(view, position, may_be_last=False)
 
 
 FORMATS: tuple[Format, ...] = ((begins, examine),)

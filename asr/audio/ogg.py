@@ -8,6 +8,7 @@ import zlib
 
 from asr.audio.container import Examined, Format, Part, behind_tags
 from asr.audio.content import View
+from asr.audio.heads import begins_ogg
 
 _CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -56,4 +57,4 @@ def _checksum(page: bytes) -> int:
     return int(f"{mirrored:032b}"[::-1], 2)
 
 
-FORMATS: tuple[Format, ...] = ((lambda view, at: view.bytes_at(at, 4) == b"OggS", _ogg),)
+FORMATS: tuple[Format, ...] = ((begins_ogg, _ogg),)
