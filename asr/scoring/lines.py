@@ -8,7 +8,7 @@ from asr.scoring.entries import Entry, Reading
 
 _TRN = re.compile(r"(.*)\(\s*([^()\s][^()]*?)\s*\)\s*", re.S)
 _SCORES = re.compile(r"(?:\s+[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)+$")
-_SPHINX_SIGN = re.compile(r"(?<!\S)(?:</?s>|<sil>|\+\+\S+\+\+)(?!\S)", re.I)
+_SPHINX_SIGN = re.compile(r"(?<!\S)(?:</?s>|<sil>|\+\+\S+\+\+)(?!\S)|(?<=\S)\(\d\)", re.I)
 
 
 def numbered(text: str, path: Path) -> list[tuple[str, str]]:
@@ -28,7 +28,8 @@ def read_trn(lines: list[tuple[str, str]]) -> Reading:
     """Lines of "text (id)": sclite's, and Sphinx's with "(id score)" and signs for silence.
 
     A file is Sphinx's if it has `<s>`, `</s>` or a score. Then `<s>`, `</s>`, `<sil>` and noises
-    such as `++BREATH++` are left out, as Sphinx's own `word_align.pl` does.
+    such as `++BREATH++` are left out, and so is the number of a pronunciation in `word(2)`, as
+    Sphinx's own `word_align.pl` does.
 
     Raises:
         InputError: a line has no id at its end.

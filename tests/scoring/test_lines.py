@@ -32,7 +32,7 @@ def test_an_id_in_brackets_may_have_blanks(text):
 
 @pytest.mark.parametrize("scores", ["-7716", "-7716.5 12", "-1e+03 .5 7"])
 def test_sphinx_scores_and_signs_are_no_words(scores):
-    text = f"<s> go <sil> left ++BREATH++ </s> (rec_1 {scores})\nstop (rec_2 -1)\n"
+    text = f"<s> go(2) <sil> left ++BREATH++ </s> (rec_1 {scores})\nstop (rec_2 -1)\n"
     assert pairs(read_trn(rows(text))) == [("rec_1", "go left"), ("rec_2", "stop")]
 
 
