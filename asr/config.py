@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +17,9 @@ from asr.errors import InputError
 from asr.files import read_text
 
 Settings = TypeVar("Settings")
+
+MAX_VALUES = 10_000
+"""Of a file of settings; aliases count as often as they are used."""
 
 
 class Parsed(NamedTuple):
@@ -94,7 +98,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     text = read_text(path, "settings")
     try:
         if node := yaml.compose(text, yaml.SafeLoader):
-            _refuse_twice(node, path)
+            _check_nodes(node, path)
         values = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -134,22 +138,38 @@ def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
         raise InputError(f"{place}: {_explained(error)}") from None
 
 
-def _refuse_twice(node: yaml.Node, path: str | Path, prefix: str = "") -> None:
-    """Raise InputError if a mapping has a name twice: the first value would be lost."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_twice(item, path, prefix)
-    elif isinstance(node, yaml.MappingNode):
-        first: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = f"{prefix}{key.value}", key.start_mark.line + 1
-            if name in first:
-                raise InputError(
-                    f"{path}:{line}: has {name} once more, as on line {first[name]}; expected each"
-                    " name once"
-                )
-            first[name] = line
-            _refuse_twice(value, path, f"{name}.")
+def _check_nodes(root: yaml.Node, path: str | Path) -> None:
+    """Raise InputError if a mapping has a name twice, or a text has half of a surrogate pair.
+
+    The first value of a name given twice would be lost. A file whose aliases expand to more than
+    `MAX_VALUES` values is refused, too.
+    """
+    nodes = [(root, "")]
+    for visited in count(1):
+        if not nodes:
+            return
+        if visited > MAX_VALUES:
+            raise InputError(f"{path}: has more than {MAX_VALUES:,} values; expected settings")
+        node, prefix = nodes.pop()
+        if isinstance(node, yaml.ScalarNode) and (half := _HALF_PAIR.search(node.value)):
+            raise InputError(
+                f"{path}:{node.start_mark.line + 1}: has {ascii(half.group())[1:-1]}, half of a"
+                " surrogate pair; expected whole characters"
+            )
+        if isinstance(node, yaml.SequenceNode):
+            nodes += [(item, prefix) for item in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            first: dict[str, int] = {}
+            nodes += [(key, prefix) for key, _ in node.value]
+            for key, value in node.value:
+                name, line = f"{prefix}{key.value}", key.start_mark.line + 1
+                if name in first:
+                    raise InputError(
+                        f"{path}:{line}: has {name} once more, as on line {first[name]}; expected"
+                        " each name once"
+                    )
+                first[name] = line
+                nodes.append((value, f"{name}."))
 
 
 def _without_config(arguments: list[str], path: str) -> list[str]:
@@ -186,6 +206,7 @@ def _faults(values: dict, known: dict, prefix: str) -> Iterator[str]:
             yield f"{prefix}{name} is null; expected a value"
 
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _MISTYPED = re.compile(r'Parser key "(.+?)": Expected an? (.+?)\. Got value: (.*)')
 _MISTYPED_UNION = re.compile(
     r'Parser key "(.+?)": Does not validate .+ Subtypes: \[(.+?)\] Errors: .* Given value: (.*)'

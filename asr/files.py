@@ -118,7 +118,10 @@ def decoded(content: bytes, path: str | Path) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise InputError(f"{path}: is UTF-16; expected UTF-8") from None
+            wide = "UTF-32" if content.startswith(b"\xff\xfe\0\0") else "UTF-16"
+            raise InputError(f"{path}: is {wide}; expected UTF-8") from None
+        if content.startswith(_PACKED):
+            raise InputError(f"{path}: is a packed file (gzip, xz, zip); expected UTF-8") from None
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
         raise InputError(f"{path}:{line}: has the byte 0x{byte:02x}; expected UTF-8") from None
@@ -203,6 +206,9 @@ def _is_running(process: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+_PACKED = (b"\x1f\x8b", b"\xfd7zXZ", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
 
 
 class _UnsoundError(Exception):

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -114,7 +115,15 @@ def test_help_names_the_settings(capsys):
         ),
         ("eggs: [{a: 1, b: 2, a: 3}]", ":1: has eggs.a once more, as on line 1; expected"),
         ("eggs: " + 5000 * "[", ": is nested too deeply; expected settings"),
-        ("eggs: &a [*a]", ": "),
+        ("eggs: &a [*a]", ": has more than 10,000 values"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(
+                f"{b}: &{b} [{', '.join(9 * [f'*{a}'])}]\n" for a, b in pairwise("abcdefghi")
+            ),
+            ": has more than 10,000 values",
+        ),
+        ('oven:\n  kind: "\\ud83d"', ":2: has \\ud83d, half of a surrogate pair"),
         ("eggs: 2024-13-45", ": is not YAML: month must be in 1..12"),
         ("eggs: 1\noven: [1", ":2: is not YAML: "),
         ("eggs: \x07", ": is not YAML: "),

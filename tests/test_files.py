@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import stat
@@ -160,3 +161,17 @@ def test_a_line_must_be_an_object():
     assert json_object('{"a": 1}', "x:1") == {"a": 1}
     with pytest.raises(InputError, match="x:1: is list; expected a JSON object"):
         json_object("[1]", "x:1")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("é\n".encode("utf-32"), "is UTF-32"),
+        ("é\n".encode("utf-16"), "is UTF-16"),
+        (gzip.compress(b"words"), "is a packed file"),
+    ],
+)
+def test_other_encodings_are_named(tmp_path, content, found):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(InputError, match=f"a.txt: {found}"):
+        read_text(tmp_path / "a.txt")

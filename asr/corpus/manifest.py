@@ -179,6 +179,8 @@ def _seconds(values: dict[str, Any], name: str, place: str) -> float:
 
 def _timed_label(item: object, name: str, place: str) -> TimedLabel:
     match item:
-        case [str(label), int() | float() as start, int() | float() as end] if start <= end:
+        case [str(label), int() | float() as start, int() | float() as end] if (
+            0 <= start <= end < _A_CENTURY and not isinstance(start, bool)
+        ):
             return TimedLabel(canonical(label, place), float(start), float(end))
     raise InputError(f"{place}: {name} has {item!r}; expected [label, start, end] in seconds")

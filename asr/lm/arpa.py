@@ -187,7 +187,7 @@ class _Reader:
             self.skip_blank("ngram counts")
             if sizes and self.line.startswith(b"\\"):
                 return sizes
-            match = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", self.line.strip())
+            match = re.fullmatch(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,18})", self.line.strip())
             if match is None or int(match[1]) != len(sizes) + 1:
                 self.fail(f"is {_shown(self.line)}; expected ngram {len(sizes) + 1}=")
             sizes.append(int(match[2]))
@@ -372,7 +372,10 @@ def _texts(words: Sequence[str], trie: NgramTrie) -> Iterator[str]:
 def _kind(begin: bytes) -> str:
     """What a file is that begins with a line and is no ARPA file."""
     if begin.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\\data\\" in begin.replace(b"\0", b""):
-        return "is UTF-16, and not UTF-8"
+        if b"\0" not in begin:
+            return "ends its lines with CR alone, not with LF"
+        wide = "UTF-32" if b"\0\0" in begin else "UTF-16"
+        return f"is {wide}, and not UTF-8"
     return "has no line \\data\\"
 
 

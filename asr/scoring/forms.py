@@ -43,7 +43,21 @@ _REFUSED = {
     "[Script Info]": "ASS subtitles",
     "SPEAKER ": "RTTM, which has no words",
 }
-_PACKED = {b"PK\x03\x04": "a zip file", b"BZh": "packed by bzip2", b"\xfd7zXZ": "packed by xz"}
+_PACKED = {
+    b"PK\x03\x04": "a zip file",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"%PDF-": "a PDF file",
+}
+_EACH_LINE = [
+    (r"\S+ S -?\d+ T -?\d+ ", "Sphinx's hypseg, with frames and scores"),
+    (r"\[\d+:\d\d(:\d\d)?([.,:]\d+)?\]", "lines with times, as LRC has them"),
+    (r"\d+[.]\d+\s+\d+[.]\d+\s+\S", "lines with times, as Audacity's labels"),
+    (r"\d+\s+\d{5,}\s+\S", "lines with times, as HTK's labels"),
+    (r"\d\d?:\d\d(:\d\d)?([.,]\d+)?(\s|$)", "lines with times"),
+]
+_NO_HEADER = re.compile(r"[^\s,;|]*(\d|_|\.\w{2,4})[^\s,;|]*(?P<delimiter>[,;|])(?=[^\s\d])")
 
 
 def read_transcripts(
@@ -63,6 +77,8 @@ def read_transcripts(
     text, name = _content(path)
     lines = numbered(text, path)
     form = FORMS.get(Path(name).suffix.lower()) or ("lines" if as_lines else _by_sight(text, lines))
+    if form == "json" and _are_objects(lines):  # NeMo calls its JSON lines .json
+        form = "jsonl"
     if form == "table" and not as_lines and not delimiter_of(lines[0][1] if lines else ""):
         # a .tsv of "id<TAB>text" lines may have no header
         form = "lines" if name.lower().endswith(".tsv") and _two_columns(lines) else form
@@ -109,7 +125,13 @@ def _content(path: Path) -> tuple[str, str]:
     for beginning, found in _PACKED.items():
         if content.startswith(beginning):
             raise InputError(f"{path}: is {found}; expected text, or gzip")
-    return decoded(content, path).removeprefix("\ufeff"), name
+    text = decoded(content, path).removeprefix("\ufeff")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(
+            f"{path}:{line}: has a zero byte, as UTF-16 and audio have; expected UTF-8"
+        )
+    return text, name
 
 
 def _unpacked(content: bytes, path: Path) -> bytes:
@@ -138,20 +160,46 @@ def _by_sight(text: str, lines: list[tuple[str, str]]) -> str:
     content = [row for _, row in lines if row.strip()]
     if is_subtitles(lines):
         return "subtitles"
-    if content and all(re.match(r'\s*\{\s*"', row) for row in content):
-        return "jsonl" if len(content) > 1 or row_ends(content[0]) else "json"
+    if _are_objects(lines) or (len(content) == 1 and _is_object(content[0])):
+        return "jsonl"
     if re.match(r'\s*(\[\s*(\{\s*"|\])|\{\s*")', text):
         return "json"
     if content and delimiter_of(content[0]):
         return "table"
     if looks_like_stm(lines):
         return "stm"
-    return "ctm" if looks_like_ctm(lines) else "lines"
+    if looks_like_ctm(lines):
+        return "ctm"
+    _refuse_columns(lines)
+    return "lines"
 
 
-def row_ends(row: str) -> bool:
-    """Whether a line that begins an object of JSON ends it too."""
-    return row.rstrip().endswith("}")
+def _are_objects(lines: list[tuple[str, str]]) -> bool:
+    """Whether each of several lines is an object of JSON."""
+    rows = [row for _, row in lines if row.strip()]
+    return len(rows) > 1 and all(map(_is_object, rows))
+
+
+def _is_object(row: str) -> bool:
+    return re.fullmatch(r'\s*\{\s*".*\}\s*', row, re.S) is not None
+
+
+def _refuse_columns(lines: list[tuple[str, str]]) -> None:
+    """Raise InputError where all of several lines have times, or columns without a header."""
+    rows = [(place, row) for place, row in lines if row.strip()]
+    if len(rows) < 2:
+        return
+    place = rows[0][0]
+    for beginning, found in _EACH_LINE:
+        if all(re.match(beginning, row) for _, row in rows):
+            raise InputError(f"{place}: looks like {found}; expected a form of `asr score`")
+    matches = [_NO_HEADER.match(row) for _, row in rows]
+    delimiters = {match and match["delimiter"] for match in matches}
+    if None not in delimiters and len(delimiters) == 1:
+        raise InputError(
+            f"{place}: looks like columns with {delimiters.pop()!r} between; expected a first line"
+            " with their names, text and id or audio"
+        )
 
 
 def _two_columns(lines: list[tuple[str, str]]) -> bool:

@@ -6,14 +6,16 @@ from pathlib import Path
 from asr.errors import InputError
 from asr.scoring.entries import Entry, Reading
 
-_TRN = re.compile(r"(.*)\(([^()\s]+)(?:\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?))?\s*\)\s*", re.S)
-_SENTENCE_MARKS = re.compile(r"^\s*<s>(?=\s|$)|(?<!\S)</s>\s*$")
+_TRN = re.compile(r"(.*)\(\s*([^()\s][^()]*?)\s*\)\s*", re.S)
+_SCORES = re.compile(r"(?:\s+[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)+$")
+_SPHINX_SIGN = re.compile(r"(?<!\S)(?:</?s>|<sil>|\+\+\S+\+\+)(?!\S)|(?<=\S)\(\d\)", re.I)
 
 
 def numbered(text: str, path: Path) -> list[tuple[str, str]]:
-    """(place, line) of every line; a line ends with a line feed alone, or with CR LF."""
+    """(place, line) of every line, which ends with LF, CR LF or, in files without LF, with CR."""
     # not splitlines(), for which a form feed and U+2028 end lines too
-    rows = text.removesuffix("\n").split("\n") if text else []
+    end = "\r" if "\r" in text and "\n" not in text else "\n"
+    rows = text.removesuffix(end).split(end) if text else []
     return [(f"{path}:{number}", row.removesuffix("\r")) for number, row in enumerate(rows, 1)]
 
 
@@ -23,19 +25,30 @@ def uncommented(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def read_trn(lines: list[tuple[str, str]]) -> Reading:
-    """Lines of "text (id)": sclite's, and Sphinx's with "(id score)" and sentence marks.
+    """Lines of "text (id)": sclite's, and Sphinx's with "(id score)" and signs for silence.
+
+    A file is Sphinx's if it has `<s>`, `</s>` or a score. Then `<s>`, `</s>`, `<sil>` and noises
+    such as `++BREATH++` are left out, and so is the number of a pronunciation in `word(2)`, as
+    Sphinx's own `word_align.pl` does.
 
     Raises:
         InputError: a line has no id at its end.
     """
-    entries = []
-    for place, row in uncommented(lines):
-        found = _TRN.fullmatch(row)
-        if not found:
+    rows = uncommented(lines)
+    found = [_TRN.fullmatch(row) for _, row in rows]
+    for (place, _), match in zip(rows, found, strict=True):
+        if not match:
             raise InputError(f"{place}: has no id at its end; expected: text (id)")
-        text = _SENTENCE_MARKS.sub("", found[1]).strip()
-        text = _SENTENCE_MARKS.sub("", text).strip()
-        entries.append(Entry(place, text, found[2]))
+    fields = [(place, m[1], m[2]) for (place, _), m in zip(rows, found, strict=True) if m]
+    bare = {_SCORES.sub("", id) for _, _, id in fields}
+    is_sphinx = len(bare) == len(fields) and any(
+        _SCORES.search(id) or re.search(r"</?s>", text) for _, text, id in fields
+    )
+    entries = []
+    for place, text, id in fields:
+        if is_sphinx:
+            text, id = " ".join(_SPHINX_SIGN.sub("", text).split()), _SCORES.sub("", id)
+        entries.append(Entry(place, text.strip(), " ".join(id.split())))
     return Reading(entries, has_ids=True, notation="trn")
 
 
@@ -52,11 +65,13 @@ def text_readings(lines: list[tuple[str, str]]) -> list[Reading]:
         reading = read_trn(lines)
         several = len(set(reading.ids)) == len(content) > 1
         certain = several or re.search(r"[\d_-]", reading.ids[0]) is not None
+        certain = certain and not any(" " in id for id in reading.ids)  # may be words in brackets
         readings.append(Reading(reading.entries, True, certain, notation="trn"))
-    if rows and all("\t" in row for _, row in rows):
-        fields = [(place, *row.split("\t", 1)) for place, row in rows]
-        files = all(re.search(r"\.\w+\s*$", id) for _, id, _ in fields)
-        entries = [Entry(place, text, id.strip()) for place, id, text in fields]
+    fields = [(place, *row.partition("\t")) for place, row in rows]
+    files = bool(rows) and all(re.search(r"\.\w+\s*$", id) for _, id, _, _ in fields)
+    tabs = [tab for _, _, tab, _ in fields]
+    if any(tabs) and (files or all(tabs)):  # an editor may take the tab before an empty text
+        entries = [Entry(place, text, id.strip()) for place, id, _, text in fields]
         readings.append(Reading(entries, has_ids=True, certain=files))
     first = [(place, *row.split(maxsplit=1)) for place, row in rows]
     entries = [Entry(place, "".join(text), id) for place, id, *text in first]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 from asr.errors import InputError, listed
@@ -78,26 +79,31 @@ def _as_told(file: TranscriptFile, with_ids: bool) -> Reading:
     return (tabbed or wanted)[0 if tabbed else -1]
 
 
+def _has_ids(reading: Reading) -> bool:
+    return reading.has_ids
+
+
 def _has_certain_ids(reading: Reading) -> bool:
     return reading.has_ids and reading.certain
 
 
 def _by_certain_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Reading, Reading] | None:
-    """By ids that the form of at least one file shows."""
-    mine = next(filter(_has_certain_ids, said.readings), None)
-    other = next(filter(_has_certain_ids, heard.readings), None)
-    if mine and other:
-        return mine, other
-    for known, file in ((mine, heard), (other, said)):
-        if not known:
-            continue
-        for guess in file.readings:
-            if not guess.has_ids:
-                continue
-            pair = (known, guess) if known is mine else (guess, known)
-            if look_like_ids(guess) or 2 * _n_common_ids(*pair) >= max(1, len(guess.ids)):
-                return pair
-    return None
+    """By ids that the form of at least one file shows; of several ways that with most in common."""
+    sure = list(filter(_has_certain_ids, said.readings))
+    other_sure = list(filter(_has_certain_ids, heard.readings))
+    if sure and other_sure:
+        return max(product(sure, other_sure), key=lambda pair: _n_common_ids(*pair))
+    guesses = [
+        *product(sure, filter(_has_ids, heard.readings)),
+        *product(filter(_has_ids, said.readings), other_sure),
+    ]
+    if not guesses:
+        return None
+    pair = max(guesses, key=lambda pair: _n_common_ids(*pair))
+    if 2 * _n_common_ids(*pair) >= max(1, min(len(reading.ids) for reading in pair)):
+        return pair
+    of_lines = (pair for pair in guesses if look_like_ids(pair[1] if sure else pair[0]))
+    return next(of_lines, None)
 
 
 def _by_likely_ids(
@@ -182,9 +188,11 @@ def _aliases(said: Reading, heard: Reading) -> dict[str, str]:
     if said.notation or heard.notation:  # sclite doesn't regard the case of ids
         lower = {entry.id.lower(): entry.id for entry in said.entries}
         aliases = lower if len(lower) == len(said.entries) else {}
-    aliases |= {entry.audio: entry.id for entry in said.entries if entry.audio}
+    recordings = {Path(entry.audio).stem: entry.id for entry in said.entries if entry.audio}
     stems = {Path(entry.id).stem: entry.id for entry in said.entries if _names_a_file(entry.id)}
-    aliases |= stems if len(stems) == len(said.entries) else {}
+    for names in (recordings, stems):
+        aliases |= names if len(names) == len(said.entries) else {}
+    aliases |= {entry.audio: entry.id for entry in said.entries if entry.audio}
     return aliases | {entry.id: entry.id for entry in said.entries}
 
 

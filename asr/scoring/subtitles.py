@@ -1,4 +1,4 @@
-"""Subtitles (SRT, WebVTT) -> the text of a recording."""
+"""Subtitles (SRT, WebVTT, SBV) -> the text of a recording."""
 
 import html
 import re
@@ -7,45 +7,75 @@ from pathlib import Path
 from asr.errors import InputError
 from asr.scoring.entries import Entry, Reading
 
+Lines = list[tuple[str, str]]
+
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
-_ARROW = re.compile(rf"\s*\[?\s*{_TIME}\s*-->\s*{_TIME}(\]?)(.*)")
-_SIGNS = re.compile(
+_TIMES = re.compile(
+    rf"\s*\[?\s*{_TIME}\s*-->\s*{_TIME}(?P<bracket>\]?)(?P<rest>.*)|\s*{_TIME},{_TIME}\s*"
+)
+_TAGS = re.compile(
     r"</?(?:i|b|u|s|c|v|font|lang|ruby|rt)(?:[ .][^>]*)?>|<" + _TIME + r">|\{\\[^}]*\}",
     re.I,
 )
+_SIGNS = re.compile(r"^\s*(?:[-–—]|>>>?)\s+|[♪♫]", re.M)  # another speaker; music
+_NOTE = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 
 
-def is_subtitles(lines: list[tuple[str, str]]) -> bool:
-    """Whether a file begins as subtitles do: with WEBVTT, or with a time and an arrow."""
+def is_subtitles(lines: Lines) -> bool:
+    """Whether a file begins as subtitles do: with WEBVTT, or with two times."""
     first = [row for _, row in lines if row.strip()][:2]
-    if first and re.match(r"WEBVTT(\s|$)", first[0]):
+    if first and (_is_vtt(first[0]) or _TIMES.fullmatch(first[0])):
         return True
-    if first and _ARROW.match(first[0]):
-        return True
-    return len(first) == 2 and first[0].strip().isdecimal() and bool(_ARROW.match(first[1]))
+    return len(first) == 2 and first[0].strip().isdecimal() and bool(_TIMES.fullmatch(first[1]))
 
 
-def read_subtitles(lines: list[tuple[str, str]], path: Path) -> Reading:
-    """One utterance: the texts of all subtitles, without numbers, times and signs of form.
+def read_subtitles(lines: Lines, path: Path) -> Reading:
+    """One utterance: the texts of all subtitles.
+
+    Numbers, times, names of cues, tags, notes and styles are left out. So are the signs for another
+    speaker (`-` and `>>` at a line's beginning) and for music.
 
     Raises:
-        InputError: nothing in the file has a time.
+        InputError: nothing in the file has a time, or a text has none.
     """
+    is_vtt = _is_vtt(next((row for _, row in lines if row.strip()), ""))
+    names = _names_of_cues(lines, is_vtt, path)
     texts: list[str] = []
-    in_cue = found_any = False
-    for _, row in lines:
-        found = _ARROW.match(row)
-        if found:
-            in_cue = found_any = True
-            if found[1]:  # "[0:01.000 --> 0:02.000] text", as whisper prints
-                texts.append(found[2])
+    inside = "header" if is_vtt else ""  # or cue, or note
+    for number, (place, row) in enumerate(lines):
+        if found := _TIMES.fullmatch(row):
+            inside = "cue"
+            if found["bracket"]:  # "[0:01.000 --> 0:02.000] text", as whisper prints
+                texts.append(found["rest"])
         elif not row.strip():
-            in_cue = False  # what follows is a number, a name or a note up to the next time
-        elif in_cue:
+            inside = "" if is_vtt else inside  # texts of SRT may have blank lines
+        elif number in names or inside in ("header", "note"):
+            continue
+        elif inside == "cue":
             texts.append(row)
-    if not found_any:
+        elif is_vtt and _NOTE.match(row):
+            inside = "note"
+        else:
+            raise InputError(f"{place}: has a text without a time; expected the time before it")
+    text = _SIGNS.sub(" ", html.unescape(_TAGS.sub("", "\n".join(texts))))
+    return Reading([Entry(str(path), " ".join(text.split()))], has_ids=False)
+
+
+def _is_vtt(row: str) -> bool:
+    return re.match(r"WEBVTT(\s|$)", row) is not None
+
+
+def _names_of_cues(lines: Lines, is_vtt: bool, path: Path) -> set[int]:
+    """Indices of the lines right before a time that are numbers or, in WebVTT, names."""
+    times = [number for number, (_, row) in enumerate(lines) if _TIMES.fullmatch(row)]
+    if not times:
         raise InputError(
             f"{path}: has no times; expected subtitles (00:00:01,000 --> 00:00:02,000)"
         )
-    text = html.unescape(_SIGNS.sub("", " ".join(texts)))
-    return Reading([Entry(str(path), " ".join(text.split()))], has_ids=False)
+    rows = ["", "", *(row.strip() for _, row in lines)]  # the n-th line is rows[n + 2]
+    are_numbered = rows[times[0] + 1].isdecimal()
+    return {
+        number - 1
+        for number in times
+        if (is_vtt and not rows[number]) or (are_numbered and rows[number + 1].isdecimal())
+    }

@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from asr.errors import InputError, listed
 from asr.files import json_object, parse_json
@@ -58,7 +58,7 @@ def read_json_file(text: str, path: Path, is_hypothesis: bool) -> Reading:
 
 def delimiter_of(header: str) -> str | None:
     """What stands between the names of columns, where a line is such names; else None."""
-    for delimiter in ("\t", ",", ";"):
+    for delimiter in ("\t", ",", ";", "|"):
         names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
         texts = set(names) & {*TEXT_NAMES, *REFERENCE_NAMES, *HYPOTHESIS_NAMES}
         if texts and set(names) & {*ID_NAMES, *AUDIO_NAMES, "start", "begin"}:
@@ -74,9 +74,10 @@ def read_table(text: str, path: Path, delimiter: str, is_hypothesis: bool) -> Re
     Raises:
         InputError: the header has no column of texts or of ids; a row has other columns.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    if delimiter == "\t":
-        reader = csv.reader(io.StringIO(text, newline=""), "excel-tab", quoting=csv.QUOTE_NONE)
+    # tables with tabs or bars, as Common Voice's and LJ Speech's, have quotes of the texts alone
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter in "\t|" else csv.QUOTE_MINIMAL
+    content = io.StringIO(text, newline="")
+    reader = csv.reader(content, delimiter=delimiter, quoting=quoting, strict=True)
     rows: list[tuple[str, Row]] = []
     names: list[str] = []
     try:
@@ -86,6 +87,8 @@ def read_table(text: str, path: Path, delimiter: str, is_hypothesis: bool) -> Re
                 continue
             if not names:
                 names = [name.strip().lower() for name in cells]
+                if twice := [name for name in names if name and names.count(name) > 1]:
+                    raise InputError(f"{place}: has the column {twice[0]!r} twice; expected once")
                 continue
             if len(cells) != len(names):
                 raise InputError(f"{place}: has {len(cells)} columns; expected {len(names)}")

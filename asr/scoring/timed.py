@@ -20,7 +20,7 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _WITH_POINT = r"\d*\.\d*"
 _STM = re.compile(rf"\s*(\S+)\s+(\S+)\s+(\S+)\s+({_NUMBER})\s+({_NUMBER})(?:\s+(.*))?", re.S)
 _CTM = re.compile(rf"\s*(\S+)\s+(\S+)\s+({_NUMBER}|\*)\s+({_NUMBER}|\*)\s+(\S+)(?:\s+(.*))?", re.S)
-_LABEL = re.compile(r"<[^<>\s]*>(?=\s|$)\s*")
+_LABEL = re.compile(r"<(?:[^<>\s]*|[^<>,]*(?:,[^<>,]*)+)>(?=\s|$)\s*")  # <o,f0,male>
 _IGNORED = re.compile(r"IGNORE_?TIME_?SEGMENT_?IN_?SCORING", re.I)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from asr.errors import InputError
 from asr.files import write_text
 from asr.scoring.forms import read_transcripts
+from asr.scoring.hints import without_case
 from asr.scoring.notation import Rules, is_plain, resolve, word_graph
 from asr.scoring.pairing import EntryPairs, paired
 
@@ -93,6 +94,9 @@ def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
     write_text(path, "".join(lines))
 
 
+_ALTERNATIVES = re.compile(r"(?<!\S)\{(?: [^{}]*)? /(?: [^{}]*)? \}(?!\S)")
+
+
 def _compared(
     pairs: EntryPairs, notation: tuple[str, str], by_id: bool, rules: Rules, notes: list[str]
 ) -> Pairs:
@@ -103,7 +107,7 @@ def _compared(
     for said, heard in pairs:
         texts = said.text, heard.text
         if ignore_case:
-            texts = said.text.lower(), heard.text.lower()
+            texts = without_case(said.text), without_case(heard.text)
             has_capitals = has_capitals or texts != (said.text, heard.text)
         reference, hypothesis = _plain(texts, (said.place, heard.place), notation, rules)
         references.append(reference)
@@ -121,6 +125,12 @@ def _plain(
     texts: tuple[str, str], places: tuple[str, str], notation: tuple[str, str], rules: Rules
 ) -> tuple[str, str]:
     sides = list(zip(texts, places, notation, strict=True))
+    for text, place, form in sides:
+        if not form and (found := _ALTERNATIVES.search(text)):
+            raise InputError(
+                f"{place}: has {found.group()}; alternatives are expected in trn (text (id)), STM"
+                " and CTM alone"
+            )
     if all(is_plain(text, form, rules) for text, _, form in sides):
         normalise = rules.normalise or str
         return normalise(texts[0]), normalise(texts[1])

@@ -1,6 +1,7 @@
 """A file of phrases -> tables of the score that each token adds (contextual biasing)."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from asr.text.normalisation import canonical
 
 BOOST = 2.0
 """Default bonus of a phrase, in nats per token."""
+
+MAX_BOOST = 1e6
+"""Largest bonus; larger sums would lose the digits of log-probabilities."""
 
 
 def read_phrases(path: str | Path) -> dict[str, float]:
@@ -33,7 +37,7 @@ def read_phrases(path: str | Path) -> dict[str, float]:
             no number after it, or repeats a phrase.
     """
     phrases: dict[str, float] = {}
-    for number, line in enumerate(read_text(path, "phrases").split("\n"), 1):
+    for number, line in enumerate(re.split("\r\n|\r|\n", read_text(path, "phrases")), 1):
         if not line.strip():
             continue
         words, tab, nats = line.partition("\t")
@@ -41,16 +45,23 @@ def read_phrases(path: str | Path) -> dict[str, float]:
         if not phrase or phrase in phrases:
             found = f"{phrase!r} again" if phrase else "no phrase"
             raise InputError(f"{path}:{number}: has {found}; expected each phrase once")
-        try:
-            phrases[phrase] = float(nats) if tab else BOOST
-        except ValueError:
-            found = repr(nats.strip())
-            raise InputError(
-                f"{path}:{number}: has {found}; expected a bonus in nats after the tab"
-            ) from None
+        phrases[phrase] = _bonus(nats.strip(), f"{path}:{number}") if tab else BOOST
     if not phrases:
         raise InputError(f"{path}: has no phrase; expected one per line")
     return phrases
+
+
+def _bonus(nats: str, place: str) -> float:
+    try:
+        bonus = float(nats)
+    except ValueError:
+        bonus = math.nan
+    if not abs(bonus) <= MAX_BOOST:
+        raise InputError(
+            f"{place}: has {nats!r}; expected a bonus in nats after the tab, from {-MAX_BOOST:g} to"
+            f" {MAX_BOOST:g}"
+        )
+    return bonus
 
 
 @dataclass(frozen=True, eq=False)

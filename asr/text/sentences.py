@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,9 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 def read_sentences(path: str | Path) -> Iterator[str]:
     """The sentences of a corpus in its order, read as they are asked for.
 
-    A name in `.jsonl` is that of a manifest, or of any JSON lines with a "text"; all other files
-    have a sentence a line. Behind it may be `.gz`, `.xz` or `.bz2`. Blank lines and empty texts are
-    no sentences and are left out.
+    A file whose first line is an object of JSON, or whose name ends in `.jsonl`, is a manifest or
+    any JSON lines with a "text"; all other files have one sentence per line. Files may be packed
+    (`.gz`, `.xz`, `.bz2`). Blank lines and empty texts are no sentences and are left out.
 
     `<s>` before a sentence and `</s>` behind it, as the tools of CMU and SRI write them, say where
     it begins and ends and are no words; elsewhere in a line they are refused.
@@ -40,12 +41,13 @@ def read_sentences(path: str | Path) -> Iterator[str]:
         OSError: the file can't be read.
     """
     path = Path(path)
-    is_json = (
-        path.name.removesuffix(".gz").removesuffix(".xz").removesuffix(".bz2").endswith(".jsonl")
-    )
+    name = path.name.removesuffix(".gz").removesuffix(".xz").removesuffix(".bz2")
+    is_json: bool | None = True if name.endswith(".jsonl") else None
     found = False
     for number, line in enumerate(_lines(path), 1):
         place = f"{path}:{number}"
+        if is_json is None and line:
+            is_json = _OBJECT.match(line) is not None
         text = _text(line, place) if is_json else line
         if sentence := _without_marks(canonical(text, place), place):
             found = True
@@ -90,7 +92,9 @@ _COMPRESSED: list[tuple[str, bytes, Any]] = [
 ]
 
 
-_MARKS = ("<s>", "</s>")
+_MARK = re.compile(r"</?s>", re.I)
+_BEGIN, _END = re.compile("^<s>", re.I), re.compile("</s>$", re.I)
+_OBJECT = re.compile(r'\{\s*"[^"]*"\s*:')
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -100,9 +104,12 @@ def _lines(path: Path) -> Iterator[str]:
             # bytes end lines at "\n" alone; texts may have other ends, such as U+2028, inside
             for line in stream:
                 text = line.decode("utf-8")
-                yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
-                number += 1
+                for part in text.removesuffix("\n").removesuffix("\r").split("\r"):
+                    yield (part.removeprefix("\ufeff") if number == 1 else part).strip()
+                    number += 1
         except UnicodeDecodeError as error:
+            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise InputError(f"{path}: is UTF-16; expected UTF-8") from None
             raise InputError(f"{path}:{number}: is not UTF-8 text ({error.reason})") from None
         except DAMAGED as error:
             raise InputError(f"{path}:{number}: can't be decompressed: {error}") from None
@@ -112,16 +119,13 @@ def _without_marks(text: str, place: str) -> str:
     """The sentence that stands between `<s>` and `</s>`, if they are there."""
     if "s>" not in text and "S>" not in text:
         return text
-    words = text.split()
-    first = int(words[0].lower() == _MARKS[0])
-    last = len(words) - int(words[-1].lower() == _MARKS[1])
-    words = words[first:last]
-    if found := [word for word in words if word.lower() in _MARKS]:
+    words = _END.sub("", _BEGIN.sub("", text)).strip()
+    if found := _MARK.search(words):
         raise InputError(
-            f"{place}: has {found[0]} among its words; expected <s> before a sentence and </s>"
-            " behind it, one sentence a line"
+            f"{place}: has {found.group()} among its words; expected <s> before a sentence and"
+            " </s> behind it, one sentence per line"
         )
-    return " ".join(words)
+    return words
 
 
 def _text(line: str, place: str) -> str:

@@ -120,6 +120,8 @@ def test_texts_and_labels_get_their_canonical_form(tmp_path):
         ('{"id": "a2", "text": "\\ud83d"}', "has \\ud83d, half of a surrogate pair; expected"),
         ({**FIRST, "duration": float("nan")}, "has NaN; expected a finite number"),
         ({**FIRST, "duration": 10**400}, "has a whole number of 401 digits"),
+        ({**FIRST, "words": [["a", False, 1]]}, "words has ['a', False, 1]; expected [label"),
+        ({**FIRST, "words": [["a", -1, 1]]}, "words has ['a', -1, 1]; expected [label"),
         ({**FIRST, "words": None}, "words is None; expected [label, start, end], ..."),
         ({**FIRST, "words": [["a", 1.0]]}, "words has ['a', 1.0]; expected [label, start, end]"),
         ({**FIRST, "phones": [["a", 2, 1]]}, "phones has ['a', 2, 1]; expected [label, start"),

@@ -255,7 +255,7 @@ def test_irstlms_other_files_are_refused_by_name(tmp_path, begin):
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_wide_encodings_are_named(tmp_path, encoding):
     (tmp_path / "a.arpa").write_bytes(TINY.encode(encoding))
-    with pytest.raises(InputError, match=r"a\.arpa: is UTF-16.*; expected an ARPA file"):
+    with pytest.raises(InputError, match=r"a\.arpa: is UTF-(16|32), .*; expected an ARPA file"):
         read_arpa(tmp_path / "a.arpa")
 
 
@@ -270,6 +270,7 @@ def test_wide_encodings_are_named(tmp_path, encoding):
         ("ngram 3=2", "ngram 4=2", r":4: is 'ngram 4=2'; expected ngram 3="),
         ("ngram 2=4", "ngrams 2=4", r":3: is 'ngrams 2=4'; expected ngram 2="),
         ("ngram 1=5", "ngram 1=6", r":12: there are 5 1-grams; expected 6"),
+        ("ngram 1=5", "ngram 1=" + 5000 * "5", r":2: is 'ngram 1=5.*; expected ngram 1="),
         ("ngram 2=4", "ngram 2=3", r":18: there are 4 2-grams; expected 3"),
         ("ngram 3=2\n", "", r":13: is .*; expected no weight in the highest order"),
         ("\\2-grams:", "\\3-grams:", r":13: is .*3-grams.*; expected \\2-grams:"),
@@ -302,6 +303,11 @@ def test_a_fault_is_named_with_its_line(tmp_path, old, new, complaint):
     assert text != TINY
     with pytest.raises(InputError, match=r"a\.arpa" + complaint):
         read_arpa(written(tmp_path, text))
+
+
+def test_lines_that_end_with_cr_alone_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.arpa: ends its lines with CR alone, not with LF"):
+        read_arpa(written(tmp_path, TINY.replace("\n", "\r")))
 
 
 @pytest.mark.parametrize("size", range(0, len(TINY) - 2, 7))

@@ -81,6 +81,8 @@ def test_a_file_of_phrases_with_and_without_bonuses(tmp_path):
         ("a\n\n\t2\n", ":3: has no phrase; expected each phrase once"),
         ("a b\na  b\t3\n", ":2: has 'a b' again; expected each phrase once"),
         ("a\tmuch\n", ":1: has 'much'; expected a bonus in nats after the tab"),
+        ("a\tnan\n", ":1: has 'nan'; expected a bonus in nats after the tab, from -1e+06 to 1e+06"),
+        ("a\t2\rb\t1e999", ":2: has '1e999'; expected a bonus in nats"),
         ("a\t\n", ":1: has ''; expected a bonus in nats after the tab"),
         ("\udcff", ":1: has the byte 0xff; expected UTF-8"),
         ("a\x7f\t2\n", ":1: has U+007F, a control character; expected a text"),

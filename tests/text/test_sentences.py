@@ -111,3 +111,29 @@ def test_a_compressed_file_that_is_cut_or_was_never_one_is_refused(tmp_path, nam
 def test_a_file_that_is_not_there_is_the_systems_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         next(read_sentences(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<s> go left </s>\n<S>stop</S>\n",
+        "<s>go left</s>\n</s>\nstop\n",
+        "go left\rstop\r",
+        '{"text": "go left"}\n{"text": "<s> stop </s>"}\n',
+    ],
+)
+def test_marks_line_ends_and_json_are_no_words(tmp_path, text):
+    (tmp_path / "texts.txt").write_bytes(text.encode())
+    assert list(read_sentences(tmp_path / "texts.txt")) == ["go left", "stop"]
+
+
+def test_a_mark_joined_to_a_word_inside_is_refused(tmp_path):
+    (tmp_path / "texts.txt").write_text("go</s> <s>left\n")
+    with pytest.raises(InputError, match=r"texts.txt:1: has </s> among its words"):
+        list(read_sentences(tmp_path / "texts.txt"))
+
+
+def test_utf16_is_named(tmp_path):
+    (tmp_path / "texts.txt").write_bytes("go left\n".encode("utf-16"))
+    with pytest.raises(InputError, match=r"texts.txt: is UTF-16; expected UTF-8"):
+        list(read_sentences(tmp_path / "texts.txt"))
