@@ -39,7 +39,9 @@ def first_words_are_ids(said: Reading, heard: Reading) -> bool | None:
         not again and _look_like_ids(names)
         for again, names in zip(come_again, (ids, other_ids), strict=True)
     ]
-    if any(looks) and _share_like(ids if looks[0] else other_ids, words) > 0.5:
+    # the words may look like ids as well; but that many are not all recognised and never said again
+    certain = same and not any(come_again) and len(ids) >= 20
+    if any(looks) and not certain and _share_like(ids if looks[0] else other_ids, words) > 0.5:
         raise id_or_word(said if looks[0] else heard)
     if not same:
         return _differing_are_ids(said, heard, looks)

@@ -69,6 +69,13 @@ def test_what_may_be_id_or_word_is_asked_for(reference, hypothesis, place):
         judged(reference, hypothesis)
 
 
+def test_many_ids_may_look_like_the_words():
+    lines = [f"u{n} w{n % 7} w{n % 5}" for n in range(20)]
+    assert judged("\n".join(lines), "\n".join(f"{line} w1" for line in lines)) is True
+    with pytest.raises(InputError, match="may be id or word"):
+        judged("\n".join(lines[:5]), "\n".join(lines[:5]))
+
+
 def test_words_that_all_lines_share_are_told_of():
     assert judged("go left\nstop now\n", "go left\nstop cow\n") is None
     many = "".join(f"{'abcdefghij'[n // 10] * 3}{'klmnopqrst'[n % 10]} x y\n" for n in range(25))
