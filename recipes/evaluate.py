@@ -61,8 +61,8 @@ def main() -> None:
         width = untuned.beam_width if options.beam_width is None else options.beam_width
         beam = replace(untuned, beam_width=width, n_best=width)
         precision = options.lm_precision
-        ways = DecoderSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
-        found = comparison.all_ways(ways, options.lm, options.rescorer)
+        settings = DecoderSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
+        found = comparison.all_ways(settings, options.lm, options.rescorer)
         if dev:
             save_decoding(options.model, found.settings)
             place = options.model / DECODING

@@ -203,7 +203,7 @@ def _fetch(url: str, partial: Partial) -> None:
             start = 0
             partial.begin(now)
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise OSError("the server goes on at another place than asked for")
+            raise OSError("the server sent another part of the file than asked for")
         with partial.path.open("ab") as file:
             _copy(response, file, url, start)
 

@@ -84,8 +84,8 @@ def shuffled(
     n = trainer.world_size
     if n > 1 and trainer.is_global_zero:
         print(
-            f"{n} processes: a step takes {n} batches of {batch_s:g} s together, so results are"
-            f" others than those of one process; data.batch_s={batch_s / n:g} keeps steps as large",
+            f"{n} processes: a step takes {n} batches of {batch_s:g} s together, so results differ"
+            f" from those of one process; data.batch_s={batch_s / n:g} keeps steps as large",
             file=sys.stderr,
         )
     return BucketSampler(
