@@ -1,4 +1,4 @@
-"""what the user typed -> functions of the package -> lines on stdout.
+"""command line -> calls of the package -> lines on stdout.
 
 Files in reading order: `output`, `score`, `transcribe`, `info`, `manifest`, `lm_results`, `lm`,
 `app`, `__main__`.

@@ -1,6 +1,6 @@
-"""What the user typed -> the package's functions -> lines on stdout.
+"""Command line -> calls of the package -> lines on stdout.
 
-Everything heavy is imported inside the commands: `asr --help` and `asr score` go without torch.
+The commands import heavy modules themselves: `asr --help` and `asr score` don't import torch.
 """
 
 import io
@@ -34,8 +34,8 @@ app.add_typer(lm)
 def main() -> None:
     """Run the command line, `asr`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may be no text at all
-    with reported("asr"):  # what a command left in stdout's buffer
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names may not be UTF-8
+    with reported("asr"):  # also for what is still in stdout's buffer
         app(prog_name="asr")
 
 

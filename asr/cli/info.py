@@ -1,4 +1,4 @@
-"""`asr info`: a model's folder -> what it is."""
+"""`asr info`: a model's folder -> its description."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def info(
         Path, typer.Argument(metavar="MODEL", help="A trained model's folder.", show_default=False)
     ],
 ) -> None:
-    """What a model is: tokens or units, layers, parameters, what it was trained on, results."""
+    """Describe a model: tokens or units, layers, parameters, training data, results."""
     with reported("asr info"):
         from asr.folder import read_description
 
@@ -38,7 +38,7 @@ def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str
     from asr.lm.load import load_language_model
     from asr.lm.ngram import NgramModel
 
-    model = cast("NgramModel | RNNLM", load_language_model(folder))  # a folder has no other
+    model = cast("NgramModel | RNNLM", load_language_model(folder))  # folders have no other kind
     vocabulary = model.vocabulary
     rows = [("units", f"{len(vocabulary.symbols)} ({vocabulary.unit})")]
     if isinstance(model, NgramModel):
@@ -81,7 +81,7 @@ def _lexicon(model: "Model") -> list[tuple[str, str]]:
 
 
 def _tokens(symbols: Sequence[str]) -> str:
-    """All of them; of units in context, which are hundreds, their phones alone."""
+    """All symbols; only the phones if they are the hundreds of units of phones in context."""
     from asr.hmm.trees import middle_phone
 
     phones = dict.fromkeys(map(middle_phone, symbols))
@@ -120,14 +120,14 @@ def _percent(rate: float | None) -> str:
 
 
 def _results(folder: Path) -> list[dict[str, Any]]:
-    """What `recipes/evaluate.py` has left in the model's folder."""
+    """The results that `recipes/evaluate.py` wrote to the model's folder."""
     from asr.folder import read_json_inside
 
     results = []
     for path in sorted(folder.glob("*/results.json")):
         values = read_json_inside(folder, str(path.relative_to(folder)), "results")
         if not _is_results(values):
-            raise InputError(f"{path}: has no manifest or no rates; expected results")
+            raise InputError(f"{path}: has no manifest or no error rates; expected results")
         results.append(values)
     return results
 

@@ -1,4 +1,4 @@
-"""`asr lm`: language models and texts -> perplexities, texts, judgements and pages."""
+"""`asr lm`: language models and texts -> perplexities, samples, judgements and pages."""
 
 import sys
 from collections import Counter
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 lm = typer.Typer(
     name="lm",
     no_args_is_help=True,
-    help="The bench for language models: recurrent ones (a folder) and n-grams (a folder, an ARPA"
-    " or a KenLM file). Log-probabilities are natural logarithms.",
+    help="Measure and inspect language models: recurrent ones (a folder) and n-grams (a folder, an"
+    " ARPA file or a KenLM file). Log-probabilities are natural logarithms.",
 )
 
 
 class Format(StrEnum):
-    """How results are printed."""
+    """Output format."""
 
     text = "text"
     json = "json"
 
 
 class Device(StrEnum):
-    """Where a recurrent model runs."""
+    """The device on which a recurrent model runs."""
 
     auto = "auto"
     cpu = "cpu"
@@ -50,7 +50,7 @@ Text = Annotated[
     Path,
     typer.Argument(
         metavar="TEXT",
-        help="A sentence a line, or a manifest (.jsonl); may be .gz or .xz. - is standard input.",
+        help="One sentence per line, or a manifest (.jsonl); may be .gz or .xz; - for stdin.",
     ),
 ]
 STDIN = Path("-")
@@ -60,15 +60,16 @@ STDIN = Path("-")
 def perplexity(
     model: Model,
     text: Text = STDIN,
-    format: Annotated[Format, typer.Option(help="For people, or one JSON object.")] = Format.text,
+    format: Annotated[Format, typer.Option(help="A table, or one JSON object.")] = Format.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
-    """How well a model foresees a text: perplexity per word, unit and character.
+    """Perplexity of a model on a text, per word, unit and character.
 
-    Each sentence's end counts as one more word, unit and character. Figures per word and per
-    character can be compared between models that normalise alike, whatever their units. With
-    out-of-vocabulary (OOV) words there are three columns: as `<unk>`; left out; spelled letter by
-    letter, which is the one to compare where vocabularies differ.
+    The end of each sentence counts as one more word, unit and character. Perplexities per word
+    and per character can be compared between models with the same text normalisation, even if
+    their units differ. If the text has out-of-vocabulary (OOV) words, there are three columns:
+    OOV words count as `<unk>`; they are left out; they are spelled letter by letter. Compare
+    models with different vocabularies by the last one.
     """
     with reported("asr lm perplexity"):
         from asr.cli.lm_results import perplexity_lines, perplexity_values
@@ -89,15 +90,18 @@ def score(
     model: Model,
     text: Text = STDIN,
     units: Annotated[
-        bool, typer.Option("--units", help="Below each sentence its units, a line each.")
+        bool, typer.Option("--units", help="Also print each unit, one per line.")
     ] = False,
     format: Annotated[
         Format,
-        typer.Option(help="LOG_PROB, tab, unknown units, tab, TEXT; or JSON lines, with units."),
+        typer.Option(
+            help="LOG_PROB, number of unknown units and TEXT, with tabs between; or JSON lines,"
+            " with all units."
+        ),
     ] = Format.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
-    """The log-probability of each sentence, its end included, and of each of its units."""
+    """Log-probability of each sentence, including its end, and of each of its units."""
     with reported("asr lm score"):
         from asr.cli.lm_results import sentence_lines, sentence_values
 
@@ -115,27 +119,36 @@ def score(
 def sample(
     model: Model,
     prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What each text begins with.")
+        str, typer.Argument(metavar="PROMPT", help="The beginning of each text.")
     ] = "",
-    number: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
-    max_units: Annotated[int, typer.Option(min=1, help="Cut a text after so many units.")] = 200,
+    number: Annotated[int, typer.Option(min=1, help="Number of texts.")] = 1,
+    max_units: Annotated[
+        int, typer.Option(min=1, help="Maximum length of a text, in units.")
+    ] = 200,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 is more cautious; 0 takes the most probable unit.")
+        float,
+        typer.Option(
+            help="Below 1, probable units become more probable; 0 always takes the best one."
+        ),
     ] = 1.0,
     top_k: Annotated[
-        int | None, typer.Option(help="Only the K most probable units.", show_default="all")
+        int | None,
+        typer.Option(help="Sample only from the K most probable units.", show_default="all"),
     ] = None,
     top_p: Annotated[
-        float, typer.Option(help="Only the most probable units that have this probability.")
+        float,
+        typer.Option(
+            help="Sample only from the most probable units that together have this probability."
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same texts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same texts.")] = 0,
     unknown: Annotated[
         bool,
-        typer.Option("--unknown", help="Draw `<unk>` too; else the others share its probability."),
+        typer.Option("--unknown", help="Also sample `<unk>`; by default it is left out."),
     ] = False,
-    format: Annotated[Format, typer.Option(help="A text a line, or JSON lines.")] = Format.text,
+    format: Annotated[Format, typer.Option(help="One text per line, or JSON lines.")] = Format.text,
 ) -> None:
-    """Texts that a model draws, unit by unit, until it ends the sentence."""
+    """Sample texts from a model, unit by unit, until the end of the sentence."""
     from asr.lm.bench.sampling import SamplingSettings
     from asr.lm.bench.sampling import sample as draw
 
@@ -163,18 +176,19 @@ def agree(
         Path | None,
         typer.Argument(
             metavar="PAIRS",
-            help="Lines of good, tab, bad, and perhaps tab, group.",
-            show_default="English verbs near and far from their subjects",
+            help="Lines `GOOD<TAB>BAD` or `GOOD<TAB>BAD<TAB>GROUP`.",
+            show_default="English subject-verb agreement",
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="For people, or one JSON object.")] = Format.text,
+    format: Annotated[Format, typer.Option(help="A table, or one JSON object.")] = Format.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
-    """How often a model finds the better of two sentences more probable, by groups.
+    """How often a model gives the correct one of two sentences the higher probability.
 
-    The built-in pairs are groups by the words between subject and verb, and by the nouns of the
-    other number among them (attractors); word frequencies alone are right in half of each. Pairs
-    with a word that the model does not know are counted apart.
+    The built-in pairs test English subject-verb agreement. They are grouped by the number of words
+    between subject and verb, and by how many of these are nouns of the other number (attractors).
+    Word frequencies alone get half of each group right. Pairs with out-of-vocabulary (OOV) words
+    are counted separately.
     """
     with reported("asr lm agree"):
         from asr.cli.lm_results import agreement_lines, agreement_values
@@ -188,8 +202,8 @@ def agree(
         oov = Counter(word for judgement in judgements for word in judgement.oov)
         if not results[0].pairs:
             raise InputError(
-                f"{pairs or 'the pairs'}: each has a word that {model} does not know, such as"
-                f" {next(iter(oov))!r}; expected one of known words"
+                f"{pairs or 'the pairs'}: each pair has a word that {model} does not know, such as"
+                f" {next(iter(oov))!r}; expected at least one pair of known words"
             )
         if format is Format.json:
             print_json(agreement_values(results, judgements))
@@ -207,18 +221,18 @@ def inspect(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a page of HTML that shows the text in the colours of any hidden unit.",
+            help="Write an HTML page that colours the text by the activation of a hidden unit.",
             show_default=False,
         ),
     ] = None,
-    best: Annotated[int, typer.Option(min=1, help="How many units for each property.")] = 10,
-    format: Annotated[Format, typer.Option(help="For people, or JSON lines.")] = Format.text,
+    best: Annotated[int, typer.Option(min=1, help="Number of units for each property.")] = 10,
+    format: Annotated[Format, typer.Option(help="Tables, or JSON lines.")] = Format.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
-    """The hidden units of a recurrent model that follow quotes, word borders or the position best.
+    """Hidden units of a recurrent model that follow quotes, word boundaries or the position.
 
-    Units are ranked by the first half of the text; the figure of the second half, where nothing
-    was chosen, is the one to believe.
+    Units are ranked on the first half of the text. The value on the second half is not biased by
+    this choice.
     """
     with reported("asr lm inspect"):
         from asr.cli.lm_results import follower_lines, follower_values
@@ -235,7 +249,7 @@ def inspect(
         _check_known(loaded.vocabulary, texts, text)
         reading = read(loaded, texts, str(text))
         if len(reading.pieces) == MAX_UNITS:
-            _say("asr lm inspect", f"{text}: only the first {MAX_UNITS:,} units are read")
+            _say("asr lm inspect", f"{text}: only the first {MAX_UNITS:,} units are used")
         found, left_out = properties(reading, loaded.vocabulary)
         notes = [f"left out: {reason}" for reason in left_out]
         for note in notes:
@@ -259,7 +273,7 @@ def _texts(text: Path) -> list[str]:
 
 
 def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
-    """The model; one that can't list its words knows those of the texts."""
+    """Load a model; for a model that can't list its words the texts give the vocabulary."""
     import torch
 
     from asr.lm.load import load_language_model
@@ -276,17 +290,20 @@ def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
 
 
 def _refuse_kenlm(model: Path) -> None:
-    """Raise InputError for KenLM's binary files: what can't list its words can't draw them."""
+    """Raise InputError for a KenLM binary file: it can't list its words, so none can be sampled."""
     from asr.lm.load import KENLM_MAGIC
 
     if model.is_file():
         with model.open("rb") as file:
             if file.read(len(KENLM_MAGIC)) == KENLM_MAGIC:
-                raise InputError(f"{model}: can't list its words; expected the ARPA it was made of")
+                raise InputError(
+                    f"{model}: is a KenLM binary file, which can't list its words; expected the"
+                    " ARPA file it was made from"
+                )
 
 
 def _check_known(vocabulary: "Vocabulary", texts: Iterable[str], place: Path) -> None:
-    """Raise InputError where a model knows no unit of the texts; of no units at all, too."""
+    """Raise InputError if a model knows no unit of the texts, or the texts have no units."""
     from asr.lm.vocabulary import UNK
     from asr.text.normalisation import in_case
 
@@ -297,7 +314,7 @@ def _check_known(vocabulary: "Vocabulary", texts: Iterable[str], place: Path) ->
         return
     hint = ""
     if known(in_case(text, case) for text in texts for case in ("lower", "upper")):
-        hint = " in the same case: it has some in small letters or capitals, and tells these apart"
+        hint = "; the model is case-sensitive and knows some of them in the other case"
     raise InputError(f"{place}: has no word that the model knows; expected at least one{hint}")
 
 

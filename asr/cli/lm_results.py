@@ -1,4 +1,4 @@
-"""What the language models' bench found -> lines for people, and values for JSON."""
+"""Results of `asr.lm.bench` -> lines of text, and values for JSON."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 
 def perplexity_values(vocabulary: Vocabulary, found: Perplexity) -> dict[str, Any]:
-    """One object; what is infinite is null, and so are the columns for OOV words without any."""
+    """One object; infinite numbers are null, and so are the OOV columns if there is no OOV word."""
     return {
         "unit": vocabulary.unit,
         "sentences": found.sentences,
@@ -31,20 +31,20 @@ def perplexity_values(vocabulary: Vocabulary, found: Perplexity) -> dict[str, An
 
 
 def perplexity_lines(vocabulary: Vocabulary, found: Perplexity) -> list[str]:
-    """A table, and what its columns mean where they differ."""
+    """A table, with notes on the columns for OOV words if there are any."""
     whole, ends = found.whole, found.sentences
     n_words = whole.words - ends
     lines = [
-        f"{ends:,} sentences, {n_words:,} words, {whole.characters - ends:,} characters with"
-        f" blanks; {whole.units - ends:,} units ({vocabulary.unit})",
-        "each sentence's end counts as one more word, character and unit",
+        f"{ends:,} sentences, {n_words:,} words, {whole.characters - ends:,} characters"
+        f" including blanks; {whole.units - ends:,} units ({vocabulary.unit})",
+        "the end of each sentence counts as one more word, character and unit",
     ]
     if found.empty:
-        lines.append(f"{found.empty:,} sentences have no word for this model and are left out")
+        lines.append(f"{found.empty:,} sentences have no word after normalisation and are left out")
     columns = {"the whole text": whole}
     if found.oov:
         often = ", ".join(f"{word} {times}" for word, times in Counter(found.oov).most_common(5))
-        lines.append(f"OOV words: {len(found.oov):,} ({found.oov_rate:.2%}), most often {often}")
+        lines.append(f"OOV words: {len(found.oov):,} ({found.oov_rate:.2%}), most frequent {often}")
         columns |= {"without OOV": found.known, "OOV spelled": found.spelled}
     else:
         lines.append("OOV words: 0 (0.00%)")
@@ -53,7 +53,7 @@ def perplexity_lines(vocabulary: Vocabulary, found: Perplexity) -> list[str]:
 
 
 def sentence_values(model: LanguageModel, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """An object for each sentence, with every unit and the end."""
+    """One object per sentence, with all its units and its end."""
     vocabulary = model.vocabulary
     units = [vocabulary.encode(text) for text in texts]
     for text, numbers, row in zip(texts, units, model.sentence_log_probs(units), strict=True):
@@ -67,7 +67,7 @@ def sentence_values(model: LanguageModel, texts: Sequence[str]) -> Iterator[dict
 
 
 def sentence_lines(values: Mapping[str, Any], with_units: bool) -> list[str]:
-    """Log-probability, number of unknown units and text; then, if wanted, a line a unit."""
+    """Log-probability, number of unknown units, text; then, if asked for, one line per unit."""
     lines = [f"{_nats(values['log_prob'])}\t{values['unknown']}\t{printable(values['text'])}"]
     if with_units:
         lines += [
@@ -79,7 +79,7 @@ def sentence_lines(values: Mapping[str, Any], with_units: bool) -> list[str]:
 def agreement_values(
     results: Sequence[GroupResult], judgements: Sequence[Judgement]
 ) -> dict[str, Any]:
-    """One object: the groups, and every pair."""
+    """One object with all groups and all pairs."""
     groups = []
     for result in results:
         low, high = result.interval
@@ -100,7 +100,7 @@ def agreement_values(
 
 
 def agreement_lines(results: Sequence[GroupResult]) -> list[str]:
-    """A table of groups."""
+    """A table with one row per group."""
     width = max(len("group"), *(len(result.group) for result in results))
     lines = [f"{'group':<{width}}  pairs  right  accuracy   95 % interval  OOV pairs  right"]
     for result in results:
@@ -115,7 +115,7 @@ def agreement_lines(results: Sequence[GroupResult]) -> list[str]:
 
 
 def follower_values(best: Sequence[tuple[Property, Sequence[Follower]]]) -> list[dict[str, Any]]:
-    """An object for each hidden unit of each property."""
+    """One object per hidden unit of each property."""
     return [
         {"property": property.name, "measure": property.measure, **asdict(follower)}
         for property, followers in best
@@ -124,7 +124,7 @@ def follower_values(best: Sequence[tuple[Property, Sequence[Follower]]]) -> list
 
 
 def follower_lines(best: Sequence[tuple[Property, Sequence[Follower]]]) -> list[str]:
-    """A table for each property."""
+    """One table per property."""
     lines = []
     for property, followers in best:
         lines.append(f"{property.name} ({property.measure})")
@@ -168,12 +168,12 @@ def _table(columns: Mapping[str, Total], with_units: bool) -> list[str]:
 
 def _oov_notes(vocabulary: Vocabulary, found: Perplexity) -> list[str]:
     return [
-        "the whole text: an OOV word counts as <unk>, which stands for all of them together: with",
-        "  a smaller vocabulary the figure is better, and it can't be compared with a model of",
-        f"  another vocabulary{'' if vocabulary.unit == 'char' else ' or of characters'}",
-        "without OOV: they are left out of the sum and of the counts",
-        f"OOV spelled: <unk> and then each letter, any of {found.alphabet} as probable as another;"
-        " comparable",
+        "the whole text: an OOV word counts as <unk>. A smaller vocabulary gives a lower",
+        "  perplexity, so compare only models with the same vocabulary",
+        "without OOV: OOV words are left out of the sum and of the counts",
+        f"OOV spelled: an OOV word counts as <unk> and its letters, each with the same probability"
+        f" (1 of {found.alphabet});",
+        "  models with different vocabularies can be compared",
     ]
 
 
@@ -182,5 +182,5 @@ def _nats(log_prob: float | None) -> str:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has neither infinity nor NaN."""
+    """None for infinity and NaN, which JSON lacks."""
     return value if math.isfinite(value) else None

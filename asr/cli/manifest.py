@@ -21,7 +21,7 @@ def manifest(
         list[Path],
         typer.Argument(
             metavar="AUDIO...",
-            help="Audio files, or folders of them, searched with all below.",
+            help="Audio files, or folders, which are searched recursively.",
             show_default=False,
         ),
     ],
@@ -29,18 +29,19 @@ def manifest(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Lines `ID TEXT` or, with a tab in every line, `ID or PATH`, tab, `TEXT`. By"
-            " default each recording has a file of its own beside it: a.txt beside a.wav.",
+            help="Texts: lines `ID TEXT`, or `ID<TAB>TEXT` or `PATH<TAB>TEXT` if every line has a"
+            " tab. By default the text of a.wav is read from a.txt beside it.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """A manifest of audio files, for training and evaluation: `asr manifest wav > train.jsonl`.
+    """Make a manifest of audio files, for training and evaluation.
 
-    Each recording is a line with its id, the path of its file, its duration in seconds and its
-    text. An id is the file's name without its suffix; where two are the same, all ids have the
-    names of their folders before them. A recording that can't be used is named on stderr with the
-    reason, the others are done, and the exit status is 1.
+    Example: `asr manifest wav > train.jsonl`. Each recording gives one line with its id, the path
+    of its file, its duration in seconds and its text. The id is the file's name without its suffix;
+    if two files have the same name, all ids start with the names of their folders. If a recording
+    can't be used, stderr has its name and the reason, the other recordings are still done, and the
+    exit status is 1.
     """
     with reported(PROGRAM):
         from asr.audio.load import read_info
@@ -66,10 +67,10 @@ def manifest(
 
 
 def _files(audio: Iterable[Path]) -> list[Path]:
-    """The files, and those of the folders in the order of their names.
+    """The given files, and the audio files in the given folders, sorted by name.
 
     Raises:
-        InputError: a folder has no audio file, or a file comes twice.
+        InputError: a folder has no audio file, or a file is given twice.
     """
     from asr.audio.load import SUFFIXES
 
@@ -79,7 +80,9 @@ def _files(audio: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
             if not files:
-                raise InputError(f"{path}: has no audio file; expected names as {SUFFIXES[0]}")
+                raise InputError(
+                    f"{path}: has no audio file; expected names such as a{SUFFIXES[0]}"
+                )
         for file in files:
             if found.setdefault(os.path.abspath(file), file) is not file:
                 raise InputError(f"{file}: is given twice; expected each recording once")
@@ -87,7 +90,7 @@ def _files(audio: Iterable[Path]) -> list[Path]:
 
 
 def _ids(paths: Sequence[Path]) -> list[str]:
-    """Of each file, without white space, all different."""
+    """The ids of the files: without white space, each different."""
     ids = [_id(path.stem) for path in paths]
     if len(set(ids)) < len(ids):
         absolute = [os.path.abspath(path) for path in paths]
@@ -97,7 +100,9 @@ def _ids(paths: Sequence[Path]) -> list[str]:
     first: dict[str, Path] = {}
     for path, id in zip(paths, ids, strict=True):
         if id in first:
-            raise InputError(f"{path}: its id would be {id!r}, as that of {first[id]}")
+            raise InputError(
+                f"{path}: has the same id as {first[id]}, {id!r}; expected different names"
+            )
         first[id] = path
     return ids
 
@@ -107,11 +112,11 @@ def _id(name: str) -> str:
 
 
 def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, str]:
-    """The texts of a file by the recordings that they belong to; stderr counts those of others.
+    """The text of each recording in a file of texts; a line on stderr counts unused lines.
 
     Raises:
-        InputError: the file can't be read, or a line has the text of another line's recording, or
-            what could be two recordings.
+        InputError: the file can't be read, two lines are for the same recording, or the name in a
+            line fits two recordings.
     """
     from asr.text.normalisation import canonical
 
@@ -131,20 +136,25 @@ def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, 
             others.append(name)
             continue
         if len(found) > 1:
-            raise InputError(f"{place}: {name} could be {found[0]} or {found[1]}; expected a path")
+            raise InputError(
+                f"{place}: {name} fits both {found[0]} and {found[1]}; expected a path"
+            )
         (path,) = found
         if path in first:
-            raise InputError(f"{place}: has the text of {path} once more, as line {first[path]}")
+            raise InputError(
+                f"{place}: has a text for {path}, as line {first[path]} has; expected one"
+                " line per recording"
+            )
         first[path] = number
         texts[path] = canonical("".join(said), place)
     if others:
-        what = f"{len(others)} lines belong to no recording given: {listed(others)}"
+        what = f"{len(others)} lines are for none of the given recordings: {listed(others)}"
         print(f"{PROGRAM}: {printable(f'{file}: {what}')}", file=sys.stderr)
     return texts
 
 
 def _by_name(paths: Sequence[Path], ids: Sequence[str]) -> dict[str, list[Path]]:
-    """The recordings that each name may stand for: an id, a file's name or a path."""
+    """The recordings that fit each name: an id, a file's name or a path."""
     found: dict[str, list[Path]] = {}
     for path, id in zip(paths, ids, strict=True):
         for name in {id, path.stem, path.name, str(path), os.path.abspath(path)}:
@@ -154,7 +164,7 @@ def _by_name(paths: Sequence[Path], ids: Sequence[str]) -> dict[str, list[Path]]
 
 def _text_in(texts: Mapping[Path, str], path: Path, id: str, file: Path | None) -> str:
     if path not in texts:
-        raise InputError(f"{path}: {file} has no text of it; expected a line that begins with {id}")
+        raise InputError(f"{path}: has no text in {file}; expected a line that begins with {id}")
     return texts[path]
 
 
@@ -168,7 +178,7 @@ def _text_beside(path: Path) -> str:
 
 
 def _check_name(path: Path, id: str) -> None:
-    """Raise InputError where a name can't stand in a manifest: it is no text, or has controls."""
+    """Raise InputError if a name is not valid text, or has control characters."""
     from asr.text.normalisation import canonical
 
     place = f"{str(path)!a}: its name"
@@ -176,4 +186,4 @@ def _check_name(path: Path, id: str) -> None:
     try:
         os.path.abspath(path).encode()
     except UnicodeEncodeError:
-        raise InputError(f"{place} is not UTF-8; expected a text") from None
+        raise InputError(f"{place} is not UTF-8; expected UTF-8") from None

@@ -1,4 +1,4 @@
-"""Results -> lines on stdout that nothing in them can tear, and no terminal obeys."""
+"""Results -> lines on stdout, with all control characters escaped."""
 
 import json
 import re
@@ -10,29 +10,29 @@ from asr.errors import STDOUT, printable
 
 
 def print_row(*cells: str) -> None:
-    r"""One line of stdout, with tabs between cells.
+    r"""Print one line, with tabs between the cells.
 
-    Control characters in them are escaped (\t, \n, \x1b), so that a name with a line end is no
-    second row.
+    Control characters in the cells are escaped (\t, \n, \x1b), so a line end in a file's name
+    doesn't start a second row.
 
     Raises:
-        OSError: stdout can't be written; its place is named.
+        OSError: stdout can't be written; the error's filename is `asr.errors.STDOUT`.
         UnicodeEncodeError: stdout's encoding lacks a character; nothing of the row is printed.
     """
     _print("\t".join(map(printable, cells)))
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Lines of stdout, as `print_row` prints one; their tabs stay."""
+    """Print lines as `print_row` does, except that their tabs are kept."""
     for line in lines:
         print_row(*line.split("\t"))
 
 
 def print_json(values: Any) -> None:
-    """One line of stdout with a JSON value, in ASCII where stdout can't print all of it.
+    """Print a JSON value as one line, in ASCII if stdout's encoding lacks one of its characters.
 
     Raises:
-        OSError: stdout can't be written; its place is named.
+        OSError: stdout can't be written; the error's filename is `asr.errors.STDOUT`.
     """
     text = json_line(values)
     try:
@@ -43,18 +43,18 @@ def print_json(values: Any) -> None:
 
 
 def json_line(values: Any) -> str:
-    """A JSON value in one line; of what a terminal obeys it has the escapes."""
+    """A JSON value as one line, with control characters escaped."""
     text = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    # the reader gets the same characters back
+    # JSON readers turn these escapes into the same characters again
     return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def name_of(path: object) -> str:
-    r"""A path as `print_row` can show it and no other path looks: with each \ doubled."""
+    r"""A path for `print_row`, with each \ doubled, so that no two paths look the same."""
     return str(path).replace("\\", "\\\\")
 
 
-_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # JSON escapes those below itself
+_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # json.dumps escapes those below
 
 
 def _print(line: str) -> None:

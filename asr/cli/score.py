@@ -1,4 +1,4 @@
-"""`asr score`: what was said and what was recognised -> error rates."""
+"""`asr score`: references and hypotheses -> error rates."""
 
 import math
 from collections.abc import Callable
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ScoreFormat(StrEnum):
-    """How `asr score` prints."""
+    """Output format."""
 
     text = "text"
     json = "json"
 
 
 class Missing(StrEnum):
-    """What becomes of a reference without hypothesis."""
+    """How references without a hypothesis are treated."""
 
     refuse = "refuse"
     deletions = "deletions"
@@ -32,39 +32,40 @@ class Missing(StrEnum):
 
 def score(
     reference: Annotated[
-        Path, typer.Argument(metavar="REFERENCE", help="What was said.", show_default=False)
+        Path, typer.Argument(metavar="REFERENCE", help="Reference texts.", show_default=False)
     ],
     hypothesis: Annotated[
-        Path, typer.Argument(metavar="HYPOTHESIS", help="What was recognised.", show_default=False)
+        Path, typer.Argument(metavar="HYPOTHESIS", help="Recognised texts.", show_default=False)
     ],
     format: Annotated[
-        ScoreFormat, typer.Option(help="Lines for people, or one JSON object (rates as fractions).")
+        ScoreFormat, typer.Option(help="A table, or one JSON object with rates as fractions.")
     ] = ScoreFormat.text,
     normalise: Annotated[
         bool,
         typer.Option(
             "--normalise",
-            help="Lower the case and remove punctuation in both before comparing;"
-            " by default words are compared as they stand.",
+            help="Lowercase both texts and remove punctuation before comparing;"
+            " by default texts are compared unchanged.",
         ),
     ] = False,
     ids: Annotated[
         bool | None,
         typer.Option(
             "--ids/--no-ids",
-            help='Whether text files are "id text" lines (Kaldi); by default, if both files begin'
-            " their lines with the same words, each once, that look like ids.",
+            help='Whether the first word of each line is an id, as in Kaldi\'s "id text" lines. By'
+            " default, it is an id if both files have the same first words, each once, and these"
+            " look like ids.",
             show_default=False,
         ),
     ] = None,
     missing: Annotated[
-        Missing, typer.Option(help="References without hypothesis: refuse, or count as deletions.")
+        Missing, typer.Option(help="For references without a hypothesis: fail, or count deletions.")
     ] = Missing.refuse,
     ignore_case: Annotated[
         bool | None,
         typer.Option(
             "--ignore-case/--match-case",
-            help="Compare without regard to case; by default in trn, STM and CTM, as sclite does.",
+            help="Ignore case; by default only for trn, STM and CTM, as sclite does.",
             show_default=False,
         ),
     ] = None,
@@ -72,8 +73,8 @@ def score(
         bool | None,
         typer.Option(
             "--optional/--no-optional",
-            help="Whether `(word)` in trn, STM and CTM may be left out (sclite's -D);"
-            " by default in trn.",
+            help="Whether `(word)` in trn, STM and CTM is an optional word (sclite's -D);"
+            " by default only in trn.",
             show_default=False,
         ),
     ] = None,
@@ -81,18 +82,21 @@ def score(
         bool,
         typer.Option(
             "--fragments",
-            help="`wo-` matches words that begin so, `-rd` that end so (sclite's -F).",
+            help="`wo-` matches words that begin with `wo`, `-rd` words that end with `rd`"
+            " (sclite's -F).",
         ),
     ] = False,
     alignments: Annotated[
-        bool, typer.Option("--alignments", help="Show each utterance with errors, word by word.")
+        bool,
+        typer.Option("--alignments", help="Print the alignment of each utterance with errors."),
     ] = False,
 ) -> None:
-    """Word and character error rates of recognised text, with a 95 % interval.
+    """Word and character error rates of recognised texts, with a 95 % interval.
 
-    Both files may be lines of text, "id text" lines (Kaldi), what `asr transcribe` printed, JSON,
-    CSV or TSV with text and id or audio, sclite's trn, STM and CTM, or subtitles (srt, vtt), each
-    packed by gzip or not. They are paired by ids if both have some, else line by line.
+    Both files may be plain lines of text, "id text" lines (Kaldi), the output of `asr transcribe`,
+    JSON, CSV or TSV with columns text and id or audio, sclite's trn, STM and CTM, or subtitles
+    (srt, vtt). They may be compressed with gzip. Texts are paired by id if both files have ids,
+    otherwise line by line.
     """
     if alignments and format is not ScoreFormat.text:
         raise typer.BadParameter("needs --format text", param_hint="--alignments")
@@ -152,7 +156,7 @@ def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
 
 
 def _finite(rate: float) -> float | None:
-    """JSON has no infinity: a rate of errors over no words at all is null."""
+    """None for an infinite rate (errors but no reference words), which JSON lacks."""
     return rate if math.isfinite(rate) else None
 
 
@@ -172,7 +176,7 @@ def _score_text(values: Values, alignments: list["Alignment"]) -> str:
     from asr.scoring.error_rates import confusions
 
     interval = ""
-    if values["utterances"] != 1:  # one alone says nothing of how others would score
+    if values["utterances"] != 1:  # a single utterance gives no interval
         low, high = _percent(values["wer_low"]), _percent(values["wer_high"])
         interval = f"  (95 % interval {low} to {high})"
     lines = [

@@ -1,4 +1,4 @@
-"""`asr transcribe`: audio files -> their texts, one line each."""
+"""`asr transcribe`: audio files -> texts, one line per file."""
 
 import math
 import sys
@@ -23,14 +23,14 @@ PROGRAM = "asr transcribe"
 
 
 class TranscriptFormat(StrEnum):
-    """How `asr transcribe` prints."""
+    """Output format."""
 
     txt = "txt"
     json = "json"
 
 
 class Decoder(StrEnum):
-    """How the log-probabilities are searched."""
+    """Search algorithm."""
 
     greedy = "greedy"
     beam = "beam"
@@ -38,7 +38,7 @@ class Decoder(StrEnum):
 
 
 class Device(StrEnum):
-    """Where the model runs."""
+    """The device on which the model runs."""
 
     auto = "auto"
     cpu = "cpu"
@@ -49,62 +49,69 @@ def transcribe(
     audio: Annotated[
         list[Path],
         typer.Argument(
-            metavar="AUDIO...", help="Audio files; - is standard input.", show_default=False
+            metavar="AUDIO...", help="Audio files; - for standard input.", show_default=False
         ),
     ],
     model: Annotated[
         Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
     ],
     format: Annotated[
-        TranscriptFormat, typer.Option(help="PATH, tab, TEXT; or one JSON object a line.")
+        TranscriptFormat, typer.Option(help="Lines PATH<TAB>TEXT, or one JSON object per line.")
     ] = TranscriptFormat.txt,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write a file a recording here instead of lines to stdout.",
+            help="Write one file per recording to this folder, instead of lines to stdout.",
             show_default=False,
         ),
     ] = None,
     channel: Annotated[
         int | None,
-        typer.Option(min=0, help="Take this channel, from 0; by default the mean of all."),
+        typer.Option(
+            min=0, help="Use only this channel, counted from 0.", show_default="mean of all"
+        ),
     ] = None,
     decoder: Annotated[
         Decoder | None,
         typer.Option(
-            help="How to search.",
-            show_default="as the model's decoding.json says, else greedy; beam with --lm",
+            help="Search algorithm.",
+            show_default="as in the model's decoding.json, else greedy; beam with --lm",
         ),
     ] = None,
     lm: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR|FILE", help="Go by this language model alone.", show_default=False
+            metavar="DIR|FILE",
+            help="Search with this language model, instead of the model's own.",
+            show_default=False,
         ),
     ] = None,
     beam_width: Annotated[
         int | None,
-        typer.Option(min=1, help="Prefixes that a beam search keeps.", show_default="50"),
+        typer.Option(
+            min=1, help="Number of prefixes that the beam search keeps.", show_default="50"
+        ),
     ] = None,
     phrases: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Likely phrases, one a line; behind a tab, nats a token (2).",
+            help="Make phrases more likely, such as names: one per line, optionally followed by a"
+            " tab and a bonus in nats per token (default 2).",
             show_default=False,
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
-    """The text of audio files.
+    """Transcribe audio files.
 
-    A file that can't be used is named on stderr with the reason, the others are done, and the exit
-    status is 1. So it is where stdout can't print a text. What may not be meant, such as channels
-    that cancel each other, is a warning there. In lines, control characters of a name are escaped
-    (\\n, \\t, \\x1b) and each \\ is doubled; JSON has names as they are.
+    If a file can't be used, or stdout can't print its text, stderr has the file's name and the
+    reason, the other files are still done, and the exit status is 1. Warnings, such as channels
+    that cancel each other, go to stderr too. In lines of text, control characters in a name are
+    escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name.
 
-    With --out nothing is overwritten: the same command, given again, does what is missing.
+    With --out no file is overwritten: to continue after a failure, run the same command again.
     """
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
@@ -147,7 +154,7 @@ def transcribe(
 
 @contextmanager
 def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
-    """Warnings of this kind are lines on stderr, each time."""
+    """Print every warning of this category as a line on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", category)
         show = warnings.showwarning
@@ -163,24 +170,27 @@ def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
 
 
 def _ends_all(error: Exception) -> bool:
-    """Whether no other file can be done either: a bug of ours, or nobody takes what is printed."""
+    """Whether the other files would fail too: a bug in this package, or stdout can't be written."""
     if isinstance(error, BrokenPipeError) or not has_one_line(error):
         return True
     return isinstance(error, OSError) and error.filename == STDOUT
 
 
 def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]:
-    """Where each recording's text goes; stderr names what an earlier command has written there.
+    """The output file of each recording; a line on stderr names each file that exists already.
 
     Raises:
-        InputError: two recordings would share a file, or all files are there already.
+        InputError: two recordings have the same output file, or all output files exist already.
     """
     stems = ["stdin" if path == Path("-") else path.stem for path in audio]
     files = [out / f"{stem}.{format.value}" for stem in stems]
     sources: dict[Path, Path] = {}
     for path, file in zip(audio, files, strict=True):
         if file in sources:
-            raise InputError(f"{file}: would hold both {sources[file]} and {path}")
+            raise InputError(
+                f"{file}: would be the output of both {sources[file]} and {path};"
+                " expected different file names"
+            )
         sources[file] = path
     there = [file for file in files if file.exists()]
     if len(there) == len(files):
@@ -188,14 +198,14 @@ def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; expected a folder, or a new name")
     for file in there:
-        print(f"{PROGRAM}: {printable(str(file))}: is there already; it stays", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(str(file))}: is there already and is kept", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     return files
 
 
 def _values(path: Path, transcript: "Transcript") -> dict[str, Any]:
     values = {"audio": str(path), **asdict(transcript)}
-    if math.isinf(transcript.log_prob):  # which JSON has not
+    if math.isinf(transcript.log_prob):  # JSON has no infinity
         values["log_prob"] = None
     return values
 

@@ -22,7 +22,7 @@ from asr.lm.arpa import MARKS, read_arpa, write_arpa
 from asr.lm.ngram_trie import MAX_NODES, MAX_ORDER, NgramTrie, check_trie, empty_tables
 from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
-from asr.text.lexicon import is_sign
+from asr.text.lexicon import is_special_symbol
 from asr.text.normalisation import DEFAULT, TextSettings, case_of, lower_case
 
 BLANK_WORD = "▁"
@@ -232,8 +232,8 @@ def _vocabulary(words: Sequence[str]) -> Vocabulary:
     if BLANK_WORD in symbols and all(len(symbol) == 1 for symbol in symbols):
         unit = "char"
         symbols[symbols.index(BLANK_WORD)] = " "
-    case = case_of(symbol for symbol in symbols if not is_sign(symbol))
-    small = [symbol if is_sign(symbol) else lower_case(symbol) for symbol in symbols]
+    case = case_of(symbol for symbol in symbols if not is_special_symbol(symbol))
+    small = [symbol if is_special_symbol(symbol) else lower_case(symbol) for symbol in symbols]
     if case == "keep" or len(set(small)) < len(small):
         text = TextSettings(case="keep")
     else:

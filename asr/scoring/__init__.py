@@ -1,4 +1,4 @@
-"""references and hypotheses -> error rates; imports no torch.
+"""references and hypotheses -> error rates; doesn't import torch.
 
 Files in reading order: `word_graphs`, `error_rates`, `bootstrap`, `hints`; from files to texts:
 `entries`, `notation`, `lines`, `tables`, `subtitles`, `timed`, `forms`, `ids`, `pairing`,

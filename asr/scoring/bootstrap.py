@@ -1,4 +1,4 @@
-"""ErrorCounts of utterances -> how far to trust a rate, or the difference of two."""
+"""ErrorCounts per utterance -> confidence interval of a rate, and significance of a difference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ def bootstrap_interval(
     samples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Between which rates the pooled rate lies when the utterances are drawn anew.
+    """Bootstrap confidence interval of the pooled error rate.
 
     Args:
-        counts: one for each utterance; utterances are what is drawn, with replacement.
-        confidence: how much of the samples' rates lies inside, as a fraction.
-        samples: number of times that as many utterances are drawn.
-        seed: of the draws; the same seed gives the same interval.
+        counts: one for each utterance. Each sample draws as many utterances with replacement.
+        confidence: the fraction of the samples' rates inside the interval.
+        samples: number of samples.
+        seed: of the random samples; the same seed gives the same interval.
 
     Returns:
-        low, high: fractions; the quantiles of the samples' rates, so that neither is below 0.
-            One utterance alone gives an interval without width: it says nothing of others.
+        low, high: fractions; quantiles of the samples' rates, never below 0. A single utterance
+            gives an interval of zero width, which means nothing.
 
     Raises:
         ValueError: there are no counts, or the confidence is not between 0 and 1.
 
     Source: Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance
-    evaluation". Kaldi's compute-wer-bootci and kaldialign take 1.96 standard deviations on both
-    sides of the mean instead, and each utterance's words in place of its counts.
+    evaluation". Kaldi's compute-wer-bootci and kaldialign instead take 1.96 standard deviations
+    on both sides of the mean.
     """
     if not counts:
         raise ValueError("counts is empty; expected one for each utterance")
@@ -42,14 +42,15 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class Gain:
-    """How much lower one system's rate is than another's on the same utterances.
+    """How much lower the error rate of one system is than another's on the same utterances.
 
     Args:
-        gain: the other's pooled rate less this one's; a fraction, above 0 where this one is better.
+        gain: the other system's pooled rate minus this one's, a fraction; positive if this system
+            is better.
         low: lower end of the bootstrap interval over utterances.
         high: its upper end.
-        p: how probable so large a gain or loss is where it is chance which of the two systems made
-            which errors of an utterance.
+        p: two-sided p-value of the gain under the hypothesis that the systems are exchangeable in
+            each utterance.
     """
 
     gain: float
@@ -65,40 +66,41 @@ def paired_gain(
     samples: int = 10_000,
     seed: int = 0,
 ) -> Gain:
-    """What one system gains over another, and how far to trust it.
+    """Difference between the error rates of two systems, with its interval and p-value.
 
-    The interval is from a paired bootstrap: a draw takes an utterance with the errors of both
-    systems, so that what makes it hard for both cancels. The p is from swapping the systems in
-    utterances drawn at random, which keeps its promise for few utterances too; there the
-    bootstrap's share of draws without a gain is too small. For systems trained from several seeds
-    give, for each utterance, the sum of its counts over the seeds: they are the same utterances
-    again, not more of them.
+    The interval is a paired bootstrap: each draw takes an utterance with the errors of both
+    systems, so the difficulty of the utterance cancels. The p-value is from a permutation test
+    that swaps the systems in random utterances. It also holds for few utterances, where the
+    bootstrap's fraction of samples without a gain is too small. For systems trained with several
+    seeds, sum the counts of each utterance over the seeds: more seeds are not more utterances.
 
     Args:
         counts: of the system, one for each utterance.
-        others: of the system that it is compared with, of the same utterances in the same order.
-        confidence: how much of the samples' gains lies inside the interval, as a fraction.
-        samples: number of times that as many utterances are drawn, and that systems are swapped.
-        seed: of the draws; the same seed gives the same figures.
+        others: of the system to compare with, for the same utterances in the same order.
+        confidence: the fraction of the samples' gains inside the interval.
+        samples: number of bootstrap samples, and of permutations.
+        seed: of the random samples; the same seed gives the same results.
 
     Returns:
-        gain: its p is at least 1 / (samples + 1), the least that so many samples can show.
+        gain: its p is at least 1 / (samples + 1).
 
     Raises:
-        ValueError: there are no counts, they are of different utterances, or the confidence is not
-            between 0 and 1.
+        ValueError: there are no counts, they are for different utterances, or the confidence is
+            not between 0 and 1.
 
-    Source: Bisani and Ney 2004 for the interval, who compare by the bootstrap alone, as kaldialign
-    does; Noreen 1989, "Computer-intensive methods for testing hypotheses", for the p.
+    Source: Bisani and Ney 2004 for the interval (they and kaldialign also compare systems by the
+    bootstrap); Noreen 1989, "Computer-intensive methods for testing hypotheses", for the p-value.
     """
     if not counts:
         raise ValueError("counts is empty; expected one for each utterance")
     if len(counts) != len(others):
-        raise ValueError(f"{len(counts)} counts for {len(others)} others")
+        raise ValueError(
+            f"counts has {len(counts)} utterances, others {len(others)}; expected as many"
+        )
     for index, (count, other) in enumerate(zip(counts, others, strict=True)):
         if count.words != other.words:
             raise ValueError(
-                f"counts[{index}] is of {count.words} words, others[{index}] of {other.words};"
+                f"counts[{index}] has {count.words} words, others[{index}] {other.words};"
                 " expected the same utterance"
             )
     fewer = [other.errors - count.errors for count, other in zip(counts, others, strict=True)]
@@ -114,18 +116,18 @@ def paired_gain(
 
 
 def _chance(fewer: np.ndarray, samples: int, seed: int) -> float:
-    """The p of a sum of (utterances,) differences whose signs could as well be the other."""
+    """Two-sided p-value of a sum of (utterances,) differences under random sign flips."""
     generator = np.random.default_rng(seed)
     flips = (generator.integers(2, size=len(fewer), dtype=np.int8) for _ in range(samples))
     sums = np.array([fewer @ (1 - 2 * flip) for flip in flips])
     as_large = np.count_nonzero(abs(sums) >= abs(fewer.sum()))
-    return (int(as_large) + 1) / (samples + 1)  # the systems as they are count among the samples
+    return (int(as_large) + 1) / (samples + 1)  # the observed assignment counts as a sample
 
 
 def _drawn(
     errors: list[int], words: list[int], samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each sample's errors and words, (samples,): sums over utterances drawn with replacement."""
+    """Errors and words of each sample, (samples,): sums over utterances drawn with replacement."""
     generator = np.random.default_rng(seed)
     table = np.array([errors, words])
     draws = (generator.integers(len(errors), size=len(errors)) for _ in range(samples))
@@ -135,13 +137,15 @@ def _drawn(
 
 def _rates(errors: np.ndarray, words: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(errors != 0, errors / words, 0.0)  # infinite without words, as `rate` is
+        return np.where(
+            errors != 0, errors / words, 0.0
+        )  # infinite without words, as `ErrorCounts.rate`
 
 
 def _interval(rates: np.ndarray, confidence: float) -> tuple[float, float]:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected a fraction between 0 and 1")
     tail = (1 - confidence) / 2
-    # a sample without words may have an infinite rate, between which and another nothing lies
+    # a rate may be infinite, so quantiles can't be interpolated
     low, high = np.quantile(rates, [tail, 1 - tail], method="inverted_cdf")
     return float(low), float(high)

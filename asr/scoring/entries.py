@@ -1,4 +1,4 @@
-"""What a file of transcripts holds, in whatever form it was."""
+"""The content of a file of transcripts, independent of its format."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,10 @@ class Entry:
     """One utterance.
 
     Args:
-        place: the file and the line's number.
-        text: what it says; in sclite's notation where the reading says so.
-        id: its name, "" where it has none.
-        audio: resolved path of the recording, where a manifest has it.
+        place: the file and the line number.
+        text: the transcript; in sclite's notation if the `Reading` says so.
+        id: "" if it has none.
+        audio: resolved path of the recording if the file has it, else "".
     """
 
     place: str
@@ -23,14 +23,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a file; lines of text have several.
+    """One interpretation of a file; lines of text have several.
 
     Args:
         entries: one for each utterance, in the file's order.
-        has_ids: whether each has a name.
-        certain: the form itself says what is id and what is text.
-        notation: "trn" or "timed" (STM and CTM) where texts may have sclite's alternatives,
-            optional words and tags; "" where they are words alone.
+        has_ids: whether every entry has an id.
+        certain: whether the format itself separates ids from texts.
+        notation: "trn" or "timed" (STM and CTM) if texts may have sclite's alternatives, optional
+            words and tags; "" if they are plain words.
     """
 
     entries: list[Entry]
@@ -40,16 +40,16 @@ class Reading:
 
     @property
     def ids(self) -> list[str]:
-        """The names, in order."""
+        """The ids, in the entries' order."""
         return [entry.id for entry in self.entries]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a recording with what was said in it: a line of STM.
+    """A segment of a recording with its transcript: a line of an STM file.
 
     Args:
-        place: the file and the line's number.
+        place: the file and the line number.
         channel: the recording and its channel.
         begin: seconds.
         end: seconds.
@@ -65,13 +65,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word, or alternatives, with its time: a line or some lines of CTM.
+    """A word with its time, or alternatives: one or several lines of a CTM file.
 
     Args:
-        place: the file and the (first) line's number.
+        place: the file and the number of the (first) line.
         channel: the recording and its channel.
         begin: seconds.
-        middle: seconds; of alternatives the latest.
+        middle: seconds; for alternatives, the latest middle of a word.
         text: in sclite's notation.
     """
 
@@ -88,10 +88,10 @@ class TranscriptFile:
 
     Args:
         path: of the file.
-        form: what it was read as: lines, trn, json, table, subtitles, stm or ctm.
-        readings: the ways to read it, the surest first.
-        segments: of STM.
-        words: of CTM.
+        form: its format: lines, trn, json, jsonl, table, subtitles, stm or ctm.
+        readings: its possible interpretations, the most certain first.
+        segments: of an STM file.
+        words: of a CTM file.
     """
 
     path: Path

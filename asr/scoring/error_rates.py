@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     import jiwer
 
 Alignment = list[tuple[str, str]]
-"""(reference word, hypothesis word) in order; "" stands where the other has no partner."""
+"""(reference word, hypothesis word) in order; "" for an insertion or a deletion."""
 
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """How many errors, of how many reference words; counts add up, rates don't.
+    """Numbers of errors and of reference words; counts can be added, rates can't.
 
-    A rate over many utterances is the rate of their counts' sum, `sum(counts, ErrorCounts())`.
+    The rate of many utterances is the rate of their sum, `sum(counts, ErrorCounts())`.
 
     Args:
-        substitutions: words that became others.
-        deletions: words of the reference without a partner.
-        insertions: words of the hypothesis without a partner.
-        words: words of the reference (characters of it in `character_errors`).
+        substitutions: reference words aligned with a different hypothesis word.
+        deletions: reference words aligned with no hypothesis word.
+        insertions: hypothesis words aligned with no reference word.
+        words: reference words (in `character_errors`, reference characters).
     """
 
     substitutions: int = 0
@@ -41,7 +41,7 @@ class ErrorCounts:
 
     @property
     def rate(self) -> float:
-        """Errors per reference word, a fraction; without words 0.0 if no error, else infinite."""
+        """Errors per reference word, a fraction; without words 0.0, or infinite with errors."""
         if self.words == 0:
             return float("inf") if self.errors else 0.0
         return self.errors / self.words
@@ -56,37 +56,37 @@ class ErrorCounts:
 
 
 def wer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
-    """Word errors of a text, or of many texts together; see `ErrorCounts`.
+    """Word errors of one text, or of many texts together; see `ErrorCounts`.
 
     >>> counts = asr.wer(["three five", "nine"], ["three nine", "nine"])
     >>> counts.rate, counts.substitutions, counts.words
     (0.3333333333333333, 1, 3)
 
     Args:
-        references: what was said: a text, or one for each utterance.
-        hypotheses: what was recognised, in the same form.
+        references: the correct text, or one text for each utterance.
+        hypotheses: the recognised text, or as many texts.
 
     Returns:
-        counts: of all utterances, in words: whatever white space separates, compared as it stands.
+        counts: of all utterances. Words are separated by white space and compared unchanged.
 
     Raises:
-        ValueError: there are more of the one than of the other, or something that is no text.
+        ValueError: the numbers of references and hypotheses differ, or one of them is no text.
     """
     return sum(word_errors(*_texts(references, hypotheses)), ErrorCounts())
 
 
 def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
-    """Character errors of a text, or of many texts together; the blank between words is one too.
+    """Character errors of one text, or of many texts together, including blanks between words.
 
     >>> asr.cer("three five", "three nine").rate
     0.2
 
     Args:
-        references: what was said: a text, or one for each utterance.
-        hypotheses: what was recognised, in the same form.
+        references: the correct text, or one text for each utterance.
+        hypotheses: the recognised text, or as many texts.
 
     Returns:
-        counts: of all utterances, in characters (code points); its `words` is how many there are.
+        counts: of all utterances, in characters (code points); `words` counts reference characters.
 
     Raises:
         ValueError: as for `wer`.
@@ -95,45 +95,44 @@ def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> Err
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
-    """Errors of each utterance, in words: whatever white space separates, compared as it stands.
+    """Word errors of each utterance. Words are separated by white space and compared unchanged.
 
     Raises:
-        ValueError: there are more of the one than of the other.
+        ValueError: the numbers of references and hypotheses differ.
     """
     return [count_errors(alignment) for alignment in align_words(references, hypotheses)]
 
 
 def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
-    """Errors of each utterance, in characters (code points).
+    """Character errors of each utterance, in code points.
 
-    The blank between two words is a character as it is in `jiwer.cer`; more white space
-    counts as one blank, and none at the ends. The errors are the fewest possible; which of them are
-    substitutions may be different in another program.
+    The blank between two words is a character, as in `jiwer.cer`. Several white-space characters
+    count as one blank, and those at both ends of a text don't count. The number of errors is the
+    smallest possible; other programs may split it differently into the three kinds.
 
     Raises:
-        ValueError: there are more of the one than of the other.
+        ValueError: the numbers of references and hypotheses differ.
     """
     _check_sequences(references, hypotheses)
     return [
-        # a tab or two blanks are one blank
         _count_characters(" ".join(reference.split()), " ".join(hypothesis.split()))
         for reference, hypothesis in zip(references, hypotheses, strict=True)
     ]
 
 
 def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Alignment]:
-    """Each utterance's words in pairs: the fewest errors possible, and then the most hits.
+    """Align the words of each utterance: the fewest errors possible, and among those the most hits.
 
-    So are the errors that papers print split into substitutions, deletions and insertions. A text
-    of more than about 2,000 words is aligned piece by piece: its errors are the fewest as well, and
-    each piece has the most hits.
+    Papers usually split errors into substitutions, deletions and insertions in this way. A text of
+    more than about 2,000 words is aligned in pieces: the number of errors is still the smallest,
+    and each piece has the most hits.
 
     Raises:
-        ValueError: there are more of the one than of the other.
+        ValueError: the numbers of references and hypotheses differ.
 
-    Source: all three kinds of error cost 1, as in jiwer and Kaldi. NIST sclite, whose split this
-    is, lets a substitution cost 4 and the others 3: where two deletions and two insertions can
-    stand for three substitutions it may count more errors than the fewest.
+    Source: all three kinds of error cost 1, as in jiwer and Kaldi. The split into kinds is that of
+    NIST sclite, whose costs are 4 for a substitution and 3 for the others. sclite may therefore
+    count more errors, since two deletions and two insertions cost as much as three substitutions.
     """
     _check_sequences(references, hypotheses)
     return [
@@ -143,7 +142,7 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Al
 
 
 def count_errors(alignment: Alignment) -> ErrorCounts:
-    """The errors of one alignment."""
+    """Count the errors of one alignment."""
     insertions = sum(not reference for reference, _ in alignment)
     deletions = sum(not hypothesis for _, hypothesis in alignment)
     different = sum(reference != hypothesis for reference, hypothesis in alignment)
@@ -156,19 +155,19 @@ def count_errors(alignment: Alignment) -> ErrorCounts:
 
 
 def confusions(alignments: Iterable[Alignment]) -> list[tuple[str, str, int]]:
-    """Which word became which, and how often: the most frequent first, then by the alphabet.
+    """Pairs of different words with their counts, the most frequent first, then alphabetically.
 
     Returns:
-        (reference word, hypothesis word, times): "" as in an alignment.
+        (reference word, hypothesis word, count): "" for an insertion or a deletion.
     """
     times = Counter(pair for alignment in alignments for pair in alignment if pair[0] != pair[1])
     return [(*pair, count) for pair, count in sorted(times.items(), key=lambda i: (-i[1], i[0]))]
 
 
 def alignment_text(alignment: Alignment) -> str:
-    """An alignment to be read by people: REF, HYP and Eval, a line each, in columns.
+    """Three lines with aligned columns: REF, HYP and Eval.
 
-    Missing partners are stars; below every error stands S, D or I.
+    Missing words are shown as stars. Eval marks each error with S, D or I.
     """
     rows: tuple[list[str], list[str], list[str]] = ([], [], [])
     for reference, hypothesis in alignment:
@@ -186,10 +185,12 @@ def _texts(
     references: str | Sequence[str], hypotheses: str | Sequence[str]
 ) -> tuple[list[str], list[str]]:
     if isinstance(references, str) != isinstance(hypotheses, str):
-        one, other = "a text", "several"
+        one, other = "one text", "several"
         if isinstance(hypotheses, str):
             one, other = other, one
-        raise ValueError(f"references is {one} and hypotheses {other}; expected the same of both")
+        raise ValueError(
+            f"references is {one} and hypotheses {other}; expected two texts, or two lists"
+        )
     found = []
     for name, texts in (("references", references), ("hypotheses", hypotheses)):
         found.append([texts] if isinstance(texts, str) else list(texts))
@@ -204,18 +205,20 @@ def _check_sequences(references: Sequence[str], hypotheses: Sequence[str]) -> No
         if isinstance(texts, str):
             raise ValueError(f"{name} is one text; expected a sequence of texts")
     if len(references) != len(hypotheses):
-        raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references")
+        raise ValueError(
+            f"{len(hypotheses)} hypotheses for {len(references)} references; expected as many"
+        )
 
 
 _LONG = 2000
-"""Words or characters; kaldialign's tables of longer texts would not fit the memory."""
+"""In words or characters; kaldialign's tables for longer texts would not fit in memory."""
 
 
 def _count_characters(reference: str, hypothesis: str) -> ErrorCounts:
     if reference == hypothesis:
         return ErrorCounts(words=len(reference))
     if max(len(reference), len(hypothesis)) > _LONG:
-        import jiwer  # takes its time, and is seldom needed
+        import jiwer  # slow to import, and rarely needed
 
         output = jiwer.process_characters([reference], [hypothesis])
         errors = output.substitutions, output.deletions, output.insertions
@@ -230,7 +233,7 @@ def _aligned_words(reference: list[str], hypothesis: list[str]) -> Alignment:
         return list(zip(reference, reference, strict=True))
     if max(len(reference), len(hypothesis)) > _LONG:
         return _aligned_in_pieces(reference, hypothesis)
-    # with sclite's costs: the most hits among the fewest errors, if its errors are the fewest
+    # sclite's costs give the most hits, and nearly always the fewest errors
     alignment: Alignment = kaldialign.align(reference, hypothesis, "", sclite_mode=True)
     counts = count_errors(alignment)
     if (
@@ -243,8 +246,8 @@ def _aligned_words(reference: list[str], hypothesis: list[str]) -> Alignment:
 
 
 def _aligned_in_pieces(reference: list[str], hypothesis: list[str]) -> Alignment:
-    """An alignment with the fewest errors, cut at hits; each piece then has the most hits."""
-    import jiwer  # takes its time, and is seldom needed
+    """Align a long text with the fewest errors, split it at hits, and align each piece again."""
+    import jiwer  # slow to import, and rarely needed
 
     output = jiwer.process_words([" ".join(reference)], [" ".join(hypothesis)])
     alignment: Alignment = []

@@ -1,4 +1,4 @@
-"""A file of transcripts -> what it holds, by the form that its name or its content shows."""
+"""A file of transcripts -> its content; the name or the content shows its format."""
 
 import re
 import zlib
@@ -20,7 +20,7 @@ from asr.scoring.timed import (
 )
 
 MAX_BYTES = 2**30
-"""Of what a compressed file unpacks to."""
+"""Maximum size of a decompressed file."""
 
 FORMS = {
     ".trn": "trn",
@@ -33,7 +33,7 @@ FORMS = {
     ".csv": "table",
     ".tsv": "table",
 }
-"""The form that a name promises."""
+"""The format of each file suffix."""
 
 _REFUSED = {
     "#!MLF!#": "an HTK master label file",
@@ -45,16 +45,16 @@ _REFUSED = {
 }
 _PACKED = {
     b"PK\x03\x04": "a zip file",
-    b"BZh": "packed by bzip2",
-    b"\xfd7zXZ": "packed by xz",
-    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
     b"%PDF-": "a PDF file",
 }
 _EACH_LINE = [
     (r"\S+ S -?\d+ T -?\d+ ", "Sphinx's hypseg, with frames and scores"),
-    (r"\[\d+:\d\d(:\d\d)?([.,:]\d+)?\]", "lines with times, as LRC has them"),
-    (r"\d+[.]\d+\s+\d+[.]\d+\s+\S", "lines with times, as Audacity's labels"),
-    (r"\d+\s+\d{5,}\s+\S", "lines with times, as HTK's labels"),
+    (r"\[\d+:\d\d(:\d\d)?([.,:]\d+)?\]", "lines with times, such as LRC"),
+    (r"\d+[.]\d+\s+\d+[.]\d+\s+\S", "lines with times, such as Audacity labels"),
+    (r"\d+\s+\d{5,}\s+\S", "lines with times, such as HTK labels"),
     (r"\d\d?:\d\d(:\d\d)?([.,]\d+)?(\s|$)", "lines with times"),
 ]
 _NO_HEADER = re.compile(r"[^\s,;|]*(\d|_|\.\w{2,4})[^\s,;|]*(?P<delimiter>[,;|])(?=[^\s\d])")
@@ -63,20 +63,22 @@ _NO_HEADER = re.compile(r"[^\s,;|]*(\d|_|\.\w{2,4})[^\s,;|]*(?P<delimiter>[,;|])
 def read_transcripts(
     path: Path, is_hypothesis: bool = False, as_lines: bool = False, may_be_empty: bool = False
 ) -> TranscriptFile:
-    """What a file holds.
+    """Read a file of transcripts.
 
     Args:
-        path: of UTF-8, which may be packed by gzip.
-        is_hypothesis: of columns with what was said and with what was recognised, take the latter.
-        as_lines: a file whose name promises nothing is lines of text, whatever it looks like.
-        may_be_empty: whether a file without utterances will do.
+        path: a UTF-8 file, which may be compressed with gzip.
+        is_hypothesis: if a table has columns for both references and hypotheses, read the latter.
+        as_lines: read a file with an unknown suffix as lines of text, whatever its content.
+        may_be_empty: accept a file without utterances.
 
     Raises:
-        InputError: it can't be read, is empty, or is no sound file of its form.
+        InputError: the file can't be read, is empty, or is not valid in its format.
     """
     text, name = _content(path)
     lines = numbered(text, path)
-    form = FORMS.get(Path(name).suffix.lower()) or ("lines" if as_lines else _by_sight(text, lines))
+    form = FORMS.get(Path(name).suffix.lower()) or (
+        "lines" if as_lines else _format_of_content(text, lines)
+    )
     if form == "json" and _are_objects(lines):  # NeMo calls its JSON lines .json
         form = "jsonl"
     if form == "table" and not as_lines and not delimiter_of(lines[0][1] if lines else ""):
@@ -113,7 +115,7 @@ def _parsed(
 
 
 def _content(path: Path) -> tuple[str, str]:
-    """A file's text, and its name without what says that it is packed."""
+    """The text of a file, and its name without the suffix of a compressed file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -129,7 +131,7 @@ def _content(path: Path) -> tuple[str, str]:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InputError(
-            f"{path}:{line}: has a zero byte, as UTF-16 and audio have; expected UTF-8"
+            f"{path}:{line}: has a zero byte, as UTF-16 and audio files do; expected UTF-8"
         )
     return text, name
 
@@ -137,26 +139,28 @@ def _content(path: Path) -> tuple[str, str]:
 def _unpacked(content: bytes, path: Path) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while content:  # a file may be several that were joined
+    while content:  # a gzip file may have several members
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
         try:
             part = unpacker.decompress(content, MAX_BYTES + 1 - size)
         except zlib.error as error:
-            raise InputError(f"{path}: can't be unpacked: {error}") from None
+            raise InputError(f"{path}: can't be decompressed: {error}") from None
         size += len(part)
         if size > MAX_BYTES:
-            raise InputError(f"{path}: unpacks to more than {MAX_BYTES >> 20} MiB; expected less")
+            raise InputError(
+                f"{path}: has more than {MAX_BYTES >> 20} MiB after decompression; expected less"
+            )
         if not unpacker.eof:
-            raise InputError(f"{path}: is cut short; expected a whole gzip file")
+            raise InputError(f"{path}: is truncated; expected a complete gzip file")
         parts.append(part)
         content = unpacker.unused_data.lstrip(b"\0")
     return b"".join(parts)
 
 
-def _by_sight(text: str, lines: list[tuple[str, str]]) -> str:
+def _format_of_content(text: str, lines: list[tuple[str, str]]) -> str:
     for beginning, found in _REFUSED.items():
         if text.startswith(beginning):
-            raise InputError(f"{lines[0][0]}: looks like {found}; expected a form of `asr score`")
+            raise InputError(f"{lines[0][0]}: looks like {found}; expected a format of `asr score`")
     content = [row for _, row in lines if row.strip()]
     if is_subtitles(lines):
         return "subtitles"
@@ -175,7 +179,7 @@ def _by_sight(text: str, lines: list[tuple[str, str]]) -> str:
 
 
 def _are_objects(lines: list[tuple[str, str]]) -> bool:
-    """Whether each of several lines is an object of JSON."""
+    """Whether each of several lines is a JSON object."""
     rows = [row for _, row in lines if row.strip()]
     return len(rows) > 1 and all(map(_is_object, rows))
 
@@ -185,20 +189,20 @@ def _is_object(row: str) -> bool:
 
 
 def _refuse_columns(lines: list[tuple[str, str]]) -> None:
-    """Raise InputError where all of several lines have times, or columns without a header."""
+    """Raise InputError if all of several lines have times, or columns without a header."""
     rows = [(place, row) for place, row in lines if row.strip()]
     if len(rows) < 2:
         return
     place = rows[0][0]
     for beginning, found in _EACH_LINE:
         if all(re.match(beginning, row) for _, row in rows):
-            raise InputError(f"{place}: looks like {found}; expected a form of `asr score`")
+            raise InputError(f"{place}: looks like {found}; expected a format of `asr score`")
     matches = [_NO_HEADER.match(row) for _, row in rows]
     delimiters = {match and match["delimiter"] for match in matches}
     if None not in delimiters and len(delimiters) == 1:
         raise InputError(
-            f"{place}: looks like columns with {delimiters.pop()!r} between; expected a first line"
-            " with their names, text and id or audio"
+            f"{place}: looks like columns separated by {delimiters.pop()!r}; expected a header with"
+            " columns text, and id or audio"
         )
 
 

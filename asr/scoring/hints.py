@@ -1,4 +1,4 @@
-"""Errors that a reader can't see, or would not count -> hints of the option that mends them."""
+"""Alignments -> hints about errors that are not real, and the options against them."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ _QUOTES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4`\u2032\uff07", "
 
 
 def hints(alignments: Iterable[Alignment]) -> list[str]:
-    """What a user should know of words that count as errors: they look alike, or are none."""
+    """Lines about errors that look alike, differ only in case, or are not words."""
     alike: Counter[tuple[str, str]] = Counter()
     case: Counter[tuple[str, str]] = Counter()
     none: Counter[str] = Counter()
@@ -31,35 +31,35 @@ def hints(alignments: Iterable[Alignment]) -> list[str]:
     if alike:
         said, heard = (_code_points(word) for word in alike.most_common(1)[0][0])
         found.append(
-            f"{alike.total()} substitutions look alike, such as {said} for {heard}: the same"
-            " characters, composed otherwise; --normalise may make them one"
+            f"{alike.total()} substitutions look alike, such as {heard} for {said}: the same"
+            " characters in another Unicode form; --normalise may make them equal"
         )
     if case:
         said, heard = case.most_common(1)[0][0]
         found.append(
-            f"{case.total()} substitutions differ in case alone, such as {heard!r} for {said!r};"
-            " --ignore-case does not count them"
+            f"{case.total()} substitutions differ only in case, such as {heard!r} for {said!r};"
+            " --ignore-case ignores case"
         )
     if none:
         found.append(
-            f"{none.total()} errors are of signs that count as words, such as"
+            f"{none.total()} errors are special symbols that count as words, such as"
             f" {_code_points(none.most_common(1)[0][0])}"
         )
     return found
 
 
 def without_case(text: str) -> str:
-    """The text in small letters; of İ an i with one dot. Letters stay composed as they are."""
+    """The text in lower case, where İ becomes i. The Unicode form stays unchanged."""
     return text.replace("İ", "i").lower()
 
 
 def _is_no_word(word: str) -> bool:
-    """Whether a word is a sign such as `<eps>` and `++NOISE++`, or nothing that can be seen."""
+    """Whether a word is a symbol such as `<eps>` and `++NOISE++`, or is invisible."""
     return _SIGN.fullmatch(word) is not None or not _look(word)
 
 
 def _look(word: str) -> str:
-    """What a reader sees of a word: without what is invisible, composed, in one case."""
+    """The visible form of a word: without invisible characters, in NFKC and lower case."""
     seen = unicodedata.normalize("NFKC", word).translate(_QUOTES)
     return without_case("".join(c for c in seen if unicodedata.category(c) not in ("Cf", "Cc")))
 

@@ -1,4 +1,4 @@
-"""Lines of text of two files -> whether their first words are ids."""
+"""Lines of text of two files -> whether the first word of each line is an id."""
 
 import re
 from collections.abc import Sequence
@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from asr.errors import InputError
 from asr.scoring.entries import Reading
 
-# a digit somewhere behind a letter (utt1), a low line (0_1_1), numbers with two hyphens
+# a digit somewhere after a letter (utt1), an underscore (0_1_1), numbers with two hyphens
 _ID = re.compile(r"[^\W\d_].*\d|_|^\d+(-\d+){2,}")
 
 
 def first_words_are_ids(said: Reading, heard: Reading) -> bool | None:
-    """Whether two files of lines begin every line with an id.
+    """Whether every line of two files begins with an id.
 
-    Ids are what both files show: the same first words, each once. But lines of text whose first
-    words were all recognised show that as well. So the words must also look like ids, be in another
+    With ids, both files have the same first words, each once. But so do lines of text whose first
+    words were all recognised correctly. Therefore the words must also look like ids, be in another
     order, or be more than such lines of text are likely to have.
 
     Args:
-        said: the reference's lines, their first words taken for ids.
-        heard: the hypothesis' lines.
+        said: the lines of the reference, with their first words as ids.
+        heard: the lines of the hypothesis, likewise.
 
     Returns:
-        whether they are ids; None where they may well be, but look like words.
+        whether they are ids; None if they may be ids, but look like words.
 
     Raises:
-        InputError: they may be the one as well as the other, or look like ids that differ.
+        InputError: the first words may be either, or look like ids but differ.
     """
     ids, other_ids = said.ids, heard.ids
     words = [
@@ -39,7 +39,8 @@ def first_words_are_ids(said: Reading, heard: Reading) -> bool | None:
         not again and _look_like_ids(names)
         for again, names in zip(come_again, (ids, other_ids), strict=True)
     ]
-    # the words may look like ids as well; but that many are not all recognised and never said again
+    # words of the text may look like ids; but so many first words of texts don't all agree
+    # without any of them being repeated
     certain = same and not any(come_again) and len(ids) >= 20
     if any(looks) and not certain and _share_like(ids if looks[0] else other_ids, words) > 0.5:
         raise id_or_word(said if looks[0] else heard)
@@ -63,7 +64,7 @@ def first_words_are_ids(said: Reading, heard: Reading) -> bool | None:
 def _differing_are_ids(said: Reading, heard: Reading, looks: Sequence[bool]) -> bool:
     common = set(said.ids) & set(heard.ids)
     if all(looks) and common and _one_shape([*said.ids, *heard.ids]):
-        return True  # some are missing
+        return True  # some hypotheses are missing
     for reading, look in ((said, looks[0]), (heard, looks[1])):
         if look and (len(reading.ids) > 1 or _ID.search(reading.ids[0]) is not None):
             raise id_or_word(reading)
@@ -79,15 +80,17 @@ def _look_like_ids(ids: Sequence[str]) -> bool:
 
 
 def look_like_ids(reading: Reading) -> bool:
-    """Whether the first words of several lines can hardly be anything else than ids."""
+    """Whether the first words of several lines are almost certainly ids."""
     texts = any(entry.text for entry in reading.entries)
     return len(reading.ids) > 1 and texts and _look_like_ids(reading.ids)
 
 
 def id_or_word(reading: Reading) -> InputError:
-    """The error of lines whose first words may be the one or the other."""
+    """The error for lines whose first words may be ids or words."""
     first = reading.entries[0]
-    return InputError(f"{first.place}: {first.id!r} may be id or word; expected --ids or --no-ids")
+    return InputError(
+        f"{first.place}: {first.id!r} may be an id or a word; expected --ids or --no-ids"
+    )
 
 
 def _each_could_be(ids: Sequence[str]) -> bool:
@@ -99,13 +102,13 @@ def _looks(word: str) -> bool:
 
 
 def _share_like(ids: Sequence[str], words: Sequence[str]) -> float:
-    """How many of the words, as a fraction, could be ids as well."""
+    """The fraction of the words that look like the ids."""
     shape = _shape(ids[0])
     return sum(_looks(word) and _shape(word) == shape for word in words) / len(words)
 
 
 def _one_shape(ids: Sequence[str]) -> bool:
-    """Whether ids are alike but for the letters and numbers themselves, as a corpus' are."""
+    """Whether ids have the same pattern of letters, numbers and signs, as in most corpora."""
     return len({_shape(id) for id in ids}) == 1
 
 
@@ -119,5 +122,5 @@ def _consecutive(ids: Sequence[str]) -> bool:
 
 
 def _differ_at_the_end(ids: Sequence[str]) -> bool:
-    """Whether words are utta, uttb, uttc."""
+    """Whether words differ only in the last letter: utta, uttb, uttc."""
     return len({id[:-1] for id in ids}) == 1 and len(ids[0]) > 3

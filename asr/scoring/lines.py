@@ -1,4 +1,4 @@
-"""Lines of text -> the ways in which they can be read: with ids in front, at the end, or none."""
+"""Lines of text -> their possible interpretations: an id first, an id last, or no ids."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ _SPHINX_SIGN = re.compile(r"(?<!\S)(?:</?s>|<sil>|\+\+\S+\+\+)(?!\S)|(?<=\S)\(\d
 
 
 def numbered(text: str, path: Path) -> list[tuple[str, str]]:
-    """(place, line) of every line, which ends with LF, CR LF or, in files without LF, with CR."""
+    """(place, line) of every line. Lines end with LF, CR LF or, in files without LF, with CR."""
     # not splitlines(), for which a form feed and U+2028 end lines too
     end = "\r" if "\r" in text and "\n" not in text else "\n"
     rows = text.removesuffix(end).split(end) if text else []
@@ -20,16 +20,16 @@ def numbered(text: str, path: Path) -> list[tuple[str, str]]:
 
 
 def uncommented(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without blank lines, and without comments as sclite has them."""
+    """The lines without blank lines and sclite's comments (;;)."""
     return [(place, row) for place, row in lines if row.strip() and not row.startswith(";;")]
 
 
 def read_trn(lines: list[tuple[str, str]]) -> Reading:
-    """Lines of "text (id)": sclite's, and Sphinx's with "(id score)" and signs for silence.
+    """Read lines "text (id)" of sclite, or "text (id score)" of Sphinx.
 
-    A file is Sphinx's if it has `<s>`, `</s>` or a score. Then `<s>`, `</s>`, `<sil>` and noises
-    such as `++BREATH++` are left out, and so is the number of a pronunciation in `word(2)`, as
-    Sphinx's own `word_align.pl` does.
+    A file is from Sphinx if it has `<s>`, `</s>` or a score. Its `<s>`, `</s>`, `<sil>`, noises
+    such as `++BREATH++` and pronunciation numbers as in `word(2)` are removed, as Sphinx's own
+    `word_align.pl` does.
 
     Raises:
         InputError: a line has no id at its end.
@@ -53,10 +53,10 @@ def read_trn(lines: list[tuple[str, str]]) -> Reading:
 
 
 def text_readings(lines: list[tuple[str, str]]) -> list[Reading]:
-    """The ways to read lines of text, with the last as texts alone.
+    """The possible interpretations of lines of text; the last one has no ids.
 
-    Ids at the end are certain where there are several lines, which no words in brackets would all
-    end with; ids before a tab where they are names of files, as `asr transcribe` prints them.
+    Ids in parentheses at the end are certain if there are several lines with different ids. Ids
+    before a tab are certain if they are file names, as in the output of `asr transcribe`.
     """
     rows = [(place, row) for place, row in lines if row.strip()]
     readings = []
@@ -65,12 +65,14 @@ def text_readings(lines: list[tuple[str, str]]) -> list[Reading]:
         reading = read_trn(lines)
         several = len(set(reading.ids)) == len(content) > 1
         certain = several or re.search(r"[\d_-]", reading.ids[0]) is not None
-        certain = certain and not any(" " in id for id in reading.ids)  # may be words in brackets
+        certain = certain and not any(
+            " " in id for id in reading.ids
+        )  # may be words in parentheses
         readings.append(Reading(reading.entries, True, certain, notation="trn"))
     fields = [(place, *row.partition("\t")) for place, row in rows]
     files = bool(rows) and all(re.search(r"\.\w+\s*$", id) for _, id, _, _ in fields)
     tabs = [tab for _, _, tab, _ in fields]
-    if any(tabs) and (files or all(tabs)):  # an editor may take the tab before an empty text
+    if any(tabs) and (files or all(tabs)):  # an editor may remove the tab before an empty text
         entries = [Entry(place, text, id.strip()) for place, id, _, text in fields]
         readings.append(Reading(entries, has_ids=True, certain=files))
     first = [(place, *row.split(maxsplit=1)) for place, row in rows]

@@ -1,4 +1,4 @@
-"""Texts in sclite's notation (alternatives, optional words) -> the plain texts that count."""
+"""Texts in sclite's notation (alternatives, optional words) -> the plain texts to compare."""
 
 import re
 from collections.abc import Callable
@@ -13,12 +13,12 @@ class Rules:
     """How words are read and compared; sclite's options in brackets.
 
     Args:
-        ignore_case: compare without regard to case; None does so in sclite's own forms (trn, stm,
-            ctm), as sclite does [-s turns it off].
-        optional: `(word)` may be left out [-D]; None takes it so in trn, and as it stands in STM
-            and CTM, as sclite does.
-        fragments: `wo-` matches every word that begins so, `-rd` every one that ends so [-F].
-        normalise: brings a text to the form that is compared.
+        ignore_case: compare without regard to case; None: only in sclite's formats (trn, STM,
+            CTM), as sclite does [-s turns it off].
+        optional: whether `(word)` is an optional word [-D]; None: in trn but not in STM and CTM,
+            as in sclite.
+        fragments: `wo-` matches words that begin with `wo`, `-rd` words that end with `rd` [-F].
+        normalise: applied to texts before they are compared.
     """
 
     ignore_case: bool | None = None
@@ -29,7 +29,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Alternatives:
-    """`{ a / b c / @ }`: one of several sequences."""
+    """`{ a / b c / @ }`: a choice between sequences; `@` is an empty one."""
 
     sequences: list[list["str | Alternatives"]]
 
@@ -42,21 +42,21 @@ _INSIDE = re.compile(r"[{}/]|[^\s{}/]+")
 
 
 def parse_notation(text: str, place: str) -> Sequence:
-    """What a text in sclite's notation consists of.
+    """Parse a text in sclite's notation.
 
     Args:
-        text: words, with `{ ... / ... }` around alternatives, which may hold others.
-        place: where it stands, which begins the error's line.
+        text: words, and alternatives in `{ ... / ... }`, which may be nested.
+        place: where the text comes from; the error message starts with it.
 
     Raises:
-        InputError: a brace has no partner.
+        InputError: a brace is unmatched.
     """
     if "{" not in text and "}" not in text:
         return list(text.split())
     open_alternatives: list[list[Sequence]] = []
     sequence: Sequence = []
     position = 0
-    # a slash is a sign between alternatives alone
+    # a slash separates only inside braces
     while found := (_INSIDE if open_alternatives else _OUTSIDE).search(text, position):
         token, position = found.group(), found.end()
         if token == "{":
@@ -78,21 +78,21 @@ def parse_notation(text: str, place: str) -> Sequence:
 
 
 def is_plain(text: str, notation: str, rules: Rules) -> bool:
-    """Whether a text is nothing but words, which are compared as they stand."""
+    """Whether a text has only plain words, which are compared unchanged."""
     return not rules.fragments and not (notation and _SIGNS.search(text))
 
 
 def word_graph(text: str, place: str, notation: str, rules: Rules) -> WordGraph:
-    """Every text that a transcript allows.
+    """The graph of all texts that a transcript allows.
 
     Args:
-        text: of the transcript.
-        place: where it stands, which begins the error's line.
-        notation: of a `Reading`: "trn", "timed" or "", where a text is words alone.
-        rules: `optional` and `normalise` are read.
+        text: the transcript.
+        place: where the text comes from; the error message starts with it.
+        notation: of the `Reading`: "trn", "timed", or "" for plain words.
+        rules: only `optional` and `normalise` are used.
 
     Raises:
-        InputError: a brace has no partner.
+        InputError: a brace is unmatched.
     """
     if not notation:
         return linear((rules.normalise(text) if rules.normalise else text).split())
@@ -103,18 +103,17 @@ def word_graph(text: str, place: str, notation: str, rules: Rules) -> WordGraph:
 def resolve(
     reference: WordGraph, hypothesis: WordGraph, fragments: bool = False
 ) -> tuple[str, str]:
-    """The plain texts whose alignment has the errors that sclite counts.
+    """Plain texts whose alignment has the errors that sclite counts.
 
-    Of alternatives the one is taken that gives the fewest errors. An optional word that is left out
-    stands in both texts, in its brackets, since it counts as right; a fragment that matches stands
-    in both as well.
+    Of alternatives, those with the fewest errors are chosen. An omitted optional word is written to
+    both texts, in parentheses, because it counts as correct; so is a matching fragment.
 
     Args:
-        reference: what was said.
-        hypothesis: what was recognised.
-        fragments: whether `wo-` and `-rd` match words that begin or end so.
+        reference: graph of the reference.
+        hypothesis: graph of the hypothesis.
+        fragments: whether `wo-` and `-rd` match words that begin or end like this.
 
-    Source: NIST sclite 2.10; see `cheapest_pairs` for what differs.
+    Source: NIST sclite 2.10; see `cheapest_pairs` for differences.
     """
     same = _same_or_fragment if fragments else str.__eq__
     said: list[str] = []
@@ -138,7 +137,7 @@ def _graph(sequence: Sequence, rules: Rules, optional: bool) -> WordGraph:
     arcs = [START]
 
     def add(sequence: Sequence, before: tuple[int, ...]) -> tuple[int, ...]:
-        """Arcs of a sequence behind others; what comes behind it may follow the arcs returned."""
+        """Add a sequence after the arcs `before`; return the arcs that may precede what follows."""
         for item in sequence:
             if isinstance(item, Alternatives):
                 ends = [end for each in item.sequences for end in add(each, before)]
@@ -154,7 +153,7 @@ def _graph(sequence: Sequence, rules: Rules, optional: bool) -> WordGraph:
 
 
 def _word(token: str, optional: bool) -> tuple[str, bool]:
-    """A token's word without its tags (`word;tag;tag`) and star, and whether it is optional."""
+    """The word of a token, without tags (`word;tag;tag`) and star, and whether it is optional."""
     word = re.split(r"(?<=[^\\]);", token, maxsplit=1)[0].replace("\\;", ";")
     if len(word) > 1:
         word = word.removesuffix("*")

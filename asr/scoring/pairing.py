@@ -1,4 +1,4 @@
-"""Two files' readings -> which entry belongs to which."""
+"""Interpretations of two files -> pairs of a reference and a hypothesis."""
 
 import re
 from collections.abc import Mapping
@@ -13,29 +13,29 @@ from asr.scoring.timed import words_in_segments
 EntryPairs = list[tuple[Entry, Entry]]
 
 
-def paired(
+def pair_entries(
     said: TranscriptFile,
     heard: TranscriptFile,
     with_ids: bool | None,
     missing_is_deleted: bool,
     notes: list[str],
 ) -> tuple[EntryPairs, tuple[str, str], bool]:
-    """The entries of two files in pairs.
+    """Pair the entries of two files.
 
     Args:
-        said: the reference.
-        heard: the hypothesis.
-        with_ids: whether text files are "id text" lines; None looks.
-        missing_is_deleted: a reference without hypothesis is taken for deletions, not refused.
-        notes: what a user should know is added.
+        said: the file of references.
+        heard: the file of hypotheses.
+        with_ids: whether text files are "id text" lines; None: decide by their content.
+        missing_is_deleted: give references without a hypothesis an empty one, instead of an error.
+        notes: messages for the user are appended to it.
 
     Returns:
-        pairs: in the reference's order.
+        pairs: in the order of the references.
         notation: of the references and of the hypotheses; see `Reading`.
-        by_id: whether they were paired by their ids.
+        by_id: whether they were paired by id.
 
     Raises:
-        InputError: they are no partners of each other, or can't be told to be.
+        InputError: the files don't match, or it is unclear whether they have ids.
     """
     if said.form == "stm" and heard.form == "ctm":
         pairs = words_in_segments(said.segments, heard.words, missing_is_deleted)
@@ -52,12 +52,12 @@ def paired(
 def _chosen(
     said: TranscriptFile, heard: TranscriptFile, with_ids: bool | None, notes: list[str]
 ) -> tuple[Reading, Reading]:
-    """How the two files are read; both have ids if they are paired by them."""
+    """Choose the interpretations of both files; if both have ids, they are paired by id."""
     if with_ids is not None:
         mine, other = _as_told(said, with_ids), _as_told(heard, with_ids)
         for file, reading, against in ((said, mine, heard), (heard, other, said)):
             if with_ids and not reading.has_ids:
-                raise InputError(f"{file.path}: has no ids; expected those of {against.path}")
+                raise InputError(f"{file.path}: has no ids; expected the ids of {against.path}")
         return mine, other
     for mine in filter(_has_certain_ids, said.readings):
         for other in filter(_has_certain_ids, heard.readings):
@@ -74,7 +74,7 @@ def _as_told(file: TranscriptFile, with_ids: bool) -> Reading:
     if file.form != "lines":
         return file.readings[0]
     wanted = [reading for reading in file.readings if reading.has_ids == with_ids]
-    # names of files before a tab are ids; at the end of a line there are none
+    # file names before a tab are ids even if the lines have no id at their end
     tabbed = [reading for reading in wanted if reading.certain and not reading.notation]
     return (tabbed or wanted)[0 if tabbed else -1]
 
@@ -88,7 +88,7 @@ def _has_certain_ids(reading: Reading) -> bool:
 
 
 def _by_certain_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Reading, Reading] | None:
-    """By ids that the form of at least one file shows; of several ways that with most in common."""
+    """Interpretations with ids that are certain in at least one file, with most ids in common."""
     sure = list(filter(_has_certain_ids, said.readings))
     other_sure = list(filter(_has_certain_ids, heard.readings))
     if sure and other_sure:
@@ -109,12 +109,12 @@ def _by_certain_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Readin
 def _by_likely_ids(
     said: TranscriptFile, heard: TranscriptFile, notes: list[str]
 ) -> tuple[Reading, Reading] | None:
-    """By ids of lines of text, where both files show them."""
+    """Interpretations of two files of lines of text with the same ids."""
     if said.form != "lines" or heard.form != "lines":
         return None
     if any(_has_certain_ids(reading) for reading in (*said.readings, *heard.readings)):
         return None
-    for mine in said.readings[:-2]:  # at the end, or before a tab
+    for mine in said.readings[:-2]:  # ids at the end, or before a tab
         for other in heard.readings[:-2]:
             texts = any(entry.text for entry in mine.entries + other.entries)
             if texts and _same_ids(mine, other):
@@ -124,13 +124,13 @@ def _by_likely_ids(
     if are_ids is None:
         notes.append(
             f"the lines' first words ({listed(mine.ids[:2])}, ...) are the same in both files and"
-            " are taken for words; --ids takes them for ids"
+            " count as words; with --ids they are ids"
         )
     return (mine, other) if are_ids else None
 
 
 def _as_texts(file: TranscriptFile, other: TranscriptFile) -> Reading:
-    """A file's reading where the two are paired line by line."""
+    """The interpretation of a file that is paired line by line."""
     reading = next((each for each in file.readings if each.certain), file.readings[-1])
     if other.form == "subtitles" or _is_one_text(other):
         one = next((each for each in file.readings if len(each.entries) == 1), None)
@@ -145,7 +145,7 @@ def _as_texts(file: TranscriptFile, other: TranscriptFile) -> Reading:
 
 
 def _is_one_text(file: TranscriptFile) -> bool:
-    """Whether a file is one recording's text whatever it holds."""
+    """Whether a file holds the text of exactly one recording."""
     return file.form == "table" and not file.readings[0].has_ids
 
 
@@ -183,9 +183,9 @@ def _paired_by_id(
 
 
 def _aliases(said: Reading, heard: Reading) -> dict[str, str]:
-    """The reference's id, by everything that a hypothesis may call it."""
+    """Every name that a hypothesis may have -> the id of its reference."""
     aliases = {}
-    if said.notation or heard.notation:  # sclite doesn't regard the case of ids
+    if said.notation or heard.notation:  # sclite ignores the case of ids
         lower = {entry.id.lower(): entry.id for entry in said.entries}
         aliases = lower if len(lower) == len(said.entries) else {}
     recordings = {Path(entry.audio).stem: entry.id for entry in said.entries if entry.audio}
@@ -201,21 +201,20 @@ def _names_a_file(id: str) -> bool:
 
 
 def _by_id(reading: Reading, aliases: Mapping[str, str]) -> dict[str, Entry]:
-    """Entries by id, where an id may be a path that the other file knows under its own."""
+    """Entries by id; an id that is an alias, such as a path, becomes the reference's id."""
     entries: dict[str, Entry] = {}
     for entry in reading.entries:
         id = _known_id(entry.id, aliases)
         if id in entries:
             raise InputError(
-                f"{entry.place}: id {id!r} was at {entries[id].place} already;"
-                " expected each id once"
+                f"{entry.place}: id {id!r} is also at {entries[id].place}; expected each id once"
             )
         entries[id] = entry
     return entries
 
 
 def _known_id(id: str, aliases: Mapping[str, str]) -> str:
-    if id in aliases or not aliases:  # nearly always, and resolving a path asks the file system
+    if id in aliases or not aliases:  # the usual case; resolving a path is slow
         return aliases.get(id, id)
     if id.lower() in aliases:
         return aliases[id.lower()]
@@ -229,5 +228,5 @@ def _check_all_in(
 ) -> None:
     missing = [id for id in entries if id not in others]
     if missing:
-        more = f" (nor are {len(missing) - 1} more)" if len(missing) > 1 else ""
+        more = f" ({len(missing) - 1} others are missing too)" if len(missing) > 1 else ""
         raise InputError(f"{path}: id {missing[0]!r} is not in {other}{more}; expected {wanted}")

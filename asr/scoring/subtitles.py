@@ -17,12 +17,12 @@ _TAGS = re.compile(
     r"</?(?:i|b|u|s|c|v|font|lang|ruby|rt)(?:[ .][^>]*)?>|<" + _TIME + r">|\{\\[^}]*\}",
     re.I,
 )
-_SIGNS = re.compile(r"^\s*(?:[-–—]|>>>?)\s+|[♪♫]", re.M)  # another speaker; music
+_SIGNS = re.compile(r"^\s*(?:[-–—]|>>>?)\s+|[♪♫]", re.M)  # a new speaker; music
 _NOTE = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 
 
 def is_subtitles(lines: Lines) -> bool:
-    """Whether a file begins as subtitles do: with WEBVTT, or with two times."""
+    """Whether a file begins with WEBVTT or with two times, as subtitles do."""
     first = [row for _, row in lines if row.strip()][:2]
     if first and (_is_vtt(first[0]) or _TIMES.fullmatch(first[0])):
         return True
@@ -30,13 +30,13 @@ def is_subtitles(lines: Lines) -> bool:
 
 
 def read_subtitles(lines: Lines, path: Path) -> Reading:
-    """One utterance: the texts of all subtitles.
+    """Read all subtitles of a file as one utterance.
 
-    Numbers, times, names of cues, tags, notes and styles are left out. So are the signs for another
-    speaker (`-` and `>>` at a line's beginning) and for music.
+    Numbers, times, cue names, tags, notes and styles are removed. So are the signs for a new
+    speaker (`-` and `>>` at the beginning of a line) and for music.
 
     Raises:
-        InputError: nothing in the file has a time, or a text has none.
+        InputError: the file has no times, or a text has no time.
     """
     is_vtt = _is_vtt(next((row for _, row in lines if row.strip()), ""))
     names = _names_of_cues(lines, is_vtt, path)
@@ -48,7 +48,7 @@ def read_subtitles(lines: Lines, path: Path) -> Reading:
             if found["bracket"]:  # "[0:01.000 --> 0:02.000] text", as whisper prints
                 texts.append(found["rest"])
         elif not row.strip():
-            inside = "" if is_vtt else inside  # texts of SRT may have blank lines
+            inside = "" if is_vtt else inside  # texts in SRT may have blank lines
         elif number in names or inside in ("header", "note"):
             continue
         elif inside == "cue":
@@ -56,7 +56,7 @@ def read_subtitles(lines: Lines, path: Path) -> Reading:
         elif is_vtt and _NOTE.match(row):
             inside = "note"
         else:
-            raise InputError(f"{place}: has a text without a time; expected the time before it")
+            raise InputError(f"{place}: has a text without a time; expected a time before it")
     text = _SIGNS.sub(" ", html.unescape(_TAGS.sub("", "\n".join(texts))))
     return Reading([Entry(str(path), " ".join(text.split()))], has_ids=False)
 
@@ -66,7 +66,7 @@ def _is_vtt(row: str) -> bool:
 
 
 def _names_of_cues(lines: Lines, is_vtt: bool, path: Path) -> set[int]:
-    """Indices of the lines right before a time that are numbers or, in WebVTT, names."""
+    """Indices of the lines with a cue's number or, in WebVTT, its name: right before a time."""
     times = [number for number, (_, row) in enumerate(lines) if _TIMES.fullmatch(row)]
     if not times:
         raise InputError(

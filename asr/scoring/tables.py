@@ -10,11 +10,11 @@ from asr.files import json_object, parse_json
 from asr.scoring.entries import Entry, Reading
 
 TEXT_NAMES = ("text", "sentence", "transcript", "transcription")
-"""What a column of texts is called: by this package, Common Voice, DeepSpeech and others."""
+"""Names of a column of texts, in this package, Common Voice, DeepSpeech and others."""
 
 REFERENCE_NAMES = ("reference", "ref")
 HYPOTHESIS_NAMES = ("hypothesis", "hyp", "pred_text", "prediction")
-"""What it is called where a row has what was said and what was recognised, as NeMo writes it."""
+"""Names of the columns if a row has both reference and hypothesis, as in NeMo."""
 
 ID_NAMES = ("id", "utt_id", "utterance_id", "utterance")
 AUDIO_NAMES = ("audio", "audio_filepath", "audio_path", "wav_filename", "path", "file", "filename")
@@ -23,20 +23,20 @@ Row = dict[str, Any]
 
 
 def read_json_lines(lines: list[tuple[str, str]], path: Path, is_hypothesis: bool) -> Reading:
-    """One object a line: manifests, and what `asr transcribe --format json` prints.
+    """Read one object per line: manifests, and the output of `asr transcribe --format json`.
 
     Raises:
-        InputError: a line is no object, or has no text; see `asr.files.parse_json`.
+        InputError: a line is not an object, or has no text; see `asr.files.parse_json`.
     """
     rows = [(place, json_object(row, place)) for place, row in lines if row.strip()]
     return _reading(rows, path, is_hypothesis)
 
 
 def read_json_file(text: str, path: Path, is_hypothesis: bool) -> Reading:
-    """A list of objects, one object of an utterance, or one whose names are ids and values texts.
+    """Read a list of objects, the object of one utterance, or an object that maps ids to texts.
 
     Raises:
-        InputError: it is something else; see `asr.files.parse_json`.
+        InputError: the file has something else; see `asr.files.parse_json`.
     """
     values = parse_json(text, str(path))
     if isinstance(values, dict):
@@ -57,7 +57,7 @@ def read_json_file(text: str, path: Path, is_hypothesis: bool) -> Reading:
 
 
 def delimiter_of(header: str) -> str | None:
-    """What stands between the names of columns, where a line is such names; else None."""
+    """The delimiter of a header with column names; None if the line is not such a header."""
     for delimiter in ("\t", ",", ";", "|"):
         names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
         texts = set(names) & {*TEXT_NAMES, *REFERENCE_NAMES, *HYPOTHESIS_NAMES}
@@ -67,14 +67,15 @@ def delimiter_of(header: str) -> str | None:
 
 
 def read_table(text: str, path: Path, delimiter: str, is_hypothesis: bool) -> Reading:
-    """Rows under a header that names the columns.
+    """Read a table with a header.
 
-    Without ids but with a column `start` the rows are pieces of one recording, and one utterance.
+    If the table has a column `start` but no ids, its rows are segments of one recording, which are
+    joined to one utterance.
 
     Raises:
-        InputError: the header has no column of texts or of ids; a row has other columns.
+        InputError: the header has no column of texts or of ids, or a row has more or fewer cells.
     """
-    # tables with tabs or bars, as Common Voice's and LJ Speech's, have quotes of the texts alone
+    # in tables with tabs or bars, as in Common Voice and LJ Speech, quotes belong to the texts
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter in "\t|" else csv.QUOTE_MINIMAL
     content = io.StringIO(text, newline="")
     reader = csv.reader(content, delimiter=delimiter, quoting=quoting, strict=True)
@@ -88,7 +89,9 @@ def read_table(text: str, path: Path, delimiter: str, is_hypothesis: bool) -> Re
             if not names:
                 names = [name.strip().lower() for name in cells]
                 if twice := [name for name in names if name and names.count(name) > 1]:
-                    raise InputError(f"{place}: has the column {twice[0]!r} twice; expected once")
+                    raise InputError(
+                        f"{place}: has the column {twice[0]!r} twice; expected each column once"
+                    )
                 continue
             if len(cells) != len(names):
                 raise InputError(f"{place}: has {len(cells)} columns; expected {len(names)}")
@@ -116,7 +119,9 @@ def _reading(rows: list[tuple[str, Row]], path: Path, is_hypothesis: bool) -> Re
     entries = [_entry(row, place, path.parent, is_hypothesis) for place, row in rows]
     unnamed = [entry for entry in entries if not entry.id]
     if unnamed and len(unnamed) < len(entries):
-        raise InputError(f"{unnamed[0].place}: has neither id nor audio; expected one, as others")
+        raise InputError(
+            f"{unnamed[0].place}: has neither id nor audio; expected one, as in other rows"
+        )
     return Reading(entries, has_ids=not unnamed)
 
 

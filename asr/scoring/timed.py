@@ -1,4 +1,4 @@
-"""STM and CTM -> what was said in each segment, and what was recognised there."""
+"""STM and CTM files -> the reference and the hypothesis of each segment."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ Channel = tuple[str, str]
 Timed = TypeVar("Timed", Segment, TimedWord)
 
 _TOLERANCE_S = 1.0
-"""By which a word may begin before the one in front of it; then the file's order is believed."""
+"""Words may begin this much before the previous word; beyond it, words are sorted by time."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _WITH_POINT = r"\d*\.\d*"
@@ -25,7 +25,7 @@ _IGNORED = re.compile(r"IGNORE_?TIME_?SEGMENT_?IN_?SCORING", re.I)
 
 
 def looks_like_stm(lines: Lines) -> bool:
-    """Whether every line has a begin and an end, in seconds with a point."""
+    """Whether every line has a begin and an end, in seconds with a decimal point."""
     rows = uncommented(lines)
     found = [_STM.fullmatch(row) for _, row in rows]
     return bool(rows) and all(
@@ -35,7 +35,7 @@ def looks_like_stm(lines: Lines) -> bool:
 
 
 def looks_like_ctm(lines: Lines) -> bool:
-    """Whether every line has a begin and a duration, in seconds with a point, and one word."""
+    """Whether every line has begin and duration, in seconds with a decimal point, and one word."""
     rows = uncommented(lines)
     found = [_CTM.fullmatch(row) for _, row in rows]
     return bool(rows) and all(
@@ -49,10 +49,10 @@ def looks_like_ctm(lines: Lines) -> bool:
 
 
 def read_stm(lines: Lines) -> list[Segment]:
-    """The segments, in the file's order.
+    """Read segments, in the order of the file.
 
     Raises:
-        InputError: a line is no segment.
+        InputError: a line is not a segment.
     """
     segments = []
     for place, row in uncommented(lines):
@@ -61,17 +61,19 @@ def read_stm(lines: Lines) -> list[Segment]:
             raise InputError(f"{place}: not STM; expected: file channel speaker begin end text")
         begin, end = float(found[4]), float(found[5])
         if end < begin:
-            raise InputError(f"{place}: ends at {end} s, before it begins; expected begin end")
+            raise InputError(
+                f"{place}: ends at {end} s, before it begins at {begin} s; expected begin, then end"
+            )
         text = _LABEL.sub("", found[6] or "", count=1) if (found[6] or "")[:1] == "<" else found[6]
         segments.append(Segment(place, (found[1], found[2]), begin, end, (text or "").strip()))
     return segments
 
 
 def read_ctm(lines: Lines) -> list[TimedWord]:
-    """The words, in the file's order; alternatives as one.
+    """Read words, in the order of the file; alternatives are one word.
 
     Raises:
-        InputError: a line is no word with a time, or alternatives don't end.
+        InputError: a line is not a word with a time, or alternatives have no end.
     """
     words: list[TimedWord] = []
     rows = iter(uncommented(lines))
@@ -81,13 +83,13 @@ def read_ctm(lines: Lines) -> list[TimedWord]:
             words.append(_alternatives(place, channel, rows))
         else:
             if begin is None:
-                raise InputError(f"{place}: begins at '*'; expected seconds")
+                raise InputError(f"{place}: has the begin time '*'; expected seconds")
             words.append(TimedWord(place, channel, begin, begin + (duration or 0.0) / 2, word))
     return words
 
 
 def segment_readings(segments: Sequence[Segment]) -> list[Reading]:
-    """The ways to pair STM with something else than CTM: by segment, channel or recording."""
+    """Interpretations of STM paired with other formats than CTM: by segment, channel, recording."""
     readings = [
         Reading(
             [
@@ -105,22 +107,23 @@ def segment_readings(segments: Sequence[Segment]) -> list[Reading]:
 
 
 def word_readings(words: Sequence[TimedWord]) -> list[Reading]:
-    """The ways to pair CTM with something else than STM: by channel or recording."""
+    """Interpretations of CTM paired with other formats than STM: by channel or recording."""
     return _joined(_by_channel(words).values())
 
 
 def words_in_segments(
     segments: Sequence[Segment], words: Sequence[TimedWord], missing_is_deleted: bool
 ) -> list[tuple[Entry, Entry]]:
-    """Each segment of the reference with the words that were recognised in it.
+    """Pair each reference segment with the words recognised in it.
 
-    A word belongs to the first segment that ends behind its middle; what is behind all belongs to
-    the last one of its channel, as in sclite. Words of segments that are left out are left out.
+    A word belongs to the first segment that ends after its middle. Words after all segments belong
+    to the last segment of their channel, as in sclite. Ignored segments are left out with their
+    words.
 
     Args:
         segments: of the reference.
         words: of the hypothesis.
-        missing_is_deleted: a channel without any word is taken for deletions, not refused.
+        missing_is_deleted: count a channel without words as deletions, instead of an error.
 
     Raises:
         InputError: a channel is in one file only.
@@ -143,7 +146,7 @@ def words_in_segments(
 
 
 def segment_name(segment: Segment) -> str:
-    """How a segment is called: its recording, channel and times."""
+    """The name of a segment: its recording, channel and times."""
     return f"{' '.join(segment.channel)} {segment.begin:.2f} {segment.end:.2f}"
 
 
@@ -164,7 +167,7 @@ def _alternatives(place: str, channel: Channel, rows: Iterable[tuple[str, str]])
             break
         if word.upper() == "<ALT_END>":
             if not times:
-                raise InputError(f"{place}: alternatives without words; expected one with a time")
+                raise InputError(f"{place}: alternatives have no words; expected one with a time")
             text = " / ".join(" ".join(sequence) or "@" for sequence in sequences)
             first, middle = min(time[0] for time in times), max(time[1] for time in times)
             return TimedWord(place, channel, first, middle, f"{{ {text} }}")
@@ -185,13 +188,13 @@ def _joined(channels: Collection[Sequence[Segment] | Sequence[TimedWord]]) -> li
     by_channel = [Entry(first.place, text, " ".join(first.channel)) for first, text in whole]
     readings = [Reading(by_channel, has_ids=True, notation="timed")]
     by_file = [Entry(first.place, text, first.channel[0]) for first, text in whole]
-    if len({entry.id.lower() for entry in by_file}) == len(by_file):  # one channel each
+    if len({entry.id.lower() for entry in by_file}) == len(by_file):  # one channel per recording
         readings.append(Reading(by_file, has_ids=True, notation="timed"))
     return readings
 
 
 def _by_channel(rows: Iterable[Timed]) -> dict[Channel, list[Timed]]:
-    """By recording and channel, whose names are compared without regard to case, and then time."""
+    """Group by recording and channel, ignoring case, and sort by time if the order is wrong."""
     channels: dict[Channel, list[Timed]] = {}
     for row in rows:
         file, channel = row.channel
@@ -213,6 +216,7 @@ def _check_channels(
         place = next(each[0].place for name, each in words.items() if name not in segments)
         raise InputError(
             f"{place}: {listed(extra)} (recording, channel) is not in the STM; expected the same"
+            " channels"
         )
     silent = [
         " ".join(each[0].channel)

@@ -1,4 +1,4 @@
-"""Two files of transcripts -> which hypothesis belongs to which reference."""
+"""Two files of transcripts -> pairs of a reference and a hypothesis."""
 
 import re
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from asr.files import write_text
 from asr.scoring.forms import read_transcripts
 from asr.scoring.hints import without_case
 from asr.scoring.notation import Rules, is_plain, resolve, word_graph
-from asr.scoring.pairing import EntryPairs, paired
+from asr.scoring.pairing import EntryPairs, pair_entries
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """References with their hypotheses, in the reference file's order.
+    """References with their hypotheses, in the order of the reference file.
 
     Args:
-        references: what was said.
-        hypotheses: what was recognised, one for each reference.
-        ids: of the utterances; None where the files were paired line by line.
-        notes: what a user should know of how the files were read.
+        references: the correct texts.
+        hypotheses: the recognised texts, one for each reference.
+        ids: of the utterances; None if the files were paired line by line.
+        notes: messages for the user on how the files were read.
     """
 
     references: list[str]
@@ -37,52 +37,52 @@ def read_pairs(
     missing_is_deleted: bool = False,
     rules: Rules | None = None,
 ) -> Pairs:
-    """The pairs of two files of transcripts, by their ids if both have some, else line by line.
+    """Pair two files of transcripts, by id if both have ids, otherwise line by line.
 
-    The two need not be of the same form. A form is known by the name's end or by sight:
+    The two files may have different formats. The file's suffix or its content shows the format:
 
-    - JSON (.jsonl, .json), CSV and TSV with a "text" and, to be paired by, an "id" or "audio":
-      manifests, and what `asr transcribe --format json` prints;
-    - sclite's "text (id)" lines (.trn), with comments, alternatives and optional words; Sphinx's
-      "text (id score)";
-    - STM with CTM: each word belongs to the segment that its middle lies in. Either of them with
-      another form is paired by segment, by channel or by recording;
-    - subtitles (.srt, .vtt): one text of one recording, with another such text or with lines;
+    - JSON (.jsonl, .json), CSV and TSV with a "text" and an "id" or "audio": manifests, and the
+      output of `asr transcribe --format json`;
+    - sclite's "text (id)" lines (.trn), with comments, alternatives and optional words, and
+      Sphinx's "text (id score)";
+    - STM with CTM: a word belongs to the segment that contains its middle. STM or CTM with
+      another format is paired by segment, channel or recording;
+    - subtitles (.srt, .vtt): one text per file, paired with another such file or with lines;
     - lines of text, "id text" lines (Kaldi) or "id TAB text" lines (`asr transcribe`); see
       `first_words_are_ids`.
 
-    A hypothesis whose id is the path of an audio file belongs to the reference of that audio or,
-    failing that, of its stem. Blank lines are utterances without words in lines of text, and
-    nothing in the other forms.
+    If the id of a hypothesis is the path of an audio file, it matches the reference with that
+    audio or, if there is none, the reference whose id is the file's stem. Blank lines are
+    utterances without words in lines of text, and are ignored in the other formats.
 
     Args:
-        reference: file of what was said; UTF-8, which may be packed by gzip.
-        hypothesis: file of what was recognised; likewise.
-        with_ids: whether text files are "id text" lines; None looks.
-        missing_is_deleted: a reference without hypothesis is taken for deletions, not refused.
+        reference: file of correct texts, in UTF-8; may be compressed with gzip.
+        hypothesis: file of recognised texts, likewise.
+        with_ids: whether text files are "id text" lines; None: decide by their content.
+        missing_is_deleted: give references without a hypothesis an empty one, instead of an error.
         rules: how words are read and compared.
 
     Raises:
-        InputError: a file can't be read or is empty; they have different numbers of lines; an id
-            comes twice or is in one file only; `with_ids` is None and can't be guessed.
+        InputError: a file can't be read or is empty; the numbers of lines differ; an id occurs
+            twice or in one file only; `with_ids` is None and it is unclear whether lines have ids.
     """
     as_lines = with_ids is not None
     said = read_transcripts(Path(reference), as_lines=as_lines)
     heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
     notes: list[str] = []
-    pairs, notation, by_id = paired(said, heard, with_ids, missing_is_deleted, notes)
+    pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
     return _compared(pairs, notation, by_id, rules or Rules(), notes)
 
 
 def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
-    """Write texts as NIST sclite reads them: "text (id)" lines.
+    """Write texts in NIST sclite's trn format: "text (id)" lines.
 
     Args:
-        path: of the file; its folder exists.
+        path: the file to write. Its folder must exist.
         texts: by id.
 
     Raises:
-        ValueError: an id or a text has something that sclite would take for its own signs.
+        ValueError: an id or a text has characters with a special meaning in sclite.
     """
     lines = []
     for id, text in texts.items():
@@ -100,7 +100,7 @@ _ALTERNATIVES = re.compile(r"(?<!\S)\{(?: [^{}]*)? /(?: [^{}]*)? \}(?!\S)")
 def _compared(
     pairs: EntryPairs, notation: tuple[str, str], by_id: bool, rules: Rules, notes: list[str]
 ) -> Pairs:
-    """The plain texts that are compared."""
+    """Reduce the pairs to the plain texts that are compared."""
     ignore_case = any(notation) if rules.ignore_case is None else rules.ignore_case
     references, hypotheses = [], []
     has_capitals = False
@@ -113,10 +113,7 @@ def _compared(
         references.append(reference)
         hypotheses.append(hypothesis)
     if has_capitals and rules.ignore_case is None and not rules.normalise:
-        notes.append(
-            "words are compared without regard to case, as sclite does; --match-case compares them"
-            " as they stand"
-        )
+        notes.append("case is ignored, as in sclite; with --match-case it counts")
     ids = [said.id for said, _ in pairs] if by_id else None
     return Pairs(references, hypotheses, ids, notes)
 
@@ -128,8 +125,8 @@ def _plain(
     for text, place, form in sides:
         if not form and (found := _ALTERNATIVES.search(text)):
             raise InputError(
-                f"{place}: has {found.group()}; alternatives are expected in trn (text (id)), STM"
-                " and CTM alone"
+                f"{place}: has {found.group()}; expected alternatives only in trn (text (id)),"
+                " STM and CTM"
             )
     if all(is_plain(text, form, rules) for text, _, form in sides):
         normalise = rules.normalise or str

@@ -1,4 +1,4 @@
-"""Two graphs of words -> their words in pairs, with the fewest errors and then the most hits."""
+"""Two word graphs -> aligned words, with the fewest errors and then the most hits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 from asr.errors import InputError
 
 MAX_CELLS = 200_000_000
-"""Pairs of arcs that are tried at most: 1.6 GB."""
+"""Maximum number of pairs of arcs: 1.6 GB."""
 
-# An error is a million times a part of sclite's costs: of the alignments with fewest errors the one
-# that is cheapest for sclite wins, and of those the one with most hits.
+# An error costs a million times more than a unit of sclite's costs, and a unit a million times more
+# than a hit: fewest errors first, then sclite's lowest cost, then most hits.
 _ERROR, _PART = 10**12, 10**6
 _SUBSTITUTION, _GAP, _OPTIONAL_GAP = _ERROR + 4 * _PART, _ERROR + 3 * _PART, 2 * _PART
 _HIT = -1
@@ -20,12 +20,12 @@ _NEVER = 2**62
 
 
 class Arc(NamedTuple):
-    """A word between two others.
+    """A word in a graph.
 
     Args:
-        word: as it is compared.
-        before: indices of the arcs that may come right before it.
-        optional: may be left out without an error.
+        word: in the form that is compared.
+        before: indices of the arcs that may directly precede it.
+        optional: whether it may be left out without an error.
     """
 
     word: str
@@ -39,11 +39,11 @@ START = Arc("", ())
 
 @dataclass(frozen=True)
 class WordGraph:
-    """Every text that a transcript allows.
+    """All texts that a transcript allows.
 
     Args:
-        arcs: each behind those that may come before it; the first is the start, without a word.
-        ends: indices of the arcs that a text may end with; with the start it may be empty.
+        arcs: in topological order; the first is `START`, which has no word.
+        ends: indices of the arcs that may end a text; 0 if the text may be empty.
     """
 
     arcs: list[Arc]
@@ -51,7 +51,7 @@ class WordGraph:
 
 
 def linear(words: Sequence[str]) -> WordGraph:
-    """The graph of one text."""
+    """The graph of a single text."""
     arcs = [START] + [Arc(word, (index,)) for index, word in enumerate(words)]
     return WordGraph(arcs, (len(words),))
 
@@ -61,24 +61,24 @@ def cheapest_pairs(
     hypothesis: WordGraph,
     same: Callable[[str, str], bool] = str.__eq__,
 ) -> list[tuple[Arc | None, Arc | None]]:
-    """A text of each graph, aligned: of all texts and alignments the one with fewest errors.
+    """Align the texts of two graphs: of all texts and alignments, the one with the fewest errors.
 
-    Where several have the fewest errors, the one is taken that costs sclite least: 4 for each
-    substitution, 3 for each deletion or insertion and 2 for each optional word that is left out,
-    which is no error. Without optional words that is one with the most hits.
+    Of several with the fewest errors, the one with the lowest cost in sclite is chosen: 4 for a
+    substitution, 3 for a deletion or insertion and 2 for an omitted optional word, which is not an
+    error. Without optional words, this is one with the most hits.
 
     Args:
-        reference: what was said.
-        hypothesis: what was recognised.
+        reference: graph of the reference.
+        hypothesis: graph of the hypothesis.
         same: whether two words are a hit.
 
     Returns:
-        pairs: in order; None where the other has no partner.
+        pairs: in order; None for the missing word of a deletion or an insertion.
 
     Raises:
         InputError: the graphs are too large.
 
-    Source: NIST sclite's alignment of word networks, which looks at its costs alone.
+    Source: NIST sclite's alignment of word networks, which minimises only its costs.
     """
     costs = _costs(reference, hypothesis, same)
     i, j = min(
@@ -95,18 +95,19 @@ def cheapest_pairs(
 def _costs(
     reference: WordGraph, hypothesis: WordGraph, same: Callable[[str, str], bool]
 ) -> np.ndarray:
-    """(arcs of the reference, arcs of the hypothesis): the least cost up to and with both arcs."""
+    """(reference arcs, hypothesis arcs): the lowest cost up to and including both arcs."""
     shape = len(reference.arcs), len(hypothesis.arcs)
     if shape[0] * shape[1] > MAX_CELLS:
         raise InputError(
-            f"{shape[0]} words against {shape[1]} are too many to align at once; expected segments"
+            f"{shape[0]} words against {shape[1]} are too many to align at once;"
+            " expected shorter segments"
         )
     costs = np.empty(shape, np.int64)
     first = np.full(shape[1], _NEVER, np.int64)
     first[0] = 0
     costs[0] = _with_insertions(first, hypothesis)
     most = max((len(arc.before) for arc in hypothesis.arcs[1:]), default=1)
-    # (arcs, most): the arcs before each, the first of them again where there are fewer
+    # (arcs, most): the arcs before each, padded with the first of them
     before = np.array(
         [arc.before + arc.before[:1] * (most - len(arc.before)) for arc in hypothesis.arcs[1:]],
         np.int64,
@@ -130,7 +131,7 @@ def _costs(
 
 
 def _with_insertions(row: np.ndarray, hypothesis: WordGraph) -> np.ndarray:
-    """A row of costs, where a word of the hypothesis may also be an insertion."""
+    """Extend a row of costs by insertions of hypothesis words."""
     arcs = hypothesis.arcs
     gaps = np.array([0] + [_gap(arc) for arc in arcs[1:]], np.int64)
     if all(arc.before == (index,) for index, arc in enumerate(arcs[1:])):
@@ -149,7 +150,7 @@ def _step_back(
     heard: Arc,
     same: Callable[[str, str], bool],
 ) -> tuple[int, int, bool, bool]:
-    """Where the cheapest way to a place came from, and whether it took a word of each side."""
+    """The previous place on the cheapest alignment, and whether the step used each side's word."""
     i, j = place
     cost = costs[place]
     if i and j:
@@ -165,7 +166,7 @@ def _step_back(
     for m in heard.before:
         if costs[i, m] + _gap(heard) == cost:
             return i, m, False, True
-    raise AssertionError(f"no way to {place}")
+    raise AssertionError(f"no alignment reaches {place}")
 
 
 def _gap(arc: Arc) -> int:

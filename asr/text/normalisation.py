@@ -1,4 +1,4 @@
-"""What was written -> what a model spells and a score compares."""
+"""Written text -> the canonical form, and the normalised form for models and scores."""
 
 import re
 import unicodedata
@@ -10,30 +10,29 @@ from asr.errors import InputError
 
 
 def canonical(text: str, place: str = "text") -> str:
-    """The one form of a text that is learned and compared, whoever wrote it.
+    """The canonical form of a text, in which texts are learned and compared.
 
-    Every text, word and phrase that comes from outside goes through here first. Two texts that
-    look the same are the same behind it; case and punctuation stay (see `lower_case` and
-    `normalise`).
+    Every text, word and phrase from outside is converted first. Texts that look the same become
+    the same; case and punctuation stay (see `lower_case` and `normalise`).
 
-    - Unicode's composed form (NFC).
-    - White space of every kind (tabs, line ends, U+00A0, U+2028, ...) is one blank between words;
-      there is none at the ends.
-    - Curly, modifier and full-width apostrophes (U+2018, U+2019, U+02BC, U+FF07) are '.
-    - Invisible characters are dropped: byte order mark, soft hyphen, zero-width space, word joiner,
+    - The text is composed (Unicode's NFC).
+    - White space of every kind (tabs, line ends, U+00A0, U+2028, ...) becomes one blank between
+      words, and is removed at both ends.
+    - Curly, modifier and full-width apostrophes (U+2018, U+2019, U+02BC, U+FF07) become '.
+    - Invisible characters are removed: byte order mark, soft hyphen, zero-width space, word joiner,
       direction marks, variation selectors, fillers. The joiners U+200C, U+200D and Mongolian's
-      U+180E stay where they are part of the spelling: behind a letter of a script from Arabic to
-      Mongolian, U+200C only with another letter behind it.
-    - Control characters are refused, since they mean that the text was damaged.
+      U+180E stay where they are part of the spelling: after a letter of a script from Arabic to
+      Mongolian; U+200C also needs a letter after it.
+    - Control characters are an error, because they show that the text is damaged.
 
-    Applied twice it gives the same as once.
+    Applying it twice gives the same as once.
 
     Args:
         text: of any length.
-        place: where it stands, such as "train.jsonl:7"; begins the error's line.
+        place: where the text comes from, such as "train.jsonl:7"; the error message starts with it.
 
     Raises:
-        InputError: the text has a control character that is no white space, half of a surrogate
+        InputError: the text has a control character other than white space, half of a surrogate
             pair, or a code point that is never a character.
     """
     if found := _NO_TEXT.search(text):
@@ -43,16 +42,16 @@ def canonical(text: str, place: str = "text") -> str:
         raise InputError(f"{place}: has U+{code:04X}, {what}; expected a text")
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_SEEN)
-        # a mark whose neighbour went may compose with the letter before
+        # after the removals, a combining mark may follow another letter, so compose again
         text = unicodedata.normalize("NFC", _JOINERS.sub(_joiner, text))
     return " ".join(text.split())
 
 
 def lower_case(text: str) -> str:
-    """The text in small letters; an i has one dot, whatever its capital was.
+    """The text in lower case, where "İ" becomes a plain i.
 
-    Python makes two code points of "İ", an i under a loose dot. Final sigma is Python's.
-    Of a canonical text it gives a canonical one.
+    Python's `lower` turns "İ" into two code points, an i and a combining dot. The final sigma is
+    as in Python. The lower case of a canonical text is canonical.
     """
     if text.isascii():
         return text.lower()
@@ -61,13 +60,13 @@ def lower_case(text: str) -> str:
 
 
 Case = Literal["lower", "upper", "keep"]
-"""All small letters; all capitals; as a text stands."""
+"""Lower case, upper case, or unchanged."""
 
 
 def case_of(texts: Iterable[str]) -> Case:
-    """Whether texts have small letters alone, capitals alone, or both.
+    """The case of texts: only lower case, only upper case, or "keep" for both.
 
-    Texts in scripts that know no case, or without any letter, count as small letters.
+    Texts without letters, or in scripts without case, count as lower case.
     """
     small = capital = False
     for text in texts:
@@ -79,7 +78,7 @@ def case_of(texts: Iterable[str]) -> Case:
 
 
 def in_case(text: str, case: Case) -> str:
-    """A canonical text in small letters, in capitals, or as it stands."""
+    """A canonical text in lower case, in upper case, or unchanged."""
     match case:
         case "lower":
             return lower_case(text)
@@ -90,7 +89,7 @@ def in_case(text: str, case: Case) -> str:
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How `normalise` treats a text."""
+    """Settings of `normalise`."""
 
     case: Literal["lower", "keep"] = "lower"
     punctuation: Literal["remove", "keep"] = "remove"
@@ -106,33 +105,34 @@ DEFAULT = TextSettings()
 
 
 def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") -> str:
-    """The text as words alone, for language models and for scores that spelling shall not change.
+    """The text as plain words, for language models and for scores that ignore spelling variants.
 
     Always:
 
-    - The canonical form (see `canonical`); ` and ´ are apostrophes too.
-    - Letters, digits and marks of other widths and shapes are the usual ones, as in Unicode's NFKC:
-      full-width and half-width forms, ligatures, presentation forms, letters of mathematics, units
-      in one square. What NFKC would change in meaning stays: 10² is not 102, 3½ is 3 1/2.
-    - Hangul's jamo that make a syllable are that syllable; letters that stand alone (ㅋㅋ) stay.
+    - The text is converted to the canonical form (see `canonical`); ` and ´ become apostrophes.
+    - Letters, digits and marks of other widths and shapes become the usual ones, as in NFKC:
+      full-width and half-width forms, ligatures, presentation forms, mathematical letters, unit
+      symbols. What NFKC would change in meaning stays: 10² does not become 102; 3½ is 3 1/2.
+    - Hangul's jamo that form a syllable become this syllable; single letters (ㅋㅋ) stay.
 
-    As the settings say:
+    Depending on the settings:
 
-    - Case, see `lower_case`.
-    - Punctuation out; it parts words: "customer,welcome" is two, and so are words with a hyphen or
-      a slash. What stands in numbers stays: 3.5, .5, 1,000, 10:30, 1/2, -5. So do apostrophes
-      inside words; at an edge they can't be told from quote marks ("'tis the dogs'" is "tis the
-      dogs"). Marks that are written inside a word go without parting it: the dots of U.S. and p.m.,
-      of Catalan's l·l, Armenian's accents, Hebrew's gershayim.
+    - The text is converted to lower case, see `lower_case`.
+    - Punctuation is removed and separates words: "customer,welcome" becomes two words, and so do
+      words with a hyphen or a slash. Marks in numbers stay: 3.5, .5, 1,000, 10:30, 1/2, -5. So do
+      apostrophes inside words; at the edge of a word they can't be distinguished from quotation
+      marks ("'tis the dogs'" is "tis the dogs"). Marks that belong to a word are removed without
+      separating it: the dots of U.S. and p.m., the dot of Catalan's l·l, Armenian accents, Hebrew
+      gershayim.
 
-    Signs that are read aloud (% & @ # and currencies) stay, and so do digits: how they are
-    spoken is for the corpus to say, and a tokenizer that has not seen them refuses them by name.
-    Applied twice it gives the same as once.
+    Symbols that are read aloud (% & @ # and currencies) and digits stay. The corpus decides how
+    they are spoken, and a tokenizer refuses those that it doesn't know.
+    Applying it twice gives the same as once.
 
     Args:
         text: of any length.
-        settings: of case and punctuation.
-        place: where the text stands; begins the error's line.
+        settings: case and punctuation.
+        place: where the text comes from; the error message starts with it.
 
     Raises:
         InputError: `canonical` refuses the text.
@@ -147,17 +147,17 @@ def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") 
         if "." in text:
             text = _INITIALS.sub(lambda found: found.group().replace(".", ""), text)
         text = " ".join(word.strip("'") for word in _replaced(text, _PARTED).split())
-    # a mark whose neighbour went may compose with the letter before, and case needs it composed
+    # compose again after the removals; the conversion of case needs composed text
     if not text.isascii():
         text = canonical(text)
     return lower_case(text) if settings.case == "lower" else text
 
 
 def words_and_marks(text: str) -> list[str]:
-    """The words of a text and its punctuation, each mark by itself: "no, don't" is no , don't.
+    """The words and the punctuation marks of a text: "no, don't" gives "no", ",", "don't".
 
-    A mark is what `normalise` takes out: an apostrophe is one at the edge of a word only, and what
-    stands in a number is none.
+    Marks are what `normalise` removes: not those in numbers, and apostrophes only at the edge of a
+    word.
     """
     found = []
     for word in _replaced(text, _APART).split():
@@ -167,18 +167,18 @@ def words_and_marks(text: str) -> list[str]:
     return found
 
 
-# controls but white space, halves of surrogate pairs, and what Unicode says is never a character
+# controls except white space, halves of surrogate pairs, and noncharacters
 _NO_TEXT = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _APOSTROPHES = "’‘ʼ＇"
-# invisible though Unicode counts them as marks and letters: selectors of variants, fillers
+# invisible, but marks or letters in Unicode: variation selectors, fillers
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _VISIBLE_FORMAT = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]")
 _JOINERS = re.compile("[\u200c\u200d\u180e]+")
-# scripts that shape letters by their neighbours; without Hangul's letters, which compose
+# scripts that shape letters by their neighbours; Hangul is excluded because its letters compose
 _SHAPED = re.compile("[\u0600-\u10ff\u1200-\u1cff\ua800-\uabff\U00010a00-\U00011fff]")
-# kinds of decompositions in Unicode's table; not <super>, <sub> and <circle>, which part numbers
+# kinds of Unicode decompositions; not <super>, <sub> and <circle>, which change numbers
 _SHAPES = {"<wide>", "<narrow>", "<small>", "<vertical>", "<square>", "<font>", "<noBreak>"}
 _SHAPES |= {"<initial>", "<medial>", "<final>", "<isolated>", "<compat>", "<fraction>"}
 _INSIDE_WORDS = re.compile('[\u055a-\u055c\u055e\u05f4‧]|(?<=[א-ת])"(?=[א-ת])|(?<=[lL])·(?=[lL])')
@@ -189,11 +189,11 @@ _IN_NUMBERS = re.compile(
     r"|(?<![^\s([{\"'“‘«$€£¥])-(?=[$€£¥]?\.?\d)"
     r"|(?<![^\s([{\"'“‘«$€£¥-])\.(?=\d))"
 )
-_READ_ALOUD = "%&@#§‰"  # Unicode calls them punctuation
+_READ_ALOUD = "%&@#§‰"  # punctuation in Unicode
 
 
 class _Table(dict[int, str]):
-    """For `str.translate`: what a function says of each character, which it is asked once."""
+    """A table for `str.translate` that calls a function once for each character."""
 
     def __init__(self, function: Callable[[str], str]) -> None:
         self.function = function
@@ -204,7 +204,7 @@ class _Table(dict[int, str]):
 
 
 def _seen(character: str) -> str:
-    """What is left of a character in the canonical form; of an invisible one nothing."""
+    """The canonical form of a character; empty for an invisible one."""
     if character in _APOSTROPHES:
         return "'"
     if unicodedata.category(character) == "Cf":
@@ -215,7 +215,7 @@ def _seen(character: str) -> str:
 
 
 def _joiner(found: re.Match[str]) -> str:
-    """Of joiners in a row the first, where it is part of the spelling."""
+    """The first of several joiners if it is part of the spelling, else nothing."""
     text, first = found.string, found.group()[0]
     if not _is_shaped(text[found.start() - 1 : found.start()]):
         return ""
@@ -237,15 +237,15 @@ def _usual_shape(character: str) -> str:
     if kind not in _SHAPES or letters.startswith(" ") or "ㄱ" <= character <= "ㆎ":
         return character
     if kind == "<compat>" and (character < "\u2000" or _is_mark(character)):
-        return character  # letters of their own, such as Thai's ำ, and … which is one mark
+        return character  # separate letters, such as Thai's ำ, and marks such as …
     return " " * (kind == "<fraction>") + "".join(map(_usual_shape, letters))
 
 
 def _replaced(text: str, table: _Table) -> str:
-    """The text with other marks, but for those in numbers."""
+    """Translate the marks of a text, except those in numbers."""
     if not _DIGIT.search(text):
         return text.translate(table)
-    pieces = _IN_NUMBERS.split(text)  # every second one is a mark
+    pieces = _IN_NUMBERS.split(text)  # every second piece is a mark in a number
     return "".join(p if n % 2 else p.translate(table) for n, p in enumerate(pieces))
 
 

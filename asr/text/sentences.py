@@ -1,4 +1,4 @@
-"""A file of text -> its sentences, one after the other."""
+"""A text file -> its sentences, one at a time."""
 
 import bz2
 import gzip
@@ -15,29 +15,29 @@ from asr.files import json_object
 from asr.text.normalisation import canonical
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
-"""What reading a compressed file raises where it is cut, or was never one."""
+"""Errors raised on reading a truncated file, or a file that is not compressed as its name says."""
 
 
 def read_sentences(path: str | Path) -> Iterator[str]:
-    """The sentences of a corpus in its order, read as they are asked for.
+    """Read the sentences of a corpus lazily, in the order of the file.
 
-    A file whose first line is an object of JSON, or whose name ends in `.jsonl`, is a manifest or
-    any JSON lines with a "text"; all other files have one sentence per line. Files may be packed
-    (`.gz`, `.xz`, `.bz2`). Blank lines and empty texts are no sentences and are left out.
+    A file whose first line is a JSON object, or whose name ends in `.jsonl`, is a manifest or
+    other JSON lines with a "text"; all other files have one sentence per line. Files may be
+    compressed (`.gz`, `.xz`, `.bz2`). Blank lines and empty texts are left out.
 
-    `<s>` before a sentence and `</s>` behind it, as the tools of CMU and SRI write them, say where
-    it begins and ends and are no words; elsewhere in a line they are refused.
+    `<s>` at the beginning of a line and `</s>` at its end, as written by the tools of CMU and SRI,
+    are removed; elsewhere in a line they are an error.
 
     Args:
-        path: of the file; UTF-8.
+        path: the file, in UTF-8.
 
     Yields:
         sentences in their canonical form, see `asr.text.normalisation.canonical`.
 
     Raises:
-        InputError: a line can't be read, has `<s>` or `</s>` among its words, or there is no
-            sentence at all; the message has the line's number. It comes with the line, or at the
-            end.
+        InputError: a line can't be read, has `<s>` or `</s>` among its words, or the file has no
+            sentence. The message has the line number. The error is raised when the iteration
+            reaches the line.
         OSError: the file can't be read.
     """
     path = Path(path)
@@ -57,10 +57,10 @@ def read_sentences(path: str | Path) -> Iterator[str]:
 
 
 def open_bytes(path: str | Path) -> BinaryIO:
-    """A file's content as bytes, decompressed where it is compressed by gzip, xz or bzip2.
+    """Open a file of bytes, decompressing gzip, xz and bzip2.
 
-    What the file begins with decides, and besides that a name in `.gz`, `.xz` or `.bz2`. Reading it
-    may raise one of `DAMAGED`.
+    A file counts as compressed if its first bytes or its suffix (`.gz`, `.xz`, `.bz2`) say so.
+    Reading may raise one of `DAMAGED`.
     """
     stream = open(path, "rb")  # noqa: SIM115
     begin = stream.peek(6)
@@ -68,10 +68,10 @@ def open_bytes(path: str | Path) -> BinaryIO:
         if not begin.startswith(magic) and Path(path).suffix != suffix:
             continue
         source: Any = stream
-        if stream.seekable():  # so that closing closes all
+        if stream.seekable():  # so that closing the result closes the file
             stream.close()
             source = path
-        return cast(BinaryIO, io.BufferedReader(decompressed(source)))  # lines come faster
+        return cast(BinaryIO, io.BufferedReader(decompressed(source)))  # faster for reading lines
     return stream
 
 
@@ -80,7 +80,7 @@ class _BZ2File(bz2.BZ2File):
         try:
             return super().readinto(buffer)
         except OSError as error:
-            if error.errno is None:  # no fault of the system
+            if error.errno is None:  # not an error of the operating system
                 raise EOFError(str(error)) from None
             raise
 
@@ -101,7 +101,7 @@ def _lines(path: Path) -> Iterator[str]:
     number = 1
     with open_bytes(path) as stream:
         try:
-            # bytes end lines at "\n" alone; texts may have other ends, such as U+2028, inside
+            # lines of bytes end only at "\n"; lines of str also end at U+2028 and others
             for line in stream:
                 text = line.decode("utf-8")
                 for part in text.removesuffix("\n").removesuffix("\r").split("\r"):
@@ -116,20 +116,20 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _without_marks(text: str, place: str) -> str:
-    """The sentence that stands between `<s>` and `</s>`, if they are there."""
+    """The sentence without `<s>` at its beginning and `</s>` at its end."""
     if "s>" not in text and "S>" not in text:
         return text
     words = _END.sub("", _BEGIN.sub("", text)).strip()
     if found := _MARK.search(words):
         raise InputError(
-            f"{place}: has {found.group()} among its words; expected <s> before a sentence and"
-            " </s> behind it, one sentence per line"
+            f"{place}: has {found.group()} among its words; expected <s> and </s> only at the"
+            " beginning and the end of a line"
         )
     return words
 
 
 def _text(line: str, place: str) -> str:
-    """The text of a JSON line; of a blank one, nothing."""
+    """The text of a JSON line; empty for a blank line."""
     if not line:
         return ""
     values = json_object(line, place)

@@ -1,4 +1,4 @@
-"""Texts <-> subword pieces: byte-pair encoding, learned from texts by sentencepiece."""
+"""Texts <-> subword pieces: byte-pair encoding trained with sentencepiece."""
 
 import base64
 import io
@@ -12,18 +12,18 @@ import sentencepiece
 from asr.errors import InputError
 
 WORD_START = "▁"
-"""Stands for the blank before a word; the first piece of every word begins with it."""
+"""Replaces the blank before a word; the first piece of every word begins with it."""
 
 
 @dataclass(frozen=True)
 class SubwordModel:
-    """Pieces of words, frequent ones in one piece.
+    """A byte-pair encoding that splits words into pieces.
 
     Args:
-        proto: the model as sentencepiece writes it.
+        proto: the model in sentencepiece's format.
 
     Raises:
-        ValueError: `proto` is no model of sentencepiece.
+        ValueError: `proto` is not a sentencepiece model.
 
     Source: Sennrich et al. 2016, arXiv:1508.07909; Kudo & Richardson 2018, arXiv:1808.06226.
     """
@@ -40,37 +40,37 @@ class SubwordModel:
 
     @classmethod
     def train(cls, texts: Iterable[str], n_pieces: int) -> "SubwordModel":
-        """The pieces that joining the most frequent neighbours again and again gives.
+        """Train a model: merge the most frequent pair of neighbouring pieces, again and again.
 
         Every character of the texts is a piece too. The same texts give the same model.
 
         Args:
-            texts: normalised, words separated by one blank.
-            n_pieces: how many pieces.
+            texts: normalised texts, words separated by one blank.
+            n_pieces: number of pieces.
 
         Raises:
-            InputError: the texts have fewer or more pieces than that to give; the message has the
-                smallest or largest number that they can give.
+            InputError: the number is impossible for these texts; the message has the smallest or
+                largest possible number.
             ValueError: `n_pieces` is below 1.
         """
         if n_pieces < 1:
             raise ValueError(f"n_pieces is {n_pieces}; expected 1 or more")
         characters: set[str] = set()
-        faults: list[Exception] = []  # of the texts; sentencepiece 0.2.0 loses them
+        faults: list[Exception] = []  # raised by `texts`; sentencepiece 0.2.0 hides them
         out = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=_checked(texts, characters, faults),
                 model_writer=out,
                 model_type="bpe",
-                vocab_size=n_pieces + 1,  # and sentencepiece's own piece for what is unknown
+                vocab_size=n_pieces + 1,  # plus sentencepiece's unknown piece
                 character_coverage=1.0,
                 normalization_rule_name="identity",
                 bos_id=-1,
                 eos_id=-1,
                 split_by_unicode_script=False,
                 split_by_number=False,
-                max_sentence_length=2**30,  # the most it takes; longer would be dropped in silence
+                max_sentence_length=2**30,  # its maximum; longer texts are silently dropped
                 num_threads=1,
                 minloglevel=2,
             )
@@ -82,8 +82,8 @@ class SubwordModel:
             smallest = len(characters | {WORD_START})
             if n_pieces < smallest:
                 raise InputError(
-                    f"n_pieces is {n_pieces}; the texts have {smallest} characters (the blank is"
-                    f" one), each a piece: expected {smallest} or more"
+                    f"n_pieces is {n_pieces}; the texts have {smallest} characters including the"
+                    f" blank, each a piece; expected {smallest} or more"
                 ) from None
             if found := re.search(r"too high .* <= (\d+)", str(error)):
                 raise InputError(
@@ -96,10 +96,10 @@ class SubwordModel:
 
     @classmethod
     def from_text(cls, text: str) -> "SubwordModel":
-        """The model that `to_text` wrote.
+        """The model from the output of `to_text`.
 
         Raises:
-            ValueError: the text is not from there.
+            ValueError: the text is not an output of `to_text`.
         """
         try:
             proto = base64.b64decode(text, validate=True)
@@ -113,27 +113,27 @@ class SubwordModel:
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:
-        """All pieces, in the order in which they were joined, single characters last."""
+        """All pieces in the order of their merges; single characters come last."""
         size = self._processor.get_piece_size()
         pieces = [self._processor.id_to_piece(number) for number in range(size)]
         return tuple(piece for n, piece in enumerate(pieces) if n != self._processor.unk_id())
 
     def encode(self, text: str) -> list[str]:
-        """The pieces of a text; characters that the model has not seen are pieces of their own.
+        """Split a text into pieces; unknown characters become single pieces.
 
         Args:
-            text: normalised as the texts were that the model was trained on.
+            text: normalised like the training texts.
 
         Raises:
-            InputError: the text has the sign that stands for the blank.
+            InputError: the text has the character that replaces the blank.
         """
         _refuse_sign(text)
         pieces = self._processor.encode(text, out_type=str)
-        # sentencepiece gives unknown characters that follow each other as one piece
+        # sentencepiece joins neighbouring unknown characters to one piece
         return [part for piece in pieces for part in ([piece] if piece in self._known else piece)]
 
     def decode(self, pieces: Sequence[str]) -> str:
-        """The text of the pieces: what `encode` was given."""
+        """Join pieces to a text, the inverse of `encode`."""
         return "".join(pieces).replace(WORD_START, " ").removeprefix(" ")
 
     @cached_property
@@ -145,11 +145,11 @@ class SubwordModel:
         return sentencepiece.SentencePieceProcessor(model_proto=self.proto)
 
 
-_NO_MODEL = "the pieces' model is damaged; expected a model of sentencepiece, as base64 in a text"
+_NO_MODEL = "the subword model is damaged; expected a sentencepiece model in base64"
 
 
 def _checked(texts: Iterable[str], characters: set[str], faults: list[Exception]) -> Iterator[str]:
-    """The texts as they come, until one fails; gathers their characters, without blanks."""
+    """Yield the texts and collect their characters; collect the error if a text fails."""
     try:
         for text in texts:
             _refuse_sign(text)
@@ -162,6 +162,6 @@ def _checked(texts: Iterable[str], characters: set[str], faults: list[Exception]
 def _refuse_sign(text: str) -> None:
     if WORD_START in text:
         raise InputError(
-            f"{text[:60]!r} has {WORD_START!r} (U+2581), which stands for the blank in pieces;"
+            f"{text[:60]!r} has {WORD_START!r} (U+2581), which replaces the blank in pieces;"
             " expected a text without it"
         )

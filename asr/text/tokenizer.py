@@ -1,4 +1,4 @@
-"""Texts <-> tokens: characters, units, pieces of words, or phones."""
+"""Texts <-> tokens: characters, units, subword pieces, or phones."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ BLANK = 0
 """CTC's empty token."""
 
 BLANK_SYMBOL = "<blank>"
-"""How it is called among the symbols."""
+"""The symbol of `BLANK`."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CharTokenizer:
         symbols: (C,), what each token stands for; `symbols[0]` is CTC's blank.
 
     Raises:
-        ValueError: the first symbol is not the blank, one comes twice or is not one character.
+        ValueError: the first symbol is not the blank, or a symbol is repeated or not one character.
     """
 
     symbols: tuple[str, ...]
@@ -51,11 +51,11 @@ class CharTokenizer:
         return cls((BLANK_SYMBOL, *sorted(seen)))
 
     def encode(self, text: str, place: str = "text") -> tuple[int, ...]:
-        """The tokens of a text, one a character.
+        """The tokens of a text, one per character.
 
         Args:
-            text: normalised as the texts were that the symbols come from.
-            place: whose text it is, such as "utterance an251-fash-b"; begins the error's line.
+            text: normalised like the texts of `from_texts`.
+            place: such as "utterance an251-fash-b"; the error message starts with it.
 
         Raises:
             InputError: a character is not among the symbols.
@@ -72,7 +72,7 @@ class CharTokenizer:
 
     @property
     def separator(self) -> int | None:
-        """The token of the blank between words; None where no text has one."""
+        """The token of the blank between words; None if it is not among the symbols."""
         return self._token.get(" ")
 
     def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
@@ -81,7 +81,7 @@ class CharTokenizer:
 
     @property
     def case(self) -> Case:
-        """Of the texts whose letters the tokens are."""
+        """The case of the symbols."""
         return case_of(self.symbols[BLANK + 1 :])
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,8 +101,8 @@ class UnitTokenizer:
         symbols: (C,), what each token stands for; `symbols[0]` is CTC's blank.
 
     Raises:
-        ValueError: the first symbol is not the blank, one comes twice, is empty or has white
-            space in it.
+        ValueError: the first symbol is not the blank, or a symbol is repeated, is empty or has
+            white space.
     """
 
     symbols: tuple[str, ...]
@@ -123,11 +123,11 @@ class UnitTokenizer:
         return cls((BLANK_SYMBOL, *sorted(seen)))
 
     def encode(self, text: str, place: str = "text") -> tuple[int, ...]:
-        """The tokens of a text, one a unit.
+        """The tokens of a text, one per unit.
 
         Args:
-            text: units with white space between them.
-            place: whose text it is, such as "utterance FADG0_SA1"; begins the error's line.
+            text: units separated by white space.
+            place: such as "utterance FADG0_SA1"; the error message starts with it.
 
         Raises:
             InputError: a unit is not among the symbols.
@@ -148,7 +148,7 @@ class UnitTokenizer:
 
     @property
     def case(self) -> Case:
-        """Units are no letters: texts stay as they stand."""
+        """Units have no case: texts are kept unchanged."""
         return "keep"
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,16 +162,16 @@ class UnitTokenizer:
 
 @dataclass(frozen=True)
 class BpeTokenizer:
-    """Pieces of words <-> tokens.
+    """Subword pieces <-> tokens.
 
     Args:
-        model: what takes words apart; its pieces are the tokens from 1 on.
+        model: splits words into pieces; its pieces are the tokens from 1 on.
     """
 
     model: SubwordModel
     kind: ClassVar = "bpe"
     words: ClassVar[tuple[str, ...]] = ()
-    separator: ClassVar[None] = None  # a word's first piece says that it begins one
+    separator: ClassVar[None] = None  # the first piece of a word marks its beginning
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -180,23 +180,23 @@ class BpeTokenizer:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], n_pieces: int) -> "BpeTokenizer":
-        """The tokenizer of so many pieces learned from the texts.
+        """Train a tokenizer with this number of pieces.
 
         Raises:
-            InputError: the texts can't give that number.
+            InputError: the number of pieces is impossible for these texts.
         """
         composed = (unicodedata.normalize("NFC", text) for text in texts)
         return cls(SubwordModel.train(composed, n_pieces))
 
     def encode(self, text: str, place: str = "text") -> tuple[int, ...]:
-        """The tokens of a text, one a piece.
+        """The tokens of a text, one per piece.
 
         Args:
-            text: normalised as the texts were that the pieces come from.
-            place: whose text it is, such as "utterance an251-fash-b"; begins the error's line.
+            text: normalised like the training texts.
+            place: such as "utterance an251-fash-b"; the error message starts with it.
 
         Raises:
-            InputError: the text has a character that those texts had not.
+            InputError: the text has a character that is not in the training texts.
         """
         try:
             pieces = self.model.encode(unicodedata.normalize("NFC", text))
@@ -218,7 +218,7 @@ class BpeTokenizer:
 
     @property
     def case(self) -> Case:
-        """Of the texts whose letters the pieces have."""
+        """The case of the pieces."""
         return case_of(self.symbols[BLANK + 1 :])
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,16 +232,17 @@ class BpeTokenizer:
 
 @dataclass(frozen=True)
 class PhoneTokenizer:
-    """Words -> the phones that they are spoken with <-> tokens.
+    """Words -> phones <-> tokens.
 
-    Back from tokens there are phones only: which words they are is for a search with the lexicon.
+    Tokens are decoded to phones only; a search with the lexicon finds the words.
 
     Args:
         symbols: (C,), what each token stands for; `symbols[0]` is CTC's blank.
-        lexicon: the words; all their phones are among the symbols.
+        lexicon: words with their pronunciations; all phones must be among the symbols.
 
     Raises:
-        ValueError: the first symbol is not the blank, one comes twice, or a phone has none.
+        ValueError: the first symbol is not the blank, a symbol is repeated, or a phone is not
+            among the symbols.
     """
 
     symbols: tuple[str, ...]
@@ -260,14 +261,14 @@ class PhoneTokenizer:
         return cls((BLANK_SYMBOL, *lexicon.phones), lexicon)
 
     def encode(self, text: str, place: str = "text") -> tuple[int, ...]:
-        """The tokens of a text: of each word the first pronunciation.
+        """The tokens of a text, with the first pronunciation of each word.
 
         Args:
             text: words, written as in the lexicon.
-            place: whose text it is, such as "utterance an251-fash-b"; begins the error's line.
+            place: such as "utterance an251-fash-b"; the error message starts with it.
 
         Raises:
-            InputError: words have no pronunciation; they are named.
+            InputError: words have no pronunciation; the message names them.
         """
         words = unicodedata.normalize("NFC", text).split()
         if missing := self.lexicon.missing(words):
@@ -276,7 +277,7 @@ class PhoneTokenizer:
         return tuple(token for word in words for token in self.pronunciations(word)[0])
 
     def pronunciations(self, word: str) -> tuple[tuple[int, ...], ...]:
-        """The tokens of each of a word's pronunciations; none where it is not in the lexicon."""
+        """The tokens of each pronunciation of a word; empty if it is not in the lexicon."""
         spoken = self.lexicon.pronunciations.get(word, ())
         return tuple(tuple(self._token[phone] for phone in phones) for phones in spoken)
 
@@ -289,20 +290,20 @@ class PhoneTokenizer:
         return " ".join(_decode(tokens, self.symbols))
 
     def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
-        """Every token sequence that says the text, usual pronunciations first; see `encode`."""
+        """Every token sequence for the text, most usual pronunciations first; see `encode`."""
         spoken = [self.pronunciations(word) for word in unicodedata.normalize("NFC", text).split()]
         if not all(spoken):
-            self.encode(text, place)  # which names the words that have none
+            self.encode(text, place)  # raises an error that names the missing words
         return [tuple(chain.from_iterable(one)) for one in product(*spoken)]
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Those of the lexicon."""
+        """The words of the lexicon."""
         return tuple(self.lexicon.pronunciations)
 
     @property
     def case(self) -> Case:
-        """Of the lexicon's words."""
+        """The case of the lexicon's words."""
         return case_of(self.lexicon.pronunciations)
 
     def to_dict(self) -> dict[str, Any]:
@@ -316,9 +317,9 @@ class PhoneTokenizer:
 
 
 Tokenizer = CharTokenizer | UnitTokenizer | BpeTokenizer | PhoneTokenizer
-"""What they have in common: `symbols`, `separator`, `encode`, `decode`, `spellings` (all token
-sequences of a text), `words` (those of a lexicon without which tokens are no words; else none),
-`case` (of the texts that they come from) and `to_dict`."""
+"""All tokenizers have `symbols`, `separator`, `encode`, `decode`, `spellings` (all token sequences
+of a text), `words` (of the lexicon that is needed to decode words; else empty), `case` (of the
+training texts) and `to_dict`."""
 
 _FIELDS = {
     "char": ("symbols",),
@@ -329,15 +330,15 @@ _FIELDS = {
 
 
 def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
-    """The tokenizer that `to_dict` described.
+    """The tokenizer from the output of `to_dict`.
 
     Args:
-        values: its kind, and what that kind has.
-        place: the file they come from; begins the error's line.
+        values: the kind, and the fields of this kind.
+        place: the file they come from; the error message starts with it.
 
     Raises:
-        InputError: the kind is unknown, the values are none of it, or a symbol or word has a
-            control character, which a text would bring to the terminal.
+        InputError: the kind is unknown, the fields are wrong for it, or a symbol or word has a
+            control character, which must not reach a terminal.
     """
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
@@ -373,14 +374,14 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
 
 
 def refuse_controls(symbols: Iterable[str], place: str) -> None:
-    """Refuse what a terminal would obey where it is printed; see `asr.errors.printable`.
+    """Check that symbols have no control characters; see `asr.errors.printable`.
 
     Args:
-        symbols: of tokens or units, or words.
-        place: the file and the part that they come from; begins the error's line.
+        symbols: symbols of tokens or units, or words.
+        place: the file and the part of it they come from; the error message starts with it.
 
     Raises:
-        InputError: the first symbol with a control character.
+        InputError: a symbol has a control character.
     """
     for symbol in symbols:
         if printable(symbol) != symbol:
@@ -388,17 +389,17 @@ def refuse_controls(symbols: Iterable[str], place: str) -> None:
 
 
 def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = None) -> Tokenizer:
-    """The tokenizer of a model of which the symbols are known; a tokenizer is given back.
+    """The tokenizer for a model's symbols; a tokenizer is returned unchanged.
 
     Args:
-        symbols: (C,), what each token stands for; the first is CTC's blank, whatever it is called.
-            Where all others are single characters they spell words, with " " between words. Other
-            symbols are units, such as phones. Pieces of words take a tokenizer.
-        lexicon: of units, words with their pronunciations.
+        symbols: (C,), what each token stands for; the first is CTC's blank, whatever its name. If
+            all others are single characters, they spell words, with " " between words. Otherwise
+            they are units, such as phones. For subword pieces, give a tokenizer.
+        lexicon: words with their pronunciations, if the symbols are units.
 
     Raises:
-        ValueError: a symbol comes twice, is empty or has white space in it, is a piece of a word,
-            or a phone of the lexicon is not among them.
+        ValueError: a symbol is repeated, is empty, has white space or is a subword piece, or a
+            phone of the lexicon is not among the symbols.
     """
     if isinstance(symbols, Tokenizer):
         return symbols
@@ -408,8 +409,8 @@ def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = N
             raise ValueError(f"symbols[{token}] is {symbol!r}; expected a text")
         if symbol.startswith(WORD_START):
             raise ValueError(
-                f"symbols[{token}] is {symbol!r}, a piece of a word; expected characters or units:"
-                " for pieces give the model's tokenizer"
+                f"symbols[{token}] is {symbol!r}, a subword piece; expected characters or units;"
+                " for subword pieces give the model's tokenizer"
             )
     if all(len(symbol) == 1 for symbol in names[1:]):
         return CharTokenizer(names)
@@ -417,20 +418,20 @@ def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = N
 
 
 def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """The token sequences that stand for each word, for a search among words.
+    """The token sequences of each word, for a search with a vocabulary.
 
     Args:
         words: the vocabulary.
-        tokenizer: of the acoustic model. Where its `separator` is a token, that stands between
-            words and is in no spelling.
+        tokenizer: of the acoustic model. If its `separator` is a token, it comes between words and
+            is in no spelling.
 
     Returns:
-        spellings: in the order of the words. With phones one for each pronunciation, usual ones
-            first, else one. A word that the tokens can't spell (a strange character; no
-            pronunciation) has none.
+        spellings: in the order of the words. With phones, one for each pronunciation, the most
+            usual one first; otherwise one. Words with unknown characters, or without a
+            pronunciation, have none.
 
     Raises:
-        ValueError: a word is empty or has white space in it.
+        ValueError: a word is empty or has white space.
     """
     return {word: _spellings(word, tokenizer) for word in words}
 
@@ -460,7 +461,8 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
     for token, symbol in enumerate(symbols):
         if symbol in first:
             raise ValueError(
-                f"symbols[{token}] is {symbol!r}, like symbols[{first[symbol]}]; expected it once"
+                f"symbols[{token}] is {symbol!r}, like symbols[{first[symbol]}];"
+                " expected each symbol once"
             )
         first[symbol] = token
 

@@ -1,4 +1,4 @@
-"""What a caller gives for a lexicon -> words, or words with their phones."""
+"""A lexicon in any of the accepted types -> words, or words with their phones."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,22 +8,22 @@ from asr.text.lexicon import Lexicon, Pronunciation, read_lexicon, read_words
 from asr.text.normalisation import canonical
 
 AnyLexicon = Lexicon | Mapping[str, Any] | Iterable[str] | Path
-"""A `Lexicon`; the path of a file; words with their phones; or words alone, spelled by letters.
+"""A `Lexicon`, the path of a file, words with their phones, or words alone, spelled by letters.
 
-The phones of a word are a text, "TH R IY", a sequence, ["TH", "R", "IY"], or a sequence of such
-sequences for a word that is said in several ways, the usual one first.
+The phones of a word are a text, "TH R IY", or a sequence, ["TH", "R", "IY"]. A word with several
+pronunciations has a sequence of these, the most usual one first.
 """
 
 
 def as_words(lexicon: AnyLexicon) -> list[str]:
-    """The words alone, canonical, each once.
+    """The words of a lexicon, in canonical form, each once.
 
     Args:
-        lexicon: see `AnyLexicon`; a path may also be that of a list with a word a line.
+        lexicon: see `AnyLexicon`; a path may also be that of a list with one word per line.
 
     Raises:
         InputError: the file can't be used.
-        ValueError: there is no word, or one that is empty or has white space in it.
+        ValueError: there is no word, or a word is empty or has white space.
     """
     if isinstance(lexicon, str | Path):
         return read_words(lexicon)
@@ -32,15 +32,15 @@ def as_words(lexicon: AnyLexicon) -> list[str]:
 
 
 def as_lexicon(lexicon: AnyLexicon) -> Lexicon:
-    """The words with their phones; words that come alone are spelled by their letters.
+    """The words of a lexicon with their phones; words without phones are spelled by letters.
 
     Args:
-        lexicon: see `AnyLexicon`; a path is that of a pronouncing dictionary.
+        lexicon: see `AnyLexicon`; a path must be that of a pronunciation dictionary.
 
     Raises:
         InputError: the file can't be used.
-        ValueError: there is no word, one that is empty or has white space in it, or phones that
-            can't be read.
+        ValueError: there is no word, a word is empty or has white space, or its phones have the
+            wrong type.
     """
     if isinstance(lexicon, Lexicon):
         return lexicon
@@ -75,8 +75,8 @@ def _pronunciations(word: str, spoken: Any) -> list[Pronunciation]:
     ]
     if not found or len(found) < len(several):
         raise ValueError(
-            f"lexicon[{word!r}] is {spoken!r}; expected phones, as 'TH R IY', ['TH', 'R', 'IY']"
-            " or, of several pronunciations, [['TH', 'R', 'IY'], ...]"
+            f"lexicon[{word!r}] is {spoken!r}; expected phones, such as 'TH R IY' or"
+            " ['TH', 'R', 'IY'], or for several pronunciations [['TH', 'R', 'IY'], ...]"
         )
     return found
 

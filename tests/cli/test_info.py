@@ -22,7 +22,7 @@ def rows(done):
     return [(line[:12].rstrip(), line[12:]) for line in done.stdout.splitlines()]
 
 
-def test_it_says_what_a_model_is(tone_model):
+def test_info_describes_an_acoustic_model(tone_model):
     manifest = tone_model.parent / "tones" / "dev.jsonl"
     arguments = ["--model", tone_model, "--manifest", manifest, "--device", "cpu"]
     run_script("recipes/evaluate.py", *arguments)
@@ -47,7 +47,7 @@ def test_it_says_what_a_model_is(tone_model):
     )
 
 
-def test_it_says_how_a_model_decodes(tone_model, tmp_path):
+def test_info_shows_the_decoding_settings(tone_model, tmp_path):
     shutil.copytree(tone_model, tmp_path / "model")
     (tmp_path / "lm.arpa").touch()
     lm = str(tmp_path / "lm.arpa")
@@ -60,7 +60,7 @@ def test_it_says_how_a_model_decodes(tone_model, tmp_path):
     assert expected in info(tmp_path / "model").stdout
 
 
-def test_it_says_what_a_language_model_is(tmp_path):
+def test_info_describes_a_language_model(tmp_path):
     (tmp_path / "texts.txt").write_text("the cat\nthe dog\n" * 9)
     train = f"--data.train={tmp_path / 'texts.txt'}"
     ngram, lm = tmp_path / "ngram", tmp_path / "lm"
@@ -86,11 +86,11 @@ def test_it_says_what_a_language_model_is(tmp_path):
     ("text", "line"),
     [
         ("{", "results.json: not JSON"),
-        ("[]", "results.json: has no manifest or no rates; expected results"),
-        ('{"manifest": "x", "systems": [{"name": "greedy"}]}', "has no manifest or no rates"),
+        ("[]", "results.json: has no manifest or no error rates; expected results"),
+        ('{"manifest": "x", "systems": [{"name": "greedy"}]}', "has no manifest or no error rates"),
     ],
 )
-def test_results_that_are_damaged_are_named(tone_model, tmp_path, text, line):
+def test_damaged_results_are_refused(tone_model, tmp_path, text, line):
     folder = tmp_path / "model"
     (folder / "test").mkdir(parents=True)
     for name in ("model.json", "weights.safetensors"):
@@ -102,7 +102,7 @@ def test_results_that_are_damaged_are_named(tone_model, tmp_path, text, line):
     assert done.stderr.count("\n") == 1
 
 
-def test_an_infinite_rate_is_called_so(tone_model, tmp_path):
+def test_infinite_rate_is_printed_as_infinite(tone_model, tmp_path):
     folder = tmp_path / "model"
     (folder / "test").mkdir(parents=True)
     for name in ("model.json", "weights.safetensors"):
@@ -114,12 +114,12 @@ def test_an_infinite_rate_is_called_so(tone_model, tmp_path):
     assert expected in rows(info(folder))
 
 
-def test_a_folder_that_is_no_model_is_told_in_one_line(tmp_path):
+def test_folder_without_a_model_gives_one_line(tmp_path):
     done = info(tmp_path)
     assert (done.exit_code, done.stdout) == (1, "")
     expected = f"asr info: {tmp_path}: has no model.json; expected a trained model's folder\n"
     assert done.stderr == expected
 
 
-def test_wrong_usage_has_status_2():
+def test_wrong_usage_exits_with_2():
     assert CliRunner().invoke(app, ["info"]).exit_code == 2

@@ -45,7 +45,7 @@ def words(tmp_path):
 
 @pytest.fixture
 def characters(tmp_path):
-    """A model of characters, quotation marks among them."""
+    """A model of characters, including quotation marks."""
     kept = TextSettings("lower", "keep")
     return saved(tmp_path / "characters", Vocabulary.from_texts(TEXTS, "char", text=kept))
 
@@ -59,7 +59,7 @@ def text(tmp_path):
 
 @pytest.fixture
 def given(monkeypatch):
-    """Put a model of the test's own where `load_language_model` would look for one."""
+    """Make `load_language_model` return a model of the test."""
 
     def given(model):
         def load(path, device="cpu", words=()):
@@ -91,8 +91,8 @@ ngram 2=2
 
 
 @pytest.mark.parametrize("case", [str, str.upper])
-def test_other_programs_files_know_the_words_of_texts(tmp_path, case):
-    """Decomposed, without <unk>, a word with dots; in capitals too."""
+def test_arpa_files_of_other_programs_score_texts(tmp_path, case):
+    """Decomposed words, no <unk>, a word with dots; also in capitals."""
     arpa, text = tmp_path / "a.arpa", tmp_path / "a.txt"
     lines = ARPA.replace("go", case("go")).replace("le\u0301ft", case("le\u0301ft"))
     arpa.write_text(lines.replace("U.S.", "U.S." if case is str.upper else "u.s."), "utf-8")
@@ -113,7 +113,7 @@ def test_other_programs_files_know_the_words_of_texts(tmp_path, case):
     assert (values["oov_words"], values["oov_rate"]) == (1, 1 / 6)
 
 
-def test_a_model_that_tells_case_apart_says_so(tmp_path):
+def test_text_in_the_other_case_gets_a_hint(tmp_path):
     (tmp_path / "a.arpa").write_text(ARPA.replace("go", "Go"), "utf-8")
     (tmp_path / "a.txt").write_text("GO GO\n")
     done = lm("score", tmp_path / "a.arpa", tmp_path / "a.txt")
@@ -121,10 +121,10 @@ def test_a_model_that_tells_case_apart_says_so(tmp_path):
     assert "has no word that the model knows; expected at least one" in done.stderr
     (tmp_path / "a.txt").write_text("LÉFT\n", "utf-8")
     done = lm("score", tmp_path / "a.arpa", tmp_path / "a.txt")
-    assert "expected at least one in the same case: it has some in small letters" in done.stderr
+    assert "expected at least one; the model is case-sensitive and knows some" in done.stderr
 
 
-def test_perplexity_prints_what_was_measured(words, text):
+def test_perplexity_prints_the_measured_values(words, text):
     done = lm("perplexity", words, text, "--format", "json")
     assert (done.exit_code, done.stderr) == (0, "")
     values = json.loads(done.stdout)
@@ -148,31 +148,31 @@ def test_perplexity_prints_what_was_measured(words, text):
         }
 
 
-def test_perplexity_for_people_says_what_an_oov_word_does(given, text):
+def test_perplexity_table_explains_oov_words(given, text):
     done = lm("perplexity", given(uniform_model(Vocabulary.from_texts(TEXTS))), text)
     V, letters = 13, 17
     spelled = math.exp((23 * math.log(V) + 6 * math.log(letters)) / 23)
     lines = done.stdout.splitlines()
     assert lines[:6] == [
-        "4 sentences, 19 words, 71 characters with blanks; 19 units (word)",
-        "each sentence's end counts as one more word, character and unit",
-        "OOV words: 1 (5.26%), most often zebra 1",
+        "4 sentences, 19 words, 71 characters including blanks; 19 units (word)",
+        "the end of each sentence counts as one more word, character and unit",
+        "OOV words: 1 (5.26%), most frequent zebra 1",
         "",
         f"{'':25}  the whole text     without OOV     OOV spelled",
         f"{'log-probability':25}{-23 * math.log(V):16,.2f}{-22 * math.log(V):16,.2f}"
         f"{-23 * math.log(spelled):16,.2f}",
     ]
     assert lines[6] == f"{'perplexity per word':25}{V:16.2f}{V:16.2f}{spelled:16.2f}"
-    assert f"any of {letters} as probable as another" in done.stdout
+    assert f"each with the same probability (1 of {letters})" in done.stdout
     (text.parent / "known.txt").write_text("a dog\n!\n")
     without = lm("perplexity", "x.arpa", text.parent / "known.txt")
     assert "OOV words: 0 (0.00%)" in without.stdout
-    assert "1 sentences have no word for this model and are left out" in without.stdout
+    assert "1 sentences have no word after normalisation and are left out" in without.stdout
     assert "spelled" not in without.stdout
     assert without.stdout.endswith(f"{3 * math.log2(V) / 6:16.3f}\n")
 
 
-def test_an_impossible_text_is_infinite_for_people_and_null_in_json(given, text):
+def test_infinite_perplexity_is_inf_in_text_and_null_in_json(given, text):
     vocabulary = Vocabulary.from_texts(TEXTS)
     V = len(vocabulary.symbols)
     table = torch.full((V, V), 1 / (V - 1)).double().numpy()
@@ -189,7 +189,7 @@ def test_an_impossible_text_is_infinite_for_people_and_null_in_json(given, text)
     assert lm("score", model, text).stdout.splitlines()[1] == "-inf\t0\ta dog"
 
 
-def test_scores_of_sentences_and_units_are_the_models(words, text):
+def test_scores_equal_the_models_log_probs(words, text):
     done = lm("score", words, text, "--format", "json")
     model = load_language_model(words)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -209,7 +209,7 @@ def test_scores_of_sentences_and_units_are_the_models(words, text):
     ]
 
 
-def test_samples_are_the_modules_and_begin_with_the_prompt(words):
+def test_samples_begin_with_the_prompt(words):
     options = ["--number", 3, "--max-units", 6, "--seed", 4, "--temperature", 0.7, "--top-k", 5]
     done = lm("sample", words, "the cat", *options, "--format", "json")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -227,13 +227,13 @@ def test_samples_are_the_modules_and_begin_with_the_prompt(words):
     ]
 
 
-def test_a_prompts_unknown_word_is_named(words):
+def test_unknown_word_in_the_prompt_is_named(words):
     done = lm("sample", words, "the zebra", "--max-units", 1)
     assert done.stdout.startswith("the <unk>")
     assert done.stderr == "asr lm sample: the model does not know zebra and reads <unk> there\n"
 
 
-def test_built_in_pairs_are_judged_in_groups(given):
+def test_built_in_pairs_are_judged_by_group(given):
     pairs = subject_verb_pairs()
     vocabulary = Vocabulary.from_texts(text for pair in pairs for text in (pair.good, pair.bad))
     model = random_model(vocabulary, seed=0)
@@ -254,7 +254,7 @@ def test_built_in_pairs_are_judged_in_groups(given):
     ]
 
 
-def test_a_file_of_pairs_has_its_oov_pairs_counted_apart(words, tmp_path):
+def test_pairs_with_oov_words_are_counted_separately(words, tmp_path):
     path = tmp_path / "pairs.tsv"
     path.write_text("the cat sat\tthe sat cat\tx\nthe zebra sat\tthe sat zebra\tx\n")
     done = lm("agree", words, path)
@@ -289,7 +289,7 @@ def test_inspect_prints_the_best_units_and_writes_a_page(characters, text, tmp_p
     assert again.stderr == f"asr lm inspect: {page}: is there already; expected a new file\n"
 
 
-def test_inspect_says_what_it_leaves_out(words, text):
+def test_inspect_names_the_properties_it_leaves_out(words, text):
     done = lm("inspect", words, text)
     assert done.stderr.splitlines() == [
         "asr lm inspect: left out: inside quotes: the model was trained without punctuation",
@@ -298,7 +298,7 @@ def test_inspect_says_what_it_leaves_out(words, text):
     assert done.stdout.startswith("position in the sentence (Spearman)\n")
 
 
-def test_texts_come_from_manifests_and_standard_input_too(words, text, tmp_path):
+def test_texts_may_come_from_manifests_and_stdin(words, text, tmp_path):
     manifest = tmp_path / "dev.jsonl"
     lines = text.read_text().splitlines()
     manifest.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
@@ -316,7 +316,7 @@ def test_texts_come_from_manifests_and_standard_input_too(words, text, tmp_path)
 
 
 @pytest.mark.parametrize("command", ["perplexity", "score", "inspect"])
-def test_a_text_that_can_not_be_used_is_one_line(command, words, tmp_path):
+def test_unusable_text_gives_one_line(command, words, tmp_path):
     contents = {
         "empty.txt": ("\n \n", "has no sentence; expected at least one"),
         "zebra.txt": ("zebra\n!\n", "has no word that the model knows; expected at least one"),
@@ -335,7 +335,7 @@ def test_a_text_that_can_not_be_used_is_one_line(command, words, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["perplexity", "score", "sample", "agree", "inspect"])
-def test_what_is_no_language_model_is_one_line(command, text, tmp_path):
+def test_file_that_is_no_language_model_gives_one_line(command, text, tmp_path):
     arguments = [text] if command in ("perplexity", "score", "inspect") else []
     acoustic = tmp_path / "acoustic"
     for folder in (tmp_path / "empty", acoustic):
@@ -350,7 +350,7 @@ def test_what_is_no_language_model_is_one_line(command, text, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["folder", "ARPA file"])
-def test_n_grams_pass_over_the_bench_but_have_no_hidden_units(form, text, tmp_path):
+def test_ngrams_run_all_commands_except_inspect(form, text, tmp_path):
     vocabulary = Vocabulary.from_texts(TEXTS)
     settings = EstimateSettings(order=2, discount_fallback=True)
     sentences = [vocabulary.encode(line) for line in TEXTS]
@@ -373,14 +373,14 @@ def test_n_grams_pass_over_the_bench_but_have_no_hidden_units(form, text, tmp_pa
     assert (done.exit_code, done.stderr) == (1, f"asr lm inspect: {expected}\n")
 
 
-def test_what_can_not_list_its_words_draws_none(tmp_path):
+def test_sampling_from_a_kenlm_binary_is_refused(tmp_path):
     (tmp_path / "x.bin").write_bytes(KENLM_MAGIC + b" format")
     done = lm("sample", tmp_path / "x.bin")
-    expected = f"{tmp_path}/x.bin: can't list its words; expected the ARPA it was made of"
+    expected = f"{tmp_path}/x.bin: is a KenLM binary file, which can't list its words"
     assert (done.exit_code, done.stderr) == (1, f"asr lm sample: {expected}\n")
 
 
-def test_pairs_of_unknown_words_alone_are_refused(words, tmp_path):
+def test_pairs_of_only_oov_words_are_refused(words, tmp_path):
     done = lm("agree", words)
     assert done.exit_code == 1
     assert done.stderr.startswith("asr lm agree: the pairs: each has a word that ")
@@ -389,7 +389,7 @@ def test_pairs_of_unknown_words_alone_are_refused(words, tmp_path):
     assert f"{tmp_path / 'p.tsv'}:1: is 'the cat sat'; expected good, tab, bad" in done.stderr
 
 
-def test_wrong_usage_is_status_2(words, text):
+def test_wrong_usage_exits_with_2(words, text):
     assert lm().exit_code == 2
     assert lm("perplexity").exit_code == 2
     assert lm("perplexity", words, text, "--format", "yaml").exit_code == 2

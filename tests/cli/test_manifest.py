@@ -33,7 +33,7 @@ def utterances(done, tmp_path):
     return read_manifest(path)
 
 
-def test_a_text_beside_each_recording(tmp_path):
+def test_texts_are_read_from_files_beside_the_audio(tmp_path):
     one = make(tmp_path / "one.wav", 0.5, "\ufeffThre\u0301e\n don’t  go\n")
     two = make(tmp_path / "deep" / "my two.flac", 0.25, "")
     done = manifest(one, tmp_path / "deep")
@@ -66,14 +66,14 @@ def test_texts_in_one_file_by_id_or_path(tmp_path, lines):
     assert [(u.id, u.text) for u in found] == [("a", "of a"), ("b", "Text of b")]
 
 
-def test_paths_are_absolute_and_may_be_given_relative(tmp_path, monkeypatch):
+def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     make(tmp_path / "a.wav", text="one")
     monkeypatch.chdir(tmp_path)
     done = manifest("a.wav")
     assert json.loads(done.stdout)["audio"] == str(tmp_path / "a.wav")
 
 
-def test_stdout_that_lacks_a_character_has_its_escape(tmp_path):
+def test_ascii_stdout_gets_json_escapes(tmp_path):
     make(tmp_path / "a.wav", text="größe")
     done = CliRunner(charset="ascii").invoke(app, ["manifest", str(tmp_path)])
     assert done.exit_code == 0
@@ -81,7 +81,7 @@ def test_stdout_that_lacks_a_character_has_its_escape(tmp_path):
     assert [u.text for u in utterances(done, tmp_path)] == ["größe"]
 
 
-def test_names_that_come_twice_have_their_folders(tmp_path):
+def test_ids_of_equal_file_names_start_with_the_folder(tmp_path):
     for folder in ("bob", "eve"):
         make(tmp_path / folder / "1.wav", text=folder)
     done = manifest(tmp_path)
@@ -93,10 +93,10 @@ def test_names_that_come_twice_have_their_folders(tmp_path):
     assert done.stderr == f"asr manifest: {expected}; expected a path\n"
     make(tmp_path / "bob" / "1.flac")
     done = manifest(tmp_path)
-    assert f"its id would be 'bob-1', as that of {tmp_path}/bob/1.flac" in done.stderr
+    assert f"has the same id as {tmp_path}/bob/1.flac, 'bob-1'; expected" in done.stderr
 
 
-def test_recordings_that_fail_are_named_and_the_others_done(tmp_path):
+def test_unusable_recordings_are_named_and_others_done(tmp_path):
     make(tmp_path / "a.wav", text="one")
     make(tmp_path / "b.wav")
     (tmp_path / "c.wav").write_bytes(b"no audio")
@@ -114,7 +114,7 @@ def test_recordings_that_fail_are_named_and_the_others_done(tmp_path):
     assert lines[3] == f"{prefix}e.wav: has no text; expected e.txt beside it, or --text FILE"
 
 
-def test_texts_that_do_not_fit_are_told(tmp_path):
+def test_missing_extra_and_repeated_texts_are_named(tmp_path):
     make(tmp_path / "a.wav")
     make(tmp_path / "b.wav")
     texts = tmp_path / "texts"
@@ -122,24 +122,25 @@ def test_texts_that_do_not_fit_are_told(tmp_path):
     done = manifest(tmp_path, "--text", texts)
     assert done.exit_code == 1
     assert [u.text for u in utterances(done, tmp_path)] == ["one"]
-    assert f"{texts}: 1 lines belong to no recording given: c\n" in done.stderr
-    assert f"b.wav: {texts} has no text of it; expected a line that begins with b\n" in done.stderr
+    assert f"{texts}: 1 lines are for none of the given recordings: c\n" in done.stderr
+    assert f"b.wav: has no text in {texts}; expected a line that begins with b\n" in done.stderr
     texts.write_text("a one\n\na two\n")
     done = manifest(tmp_path, "--text", texts)
-    assert f"{texts}:3: has the text of {tmp_path}/a.wav once more, as line 1\n" in done.stderr
+    line = f"{texts}:3: has a text for {tmp_path}/a.wav, as line 1 has; expected one line per"
+    assert line in done.stderr
     assert done.exit_code == 1
 
 
-def test_what_can_not_be_listed_is_refused(tmp_path):
+def test_folders_without_audio_and_repeated_files_are_refused(tmp_path):
     done = manifest(tmp_path)
     assert done.stderr == (
-        f"asr manifest: {tmp_path}: has no audio file; expected names as .flac\n"
+        f"asr manifest: {tmp_path}: has no audio file; expected names such as a.flac\n"
     )
     path = make(tmp_path / "a.wav", text="one")
     assert "is given twice" in manifest(path, tmp_path).stderr
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path):
+def test_file_names_with_control_characters_are_refused(tmp_path):
     path = make(tmp_path / "a.wav", text="one")
     for name in (b"b\xff", b"b\x1b[1m"):
         try:

@@ -30,7 +30,7 @@ def transcribe(tone_model):
     return run
 
 
-def test_what_stdout_can_not_print_leaves_the_others(transcribe, audio, tmp_path):
+def test_text_outside_stdouts_encoding_fails_alone(transcribe, audio, tmp_path):
     other = shutil.copy(audio, tmp_path / "é.wav")
     ascii_only = {"env": ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}}
     status, out, err = transcribe(other, audio, **ascii_only)
@@ -43,7 +43,7 @@ def test_what_stdout_can_not_print_leaves_the_others(transcribe, audio, tmp_path
     assert [json.loads(line)["audio"] for line in out.splitlines()] == [str(other), str(audio)]
 
 
-def test_a_name_with_a_line_end_forges_no_row(transcribe, audio, tmp_path):
+def test_line_end_in_a_file_name_is_escaped(transcribe, audio, tmp_path):
     forged = shutil.copy(audio, tmp_path / "x\ty\nz.wav\tforged\x1b[2J")
     status, out, err = transcribe(forged, audio)
     assert (status, err) == (0, "")
@@ -59,26 +59,26 @@ def test_a_name_with_a_line_end_forges_no_row(transcribe, audio, tmp_path):
     assert "\x1b" not in err
 
 
-def test_two_names_never_look_alike():
+def test_different_paths_print_differently():
     names = ["a\nb", r"a\nb", r"a\\nb", "a\\\nb"]
     assert len({name_of(name) for name in names}) == len(names)
 
 
 @pytest.mark.parametrize("text", ["\x7f\x9b31m", "a\u2028b\u202e", "é語👍"])
-def test_json_says_the_same_with_its_escapes(text):
+def test_escaped_json_line_parses_to_the_same_value(text):
     line = json_line({"text": text})
     assert json.loads(line) == {"text": text}
     assert all(character.isprintable() for character in line)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_a_full_disk_behind_stdout_is_one_line(transcribe, audio):
+def test_stdout_on_a_full_disk_gives_one_line(transcribe, audio):
     with open("/dev/full", "w") as full:
         status, _, err = transcribe(audio, audio, stdout=full)
     assert (status, err) == (1, "asr transcribe: standard output: no space left on device\n")
 
 
-def test_the_same_command_goes_on_after_a_failure(transcribe, audio, tmp_path):
+def test_same_command_continues_after_a_failure(transcribe, audio, tmp_path):
     other, out = tmp_path / "b.wav", tmp_path / "out"
     command = ["--out", out, audio, other]
     status, _, err = transcribe(*command)
@@ -86,7 +86,7 @@ def test_the_same_command_goes_on_after_a_failure(transcribe, audio, tmp_path):
     written = (out / "a.txt").stat()
     shutil.copy(audio, other)
     status, _, err = transcribe(*command)
-    assert (status, err) == (0, f"asr transcribe: {out / 'a.txt'}: is there already; it stays\n")
+    assert (status, err) == (0, f"asr transcribe: {out / 'a.txt'}: is there already and is kept\n")
     assert (out / "a.txt").stat() == written
     assert (out / "b.txt").read_text() == (out / "a.txt").read_text()
     status, _, err = transcribe(*command)
@@ -94,7 +94,7 @@ def test_the_same_command_goes_on_after_a_failure(transcribe, audio, tmp_path):
     assert (status, err) == (1, line)
 
 
-def test_a_full_disk_leaves_no_part_of_a_file(transcribe, audio, tmp_path):
+def test_full_disk_leaves_no_partial_file(transcribe, audio, tmp_path):
     def no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 

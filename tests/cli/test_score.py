@@ -33,7 +33,7 @@ def score(*arguments):
 SAID, HEARD = ["the cat sat", "", "i"], ["the hat sat", "a", ""]
 
 
-def test_every_form_gives_the_same_pairs(write):
+def test_every_file_format_gives_the_same_pairs(write):
     ids = ["utt1", "utt2", "utt3"]
     forms = {}
     for side, texts in (("ref", SAID), ("hyp", HEARD)):
@@ -53,7 +53,7 @@ def test_every_form_gives_the_same_pairs(write):
     assert read_pairs(*plain) == Pairs(SAID, HEARD, ids=None)
 
 
-def test_transcribed_json_finds_its_reference_by_audio_then_by_stem(write, tmp_path):
+def test_json_output_pairs_by_audio_path_then_by_stem(write, tmp_path):
     # SA1 is every speaker's in TIMIT: the path tells them apart
     reference = write(
         "test.jsonl",
@@ -94,15 +94,17 @@ def test_ids_are_told_from_words(write, reference, hypothesis, paired_by_id):
     assert (pairs.ids is not None) == paired_by_id
 
 
-def test_what_can_not_be_told_is_asked_for(write):
+def test_ambiguous_first_words_need_an_option(write):
     files = write("ref.txt", "ni3 hao3 ma5\n"), write("hyp.txt", "ni3 hao3\n")
-    with pytest.raises(InputError, match=r"ref.txt:1: 'ni3' may be id or word; expected --ids or"):
+    with pytest.raises(
+        InputError, match=r"ref.txt:1: 'ni3' may be an id or a word; expected --ids or"
+    ):
         read_pairs(*files)
     assert read_pairs(*files, with_ids=False).references == ["ni3 hao3 ma5"]
     assert read_pairs(*files, with_ids=True).references == ["hao3 ma5"]
 
 
-def test_ids_of_a_manifest_are_known_in_text_lines(write):
+def test_ids_of_a_manifest_are_found_in_text_lines(write):
     reference = write("ref.jsonl", json_lines({"id": "x", "text": "a b"}, {"id": "y", "text": "c"}))
     assert read_pairs(reference, write("hyp", "y c\nx a\n")).hypotheses == ["a", "c"]
     assert read_pairs(reference, write("hyp", "a b\nd\n")) == Pairs(
@@ -126,7 +128,7 @@ def test_ids_of_a_manifest_are_known_in_text_lines(write):
         (
             "hyp.txt",
             "utt1 a\nutt1 b\n",
-            r"hyp.txt:2: id 'utt1' was at .*hyp.txt:1 already; expected each id once",
+            r"hyp.txt:2: id 'utt1' is also at .*hyp.txt:1; expected each id once",
         ),
         (
             "hyp.txt",
@@ -140,19 +142,19 @@ def test_ids_of_a_manifest_are_known_in_text_lines(write):
         ),
     ],
 )
-def test_what_is_no_partner_of_the_reference_is_refused(write, name, content, message):
+def test_hypothesis_that_does_not_match_is_refused(write, name, content, message):
     reference = write("ref.trn", "a (utt1)\n")
     with pytest.raises(InputError, match=message):
         read_pairs(reference, write(name, content))
 
 
-def test_bytes_that_are_no_utf8_are_named_with_their_line(write, tmp_path):
+def test_invalid_utf8_is_named_with_its_line(write, tmp_path):
     (tmp_path / "latin1.txt").write_bytes(b"yes\ncaf\xe9\n")
     with pytest.raises(InputError, match=r"latin1.txt:2: has the byte 0xe9; expected UTF-8"):
         read_pairs(tmp_path / "latin1.txt", tmp_path / "latin1.txt")
 
 
-def test_trn_comes_back_and_refuses_sclites_signs(tmp_path):
+def test_trn_round_trip_and_special_characters(tmp_path):
     texts = {"an4-1": "a b", "an4-2": ""}
     write_trn(tmp_path / "x.trn", texts)
     assert (tmp_path / "x.trn").read_text() == "a b (an4-1)\n(an4-2)\n"
@@ -208,14 +210,14 @@ def test_text_has_rates_counts_interval_and_confusions(write):
     )
 
 
-def test_words_are_compared_as_they_stand_unless_normalised(write):
+def test_words_are_compared_unchanged_unless_normalised(write):
     files = write("ref.txt", "It’s fine.\n"), write("hyp.txt", "it's fine\n")
     plain = json.loads(score(*files, "--format", "json").stdout)
     assert plain["wer"] == plain["wer_low"] == plain["wer_high"] == 1.0
     assert json.loads(score(*files, "--format", "json", "--normalise").stdout)["wer"] == 0.0
 
 
-def test_no_words_at_all_have_no_rate_but_counts(write):
+def test_no_reference_words_give_an_infinite_rate(write):
     files = write("ref.txt", "\n"), write("hyp.txt", "a\n")
     values = json.loads(score(*files, "--format", "json").stdout)
     assert (values["wer"], values["insertions"], values["words"]) == (None, 1, 0)
@@ -228,7 +230,7 @@ def python(*arguments, cwd):
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
-def test_bad_input_is_one_line_and_status_1(write, tmp_path):
+def test_bad_input_gives_one_line_and_status_1(write, tmp_path):
     write("ref.txt", "a\nb\n")
     write("hyp.txt", "a\n")
     for hypothesis, message in (
@@ -239,14 +241,14 @@ def test_bad_input_is_one_line_and_status_1(write, tmp_path):
         assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", message)
 
 
-def test_wrong_usage_is_status_2(write):
+def test_wrong_usage_exits_with_2(write):
     file = write("ref.txt", "a\n")
     assert score(file).exit_code == 2
     assert score(file, file, "--format", "yaml").exit_code == 2
     assert score(file, file, "--format", "json", "--alignments").exit_code == 2
 
 
-def test_a_score_loads_no_torch(write, tmp_path):
+def test_score_does_not_import_torch(write, tmp_path):
     write("ref.txt", "a b c\n" * 130)
     program = (
         "import sys; sys.argv = ['asr', 'score', 'ref.txt', 'ref.txt']\n"

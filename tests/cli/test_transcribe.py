@@ -31,7 +31,7 @@ def transcribe(tone_model, *arguments):
     return CliRunner().invoke(app, [str(option) for option in options])
 
 
-def test_a_line_for_each_file(tone_model, audio, recognizer):
+def test_one_line_per_file(tone_model, audio, recognizer):
     done = transcribe(tone_model, *audio)
     assert done.exit_code == 0
     assert done.stderr == ""
@@ -40,7 +40,7 @@ def test_a_line_for_each_file(tone_model, audio, recognizer):
     assert all(line.split("\t")[1] for line in expected)
 
 
-def test_an_object_for_each_file(tone_model, audio, recognizer):
+def test_one_json_object_per_file(tone_model, audio, recognizer):
     done = transcribe(tone_model, "--format", "json", *audio)
     assert done.exit_code == 0
     for line, path in zip(done.stdout.splitlines(), audio, strict=True):
@@ -52,7 +52,7 @@ def test_an_object_for_each_file(tone_model, audio, recognizer):
         assert values["log_prob"] == pytest.approx(transcript.log_prob)
 
 
-def test_a_probability_of_0_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
+def test_infinite_log_prob_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
     nothing = Transcript("", -math.inf, 0.1)
     monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: nothing)
     done = transcribe(tone_model, "--format", "json", audio[0])
@@ -61,7 +61,7 @@ def test_a_probability_of_0_is_null_in_json(tone_model, audio, recognizer, monke
     assert (values["text"], values["log_prob"]) == ("", None)
 
 
-def test_a_search_goes_by_the_language_model_that_is_named(tone_model, audio, tmp_path):
+def test_search_uses_the_given_language_model(tone_model, audio, tmp_path):
     lm = write_lm(tmp_path / "lm.arpa", a=-20.0, b=-0.1)
     done = transcribe(tone_model, "--lm", lm, "--beam-width", 20, *audio)
     assert done.exit_code == 0, done.stderr
@@ -74,7 +74,7 @@ def test_a_search_goes_by_the_language_model_that_is_named(tone_model, audio, tm
     assert "decoder is greedy, which goes by log_probs alone; expected beam or flash" in told
 
 
-def test_phrases_of_a_file_are_likely(tone_model, audio, tmp_path):
+def test_phrases_become_more_likely(tone_model, audio, tmp_path):
     phrases = tmp_path / "phrases.txt"
     phrases.write_text("a\t-100\n")
     done = transcribe(tone_model, "--phrases", phrases, *audio)
@@ -84,7 +84,7 @@ def test_phrases_of_a_file_are_likely(tone_model, audio, tmp_path):
     assert heard != [load(tone_model, "cpu").transcribe(path).text for path in audio]
 
 
-def test_a_file_that_is_damaged_leaves_the_others(tone_model, audio, tmp_path):
+def test_other_files_are_done_after_a_damaged_one(tone_model, audio, tmp_path):
     (tmp_path / "cut.wav").write_bytes(audio[0].read_bytes()[:3000])
     soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)
     bad = [tmp_path / "cut.wav", tmp_path / "nope.wav", tmp_path / "short.wav", tmp_path]
@@ -100,7 +100,7 @@ def test_a_file_that_is_damaged_leaves_the_others(tone_model, audio, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["txt", "json"])
-def test_a_file_for_each_recording(tone_model, audio, tmp_path, recognizer, format):
+def test_out_writes_one_file_per_recording(tone_model, audio, tmp_path, recognizer, format):
     out = tmp_path / "new" / "texts"
     done = transcribe(tone_model, "--out", out, "--format", format, *audio, tmp_path / "nope.wav")
     assert done.exit_code == 1
@@ -122,17 +122,18 @@ def test_a_file_for_each_recording(tone_model, audio, tmp_path, recognizer, form
     assert files[0].read_text() == before
 
 
-def test_two_recordings_for_one_file_are_refused_before_any_is_read(tone_model, audio, tmp_path):
+def test_two_recordings_with_one_output_file_are_refused(tone_model, audio, tmp_path):
     other = tmp_path / audio[0].name
     other.write_bytes(audio[0].read_bytes())
     done = transcribe(tone_model, "--out", tmp_path / "out", audio[0], other)
     assert done.exit_code == 1
     file = tmp_path / "out" / "train00.txt"
-    assert done.stderr == f"asr transcribe: {file}: would hold both {audio[0]} and {other}\n"
+    line = f"asr transcribe: {file}: would be the output of both {audio[0]} and {other}; expected"
+    assert done.stderr == f"{line} different file names\n"
     assert not (tmp_path / "out").exists()
 
 
-def test_a_channel_is_taken(tone_model, audio, recognizer, tmp_path):
+def test_channel_option_uses_one_channel(tone_model, audio, recognizer, tmp_path):
     waveform, _ = soundfile.read(audio[0], dtype="float32")
     both = np.stack([np.zeros_like(waveform), waveform], axis=1)
     soundfile.write(tmp_path / "both.wav", both, SAMPLE_RATE)
@@ -141,7 +142,7 @@ def test_a_channel_is_taken(tone_model, audio, recognizer, tmp_path):
     assert transcribe(tone_model, "--channel", 2, tmp_path / "both.wav").exit_code == 1
 
 
-def test_channels_that_cancel_are_a_warning(tone_model, audio, tmp_path):
+def test_cancelling_channels_give_a_warning(tone_model, audio, tmp_path):
     waveform, _ = soundfile.read(audio[0], dtype="float32")
     both = tmp_path / "both.wav"
     soundfile.write(both, np.stack([waveform, -waveform], axis=1), SAMPLE_RATE)
@@ -171,7 +172,9 @@ def test_standard_input_is_transcribed(tone_model, audio, recognizer, tmp_path, 
     assert (tmp_path / "out" / "stdin.txt").read_text() == text + "\n"
 
 
-def test_a_recording_longer_than_memory_leaves_the_others(tone_model, audio, tmp_path, monkeypatch):
+def test_other_files_are_done_after_one_too_long_for_memory(
+    tone_model, audio, tmp_path, monkeypatch
+):
     monkeypatch.setattr("asr.recognizer.free_memory", lambda: 100 << 20)
     long = tmp_path / "long.wav"
     soundfile.write(long, np.zeros(51 * SAMPLE_RATE, np.int16), SAMPLE_RATE)
@@ -188,7 +191,7 @@ def test_a_recording_longer_than_memory_leaves_the_others(tone_model, audio, tmp
     "error",
     [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GB")],
 )
-def test_memory_that_ends_in_a_search_leaves_the_others(tone_model, audio, monkeypatch, error):
+def test_other_files_are_done_after_a_search_lacks_memory(tone_model, audio, monkeypatch, error):
     original = Recognizer.transcript
     calls = []
 
@@ -218,21 +221,21 @@ def test_memory_that_ends_in_a_search_leaves_the_others(tone_model, audio, monke
         ["--model", "m", "a.wav", "--device", "tpu"],
     ],
 )
-def test_wrong_usage_has_status_2(arguments):
+def test_wrong_usage_exits_with_2(arguments):
     done = CliRunner().invoke(app, ["transcribe", *arguments])
     assert done.exit_code == 2
     assert done.stdout == ""
     assert "Usage: " in done.stderr
 
 
-def test_a_model_that_can_not_be_used_is_told_in_one_line(tmp_path, audio):
+def test_unusable_model_gives_one_line(tmp_path, audio):
     done = CliRunner().invoke(app, ["transcribe", "--model", str(tmp_path), str(audio[0])])
     assert done.exit_code == 1
     line = f"asr transcribe: {tmp_path}: has no model.json; expected a trained model's folder\n"
     assert (done.stdout, done.stderr) == ("", line)
 
 
-def test_the_command_ends_in_silence_when_its_reader_leaves(tone_model, audio):
+def test_closed_pipe_ends_the_command_without_a_message(tone_model, audio):
     command = [sys.executable, "-m", "asr.cli", "transcribe", "--model", str(tone_model)]
     process = subprocess.Popen(
         [*command, "--device", "cpu", *map(str, audio * 100)],
@@ -247,7 +250,7 @@ def test_the_command_ends_in_silence_when_its_reader_leaves(tone_model, audio):
     assert process.wait() == 1
 
 
-def test_a_name_that_is_not_utf_8_comes_out_as_it_went_in(tone_model, audio, tmp_path):
+def test_file_name_that_is_not_utf8_is_printed_unchanged(tone_model, audio, tmp_path):
     name = os.fsencode(tmp_path) + b"/\xe9.wav"
     try:
         with open(name, "wb") as file:

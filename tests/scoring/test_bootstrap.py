@@ -12,7 +12,7 @@ from asr.scoring.error_rates import ErrorCounts, word_errors
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_interval_is_kaldialigns_within_the_noise_of_sampling(seed):
+def test_interval_agrees_with_kaldialign(seed):
     references, hypotheses = random_pairs(600, seed=seed)
     low, high = bootstrap_interval(word_errors(references, hypotheses), seed=seed)
     expected = kaldialign.bootstrap_wer_ci(
@@ -25,7 +25,7 @@ def test_interval_is_kaldialigns_within_the_noise_of_sampling(seed):
     assert high == pytest.approx(expected["ci95max"], abs=0.04 * width)
 
 
-def test_interval_covers_the_true_rate_as_often_as_it_says():
+def test_interval_covers_the_true_rate_at_its_confidence():
     generator = np.random.default_rng(0)
     covered = 0
     for seed in range(200):
@@ -37,7 +37,7 @@ def test_interval_covers_the_true_rate_as_often_as_it_says():
     assert abs(covered - 180) <= 4 * math.sqrt(200 * 0.9 * 0.1)
 
 
-def test_interval_depends_on_the_seed_alone_and_holds_the_rate():
+def test_interval_depends_only_on_the_seed_and_contains_the_rate():
     counts = word_errors(*random_pairs(50, seed=0))
     low, high = bootstrap_interval(counts)
     assert (low, high) == bootstrap_interval(counts)
@@ -47,14 +47,14 @@ def test_interval_depends_on_the_seed_alone_and_holds_the_rate():
     assert wider[0] < low < high < wider[1]
 
 
-def test_intervals_of_few_words_are_what_they_can_be():
+def test_intervals_of_few_words():
     assert bootstrap_interval([ErrorCounts(1, 0, 0, 4)]) == (0.25, 0.25)
     assert bootstrap_interval([ErrorCounts()]) == (0.0, 0.0)
     assert bootstrap_interval([ErrorCounts(insertions=1)]) == (math.inf, math.inf)
     assert bootstrap_interval([ErrorCounts(insertions=1), ErrorCounts(words=1)]) == (0.0, math.inf)
 
 
-def test_no_counts_and_no_confidence_are_refused():
+def test_no_counts_and_a_wrong_confidence_are_refused():
     with pytest.raises(ValueError, match="counts is empty"):
         bootstrap_interval([])
     with pytest.raises(ValueError, match="confidence is 95; expected a fraction"):
@@ -66,7 +66,7 @@ def counts_of(errors, words):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_gain_and_its_interval_are_those_of_all_possible_draws(seed):
+def test_gain_and_interval_agree_with_all_possible_samples(seed):
     generator = np.random.default_rng(seed)
     words = generator.integers(2, 9, size=5)
     ours, theirs = generator.integers(0, 5, size=(2, 5))
@@ -81,7 +81,7 @@ def test_gain_and_its_interval_are_those_of_all_possible_draws(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_p_is_that_of_all_ways_to_swap_the_systems(seed):
+def test_p_agrees_with_all_permutations(seed):
     generator = np.random.default_rng(seed)
     ours = generator.binomial(8, 0.25, size=12)
     theirs = generator.binomial(8, 0.35, size=12)
@@ -95,14 +95,14 @@ def test_p_is_that_of_all_ways_to_swap_the_systems(seed):
     )
 
 
-def test_p_of_errors_that_only_one_system_makes_is_that_of_the_sign_test():
+def test_p_agrees_with_the_sign_test():
     ours, theirs = [0] * 10, [1] * 6 + [0] * 4
     found = paired_gain(counts_of(ours, [5] * 10), counts_of(theirs, [5] * 10))
     assert found.gain == 6 / 50
     assert found.p == pytest.approx(2 / 2**6, abs=5 * math.sqrt(1 / 32 / 1e4))
 
 
-def test_p_is_near_kaldialigns_from_its_bootstrap_where_many_utterances_differ():
+def test_p_of_many_utterances_is_near_kaldialigns():
     generator = random.Random(0)
     references = ["a b c d e f g h"] * 300
     ours, theirs = (
@@ -116,7 +116,7 @@ def test_p_is_near_kaldialigns_from_its_bootstrap_where_many_utterances_differ()
     assert found.p == pytest.approx(2 * expected, abs=0.02)
 
 
-def test_gain_turns_round_with_the_systems():
+def test_gain_changes_sign_when_the_systems_are_exchanged():
     generator = np.random.default_rng(0)
     ours, theirs = generator.binomial(10, [[0.24], [0.3]], size=(2, 60))
     ours, theirs = counts_of(ours, [10] * 60), counts_of(theirs, [10] * 60)
@@ -127,7 +127,7 @@ def test_gain_turns_round_with_the_systems():
     assert loss.high == pytest.approx(-gain.low, abs=1e-3)
 
 
-def test_p_is_small_as_often_as_it_says_where_the_systems_are_alike():
+def test_p_of_equal_systems_is_rarely_small():
     generator = np.random.default_rng(0)
     words, small = np.full(15, 10), 0
     for seed in range(100):
@@ -138,14 +138,14 @@ def test_p_is_small_as_often_as_it_says_where_the_systems_are_alike():
     assert abs(small - 10) <= 4 * math.sqrt(100 * 0.1 * 0.9)
 
 
-def test_a_seed_more_with_the_same_errors_makes_nothing_surer():
+def test_repeated_errors_of_another_seed_change_nothing():
     counts = word_errors(*random_pairs(50, seed=0))
     others = [ErrorCounts(words=count.words) for count in counts]
     both = [[a + a for a in system] for system in (counts, others)]
     assert paired_gain(*both) == paired_gain(counts, others)
 
 
-def test_the_same_system_gains_nothing():
+def test_a_system_has_no_gain_over_itself():
     counts = word_errors(*random_pairs(20, seed=0))
     same = paired_gain(counts, counts)
     assert (same.gain, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
@@ -156,8 +156,8 @@ def test_the_same_system_gains_nothing():
 def test_counts_of_different_utterances_are_refused():
     with pytest.raises(ValueError, match="counts is empty"):
         paired_gain([], [])
-    with pytest.raises(ValueError, match="2 counts for 1 others"):
+    with pytest.raises(ValueError, match="counts has 2 utterances, others 1; expected as many"):
         paired_gain([ErrorCounts()] * 2, [ErrorCounts()])
-    expected = r"counts\[1\] is of 3 words, others\[1\] of 4; expected the same utterance"
+    expected = r"counts\[1\] has 3 words, others\[1\] 4; expected the same utterance"
     with pytest.raises(ValueError, match=expected):
         paired_gain(counts_of([0, 0], [2, 3]), counts_of([0, 0], [2, 4]))

@@ -30,7 +30,7 @@ def random_text(generator, symbols, longest):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_words_have_fewest_errors_and_then_most_hits(seed):
+def test_alignment_has_fewest_errors_then_most_hits(seed):
     references, hypotheses = random_pairs(60, seed, unrelated=0.5)
     for reference, hypothesis, count in zip(
         references, hypotheses, word_errors(references, hypotheses), strict=True
@@ -41,7 +41,7 @@ def test_words_have_fewest_errors_and_then_most_hits(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_counts_are_possible_and_none_has_fewer_errors(seed):
+def test_counts_are_consistent_and_minimal(seed):
     generator = random.Random(seed)
     texts = [[random_text(generator, "ab  cde", 16) for _ in range(60)] for _ in range(2)]
     for way, parts in ((word_errors, str.split), (character_errors, lambda t: " ".join(t.split()))):
@@ -52,14 +52,14 @@ def test_counts_are_possible_and_none_has_fewer_errors(seed):
             assert count.words == len(parts(reference))
 
 
-def test_three_substitutions_are_fewer_errors_than_two_hits_shifted():
+def test_three_substitutions_beat_two_hits_with_four_errors():
     # two deletions and two insertions around one hit cost sclite as much as three substitutions
     (count,) = word_errors(["p q a"], ["a r s"])
     assert (count.substitutions, count.deletions, count.insertions) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("n_words", [1999, 2001, 9000])
-def test_long_texts_have_as_few_errors_as_jiwer_counts_and_more_hits(n_words):
+def test_long_texts_have_jiwers_errors_and_at_least_its_hits(n_words):
     generator = random.Random(n_words)
     reference = generator.choices("abcdefgh", k=n_words)
     hypothesis = [
@@ -77,7 +77,7 @@ def test_long_texts_have_as_few_errors_as_jiwer_counts_and_more_hits(n_words):
     assert characters.rate == jiwer.cer(" ".join(reference), " ".join(hypothesis))
 
 
-def test_sums_are_jiwers():
+def test_sums_agree_with_jiwer():
     references, hypotheses = random_pairs(300, seed=0)
     words = sum(word_errors(references, hypotheses), ErrorCounts())
     expected = jiwer.process_words(references, hypotheses)
@@ -88,7 +88,7 @@ def test_sums_are_jiwers():
 
 
 @pytest.mark.skipif(sclite_command() is None, reason="sclite is not on PATH (Debian: sctk)")
-def test_errors_are_split_as_sclite_splits_them(tmp_path: Path):
+def test_kinds_of_errors_agree_with_sclite(tmp_path: Path):
     references, hypotheses = random_pairs(200, seed=0)
     ours, theirs = (
         word_errors(references, hypotheses),
@@ -114,11 +114,11 @@ def test_short_and_empty_lines_count(reference, hypothesis, words, characters):
     assert character_errors([reference], [hypothesis]) == [characters]
 
 
-def test_no_utterances_have_no_counts():
+def test_no_utterances_give_no_counts():
     assert word_errors([], []) == character_errors([], []) == []
 
 
-def test_counts_add_up_and_rates_do_not():
+def test_pooled_rate_is_not_the_mean_rate():
     counts = [ErrorCounts(1, 0, 0, 1), ErrorCounts(0, 1, 2, 9)]
     total = sum(counts, ErrorCounts())
     assert total == ErrorCounts(1, 1, 2, 10)
@@ -138,7 +138,7 @@ def test_different_numbers_of_texts_are_refused():
         word_errors("ab", "ab")
 
 
-def test_alignments_are_pairs_and_read_well():
+def test_alignment_text_has_three_lines():
     (alignment,) = align_words(["the cat sat"], ["the hat sat down"])
     assert alignment == [("the", "the"), ("cat", "hat"), ("sat", "sat"), ("", "down")]
     assert alignment_text(alignment) == (
@@ -146,13 +146,13 @@ def test_alignments_are_pairs_and_read_well():
     )
 
 
-def test_confusions_come_by_frequency():
+def test_confusions_are_sorted_by_frequency():
     alignments = align_words(["a b c", "a b", "b"], ["x b", "x b", "b d"])
     assert confusions(alignments) == [("a", "x", 2), ("", "d", 1), ("c", "", 1)]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rates_of_texts_and_of_lists_are_jiwers(seed):
+def test_wer_and_cer_agree_with_jiwer(seed):
     generator = random.Random(seed)
     texts = [random_text(generator, "ab cd", 16).split() for _ in range(18)]
     joined = [" ".join(words) for words in texts]  # jiwer counts every blank
@@ -167,10 +167,10 @@ def test_rates_of_texts_and_of_lists_are_jiwers(seed):
 
 
 @pytest.mark.parametrize("rate", [wer, cer])
-def test_what_can_not_be_compared_is_named(rate):
+def test_invalid_arguments_are_refused(rate):
     for references, hypotheses, message in [
-        ("a", ["a"], "references is a text and hypotheses several; expected the same of both"),
-        (["a"], "a", "references is several and hypotheses a text"),
+        ("a", ["a"], "references is one text and hypotheses several; expected two texts"),
+        (["a"], "a", "references is several and hypotheses one text"),
         (["a", "b"], ["a"], "1 hypotheses for 2 references"),
         (["a", None], ["a", "b"], r"references\[1\] is None; expected a text"),
         (["a"], [["a"]], r"hypotheses\[0\] is \['a'\]; expected a text"),

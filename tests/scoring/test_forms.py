@@ -25,7 +25,7 @@ def read(tmp_path, content, name="a.txt"):
         ("a.txt", "id,text\nu1,go left\nu2,stop\n", "table"),
     ],
 )
-def test_a_form_is_known_by_name_and_sight(tmp_path, name, content, form):
+def test_name_or_content_shows_the_format(tmp_path, name, content, form):
     file = read(tmp_path, content, name)
     assert file.form == form
     assert [(entry.id, entry.text) for entry in file.readings[0].entries] == [
@@ -37,22 +37,22 @@ def test_a_form_is_known_by_name_and_sight(tmp_path, name, content, form):
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("u1,go left\nu2,stop\n", "':1: looks like columns with ',' between"),
-        ("LJ001-1|Go|go\nLJ001-2|Stop|stop\n", "columns with '|' between"),
-        ("[00:01.20] go\n[00:02.40] stop\n", "looks like lines with times, as LRC"),
+        ("u1,go left\nu2,stop\n", "':1: looks like columns separated by ','"),
+        ("LJ001-1|Go|go\nLJ001-2|Stop|stop\n", "columns separated by '|'"),
+        ("[00:01.20] go\n[00:02.40] stop\n", "looks like lines with times, such as LRC"),
         ("0.0\t1.2\tgo left\n1.2\t2.4\tstop\n", "Audacity"),
         ("0 12000000 go\n12000000 24000000 stop\n", "HTK"),
         ("0:01 go left\n0:12 stop\n", "looks like lines with times"),
         ("u1 S 0 T -77 A -7 L -7 0 go 9\nu2 S 0 T -7 A -7 L -7 0 go 9\n", "Sphinx's hypseg"),
         ("id,text,text\nu1,a,b\n", "has the column 'text' twice"),
-        (b"\x28\xb5\x2f\xfd", "is packed by zstd"),
+        (b"\x28\xb5\x2f\xfd", "is compressed with zstd"),
         (b"%PDF-1.7\n", "is a PDF file"),
         ("u1 go\nu2 stop\n".encode("utf-16-le"), ":1: has a zero byte"),
         ("u1 é\n".encode("utf-16"), "is UTF-16; expected UTF-8"),
         (codecs.BOM_UTF32_LE + "é".encode("utf-32-le"), "is UTF-32; expected UTF-8"),
     ],
 )
-def test_what_would_count_ids_times_or_bytes_as_words_is_refused(tmp_path, content, found):
+def test_unknown_formats_are_refused(tmp_path, content, found):
     with pytest.raises(InputError, match=found.removeprefix("'")):
         read(tmp_path, content)
 
@@ -61,5 +61,5 @@ def test_what_would_count_ids_times_or_bytes_as_words_is_refused(tmp_path, conte
     "content",
     ["yes, i do\nno,not now\n", "10,000 dollars\n20,000 euros\n", "10:30 sharp\nat noon\n"],
 )
-def test_texts_with_commas_and_numbers_are_lines(tmp_path, content):
+def test_texts_with_commas_and_numbers_are_lines_of_text(tmp_path, content):
     assert read(tmp_path, content).form == "lines"

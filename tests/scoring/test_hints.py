@@ -10,17 +10,17 @@ from asr.scoring.hints import hints
         ("don\u2019t", "don't", "look alike"),
         ("ab", "a\u00adb", "look alike"),
         ("ab", "a\u200bb", "look alike"),
-        ("Go", "go", "differ in case alone"),
-        ("İstanbul", "istanbul", "differ in case alone"),
-        ("", "<eps>", "signs that count as words"),
-        ("++NOISE++", "", "signs that count as words"),
-        ("", "\ufeff", "signs that count as words, such as '\\ufeff' (U+FEFF)"),
+        ("Go", "go", "differ only in case"),
+        ("İstanbul", "istanbul", "differ only in case"),
+        ("", "<eps>", "special symbols that count as words"),
+        ("++NOISE++", "", "special symbols that count as words"),
+        ("", "\ufeff", "special symbols that count as words, such as '\\ufeff' (U+FEFF)"),
     ],
 )
-def test_errors_that_a_reader_would_not_count_are_told(said, heard, hint):
+def test_unreal_errors_give_a_hint(said, heard, hint):
     (found,) = hints([[("x", "x"), (said, heard)]])
     assert hint in found
 
 
-def test_other_errors_and_signs_that_are_right_have_no_hint():
+def test_real_errors_and_correct_symbols_give_no_hint():
     assert hints([[("go", "stop"), ("", "left"), ("<unk>", "<unk>")]]) == []

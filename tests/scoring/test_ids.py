@@ -28,7 +28,7 @@ def judged(reference, hypothesis):
         ("utt1 a b\nutt2 c d\nutt3 e\n", "utt1 a b\nutt3 e\n"),
     ],
 )
-def test_ids_are_what_both_files_show(reference, hypothesis):
+def test_first_words_that_are_ids(reference, hypothesis):
     assert judged(reference, hypothesis) is True
 
 
@@ -44,7 +44,7 @@ def test_ids_are_what_both_files_show(reference, hypothesis):
         ("alpha go on\nbeta stop\ngamma wait\n", "alpha go\nbeta stop\n"),
     ],
 )
-def test_lines_of_words_have_no_ids(reference, hypothesis):
+def test_first_words_that_are_no_ids(reference, hypothesis):
     assert not judged(reference, hypothesis)
 
 
@@ -64,20 +64,22 @@ def test_lines_of_words_have_no_ids(reference, hypothesis):
         ("utta a b\nuttb c d\nuttc e f\n", "utta a b\nuttb c d\nuttc e g\n", "ref:1: 'utta'"),
     ],
 )
-def test_what_may_be_id_or_word_is_asked_for(reference, hypothesis, place):
-    with pytest.raises(InputError, match=f"{place} may be id or word; expected --ids or --no-ids"):
+def test_ambiguous_first_words_are_refused(reference, hypothesis, place):
+    with pytest.raises(
+        InputError, match=f"{place} may be an id or a word; expected --ids or --no-ids"
+    ):
         judged(reference, hypothesis)
 
 
-def test_many_ids_may_look_like_the_words():
+def test_many_ids_may_look_like_words_of_the_text():
     lines = [f"u{n} w{n % 7} w{n % 5}" for n in range(20)]
     assert judged("\n".join(lines), "\n".join(f"{line} w1" for line in lines)) is True
-    with pytest.raises(InputError, match="may be id or word"):
+    with pytest.raises(InputError, match="may be an id or a word"):
         judged("\n".join(lines[:5]), "\n".join(lines[:5]))
 
 
-def test_words_that_all_lines_share_are_told_of():
+def test_equal_first_words_that_look_like_words():
     assert judged("go left\nstop now\n", "go left\nstop cow\n") is None
     many = "".join(f"{'abcdefghij'[n // 10] * 3}{'klmnopqrst'[n % 10]} x y\n" for n in range(25))
-    with pytest.raises(InputError, match="may be id or word"):
+    with pytest.raises(InputError, match="may be an id or a word"):
         judged(many, many)

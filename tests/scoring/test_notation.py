@@ -45,28 +45,28 @@ def counts(reference, hypothesis, fragments=False, notation="trn", **rules):
         ("", "", (0, 0, 0, 0)),
     ],
 )
-def test_notation_counts_as_worked_out_by_hand(reference, hypothesis, expected):
+def test_counts_agree_with_hand_calculation(reference, hypothesis, expected):
     assert counts(reference, hypothesis) == expected
 
 
-def test_optional_words_of_stm_stand_as_sclite_has_them_unless_told():
+def test_optional_words_of_stm_need_the_option():
     assert counts("a (uh) b", "a b", notation="timed") == (0, 1, 0, 3)
     assert counts("a (uh) b", "a b", notation="timed", optional=True) == (0, 0, 0, 3)
     assert counts("a (uh) b", "a uh b", optional=False) == (1, 0, 0, 3)
 
 
-def test_fragments_match_words_that_begin_or_end_so():
+def test_fragments_match_beginnings_and_ends():
     assert counts("fi- -icks th-", "fish ticks the") == (3, 0, 0, 3)
     assert counts("fi- -icks th-", "fish ticks the", fragments=True) == (0, 0, 0, 3)
     assert counts("fi- -icks -", "wish tick -", fragments=True) == (2, 0, 0, 3)
 
 
-def test_words_are_normalised_one_by_one_and_may_vanish_or_part():
+def test_normalised_words_may_vanish_or_split():
     rules = {"normalise": lambda word: word.lower().replace("-", " ").strip("!?")}
     assert counts("{ Age-Old / x } !", "age old", **rules) == (0, 0, 0, 2)
 
 
-def test_signs_of_plain_texts_are_words():
+def test_symbols_in_plain_texts_are_words():
     assert [arc.word for arc in word_graph("{ a; @", "x:1", "", Rules()).arcs[1:]] == [
         "{",
         "a;",
@@ -77,7 +77,7 @@ def test_signs_of_plain_texts_are_words():
     assert is_plain("a b-c d/e", "trn", Rules())
 
 
-def test_alternatives_stand_within_others():
+def test_alternatives_may_be_nested():
     assert parse_notation("a { b / c { d / e } } f", "x:1") == [
         "a",
         Alternatives([["b"], ["c", Alternatives([["d"], ["e"]])]]),
@@ -104,7 +104,7 @@ def random_notation(generator, depth=0):
 
 @pytest.mark.skipif(sclite_command() is None, reason="sclite is not on PATH (Debian: sctk)")
 @pytest.mark.parametrize("options", ["", "-D", "-F", "-F -D"])
-def test_random_notation_counts_as_sclite_counts_it(tmp_path, options):
+def test_counts_of_random_notation_agree_with_sclite(tmp_path, options):
     generator = random.Random(len(options))
     references = [random_notation(generator) for _ in range(300)]
     hypotheses = [re.sub("[{}()@]|/", "", random_notation(generator)) for _ in range(300)]

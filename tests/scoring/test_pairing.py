@@ -18,18 +18,18 @@ def pairs(tmp_path):
     return pairs
 
 
-def test_ctm_of_utterances_is_paired_with_id_text_lines(pairs):
+def test_ctm_is_paired_with_id_text_lines(pairs):
     found = pairs("utt1 go left\nutt2 stop\n", CTM)
     assert found.ids == ["utt1", "utt2"]
     assert found.hypotheses == ["go left", "stop"]
 
 
-def test_an_utterance_that_the_ctm_lacks_is_deleted_if_told(pairs):
+def test_utterance_missing_in_the_ctm_may_count_as_deletions(pairs):
     found = pairs("utt1 go left\nutt2 stop\nutt3 now\n", CTM, missing_is_deleted=True)
     assert found.hypotheses == ["go left", "stop", ""]
 
 
-def test_a_recording_is_found_by_its_name_from_any_folder(pairs):
+def test_recordings_match_by_name_from_any_folder(pairs):
     rows = [("a", "wav/0001.wav", "go left"), ("b", "wav/0002.wav", "stop")]
     names = ("id", "audio", "text")
     manifest = "".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows)
@@ -38,13 +38,15 @@ def test_a_recording_is_found_by_its_name_from_any_folder(pairs):
     assert found.hypotheses == ["go", "stop"]
 
 
-def test_alternatives_outside_sclites_forms_are_refused(pairs):
-    with pytest.raises(InputError, match=r"ref.txt:1: has { a / b }; alternatives are expected"):
+def test_alternatives_outside_sclites_formats_are_refused(pairs):
+    with pytest.raises(
+        InputError, match=r"ref.txt:1: has { a / b }; expected alternatives only in"
+    ):
         pairs("u1 { a / b } go\nu2 x\n", "u1 b go\nu2 x\n")
     assert pairs("{ a / b } go (u1)\nx (u2)\n", "u1 b go\nu2 x\n").references == ["b go", "x"]
 
 
-def test_case_of_a_turkish_i_can_be_ignored(pairs):
+def test_ignore_case_covers_the_turkish_i(pairs):
     from asr.scoring.notation import Rules
 
     found = pairs("İstanbul\nx\n", "istanbul\nx\n", rules=Rules(ignore_case=True))

@@ -57,12 +57,12 @@ def texts(content):
         SRT.replace("go", "<i>go</i>").replace("stop", '<font color="red">stop</font>{\\an8}'),
     ],
 )
-def test_subtitles_are_one_text(content):
+def test_all_subtitles_give_one_text(content):
     assert is_subtitles(numbered(content, Path("a")))
     assert texts(content) == ["go left now stop"]
 
 
-def test_a_spoken_number_is_no_number_of_a_subtitle():
+def test_spoken_numbers_are_kept():
     assert texts(SRT.replace("stop", "42")) == ["go left now 42"]
     assert texts(SRT.replace("1\n0", "0").replace("2\n0", "0").replace("now\n", "7")) == [
         "go left 7 stop"
@@ -77,6 +77,6 @@ def test_a_spoken_number_is_no_number_of_a_subtitle():
         (VTT + "\ngo right\n", "a.srt:19: has a text without a time"),
     ],
 )
-def test_a_text_without_a_time_is_refused(content, line):
+def test_text_without_a_time_is_refused(content, line):
     with pytest.raises(InputError, match=line):
         texts(content)

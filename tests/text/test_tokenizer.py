@@ -19,7 +19,7 @@ from asr.text.tokenizer import (
 LEXICON = parse_lexicon(["go G OW", "on AO N", "on(2) AA N", "a AH", "a(2) EY"], "words.dic")
 
 
-def test_characters_of_the_texts_become_tokens_and_come_back():
+def test_characters_round_trip():
     tokenizer = CharTokenizer.from_texts(["go on", "it's"])
     assert tokenizer.symbols == (BLANK_SYMBOL, " ", "'", "g", "i", "n", "o", "s", "t")
     assert tokenizer.encode("go in") == (3, 6, 1, 4, 5)
@@ -27,7 +27,7 @@ def test_characters_of_the_texts_become_tokens_and_come_back():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_normalised_texts_survive_the_way_there_and_back(seed):
+def test_normalised_texts_round_trip(seed):
     generator = random.Random(seed)
     texts = ["".join(generator.choices("abĵ한국 'ßçक्षि語", k=30)) for _ in range(50)]
     texts = [normalise(text) for text in texts]
@@ -44,13 +44,13 @@ def test_normalised_texts_survive_the_way_there_and_back(seed):
             assert 0 not in tokens
 
 
-def test_a_character_is_a_code_point_of_the_composed_form():
+def test_characters_are_code_points_of_nfc():
     tokenizer = CharTokenizer.from_texts(["cafe\u0301"])
     assert tokenizer.symbols == (BLANK_SYMBOL, "a", "c", "f", "é")
     assert tokenizer.encode("cafe\u0301") == tokenizer.encode("café") == (2, 1, 3, 4)
 
 
-def test_units_are_what_white_space_separates():
+def test_units_are_separated_by_white_space():
     tokenizer = UnitTokenizer.from_texts(["h# k aw n", "h#  aw h#"])
     assert tokenizer.symbols == (BLANK_SYMBOL, "aw", "h#", "k", "n")
     assert tokenizer.encode(" h# k\taw n ") == (2, 3, 1, 4)
@@ -59,7 +59,7 @@ def test_units_are_what_white_space_separates():
     assert tokenizer.decode(()) == ""
 
 
-def test_pieces_of_words_become_tokens_from_1_on():
+def test_subword_pieces_are_tokens_from_1_on():
     tokenizer = BpeTokenizer.from_texts(["ab ab abc", "b a"], n_pieces=8)
     assert tokenizer.symbols == (BLANK_SYMBOL, *tokenizer.model.pieces)
     assert len(tokenizer.symbols) == 9
@@ -69,7 +69,7 @@ def test_pieces_of_words_become_tokens_from_1_on():
     assert tokenizer.decode([tokenizer.symbols.index(piece) for piece in ("a", "▁b")]) == "a b"
 
 
-def test_words_become_the_phones_of_their_first_pronunciation():
+def test_words_are_encoded_by_their_first_pronunciation():
     tokenizer = PhoneTokenizer.from_lexicon(LEXICON)
     assert tokenizer.symbols == (BLANK_SYMBOL, "AA", "AH", "AO", "EY", "G", "N", "OW")
     assert tokenizer.encode(" go on\ta ") == (5, 7, 3, 6, 2)
@@ -77,14 +77,14 @@ def test_words_become_the_phones_of_their_first_pronunciation():
     assert tokenizer.encode("") == ()
 
 
-def test_a_lexicon_travels_with_the_phones():
+def test_phone_tokenizer_keeps_its_lexicon_in_to_dict():
     tokenizer = PhoneTokenizer.from_lexicon(LEXICON)
     again = tokenizer_from_dict(json.loads(json.dumps(tokenizer.to_dict())), "model.json")
     assert again == tokenizer
     assert again.to_dict()["lexicon"][3:] == ["a  AH", "a(2)  EY"]
 
 
-def test_a_lexicon_may_get_words_later_but_no_phones():
+def test_lexicon_may_get_new_words_but_no_new_phones():
     values = PhoneTokenizer.from_lexicon(LEXICON).to_dict()
     values["lexicon"].append("no N OW")
     tokenizer = tokenizer_from_dict(values, "model.json")
@@ -99,7 +99,7 @@ def test_a_lexicon_may_get_words_later_but_no_phones():
         PhoneTokenizer((BLANK_SYMBOL, "A"), Lexicon({"a": (("Z",),)}))
 
 
-def test_words_without_pronunciation_are_all_named_with_their_place():
+def test_words_without_a_pronunciation_are_named():
     tokenizer = PhoneTokenizer.from_lexicon(LEXICON)
     line = "^utterance u7: no pronunciation in the lexicon for 'Go', 'bee', 'zoo'$"
     with pytest.raises(InputError, match=line):
@@ -116,7 +116,7 @@ def test_words_without_pronunciation_are_all_named_with_their_place():
     ],
     ids=lambda tokenizer: tokenizer.kind,
 )
-def test_spellings_joined_give_the_tokens_of_texts(tokenizer):
+def test_joined_spellings_equal_the_encoded_text(tokenizer):
     words = ["on", "go", "a", "zoo", "on"]
     found = spellings(words, tokenizer)
     assert list(found) == ["on", "go", "a", "zoo"]
@@ -129,7 +129,7 @@ def test_spellings_joined_give_the_tokens_of_texts(tokenizer):
         assert joined == tokenizer.encode(text)
 
 
-def test_words_are_spelled_as_the_tokens_have_it():
+def test_spellings_of_words():
     chars = CharTokenizer.from_texts(["go on"])
     assert spellings(["go", "on"], chars) == {"go": ((2, 4),), "on": ((4, 3),)}
     assert chars.separator == chars.symbols.index(" ") == 1
@@ -144,12 +144,12 @@ def test_words_are_spelled_as_the_tokens_have_it():
 
 
 @pytest.mark.parametrize("word", ["", "two words", " go"])
-def test_what_is_no_word_is_refused(word):
+def test_invalid_words_are_refused(word):
     with pytest.raises(ValueError, match=f"words has '{word}'; expected words without white space"):
         spellings([word], CharTokenizer.from_texts(["go on"]))
 
 
-def test_a_piece_outside_the_alphabet_is_named_with_its_place():
+def test_unknown_piece_is_named_with_its_place():
     tokenizer = BpeTokenizer.from_texts(["ab ab"], n_pieces=4)
     with pytest.raises(InputError, match=r"^u1: piece 'é' \(U\+00E9\) is not in the alphabet;"):
         tokenizer.encode("aéb", place="u1")
@@ -157,7 +157,7 @@ def test_a_piece_outside_the_alphabet_is_named_with_its_place():
         tokenizer.encode("a▁b", place="u1")
 
 
-def test_a_character_outside_the_alphabet_is_named_with_its_place():
+def test_unknown_character_is_named_with_its_place():
     tokenizer = CharTokenizer.from_texts(["abc d"])
     expected = (
         r"^utterance an251-fash-b: character 'é' \(U\+00E9\) is not in the alphabet;"
@@ -167,7 +167,7 @@ def test_a_character_outside_the_alphabet_is_named_with_its_place():
         tokenizer.encode("abé", place="utterance an251-fash-b")
 
 
-def test_an_unknown_unit_is_named_and_long_alphabets_are_cut():
+def test_unknown_unit_is_named_and_alphabet_shortened():
     tokenizer = UnitTokenizer.from_texts([f"unit{n}" for n in range(1000)])
     with pytest.raises(
         InputError, match=r"^u1: unit 'ax' is not in .* of the 1000 of 'unit0 "
@@ -177,7 +177,7 @@ def test_an_unknown_unit_is_named_and_long_alphabets_are_cut():
 
 
 @pytest.mark.parametrize("token", [0, 4, -1])
-def test_tokens_without_a_text_are_refused(token):
+def test_tokens_without_a_symbol_are_refused(token):
     with pytest.raises(ValueError, match=f"token {token} stands for no text; expected 1 to 3"):
         CharTokenizer.from_texts(["abc"]).decode((1, token))
 
@@ -190,13 +190,13 @@ def test_tokens_without_a_text_are_refused(token):
         ({"kind": "char", "symbols": []}, r"symbols\[0\] is missing; expected '<blank>'"),
         (
             {"kind": "char", "symbols": [BLANK_SYMBOL, "a", "b", "a"]},
-            r"symbols\[3\] is 'a', like symbols\[1\]; expected it once",
+            r"symbols\[3\] is 'a', like symbols\[1\]; expected each symbol once",
         ),
         ({"kind": "char", "symbols": [BLANK_SYMBOL, "ab"]}, "'ab'; expected one character"),
         ({"kind": "unit", "symbols": [BLANK_SYMBOL, "a b"]}, "'a b'; expected no white space"),
         ({"kind": "char", "symbols": "abc"}, "symbols is 'abc'; expected a list of texts"),
         ({"kind": "char"}, "tokenizer has kind; expected kind, symbols"),
-        ({"kind": "bpe", "model": "ab"}, "the pieces' model is damaged; expected"),
+        ({"kind": "bpe", "model": "ab"}, "the subword model is damaged; expected"),
         ({"kind": "bpe", "model": ["ab"]}, r"model is \['ab'\]; expected text"),
         ({"kind": "bpe", "symbols": []}, "tokenizer has kind, symbols; expected kind, model"),
         (
@@ -209,12 +209,12 @@ def test_tokens_without_a_text_are_refused(token):
         ),
     ],
 )
-def test_what_is_no_tokenizer_is_refused_with_its_place(values, message):
+def test_invalid_tokenizer_values_are_refused(values, message):
     with pytest.raises(InputError, match=f"^exp/an4/model.json: .*{message}"):
         tokenizer_from_dict(values, "exp/an4/model.json")
 
 
-def test_spellings_are_all_ways_to_say_a_text():
+def test_spellings_cover_all_pronunciations():
     lexicon = parse_lexicon(["a AH", "a(2) EY", "the DH AH", "the(2) DH IY"], "x")
     phones = PhoneTokenizer.from_lexicon(lexicon)
     said = {phones.decode(tokens) for tokens in phones.spellings("the a")}
@@ -228,7 +228,7 @@ def test_spellings_are_all_ways_to_say_a_text():
     assert letters.words == ()
 
 
-def test_texts_have_the_case_of_what_the_tokens_come_from():
+def test_case_is_that_of_the_training_texts():
     for text, case in (("ab", "lower"), ("AB", "upper"), ("aB", "keep")):
         assert CharTokenizer.from_texts([text]).case == case
         assert BpeTokenizer.from_texts([text], n_pieces=4).case == case

@@ -16,12 +16,12 @@ TWO = {"one": (("W", "AH", "N"),), "a": (("AH",), ("EY",))}
         {"one": ["W", "AH", "N"], "a": [("AH",), ("EY",), ("AH",)]},
     ],
 )
-def test_phones_may_be_written_in_every_usual_form(lexicon):
+def test_phones_of_every_accepted_type(lexicon):
     assert dict(as_lexicon(lexicon).pronunciations) == TWO
     assert as_words(lexicon) == ["one", "a"]
 
 
-def test_words_alone_are_spelled_by_their_letters_and_composed():
+def test_words_without_phones_are_spelled_by_letters():
     assert dict(as_lexicon(["ab", "e\u0301", "ab"]).pronunciations) == {
         "ab": (("a", "b"),),
         "é": (("é",),),
@@ -29,7 +29,7 @@ def test_words_alone_are_spelled_by_their_letters_and_composed():
     assert as_words(word for word in ["e\u0301", "b"]) == ["é", "b"]
 
 
-def test_files_are_read(tmp_path):
+def test_lexicon_files_are_read(tmp_path):
     (tmp_path / "words.dic").write_text("one  W AH N\na  AH\na(2)  EY\n")
     (tmp_path / "words.txt").write_text("one\na\n")
     for path in (tmp_path / "words.dic", str(tmp_path / "words.dic")):
@@ -42,7 +42,7 @@ def test_files_are_read(tmp_path):
     ("lexicon", "message"),
     [
         ({}, "lexicon has no word"),
-        ({"one": ""}, r"lexicon\['one'\] is ''; expected phones, as 'TH R IY'"),
+        ({"one": ""}, r"lexicon\['one'\] is ''; expected phones, such as 'TH R IY'"),
         ({"one": ["W AH N"]}, r"lexicon\['one'\] is \['W AH N'\]; expected phones"),
         ({"one": [["W", 1]]}, r"lexicon\['one'\] is \[\['W', 1\]\]; expected phones"),
         ({"one": 3}, r"lexicon\['one'\] is 3; expected phones"),
@@ -51,12 +51,12 @@ def test_files_are_read(tmp_path):
         ([3], "lexicon has 3 as word 0"),
     ],
 )
-def test_what_is_no_lexicon_is_named(lexicon, message):
+def test_invalid_lexicons_are_refused(lexicon, message):
     with pytest.raises(ValueError, match=message):
         as_lexicon(lexicon)
 
 
-def test_symbols_are_letters_or_units():
+def test_symbols_give_a_tokenizer_of_letters_or_units():
     assert tokenizer_of("- ab") == CharTokenizer(("<blank>", " ", "a", "b"))
     assert tokenizer_of(["<eps>", "AH", "N"]) == UnitTokenizer(("<blank>", "AH", "N"))
     lexicon = Lexicon({"a": (("AH",),)})
