@@ -376,14 +376,15 @@ def test_ngrams_run_all_commands_except_inspect(form, text, tmp_path):
 def test_sampling_from_a_kenlm_binary_is_refused(tmp_path):
     (tmp_path / "x.bin").write_bytes(KENLM_MAGIC + b" format")
     done = lm("sample", tmp_path / "x.bin")
-    expected = f"{tmp_path}/x.bin: is a KenLM binary file, which can't list its words"
+    expected = f"{tmp_path}/x.bin: is a KenLM binary file, which can't list its words;"
+    expected += " expected the ARPA file it was made from"
     assert (done.exit_code, done.stderr) == (1, f"asr lm sample: {expected}\n")
 
 
 def test_pairs_of_only_oov_words_are_refused(words, tmp_path):
     done = lm("agree", words)
     assert done.exit_code == 1
-    assert done.stderr.startswith("asr lm agree: the pairs: each has a word that ")
+    assert done.stderr.startswith("asr lm agree: the pairs: each pair has a word that ")
     (tmp_path / "p.tsv").write_text("the cat sat\n")
     done = lm("agree", words, tmp_path / "p.tsv")
     assert f"{tmp_path / 'p.tsv'}:1: is 'the cat sat'; expected good, tab, bad" in done.stderr

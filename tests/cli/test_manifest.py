@@ -89,7 +89,7 @@ def test_ids_of_equal_file_names_start_with_the_folder(tmp_path):
     (tmp_path / "texts").write_text("1 one\n")
     done = manifest(tmp_path, "--text", tmp_path / "texts")
     assert done.exit_code == 1
-    expected = f"{tmp_path}/texts:1: 1 could be {tmp_path}/bob/1.wav or {tmp_path}/eve/1.wav"
+    expected = f"{tmp_path}/texts:1: 1 fits both {tmp_path}/bob/1.wav and {tmp_path}/eve/1.wav"
     assert done.stderr == f"asr manifest: {expected}; expected a path\n"
     make(tmp_path / "bob" / "1.flac")
     done = manifest(tmp_path)
