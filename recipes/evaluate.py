@@ -20,7 +20,7 @@ from asr.decoder import (
     save_decoding,
     search_of,
 )
-from asr.errors import InputError, reported
+from asr.errors import InputError, printable, reported
 from asr.evaluation.comparison import Comparison
 from asr.evaluation.log_probs import (
     Recognised,
@@ -50,8 +50,7 @@ def main() -> None:
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")
     if options.tune and options.tune.samefile(options.manifest):
-        warning = "weights are tuned on what is measured, which flatters"
-        print(f"evaluate: {options.tune}: {warning}", file=sys.stderr)
+        _say(f"{options.tune}: weights are tuned on the test data, so error rates are too low")
 
     comparison = Comparison(recognizer, test, dev, out)
     if "greedy" in (default, decoder):
@@ -66,17 +65,15 @@ def main() -> None:
         if dev:
             save_decoding(options.model, found.settings)
             place = options.model / DECODING
-            print(f"{place}: the model decodes as {found.result.name} now", file=sys.stderr)
+            _say(f"{place}: the model now decodes with {found.result.name}")
 
     if (out / "results.json").exists():
-        replaced = "had results; those of the same ways of decoding are replaced"
-        print(f"evaluate: {out}: {replaced}", file=sys.stderr)
+        _say(f"{out}: had results; those of the same ways of decoding are replaced")
     for system in comparison.systems:
         write_texts(out, test.utterances, system.hypotheses, system.result.name)
     results = [system.result for system in comparison.systems]
     write_results(out, options.model, options.manifest, results, recognizer.device)
-    print("\n".join(table(results)))
-    print(out)
+    print("\n".join(map(printable, [*table(results), str(out)])))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -148,7 +145,11 @@ def _warn_of_case(recognizer: Recognizer, manifest: Path, texts: list[str]) -> N
     else:
         return
     fault = f"its texts are in {found}, those of the model in {learned}; no word can be right"
-    print(f"evaluate: {manifest}: {fault}", file=sys.stderr)
+    _say(f"{manifest}: {fault}")
+
+
+def _say(line: str) -> None:
+    print(f"evaluate: {printable(line)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -161,7 +161,8 @@ def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
 
         def line(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
             if issubclass(kind, category):
-                print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+                text = printable(" ".join(str(message).split()))  # it may start with a path
+                print(f"{PROGRAM}: warning: {text}", file=sys.stderr)
             else:
                 show(message, kind, *rest)
 

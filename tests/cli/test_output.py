@@ -4,11 +4,13 @@ import resource
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from asr.cli.output import json_line, name_of
+from asr.cli.transcribe import _warnings_as_lines
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
 
@@ -57,6 +59,13 @@ def test_line_end_in_a_file_name_is_escaped(transcribe, audio, tmp_path):
     status, out, err = transcribe(tmp_path / "not\nthere\x1b.wav")
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert "\x1b" not in err
+
+
+def test_control_characters_in_a_warning_are_escaped(capsys):
+    with _warnings_as_lines(UserWarning):
+        warnings.warn("a\x1b[2J.wav: its channels cancel", UserWarning, stacklevel=1)
+    line = r"asr transcribe: warning: a\x1b[2J.wav: its channels cancel"
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def test_different_paths_print_differently():
