@@ -77,8 +77,10 @@ class DataSettings:
             raise InputError("data.lexicon is empty; expected a file, or cmudict, with phone")
         if self.tokens != "phone" and self.lexicon:
             raise InputError(f"data.lexicon is {self.lexicon}; expected none with {self.tokens}")
-        if not self.batch_s > 0:
-            raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        if not 0 < self.batch_s < float("inf"):
+            raise InputError(
+                f"data.batch_s is {self.batch_s}; expected more than 0 seconds, finite"
+            )
         check_cache_gb(self.cache_gb)
 
 

@@ -40,8 +40,10 @@ class HmmDataSettings:
     def __post_init__(self) -> None:
         if not self.lexicon:
             raise InputError("data.lexicon is empty; expected a file, cmudict, or char")
-        if not self.batch_s > 0:
-            raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        if not 0 < self.batch_s < float("inf"):
+            raise InputError(
+                f"data.batch_s is {self.batch_s}; expected more than 0 seconds, finite"
+            )
         check_cache_gb(self.cache_gb)
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(

@@ -63,8 +63,10 @@ class HybridDataSettings:
     cache_gb: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.batch_s > 0:
-            raise InputError(f"data.batch_s is {self.batch_s}; expected more than 0 seconds")
+        if not 0 < self.batch_s < float("inf"):
+            raise InputError(
+                f"data.batch_s is {self.batch_s}; expected more than 0 seconds, finite"
+            )
         check_cache_gb(self.cache_gb)
 
 
