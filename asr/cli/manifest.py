@@ -47,15 +47,15 @@ def manifest(
         from asr.audio.load import read_info
         from asr.corpus.manifest import Utterance, manifest_values
 
-        paths = _files(audio)
+        paths = _files(audio, text)
         ids = _ids(paths)
         texts = None if text is None else _texts(text, paths, ids)
         failed = 0
         for path, id in zip(paths, ids, strict=True):
             try:
                 _check_name(path, id)
+                duration = read_info(path).duration  # first: a missing file has no text either
                 said = _text_beside(path) if texts is None else _text_in(texts, path, id, text)
-                duration = read_info(path).duration
                 utterance = Utterance(id, os.path.abspath(path), duration, said)
             except (InputError, OSError) as error:
                 failed += 1
@@ -66,8 +66,10 @@ def manifest(
         raise typer.Exit(1)
 
 
-def _files(audio: Iterable[Path]) -> list[Path]:
+def _files(audio: Iterable[Path], text: Path | None) -> list[Path]:
     """The given files, and the audio files in the given folders, sorted by name.
+
+    A line on stderr names the other files of a folder, except texts and manifests.
 
     Raises:
         InputError: a folder has no audio file, or a file is given twice.
@@ -78,11 +80,17 @@ def _files(audio: Iterable[Path]) -> list[Path]:
     for path in audio:
         files = [path]
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            inside = sorted(p for p in path.rglob("*") if not p.is_dir())
+            files = [p for p in inside if p.suffix.lower() in SUFFIXES]
             if not files:
                 raise InputError(
                     f"{path}: has no audio file; expected names such as a{SUFFIXES[0]}"
                 )
+            known = (*SUFFIXES, ".txt", ".jsonl")
+            others = [p.name for p in inside if p.suffix.lower() not in known and p != text]
+            if others:
+                what = f"leaves out files without a suffix of audio: {listed(others)}"
+                print(f"{PROGRAM}: {printable(f'{path}: {what}')}", file=sys.stderr)
         for file in files:
             if found.setdefault(os.path.abspath(file), file) is not file:
                 raise InputError(f"{file}: is given twice; expected each recording once")

@@ -164,7 +164,8 @@ def _paired_by_line(
 ) -> EntryPairs:
     if len(mine.entries) != len(other.entries):
         raise InputError(
-            f"{heard.path} has {len(other.entries)} lines; {said.path} has {len(mine.entries)}"
+            f"{heard.path}: number of lines is {len(other.entries)}; expected"
+            f" {len(mine.entries)}, as in {said.path}"
         )
     return list(zip(mine.entries, other.entries, strict=True))
 

@@ -111,7 +111,7 @@ def test_unusable_recordings_are_named_and_others_done(tmp_path):
     assert lines[0] == f"{prefix}b.wav: has no text; expected b.txt beside it, or --text FILE"
     assert lines[1].startswith(f"{prefix}c.wav: can't be read as audio")
     assert lines[2] == f"{prefix}d.txt: has U+0092, a control character; expected a text"
-    assert lines[3] == f"{prefix}e.wav: has no text; expected e.txt beside it, or --text FILE"
+    assert lines[3].startswith(f"{prefix}e.wav: no such file or directory")
 
 
 def test_missing_extra_and_repeated_texts_are_named(tmp_path):
@@ -138,6 +138,28 @@ def test_folders_without_audio_and_repeated_files_are_refused(tmp_path):
     )
     path = make(tmp_path / "a.wav", text="one")
     assert "is given twice" in manifest(path, tmp_path).stderr
+
+
+def test_a_missing_or_damaged_file_is_named_before_its_missing_text(tmp_path):
+    (tmp_path / "empty.wav").touch()
+    done = manifest(tmp_path / "nowhere", tmp_path / "empty.wav")
+    assert done.exit_code == 1
+    missing, empty = done.stderr.splitlines()
+    assert missing.startswith(f"asr manifest: {tmp_path / 'nowhere'}: no such file or directory")
+    assert empty.startswith(f"asr manifest: {tmp_path / 'empty.wav'}: ")
+    assert "text" not in empty
+
+
+def test_other_files_of_a_folder_are_named(tmp_path):
+    make(tmp_path / "a.wav", text="one")
+    (tmp_path / "b.raw").write_bytes(bytes(100))
+    (tmp_path / "noext").write_bytes(bytes(100))
+    done = manifest(tmp_path)
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == (
+        f"asr manifest: {tmp_path}: leaves out files without a suffix of audio: b.raw, noext\n"
+    )
 
 
 def test_file_names_with_control_characters_are_refused(tmp_path):

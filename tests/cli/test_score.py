@@ -124,7 +124,11 @@ def test_ids_of_a_manifest_are_found_in_text_lines(write):
         ("hyp.jsonl", '{"id": "u1"}\n', "hyp.jsonl:1: has no 'text'; expected text, and id or"),
         ("hyp.jsonl", '{"id": 1, "text": ""}\n', "hyp.jsonl:1: id is 1; expected text"),
         ("hyp.jsonl", '{"id": "u1", "text": ""}\n{"text": ""}', "hyp.jsonl:2: has neither id nor"),
-        ("hyp.jsonl", '{"text": ""}\n{"text": ""}\n', "hyp.jsonl has 2 lines; .*ref.trn has 1"),
+        (
+            "hyp.jsonl",
+            '{"text": ""}\n{"text": ""}\n',
+            "hyp.jsonl: number of lines is 2; expected 1, as in .*ref.trn",
+        ),
         (
             "hyp.txt",
             "utt1 a\nutt1 b\n",
@@ -234,7 +238,7 @@ def test_bad_input_gives_one_line_and_status_1(write, tmp_path):
     write("ref.txt", "a\nb\n")
     write("hyp.txt", "a\n")
     for hypothesis, message in (
-        ("hyp.txt", "asr score: hyp.txt has 1 lines; ref.txt has 2\n"),
+        ("hyp.txt", "asr score: hyp.txt: number of lines is 1; expected 2, as in ref.txt\n"),
         ("nope.txt", "asr score: nope.txt: can't be read: No such file or directory\n"),
     ):
         ended = python("-m", "asr.cli", "score", "ref.txt", hypothesis, cwd=tmp_path)
