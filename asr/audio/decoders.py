@@ -190,7 +190,8 @@ _DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,wav,"
     "w64,wv"
 )
-_DECLARING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # their durations are no estimates
+_DECLARING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")  # their durations are no estimates
+_CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # codecs with a checksum a frame
 
 
 @contextmanager
@@ -226,6 +227,8 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         if not stream.rate or not stream.channels:
             raise no_audio  # FFmpeg believes the suffix .flac
         check_header(view, stream.rate, stream.channels)
+        if stream.codec_context.name in _CHECKSUMMED:  # FFmpeg checks them only if asked to
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
         n_tracks = len(container.streams.audio)
         read = partial(_read_av, view, container, stream)
         yield Source(stream.rate, stream.channels, None, n_tracks, part.n_unread, read)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from asr.audio import flac, media, mpeg, ogg, plain, wav
+from asr.audio import flac, matroska, media, mpeg, ogg, plain, wav
 from asr.audio.container import Part, behind_tags, without_ape
 from asr.audio.content import View
 
@@ -11,6 +11,7 @@ _FORMATS = (
     *plain.FORMATS,
     *flac.FORMATS,
     *ogg.FORMATS,
+    *matroska.FORMATS,
     *media.FORMATS,
     *mpeg.FORMATS,
 )
