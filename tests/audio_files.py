@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.errors import InputError
 
 RATE = 16000
@@ -45,14 +45,14 @@ def mono(samples):
 
 def assert_read(path, expected, atol=1e-7):
     """Assert that exactly the expected samples are read."""
-    waveform = load_audio(path, RATE)
+    waveform = read_audio(path, RATE)
     assert len(waveform) == len(expected)
     np.testing.assert_allclose(waveform, mono(expected), rtol=0, atol=atol)
 
 
 def assert_refused(path, match, **options):
     with pytest.raises(InputError, match=match) as caught:
-        load_audio(path, RATE, **options)
+        read_audio(path, RATE, **options)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 

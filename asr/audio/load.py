@@ -24,7 +24,7 @@ SUFFIXES = (
     *(".flac", ".wav", ".sph", ".opus", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".wma", ".webm"),
     *(".mp4", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
 )
-"""What files that `load_audio` reads are called; compare in small letters."""
+"""What files that `read_audio` reads are called; compare in small letters."""
 
 
 class AudioWarning(UserWarning):
@@ -51,7 +51,7 @@ class AudioInfo:
         return self.samples / self.sample_rate
 
 
-def load_audio(
+def read_audio(
     path: str | Path,
     sample_rate: int,
     channel: int | None = None,

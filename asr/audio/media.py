@@ -165,8 +165,9 @@ def _wavpack(view: View) -> Examined:
     position = 0
     while view.bytes_at(position, 4) == b"wvpk":
         position += 8 + int.from_bytes(view.bytes_at(position + 4, 4), "little")
-    end = min(position, view.size)
-    return Part(view.part(0, end), needs_ffmpeg=True), end
+    if position > view.size:
+        raise view.fault("is cut short: its last WavPack block is not complete")
+    return Part(view.part(0, position), needs_ffmpeg=True), position
 
 
 def _transport_stream(view: View) -> Examined:

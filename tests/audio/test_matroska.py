@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from audio_files import assert_refused, changed, noise, saved, write_av
 
-from asr.audio.load import load_audio, read_info
+from asr.audio.load import read_audio, read_info
 
 RATE = 48000
 CLUSTER = b"\x1f\x43\xb6\x75"
@@ -16,10 +16,10 @@ def write(path, codec="libopus", **options):
 def test_a_live_stream_is_read_whole(tmp_path, codec):
     # FLAC's header is also in Matroska's, and is no second file
     live = write(tmp_path / "live", codec, is_live=True)
-    waveform = load_audio(live, RATE)
-    np.testing.assert_array_equal(waveform, load_audio(write(tmp_path / "a", codec), RATE))
+    waveform = read_audio(live, RATE)
+    np.testing.assert_array_equal(waveform, read_audio(write(tmp_path / "a", codec), RATE))
     twice = saved(tmp_path / "twice", live.read_bytes(), live.read_bytes())
-    np.testing.assert_array_equal(load_audio(twice, RATE), np.concatenate([waveform] * 2))
+    np.testing.assert_array_equal(read_audio(twice, RATE), np.concatenate([waveform] * 2))
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.98])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from audio_files import assert_refused, changed, noise, saved, write_av
 
-from asr.audio.load import load_audio, read_info
+from asr.audio.load import read_audio, read_info
 
 RATE = 48000
 FRAGMENTS = {"movflags": "empty_moov", "frag_duration": "300000"}
@@ -51,10 +51,10 @@ def test_an_flv_cut_short_is_refused(tmp_path, is_live):
 def test_a_fragmented_mp4_is_read_whole(tmp_path):
     path = write(tmp_path / "a.mp4", "aac", "mp4", is_live=True, **FRAGMENTS)
     expected = write(tmp_path / "b.mp4", "aac", "mp4")
-    waveform = load_audio(path, RATE)
+    waveform = read_audio(path, RATE)
     assert len(waveform) >= 2 * RATE
-    start = len(waveform) - len(load_audio(expected, RATE))  # a stream says no encoder delay
-    np.testing.assert_allclose(waveform[start:], load_audio(expected, RATE), rtol=0, atol=1e-6)
+    start = len(waveform) - len(read_audio(expected, RATE))  # a stream says no encoder delay
+    np.testing.assert_allclose(waveform[start:], read_audio(expected, RATE), rtol=0, atol=1e-6)
 
 
 def test_an_mp4_without_its_index_is_refused(tmp_path):
