@@ -22,9 +22,9 @@ class Source(NamedTuple):
     Args:
         sample_rate: in Hz.
         channels: how many.
-        samples: of one channel; None where only decoding tells.
+        samples: of one channel; None if they must be decoded to be counted.
         n_tracks: recordings that sound at the same time, of which the first is read.
-        n_unread: bytes at the end of the file that are no audio that is known.
+        n_unread: bytes at the end of the file that are not known audio.
         read: from a sample, until a sample or the end -> blocks, each (samples, channels), float32.
     """
 
@@ -86,7 +86,7 @@ def _read_joined(
 
 
 def _between(blocks: Iterable[np.ndarray], start: int, stop: int | None) -> Iterator[np.ndarray]:
-    """What of blocks from 0 on is from `start` on, up to the block that has `stop`."""
+    """The part of the blocks that begins at `start`, up to the block that holds `stop`."""
     position = 0
     for block in blocks:
         before, position = position, position + len(block)

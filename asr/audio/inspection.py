@@ -18,7 +18,7 @@ _FORMATS = (
 
 
 def inspect(view: View) -> list[Part]:
-    """The recordings in a file, one behind the other; of a format that is not known, one.
+    """The recordings in a file, in order; a file of an unknown format counts as one.
 
     WAV, AIFF, CAF, AU, NIST sphere: the bytes of samples are found, and counted. Ogg: pages follow
     each other, have their checksums, and each stream ends. MPEG audio: frames follow each other,
