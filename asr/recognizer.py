@@ -125,7 +125,7 @@ class Recognizer:
             ValueError: the samples are not a waveform, or `sample_rate` is missing.
 
         Warns:
-            AudioWarning: see `asr.audio.load.load_audio`.
+            AudioWarning: see `asr.audio.load.read_audio`.
         """
         if isinstance(audio, str | Path):
             if sample_rate is not None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.errors import InputError
 
 RATE = 16000
@@ -45,30 +45,55 @@ def mono(samples):
 
 def assert_read(path, expected, atol=1e-7):
     """Assert that exactly the expected samples are read."""
-    waveform = load_audio(path, RATE)
+    waveform = read_audio(path, RATE)
     assert len(waveform) == len(expected)
     np.testing.assert_allclose(waveform, mono(expected), rtol=0, atol=atol)
 
 
 def assert_refused(path, match, **options):
     with pytest.raises(InputError, match=match) as caught:
-        load_audio(path, RATE, **options)
+        read_audio(path, RATE, **options)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
 
-def write_av(path, waveform, sample_rate, codec, container, **options):
-    """Write a file of one channel, encoded by FFmpeg."""
+def write_av(path, waveform, sample_rate, codec, container, is_live=False, **options):
+    """Write a file of one channel, encoded by FFmpeg; a live one as into a pipe."""
     av = pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
-    with av.open(str(path), "w", format=container, options=options) as out:
+    with (
+        path.open("wb") as file,
+        av.open(_Pipe(file) if is_live else file, "w", format=container, options=options) as out,
+    ):
         stream = out.add_stream(codec, rate=sample_rate)
         # at lower bit rates FFmpeg's AAC has audible noise
         stream.layout, stream.bit_rate = "mono", 128_000
-        n = {"aac": 1024, "libopus": 960, "libmp3lame": 1152}[codec]  # samples of a packet
+        form = {"flac": "s16", "tta": "s16", "wavpack": "s16p"}.get(codec, "fltp")
+        stream.codec_context.format = form
+        stream.codec_context.open()
+        n = stream.codec_context.frame_size or 1024
+        if form.startswith("s16"):
+            waveform = np.round(waveform * 2**15)
         for start in range(0, len(waveform), n):
-            block = np.asarray(waveform[None, start : start + n], dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            block = waveform[None, start : start + n]
+            block = block.astype(np.int16 if form.startswith("s16") else np.float32)
+            frame = av.AudioFrame.from_ndarray(block, format=form, layout="mono")
             frame.sample_rate, frame.pts = sample_rate, start
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
+
+
+class _Pipe(io.RawIOBase):
+    """A file in which the writer can't go back to fill in sizes."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return False
+
+    def write(self, content):
+        return self._file.write(content)

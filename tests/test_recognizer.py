@@ -9,7 +9,7 @@ from conftest import SAMPLE_RATE, run_script, spoken
 from safetensors.torch import load_file
 
 import asr
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.corpus.manifest import read_manifest
 from asr.errors import InputError
 from asr.recognizer import load
@@ -47,7 +47,7 @@ def test_transcribe_equals_its_steps_one_by_one(tone_model, recognizer, utteranc
 
 
 def test_other_utterances_in_a_batch_change_nothing(recognizer, utterances):
-    waveforms = [load_audio(utterance.audio, SAMPLE_RATE) for utterance in utterances[:8]]
+    waveforms = [read_audio(utterance.audio, SAMPLE_RATE) for utterance in utterances[:8]]
     waveforms.append(waveforms[0][:200])  # a single window
     together = recognizer.log_probs(waveforms)
     for waveform, log_probs in zip(waveforms, together, strict=True):
@@ -83,7 +83,7 @@ def test_features_are_normalised_with_the_models_own_statistics(tones, tmp_path)
     options = ["--features.normalisation=global", "--trainer.max_epochs=1"]
     run_script("recipes/train_ctc.py", *tones.options, *options, "--out", tmp_path / "model")
     features = load(tmp_path / "model", "cpu").model.features
-    waveform = torch.from_numpy(load_audio(tones.folder / "train00.wav", SAMPLE_RATE))[None]
+    waveform = torch.from_numpy(read_audio(tones.folder / "train00.wav", SAMPLE_RATE))[None]
     length = torch.tensor([waveform.shape[1]])
     plain, _ = features.unnormalised(waveform, length)
     weights = load_file(tmp_path / "model" / "weights.safetensors")

@@ -1,5 +1,6 @@
 """file -> waveform -> features.
 
 Files in reading order: `content`, `container`, `mpeg`, `heads`, `extent`, `wav`, `plain`, `flac`,
-`ogg`, `media`, `inspection`, `decoders`, `memory`, `load`, `waveform`, `augment`, `features`.
+`ogg`, `matroska`, `media`, `inspection`, `decoders`, `memory`, `load`, `waveform`, `augment`,
+`features`.
 """

@@ -13,16 +13,16 @@ from asr.audio.content import View
 
 @dataclass(frozen=True)
 class Part:
-    """One of the recordings that stand behind each other in a file; mostly the only one.
+    """One of the recordings that follow each other in a file; usually the only one.
 
     Args:
         view: its bytes, as the decoder should get them.
-        plain: its bytes of samples alone, if the container says where they are.
+        plain: only its bytes of samples, if the container says where they are.
         undeclared: how many of them the header does not declare.
         samples: of one channel, where they were counted; None where the decoder tells.
         needs_ffmpeg: libsndfile would not read all of it.
         n_tracks: recordings that sound at the same time, of which the first is read.
-        n_unread: bytes behind it, up to the end of the file, that are no audio that is known.
+        n_unread: bytes after it, up to the end of the file, that are not known audio.
     """
 
     view: View

@@ -22,9 +22,9 @@ class Source(NamedTuple):
     Args:
         sample_rate: in Hz.
         channels: how many.
-        samples: of one channel; None where only decoding tells.
+        samples: of one channel; None if they must be decoded to be counted.
         n_tracks: recordings that sound at the same time, of which the first is read.
-        n_unread: bytes at the end of the file that are no audio that is known.
+        n_unread: bytes at the end of the file that are not known audio.
         read: from a sample, until a sample or the end -> blocks, each (samples, channels), float32.
     """
 
@@ -86,7 +86,7 @@ def _read_joined(
 
 
 def _between(blocks: Iterable[np.ndarray], start: int, stop: int | None) -> Iterator[np.ndarray]:
-    """What of blocks from 0 on is from `start` on, up to the block that has `stop`."""
+    """The part of the blocks that begins at `start`, up to the block that holds `stop`."""
     position = 0
     for block in blocks:
         before, position = position, position + len(block)
@@ -190,7 +190,8 @@ _DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,wav,"
     "w64,wv"
 )
-_DECLARING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # their durations are no estimates
+_DECLARING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")  # their durations are no estimates
+_CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # codecs with a checksum a frame
 
 
 @contextmanager
@@ -226,6 +227,8 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         if not stream.rate or not stream.channels:
             raise no_audio  # FFmpeg believes the suffix .flac
         check_header(view, stream.rate, stream.channels)
+        if stream.codec_context.name in _CHECKSUMMED:  # FFmpeg checks them only if asked to
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
         n_tracks = len(container.streams.audio)
         read = partial(_read_av, view, container, stream)
         yield Source(stream.rate, stream.channels, None, n_tracks, part.n_unread, read)

@@ -1,4 +1,4 @@
-"""FLAC -> how many samples its frames have, whatever its header says.
+"""FLAC -> how many samples its frames have, counted without its header.
 
 Source: RFC 9639, sections 8 and 9.
 """

@@ -95,7 +95,12 @@ def adts_length(view: View, position: int) -> int:
 def begins_other(view: View, position: int) -> bool:
     """A format that only the decoders know more of: ASF, AVI, FLV, TTA, WavPack, VOC, MPEG-TS."""
     is_named = _OTHER.match(view.bytes_at(position, 32)) is not None
-    return is_named or _begins_transport_stream(view, position)
+    return is_named or begins_transport_stream(view, position)
+
+
+def begins_transport_stream(view: View, position: int) -> bool:
+    """MPEG transport stream."""
+    return all(view.bytes_at(position + 188 * n, 1) == b"\x47" for n in range(4))
 
 
 def is_head(view: View, position: int) -> bool:
@@ -127,10 +132,6 @@ def _begins_surely(view: View, position: int) -> bool:
     if view.bytes_at(position, 1) == b"\xff":
         return mpeg.begins_surely(view, position) or begins_adts(view, position)
     return is_head(view, position)
-
-
-def _begins_transport_stream(view: View, position: int) -> bool:
-    return all(view.bytes_at(position + 188 * n, 1) == b"\x47" for n in range(4))
 
 
 _BEGINS = (

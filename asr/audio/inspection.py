@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from asr.audio import flac, media, mpeg, ogg, plain, wav
+from asr.audio import flac, matroska, media, mpeg, ogg, plain, wav
 from asr.audio.container import Part, behind_tags, without_ape
 from asr.audio.content import View
 
@@ -11,13 +11,14 @@ _FORMATS = (
     *plain.FORMATS,
     *flac.FORMATS,
     *ogg.FORMATS,
+    *matroska.FORMATS,
     *media.FORMATS,
     *mpeg.FORMATS,
 )
 
 
 def inspect(view: View) -> list[Part]:
-    """The recordings in a file, one behind the other; of a format that is not known, one.
+    """The recordings in a file, in order; a file of an unknown format counts as one.
 
     WAV, AIFF, CAF, AU, NIST sphere: the bytes of samples are found, and counted. Ogg: pages follow
     each other, have their checksums, and each stream ends. MPEG audio: frames follow each other,

@@ -1,8 +1,8 @@
 """Any audio file -> waveform.
 
 soundfile reads what libsndfile knows (WAV, FLAC, Ogg, MP3, NIST sphere, AIFF, ...), PyAV the rest
-(m4a, aac, webm, the sound of videos) where it is installed. A header is a claim: what is really in
-a file is found beforehand, and all of it is read.
+(m4a, aac, webm, the sound of videos) if it is installed. Headers may be wrong: a file is inspected
+first, and all the audio in it is read.
 """
 
 import math
@@ -24,11 +24,11 @@ SUFFIXES = (
     *(".flac", ".wav", ".sph", ".opus", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".wma", ".webm"),
     *(".mp4", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
 )
-"""What files that `load_audio` reads are called; compare in small letters."""
+"""Suffixes of the files that `read_audio` reads, in lower case."""
 
 
 class AudioWarning(UserWarning):
-    """A recording is read, but perhaps not as it is meant; the message names the file."""
+    """A recording was read, but perhaps not as intended; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class AudioInfo:
         return self.samples / self.sample_rate
 
 
-def load_audio(
+def read_audio(
     path: str | Path,
     sample_rate: int,
     channel: int | None = None,
@@ -62,8 +62,8 @@ def load_audio(
     """The waveform of an audio file, or of a part of it, at the sample rate asked for.
 
     A part has the samples that the whole waveform has there. The file is decoded in blocks, and
-    only where the part lies; what needs PyAV is decoded from its start on. Files that are joined
-    end to end are read one behind the other.
+    only where the part lies; files that need PyAV are decoded from their start. Files that are
+    joined end to end are read one after another.
 
     Args:
         path: of a file, or a pipe, in any format that soundfile or PyAV reads; `-` is standard
@@ -87,7 +87,7 @@ def load_audio(
 
     Warns:
         AudioWarning: the channels cancel each other in their mean; there are several sound tracks,
-            of which the first is read; or there are bytes behind the audio that are none.
+            of which the first is read; or bytes after the audio are not audio.
     """
     wanted = _wanted(sample_rate, offset_s, duration_s)
     path = Path(path)
@@ -134,8 +134,8 @@ def load_audio(
 def read_info(path: str | Path) -> AudioInfo:
     """Sample rate, channels and length of an audio file.
 
-    They come from the header and from what follows it. Where only the decoder can tell, as of
-    joined files and of any that needs PyAV, all is decoded.
+    They come from the header and from an inspection of the file. Joined files, and all files that
+    need PyAV, are decoded to count the samples.
 
     Raises:
         InputError: there is no such file, it can't be read as audio, has no samples, or its
@@ -213,9 +213,9 @@ class _Span(NamedTuple):
 _LOUDEST = 16.0  # lossy codecs overshoot 1 a little; integers stored as floats are far beyond
 _MARGIN_S = 0.25  # read on both sides of a part, longer than the resampling filter at 1 kHz
 _CANCELLED = 0.01  # -20 dB: the power of the mean, as a share of that of the channels
-_JUNK = 128  # bytes behind the last recording that are no reason to warn
-_SURELY = 1 << 24  # samples for which there is memory
-_COPIES = 2  # of a waveform in memory, while its blocks are put together
+_JUNK = 128  # bytes after the last recording that cause no warning
+_SURELY = 1 << 24  # samples that always fit into memory
+_COPIES = 2  # of a waveform in memory while its blocks are joined
 
 
 class _Power:

@@ -1,27 +1,30 @@
-"""MP4, Matroska and others -> where one ends and another, joined to it, begins.
+"""MP4, FLV, AVI and others -> where one ends and another, joined to it, begins.
 
 FFmpeg decodes them, and most of its decoders end with the first.
 """
 
-from asr.audio.container import Examined, Format, Part, behind_tags
+import re
+
+from asr.audio.container import Examined, Format, Part, behind_tags, cut_short
 from asr.audio.content import View
+from asr.audio.extent import UNKNOWN_SIZE
 from asr.audio.heads import (
-    EBML,
     adts_length,
     begins_adts,
-    begins_matroska,
     begins_mp4,
     begins_other,
+    begins_transport_stream,
     find_head,
     is_head,
 )
 
-_SEGMENT = b"\x18\x53\x80\x67"
+_MP4_BOXES = (b"mdat", b"moov", b"moof")  # without which there is no audio
 
 
 def _mp4(view: View) -> Examined:
     """MP4, M4A, MOV, 3GP: boxes, each with its size; a file begins with `ftyp`."""
     position = 0
+    names = set()
     while position + 8 <= view.size:
         head = view.bytes_at(position, 16)
         is_box = all(0x20 <= byte < 0x7F for byte in head[4:8])
@@ -30,33 +33,28 @@ def _mp4(view: View) -> Examined:
         size = int.from_bytes(head[:4], "big")
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
+        names.add(head[4:8])
+        if head[4:8] in _MP4_BOXES and position + size > view.size:
+            raise view.fault(
+                f"is cut short: its box {head[4:8].decode()} at byte {position} declares {size}"
+                f" bytes, {view.size - position} are there"
+            )
         position += size if size >= 8 else view.size  # 0: up to the end; the rest is no box
+    if b"moov" not in names:
+        raise view.fault("is cut short: it has no box moov, which says where the samples are")
     end = min(position, view.size)
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
 
-def _matroska(view: View) -> Examined:
-    """Matroska, WebM: an EBML header and segments."""
-    position = 0
-    for element in (EBML, _SEGMENT):
-        if view.bytes_at(position, 4) != element:
-            break
-        lead = view.bytes_at(position + 4, 1)
-        width = 9 - lead[0].bit_length() if lead else 0
-        number = view.bytes_at(position + 4, width)
-        size = int.from_bytes(number, "big") - (1 << 7 * width)
-        position += 4 + width + size
-        if not 1 <= width <= 8 or size == (1 << 7 * width) - 1:  # unknown, as in a live stream
-            position = find_head(view, 4, with_frames=False)
-    end = position if 0 < position < view.size else view.size
-    return Part(view.part(0, end), needs_ffmpeg=True), end
-
-
+_AVI_CHUNK = re.compile(rb"LIST|JUNK|idx1|ix\d\d|\d\d[a-z]{2}")
+_AC3_KBPS = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
+)
+_TS_PACKET = 188  # bytes
+_MOST_JUNK = 128  # bytes behind the last tag that may be no damage
 _HEADS = (
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",  # of ASF: WMA, WMV
     b"TTA1\x01\0",
-    b"FLV\x01\x04\0\0\0\x09\0\0\0\0",  # only sound
-    b"FLV\x01\x05\0\0\0\x09\0\0\0\0",
 )
 
 
@@ -65,6 +63,26 @@ def _by_head(view: View) -> Examined:
     head = next(head for head in _HEADS if view.bytes_at(0, len(head)) == head)
     found = find_head(view, len(head), with_frames=False)
     end = found if found >= 0 else view.size
+    return Part(view.part(0, end), needs_ffmpeg=True), end
+
+
+def _begins_flv(view: View, position: int) -> bool:
+    head = view.bytes_at(position, 9)
+    return head[:4] == b"FLV\x01" and head[4] in (1, 4, 5) and head[5:] == b"\0\0\0\x09"
+
+
+def _flv(view: View) -> Examined:
+    """FLV: tags, each with its length before and behind it."""
+    position = 13
+    while view.bytes_at(position, 1) in (b"\x08", b"\x09", b"\x12"):  # sound, picture, script
+        size = 11 + int.from_bytes(view.bytes_at(position + 1, 3), "big")
+        if position + size > view.size:
+            raise view.fault("is cut short: its last FLV tag is not complete")
+        position += size + 4
+    end = min(position, view.size)
+    behind = behind_tags(view, end)
+    if view.size - behind > _MOST_JUNK and not is_head(view, behind):
+        raise view.fault(f"is damaged at byte {end}: expected an FLV tag")
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
 
@@ -79,10 +97,28 @@ def _avi(view: View) -> Examined:
         if position and view.bytes_at(position + 11, 1) == b" ":
             break
         size = int.from_bytes(view.bytes_at(position + 4, 4), "little")
+        _check_avi_frames(view, position)
         position += 8 + size + size % 2
     end = min(position, view.size)
     is_known = end < view.size and is_head(view, behind_tags(view, end))
     return Part(view.part(0, end) if is_known else view), end if is_known else view.size
+
+
+def _check_avi_frames(view: View, start: int) -> None:
+    """Refuse a list of frames that is cut short; a size of 0 or -1 is not known, as in a stream."""
+    position = start + 12
+    while position + 8 <= view.size:
+        head = view.bytes_at(position, 12)
+        size = int.from_bytes(head[4:8], "little")
+        is_frames = head[:4] == b"LIST" and head[8:] in (b"movi", b"rec ")
+        if is_frames and (size == 0 or size >= UNKNOWN_SIZE):
+            position += 12
+            continue
+        if not re.fullmatch(_AVI_CHUNK, head[:4]):
+            return
+        if (is_frames or head[2:4] == b"wb") and position + 8 + size > view.size:
+            raise cut_short(view, size, view.size - position - 8, "bytes of frames")
+        position += 8 + size + size % 2
 
 
 def _adts(view: View) -> Examined:
@@ -94,13 +130,54 @@ def _adts(view: View) -> Examined:
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
 
+def _begins_ac3(view: View, position: int) -> bool:
+    length = _ac3_length(view, position)
+    return length > 0 and _ac3_length(view, position + length) > 0
+
+
+def _ac3(view: View) -> Examined:
+    """AC-3 and E-AC-3 without a container: frames behind each other."""
+    position = 0
+    while length := _ac3_length(view, position):
+        position += length
+    if position > view.size:
+        raise view.fault("is cut short: its last AC-3 frame is not complete")
+    return Part(view, needs_ffmpeg=True), view.size
+
+
+def _ac3_length(view: View, position: int) -> int:
+    """Bytes of the AC-3 frame at `position`; 0 where none is. Source: ATSC A/52, table 5.18."""
+    head = view.bytes_at(position, 6)
+    if len(head) < 6 or head[:2] != b"\x0b\x77":
+        return 0
+    if head[5] >> 3 > 10:  # E-AC-3 says how many words
+        return 2 * (int.from_bytes(head[2:4], "big") & 0x7FF) + 2
+    rate, code = head[4] >> 6, head[4] & 63
+    if rate == 3 or code // 2 >= len(_AC3_KBPS):
+        return 0
+    kbps = _AC3_KBPS[code // 2]
+    words = (kbps * 2, kbps * 96_000 // 44_100 + code % 2, kbps * 3)[rate]  # 48, 44.1, 32 kHz
+    return 2 * words
+
+
 def _wavpack(view: View) -> Examined:
     """WavPack: blocks behind each other, each with its length."""
     position = 0
     while view.bytes_at(position, 4) == b"wvpk":
         position += 8 + int.from_bytes(view.bytes_at(position + 4, 4), "little")
-    end = min(position, view.size)
-    return Part(view.part(0, end), needs_ffmpeg=True), end
+    if position > view.size:
+        raise view.fault("is cut short: its last WavPack block is not complete")
+    return Part(view.part(0, position), needs_ffmpeg=True), position
+
+
+def _transport_stream(view: View) -> Examined:
+    """MPEG transport stream: packets of one size behind each other."""
+    position = 0
+    while view.bytes_at(position, 1) == b"\x47":
+        position += _TS_PACKET
+    if position > view.size:
+        raise view.fault("is cut short: its last MPEG-TS packet is not complete")
+    return Part(view, needs_ffmpeg=True), view.size
 
 
 def _other(view: View) -> Examined:
@@ -110,10 +187,12 @@ def _other(view: View) -> Examined:
 
 FORMATS: tuple[Format, ...] = (
     (begins_mp4, _mp4),
-    (begins_matroska, _matroska),
     (lambda view, at: view.bytes_at(at, 16).startswith(_HEADS), _by_head),
+    (_begins_flv, _flv),
     (_begins_avi, _avi),
     (begins_adts, _adts),
+    (_begins_ac3, _ac3),
     (lambda view, at: view.bytes_at(at, 4) == b"wvpk", _wavpack),
+    (begins_transport_stream, _transport_stream),
     (begins_other, _other),
 )

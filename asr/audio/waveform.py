@@ -23,7 +23,7 @@ def load_audio(
 ) -> Tensor:
     """The waveform of an audio file, or of a part of it, at the sample rate asked for.
 
-    As `asr.audio.load.load_audio`, which has the details, with a tensor for an array.
+    As `asr.audio.load.read_audio`, which has the details, with a tensor for an array.
 
     >>> waveform = asr.load_audio("a.wav", 16000)
 
@@ -44,7 +44,7 @@ def load_audio(
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
     """
     part = offset_s, duration_s, longest_s
-    return torch.from_numpy(load.load_audio(path, sample_rate, channel, *part))
+    return torch.from_numpy(load.read_audio(path, sample_rate, channel, *part))
 
 
 def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:

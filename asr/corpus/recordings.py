@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.audio.load import load_audio, read_info
+from asr.audio.load import read_audio, read_info
 from asr.corpus.manifest import DURATION_SLACK_S, Utterance
 from asr.errors import InputError, listed, one_line
 
@@ -26,8 +26,8 @@ def load_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
         InputError: the audio can't be used.
     """
     if utterance.offset is None:
-        return load_audio(utterance.audio, sample_rate)
-    return load_audio(
+        return read_audio(utterance.audio, sample_rate)
+    return read_audio(
         utterance.audio, sample_rate, offset_s=utterance.offset, duration_s=utterance.duration
     )
 

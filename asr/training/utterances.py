@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asr.audio.augment import AugmentSettings, WaveformAugmenter
 from asr.audio.features import Features, mask
-from asr.audio.load import SUFFIXES, load_audio
+from asr.audio.load import SUFFIXES, read_audio
 from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance, check_audio, read_manifest
@@ -264,4 +264,4 @@ def _recordings(folder: str, sample_rate: int) -> list[np.ndarray]:
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise InputError(f"{folder}: holds no audio file; expected recordings")
-    return [load_audio(path, sample_rate) for path in paths]
+    return [read_audio(path, sample_rate) for path in paths]

@@ -11,7 +11,7 @@ from audio_files import assert_refused, encoded, noise, saved
 
 from asr.audio import content
 from asr.audio.content import View, opened
-from asr.audio.load import load_audio, load_raw, read_info
+from asr.audio.load import load_raw, read_audio, read_info
 from asr.errors import InputError
 
 
@@ -64,9 +64,9 @@ def test_a_run_of_equal_bytes_is_followed_over_holes(tmp_path):
 def test_a_pipe_is_read(tmp_path, container):
     subtype = "VORBIS" if container == "OGG" else "PCM_16"
     data = encoded(noise(50000), container, subtype)
-    expected = load_audio(saved(tmp_path / "a", data), 16000)
+    expected = read_audio(saved(tmp_path / "a", data), 16000)
     writer = fed(tmp_path / "pipe", data)
-    np.testing.assert_array_equal(load_audio(tmp_path / "pipe", 16000), expected)
+    np.testing.assert_array_equal(read_audio(tmp_path / "pipe", 16000), expected)
     writer.join()
 
 
@@ -96,9 +96,9 @@ def test_an_endless_pipe_is_refused(tmp_path, monkeypatch):
 
 CODE = """
 import sys
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 try:
-    print(len(load_audio(sys.argv[1], 16000)))
+    print(len(read_audio(sys.argv[1], 16000)))
 except ValueError as error:
     print(error)
 """

@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 from audio_files import assert_read, assert_refused, encoded, noise, saved, write_av
 
-from asr.audio.load import AudioWarning, load_audio, read_info
+from asr.audio.load import AudioWarning, read_audio, read_info
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_joined_ogg_files_are_all_read_without_ffmpeg(tmp_path, subtype, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     parts = [encoded(noise(16000, seed=n), "OGG", subtype) for n in range(3)]
-    alone = [load_audio(saved(tmp_path / "a", part), 16000) for part in parts]
+    alone = [read_audio(saved(tmp_path / "a", part), 16000) for part in parts]
     path = saved(tmp_path / "a.ogg", *parts)
-    np.testing.assert_array_equal(load_audio(path, 16000), np.concatenate(alone))
+    np.testing.assert_array_equal(read_audio(path, 16000), np.concatenate(alone))
     assert read_info(path).samples == 48000
-    part = load_audio(path, 16000, offset_s=0.9, duration_s=0.2)
+    part = read_audio(path, 16000, offset_s=0.9, duration_s=0.2)
     np.testing.assert_array_equal(part, np.concatenate(alone)[14400:17600])
 
 
@@ -38,9 +38,9 @@ def test_joined_media_files_are_all_read(tmp_path, codec, container):
     for n in range(2):
         path = write_av(tmp_path / str(n), noise(48000, seed=n), 48000, codec, container)
         parts.append(path.read_bytes())
-    alone = [load_audio(tmp_path / str(n), 48000) for n in range(2)]
+    alone = [read_audio(tmp_path / str(n), 48000) for n in range(2)]
     path = saved(tmp_path / "both", *parts)
-    np.testing.assert_array_equal(load_audio(path, 48000), np.concatenate(alone))
+    np.testing.assert_array_equal(read_audio(path, 48000), np.concatenate(alone))
     assert read_info(path).samples == sum(map(len, alone))
 
 
@@ -59,7 +59,7 @@ def test_a_second_sound_track_is_not_passed_over_in_silence(tmp_path):
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
     with pytest.warns(AudioWarning, match=r"two.mp4: has 2 sound tracks; the first is read"):
-        assert len(load_audio(path, 48000)) >= 48 * 1024
+        assert len(read_audio(path, 48000)) >= 48 * 1024
 
 
 def test_files_of_different_formats_may_be_joined(tmp_path):
@@ -87,7 +87,7 @@ def test_gigabytes_of_zeros_behind_a_file_take_no_time(tmp_path, container):
     path = saved(tmp_path / "a", encoded(noise(48000), container, subtype))
     with path.open("r+b") as file:
         file.truncate(1 << 34)
-    assert len(load_audio(path, 16000)) == 48000
+    assert len(read_audio(path, 16000)) == 48000
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 from audio_files import write_av
 
-from asr.audio.load import AudioInfo, AudioWarning, find_audio, load_audio, load_raw, read_info
+from asr.audio.load import AudioInfo, AudioWarning, find_audio, load_raw, read_audio, read_info
 from asr.errors import InputError
 
 LOSSLESS = {".wav": "WAV", ".flac": "FLAC", ".sph": "NIST", ".aiff": "AIFF"}
@@ -38,7 +38,7 @@ def damage(path, edit):
 
 def refused(path, match, **options):
     with pytest.raises(InputError, match=match) as caught:
-        load_audio(path, 16000, **options)
+        read_audio(path, 16000, **options)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -50,7 +50,7 @@ def test_samples_are_those_that_the_standard_library_reads(tmp_path):
     write(tmp_path / "a.wav", noise(5000), subtype="PCM_16")
     with wave.open(str(tmp_path / "a.wav")) as file:
         expected = np.frombuffer(file.readframes(5000), "<i2") / 32768
-    waveform = load_audio(tmp_path / "a.wav", 16000)
+    waveform = read_audio(tmp_path / "a.wav", 16000)
     assert waveform.dtype == np.float32
     np.testing.assert_array_equal(waveform, expected.astype(np.float32))
 
@@ -59,14 +59,14 @@ def test_samples_are_those_that_the_standard_library_reads(tmp_path):
 def test_lossless_formats_give_the_same_samples(tmp_path, suffix):
     samples = np.int16(2**15 * noise(5000))
     path = write(tmp_path / f"a{suffix}", samples, format=LOSSLESS[suffix], subtype="PCM_16")
-    np.testing.assert_array_equal(load_audio(path, 16000) * 2**15, samples)
+    np.testing.assert_array_equal(read_audio(path, 16000) * 2**15, samples)
 
 
 def test_the_content_tells_the_format_not_the_suffix(tmp_path):
     # TIMIT's .WAV files are NIST sphere; a .raw suffix would make soundfile ask for a sample rate
     for name, form in (("SA1.WAV", "NIST"), ("b.raw", "FLAC"), ("c.flac", "WAV"), ("d", "WAV")):
         path = write(tmp_path / name, noise(5000), format=form, subtype="PCM_16")
-        assert len(load_audio(path, 16000)) == 5000
+        assert len(read_audio(path, 16000)) == 5000
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 11025, 44100, 48000])
@@ -74,7 +74,7 @@ def test_resampling_keeps_frequency_and_amplitude(tmp_path, sample_rate):
     seconds, hz, amplitude = 2, 440.0, 0.5
     t = np.arange(seconds * sample_rate) / sample_rate
     path = write(tmp_path / "a.wav", amplitude * np.sin(2 * np.pi * hz * t), sample_rate)
-    waveform = load_audio(path, 16000)
+    waveform = read_audio(path, 16000)
     assert len(waveform) == seconds * 16000
     expected = amplitude * np.sin(2 * np.pi * hz * np.arange(len(waveform)) / 16000)
     inside = slice(800, -800)  # the file's edges ring
@@ -86,7 +86,7 @@ def test_resampling_by_blocks_is_resampling_at_once(tmp_path, monkeypatch):
     samples, _ = soundfile.read(path, dtype="float32")
     expected = soxr.resample(samples.mean(axis=1), 44100, 16000, quality="HQ")
     monkeypatch.setattr("asr.audio.decoders._BLOCK", 1000)
-    np.testing.assert_allclose(load_audio(path, 16000), expected, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(read_audio(path, 16000), expected, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ def test_decoding_by_blocks_is_decoding_at_once(tmp_path, monkeypatch, suffix, s
     expected, _ = soundfile.read(path, dtype="float32")
     monkeypatch.setattr("asr.audio.decoders._BLOCK", 5000)
     atol = 1e-7 if suffix == ".mp3" else 0  # its decoder starts anew in each block
-    np.testing.assert_allclose(load_audio(path, 48000), expected, rtol=0, atol=atol)
+    np.testing.assert_allclose(read_audio(path, 48000), expected, rtol=0, atol=atol)
 
 
 def test_channels_are_averaged_unless_one_is_named(tmp_path):
     samples = noise(3000, channels=3).astype(np.float32)
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
-    np.testing.assert_allclose(load_audio(path, 16000), samples.mean(axis=1), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(read_audio(path, 16000), samples.mean(axis=1), rtol=0, atol=1e-7)
     for channel in range(3):
-        np.testing.assert_array_equal(load_audio(path, 16000, channel), samples[:, channel])
+        np.testing.assert_array_equal(read_audio(path, 16000, channel), samples[:, channel])
 
 
 def test_channels_that_cancel_in_their_mean_are_a_warning(tmp_path):
@@ -115,8 +115,8 @@ def test_channels_that_cancel_in_their_mean_are_a_warning(tmp_path):
         path = write(tmp_path / "a.wav", np.stack([left, right], axis=1))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            load_audio(path, 16000)
-            load_audio(path, 8000, channel=0)
+            read_audio(path, 16000)
+            read_audio(path, 8000, channel=0)
         assert [w.category for w in caught] == [AudioWarning] * cancels
         for warning in caught:
             assert str(warning.message).startswith(f"{path}: its 2 channels cancel each other")
@@ -124,17 +124,17 @@ def test_channels_that_cancel_in_their_mean_are_a_warning(tmp_path):
     quiet = write(tmp_path / "a.wav", np.zeros((1600, 2)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_audio(quiet, 16000)
+        read_audio(quiet, 16000)
 
 
 def test_a_waveform_longer_than_allowed_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "a.wav", noise(160000))
-    assert len(load_audio(path, 16000, longest_s=10.0)) == 160000
+    assert len(read_audio(path, 16000, longest_s=10.0)) == 160000
     refused(path, r"has 10 s of audio or more; expected at most 9 s", longest_s=9.0)
-    assert len(load_audio(path, 16000, duration_s=8.0, longest_s=9.0)) == 128000
+    assert len(read_audio(path, 16000, duration_s=8.0, longest_s=9.0)) == 128000
     chained = tmp_path / "b.wav"  # whose length only decoding tells
     chained.write_bytes(path.read_bytes() * 3)
-    assert len(load_audio(chained, 16000, longest_s=30.0)) == 480000
+    assert len(read_audio(chained, 16000, longest_s=30.0)) == 480000
     refused(chained, r"has \d+ s of audio or more; expected at most 29 s", longest_s=29.0)
     monkeypatch.setattr("asr.audio.load.free_memory", lambda: 8 * 16000 * 9)
     monkeypatch.setattr("asr.audio.load._SURELY", 16000)
@@ -145,9 +145,9 @@ def test_a_waveform_longer_than_allowed_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("sample_rate", "atol"), [(48000, 0), (16000, 1e-6), (11025, 1e-6)])
 def test_a_part_is_what_the_whole_has_there(tmp_path, suffix, sample_rate, atol):
     path = write(tmp_path / f"a{suffix}", noise(3 * 48000), 48000)
-    whole = load_audio(path, sample_rate)
+    whole = read_audio(path, sample_rate)
     for offset_s, duration_s in ((0, 0.5), (0.3, 1.0), (1.23456, 0.7), (2.9, None), (2.5, 9.0)):
-        part = load_audio(path, sample_rate, offset_s=offset_s, duration_s=duration_s)
+        part = read_audio(path, sample_rate, offset_s=offset_s, duration_s=duration_s)
         start = round(offset_s * sample_rate)
         stop = None if duration_s is None else start + round(duration_s * sample_rate)
         np.testing.assert_allclose(part, whole[start:stop], rtol=0, atol=atol)
@@ -157,7 +157,7 @@ def test_a_part_takes_no_memory_for_the_rest(tmp_path):
     seconds, sample_rate = 120, 48000  # 46 MB as float32
     path = write(tmp_path / "a.wav", np.zeros((seconds * sample_rate, 2)), sample_rate)
     tracemalloc.start()
-    load_audio(path, 16000, offset_s=100, duration_s=1)
+    read_audio(path, 16000, offset_s=100, duration_s=1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10e6
@@ -217,14 +217,14 @@ def test_what_soundfile_cannot_read_goes_through_pyav(tmp_path, suffix, codec):
     tone = 0.5 * np.sin(2 * np.pi * 440 * t)
     container = {"m4a": "mp4", "webm": "webm"}[suffix]
     path = write_av(tmp_path / f"a.{suffix}", tone, 48000, codec, container)
-    waveform = load_audio(path, 16000)
+    waveform = read_audio(path, 16000)
     assert abs(len(waveform) - 32000) < 0.05 * 16000
     middle = waveform[8000:24000]
     assert np.argmax(np.abs(np.fft.rfft(middle))) == 440  # bins of 1 Hz
     assert np.abs(middle).max() == pytest.approx(0.5, abs=0.05)
     info = read_info(path)
     assert (info.sample_rate, info.channels) == (48000, 1)
-    part = load_audio(path, 16000, offset_s=0.5, duration_s=0.25)
+    part = read_audio(path, 16000, offset_s=0.5, duration_s=0.25)
     np.testing.assert_allclose(part, waveform[8000:12000], rtol=0, atol=1e-6)
 
 
@@ -269,7 +269,7 @@ def test_many_channels_through_pyav_do_not_crash(tmp_path):
 
     damage(path, forget_sizes)
     expected = samples.mean(axis=1)
-    np.testing.assert_allclose(load_audio(path, 16000), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(read_audio(path, 16000), expected, rtol=0, atol=1e-6)
 
 
 # What is refused
@@ -319,7 +319,7 @@ def test_samples_that_are_no_samples_are_refused_with_their_place(tmp_path, valu
     samples[800, 1] = value
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
     refused(path, rf"has {found}.* as sample 800 \(0\.050 s\); expected samples in \[-1, 1\]")
-    assert len(load_audio(path, 16000, channel=0)) == 2000
+    assert len(read_audio(path, 16000, channel=0)) == 2000
 
 
 def test_a_channel_or_a_time_that_is_not_there_is_refused(tmp_path):
@@ -335,11 +335,11 @@ def test_a_channel_or_a_time_that_is_not_there_is_refused(tmp_path):
 def test_arguments_out_of_range_are_the_callers_mistake(tmp_path):
     path = write(tmp_path / "a.wav", noise(1600))
     with pytest.raises(ValueError, match="sample_rate is 0; expected Hz"):
-        load_audio(path, 0)
+        read_audio(path, 0)
     with pytest.raises(ValueError, match="offset_s is -1"):
-        load_audio(path, 16000, offset_s=-1)
+        read_audio(path, 16000, offset_s=-1)
     with pytest.raises(ValueError, match="duration_s is 0"):
-        load_audio(path, 16000, duration_s=0)
+        read_audio(path, 16000, duration_s=0)
 
 
 @pytest.mark.parametrize("kept", [0.999, 0.5, 0.2])
@@ -352,7 +352,7 @@ def test_arguments_out_of_range_are_the_callers_mistake(tmp_path):
 )
 def test_a_file_cut_short_is_refused(tmp_path, container, subtype, kept):
     path = write(tmp_path / "a", noise(48000, channels=2), format=container, subtype=subtype)
-    assert len(load_audio(path, 16000)) == 48000
+    assert len(read_audio(path, 16000)) == 48000
     damage(path, lambda data: data[: int(len(data) * kept)])
     refused(path, r"is cut short")
 
@@ -381,12 +381,12 @@ def test_an_mp3_with_frames_missing_or_damaged_is_refused(tmp_path):
     path = write(tmp_path / "a.mp3", noise(160000))
     whole = path.read_bytes()
     path.write_bytes(whole + b"TAG" + bytes(125))  # ID3v1: no damage
-    assert len(load_audio(path, 16000)) == 160000
+    assert len(read_audio(path, 16000)) == 160000
     frame = whole.index(whole[:2], len(whole) // 2)
     path.write_bytes(whole[:frame] + whole[frame + 20 :])
     refused(path, r"is damaged at byte \d+: expected an MP3 frame|is cut short")
     path.write_bytes(whole + whole)
-    assert len(load_audio(path, 16000)) == 2 * 160000
+    assert len(read_audio(path, 16000)) == 2 * 160000
 
 
 def test_a_damaged_flac_frame_is_refused(tmp_path):
@@ -403,13 +403,13 @@ def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, size):
     if size == 0:
         pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
     path = write(tmp_path / "a.wav", noise(5000), subtype="PCM_16")
-    expected = load_audio(path, 16000)
+    expected = read_audio(path, 16000)
 
     def forget_sizes(data):
         struct.pack_into("<I", data, 4, min(size + 36, 0xFFFFFFFF))
         struct.pack_into("<I", data, 40, size)
 
-    np.testing.assert_array_equal(load_audio(damage(path, forget_sizes), 16000), expected)
+    np.testing.assert_array_equal(read_audio(damage(path, forget_sizes), 16000), expected)
 
 
 @pytest.mark.parametrize(

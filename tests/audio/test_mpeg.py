@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from audio_files import assert_refused, changed, encoded, noise, saved
 
-from asr.audio.load import load_audio, read_info
+from asr.audio.load import read_audio, read_info
 
 RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
@@ -41,13 +41,13 @@ def test_frames_without_a_count_are_all_read(tmp_path, sample_rate, channels):
     path = saved(tmp_path / "a.mp3", without_header(data))
     per_frame = 1152 if sample_rate >= 32000 else 576
     assert read_info(path).samples == count * per_frame
-    assert len(load_audio(path, sample_rate)) == count * per_frame
+    assert len(read_audio(path, sample_rate)) == count * per_frame
 
 
 def test_frames_without_a_count_sound_as_with_it(tmp_path):
     data = mp3(48000)
     expected, _ = soundfile.read(saved(tmp_path / "a.mp3", data), dtype="float32")
-    waveform = load_audio(saved(tmp_path / "b.mp3", without_header(data)), 44100)
+    waveform = read_audio(saved(tmp_path / "b.mp3", without_header(data)), 44100)
     delay = 1105  # of encoder and decoder, which a LAME header has cut off
     found = waveform[delay : delay + 48000]
     np.testing.assert_allclose(found[1152:], expected[1152 : len(found)], rtol=0, atol=1e-5)
@@ -67,7 +67,7 @@ def test_a_wrong_count_in_the_header_is_corrected(tmp_path, wrong):
     path = saved(tmp_path / "a.mp3", changed(data, changes[wrong][0], ">I", changes[wrong][1]))
     samples = read_info(path).samples
     assert samples == (40000 if wrong == "one too many" else right * 1152)
-    assert len(load_audio(path, 44100)) == samples
+    assert len(read_audio(path, 44100)) == samples
 
 
 def test_varying_bit_rates_without_a_count_are_read_by_ffmpeg(tmp_path):
@@ -100,7 +100,7 @@ def test_tags_and_padding_are_no_audio(tmp_path, tag, has_header):
     data = mp3() if has_header else without_header(mp3())
     alone = read_info(saved(tmp_path / "a.mp3", data)).samples
     assert read_info(saved(tmp_path / "a.mp3", ID3V2, data, tag)).samples == alone
-    assert len(load_audio(tmp_path / "a.mp3", 44100)) == alone
+    assert len(read_audio(tmp_path / "a.mp3", 44100)) == alone
 
 
 @pytest.mark.parametrize("between", [b"", ID3V2, b"TAG" + bytes(125), APE, bytes(100)])
@@ -111,7 +111,7 @@ def test_joined_files_are_all_read(tmp_path, between):
     )
     path = saved(tmp_path / "a.mp3", parts[0], between, parts[1])
     assert read_info(path).samples == 80000
-    np.testing.assert_allclose(load_audio(path, 44100), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(read_audio(path, 44100), expected, rtol=0, atol=1e-6)
     path = saved(tmp_path / "a.mp3", without_header(parts[0]), between, without_header(parts[1]))
     assert read_info(path).samples % 1152 == 0
     assert read_info(path).samples > 80000
@@ -156,7 +156,7 @@ def test_layer_2_is_read_whole(tmp_path):
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     assert read_info(tmp_path / "a.mp2").samples == samples
-    assert len(load_audio(tmp_path / "a.mp2", 44100)) == samples
+    assert len(read_audio(tmp_path / "a.mp2", 44100)) == samples
 
 
 def test_mp3_in_wav_is_read_whole(tmp_path):
@@ -168,4 +168,4 @@ def test_mp3_in_wav_is_read_whole(tmp_path):
     path = saved(tmp_path / "a.wav", head, chunks)
     alone = saved(tmp_path / "a.mp3", frames)
     assert read_info(path).samples == read_info(alone).samples
-    np.testing.assert_array_equal(load_audio(path, 44100), load_audio(alone, 44100))
+    np.testing.assert_array_equal(read_audio(path, 44100), read_audio(alone, 44100))

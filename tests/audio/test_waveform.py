@@ -21,7 +21,7 @@ def test_a_file_is_a_tensor_of_what_the_loader_reads(tmp_path):
     waveform = load_audio(path, **options)
     assert waveform.dtype == torch.float32
     assert waveform.shape == (8000,)
-    np.testing.assert_array_equal(waveform, load.load_audio(path, **options))
+    np.testing.assert_array_equal(waveform, load.read_audio(path, **options))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -57,7 +57,7 @@ def test_samples_are_resampled_as_files_are(rate, new_rate, tmp_path):
     samples = noise(rate)
     soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
     found = resample(torch.from_numpy(samples), rate, new_rate)
-    expected = load.load_audio(tmp_path / "a.wav", new_rate)
+    expected = load.read_audio(tmp_path / "a.wav", new_rate)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/damaged_audio.py [--count 300] [--seed 0] [--model DIR]
 
-The files are made in a temporary folder from noise and tones. `load_audio` is run on each, and the
+The files are made in a temporary folder from noise and tones. `read_audio` is run on each, and the
 results are counted for each kind of damage. Any traceback makes the status 1. With `--model`,
 `asr transcribe` is also run once on all files, and must lose none: one line on stdout for each
 transcribed file, one on stderr for each other file, status 1, no traceback.
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.errors import InputError
 
 SAMPLE_RATE = 16000
@@ -182,7 +182,7 @@ def make_files(folder: Path, count: int, rng: np.random.Generator) -> list[tuple
 def outcome(path: Path) -> str:
     """Load a file and return one of `OUTCOMES`."""
     try:
-        waveform = load_audio(path, SAMPLE_RATE)
+        waveform = read_audio(path, SAMPLE_RATE)
     except InputError as error:
         if str(error).startswith(str(path)) and "\n" not in str(error):
             return "one clear line"

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.corpus.manifest import read_manifest
 from asr.decoder import UNTUNED, search_all, search_of
 from asr.errors import reported
@@ -50,7 +50,7 @@ def read_log_probs(recognizer, utterances, cache):
         return list(np.load(cache).values())
     log_probs = []
     for utterance in utterances:
-        waveform = load_audio(utterance.audio, recognizer.sample_rate)
+        waveform = read_audio(utterance.audio, recognizer.sample_rate)
         log_probs.append(recognizer.log_probs(waveform).numpy())
     if cache:
         cache.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.corpus.cache import WaveformCache, cache_of, check_cache_gb
 from asr.errors import InputError
 
@@ -62,7 +62,7 @@ def test_files_are_kept_as_16_bits_only_if_that_is_lossless(tmp_path, name, subt
     path = tmp_path / name
     noise = 0.1 * np.random.default_rng(0).standard_normal(rate)
     soundfile.write(path, noise, rate, subtype=subtype)
-    waveform = load_audio(path, 8000)
+    waveform = read_audio(path, 8000)
     found, size = kept(waveform)
     assert found.tobytes() == waveform.tobytes()
     assert size == n_bytes * len(waveform)

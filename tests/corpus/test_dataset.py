@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from asr.audio.augment import AugmentSettings, WaveformAugmenter
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.corpus.batching import UtteranceDraw
 from asr.corpus.cache import WaveformCache
 from asr.corpus.dataset import Example, SpeechDataset, collate
@@ -92,8 +92,8 @@ def test_durations_are_those_of_the_examples(utterances):
 def test_decoded_audio_is_kept_up_to_the_limit(utterances, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "asr.corpus.recordings.load_audio",
-        lambda path, rate: read.append(path) or load_audio(path, rate),
+        "asr.corpus.recordings.read_audio",
+        lambda path, rate: read.append(path) or read_audio(path, rate),
     )
     room_for_two = 2 * SAMPLE_RATE * (0.5 + 0.3)
     dataset = dataset_of(utterances, cache=WaveformCache(room_for_two))

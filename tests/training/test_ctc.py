@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 import asr
 import asr.corpus.recordings
 from asr.audio.features import Features, FeatureSettings
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.corpus.manifest import read_manifest, write_manifest
 from asr.errors import InputError
 from asr.model import load_model
@@ -336,12 +336,12 @@ def test_a_loss_that_is_not_finite_skips_the_step_and_names_its_utterance(
     tones, tmp_path, monkeypatch, capsys, refused_steps, value
 ):
     def spoilt(path, sample_rate):
-        waveform = load_audio(path, sample_rate)
+        waveform = read_audio(path, sample_rate)
         if "train05" in str(path):
             waveform[500] = value
         return waveform
 
-    monkeypatch.setattr(asr.corpus.recordings, "load_audio", spoilt)
+    monkeypatch.setattr(asr.corpus.recordings, "read_audio", spoilt)
     train(tones, tmp_path / "run", "--trainer.max_epochs=2")
     lines = not_taken(capsys.readouterr().err)
     assert len(lines) == 2  # once an epoch
@@ -492,7 +492,7 @@ def test_global_moments_are_those_of_the_training_set(tones, tmp_path):
     settings = FeatureSettings(sample_rate=SAMPLE_RATE, n_mels=12, n_deltas=1, normalisation="none")
     frames = []
     for utterance in read_manifest(tones.folder / "train.jsonl"):
-        waveform = torch.from_numpy(load_audio(utterance.audio, SAMPLE_RATE))
+        waveform = torch.from_numpy(read_audio(utterance.audio, SAMPLE_RATE))
         features, _ = Features(settings)(waveform[None], torch.tensor([len(waveform)]))
         frames.append(features[:, 0].double().numpy())
     found = weights(tmp_path / "run")

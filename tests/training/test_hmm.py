@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asr.audio.augment import change_speed
 from asr.audio.features import FeatureSettings
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.config import check_file, settings_parser
 from asr.corpus.manifest import read_manifest, write_manifest
 from asr.errors import InputError
@@ -62,7 +62,7 @@ def test_a_trained_hmm_aligns_the_tones(tones, options, tmp_path, capsys):
     assert model.trained_on["epochs"] == 12
     assert model.acoustic.gmm.n_components.sum() <= 14
     for utterance in read_manifest(tones.folder / "dev.jsonl"):
-        waveform = torch.from_numpy(load_audio(utterance.audio, SAMPLE_RATE))
+        waveform = torch.from_numpy(read_audio(utterance.audio, SAMPLE_RATE))
         features, lengths = model.features(waveform[None], torch.tensor([len(waveform)]))
         words = utterance.text.split()
         graph = utterance_graph([model.tokenizer.pronunciations(w) for w in words], model.topology)
@@ -83,7 +83,7 @@ def test_training_equals_em_without_batches(tones, options, tmp_path, capsys, al
 
     def utterances(part):
         for utterance in read_manifest(tones.folder / f"{part}.jsonl"):
-            waveform = torch.from_numpy(load_audio(utterance.audio, SAMPLE_RATE))
+            waveform = torch.from_numpy(read_audio(utterance.audio, SAMPLE_RATE))
             features, lengths = model.features(waveform[None], torch.tensor([len(waveform)]))
             words = [model.tokenizer.pronunciations(word) for word in utterance.text.split()]
             yield features, lengths, pad_graphs([utterance_graph(words, model.topology)])
@@ -258,7 +258,7 @@ def test_each_utterance_is_used_once_at_every_speed(tones):
     both = frames(0.8, 1.25)[1]
     torch.testing.assert_close(both, torch.cat([slow, frames(1.25)[1]]), rtol=0, atol=0)
     rate = data.settings.features.sample_rate
-    waveforms = [change_speed(load_audio(u.audio, rate), 0.8) for u in data.train]
+    waveforms = [change_speed(read_audio(u.audio, rate), 0.8) for u in data.train]
     by_hand = [
         data.features(torch.from_numpy(w)[None], torch.tensor([len(w)]))[0] for w in waveforms
     ]

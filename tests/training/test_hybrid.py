@@ -23,7 +23,7 @@ import asr
 import asr.corpus.recordings
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import Features, FeatureSettings
-from asr.audio.load import load_audio
+from asr.audio.load import read_audio
 from asr.config import check_file, settings_parser
 from asr.corpus.batching import UtteranceDraw
 from asr.corpus.dataset import SpeechDataset, collate
@@ -51,7 +51,7 @@ FEATURES = FeatureSettings(sample_rate=SAMPLE_RATE, n_mels=12)
 
 
 def features_of(features: Features, audio: str) -> tuple[torch.Tensor, torch.Tensor]:
-    waveform = torch.from_numpy(load_audio(audio, features.settings.sample_rate))
+    waveform = torch.from_numpy(read_audio(audio, features.settings.sample_rate))
     return features(waveform[None], torch.tensor([len(waveform)]))
 
 
@@ -452,12 +452,12 @@ def test_every_validation_starts_with_the_first_batch(tones, hmm):
 
 def test_audio_that_is_not_finite_is_named(tones, hmm, monkeypatch):
     def spoilt(path, sample_rate):
-        waveform = load_audio(path, sample_rate)
+        waveform = read_audio(path, sample_rate)
         if "train05" in str(path):
             waveform[500] = np.nan
         return waveform
 
-    monkeypatch.setattr(asr.corpus.recordings, "load_audio", spoilt)
+    monkeypatch.setattr(asr.corpus.recordings, "read_audio", spoilt)
     data = HybridData(settings_of(tones, hmm))
     with pytest.raises(InputError, match="no finite likelihood of train05; expected finite audio"):
         data.setup("fit")
