@@ -260,7 +260,7 @@ def test_missing_words_are_found():
         (b"bee # B IY\n", "words.dic:1: is 'bee'; expected WORD PHONE PHONE"),
         (b"a AH\nbee 0.5 B IY\n", "words.dic:2: 'bee' has 0.5 among its phones, a probability"),
         (b"a AH #1\n", "words.dic:1: 'a' has #1 among its phones, a special symbol"),
-        (b"a <eps>\n", "words.dic:1: 'a' has <eps> among its phones, a sign for"),
+        (b"a <eps>\n", "words.dic:1: 'a' has <eps> among its phones, a special symbol"),
     ],
 )
 def test_invalid_lines_are_named(tmp_path, text, line):
@@ -275,7 +275,7 @@ def test_invalid_lines_are_named(tmp_path, text, line):
     [
         ({"a": ()}, r"pronunciations\['a'\] is \(\); expected phones"),
         ({"a": (("AH",), ())}, r"pronunciations\['a'\] is .*; expected phones"),
-        ({"a": (("AH",), ("AH",))}, r"pronunciations\['a'\] is .*; expected each once"),
+        ({"a": (("AH",), ("AH",))}, r"pronunciations\['a'\] is .* each pronunciation once"),
     ],
 )
 def test_invalid_lexicons_are_refused(pronunciations, message):
