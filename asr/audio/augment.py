@@ -1,4 +1,4 @@
-"""waveform -> waveform with other speed, reverberation, noise; features -> masked features."""
+"""waveform -> waveform with another speed, reverberation or noise; features -> masked features."""
 
 import math
 from collections.abc import Sequence
@@ -53,15 +53,15 @@ def spec_augment(
     settings: AugmentSettings,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """SpecAugment: set random spans of frames and of bins to 0, which is their mean.
+    """SpecAugment: set random spans of frames and of bins to 0, the mean of the features.
 
-    Every utterance has its own masks. Widths are uniform from 0 to the largest width, places
-    uniform among those where the mask fits. Padding is not changed.
+    Every utterance has its own masks. Widths are uniform from 0 to the largest width, and positions
+    uniform over all where the mask fits. Padding is not changed.
 
     Args:
         features: (T, N, F), mean-normalised.
         input_lengths: (N,), in frames.
-        settings: numbers and largest widths of the masks.
+        settings: number and largest width of the masks.
         generator: may be on another device than the features: a CPU generator draws the same masks
             for a model on the CPU and on the GPU.
 
@@ -89,7 +89,7 @@ def spec_augment(
     bins, widest = torch.full_like(lengths, F), torch.full_like(lengths, widest_bins)
     kept_bins = ~_random_spans(settings.n_freq_masks, bins, widest, F, generator)  # (N, F)
     padding = torch.arange(T, device=features.device)[:, None] >= lengths  # (T, N)
-    # multiplication in place: on a CPU several times as fast as masked_fill
+    # on a CPU, in-place multiplication is several times as fast as masked_fill
     dtype = features.dtype
     augmented = torch.maximum(padding.to(dtype)[:, :, None], kept_bins.to(dtype))  # (T, N, F)
     augmented *= kept_frames.T.contiguous().to(dtype)[:, :, None]
@@ -119,9 +119,10 @@ class WaveformAugmenter:
 
     Args:
         settings: probabilities and ranges.
-        sample_rate: of all waveforms, in Hz.
+        sample_rate: sample rate of all waveforms, in Hz.
         noises: recordings of noise, each (samples,); empty: coloured noise and babble.
-        impulse_responses: of rooms, each (samples,); empty: a new simulated room each time.
+        impulse_responses: impulse responses of rooms, each (samples,); empty: a new simulated room
+            each time.
         speech: training waveforms to mix babble from, each (samples,); may be a sequence that
             reads them on demand. Empty: no babble.
 
@@ -188,7 +189,7 @@ def change_speed(waveform: np.ndarray, factor: float) -> np.ndarray:
         raise ValueError(f"factor is {factor}; expected above 0")
     if factor == 1:
         return waveform
-    # lower qualities save no time at these lengths, and QQ lets aliases through
+    # lower qualities save no time at these lengths, and QQ has aliasing
     return soxr.resample(waveform, factor, 1.0, quality="HQ")
 
 
@@ -218,9 +219,9 @@ def coloured_noise(
     """Gaussian noise with power density 1 / frequency ** exponent and power 1.
 
     Args:
-        samples: length.
+        samples: length of the noise.
         exponent: 0 is white, 1 pink, 2 brown.
-        generator: of the random numbers.
+        generator: source of the random numbers.
         lowest: lowest frequency, as a share of the sample rate (40 Hz at 16 kHz). Without it, brown
             noise would have nearly all its power below speech, and an SNR would mean little.
 
@@ -249,7 +250,7 @@ def babble(
     Args:
         waveforms: one per talker, each (samples,), of any length; short ones are repeated.
         samples: length of the noise.
-        generator: of the random positions.
+        generator: source of the random positions.
 
     Returns:
         noise: (samples,), float32.

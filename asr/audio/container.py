@@ -1,8 +1,8 @@
-"""The bytes of an audio file -> its parts, each with where its samples are, or what is wrong.
+"""What all container formats share: the parts of a file, checks of headers, and tags.
 
-libsndfile returns the half of a file cut short that is there, ends where a wrong header says, skips
-damaged Ogg pages, and guesses the length of some MP3s, all without a word. What a file really has
-is found here. Nothing is decoded.
+libsndfile reads files that are cut short without an error, stops at the length of a wrong header,
+skips damaged Ogg pages, and guesses the length of some MP3 files. So the modules of the formats
+inspect a file before it is decoded.
 """
 
 from collections.abc import Callable
@@ -13,20 +13,21 @@ from asr.audio.content import View
 
 @dataclass(frozen=True)
 class Part:
-    """One of the recordings that follow each other in a file; usually the only one.
+    """One recording in a file. Most files have one; joined files have several in a row.
 
     Args:
-        view: its bytes, as the decoder should get them.
-        plain: only its bytes of samples, if the container says where they are.
-        undeclared: how many of them the header does not declare.
-        samples: of one channel, where they were counted; None where the decoder tells.
-        needs_ffmpeg: libsndfile would not read all of it.
-        n_tracks: recordings that sound at the same time, of which the first is read.
-        n_unread: bytes after it, up to the end of the file, that are not known audio.
+        view: bytes of the recording, for the decoder. Wrong sizes in headers are corrected.
+        sample_bytes: only the bytes of the samples; None if the inspection does not find them.
+        undeclared: number of bytes of samples beyond the size in the header.
+        samples: number of samples per channel; None if only the decoder can count them.
+        needs_ffmpeg: true if libsndfile would not read all of it.
+        n_tracks: number of simultaneous sound tracks; only the first is read.
+        n_unread: number of bytes from the end of the recording to the end of the file, if they are
+            in no known audio format.
     """
 
     view: View
-    plain: View | None = None
+    sample_bytes: View | None = None
     undeclared: int = 0
     samples: int | None = None
     needs_ffmpeg: bool = False
@@ -34,36 +35,36 @@ class Part:
     n_unread: int = 0
 
 
-_LOWEST_RATE, _HIGHEST_RATE, _MOST_CHANNELS = 1000, 1_000_000, 64  # beyond: a damaged header
+_MIN_RATE, _MAX_RATE, _MAX_CHANNELS = 1000, 1_000_000, 64  # otherwise: damaged header
 
-Examined = tuple[Part, int]
-"""The first part, and where it ends."""
+PartAndEnd = tuple[Part, int]
+"""The first part of a file, and the position of its end."""
 
-Format = tuple[Callable[[View, int], bool], Callable[[View], Examined]]
-"""Whether a file of some format begins at a position, and what examines such a file."""
+Format = tuple[Callable[[View, int], bool], Callable[[View], PartAndEnd]]
+"""Two functions for a format: one tests if a file begins at a position, one examines the file."""
 
 
-def cut_short(view: View, declared: int, there: int, unit: str = "bytes of samples") -> Exception:
-    """The error for a file that has less than its header declares."""
-    return view.fault(f"is cut short: its header declares {declared} {unit}, {there} are there")
+def cut_short(view: View, declared: int, found: int, unit: str = "bytes of samples") -> Exception:
+    """The error for a file that has less data than its header declares."""
+    return view.fault(f"is cut short: its header declares {declared} {unit}; found {found}")
 
 
 def check_header(view: View, sample_rate: float, channels: int) -> None:
-    """Refuse a sample rate, in Hz, or a number of channels that no recording has.
+    """Refuse an implausible sample rate (in Hz) or number of channels.
 
     Raises:
-        InputError: what it is, and what is expected.
+        InputError: one of them is out of range.
     """
-    if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:  # NaN compares false
+    if not _MIN_RATE <= sample_rate <= _MAX_RATE:  # NaN compares false
         raise view.fault(
-            f"its header says {sample_rate:.12g} Hz; expected {_LOWEST_RATE} to {_HIGHEST_RATE}"
+            f"its header says {sample_rate:.12g} Hz; expected {_MIN_RATE} to {_MAX_RATE}"
         )
-    if not 1 <= channels <= _MOST_CHANNELS:
-        raise view.fault(f"its header says {channels} channels; expected 1 to {_MOST_CHANNELS}")
+    if not 1 <= channels <= _MAX_CHANNELS:
+        raise view.fault(f"its header says {channels} channels; expected 1 to {_MAX_CHANNELS}")
 
 
-def behind_tags(view: View, position: int) -> int:
-    """Where the tags end that stand at `position`: ID3, APE, Lyrics3, and zeros between them."""
+def skip_tags(view: View, position: int) -> int:
+    """The position after all tags (ID3, APE, Lyrics3) and zeros that begin at `position`."""
     while position < view.size:
         head = view.bytes_at(position, 32)
         if head.startswith(b"ID3") and len(head) >= 10 and max(head[6:10]) < 128:
@@ -84,7 +85,7 @@ def behind_tags(view: View, position: int) -> int:
         elif head[0] == 0:
             stop = view.run_end(position)
             if view.bytes_at(stop + 1, 4) == b"ftyp":
-                stop -= 3  # MP4 begins with three zeros
+                stop -= 3  # an MP4 file begins with three zeros
             if stop <= position:
                 break
             position = stop
@@ -93,10 +94,10 @@ def behind_tags(view: View, position: int) -> int:
     return min(position, view.size)
 
 
-def without_ape(view: View) -> View:
-    """The bytes before an APE tag of the old kind, which has a footer alone, at the end."""
+def without_ape_tag(view: View) -> View:
+    """The file without an APE tag of version 1 (footer only) at its end."""
     end = view.size - 128 if view.bytes_at(view.size - 128, 3) == b"TAG" else view.size
     footer = view.bytes_at(end - 32, 32) if end >= 32 else b""
-    if not footer.startswith(b"APETAGEX") or footer[23] & 0xA0:  # it has a header, or is one
+    if not footer.startswith(b"APETAGEX") or footer[23] & 0xA0:  # has a header, or is a header
         return view
     return view.part(0, max(0, end - int.from_bytes(footer[12:16], "little")))

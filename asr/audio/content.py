@@ -1,6 +1,6 @@
-"""An audio file, or what a pipe gives -> bytes that can be looked at in any order.
+"""An audio file or a pipe -> bytes that can be read in any order.
 
-Files are read, not mapped into memory: a mapped file that shrinks kills the process.
+Files are not mapped into memory, because a mapped file that shrinks kills the process.
 """
 
 import bisect
@@ -20,19 +20,19 @@ from asr.errors import InputError
 
 STANDARD_INPUT = Path("-")
 MAX_PIPED = 4 << 30
-"""Bytes that are taken from a pipe at most; they go to a temporary file."""
+"""Maximum number of bytes read from a pipe; they are copied to a temporary file."""
 
 _BLOCK = 1 << 18
 
 
 class View(io.RawIOBase):
-    """Ranges of a file, and bytes between them, as a file of their own; only for reading.
+    """A read-only file object over ranges of a file and inserted bytes; nothing is copied.
 
     Args:
-        file: with a descriptor, whose position is not used.
-        path: what messages begin with.
-        pieces: bytes, and ranges of positions in the file, in order.
-        is_whole_file: the pieces are the whole file as it is.
+        file: open file with a descriptor; its position is not used.
+        path: path of the file, with which error messages begin.
+        pieces: the content in order: ranges of positions in the file, or bytes.
+        is_whole_file: true if the pieces are the whole file, unchanged.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class View(io.RawIOBase):
         self._block, self._block_start = b"", 0
 
     def bytes_at(self, position: int, count: int) -> bytes:
-        """Up to `count` bytes from `position` on; fewer at the end."""
+        """`count` bytes from `position` on; fewer at the end of the view."""
         start = position - self._block_start
         if start >= 0 and start + count <= len(self._block):
             return self._block[start : start + count]
@@ -65,11 +65,11 @@ class View(io.RawIOBase):
         return self._block[:count]
 
     def find(self, wanted: bytes, start: int) -> int:
-        """Position of the first `wanted` from `start` on; -1 where there is none."""
+        """Position of the first `wanted` from `start` on; -1 if there is none."""
         return self.search(re.compile(re.escape(wanted)), len(wanted), start)
 
     def search(self, pattern: re.Pattern[bytes], width: int, start: int) -> int:
-        """Position of the first match of so many bytes from `start` on; -1 where there is none."""
+        """Position of the first match, `width` bytes long, from `start` on; -1 if there is none."""
         while start < self.size:
             start = max(start, self._next("SEEK_DATA", start) - width)
             block = self.bytes_at(start, 4 * _BLOCK)
@@ -79,7 +79,7 @@ class View(io.RawIOBase):
         return -1
 
     def run_end(self, position: int) -> int:
-        """Where the run of equal bytes ends that starts at `position`; holes are skipped."""
+        """End of the run of equal bytes that starts at `position`; holes count as zeros."""
         byte = self.bytes_at(position, 1)
         while position < self.size:
             if byte == b"\0":
@@ -92,8 +92,8 @@ class View(io.RawIOBase):
             position += len(block)
         return self.size
 
-    def without_zeros(self) -> "View":
-        """The same with some of the zeros at its end, where there are very many."""
+    def without_trailing_zeros(self) -> "View":
+        """The view without most of the zeros at its end."""
         stop = self.size
         if not self.bytes_at(max(0, stop - 16), 16).strip(b"\0"):
             stop = self._last_hole()
@@ -103,10 +103,10 @@ class View(io.RawIOBase):
                 stop = start + len(content)
                 if content:
                     break
-        return self.part(0, stop + _BLOCK)  # the last frame may end with some
+        return self.part(0, stop + _BLOCK)  # zeros at the end may belong to the last frame
 
-    def hole(self) -> range | None:
-        """The first hole of a sparse file, which nobody wrote, of a megabyte or more."""
+    def first_hole(self) -> range | None:
+        """The first hole (range that was never written) of 1 MB or more; None if there is none."""
         start = 0
         while (start := self._next("SEEK_HOLE", start)) < self.size:
             stop = self._next("SEEK_DATA", start)
@@ -122,45 +122,45 @@ class View(io.RawIOBase):
         return View(self.file, self.path, list(self._cut(start, stop)))
 
     def parts(self, ranges: Sequence[range]) -> "View":
-        """Several ranges of bytes, one behind the other."""
+        """The bytes of several ranges, one after the other."""
         cut = [piece for r in ranges for piece in self._cut(r.start, r.stop)]
         return View(self.file, self.path, cut)
 
     def replaced(self, position: int, content: bytes) -> "View":
-        """The same with `content` instead of as many bytes at `position`."""
+        """The view with the bytes from `position` on overwritten by `content`."""
         before = list(self._cut(0, position))
-        behind = self._cut(position + len(content), self.size)
-        return View(self.file, self.path, [*before, content, *behind])
+        after = self._cut(position + len(content), self.size)
+        return View(self.file, self.path, [*before, content, *after])
 
     def inserted(self, position: int, content: bytes) -> "View":
-        """The same with `content` before the byte at `position`."""
-        behind = self._cut(position, self.size)
-        return View(self.file, self.path, [*self._cut(0, position), content, *behind])
+        """The view with `content` inserted at `position`."""
+        after = self._cut(position, self.size)
+        return View(self.file, self.path, [*self._cut(0, position), content, *after])
 
     def fault(self, message: str) -> InputError:
-        """The error that says what is wrong with the file."""
+        """An error whose message begins with the path of the file."""
         return InputError(f"{self.path}: {message}")
 
     def readable(self) -> bool:
-        """As every file has it, for soundfile and PyAV; so has what follows."""
+        """True. This and the following are the methods of files that soundfile and PyAV call."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def tell(self) -> int:
-        """Where `readinto` goes on."""
+        """Position from which `readinto` reads."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go elsewhere; the end may be passed."""
+        """Set the position, which may be after the end, and return it."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer, as far as there are bytes, and say how many there were."""
+        """Read bytes into a buffer and return their number."""
         content = self.bytes_at(self._position, len(buffer))
         buffer[: len(content)] = content
         self._position += len(content)
@@ -183,14 +183,14 @@ class View(io.RawIOBase):
             yield piece[max(0, start - origin) : stop - origin]
 
     def _last_hole(self) -> int:
-        """Where the hole begins that the file ends with; the end where there is none."""
+        """Start of the hole at the end of the file; the size if there is none."""
         hole = position = 0
         while (position := self._next("SEEK_DATA", position)) < self.size:
             hole = position = self._next("SEEK_HOLE", position)
         return hole
 
     def _next(self, whence: str, position: int) -> int:
-        """Where data or a hole of a sparse file is, from `position` on; the end where none is."""
+        """Position of the next data or hole of a sparse file; the size if there is none."""
         if (
             len(self.pieces) != 1
             or not isinstance(self.pieces[0], range)
@@ -210,17 +210,17 @@ class View(io.RawIOBase):
 
 @contextmanager
 def opened(path: Path) -> Iterator[View]:
-    """The bytes of a regular file, or of a pipe, which is first copied to a temporary file.
+    """The bytes of a regular file or a pipe. A pipe is first copied to a temporary file.
 
     Args:
-        path: of a file or a pipe; `-` is standard input.
+        path: path of a file or a pipe; `-` is standard input.
 
     Yields:
-        view: of at least one byte.
+        view: at least one byte.
 
     Raises:
-        InputError: there is nothing that can be read, or a pipe gives more than `MAX_PIPED`; or
-            the file has become longer or shorter when the caller is done.
+        InputError: the file can't be read, a pipe gives more than `MAX_PIPED` bytes, or the size
+            of the file has changed when the caller is done.
     """
     if path == STANDARD_INPUT:
         with _standard_input() as source, _spooled(source, path) as view:
@@ -243,10 +243,10 @@ def opened(path: Path) -> Iterator[View]:
 
 
 def check_file(path: Path) -> os.stat_result:
-    """What the system knows of a file or a pipe, if there is something to read.
+    """The status of a file or a pipe, as `os.stat` returns it.
 
     Raises:
-        InputError: there is no such file, it is empty, no audio can be in it, or it can't be read.
+        InputError: it does not exist, is empty, can't be read, or is neither a file nor a pipe.
     """
     try:
         status = path.stat()
@@ -264,8 +264,8 @@ def check_file(path: Path) -> os.stat_result:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, to stand behind a colon."""
-    reason = getattr(error, "strerror", None) or str(error)  # FFmpegError has it like OSError
+    """The message of an error, in lower case, to be put after a colon."""
+    reason = getattr(error, "strerror", None) or str(error)  # FFmpegError also has strerror
     return reason[:1].lower() + reason[1:]
 
 
@@ -290,7 +290,8 @@ def _spooled(source: BinaryIO, path: Path) -> Iterator[View]:
                 size += len(block)
                 if size > MAX_PIPED:
                     raise InputError(
-                        f"{path}: gives more than {MAX_PIPED >> 30} GB; expected a file for so much"
+                        f"{path}: gives more than {MAX_PIPED >> 30} GB; expected a file"
+                        " instead of a pipe"
                     )
                 file.write(block)
             file.seek(0)

@@ -1,4 +1,4 @@
-"""The parts of an audio file -> blocks of samples, by libsndfile or by FFmpeg."""
+"""An audio file -> blocks of samples, decoded by libsndfile or FFmpeg."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +21,12 @@ class Source(NamedTuple):
 
     Args:
         sample_rate: in Hz.
-        channels: how many.
-        samples: of one channel; None if they must be decoded to be counted.
-        n_tracks: recordings that sound at the same time, of which the first is read.
-        n_unread: bytes at the end of the file that are not known audio.
-        read: from a sample, until a sample or the end -> blocks, each (samples, channels), float32.
+        channels: number of channels.
+        samples: number of samples per channel; None if only decoding can count them.
+        n_tracks: number of simultaneous sound tracks; only the first is read.
+        n_unread: number of bytes at the end of the file that are in no known audio format.
+        read: function of the first sample and the end (None: to the end of the file), which yields
+            blocks: (samples, channels), float32.
     """
 
     sample_rate: int
@@ -38,13 +39,13 @@ class Source(NamedTuple):
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """The samples of an audio file, all parts of it.
+    """Open an audio file to read its samples; joined recordings are read as one.
 
     Args:
-        path: of a file or a pipe; `-` is standard input.
+        path: path of a file or a pipe; `-` is standard input.
 
     Raises:
-        InputError: it can't be read as audio, or is damaged, at once or while it is read.
+        InputError: the file is not audio, or is damaged. Damage may be found only while reading.
     """
     with opened(path) as view:
         if not view.bytes_at(0, 1 << 16).strip(b"\0"):
@@ -58,11 +59,11 @@ def open_source(path: Path) -> Iterator[Source]:
                 yield first._replace(samples=None, read=partial(_read_joined, parts, first))
 
 
-_BLOCK = 1 << 20  # numbers in a block: 4 MB
-_SLACK_S = 0.25  # a container's duration and its packets may differ by the codec's padding
-_UNKNOWN = 1 << 62  # libsndfile's counts from here on mean that it does not know
-_BIG = (("FILE", "AIFF"), ("FILE", "CAF"), ("FILE", "AU"))  # whose own byte order is that
-_WIDTHS = {  # bytes of a sample, where each stands for itself
+_BLOCK = 1 << 20  # values in a block: 4 MB
+_DURATION_TOLERANCE_S = 0.25  # declared and decoded duration may differ by the codec's padding
+_UNKNOWN_COUNT = 1 << 62  # libsndfile's counts from here on mean: unknown
+_BIG_ENDIAN_BY_DEFAULT = (("FILE", "AIFF"), ("FILE", "CAF"), ("FILE", "AU"))
+_SAMPLE_WIDTHS = {  # bytes per sample of the codings that store each sample alone
     **{"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4},
     **{"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1},
 }
@@ -86,7 +87,7 @@ def _read_joined(
 
 
 def _between(blocks: Iterable[np.ndarray], start: int, stop: int | None) -> Iterator[np.ndarray]:
-    """The part of the blocks that begins at `start`, up to the block that holds `stop`."""
+    """The blocks from sample `start` on, up to the block that contains `stop`."""
     position = 0
     for block in blocks:
         before, position = position, position + len(block)
@@ -107,12 +108,12 @@ def _open_part(part: Part) -> Iterator[Source]:
         else:
             with sound:
                 check_header(part.view, sound.samplerate, sound.channels)
-                if part.plain is not None and not part.plain.size:
+                if part.sample_bytes is not None and not part.sample_bytes.size:
                     yield _soundfile_source(sound, replace(part, samples=0))
                     return
-                if (plain := _open_plain(part, sound)) is not None:
-                    with plain:
-                        yield _soundfile_source(plain, part)
+                if (samples := _open_sample_bytes(part, sound)) is not None:
+                    with samples:
+                        yield _soundfile_source(samples, part)
                     return
                 if sound.frames and (part.samples or 0) <= sound.frames:
                     yield _soundfile_source(sound, part)
@@ -122,20 +123,20 @@ def _open_part(part: Part) -> Iterator[Source]:
 
 
 def _open_soundfile(view: View) -> soundfile.SoundFile:
-    """By descriptor or by content: by name, libsndfile would guess the format."""
+    """Open by descriptor or content, since libsndfile would guess the format from the name."""
     view.seek(0)
     if view.is_whole_file:
-        descriptor = os.dup(view.file.fileno())  # libsndfile 1.2.0 closes what it can't read
+        descriptor = os.dup(view.file.fileno())  # libsndfile 1.2.0 closes files that it can't read
         os.lseek(descriptor, 0, os.SEEK_SET)
         return soundfile.SoundFile(descriptor, closefd=True)
     return soundfile.SoundFile(view)
 
 
-def _open_plain(part: Part, sound: soundfile.SoundFile) -> soundfile.SoundFile | None:
-    """The samples of a part that has more or fewer of them than libsndfile would read."""
-    if part.plain is None:
+def _open_sample_bytes(part: Part, sound: soundfile.SoundFile) -> soundfile.SoundFile | None:
+    """The samples without the header, if libsndfile would read more or fewer; otherwise None."""
+    if part.sample_bytes is None:
         return None
-    width = _WIDTHS.get(sound.subtype)
+    width = _SAMPLE_WIDTHS.get(sound.subtype)
     if width is None:
         if part.undeclared:
             raise part.view.fault(
@@ -143,11 +144,11 @@ def _open_plain(part: Part, sound: soundfile.SoundFile) -> soundfile.SoundFile |
                 " declare; expected none"
             )
         return None
-    if sound.frames == part.plain.size // (width * sound.channels):
+    if sound.frames == part.sample_bytes.size // (width * sound.channels):
         return None
-    big = sound.endian == "BIG" or (sound.endian, sound.format) in _BIG
+    big = sound.endian == "BIG" or (sound.endian, sound.format) in _BIG_ENDIAN_BY_DEFAULT
     return soundfile.SoundFile(
-        part.plain,
+        part.sample_bytes,
         samplerate=sound.samplerate,
         channels=sound.channels,
         format="RAW",
@@ -158,7 +159,7 @@ def _open_plain(part: Part, sound: soundfile.SoundFile) -> soundfile.SoundFile |
 
 def _soundfile_source(sound: soundfile.SoundFile, part: Part) -> Source:
     samples = sound.frames if part.samples is None else part.samples
-    n_known = samples if samples < _UNKNOWN else None
+    n_known = samples if samples < _UNKNOWN_COUNT else None
 
     def read(start: int, stop: int | None) -> Iterator[np.ndarray]:
         end = samples if stop is None else min(stop, samples)
@@ -184,26 +185,26 @@ def _soundfile_source(sound: soundfile.SoundFile, part: Part) -> Source:
     return Source(sound.samplerate, sound.channels, n_known, part.n_tracks, part.n_unread, read)
 
 
-# Demuxers of FFmpeg that may look at a user's file: no playlists, which open other files and
-# addresses, and no obscure formats, which take noise for music.
+# The demuxers of FFmpeg that may read a file. Playlists are excluded, because they open other files
+# and addresses, and rare formats, because their demuxers accept files that are not audio.
 _DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,wav,"
     "w64,wv"
 )
-_DECLARING = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")  # their durations are no estimates
-_CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # codecs with a checksum a frame
+_EXACT_DURATIONS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")  # declared durations
+_CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # with a checksum in each frame
 
 
 @contextmanager
 def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
-    """By FFmpeg; `reason` is why libsndfile could not."""
+    """Open a part with FFmpeg; `reason` is the error of libsndfile."""
     view = part.view
     try:
         import av
     except ModuleNotFoundError:
         found = f": {reason}" if reason else ""
         raise view.fault(
-            f"soundfile can't read it{found}; M4A, WebM, videos and streams without a length take"
+            f"soundfile can't read it{found}; M4A, WebM, videos and streams without a length need"
             " PyAV: pip install 'asr-ctc[media]'"
         ) from None
     found = f" ({reason.rstrip('.')})" if reason else ""
@@ -225,9 +226,9 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         if stream.codec_context is None:
             raise view.fault("its codec is unknown; expected one that FFmpeg decodes")
         if not stream.rate or not stream.channels:
-            raise no_audio  # FFmpeg believes the suffix .flac
+            raise no_audio  # FFmpeg opens any file with the suffix .flac
         check_header(view, stream.rate, stream.channels)
-        if stream.codec_context.name in _CHECKSUMMED:  # FFmpeg checks them only if asked to
+        if stream.codec_context.name in _CHECKSUMMED:  # off by default in FFmpeg
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         n_tracks = len(container.streams.audio)
         read = partial(_read_av, view, container, stream)
@@ -252,7 +253,9 @@ def _read_av(
     except (av.error.FFmpegError, MemoryError) as error:
         raise view.fault(f"is cut short or damaged: {reason_of(error)}") from None
     declared = _declared_duration(container, stream)
-    if (stop is None or position < stop) and position / stream.rate < declared - _SLACK_S:
+    if (
+        stop is None or position < stop
+    ) and position / stream.rate < declared - _DURATION_TOLERANCE_S:
         raise view.fault(
             f"is cut short or damaged: it declares {declared:.2f} s,"
             f" {position / stream.rate:.2f} s could be read"
@@ -263,23 +266,23 @@ def _av_blocks(view: View, container: Any, stream: Any) -> Iterator[np.ndarray]:
     import av
 
     header = stream.rate, stream.channels
-    # Changes neither rate nor channels. Interleaved, since PyAV 18 crashes in `to_ndarray` of more
-    # than 8 planes.
+    # Keeps rate and channels. Samples are interleaved, because PyAV 18 crashes in `to_ndarray` of
+    # frames with more than 8 planes.
     interleaved = av.AudioResampler(format="flt")
     for frame in container.decode(stream):
         found = frame.sample_rate, len(frame.layout.channels)
         if found != header:
             raise view.fault(
                 f"changes to {found[0]} Hz with {found[1]} channels; expected {header[0]} Hz with"
-                f" {header[1]} as its header says"
+                f" {header[1]} as in its header"
             )
         for converted in interleaved.resample(frame):
             yield converted.to_ndarray().reshape(-1, header[1])
 
 
 def _declared_duration(container: Any, stream: Any) -> float:
-    """In seconds; 0 where the container says nothing of this stream."""
-    if container.format.name not in _DECLARING:
+    """In seconds; 0 if the container does not declare a duration for this stream."""
+    if container.format.name not in _EXACT_DURATIONS:
         return 0.0
     if stream.duration:
         return float(stream.duration * stream.time_base)

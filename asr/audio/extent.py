@@ -1,57 +1,59 @@
-"""A container's header -> where its samples end, and what follows them.
+"""Size of the samples in a container's header -> the range of bytes where they really are.
 
-A header's size is believed where something follows that can't be samples: chunks, tags, padding,
-another file. Where more bytes follow, they are samples too: programs that are stopped, or that
-write more than 4 GB, leave a header that says too little.
+The size in the header is used if chunks, tags, padding, another file or nothing follows the
+samples. Other bytes that follow are samples, too: programs that are stopped, or that write more
+than 4 GB, leave a size in the header that is too small.
 """
 
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from asr.audio.container import Part, behind_tags, cut_short
+from asr.audio.container import Part, cut_short, skip_tags
 from asr.audio.content import View
-from asr.audio.heads import is_head, unpack
+from asr.audio.signatures import begins_audio, unpack
 
 UNKNOWN_SIZE = 0x7F000000
-"""sox and arecord write sizes from here on into a pipe, where the real one can't be known."""
+"""Sizes from here on are placeholders: sox and arecord write them into a pipe."""
 UNKNOWN_SIZE_64 = 1 << 62
-"""The same of sizes of 64 bits."""
+"""The same for 64-bit sizes."""
 
 
-_MOST_PIECES = 64
+_MAX_PIECES = 64
 
 
 class Chunk(NamedTuple):
-    """A piece of a container."""
+    """A chunk of a container: a header with a name and a size, and then the content."""
 
-    kind: bytes
-    start: int  # of its content
-    size: int  # of its content, as declared
-    end: int  # where the next chunk should start, with the padding that the format has
+    kind: bytes  # its name
+    start: int  # of the content
+    size: int  # of the content, as declared
+    end: int  # after the padding, where the next chunk starts
 
 
-class Kind(NamedTuple):
-    """What the containers differ in."""
+class ContainerKind(NamedTuple):
+    """The properties of a container format that `find_samples` needs."""
 
-    begins: Callable[[View, int], bool]  # another such file, at a position
-    mark: tuple[bytes, int]  # bytes that every such file has, and where
-    chunk_at: Callable[[View, int], Chunk | None]  # the chunk that plausibly is at a position
-    extras: tuple[bytes, ...] = ()  # common chunks behind the samples
+    begins: Callable[[View, int], bool]  # whether a file of this kind begins at a position
+    signature: tuple[bytes, int]  # bytes that all such files have, and their position
+    chunk_at: Callable[[View, int], Chunk | None]  # the chunk at a position, if plausible
+    metadata: tuple[bytes, ...] = ()  # names of chunks that are common after the samples
     alignment: int = 2  # of chunks, in bytes
 
 
-def find_extent(view: View, start: int, declared: int | None, kind: Kind) -> tuple[range, int]:
-    """The samples that begin at `start`, and where what follows them begins.
+def find_samples(
+    view: View, start: int, declared: int | None, kind: ContainerKind
+) -> tuple[range, int]:
+    """The range of the samples that begin at `start`, and the position of what follows them.
 
     Args:
-        view: of the whole file.
-        start: of the samples.
-        declared: their bytes, as the header says; None where it does not.
-        kind: of container.
+        view: bytes of the whole file.
+        start: position of the first sample.
+        declared: number of bytes of samples in the header; None if unknown.
+        kind: kind of the container.
 
     Raises:
-        InputError: there are fewer bytes than declared, before the end or another such file.
+        InputError: fewer bytes than declared precede the end of the file or the next joined file.
     """
     start = min(start, view.size)
     stop = start + (declared or 0)
@@ -59,44 +61,54 @@ def find_extent(view: View, start: int, declared: int | None, kind: Kind) -> tup
         raise cut_short(view, declared or 0, view.size - start)
     if declared is not None:
         for follows in (stop + -declared % kind.alignment, stop):
-            if is_end(view, follows, kind):
+            if is_end_of_samples(view, follows, kind):
                 return range(start, stop), min(follows, view.size)
     end = _next_file(view, start, kind)
     if end < stop:
         raise cut_short(view, declared or 0, end - start)
-    end = _extras_before(view, stop, end, kind)
+    end = _trailing_metadata(view, stop, end, kind)
     return range(start, end), end
 
 
 def make_part(view: View, found: list[range], undeclared: int) -> Part:
-    """The part that has these ranges of samples, of which the header declares the first at most."""
+    """The part with these ranges of samples.
+
+    Args:
+        view: bytes of the part.
+        found: one range for each chunk of samples.
+        undeclared: number of bytes in the ranges beyond their declared sizes. All bytes of the
+            second and later ranges are added, because libsndfile reads one chunk only.
+
+    Raises:
+        InputError: there is no range.
+    """
     if not found:
-        raise view.fault("holds 0 samples: it has no chunk of them; expected at least one")
+        raise view.fault("holds 0 samples: it has no chunk of samples; expected at least one")
     undeclared += sum(map(len, found[1:]))
-    plain = view.parts(found)
-    if len(found) > 1:  # libsndfile is confused by two
+    sample_bytes = view.parts(found)
+    if len(found) > 1:  # libsndfile misreads files with two
         view = view.part(0, found[0].stop)
-    return Part(view, plain, undeclared)
+    return Part(view, sample_bytes, undeclared)
 
 
-def is_end(view: View, position: int, kind: Kind) -> bool:
-    """Whether what is at `position` can't be samples."""
+def is_end_of_samples(view: View, position: int, kind: ContainerKind) -> bool:
+    """Whether chunks, tags, padding, another file or nothing follows at `position`."""
     if position + 1 >= view.size:
         return True
     if chunk := kind.chunk_at(view, position):
-        if chunk.kind in (*kind.extras, b"data", b"SSND"):
+        if chunk.kind in (*kind.metadata, b"data", b"SSND"):
             return True
-        position = _walk(view, position, kind)
+        position = _skip_chunks(view, position, kind)
     if position + 1 >= view.size or view.run_end(position) == view.size:
         return True
-    behind = behind_tags(view, position)
-    return behind >= view.size or is_head(view, behind)
+    after_tags = skip_tags(view, position)
+    return after_tags >= view.size or begins_audio(view, after_tags)
 
 
 def read_chunk(view: View, position: int, order: str) -> Chunk | None:
-    """The chunk of RIFF or AIFF at `position`, whatever it is called.
+    """The chunk of a RIFF or AIFF file at `position`, of any name.
 
-    Some programs leave out the byte that pads an odd size.
+    Some programs do not write the padding byte after a chunk of odd size.
     """
     if position + 8 > view.size:
         return None
@@ -109,8 +121,8 @@ def read_chunk(view: View, position: int, order: str) -> Chunk | None:
 
 
 def pad_chunk(view: View, chunk: Chunk) -> View:
-    """The file with the byte that is missing behind a chunk of odd size."""
-    if len(view.pieces) > _MOST_PIECES:
+    """The file with the missing padding byte inserted after a chunk of odd size."""
+    if len(view.pieces) > _MAX_PIECES:
         raise view.fault("is damaged: many of its chunks are not padded to an even size")
     return view.inserted(chunk.end, b"\0")
 
@@ -118,16 +130,16 @@ def pad_chunk(view: View, chunk: Chunk) -> View:
 def riff_kind(
     order: str,
     begins: Callable[[View, int], bool],
-    mark: tuple[bytes, int],
-    extras: tuple[bytes, ...],
-) -> Kind:
-    """The kind of a container of such chunks.
+    signature: tuple[bytes, int],
+    metadata: tuple[bytes, ...],
+) -> ContainerKind:
+    """The kind of a container with chunks like those of RIFF.
 
     Args:
-        order: of the bytes of a size, as `struct` has it.
-        begins: as in `Kind`.
-        mark: as in `Kind`.
-        extras: as in `Kind`.
+        order: byte order of the sizes, `<` or `>` as in `struct`.
+        begins: as in `ContainerKind`.
+        signature: as in `ContainerKind`.
+        metadata: as in `ContainerKind`.
     """
 
     def plausible_at(view: View, position: int) -> Chunk | None:
@@ -135,11 +147,11 @@ def riff_kind(
         if chunk is None or not _is_name(view, position):
             return None
         is_whole = chunk.start + chunk.size <= view.size
-        if is_head(view, position) or not (is_whole or chunk.kind in (*extras, b"data")):
+        if begins_audio(view, position) or not (is_whole or chunk.kind in (*metadata, b"data")):
             return None
         return chunk
 
-    return Kind(begins, mark, plausible_at, extras)
+    return ContainerKind(begins, signature, plausible_at, metadata)
 
 
 def _is_name(view: View, position: int) -> bool:
@@ -147,29 +159,29 @@ def _is_name(view: View, position: int) -> bool:
     return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
 
 
-def _walk(view: View, position: int, kind: Kind) -> int:
-    """Where the chunks end that are at `position`."""
+def _skip_chunks(view: View, position: int, kind: ContainerKind) -> int:
+    """The end of the chunks that begin at `position`."""
     while position < view.size and (chunk := kind.chunk_at(view, position)):
         position = chunk.end
     return position
 
 
-def _next_file(view: View, position: int, kind: Kind) -> int:
-    """Where another file of the same kind begins; the end where none does."""
-    mark, offset = kind.mark
-    while (found := view.find(mark, position + offset)) >= 0:
+def _next_file(view: View, position: int, kind: ContainerKind) -> int:
+    """Start of the next file of the same kind; the size if there is none."""
+    signature, offset = kind.signature
+    while (found := view.find(signature, position + offset)) >= 0:
         if kind.begins(view, found - offset):
             return found - offset
         position = found - offset + 1
     return view.size
 
 
-def _extras_before(view: View, position: int, end: int, kind: Kind) -> int:
-    """Where common chunks begin that fill the rest up to `end`; `end` where none do."""
-    pattern = re.compile(b"|".join(map(re.escape, kind.extras)))
-    while kind.extras and 0 <= (position := view.search(pattern, 4, position)) < end:
+def _trailing_metadata(view: View, position: int, end: int, kind: ContainerKind) -> int:
+    """Start of the chunks of metadata that fill the rest up to `end`; `end` if there are none."""
+    pattern = re.compile(b"|".join(map(re.escape, kind.metadata)))
+    while kind.metadata and 0 <= (position := view.search(pattern, 4, position)) < end:
         chunk = kind.chunk_at(view, position)
-        if chunk and chunk.start + chunk.size <= end <= _walk(view, position, kind):
+        if chunk and chunk.start + chunk.size <= end <= _skip_chunks(view, position, kind):
             return position
         position += 1
     return end

@@ -14,10 +14,10 @@ from asr.compatibility import torchaudio_functional
 from asr.errors import InputError, check_size
 
 MAX_WINDOW = 2**16
-"""Samples of a window, at most: more than a second at any rate that is recorded."""
+"""Maximum number of samples in a window: more than a second at all common sample rates."""
 
 MAX_FEATURES = 2**14
-"""Values of a frame, at most."""
+"""Maximum number of values in a frame."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class FeatureSettings:
         kind: log mel energies, or MFCCs.
         n_mels: number of mel bands between `low_hz` and half the sample rate.
         n_mfcc: number of cepstral coefficients, if `kind` is mfcc.
-        window_ms: length of the Hann window.
-        hop_ms: from the start of one window to the start of the next.
+        window_ms: length of the Hann window, in ms.
+        hop_ms: distance of the starts of consecutive windows, in ms.
         low_hz: lower edge of the lowest band.
         n_deltas: highest order of time derivatives (deltas) that are appended to each frame.
         n_spliced: splicing: number of frames on either side that are concatenated with each frame,
@@ -93,7 +93,7 @@ class FeatureSettings:
         return static * (1 + self.n_deltas) * (1 + 2 * self.n_spliced)
 
     def n_frames(self, samples: int) -> int:
-        """Number of frames of so many samples: whole windows only, 0 if there is none."""
+        """Number of frames (whole windows) in this number of samples."""
         return max(0, 1 + (samples - self.win_length) // self.hop_length)
 
 
@@ -113,9 +113,9 @@ def log_mel(
     hop_ms: float = 10.0,
     low_hz: float = 20.0,
 ) -> Tensor:
-    """Log energies of the mel bands of one utterance, one row a frame; not normalised.
+    """Log mel energies of one utterance, one row per frame; not normalised.
 
-    Only whole windows count: the last `window_ms - hop_ms` milliseconds may be left out.
+    Only whole windows are used: the last `window_ms - hop_ms` milliseconds may be ignored.
 
     >>> waveform = asr.load_audio("a.wav", 16000)
     >>> features = asr.log_mel(waveform, 16000, n_mels=40)  # (T, 40), 100 rows a second
@@ -125,14 +125,14 @@ def log_mel(
         sample_rate: of the waveform, in Hz.
         n_mels: number of bands, between `low_hz` and half the sample rate.
         window_ms: length of the Hann window, in milliseconds.
-        hop_ms: from the start of one window to the start of the next, in milliseconds.
+        hop_ms: distance of the starts of consecutive windows, in milliseconds.
         low_hz: lower edge of the lowest band.
 
     Returns:
         features: (T, n_mels), float32, natural logarithms, on the waveform's device.
 
     Raises:
-        ValueError: `waveform` is not (samples,), is no waveform or shorter than one window, or a
+        ValueError: `waveform` is not (samples,), not in range or shorter than one window, or a
             setting is out of range.
     """
     settings = FeatureSettings(
@@ -154,7 +154,7 @@ def mfcc(
     window_ms: float = 25.0,
     hop_ms: float = 10.0,
 ) -> Tensor:
-    """Mel-frequency cepstral coefficients of one utterance, one row a frame; not normalised.
+    """Mel-frequency cepstral coefficients of one utterance, one row per frame; not normalised.
 
     They are the cosine transform of 26 log mel energies, or of `n_mfcc` if that is more.
 
@@ -164,9 +164,9 @@ def mfcc(
         waveform: (samples,), floats in [-1, 1).
         sample_rate: of the waveform, in Hz.
         n_mfcc: coefficients kept; the first one grows with the energy.
-        n_deltas: orders of time derivatives put beside each frame.
+        n_deltas: highest order of time derivatives (deltas) that are appended to each frame.
         window_ms: length of the Hann window, in milliseconds.
-        hop_ms: from the start of one window to the start of the next, in milliseconds.
+        hop_ms: distance of the starts of consecutive windows, in milliseconds.
 
     Returns:
         features: (T, n_mfcc * (1 + n_deltas)), float32, on the waveform's device.
@@ -202,11 +202,11 @@ def _features(settings: FeatureSettings, device: torch.device) -> "Features":
 
 
 class Features(nn.Module):
-    """Features of a padded batch, on the module's device; they do not depend on the batch.
+    """Features of a padded batch; those of an utterance do not depend on the rest of the batch.
 
-    The same as Kaldi's without dither, pre-emphasis and removal of the offset, but with filters
-    that are triangles over Hz (as in torchaudio and librosa) instead of mel. Always computed in
-    float32: under autocast the energies and their logarithms would have 8 bits of precision.
+    They equal Kaldi's without dither, pre-emphasis and removal of the offset, except that the
+    filters are triangles over Hz (as in torchaudio and librosa) instead of mel. They are always
+    computed in float32: under autocast, energies and logarithms would have 8 bits of precision.
     """
 
     mean: Tensor
@@ -323,7 +323,7 @@ def mask(lengths: Tensor, T: int) -> Tensor:
 
 
 def stack_frames(features: Tensor, input_lengths: Tensor, n_stacked: int) -> tuple[Tensor, Tensor]:
-    """Concatenate every `n_stacked` frames to one; the last group is padded with zeros.
+    """Concatenate every `n_stacked` frames into one; the last group is padded with zeros.
 
     Args:
         features: (T, N, F); padding is ignored.
@@ -360,9 +360,9 @@ def _spliced(features: Tensor, input_lengths: Tensor, n_spliced: int) -> Tensor:
 
 
 def _neighbours(features: Tensor, input_lengths: Tensor, offset: int = 0) -> Tensor:
-    """The frame `offset` after each frame; beyond an utterance's edges, its first or last frame.
+    """For each frame, the frame `offset` later; edges repeat the first or last frame.
 
-    This gives each utterance of a padded batch the same deltas and splicing as alone.
+    So an utterance has the same deltas and splicing in a padded batch as alone.
     """
     T, _, F = features.shape
     frames = torch.arange(T, device=features.device)[:, None] + offset

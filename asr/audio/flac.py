@@ -1,4 +1,4 @@
-"""FLAC -> how many samples its frames have, counted without its header.
+"""FLAC -> number of samples, from the first and last frame rather than the header.
 
 Source: RFC 9639, sections 8 and 9.
 """
@@ -6,18 +6,18 @@ Source: RFC 9639, sections 8 and 9.
 import re
 from typing import NamedTuple
 
-from asr.audio.container import Examined, Format, Part
+from asr.audio.container import Format, Part, PartAndEnd
 from asr.audio.content import View
-from asr.audio.heads import begins_flac, find_head
+from asr.audio.signatures import begins_flac, find_audio_start
 
 _HEAD = re.compile(b"fLaC[\\0\x80]\\0\\0\x22")  # and STREAMINFO, of 34 bytes
-_TOTAL = 18  # where a number of 64 bits ends in the 36 that count the samples
+_SAMPLE_COUNT_POSITION = 18  # of a 64-bit field whose last 36 bits are the number of samples
 _BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n in range(8, 16)}}
 
 
 class _Frame(NamedTuple):
-    fixed: tuple[bytes, int, int]  # what all frames of a stream share
-    number: int  # of the frame, or of its first sample where blocks vary in size
+    fixed: tuple[bytes, int, int]  # bits that are the same in all frames of a stream
+    number: int  # of the frame, or of its first sample if block sizes vary
     block_size: int
 
     @property
@@ -25,7 +25,7 @@ class _Frame(NamedTuple):
         return self.fixed[0][1] & 1 == 1
 
 
-def _flac(view: View) -> Examined:
+def _flac(view: View) -> PartAndEnd:
     if view.size < 42:
         raise view.fault("is cut short: its FLAC header is not complete")
     position = 4
@@ -39,18 +39,20 @@ def _flac(view: View) -> Examined:
     first = _frame(view.bytes_at(position, 16))
     last, found = _last_frame(view, position, first) if first else (None, 0)
     if first and last:
-        behind = find_head(view, found + 6, with_frames=True)
-        if behind >= 0:  # of another format
-            end, view = behind, view.part(0, behind)
+        after = find_audio_start(view, found + 6, with_bare_frames=True)
+        if after >= 0:  # of another format
+            end, view = after, view.part(0, after)
         samples = _end(last, first) - _end(first, first) + first.block_size
-        content = int.from_bytes(view.bytes_at(_TOTAL, 8), "big")
+        content = int.from_bytes(view.bytes_at(_SAMPLE_COUNT_POSITION, 8), "big")
         declared = content % 2**36
         if declared < samples < 2**36:
-            view = view.replaced(_TOTAL, (content - declared + samples).to_bytes(8, "big"))
+            view = view.replaced(
+                _SAMPLE_COUNT_POSITION, (content - declared + samples).to_bytes(8, "big")
+            )
         elif samples < declared:
             raise view.fault(
-                f"is cut short or damaged: its header declares {declared} samples, its last frame"
-                f" ends behind {samples}"
+                f"is cut short or damaged: its header declares {declared} samples; its last frame"
+                f" ends after {samples}"
             )
     return Part(view), end
 
@@ -61,13 +63,13 @@ def _next_file(view: View, position: int) -> int:
 
 
 def _end(frame: _Frame, first: _Frame) -> int:
-    """Number of the sample behind a frame."""
+    """Number of the first sample after a frame."""
     scale = 1 if first.is_numbered_by_sample else first.block_size
     return frame.number * scale + frame.block_size
 
 
 def _last_frame(view: View, start: int, first: _Frame) -> tuple[_Frame | None, int]:
-    """The last frame behind `start`, looked for from the end on, and where it begins."""
+    """The last frame after `start`, found by a search from the end, and its position."""
     stop, window = view.size, 1 << 16
     while stop > start:
         begin = max(start, stop - window)
@@ -82,14 +84,14 @@ def _last_frame(view: View, start: int, first: _Frame) -> tuple[_Frame | None, i
 
 
 def _frame(content: bytes) -> _Frame | None:
-    """The frame that begins with `content`, whose header has a checksum of its own."""
+    """The frame whose header `content` begins with; None if the header's checksum is wrong."""
     if len(content) < 6 or content[0] != 0xFF or content[1] & 0xFE != 0xF8 or content[3] & 1:
         return None
     size_code, rate_code = content[2] >> 4, content[2] & 15
     number, position = _coded_number(content)
     extra = {6: 1, 7: 2}.get(size_code, 0)
-    behind = position + extra + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
-    if position < 0 or behind >= len(content) or _crc_8(content[:behind]) != content[behind]:
+    end = position + extra + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if position < 0 or end >= len(content) or _crc_8(content[:end]) != content[end]:
         return None
     if extra:
         block_size = int.from_bytes(content[position : position + extra], "big") + 1
@@ -99,7 +101,7 @@ def _frame(content: bytes) -> _Frame | None:
 
 
 def _coded_number(content: bytes) -> tuple[int, int]:
-    """The number from byte 4 on, coded like UTF-8, and where it ends; -1 if it is not."""
+    """The number at byte 4, coded as in UTF-8, and its end; -1 if it is invalid."""
     lead = content[4]
     n_ones = 8 - (lead ^ 0xFF).bit_length()
     if n_ones == 0:

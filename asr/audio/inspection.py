@@ -1,9 +1,9 @@
-"""The bytes of an audio file -> its parts, from the first to the last."""
+"""The bytes of an audio file -> the recordings in it, in order."""
 
 from dataclasses import replace
 
 from asr.audio import flac, matroska, media, mpeg, ogg, plain, wav
-from asr.audio.container import Part, behind_tags, without_ape
+from asr.audio.container import Part, skip_tags, without_ape_tag
 from asr.audio.content import View
 
 _FORMATS = (
@@ -18,25 +18,26 @@ _FORMATS = (
 
 
 def inspect(view: View) -> list[Part]:
-    """The recordings in a file, in order; a file of an unknown format counts as one.
+    """The recordings in a file, in order. A file of an unknown format counts as one recording.
 
-    WAV, AIFF, CAF, AU, NIST sphere: the bytes of samples are found, and counted. Ogg: pages follow
-    each other, have their checksums, and each stream ends. MPEG audio: frames follow each other,
-    and are counted. FLAC: the last frame says where it stands. Joined files are found in all of
-    these, in MP4 and in Matroska. Sizes that programs write into a pipe count as unknown.
+    WAV, AIFF, CAF, AU, NIST sphere: the bytes of samples are found and counted. Ogg: pages must
+    follow each other and have correct checksums, and each stream must end. MPEG audio: frames are
+    counted and must follow each other. FLAC: the last frame gives the number of samples. Files
+    joined end to end are found in all of these formats, in MP4 and in Matroska. Placeholder sizes,
+    which programs write into a pipe, count as unknown.
 
     Args:
-        view: of at least one byte.
+        view: bytes of the file, at least one.
 
     Raises:
         InputError: the file is cut short or damaged.
     """
     parts: list[Part] = []
     start = 0
-    view = without_ape(view)
+    view = without_ape_tag(view)
     if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS)):
-        view = view.without_zeros()  # of which some files have gigabytes
-        if hole := view.hole():
+        view = view.without_trailing_zeros()  # some files end with gigabytes of zeros
+        if hole := view.first_hole():
             raise view.fault(
                 f"is damaged: {len(hole)} bytes from byte {hole.start} on were never written;"
                 " expected audio there"
@@ -45,7 +46,7 @@ def inspect(view: View) -> list[Part]:
         rest = view.part(start, view.size) if start else view
         examine = next((examine for begins, examine in _FORMATS if begins(rest, 0)), None)
         if examine is None:
-            position = behind_tags(rest, 0) if parts or rest.bytes_at(0, 1) != b"\0" else 0
+            position = skip_tags(rest, 0) if parts or rest.bytes_at(0, 1) != b"\0" else 0
             if position:
                 start += position
                 continue
@@ -54,8 +55,8 @@ def inspect(view: View) -> list[Part]:
                     parts[-1] = replace(parts[-1], n_unread=view.size - start)
                 break
             if not start:
-                break  # the decoder tells
-            examine = mpeg.examine  # a stream that was cut from a longer one, behind ID3
+                break  # the decoder decides
+            examine = mpeg.examine  # after an ID3 tag: part of a longer MPEG stream
         part, end = examine(rest)
         parts.append(part)
         start += end

@@ -1,8 +1,8 @@
 """Any audio file -> waveform.
 
-soundfile reads what libsndfile knows (WAV, FLAC, Ogg, MP3, NIST sphere, AIFF, ...), PyAV the rest
-(m4a, aac, webm, the sound of videos) if it is installed. Headers may be wrong: a file is inspected
-first, and all the audio in it is read.
+soundfile reads the formats of libsndfile (WAV, FLAC, Ogg, MP3, NIST sphere, AIFF, ...). PyAV, if
+installed, reads the others (m4a, aac, webm, the sound of videos). Headers may be wrong, so each
+file is inspected first, and all its audio is read.
 """
 
 import math
@@ -24,21 +24,21 @@ SUFFIXES = (
     *(".flac", ".wav", ".sph", ".opus", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".wma", ".webm"),
     *(".mp4", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
 )
-"""Suffixes of the files that `read_audio` reads, in lower case."""
+"""Suffixes of the audio files that `read_audio` reads, in lower case."""
 
 
 class AudioWarning(UserWarning):
-    """A recording was read, but perhaps not as intended; the message names the file."""
+    """A file was read, but perhaps not as intended; the message names the file."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What an audio file holds.
+    """Sample rate, channels and length of an audio file.
 
     Args:
         sample_rate: in Hz.
-        channels: how many.
-        samples: of one channel.
+        channels: number of channels.
+        samples: number of samples per channel.
     """
 
     sample_rate: int
@@ -59,35 +59,36 @@ def read_audio(
     duration_s: float | None = None,
     longest_s: float | None = None,
 ) -> np.ndarray:
-    """The waveform of an audio file, or of a part of it, at the sample rate asked for.
+    """The waveform of an audio file, or of a part of it, at the requested sample rate.
 
-    A part has the samples that the whole waveform has there. The file is decoded in blocks, and
-    only where the part lies; files that need PyAV are decoded from their start. Files that are
-    joined end to end are read one after another.
+    A part has the same samples as that part of the whole waveform. The file is decoded in blocks,
+    and only near the part; files that need PyAV are decoded from their start. Recordings that are
+    joined end to end in one file are read one after another.
 
     Args:
-        path: of a file, or a pipe, in any format that soundfile or PyAV reads; `-` is standard
+        path: path of a file or a pipe in any format that soundfile or PyAV reads; `-` is standard
             input.
-        sample_rate: of the waveform, in Hz.
-        channel: from 0; None for the mean of all channels.
-        offset_s: where the part starts, in seconds.
-        duration_s: how long the part is, in seconds; None for all until the end. Where the file
-            ends before, the waveform is shorter.
-        longest_s: refuse a longer waveform, if possible before it is decoded, in seconds; None for
-            what memory holds.
+        sample_rate: sample rate of the waveform, in Hz.
+        channel: number of the channel, from 0; None for the mean of all channels.
+        offset_s: start of the part, in seconds.
+        duration_s: duration of the part, in seconds; None reads to the end. The waveform is
+            shorter if the file ends earlier.
+        longest_s: maximum duration of the waveform, in seconds. A longer one is refused, if
+            possible before it is decoded. None: as much as fits into memory.
 
     Returns:
         waveform: (samples,), float32, at least one sample.
 
     Raises:
-        InputError: there is no such file, it can't be read as audio, is damaged or cut short, has
-            no samples, not this channel, nothing at the offset, or samples that are not finite or
-            far beyond [-1, 1], or is too long.
+        InputError: the file does not exist, is not audio, is damaged, cut short or too long, has
+            no samples, lacks the channel, ends before the offset, or has samples that are not
+            finite or far outside [-1, 1].
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
 
     Warns:
-        AudioWarning: the channels cancel each other in their mean; there are several sound tracks,
-            of which the first is read; or bytes after the audio are not audio.
+        AudioWarning: the channels cancel each other in their mean; the file has several sound
+            tracks, of which only the first is read; or it has bytes after the audio that are in no
+            known format.
     """
     wanted = _wanted(sample_rate, offset_s, duration_s)
     path = Path(path)
@@ -101,7 +102,7 @@ def read_audio(
                 )
             waveform, power = _waveform(path, source, channel, wanted, longest)
     except MemoryError:
-        raise InputError(f"{path}: takes more memory than there is; expected a part") from None
+        raise InputError(f"{path}: needs more memory than is free; expected a part of it") from None
     if not len(waveform):
         raise InputError(
             f"{path}: ends before {offset_s:g} s; expected audio from there on"
@@ -114,14 +115,14 @@ def read_audio(
             AudioWarning,
             stacklevel=2,
         )
-    if source.n_unread > _JUNK:
+    if source.n_unread > _MAX_IGNORED_BYTES:
         warnings.warn(
-            f"{path}: its last {source.n_unread} bytes are left out: they are no audio that is"
-            " known",
+            f"{path}: its last {source.n_unread} bytes are ignored: they are in no known audio"
+            " format",
             AudioWarning,
             stacklevel=2,
         )
-    if power.mean < _CANCELLED * power.channels:
+    if power.mean < _CANCELLED_SHARE * power.channels:
         warnings.warn(
             f"{path}: its {source.channels} channels cancel each other in their mean, which is all"
             " but silent; choose one: --channel 0, or channel=0 in Python",
@@ -134,12 +135,12 @@ def read_audio(
 def read_info(path: str | Path) -> AudioInfo:
     """Sample rate, channels and length of an audio file.
 
-    They come from the header and from an inspection of the file. Joined files, and all files that
-    need PyAV, are decoded to count the samples.
+    They come from the header and from an inspection of the file. Joined recordings, and all files
+    that need PyAV, are decoded to count the samples.
 
     Raises:
-        InputError: there is no such file, it can't be read as audio, has no samples, or its
-            container shows that it is damaged or cut short.
+        InputError: the file does not exist, is not audio, has no samples, or its container shows
+            that it is damaged or cut short.
     """
     path = Path(path)
     with open_source(path) as source:
@@ -152,19 +153,19 @@ def read_info(path: str | Path) -> AudioInfo:
 
 
 def load_raw(path: str | Path, byte_order: Literal["little", "big"]) -> np.ndarray:
-    """The waveform of a file without a header: 16-bit samples of one channel, at any rate.
+    """The waveform of a file without a header: 16-bit integers, one channel, at any sample rate.
 
     AN4's official `.raw` files are big-endian, at 16 kHz.
 
     Args:
-        path: of the file.
-        byte_order: of each sample.
+        path: path of the file.
+        byte_order: byte order of each sample.
 
     Returns:
         waveform: (samples,), float32, in [-1, 1).
 
     Raises:
-        InputError: there is no such file, it is empty, or its bytes are no whole number of samples.
+        InputError: the file does not exist, is empty, or has an odd number of bytes.
         ValueError: `byte_order` is neither little nor big.
     """
     if byte_order not in ("little", "big"):
@@ -180,16 +181,16 @@ def load_raw(path: str | Path, byte_order: Literal["little", "big"]) -> np.ndarr
 
 
 def find_audio(folder: str | Path, stem: str) -> Path:
-    """The audio file called `stem` with any known suffix, in small or capital letters.
+    """The audio file called `stem` with any known suffix, in lower or upper case.
 
     Corpora ship the same recordings as .flac, .sph, .raw, .wav, .WAV or .opus.
 
     Args:
-        folder: where to look; not below it.
-        stem: the name without its suffix; may lead through folders (`an4_clstk/fash/an251-fash-b`).
+        folder: folder of the file; its subfolders are not searched.
+        stem: file name without the suffix; may contain folders (`an4_clstk/fash/an251-fash-b`).
 
     Raises:
-        InputError: there is no such file, or more than one.
+        InputError: no file has this stem, or more than one has.
     """
     found: dict[int, Path] = {}  # by inode, for file systems where .wav and .WAV are the same file
     for suffix in (*SUFFIXES, ".raw"):
@@ -197,29 +198,31 @@ def find_audio(folder: str | Path, stem: str) -> Path:
             if path.is_file():
                 found.setdefault(path.stat().st_ino, path)
     if not found:
-        raise InputError(f"{Path(folder, stem)}: no such audio file; expected a suffix as .flac")
+        raise InputError(
+            f"{Path(folder, stem)}: no such audio file; expected one with a suffix such as .flac"
+        )
     if len(found) > 1:
         names = ", ".join(path.name for path in found.values())
-        raise InputError(f"{Path(folder, stem)}: could be {names}; expected one of them alone")
+        raise InputError(f"{Path(folder, stem)}: could be {names}; expected one of them only")
     return next(iter(found.values()))
 
 
 class _Span(NamedTuple):
-    start: int  # in samples of the source
+    start: int  # in samples of the file
     stop: int | None
-    skip: int  # samples of the waveform between `start` and what was asked for
+    skip: int  # samples of the waveform between `start` and the requested part
 
 
-_LOUDEST = 16.0  # lossy codecs overshoot 1 a little; integers stored as floats are far beyond
-_MARGIN_S = 0.25  # read on both sides of a part, longer than the resampling filter at 1 kHz
-_CANCELLED = 0.01  # -20 dB: the power of the mean, as a share of that of the channels
-_JUNK = 128  # bytes after the last recording that cause no warning
-_SURELY = 1 << 24  # samples that always fit into memory
-_COPIES = 2  # of a waveform in memory while its blocks are joined
+_MAX_AMPLITUDE = 16.0  # lossy codecs exceed 1 a little; integers stored as floats exceed it by far
+_MARGIN_S = 0.25  # read on both sides of a part; longer than the resampling filter at 1 kHz
+_CANCELLED_SHARE = 0.01  # -20 dB: power of the mean, relative to the power of the channels
+_MAX_IGNORED_BYTES = 128  # so many bytes after the audio cause no warning
+_ALWAYS_FITS = 1 << 24  # samples; so many are read without a check of the free memory
+_COPIES = 2  # copies of the waveform in memory while its blocks are joined
 
 
 class _Power:
-    """Sums over all samples: of the squares of the mean, and of the mean square of the channels."""
+    """Energy of the mean of the channels, and mean energy of the channels."""
 
     def __init__(self) -> None:
         self.mean = self.channels = 0.0
@@ -230,9 +233,9 @@ class _Power:
 
 
 class _Wanted(NamedTuple):
-    sample_rate: int  # of the waveform
+    sample_rate: int  # of the waveform, in Hz
     start: int  # in samples of the waveform
-    length: int | None  # in samples; None for all until the end
+    length: int | None  # in samples; None: to the end
 
 
 def _wanted(sample_rate: int, offset_s: float, duration_s: float | None) -> _Wanted:
@@ -251,7 +254,7 @@ def _wanted(sample_rate: int, offset_s: float, duration_s: float | None) -> _Wan
 def _waveform(
     path: Path, source: Source, channel: int | None, wanted: _Wanted, longest: int | None
 ) -> tuple[np.ndarray, _Power]:
-    """The samples, at most `longest` of them, and how loud they and their channels are."""
+    """The waveform, of at most `longest` samples, and the power of the mean and the channels."""
     span, power = _span(wanted, source.sample_rate), _Power()
     if source.samples is not None:
         if span.start >= source.samples:
@@ -277,25 +280,25 @@ def _waveform(
 
 def _check_length(path: Path, length: int, sample_rate: int, longest: int | None) -> None:
     if longest is None:
-        if length < _SURELY:
+        if length < _ALWAYS_FITS:
             return
-        longest = max(_SURELY, free_memory() // (_COPIES * 4))
+        longest = max(_ALWAYS_FITS, free_memory() // (_COPIES * 4))
     if length > longest:
         raise InputError(
             f"{path}: has {length / sample_rate:.0f} s of audio or more; expected at most"
-            f" {longest / sample_rate:.0f} s, for which there is memory"
+            f" {longest / sample_rate:.0f} s, which fit into memory"
         )
 
 
 def _span(wanted: _Wanted, source_rate: int) -> _Span:
-    """What to read, so that resampling it gives the samples that the whole file would give.
+    """The span of the file that gives the same samples as resampling the whole file.
 
-    Source and waveform have samples at the same instants only every 1 / gcd of their rates.
+    File and waveform have samples at the same instant only every 1 / gcd(rates) seconds.
     """
     sample_rate, start, length = wanted
     if sample_rate == source_rate:
         return _Span(start, None if length is None else start + length, 0)
-    common = math.gcd(sample_rate, source_rate)  # such instants in a second
+    common = math.gcd(sample_rate, source_rate)  # such instants per second
     instant = max(0, start * common // sample_rate - math.ceil(_MARGIN_S * common))
     stop = None
     if length is not None:
@@ -311,13 +314,14 @@ def _mono(
     origin: tuple[int, int],
     power: _Power,
 ) -> Iterator[np.ndarray]:
-    """One channel, or the mean of all; `origin` is the first sample's number, and the rate."""
+    """One channel, or the mean of all. `origin`: number of the first sample, and sample rate."""
     position, sample_rate = origin
     for block in blocks:
         chosen = block if channel is None else block[:, channel : channel + 1]
-        if not (chosen.min() >= -_LOUDEST and chosen.max() <= _LOUDEST):  # NaN compares false
+        # NaN compares false
+        if not (chosen.min() >= -_MAX_AMPLITUDE and chosen.max() <= _MAX_AMPLITUDE):
             peaks = np.abs(chosen).max(axis=1)
-            n = int((~(peaks <= _LOUDEST)).argmax())
+            n = int((~(peaks <= _MAX_AMPLITUDE)).argmax())
             raise InputError(
                 f"{path}: has {'NaN' if np.isnan(peaks[n]) else format(peaks[n], '.3g')} as sample"
                 f" {position + n} ({(position + n) / sample_rate:.3f} s); expected samples"

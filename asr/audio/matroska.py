@@ -1,15 +1,15 @@
-"""Matroska, WebM -> where a file ends, and whether its elements are complete.
+"""Matroska, WebM -> position of the end of a file, after a check that all elements are complete.
 
-FFmpeg skips damaged elements, and reads a file that was cut short up to where it ends. Source:
+FFmpeg skips damaged elements, and reads a file that is cut short without an error. Source:
 RFC 8794, sections 4 to 6 and 11 (EBML), and RFC 9559, section 5 (Matroska).
 """
 
 import zlib
 from typing import NamedTuple
 
-from asr.audio.container import Examined, Format, Part, behind_tags
+from asr.audio.container import Format, Part, PartAndEnd, skip_tags
 from asr.audio.content import View
-from asr.audio.heads import begins_matroska, is_head
+from asr.audio.signatures import begins_audio, begins_matroska
 
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _VOID, _CRC_32 = b"\xec", b"\xbf"
@@ -25,27 +25,27 @@ _BLOCK = 1 << 20
 
 class _Element(NamedTuple):
     id: bytes
-    start: int  # of its content
-    end: int | None  # of its content; None where its size is unknown, as in a live stream
+    start: int  # of the content
+    end: int | None  # of the content; None if the size is unknown, as in a live stream
 
 
-def _matroska(view: View) -> Examined:
+def _matroska(view: View) -> PartAndEnd:
     header = _element(view, 0)
     segment = _element(view, header.end) if header and header.end else None
     if segment is None or segment.id != _SEGMENT:
         return Part(view, needs_ffmpeg=True), view.size
     if segment.end is not None and segment.end > view.size:
         raise view.fault(
-            f"is cut short: its header declares {segment.end} bytes, {view.size} are there"
+            f"is cut short: its header declares {segment.end} bytes; found {view.size}"
         )
     end = _children_end(view, segment, _IN_SEGMENT)
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
 
 def _children_end(view: View, parent: _Element, known: tuple[bytes, ...]) -> int:
-    """Where the elements end that are in a segment or a cluster; all of them are checked.
+    """Check all elements in a segment or a cluster, and return the position of their end.
 
-    Where the size of the parent is unknown, an element that can't be in it is behind it.
+    If the size of the parent is unknown, it ends before the first element that can't be in it.
     """
     limit = view.size if parent.end is None else parent.end
     position = parent.start
@@ -56,7 +56,7 @@ def _children_end(view: View, parent: _Element, known: tuple[bytes, ...]) -> int
                 _check_rest(view, position)
             return position
         if child is None and view.run_end(position) >= limit and not view.bytes_at(position, 1)[0]:
-            return limit  # filled up with zeros
+            return limit  # the rest is zeros
         if child is None or (child.end is None and child.id != _CLUSTER):
             raise view.fault(f"is damaged at byte {position}: expected a Matroska element")
         if child.end is not None and child.end > limit:
@@ -73,8 +73,8 @@ def _children_end(view: View, parent: _Element, known: tuple[bytes, ...]) -> int
 
 
 def _check_rest(view: View, position: int) -> None:
-    """Refuse a live stream in which clusters follow behind bytes that are no element."""
-    if is_head(view, behind_tags(view, position)):
+    """Refuse a live stream in which clusters follow after bytes that are not an element."""
+    if begins_audio(view, skip_tags(view, position)):
         return
     if view.find(_CLUSTER, position) >= 0:
         raise view.fault(f"is damaged at byte {position}: expected a Matroska element")
@@ -92,8 +92,10 @@ def _check_sum(view: View, crc: _Element, cluster: _Element) -> None:
 
 
 def _element(view: View, position: int) -> _Element | None:
-    """The element at `position`; None where none is."""
-    head = view.bytes_at(position, 12).ljust(12, b"\x40")  # cut off: a size behind the file's end
+    """The element at `position`; None if there is none."""
+    head = view.bytes_at(position, 12).ljust(
+        12, b"\x40"
+    )  # pads a header that is cut off, so that its size exceeds the file
     id_width = 9 - head[0].bit_length()
     size_width = 9 - head[id_width].bit_length() if id_width <= 4 else 9
     if size_width > 8:

@@ -1,34 +1,34 @@
-"""MP4, FLV, AVI and others -> where one ends and another, joined to it, begins.
+"""MP4, FLV, AVI and others -> position of the end of a file, where another may be joined to it.
 
-FFmpeg decodes them, and most of its decoders end with the first.
+FFmpeg decodes them, but most of its demuxers stop after the first of several joined files.
 """
 
 import re
 
-from asr.audio.container import Examined, Format, Part, behind_tags, cut_short
+from asr.audio.container import Format, Part, PartAndEnd, cut_short, skip_tags
 from asr.audio.content import View
 from asr.audio.extent import UNKNOWN_SIZE
-from asr.audio.heads import (
+from asr.audio.signatures import (
     adts_length,
     begins_adts,
+    begins_audio,
     begins_mp4,
     begins_other,
     begins_transport_stream,
-    find_head,
-    is_head,
+    find_audio_start,
 )
 
-_MP4_BOXES = (b"mdat", b"moov", b"moof")  # without which there is no audio
+_MP4_BOXES = (b"mdat", b"moov", b"moof")  # needed to decode the audio
 
 
-def _mp4(view: View) -> Examined:
+def _mp4(view: View) -> PartAndEnd:
     """MP4, M4A, MOV, 3GP: boxes, each with its size; a file begins with `ftyp`."""
     position = 0
     names = set()
     while position + 8 <= view.size:
         head = view.bytes_at(position, 16)
         is_box = all(0x20 <= byte < 0x7F for byte in head[4:8])
-        if position and (not is_box or is_head(view, behind_tags(view, position))):
+        if position and (not is_box or begins_audio(view, skip_tags(view, position))):
             break
         size = int.from_bytes(head[:4], "big")
         if size == 1:
@@ -37,11 +37,11 @@ def _mp4(view: View) -> Examined:
         if head[4:8] in _MP4_BOXES and position + size > view.size:
             raise view.fault(
                 f"is cut short: its box {head[4:8].decode()} at byte {position} declares {size}"
-                f" bytes, {view.size - position} are there"
+                f" bytes; found {view.size - position}"
             )
-        position += size if size >= 8 else view.size  # 0: up to the end; the rest is no box
+        position += size if size >= 8 else view.size  # 0: to the end; 2 to 7: not a box
     if b"moov" not in names:
-        raise view.fault("is cut short: it has no box moov, which says where the samples are")
+        raise view.fault("is cut short: it has no box moov, the index of the samples")
     end = min(position, view.size)
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
@@ -51,17 +51,17 @@ _AC3_KBPS = (
     *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
 )
 _TS_PACKET = 188  # bytes
-_MOST_JUNK = 128  # bytes behind the last tag that may be no damage
-_HEADS = (
+_MAX_TRAILING_BYTES = 128  # other bytes after the last tag; more are damage
+_SIGNATURES = (
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",  # of ASF: WMA, WMV
     b"TTA1\x01\0",
 )
 
 
-def _by_head(view: View) -> Examined:
-    """What begins with bytes that are nowhere else: up to the next file of any format."""
-    head = next(head for head in _HEADS if view.bytes_at(0, len(head)) == head)
-    found = find_head(view, len(head), with_frames=False)
+def _by_signature(view: View) -> PartAndEnd:
+    """A format that is known only by its signature: up to the next file of any format."""
+    head = next(head for head in _SIGNATURES if view.bytes_at(0, len(head)) == head)
+    found = find_audio_start(view, len(head), with_bare_frames=False)
     end = found if found >= 0 else view.size
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
@@ -71,8 +71,8 @@ def _begins_flv(view: View, position: int) -> bool:
     return head[:4] == b"FLV\x01" and head[4] in (1, 4, 5) and head[5:] == b"\0\0\0\x09"
 
 
-def _flv(view: View) -> Examined:
-    """FLV: tags, each with its length before and behind it."""
+def _flv(view: View) -> PartAndEnd:
+    """FLV: tags, each with its length before and after it."""
     position = 13
     while view.bytes_at(position, 1) in (b"\x08", b"\x09", b"\x12"):  # sound, picture, script
         size = 11 + int.from_bytes(view.bytes_at(position + 1, 3), "big")
@@ -80,8 +80,8 @@ def _flv(view: View) -> Examined:
             raise view.fault("is cut short: its last FLV tag is not complete")
         position += size + 4
     end = min(position, view.size)
-    behind = behind_tags(view, end)
-    if view.size - behind > _MOST_JUNK and not is_head(view, behind):
+    after = skip_tags(view, end)
+    if view.size - after > _MAX_TRAILING_BYTES and not begins_audio(view, after):
         raise view.fault(f"is damaged at byte {end}: expected an FLV tag")
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
@@ -90,8 +90,8 @@ def _begins_avi(view: View, position: int) -> bool:
     return view.bytes_at(position, 4) == b"RIFF" and view.bytes_at(position + 8, 4) == b"AVI "
 
 
-def _avi(view: View) -> Examined:
-    """AVI: the list of frames says its size, and so do those that may follow it."""
+def _avi(view: View) -> PartAndEnd:
+    """AVI: RIFF chunks, each with its size; further ones (`AVIX`) may follow the first."""
     position = 0
     while view.bytes_at(position, 4) == b"RIFF" and view.bytes_at(position + 8, 3) == b"AVI":
         if position and view.bytes_at(position + 11, 1) == b" ":
@@ -100,12 +100,12 @@ def _avi(view: View) -> Examined:
         _check_avi_frames(view, position)
         position += 8 + size + size % 2
     end = min(position, view.size)
-    is_known = end < view.size and is_head(view, behind_tags(view, end))
+    is_known = end < view.size and begins_audio(view, skip_tags(view, end))
     return Part(view.part(0, end) if is_known else view), end if is_known else view.size
 
 
 def _check_avi_frames(view: View, start: int) -> None:
-    """Refuse a list of frames that is cut short; a size of 0 or -1 is not known, as in a stream."""
+    """Refuse a list of frames that is cut short. A size of 0 or -1 is unknown, as in a stream."""
     position = start + 12
     while position + 8 <= view.size:
         head = view.bytes_at(position, 12)
@@ -121,8 +121,8 @@ def _check_avi_frames(view: View, start: int) -> None:
         position += 8 + size + size % 2
 
 
-def _adts(view: View) -> Examined:
-    """AAC without a container: frames behind each other, each with its length."""
+def _adts(view: View) -> PartAndEnd:
+    """AAC without a container: consecutive frames, each with its length."""
     position = 0
     while length := adts_length(view, position):
         position += length
@@ -135,8 +135,8 @@ def _begins_ac3(view: View, position: int) -> bool:
     return length > 0 and _ac3_length(view, position + length) > 0
 
 
-def _ac3(view: View) -> Examined:
-    """AC-3 and E-AC-3 without a container: frames behind each other."""
+def _ac3(view: View) -> PartAndEnd:
+    """AC-3 and E-AC-3 without a container: consecutive frames."""
     position = 0
     while length := _ac3_length(view, position):
         position += length
@@ -146,11 +146,11 @@ def _ac3(view: View) -> Examined:
 
 
 def _ac3_length(view: View, position: int) -> int:
-    """Bytes of the AC-3 frame at `position`; 0 where none is. Source: ATSC A/52, table 5.18."""
+    """Size of the AC-3 frame at `position`; 0 if there is none. Source: ATSC A/52, table 5.18."""
     head = view.bytes_at(position, 6)
     if len(head) < 6 or head[:2] != b"\x0b\x77":
         return 0
-    if head[5] >> 3 > 10:  # E-AC-3 says how many words
+    if head[5] >> 3 > 10:  # E-AC-3 stores the number of words
         return 2 * (int.from_bytes(head[2:4], "big") & 0x7FF) + 2
     rate, code = head[4] >> 6, head[4] & 63
     if rate == 3 or code // 2 >= len(_AC3_KBPS):
@@ -160,8 +160,8 @@ def _ac3_length(view: View, position: int) -> int:
     return 2 * words
 
 
-def _wavpack(view: View) -> Examined:
-    """WavPack: blocks behind each other, each with its length."""
+def _wavpack(view: View) -> PartAndEnd:
+    """WavPack: consecutive blocks, each with its length."""
     position = 0
     while view.bytes_at(position, 4) == b"wvpk":
         position += 8 + int.from_bytes(view.bytes_at(position + 4, 4), "little")
@@ -170,8 +170,8 @@ def _wavpack(view: View) -> Examined:
     return Part(view.part(0, position), needs_ffmpeg=True), position
 
 
-def _transport_stream(view: View) -> Examined:
-    """MPEG transport stream: packets of one size behind each other."""
+def _transport_stream(view: View) -> PartAndEnd:
+    """MPEG transport stream: consecutive packets of one size."""
     position = 0
     while view.bytes_at(position, 1) == b"\x47":
         position += _TS_PACKET
@@ -180,14 +180,14 @@ def _transport_stream(view: View) -> Examined:
     return Part(view, needs_ffmpeg=True), view.size
 
 
-def _other(view: View) -> Examined:
-    """What the decoder alone knows: up to the end."""
+def _other(view: View) -> PartAndEnd:
+    """A format that only the decoder knows: up to the end of the file."""
     return Part(view), view.size
 
 
 FORMATS: tuple[Format, ...] = (
     (begins_mp4, _mp4),
-    (lambda view, at: view.bytes_at(at, 16).startswith(_HEADS), _by_head),
+    (lambda view, at: view.bytes_at(at, 16).startswith(_SIGNATURES), _by_signature),
     (_begins_flv, _flv),
     (_begins_avi, _avi),
     (begins_adts, _adts),

@@ -1,14 +1,14 @@
-"""MP3, and MPEG audio of layers I and II -> how many frames there are.
+"""MP3 and MPEG audio of layers I and II -> number of frames.
 
-libsndfile believes a Xing or Info header, and guesses where there is none. Here the frames are
-counted, by going from header to header. Source: ISO 11172-3, section 2.4.2.3.
+libsndfile relies on the Xing or Info header, and guesses the length if there is none. Here the
+frames are counted, from header to header. Source: ISO 11172-3, section 2.4.2.3.
 """
 
 import struct
 from functools import lru_cache
 from typing import NamedTuple
 
-from asr.audio.container import Examined, Format, Part, behind_tags, cut_short
+from asr.audio.container import Format, Part, PartAndEnd, cut_short, skip_tags
 from asr.audio.content import View
 
 _KBPS = {  # by (generation, layer) and bit rate index 1 to 14
@@ -19,24 +19,24 @@ _KBPS = {  # by (generation, layer) and bit rate index 1 to 14
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_SIDE_INFORMATION = {  # bytes, by whether it is MPEG 1 and mono
+_SIDE_INFORMATION = {  # bytes, by (is MPEG 1, is mono)
     (True, True): 17,
     (True, False): 32,
     (False, True): 9,
     (False, False): 17,
 }
-_RELEVANT = 0xFFFEFEC0  # bits of a header that say how long its frame is, and of what
-_CONVINCING = 3  # frames behind each other that are no accident
-_SEARCHED = 1 << 16  # bytes, for the first frame
-_REPEATED = 3  # frames; what libsndfile guesses is wrong by less
+_HEADER_MASK = 0xFFFEFEC0  # bits of a header that give the length and the kind of its frame
+_MIN_FRAMES = 3  # so many consecutive frames are not a coincidence
+_SEARCH_BYTES = 1 << 16  # bytes in which the first frame is searched
+_N_REPEATED = 3  # frames; more than the error of libsndfile's guess
 
 
 class _Header(NamedTuple):
-    kind: tuple[int, int, int, bool]  # version, layer, sample rate, mono: the same in all frames
-    length: int | None  # bytes of the frame; None where the format is free
-    padding: int  # of the length, in bytes
-    samples: int  # of one channel
-    bit_rate: int  # its index
+    kind: tuple[int, int, int, bool]  # version, layer, sample rate, is mono: the same in all frames
+    length: int | None  # of the frame in bytes; None in the free format
+    padding: int  # bytes of padding in the length
+    samples: int  # per channel
+    bit_rate: int  # index in the table
 
 
 class _Frames(NamedTuple):
@@ -46,51 +46,52 @@ class _Frames(NamedTuple):
     bit_rates: set[int]
 
 
-def examine(view: View) -> Examined:
-    """MPEG audio up to its last frame, and what bytes no frame is made of before the first."""
+def examine(view: View) -> PartAndEnd:
+    """MPEG audio up to its last frame. Other bytes before the first frame are skipped."""
     start = _first_frame(view)
     header = None if start is None else _header(view, start)
     if start is None or header is None:
-        return Part(view), view.size  # AAC, or no audio at all: the decoder tells
+        return Part(view), view.size  # AAC, or not audio: the decoder decides
     declared = _declared_frames(view, start, header)
     length = header.length
     if length is None and (free_length := _free_length(view, start)) is not None:
         length = free_length + header.padding
     if declared is None or length is None:
-        return _uncounted(view, start, _walk(view, start, header))
-    first = start + length  # behind the frame that is a header
-    frames = _walk(view, first, header)
-    if declared.n_frames > frames.n_frames + 1:  # some programs count the header as a frame
+        return _without_count(view, start, _count_frames(view, start, header))
+    first = start + length  # after the frame that contains the Xing or VBRI header
+    frames = _count_frames(view, first, header)
+    if declared.n_frames > frames.n_frames + 1:  # some programs count the frame with the header
         raise cut_short(view, declared.n_frames, frames.n_frames, "MP3 frames")
     if 0 < declared.n_frames < frames.n_frames - 1:
-        second = _second_header(view, first, header.kind)
+        second = _next_joined_file(view, first, header.kind)
         if second is not None:
             return examine(view.part(0, second))
     whole = view.part(0, frames.end)
     if not declared.is_xing or not 0 <= frames.n_frames - declared.n_frames + 1 <= 2:
-        return _uncounted(view, first, frames)
+        return _without_count(view, first, frames)
     if declared.n_frames == 0:
-        return _uncounted(view, first, frames)
+        return _without_count(view, first, frames)
     if declared.n_frames != frames.n_frames:
         whole = whole.replaced(declared.position, struct.pack(">I", frames.n_frames))
     return Part(whole), frames.end
 
 
-def _uncounted(view: View, start: int, frames: _Frames) -> Examined:
-    """Frames whose number no header says.
+def _without_count(view: View, start: int, frames: _Frames) -> PartAndEnd:
+    """The part for frames without a correct count in a header.
 
-    libsndfile guesses it from the size and decodes no more than that: some frames are repeated
-    behind the end, so that the guess is no smaller. Where bit rates vary it is far too small.
+    libsndfile guesses the count from the size, and decodes no more frames than that. So the last
+    frame is repeated at the end, to make the guess large enough. If bit rates vary, the guess is
+    far too small, and FFmpeg decodes the part.
     """
     header = _header(view, start)
     if header is None or len(frames.bit_rates) > 1:
         return Part(view.part(start, frames.end), needs_ffmpeg=header is not None), frames.end
-    padded = view.parts([range(start, frames.end), *_REPEATED * [frames.last]])
+    padded = view.parts([range(start, frames.end), *_N_REPEATED * [frames.last]])
     return Part(padded, samples=header.samples * frames.n_frames), frames.end
 
 
-def _walk(view: View, start: int, first: _Header) -> _Frames:
-    """From frame to frame of one kind."""
+def _count_frames(view: View, start: int, first: _Header) -> _Frames:
+    """Count the consecutive frames of one kind from `start` on."""
     position, count, bit_rates = start, 0, set()
     last = range(start, start)
     free_length = None
@@ -107,53 +108,56 @@ def _walk(view: View, start: int, first: _Header) -> _Frames:
         bit_rates.add(header.bit_rate)
         last = range(position, position + length)
         position += length
-    if behind_tags(view, position) == position and _frames_behind(
+    if skip_tags(view, position) == position and _frames_follow(
         view, position, first.kind, view.bytes_at(start, 2)
     ):
         raise view.fault(f"is damaged at byte {position}: expected an MP3 frame")
     return _Frames(count, position, last, bit_rates)
 
 
-def _frames_behind(view: View, position: int, kind: tuple, sync: bytes) -> bool:
-    """Whether frames follow somewhere behind bytes that are none."""
-    if _is_convincing(view, position):
-        return False  # of another kind: another file
+def _frames_follow(view: View, position: int, kind: tuple, sync: bytes) -> bool:
+    """Whether frames of this kind follow after bytes that are not frames."""
+    if _has_frames(view, position):
+        return False  # frames of another kind are another file
     while (position := view.find(sync, position + 1)) >= 0:
         header = _header(view, position)
-        if header and header.kind == kind and _is_convincing(view, position):
+        if header and header.kind == kind and _has_frames(view, position):
             return True
     return False
 
 
 def _first_frame(view: View) -> int | None:
-    content = view.bytes_at(0, _SEARCHED)
+    content = view.bytes_at(0, _SEARCH_BYTES)
     position = content.find(b"\xff")
     while position >= 0:
-        if _is_convincing(view, position, may_be_last=position == 0):
+        if _has_frames(view, position, may_be_last=position == 0):
             return position
         position = content.find(b"\xff", position + 1)
     return None
 
 
-def _is_convincing(view: View, position: int, may_be_last: bool = True) -> bool:
-    """Whether several frames of one kind follow each other, or one ends with the file."""
+def _has_frames(view: View, position: int, may_be_last: bool = True) -> bool:
+    """Whether consecutive frames of one kind begin at `position`.
+
+    Fewer frames are enough at the end of the file, unless `may_be_last` is false.
+    """
     first = _header(view, position)
     if first is None:
         return False
     if first.length is None:
         return _free_length(view, position) is not None
-    for _ in range(_CONVINCING):
+    for _ in range(_MIN_FRAMES):
         header = _header(view, position)
         if header is None or header.length is None or header.kind != first.kind:
             return False
         position += header.length
-        if position >= view.size or behind_tags(view, position) == view.size:
+        if position >= view.size or skip_tags(view, position) == view.size:
             return may_be_last
     return True
 
 
 def _free_length(view: View, start: int) -> int | None:
-    """Bytes of a frame of free format without its padding: what is between two headers."""
+    """Size of a frame of the free format without its padding, from the distance of two headers."""
     first = _header(view, start)
     content = view.bytes_at(start, 8192)
     position = content.find(content[:2], 24)
@@ -169,8 +173,8 @@ def _free_length(view: View, start: int) -> int | None:
 
 
 def _header(view: View, position: int) -> _Header | None:
-    """The header of the frame at `position`; None where none is."""
-    return _parsed(int.from_bytes(view.bytes_at(position, 4), "big") & _RELEVANT)
+    """The header of the frame at `position`; None if there is none."""
+    return _parsed(int.from_bytes(view.bytes_at(position, 4), "big") & _HEADER_MASK)
 
 
 @lru_cache(maxsize=4096)
@@ -193,13 +197,13 @@ def _parsed(header: int) -> _Header | None:
 
 
 class _Declared(NamedTuple):
-    n_frames: int  # 0 where it is not said
-    is_xing: bool  # which libsndfile believes
-    position: int  # of the count
+    n_frames: int  # 0 if not declared
+    is_xing: bool  # the header that libsndfile uses
+    position: int  # of n_frames in the file
 
 
 def _declared_frames(view: View, start: int, header: _Header) -> _Declared | None:
-    """What the header of Xing or VBRI says that is in the first frame; None where none is."""
+    """The count in the Xing, Info or VBRI header in the first frame; None if there is none."""
     version, layer, _, is_mono = header.kind
     if layer != 3:
         return None
@@ -214,8 +218,8 @@ def _declared_frames(view: View, start: int, header: _Header) -> _Declared | Non
     return None
 
 
-def _second_header(view: View, start: int, kind: tuple) -> int | None:
-    """Where a file begins that is joined to the first without a tag between them."""
+def _next_joined_file(view: View, start: int, kind: tuple) -> int | None:
+    """Start of the next file, if it is joined without a tag in between; otherwise None."""
     side = _SIDE_INFORMATION[kind[0] == 3, kind[3]]
     found = []
     for name in (b"Xing", b"Info"):
@@ -229,14 +233,14 @@ def _second_header(view: View, start: int, kind: tuple) -> int | None:
 
 
 def begins(view: View, position: int) -> bool:
-    """Several frames behind each other."""
+    """Whether MPEG audio begins at `position`: three frames, or fewer at the end of the file."""
     head = view.bytes_at(position, 2)
-    return head[:1] == b"\xff" and head[1:] >= b"\xe0" and _is_convincing(view, position)
+    return head[:1] == b"\xff" and head[1:] >= b"\xe0" and _has_frames(view, position)
 
 
-def begins_surely(view: View, position: int) -> bool:
-    """Several frames behind each other, where any bytes may stand before them."""
-    return _is_convincing(view, position, may_be_last=False)
+def begins_strictly(view: View, position: int) -> bool:
+    """As `begins`, but always with three frames, for a search among other bytes."""
+    return _has_frames(view, position, may_be_last=False)
 
 
 FORMATS: tuple[Format, ...] = ((begins, examine),)

@@ -1,4 +1,4 @@
-"""Ogg -> whether all its pages are there and whole.
+"""Ogg -> position of the end of a file, after a check that no page is missing or damaged.
 
 Source: RFC 3533, section 6.
 """
@@ -6,16 +6,16 @@ Source: RFC 3533, section 6.
 import struct
 import zlib
 
-from asr.audio.container import Examined, Format, Part, behind_tags
+from asr.audio.container import Format, Part, PartAndEnd, skip_tags
 from asr.audio.content import View
-from asr.audio.heads import begins_ogg
+from asr.audio.signatures import begins_ogg
 
 _CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def _ogg(view: View) -> Examined:
-    """Up to the page at which all streams have ended; another file may follow."""
+def _ogg(view: View) -> PartAndEnd:
+    """The pages until all streams have ended; another file may follow."""
     position, n_tracks = 0, 0
     expected: dict[int, int] = {}  # stream -> number of its next page
     unfinished: set[int] = set()
@@ -44,15 +44,15 @@ def _ogg(view: View) -> Examined:
         position = end
     if unfinished:
         raise view.fault("is cut short: no Ogg page is marked as the last")
-    behind = behind_tags(view, position)
-    if view.bytes_at(behind, 4) != b"OggS" and view.find(b"OggS", behind) >= 0:
-        raise view.fault(f"is damaged at byte {behind}: expected an Ogg page")
+    after = skip_tags(view, position)
+    if view.bytes_at(after, 4) != b"OggS" and view.find(b"OggS", after) >= 0:
+        raise view.fault(f"is damaged at byte {after}: expected an Ogg page")
     return Part(view.part(0, position), n_tracks=max(1, n_tracks)), position
 
 
 def _checksum(page: bytes) -> int:
-    """Ogg's CRC-32 starts at the other end of each byte than zlib's, and inverts nothing."""
-    page = page[:22] + bytes(4) + page[26:]  # counted with its own field empty
+    """Ogg's CRC-32. Unlike zlib's, it starts at the highest bit and inverts nothing."""
+    page = page[:22] + bytes(4) + page[26:]  # computed with zeros in the field of the checksum
     mirrored = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)
 

@@ -1,33 +1,33 @@
-"""AIFF, CAF, AU, NIST sphere -> where their samples are, and how many bytes."""
+"""AIFF, CAF, AU, NIST sphere -> range of the bytes of their samples."""
 
 import math
 import re
 import struct
 
-from asr.audio.container import Examined, Format, check_header, cut_short
+from asr.audio.container import Format, PartAndEnd, check_header, cut_short
 from asr.audio.content import View
 from asr.audio.extent import (
     UNKNOWN_SIZE,
     UNKNOWN_SIZE_64,
     Chunk,
-    Kind,
-    find_extent,
-    is_end,
+    ContainerKind,
+    find_samples,
+    is_end_of_samples,
     make_part,
     pad_chunk,
     read_chunk,
     riff_kind,
 )
-from asr.audio.heads import begins_aiff, begins_au, begins_caf, begins_nist, unpack
+from asr.audio.signatures import begins_aiff, begins_au, begins_caf, begins_nist, unpack
 
-_AIFF_WIDTHS = {b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1, b"raw ": 1}
+_AIFF_SAMPLE_WIDTHS = {b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1, b"raw ": 1}
 _AIFF_PLAIN = (b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64")
-_EXTRAS = (b"ID3 ", b"ANNO", b"NAME", b"AUTH", b"COMT", b"APPL", b"MARK", b"INST", b"(c) ")
+_METADATA = (b"ID3 ", b"ANNO", b"NAME", b"AUTH", b"COMT", b"APPL", b"MARK", b"INST", b"(c) ")
 
 
-def _aiff(whole: View) -> Examined:
+def _aiff(whole: View) -> PartAndEnd:
     view = whole
-    kind = riff_kind(">", begins_aiff, (b"FORM", 0), _EXTRAS)
+    kind = riff_kind(">", begins_aiff, (b"FORM", 0), _METADATA)
     found: list[range] = []
     undeclared, position, expected = 0, 12, 0
     while chunk := read_chunk(view, position, ">"):
@@ -38,37 +38,39 @@ def _aiff(whole: View) -> Examined:
             channels, frames, bits = unpack(">HIH", view, chunk.start)
             check_header(view, _float_80(view, chunk.start + 8), channels)
             coding = view.bytes_at(chunk.start + 18, 4) if chunk.size >= 22 else b"NONE"
-            width = _AIFF_WIDTHS.get(coding, math.ceil(bits / 8) if coding in _AIFF_PLAIN else 0)
+            width = _AIFF_SAMPLE_WIDTHS.get(
+                coding, math.ceil(bits / 8) if coding in _AIFF_PLAIN else 0
+            )
             expected = frames * channels * width
         elif chunk.kind == b"SSND":
             offset = unpack(">I", view, chunk.start)[0]
             start = chunk.start + 8 + offset
             declared = None if chunk.size >= UNKNOWN_SIZE else max(0, chunk.size - 8 - offset)
-            samples, position = find_extent(view, start, declared, kind)
+            samples, position = find_samples(view, start, declared, kind)
             undeclared += len(samples) - (declared or len(samples))
             found.append(samples)
-        elif not found and (chunk.end - chunk.start) % 2:  # libsndfile wants it padded
+        elif not found and (chunk.end - chunk.start) % 2:  # libsndfile expects padding
             view, position = pad_chunk(view, chunk), chunk.end + 1
-    there = sum(map(len, found))
-    if there < expected < UNKNOWN_SIZE:
-        raise cut_short(view, expected, there)
+    available = sum(map(len, found))
+    if available < expected < UNKNOWN_SIZE:
+        raise cut_short(view, expected, available)
     if found and 0 < expected < len(found[0]):
         padding = found[0].start + expected
         if view.run_end(padding) >= found[0].stop:
             found[0] = range(found[0].start, padding)
     part = make_part(view.part(0, position), found, undeclared)
-    return part, position - (view.size - whole.size)  # without what was inserted
+    return part, position - (view.size - whole.size)  # minus the inserted padding
 
 
 def _float_80(view: View, position: int) -> float:
-    """A number as AIFF has it: sign and exponent in 2 bytes, the fraction in 8."""
+    """An 80-bit float, as in AIFF: sign and exponent in 2 bytes, fraction in 8."""
     exponent, fraction = unpack(">HQ", view, position)
     size = exponent & 0x7FFF
     return math.ldexp(fraction, size - 16446) if size == exponent < 16446 + 63 else math.nan
 
 
-def _caf(view: View) -> Examined:
-    kind = Kind(begins_caf, (b"caff", 0), _caf_chunk_at)
+def _caf(view: View) -> PartAndEnd:
+    kind = ContainerKind(begins_caf, (b"caff", 0), _caf_chunk_at)
     found: list[range] = []
     undeclared, position = 0, 8
     patched = view
@@ -80,11 +82,11 @@ def _caf(view: View) -> Examined:
         position = start + max(0, size)
         if name == b"desc":
             _check_description(view, start)
-        elif name == b"data":  # its first 4 bytes are a count of edits
+        elif name == b"data":  # the first 4 bytes are the edit count
             declared = size - 4 if 4 <= size < UNKNOWN_SIZE_64 else None
-            samples, position = find_extent(view, min(start + 4, view.size), declared, kind)
+            samples, position = find_samples(view, min(start + 4, view.size), declared, kind)
             undeclared += len(samples) - (declared or len(samples))
-            if declared is None:  # libsndfile wants a size
+            if declared is None:  # libsndfile needs a size
                 patched = view.replaced(start - 8, struct.pack(">q", len(samples) + 4))
             found.append(samples)
     return make_part(patched.part(0, position), found, undeclared), position
@@ -101,29 +103,33 @@ def _check_description(view: View, start: int) -> None:
         )
 
 
-def _au(view: View) -> Examined:
+def _au(view: View) -> PartAndEnd:
     order = "<" if view.bytes_at(0, 4) == b"dns." else ">"
     start, size, _, sample_rate, channels = unpack(order + "5I", view, 4)
     check_header(view, sample_rate, channels)
     if start < 24:
-        raise view.fault(f"its header says that it has {start} bytes; expected 24 or more")
-    kind = Kind(begins_au, (view.bytes_at(0, 4), 0), lambda view, position: None)
+        raise view.fault(
+            f"its header declares its own length as {start} bytes; expected 24 or more"
+        )
+    kind = ContainerKind(begins_au, (view.bytes_at(0, 4), 0), lambda view, position: None)
     if start > view.size:
-        raise view.fault(f"is cut short: its header has {start} bytes, {view.size} are there")
+        raise view.fault(f"is cut short: its header takes {start} bytes; found {view.size}")
     is_real = UNKNOWN_SIZE <= size <= view.size - start and size < 0xFFFFFFFF
     declared = size if size < UNKNOWN_SIZE or is_real else None
-    samples, position = find_extent(view, start, declared, kind)
+    samples, position = find_samples(view, start, declared, kind)
     return make_part(
         view.part(0, position), [samples], len(samples) - (declared or len(samples))
     ), position
 
 
-def _nist(view: View) -> Examined:
-    """NIST sphere: a text header with `sample_count -i 61440` and the like."""
+def _nist(view: View) -> PartAndEnd:
+    """NIST sphere: a text header with lines such as `sample_count -i 61440`."""
     size = view.bytes_at(8, 8).strip()
     start = int(size) if size.isdigit() else 0
     if start < 16:
-        raise view.fault(f"its header says that it has {start} bytes; expected 1024 or the like")
+        raise view.fault(
+            f"its header declares its own length as {start} bytes; expected 1024 in most files"
+        )
     header = view.bytes_at(0, min(start, 1 << 16))
     fields = {words[0]: words[2] for line in header.splitlines() if len(words := line.split()) == 3}
     coding = fields.get(b"sample_coding", b"").decode("ascii", "replace")
@@ -132,22 +138,24 @@ def _nist(view: View) -> Examined:
         by = "sph2pipe unpacks them" if packer == "shorten" else "NIST's w_decode unpacks them"
         raise view.fault(f"is packed with {packer}; expected plain samples ({by})")
     if fields.get(b"channels_interleaved") == b"FALSE":
-        raise view.fault("has one channel behind the other; expected interleaved samples")
+        raise view.fault("stores one channel after the other; expected interleaved samples")
     _check_sphere_header(view, fields)
     if start > view.size:
-        raise view.fault(f"is cut short: its header has {start} bytes, {view.size} are there")
+        raise view.fault(f"is cut short: its header takes {start} bytes; found {view.size}")
     counts = [fields.get(b"sample_count"), fields.get(b"sample_n_bytes")]
     counts.append(fields.get(b"channel_count", b"1"))
     sizes = [int(count) for count in counts if count and count.isdigit() and len(count) < 20]
-    declared, there = math.prod(sizes) if len(sizes) == 3 else None, view.size - start
-    kind = Kind(begins_nist, (b"NIST_1A", 0), lambda view, position: None)
+    declared, available = math.prod(sizes) if len(sizes) == 3 else None, view.size - start
+    kind = ContainerKind(begins_nist, (b"NIST_1A", 0), lambda view, position: None)
     if declared is not None:
-        of_all_channels = sizes[0] * sizes[1]  # as Switchboard counts them
-        if of_all_channels <= there < declared and is_end(view, start + of_all_channels, kind):
+        of_all_channels = sizes[0] * sizes[1]  # in Switchboard, the count is over both channels
+        if of_all_channels <= available < declared and is_end_of_samples(
+            view, start + of_all_channels, kind
+        ):
             declared = of_all_channels
         if declared >= UNKNOWN_SIZE_64:
             declared = None
-    samples, position = find_extent(view, start, declared, kind)
+    samples, position = find_samples(view, start, declared, kind)
     return make_part(
         view.part(0, position), [samples], len(samples) - (declared or len(samples))
     ), position

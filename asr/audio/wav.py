@@ -1,35 +1,35 @@
-"""WAV, RF64, W64 -> where their samples are, and how many bytes."""
+"""WAV, RF64, W64 -> range of the bytes of their samples."""
 
 import math
 import struct
 
 from asr.audio import mpeg
-from asr.audio.container import Examined, Format, check_header
+from asr.audio.container import Format, PartAndEnd, check_header
 from asr.audio.content import View
 from asr.audio.extent import (
     UNKNOWN_SIZE,
     UNKNOWN_SIZE_64,
     Chunk,
-    Kind,
-    find_extent,
+    ContainerKind,
+    find_samples,
     make_part,
     pad_chunk,
     read_chunk,
     riff_kind,
 )
-from asr.audio.heads import W64_RIFF, begins_w64, begins_wav, unpack
+from asr.audio.signatures import W64_RIFF, begins_w64, begins_wav, unpack
 
-_PLAIN_CODES = (1, 3, 0xFFFE)  # WAV's codes of integers, floats, and either with more to say
+_PLAIN_CODES = (1, 3, 0xFFFE)  # integers, floats, and the extensible format of either
 _MPEG_CODES = (0x50, 0x55)
-_EXTRAS = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"PEAK", b"JUNK", b"iXML")
-# of the ids of all of W64's chunks but LIST
+_METADATA = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"PEAK", b"JUNK", b"iXML")
+# the end of the ids of all W64 chunks except LIST
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"
 
 
-def _wav(whole: View) -> Examined:
+def _wav(whole: View) -> PartAndEnd:
     view = whole
     order = ">" if view.bytes_at(0, 4) == b"RIFX" else "<"
-    kind = riff_kind(order, begins_wav, (b"WAVE", 8), _EXTRAS)
+    kind = riff_kind(order, begins_wav, (b"WAVE", 8), _METADATA)
     found: list[range] = []
     undeclared, position, size_64, form = 0, 12, 0, b""
     while chunk := read_chunk(view, position, order):
@@ -38,37 +38,37 @@ def _wav(whole: View) -> Examined:
         position = chunk.end
         if chunk.kind == b"fmt ":
             before, form = form, view.bytes_at(chunk.start, min(chunk.size, 16))
-            _check_form(view, unpack(order + "HHIIHH", view, chunk.start))
+            _check_format(view, unpack(order + "HHIIHH", view, chunk.start))
             if before not in (b"", form):
-                raise view.fault("has two fmt chunks that differ; expected samples of one form")
+                raise view.fault("has two fmt chunks that differ; expected samples of one format")
         elif chunk.kind == b"ds64":
             size_64 = unpack("<Q", view, chunk.start + 8)[0]
         elif chunk.kind == b"data":
             declared = _declared(chunk.size, size_64, view.size - chunk.start)
-            samples, position = find_extent(view, chunk.start, declared, kind)
+            samples, position = find_samples(view, chunk.start, declared, kind)
             undeclared += len(samples) - (declared or len(samples))
             found.append(samples)
         elif chunk.kind == b"LIST" and view.bytes_at(chunk.start, 4) == b"wavl":
             raise view.fault("has its samples in a list of chunks (wavl); expected a data chunk")
-        elif not found and (chunk.end - chunk.start) % 2:  # libsndfile wants it padded
+        elif not found and (chunk.end - chunk.start) % 2:  # libsndfile expects padding
             view, position = pad_chunk(view, chunk), chunk.end + 1
     part = make_part(_with_size_64(view, size_64, found).part(0, position), found, undeclared)
-    position -= view.size - whole.size  # of what was inserted
+    position -= view.size - whole.size  # minus the inserted padding
     code = int.from_bytes(form[:2], "big" if order == ">" else "little")
-    if code in _MPEG_CODES and part.plain is not None:
-        part = mpeg.examine(part.plain)[0]
+    if code in _MPEG_CODES and part.sample_bytes is not None:
+        part = mpeg.examine(part.sample_bytes)[0]
     return part, position
 
 
-def _declared(size: int, size_64: int, there: int) -> int | None:
-    """Bytes of samples, as the chunk of them and that of 64 bits say; None where they do not."""
+def _declared(size: int, size_64: int, available: int) -> int | None:
+    """Bytes of samples, from the size of the data chunk or the 64-bit size; None if unknown."""
     if size_64:
         return size_64 if size_64 < UNKNOWN_SIZE_64 else None
-    return size if size < UNKNOWN_SIZE or size <= min(there, 0xFFFFFFFE) else None
+    return size if size < UNKNOWN_SIZE or size <= min(available, 0xFFFFFFFE) else None
 
 
 def _with_size_64(view: View, size_64: int, found: list[range]) -> View:
-    """The file with such a size as libsndfile wants it."""
+    """The file with its 64-bit size corrected, or its header changed to RIFF, for libsndfile."""
     if view.bytes_at(0, 4) not in (b"RF64", b"BW64") or not found:
         return view
     if view.bytes_at(12, 4) != b"ds64":
@@ -76,8 +76,8 @@ def _with_size_64(view: View, size_64: int, found: list[range]) -> View:
     return view.replaced(28, struct.pack("<Q", len(found[0]))) if size_64 >> 62 else view
 
 
-def _check_form(view: View, form: tuple[int, ...]) -> None:
-    """Refuse what a `fmt` chunk says where it can't be, or can be read in several ways."""
+def _check_format(view: View, form: tuple[int, ...]) -> None:
+    """Refuse a `fmt` chunk whose values are impossible or ambiguous."""
     code, channels, sample_rate, _, align, bits = form
     check_header(view, sample_rate, channels)
     if code not in _PLAIN_CODES:
@@ -85,20 +85,21 @@ def _check_form(view: View, form: tuple[int, ...]) -> None:
     width = math.ceil(bits / 8)
     if align < channels * width:
         raise view.fault(
-            f"has a damaged header: {channels} channels of {bits} bits take {align} bytes"
+            f"has a damaged header: {channels} channels of {bits} bits in {align} bytes; expected"
+            f" {channels * width} or more"
         )
     if width == 3 and align == 4 * channels:
         raise view.fault(
-            f"its header says {bits} bits in 4 bytes of a sample, which programs read in different"
-            " ways; expected 3 bytes, or 32 bits of which so many are valid"
+            f"its header says {bits} bits in 4 bytes per sample, which programs read in different"
+            f" ways; expected 3 bytes, or 32 bits of which {bits} are valid"
         )
 
 
-def _w64(view: View) -> Examined:
-    kind = Kind(begins_w64, (W64_RIFF, 0), _w64_chunk_at, alignment=8)
+def _w64(view: View) -> PartAndEnd:
+    kind = ContainerKind(begins_w64, (W64_RIFF, 0), _w64_chunk_at, alignment=8)
     found: list[range] = []
     patched = view
-    undeclared, position = 0, 40  # behind the RIFF chunk's id and size, and the id of WAVE
+    undeclared, position = 0, 40  # after the RIFF chunk's id and size, and the id of WAVE
     while position + 24 <= view.size:
         chunk = _w64_chunk_at(view, position)
         if chunk is None:
@@ -108,12 +109,12 @@ def _w64(view: View) -> Examined:
             chunk = Chunk(b"data", position + 24, size - 24, view.size)
         position = chunk.end
         if chunk.kind == b"fmt ":
-            _check_form(view, unpack("<HHIIHH", view, chunk.start))
+            _check_format(view, unpack("<HHIIHH", view, chunk.start))
         elif chunk.kind == b"data":
             declared = chunk.size if 0 <= chunk.size < UNKNOWN_SIZE_64 else None
-            samples, position = find_extent(view, chunk.start, declared, kind)
+            samples, position = find_samples(view, chunk.start, declared, kind)
             undeclared += len(samples) - (declared or len(samples))
-            if not declared:  # libsndfile wants a size
+            if not declared:  # libsndfile needs a size
                 size = struct.pack("<Q", len(samples) + 24)
                 patched = patched.replaced(chunk.start - 8, size)
             found.append(samples)
@@ -123,7 +124,7 @@ def _w64(view: View) -> Examined:
 def _w64_chunk_at(view: View, position: int) -> Chunk | None:
     if position + 24 > view.size:
         return None
-    guid, size = unpack("<16sQ", view, position)  # the size has these 24 bytes in it
+    guid, size = unpack("<16sQ", view, position)  # the size includes these 24 bytes
     if size < 24 or (guid[4:] != _W64_TAIL and not guid.startswith(b"LIST")):
         return None
     end = position + (size + 7) // 8 * 8

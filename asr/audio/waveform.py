@@ -1,4 +1,4 @@
-"""What a caller has, a path or samples -> waveform: one channel, float32, as a tensor."""
+"""Audio file or samples -> waveform: one channel, float32, as a tensor."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from asr.audio import load
 
-LOUDEST = 16.0
-"""Samples beyond it are whole numbers that were stored as floats, or damage; as in files."""
+MAX_AMPLITUDE = 16.0
+"""Larger samples are refused: they are damage, or integers that were stored as floats."""
 
 
 def load_audio(
@@ -21,26 +21,26 @@ def load_audio(
     duration_s: float | None = None,
     longest_s: float | None = None,
 ) -> Tensor:
-    """The waveform of an audio file, or of a part of it, at the sample rate asked for.
+    """The waveform of an audio file, or of a part of it, at the requested sample rate.
 
-    As `asr.audio.load.read_audio`, which has the details, with a tensor for an array.
+    As `asr.audio.load.read_audio`, which has the details, but returns a tensor.
 
     >>> waveform = asr.load_audio("a.wav", 16000)
 
     Args:
-        path: of a file in any format that soundfile or PyAV reads.
-        sample_rate: of the waveform, in Hz; a file of another rate is resampled.
-        channel: from 0; None for the mean of all channels.
-        offset_s: where the part starts, in seconds.
-        duration_s: how long the part is, in seconds; None for all until the end.
-        longest_s: refuse a longer waveform, if possible before it is decoded, in seconds; None for
-            what memory holds.
+        path: path of a file in any format that soundfile or PyAV reads.
+        sample_rate: sample rate of the waveform, in Hz; a file of another rate is resampled.
+        channel: number of the channel, from 0; None for the mean of all channels.
+        offset_s: start of the part, in seconds.
+        duration_s: duration of the part, in seconds; None reads to the end.
+        longest_s: maximum duration of the waveform, in seconds. A longer one is refused, if
+            possible before it is decoded. None: as much as fits into memory.
 
     Returns:
         waveform: (samples,), float32, at least one sample.
 
     Raises:
-        InputError: the file can't be used; the message says why.
+        InputError: the file can't be read; the message gives the reason.
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
     """
     part = offset_s, duration_s, longest_s
@@ -48,18 +48,18 @@ def load_audio(
 
 
 def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:
-    """Samples of one channel as float32, on their device.
+    """Samples of one channel as a float32 tensor on the same device.
 
     Args:
         samples: (samples,), floats in [-1, 1) of any precision.
-        name: of the argument; begins the error's line.
+        name: name of the argument, for error messages.
 
     Returns:
         waveform: (samples,), float32.
 
     Raises:
-        ValueError: `samples` is not (samples,), has no sample, or samples that are no floats, not
-            finite or far beyond [-1, 1].
+        ValueError: `samples` is not (samples,), is empty, or has values that are not floats, not
+            finite or far outside [-1, 1].
     """
     found = torch.as_tensor(samples).detach()
     if found.ndim != 1:
@@ -72,7 +72,7 @@ def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:
     if not len(found):
         raise ValueError(f"{name} has shape (0,); expected at least one sample")
     found = found.float()
-    bad = ~(found.abs() <= LOUDEST)  # NaN compares false
+    bad = ~(found.abs() <= MAX_AMPLITUDE)  # NaN compares false
     if bad.any():
         place = int(bad.nonzero()[0])
         raise ValueError(
@@ -86,8 +86,8 @@ def resample(waveform: Tensor, sample_rate: int, new_rate: int) -> Tensor:
 
     Args:
         waveform: (samples,), float32.
-        sample_rate: of the waveform, in Hz.
-        new_rate: of what comes out, in Hz.
+        sample_rate: sample rate of the waveform, in Hz.
+        new_rate: sample rate of the result, in Hz.
 
     Returns:
         waveform: (about samples * new_rate / sample_rate,), float32, on the same device.

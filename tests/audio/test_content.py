@@ -28,7 +28,7 @@ def fed(path, data):
     return thread
 
 
-def test_a_view_is_the_bytes_it_is_made_of(tmp_path):
+def test_a_view_joins_ranges_of_a_file_and_bytes(tmp_path):
     data = np.random.default_rng(0).bytes(1 << 20)
     path = saved(tmp_path / "a", data)
     with path.open("rb") as file:
@@ -48,7 +48,7 @@ def test_a_view_is_the_bytes_it_is_made_of(tmp_path):
         assert view.replaced(3, b"xy").bytes_at(0, 8) == expected[:3] + b"xy" + expected[5:8]
 
 
-def test_a_run_of_equal_bytes_is_followed_over_holes(tmp_path):
+def test_holes_count_as_zeros_in_a_run_of_equal_bytes(tmp_path):
     path = saved(tmp_path / "a", b"ab" + bytes(5))
     with path.open("r+b") as file:
         file.seek(1 << 32)
@@ -90,7 +90,7 @@ def test_a_pipe_of_samples_without_a_header_is_refused(tmp_path):
 def test_an_endless_pipe_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(content, "MAX_PIPED", 1 << 20)
     writer = fed(tmp_path / "pipe", encoded(noise(1 << 20), "WAV"))
-    assert_refused(tmp_path / "pipe", r"gives more than .*; expected a file for so much")
+    assert_refused(tmp_path / "pipe", r"gives more than .*; expected a file instead of a pipe")
     writer.join()
 
 
@@ -135,6 +135,6 @@ def test_a_file_that_shrinks_while_it_is_decoded_is_refused(tmp_path, container,
     subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(container, "PCM_16")
     path = saved(tmp_path / "a", encoded(noise(400_000), container, subtype))
     monkeypatch.setattr("asr.audio.decoders._BLOCK", 5000)
-    # which is called before and between the blocks
+    # `_check_length` is called before and between the blocks
     monkeypatch.setattr("asr.audio.load._check_length", lambda *_: os.truncate(path, 1000))
     assert_refused(path, r"is cut short or damaged|has changed while it was read")

@@ -173,7 +173,7 @@ def test_each_utterance_has_mean_0_and_variance_1_over_its_own_frames(settings):
         )
 
 
-def test_global_normalisation_takes_the_module_s_moments():
+def test_global_normalisation_uses_the_moments_of_the_module():
     plain = one(LOG_MEL, noise(3000))
     features = Features(FeatureSettings(normalisation="global"))
     features.mean.fill_(-3.0)

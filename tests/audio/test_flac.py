@@ -8,7 +8,7 @@ SAMPLES = noise(20000, channels=2)
 
 
 def declared(data, samples):
-    """The same file with another count of samples in its header."""
+    """The same file with another number of samples in its header."""
     at = data.index(b"fLaC") + 18
     content = int.from_bytes(data[at : at + 8], "big") >> 36 << 36 | samples
     return data[:at] + content.to_bytes(8, "big") + data[at + 8 :]
@@ -22,15 +22,15 @@ def test_frames_beyond_the_declared_length_are_read(tmp_path, count):
 
 
 @pytest.mark.parametrize(
-    "behind", [b"TAG" + b"x" * 125, bytes(100000), b"\n", b"ID3\x04" + bytes(6)]
+    "trailing", [b"TAG" + b"x" * 125, bytes(100000), b"\n", b"ID3\x04" + bytes(6)]
 )
-def test_what_is_behind_the_last_frame_is_no_audio(tmp_path, behind):
+def test_bytes_after_the_last_frame_are_ignored(tmp_path, trailing):
     data = encoded(SAMPLES, "FLAC")
-    assert_read(saved(tmp_path / "a.flac", data, behind), SAMPLES)
-    assert_read(saved(tmp_path / "a.flac", declared(data, 5000), behind), SAMPLES)
+    assert_read(saved(tmp_path / "a.flac", data, trailing), SAMPLES)
+    assert_read(saved(tmp_path / "a.flac", declared(data, 5000), trailing), SAMPLES)
 
 
-def test_flac_behind_an_id3_tag_is_read(tmp_path):
+def test_flac_after_an_id3_tag_is_read(tmp_path):
     tag = b"ID3\x04\0\0\0\0\0\x0aTIT2\0\0\0\0\0\0"
     for data in (encoded(SAMPLES, "FLAC"), declared(encoded(SAMPLES, "FLAC"), 0)):
         assert_read(saved(tmp_path / "a.flac", tag, data), SAMPLES)
@@ -48,13 +48,13 @@ def test_joined_files_are_all_read(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
 @pytest.mark.parametrize("sample_rate", [16000, 44100, 12345])
-def test_the_last_frame_tells_the_length(tmp_path, channels, subtype, sample_rate):
+def test_the_last_frame_gives_the_length(tmp_path, channels, subtype, sample_rate):
     for samples in (20, 4095, 4096, 4097, 600000):
         data = encoded(noise(samples, channels), "FLAC", subtype, sample_rate)
         assert read_info(saved(tmp_path / "a.flac", declared(data, 0))).samples == samples
 
 
-def test_more_declared_than_there_is_refused(tmp_path):
+def test_fewer_samples_than_declared_are_refused(tmp_path):
     data = encoded(SAMPLES, "FLAC")
     path = saved(tmp_path / "a.flac", declared(data, 30000))
     assert_refused(path, r"is cut short or damaged: its header declares 30000 samples, its last")

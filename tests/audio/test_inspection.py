@@ -20,10 +20,10 @@ def test_joined_ogg_files_are_all_read_without_ffmpeg(tmp_path, subtype, monkeyp
     np.testing.assert_array_equal(part, np.concatenate(alone)[14400:17600])
 
 
-def test_what_is_behind_the_last_ogg_page_is_no_audio(tmp_path):
+def test_bytes_after_the_last_ogg_page_are_ignored(tmp_path):
     data = encoded(noise(16000), "OGG", "VORBIS")
-    for behind in (b"TAG" + bytes(125), b"\n", bytes(5000), b"junk"):
-        assert read_info(saved(tmp_path / "a.ogg", data, behind)).samples == 16000
+    for trailing in (b"TAG" + bytes(125), b"\n", bytes(5000), b"junk"):
+        assert read_info(saved(tmp_path / "a.ogg", data, trailing)).samples == 16000
     path = saved(tmp_path / "a.ogg", data, b"junk", data)
     assert_refused(path, rf"is damaged at byte {len(data)}: expected an Ogg page")
 
@@ -44,7 +44,7 @@ def test_joined_media_files_are_all_read(tmp_path, codec, container):
     assert read_info(path).samples == sum(map(len, alone))
 
 
-def test_a_second_sound_track_is_not_passed_over_in_silence(tmp_path):
+def test_a_second_sound_track_causes_a_warning(tmp_path):
     av = pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
     path = tmp_path / "two.mp4"
     with av.open(str(path), "w", format="mp4") as out:
@@ -71,7 +71,7 @@ def test_files_of_different_formats_may_be_joined(tmp_path):
     assert_read(saved(tmp_path / "a", *parts), samples)
 
 
-def test_a_hole_that_nobody_wrote_is_refused(tmp_path):
+def test_a_hole_in_a_sparse_file_is_refused(tmp_path):
     data = encoded(noise(48000), "FLAC")
     path = tmp_path / "a.flac"
     with path.open("wb") as file:
@@ -82,7 +82,7 @@ def test_a_hole_that_nobody_wrote_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "NIST", "FLAC", "OGG", "MP3"])
-def test_gigabytes_of_zeros_behind_a_file_take_no_time(tmp_path, container):
+def test_gigabytes_of_zeros_after_a_file_take_no_time(tmp_path, container):
     subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(container, "PCM_16")
     path = saved(tmp_path / "a", encoded(noise(48000), container, subtype))
     with path.open("r+b") as file:
@@ -91,7 +91,7 @@ def test_gigabytes_of_zeros_behind_a_file_take_no_time(tmp_path, container):
 
 
 @pytest.mark.parametrize(
-    "head",
+    "header",
     [
         b"",
         encoded(noise(100), "WAV")[:36],
@@ -103,8 +103,8 @@ def test_gigabytes_of_zeros_behind_a_file_take_no_time(tmp_path, container):
         b".snd" + struct.pack(">5I", 24, 0xFFFFFFFF, 3, 16000, 1),
     ],
 )
-def test_a_head_with_gigabytes_of_zeros_is_refused_at_once(tmp_path, head):
-    path = saved(tmp_path / "a.wav", head)
+def test_a_header_with_gigabytes_of_zeros_is_refused_at_once(tmp_path, header):
+    path = saved(tmp_path / "a.wav", header)
     with path.open("r+b") as file:
         file.truncate(1 << 38)
     assert_refused(path, r"can't be read|is cut short|holds 0 samples|s of audio or more; expected")

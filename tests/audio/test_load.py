@@ -43,10 +43,10 @@ def refused(path, match, **options):
     assert "\n" not in str(caught.value)
 
 
-# What is read
+# Reading
 
 
-def test_samples_are_those_that_the_standard_library_reads(tmp_path):
+def test_samples_equal_those_of_the_standard_library(tmp_path):
     write(tmp_path / "a.wav", noise(5000), subtype="PCM_16")
     with wave.open(str(tmp_path / "a.wav")) as file:
         expected = np.frombuffer(file.readframes(5000), "<i2") / 32768
@@ -62,7 +62,7 @@ def test_lossless_formats_give_the_same_samples(tmp_path, suffix):
     np.testing.assert_array_equal(read_audio(path, 16000) * 2**15, samples)
 
 
-def test_the_content_tells_the_format_not_the_suffix(tmp_path):
+def test_the_format_is_taken_from_the_content_not_the_suffix(tmp_path):
     # TIMIT's .WAV files are NIST sphere; a .raw suffix would make soundfile ask for a sample rate
     for name, form in (("SA1.WAV", "NIST"), ("b.raw", "FLAC"), ("c.flac", "WAV"), ("d", "WAV")):
         path = write(tmp_path / name, noise(5000), format=form, subtype="PCM_16")
@@ -77,11 +77,11 @@ def test_resampling_keeps_frequency_and_amplitude(tmp_path, sample_rate):
     waveform = read_audio(path, 16000)
     assert len(waveform) == seconds * 16000
     expected = amplitude * np.sin(2 * np.pi * hz * np.arange(len(waveform)) / 16000)
-    inside = slice(800, -800)  # the file's edges ring
+    inside = slice(800, -800)  # resampling rings at the edges
     np.testing.assert_allclose(waveform[inside], expected[inside], atol=1e-4)
 
 
-def test_resampling_by_blocks_is_resampling_at_once(tmp_path, monkeypatch):
+def test_resampling_in_blocks_equals_resampling_at_once(tmp_path, monkeypatch):
     path = write(tmp_path / "a.wav", noise(44100, channels=2), 44100, subtype="FLOAT")
     samples, _ = soundfile.read(path, dtype="float32")
     expected = soxr.resample(samples.mean(axis=1), 44100, 16000, quality="HQ")
@@ -93,15 +93,15 @@ def test_resampling_by_blocks_is_resampling_at_once(tmp_path, monkeypatch):
     ("suffix", "subtype"),
     [(".ogg", "OPUS"), (".ogg", "VORBIS"), (".mp3", "MPEG_LAYER_III"), (".flac", "PCM_16")],
 )
-def test_decoding_by_blocks_is_decoding_at_once(tmp_path, monkeypatch, suffix, subtype):
+def test_decoding_in_blocks_equals_decoding_at_once(tmp_path, monkeypatch, suffix, subtype):
     path = write(tmp_path / f"a{suffix}", noise(48000), 48000, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32")
     monkeypatch.setattr("asr.audio.decoders._BLOCK", 5000)
-    atol = 1e-7 if suffix == ".mp3" else 0  # its decoder starts anew in each block
+    atol = 1e-7 if suffix == ".mp3" else 0  # its decoder restarts in each block
     np.testing.assert_allclose(read_audio(path, 48000), expected, rtol=0, atol=atol)
 
 
-def test_channels_are_averaged_unless_one_is_named(tmp_path):
+def test_channels_are_averaged_unless_one_is_chosen(tmp_path):
     samples = noise(3000, channels=3).astype(np.float32)
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
     np.testing.assert_allclose(read_audio(path, 16000), samples.mean(axis=1), rtol=0, atol=1e-7)
@@ -109,7 +109,7 @@ def test_channels_are_averaged_unless_one_is_named(tmp_path):
         np.testing.assert_array_equal(read_audio(path, 16000, channel), samples[:, channel])
 
 
-def test_channels_that_cancel_in_their_mean_are_a_warning(tmp_path):
+def test_channels_that_cancel_in_their_mean_cause_a_warning(tmp_path):
     left, other = noise(16000), noise(16000, seed=1)
     for right, cancels in ((-left, True), (-0.95 * left, True), (left, False), (other, False)):
         path = write(tmp_path / "a.wav", np.stack([left, right], axis=1))
@@ -132,18 +132,18 @@ def test_a_waveform_longer_than_allowed_is_refused(tmp_path, monkeypatch):
     assert len(read_audio(path, 16000, longest_s=10.0)) == 160000
     refused(path, r"has 10 s of audio or more; expected at most 9 s", longest_s=9.0)
     assert len(read_audio(path, 16000, duration_s=8.0, longest_s=9.0)) == 128000
-    chained = tmp_path / "b.wav"  # whose length only decoding tells
+    chained = tmp_path / "b.wav"  # only decoding gives its length
     chained.write_bytes(path.read_bytes() * 3)
     assert len(read_audio(chained, 16000, longest_s=30.0)) == 480000
     refused(chained, r"has \d+ s of audio or more; expected at most 29 s", longest_s=29.0)
     monkeypatch.setattr("asr.audio.load.free_memory", lambda: 8 * 16000 * 9)
-    monkeypatch.setattr("asr.audio.load._SURELY", 16000)
-    refused(path, r"expected at most 9 s, for which there is memory")
+    monkeypatch.setattr("asr.audio.load._ALWAYS_FITS", 16000)
+    refused(path, r"expected at most 9 s, which fit into memory")
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
 @pytest.mark.parametrize(("sample_rate", "atol"), [(48000, 0), (16000, 1e-6), (11025, 1e-6)])
-def test_a_part_is_what_the_whole_has_there(tmp_path, suffix, sample_rate, atol):
+def test_a_part_equals_that_part_of_the_whole(tmp_path, suffix, sample_rate, atol):
     path = write(tmp_path / f"a{suffix}", noise(3 * 48000), 48000)
     whole = read_audio(path, sample_rate)
     for offset_s, duration_s in ((0, 0.5), (0.3, 1.0), (1.23456, 0.7), (2.9, None), (2.5, 9.0)):
@@ -153,7 +153,7 @@ def test_a_part_is_what_the_whole_has_there(tmp_path, suffix, sample_rate, atol)
         np.testing.assert_allclose(part, whole[start:stop], rtol=0, atol=atol)
 
 
-def test_a_part_takes_no_memory_for_the_rest(tmp_path):
+def test_reading_a_part_takes_no_memory_for_the_rest(tmp_path):
     seconds, sample_rate = 120, 48000  # 46 MB as float32
     path = write(tmp_path / "a.wav", np.zeros((seconds * sample_rate, 2)), sample_rate)
     tracemalloc.start()
@@ -163,13 +163,13 @@ def test_a_part_takes_no_memory_for_the_rest(tmp_path):
     assert peak < 10e6
 
 
-def test_info_is_that_of_the_file(tmp_path):
+def test_info_has_rate_channels_and_length(tmp_path):
     path = write(tmp_path / "a.flac", noise(5000, channels=2), 8000)
     assert read_info(path) == AudioInfo(sample_rate=8000, channels=2, samples=5000)
     assert read_info(path).duration == 0.625
 
 
-def test_headerless_samples_are_read_in_either_byte_order(tmp_path):
+def test_files_without_header_are_read_in_either_byte_order(tmp_path):
     samples = np.array([0, 1, -1, 32767, -32768], np.int16)
     for byte_order, dtype in (("big", ">i2"), ("little", "<i2")):
         path = tmp_path / f"{byte_order}.raw"
@@ -187,7 +187,7 @@ def test_reading_audio_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# Finding
+# Finding files
 
 
 @pytest.mark.parametrize("name", ["a.b-1.flac", "a.b-1.WAV", "a.b-1.sph", "a.b-1.raw"])
@@ -199,7 +199,7 @@ def test_a_recording_is_found_by_its_stem(tmp_path, name):
     assert find_audio(tmp_path / "speaker", "a.b-1") == tmp_path / "speaker" / name
 
 
-def test_no_recording_and_two_recordings_are_refused(tmp_path):
+def test_no_file_and_two_files_for_a_stem_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"x: no such audio file"):
         find_audio(tmp_path, "x")
     for suffix in (".wav", ".flac"):
@@ -208,11 +208,11 @@ def test_no_recording_and_two_recordings_are_refused(tmp_path):
         find_audio(tmp_path, "x")
 
 
-# What needs PyAV
+# Formats that need PyAV
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("m4a", "aac"), ("webm", "libopus")])
-def test_what_soundfile_cannot_read_goes_through_pyav(tmp_path, suffix, codec):
+def test_pyav_reads_what_soundfile_cannot(tmp_path, suffix, codec):
     t = np.arange(2 * 48000) / 48000
     tone = 0.5 * np.sin(2 * np.pi * 440 * t)
     container = {"m4a": "mp4", "webm": "webm"}[suffix]
@@ -228,7 +228,7 @@ def test_what_soundfile_cannot_read_goes_through_pyav(tmp_path, suffix, codec):
     np.testing.assert_allclose(part, waveform[8000:12000], rtol=0, atol=1e-6)
 
 
-def test_without_pyav_the_line_names_the_remedy(tmp_path, monkeypatch):
+def test_without_pyav_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     boxes = b"\0\0\0\x20ftypM4A " + bytes(20) + b"\0\0\0\x08moov" + b"\0\0\0\x08mdat"
     (tmp_path / "a.m4a").write_bytes(boxes)
@@ -239,11 +239,11 @@ def test_without_pyav_the_line_names_the_remedy(tmp_path, monkeypatch):
 def test_a_media_file_cut_short_is_refused(tmp_path, container):
     path = write_av(tmp_path / "a", noise(96000), 48000, "aac", container, movflags="faststart")
     damage(path, lambda data: data[: len(data) // 2])
-    refused(path, r"is cut short: its (box mdat .*|header) declares \d+ bytes, \d+ are there")
+    refused(path, r"is cut short: its (box mdat .*|header) declares \d+ bytes; found \d+")
 
 
-def test_what_libsndfile_would_end_early_is_read_whole(tmp_path):
-    # it guesses the length of such an MP3, can't read a FLAC from a pipe, and sees one Ogg of two
+def test_files_that_libsndfile_would_end_early_are_read_whole(tmp_path):
+    # libsndfile guesses the MP3's length, can't read the FLAC, and reads one of two joined Oggs
     quiet_end = noise(6 * 48000) * np.repeat([1.0, 1e-4], 3 * 48000)
     mp3 = write_av(tmp_path / "a.mp3", quiet_end, 48000, "libmp3lame", "mp3", write_xing="0")
     assert read_info(mp3).duration == pytest.approx(6, abs=0.1)
@@ -264,7 +264,7 @@ def test_many_channels_through_pyav_do_not_crash(tmp_path):
     samples = noise(4000, channels=18)
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
 
-    def forget_sizes(data):  # as some write it into a pipe: libsndfile reads nothing of that
+    def forget_sizes(data):  # as some programs write into a pipe; libsndfile reads none of it
         for position in (4, data.index(b"data") + 4):
             struct.pack_into("<I", data, position, 0)
 
@@ -273,10 +273,10 @@ def test_many_channels_through_pyav_do_not_crash(tmp_path):
     np.testing.assert_allclose(read_audio(path, 16000), expected, rtol=0, atol=1e-6)
 
 
-# What is refused
+# Refusals
 
 
-def test_no_file_a_folder_and_an_empty_file_are_refused(tmp_path):
+def test_missing_and_empty_files_and_folders_are_refused(tmp_path):
     refused(tmp_path / "a.wav", r"no such file or directory; expected an audio file")
     refused(tmp_path, r"is a folder; expected an audio file")
     (tmp_path / "b.wav").touch()
@@ -297,14 +297,14 @@ def test_no_file_a_folder_and_an_empty_file_are_refused(tmp_path):
     ],
     ids=["text", "playlist", "one byte", "garbage", "zeros"],
 )
-def test_what_is_no_audio_is_refused_whatever_it_is_called(tmp_path, suffix, content):
+def test_files_that_are_not_audio_are_refused(tmp_path, suffix, content):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     refused(path, r"can't be read as audio|soundfile can't read it")
 
 
 @pytest.mark.parametrize("suffix", [*LOSSLESS, ".ogg"])
-def test_no_samples_are_refused(tmp_path, suffix):
+def test_files_without_samples_are_refused(tmp_path, suffix):
     path = write(tmp_path / f"a{suffix}", np.zeros(0), format=LOSSLESS.get(suffix, "OGG"))
     # soundfile writes such a FLAC empty, and refuses such a NIST file
     refused(path, r"holds 0 samples|is empty \(0 bytes\)|can't be read|soundfile can't read it")
@@ -315,7 +315,7 @@ def test_no_samples_are_refused(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("value", "found"), [(np.nan, "NaN"), (np.inf, "inf"), (-np.inf, "inf"), (2e4, "2e")]
 )
-def test_samples_that_are_no_samples_are_refused_with_their_place(tmp_path, value, found):
+def test_samples_out_of_range_are_refused_with_their_position(tmp_path, value, found):
     samples = noise(2000, channels=2)
     samples[800, 1] = value
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
@@ -323,7 +323,7 @@ def test_samples_that_are_no_samples_are_refused_with_their_place(tmp_path, valu
     assert len(read_audio(path, 16000, channel=0)) == 2000
 
 
-def test_a_channel_or_a_time_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_channel_and_a_late_offset_are_refused(tmp_path):
     path = write(tmp_path / "a.wav", noise(16000, channels=2))
     refused(path, r"has 2 channels; expected channel 2 among them", channel=2)
     refused(path, r"has 2 channels; expected channel -1 among them", channel=-1)
@@ -333,7 +333,7 @@ def test_a_channel_or_a_time_that_is_not_there_is_refused(tmp_path):
     refused(resampled, r"ends before 1 s", offset_s=1.0)
 
 
-def test_arguments_out_of_range_are_the_callers_mistake(tmp_path):
+def test_arguments_out_of_range_are_value_errors(tmp_path):
     path = write(tmp_path / "a.wav", noise(1600))
     with pytest.raises(ValueError, match="sample_rate is 0; expected Hz"):
         read_audio(path, 0)
@@ -424,7 +424,7 @@ def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, size):
         ("<I", 40, 0x7E000000, r"is cut short: its header declares 2113929216 bytes"),
     ],
 )
-def test_an_absurd_wav_header_is_refused(tmp_path, form, position, value, match):
+def test_an_impossible_wav_header_is_refused(tmp_path, form, position, value, match):
     path = write(tmp_path / "a.wav", noise(5000), subtype="PCM_16")
     refused(damage(path, lambda data: struct.pack_into(form, data, position, value)), match)
 
@@ -439,7 +439,7 @@ def test_a_flac_that_declares_2_to_the_36_samples_is_refused(tmp_path):
     refused(damage(path, declare), r"is cut short or damaged")
 
 
-def test_shorten_in_a_sphere_file_is_refused_with_the_remedy(tmp_path):
+def test_shorten_in_a_sphere_file_is_refused_with_advice(tmp_path):
     header = "NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
     path = tmp_path / "SA1.WAV"
     path.write_bytes(header.encode().ljust(1024) + bytes(1000))
@@ -447,7 +447,7 @@ def test_shorten_in_a_sphere_file_is_refused_with_the_remedy(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".sph"])
-def test_no_cut_within_the_header_escapes(tmp_path, suffix):
+def test_files_cut_within_the_header_are_refused(tmp_path, suffix):
     whole = io.BytesIO()
     form = {**LOSSLESS, ".ogg": "OGG", ".mp3": "MP3"}[suffix]
     soundfile.write(whole, noise(2000), 16000, format=form)

@@ -14,7 +14,7 @@ def write(path, codec="libopus", **options):
 
 @pytest.mark.parametrize("codec", ["libopus", "flac"])
 def test_a_live_stream_is_read_whole(tmp_path, codec):
-    # FLAC's header is also in Matroska's, and is no second file
+    # the header of Matroska contains that of FLAC, which must not count as a second file
     live = write(tmp_path / "live", codec, is_live=True)
     waveform = read_audio(live, RATE)
     np.testing.assert_array_equal(waveform, read_audio(write(tmp_path / "a", codec), RATE))
@@ -31,11 +31,11 @@ def test_a_file_cut_short_is_refused(tmp_path, is_live, kept):
     assert_refused(path, rf"is cut short: {what}")
 
 
-def test_what_is_behind_a_live_stream_is_no_audio(tmp_path):
+def test_bytes_after_a_live_stream_are_ignored(tmp_path):
     data = write(tmp_path / "live", is_live=True).read_bytes()
     expected = read_info(tmp_path / "live").samples
-    for behind in (b"\n", bytes(5000), b"TAG" + bytes(125)):
-        assert read_info(saved(tmp_path / "a", data, behind)).samples == expected
+    for trailing in (b"\n", bytes(5000), b"TAG" + bytes(125)):
+        assert read_info(saved(tmp_path / "a", data, trailing)).samples == expected
 
 
 def test_a_damaged_element_is_refused(tmp_path):

@@ -10,11 +10,11 @@ from asr.audio.memory import free_memory
 GIB = 1 << 30
 
 
-def test_free_memory_is_that_of_the_machine_or_less():
+def test_free_memory_is_at_most_that_of_the_machine():
     assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_container_and_its_limit_count(monkeypatch, tmp_path):
+def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     without = free_memory()
     assert without > 2000

@@ -17,7 +17,7 @@ def mp3(samples=30000, channels=1, sample_rate=44100, seed=0, **form):
 
 
 def frames_of(data):
-    """Every frame, found by a search for the first two bytes; headers are not looked into."""
+    """Every frame, found by a search for the first two bytes; headers are not parsed."""
     starts = []
     position = data.find(data[:2])
     while position >= 0:
@@ -27,7 +27,7 @@ def frames_of(data):
 
 
 def without_header(data):
-    """The frames of sound, as `ffmpeg -f mp3 - | cat` writes them."""
+    """The frames without a Xing header, as `ffmpeg -f mp3 - | cat` writes them."""
     first = frames_of(data)[0]
     assert b"Info" in first or b"Xing" in first
     return data[len(first) :]
@@ -44,11 +44,11 @@ def test_frames_without_a_count_are_all_read(tmp_path, sample_rate, channels):
     assert len(read_audio(path, sample_rate)) == count * per_frame
 
 
-def test_frames_without_a_count_sound_as_with_it(tmp_path):
+def test_frames_give_the_same_samples_with_and_without_a_count(tmp_path):
     data = mp3(48000)
     expected, _ = soundfile.read(saved(tmp_path / "a.mp3", data), dtype="float32")
     waveform = read_audio(saved(tmp_path / "b.mp3", without_header(data)), 44100)
-    delay = 1105  # of encoder and decoder, which a LAME header has cut off
+    delay = 1105  # of encoder and decoder; with a LAME header it is cut off
     found = waveform[delay : delay + 48000]
     np.testing.assert_allclose(found[1152:], expected[1152 : len(found)], rtol=0, atol=1e-5)
 
@@ -96,7 +96,7 @@ TAGS = [
 
 @pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("has_header", [True, False])
-def test_tags_and_padding_are_no_audio(tmp_path, tag, has_header):
+def test_tags_and_padding_are_ignored(tmp_path, tag, has_header):
     data = mp3() if has_header else without_header(mp3())
     alone = read_info(saved(tmp_path / "a.mp3", data)).samples
     assert read_info(saved(tmp_path / "a.mp3", ID3V2, data, tag)).samples == alone
@@ -137,8 +137,8 @@ def test_a_stream_cut_from_a_longer_one_is_read(tmp_path):
     frames = frames_of(without_header(mp3(60000)))
     path = saved(tmp_path / "a.mp3", *frames[20:])
     assert read_info(path).samples == len(frames[20:]) * 1152
-    behind_id3 = saved(tmp_path / "a.mp3", ID3V2, frames[19][100:], *frames[20:])
-    assert read_info(behind_id3).samples == len(frames[20:]) * 1152
+    after_id3 = saved(tmp_path / "a.mp3", ID3V2, frames[19][100:], *frames[20:])
+    assert read_info(after_id3).samples == len(frames[20:]) * 1152
 
 
 def test_layer_2_is_read_whole(tmp_path):

@@ -56,7 +56,7 @@ def test_files_joined_end_to_end_are_both_read(tmp_path, container):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_padding_behind_the_samples_is_no_audio(tmp_path, container):
+def test_padding_after_the_samples_is_ignored(tmp_path, container):
     data = encoded(SAMPLES, container)
     for padding in (b"\0", bytes(512), b"\xff" * 100, b"TAG" + b"x" * 125, b"\0\0TAG" + bytes(125)):
         assert_read(saved(tmp_path / "a", data, padding), SAMPLES)
@@ -85,7 +85,7 @@ def test_a_second_file_of_another_kind_is_refused(tmp_path, container):
         *[("AU", "ULAW", "FILE"), ("NIST", "PCM_16", "BIG"), ("NIST", "ULAW", "FILE")],
     ],
 )
-def test_every_coding_is_read_beyond_a_header(tmp_path, container, subtype, endian):
+def test_samples_beyond_the_header_are_read_in_every_coding(tmp_path, container, subtype, endian):
     data = encoded(SAMPLES, container, subtype, endian=endian)
     whole = saved(tmp_path / "whole", data)
     expected = soundfile.read(whole, dtype="float64")[0]
@@ -118,7 +118,7 @@ def test_a_second_data_chunk_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "behind",
+    "trailing",
     [
         b"LIST\x04\0\0\0INFO",
         b"LIST\0\x10\0\0" + bytes(4096),
@@ -129,8 +129,8 @@ def test_a_second_data_chunk_is_read(tmp_path):
         b"LIST\x04\0\0\0INFO" + bytes(700),
     ],
 )
-def test_chunks_behind_the_samples_are_no_audio(tmp_path, behind):
-    assert_read(saved(tmp_path / "a.wav", encoded(SAMPLES, "WAV"), behind), SAMPLES)
+def test_chunks_after_the_samples_are_ignored(tmp_path, trailing):
+    assert_read(saved(tmp_path / "a.wav", encoded(SAMPLES, "WAV"), trailing), SAMPLES)
 
 
 @pytest.mark.parametrize("pad", [b"", b"\0"])
@@ -143,7 +143,7 @@ def test_an_odd_number_of_bytes_may_be_padded_or_not(tmp_path, pad):
     assert_read(path, expected, atol=1 / 128)
 
 
-def test_a_chunk_behind_the_samples_of_w64_is_no_audio(tmp_path):
+def test_a_chunk_after_the_samples_of_w64_is_ignored(tmp_path):
     for samples in (4997, 5000):
         data = encoded(noise(samples), "W64", "PCM_U8")
         data = data[: data.index(b"data\xf3") + 24 + samples]
@@ -153,20 +153,20 @@ def test_a_chunk_behind_the_samples_of_w64_is_no_audio(tmp_path):
         assert read_info(path).samples == samples
 
 
-def test_chunks_behind_undeclared_samples_are_no_audio(tmp_path):
+def test_chunks_after_undeclared_samples_are_ignored(tmp_path):
     data = declare(encoded(SAMPLES, "WAV"), "WAV", HALF)
     assert_read(saved(tmp_path / "a.wav", data, b"LIST\x04\0\0\0INFO"), SAMPLES)
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
-def test_sizes_that_were_written_into_a_pipe_are_unknown(tmp_path, size):
+def test_placeholder_sizes_of_wav_from_a_pipe_are_ignored(tmp_path, size):
     data = changed(encoded(SAMPLES, "WAV"), 40, "<I", size)
     path = saved(tmp_path / "a.wav", changed(data, 4, "<I", min(size + 36, 0xFFFFFFFF)))
     assert_read(path, SAMPLES)
     assert_read(saved(path, path.read_bytes(), path.read_bytes()), np.tile(SAMPLES, (2, 1)))
 
 
-def test_sizes_of_other_containers_from_a_pipe_are_unknown(tmp_path):
+def test_placeholder_sizes_of_other_containers_are_ignored(tmp_path):
     w64 = encoded(SAMPLES, "W64")
     w64 = changed(w64, w64.index(b"data\xf3") + 16, "<Q", 2**63 - 1)
     caf = encoded(SAMPLES, "CAF")
@@ -187,7 +187,7 @@ def test_rf64_takes_its_size_from_the_ds64_chunk(tmp_path):
     assert_read(saved(tmp_path / "a", changed(without, size, "<I", 0xFFFFFFFF)), SAMPLES)
 
 
-def test_packed_samples_that_no_header_declares_are_refused(tmp_path):
+def test_undeclared_compressed_samples_are_refused(tmp_path):
     data = encoded(SAMPLES, "WAV", "IMA_ADPCM")
     start = data.index(b"data") + 8
     more = data[start:]
@@ -196,13 +196,13 @@ def test_packed_samples_that_no_header_declares_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["shorten", "wavpack", "shortpack"])
-def test_packed_sphere_is_refused_by_name(tmp_path, name):
+def test_compressed_sphere_is_refused_with_the_name_of_the_codec(tmp_path, name):
     header = f"NIST_1A\n   1024\nsample_coding -s30 pcm,embedded-{name}-v2.00\nend_head\n"
     path = saved(tmp_path / "SA1.WAV", header.encode().ljust(1024), bytes(1000))
     assert_refused(path, rf"is packed with {name}; expected plain samples")
 
 
-def test_sphere_that_counts_the_samples_of_both_channels_is_read(tmp_path):
+def test_sphere_with_a_count_over_both_channels_is_read(tmp_path):
     data = encoded(SAMPLES, "NIST", "ULAW")
     count = data.index(b"sample_count -i 5000")
     both = data[:count] + b"sample_count -i 10000" + data[count + 20 : 1023] + data[1024:]
@@ -212,10 +212,12 @@ def test_sphere_that_counts_the_samples_of_both_channels_is_read(tmp_path):
     assert_refused(saved(tmp_path / "c", both[:-500]), r"is cut short: its header declares 20000")
 
 
-def test_a_header_without_samples_is_refused_with_that_reason(tmp_path):
+def test_a_header_without_samples_is_refused(tmp_path):
     data = encoded(SAMPLES, "WAV")
     path = saved(tmp_path / "a.wav", changed(data, 40, "<I", 0)[:44])
     assert_refused(path, r"holds 0 samples; expected at least one")
-    assert_refused(saved(path, data[:36], bytes(50)), r"holds 0 samples: it has no chunk of them")
+    assert_refused(
+        saved(path, data[:36], bytes(50)), r"holds 0 samples: it has no chunk of samples"
+    )
     path = saved(path, changed(data, 40, "<I", 0)[:44], b"LIST\x04\0\0\0INFO")
     assert_refused(path, r"holds 0 samples; expected at least one")

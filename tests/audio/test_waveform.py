@@ -14,7 +14,7 @@ def noise(samples, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
 
 
-def test_a_file_is_a_tensor_of_what_the_loader_reads(tmp_path):
+def test_load_audio_equals_read_audio(tmp_path):
     path = tmp_path / "a.wav"
     soundfile.write(path, np.stack([noise(9000), noise(9000, 1)], 1), 8000)
     options = {"sample_rate": 16000, "channel": 1, "offset_s": 0.25, "duration_s": 0.5}
@@ -25,7 +25,7 @@ def test_a_file_is_a_tensor_of_what_the_loader_reads(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_arrays_and_tensors_are_the_same_waveform(dtype):
+def test_arrays_and_tensors_give_the_same_waveform(dtype):
     samples = noise(50).astype(dtype)
     for given in (samples, torch.from_numpy(samples), torch.from_numpy(samples).requires_grad_()):
         waveform = as_waveform(given)
@@ -46,14 +46,14 @@ def test_arrays_and_tensors_are_the_same_waveform(dtype):
         (np.array([-np.inf, 0]), "waveform has -inf as sample 0"),
     ],
 )
-def test_what_is_no_waveform_is_named(samples, message):
+def test_invalid_samples_are_refused(samples, message):
     for function in (as_waveform, lambda given: asr.log_mel(given, 16000)):
         with pytest.raises(ValueError, match=message):
             function(samples)
 
 
 @pytest.mark.parametrize(("rate", "new_rate"), [(44100, 16000), (8000, 16000), (16000, 16000)])
-def test_samples_are_resampled_as_files_are(rate, new_rate, tmp_path):
+def test_resample_equals_resampling_while_reading(rate, new_rate, tmp_path):
     samples = noise(rate)
     soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
     found = resample(torch.from_numpy(samples), rate, new_rate)
@@ -61,13 +61,13 @@ def test_samples_are_resampled_as_files_are(rate, new_rate, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-def test_a_rate_that_is_none_is_named():
+def test_a_rate_of_0_is_refused():
     with pytest.raises(ValueError, match="sample_rate is 0; expected Hz"):
         resample(torch.zeros(5), 0, 16000)
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000])
-def test_log_mel_is_librosas(sample_rate):
+def test_log_mel_equals_librosas(sample_rate):
     waveform = noise(sample_rate)
     features = asr.log_mel(waveform, sample_rate, n_mels=30, window_ms=32, hop_ms=8, low_hz=40)
     window, hop = round(0.032 * sample_rate), round(0.008 * sample_rate)
@@ -93,7 +93,7 @@ def test_log_mel_is_librosas(sample_rate):
     )
 
 
-def test_mfcc_is_librosas():
+def test_mfcc_equals_librosas():
     waveform = noise(16000)
     energies = asr.log_mel(waveform, 16000, n_mels=26)
     expected = librosa.feature.mfcc(S=energies.numpy().T, n_mfcc=13, dct_type=2, norm="ortho").T
@@ -105,7 +105,7 @@ def test_mfcc_is_librosas():
     assert asr.mfcc(waveform, 16000, n_mfcc=40).shape == (98, 40)
 
 
-def test_what_no_features_have_is_named():
+def test_invalid_features_are_refused_by_name():
     with pytest.raises(ValueError, match="waveform has 399 samples; one window takes 400"):
         asr.log_mel(np.zeros(399), 16000)
     with pytest.raises(ValueError, match="n_mels is 0; expected more than 0"):

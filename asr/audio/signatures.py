@@ -1,10 +1,10 @@
-"""The bytes at a position -> whether an audio file begins there, and of which format."""
+"""The bytes at a position -> whether a file of some audio format begins there."""
 
 import re
 import struct
 
 from asr.audio import mpeg
-from asr.audio.container import behind_tags
+from asr.audio.container import skip_tags
 from asr.audio.content import View
 
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
@@ -12,36 +12,36 @@ EBML = b"\x1a\x45\xdf\xa3"
 
 
 def unpack(form: str, view: View, position: int) -> tuple:
-    """As `struct.unpack_from`, with zeros behind the end of a file cut off within a header."""
+    """As `struct.unpack_from`; a header that is cut off is padded with zeros."""
     size = struct.calcsize(form)
     return struct.unpack(form, view.bytes_at(position, size).ljust(size, b"\0"))
 
 
 def begins_wav(view: View, position: int) -> bool:
-    """RIFF, RIFX, RF64 or BW64 with WAVE."""
+    """Whether a WAV file begins at `position`: RIFF, RIFX, RF64 or BW64."""
     head = view.bytes_at(position, 12)
     return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:] == b"WAVE"
 
 
 def begins_aiff(view: View, position: int) -> bool:
-    """AIFF or AIFF-C."""
+    """Whether an AIFF or AIFF-C file begins at `position`."""
     head = view.bytes_at(position, 12)
     return head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")
 
 
 def begins_w64(view: View, position: int) -> bool:
-    """Sony's W64."""
+    """Whether a file of Sony's W64 begins at `position`."""
     return view.bytes_at(position, 16) == W64_RIFF
 
 
 def begins_caf(view: View, position: int) -> bool:
-    """Apple's CAF."""
+    """Whether a file of Apple's CAF begins at `position`."""
     head = view.bytes_at(position, 12)
     return head.startswith(b"caff\0\1") and (position == 0 or head[8:] == b"desc")
 
 
 def begins_au(view: View, position: int) -> bool:
-    """Sun's AU, in either byte order."""
+    """Whether a file of Sun's AU begins at `position`, in either byte order."""
     magic, start, _, _, _, channels = unpack(">4s5I", view, position)
     if position == 0:
         return magic in (b".snd", b"dns.")
@@ -49,32 +49,32 @@ def begins_au(view: View, position: int) -> bool:
 
 
 def begins_nist(view: View, position: int) -> bool:
-    """NIST sphere."""
+    """Whether a NIST sphere file begins at `position`."""
     return view.bytes_at(position, 8) in (b"NIST_1A\n", b"NIST_1A\r")
 
 
 def begins_flac(view: View, position: int) -> bool:
-    """FLAC."""
+    """Whether a FLAC file begins at `position`."""
     return view.bytes_at(position, 4) == b"fLaC"
 
 
 def begins_ogg(view: View, position: int) -> bool:
-    """Ogg."""
+    """Whether an Ogg file begins at `position`."""
     return view.bytes_at(position, 4) == b"OggS"
 
 
 def begins_mp4(view: View, position: int) -> bool:
-    """MP4, M4A, MOV, 3GP."""
+    """Whether a file of the MP4 family begins at `position`: MP4, M4A, MOV, 3GP."""
     return view.bytes_at(position, 3) == bytes(3) and view.bytes_at(position + 4, 4) == b"ftyp"
 
 
 def begins_matroska(view: View, position: int) -> bool:
-    """Matroska, WebM."""
+    """Whether a Matroska or WebM file begins at `position`."""
     return view.bytes_at(position, 4) == EBML
 
 
 def begins_adts(view: View, position: int) -> bool:
-    """AAC without a container: several frames behind each other."""
+    """Whether three frames of AAC without a container begin at `position`."""
     for _ in range(3):
         length = adts_length(view, position)
         position += length
@@ -84,7 +84,7 @@ def begins_adts(view: View, position: int) -> bool:
 
 
 def adts_length(view: View, position: int) -> int:
-    """Bytes of the AAC frame at `position`; 0 where none is."""
+    """Size of the AAC frame at `position`, in bytes; 0 if there is none."""
     head = view.bytes_at(position, 7)
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return 0
@@ -93,64 +93,69 @@ def adts_length(view: View, position: int) -> int:
 
 
 def begins_other(view: View, position: int) -> bool:
-    """A format that only the decoders know more of: ASF, AVI, FLV, TTA, WavPack, VOC, MPEG-TS."""
+    """Whether ASF, AVI, FLV, TTA, WavPack, VOC, AMR or an MPEG transport stream begins here."""
     is_named = _OTHER.match(view.bytes_at(position, 32)) is not None
     return is_named or begins_transport_stream(view, position)
 
 
 def begins_transport_stream(view: View, position: int) -> bool:
-    """MPEG transport stream."""
+    """Whether an MPEG transport stream begins at `position`: four packets."""
     return all(view.bytes_at(position + 188 * n, 1) == b"\x47" for n in range(4))
 
 
-def is_head(view: View, position: int) -> bool:
-    """Whether any audio file begins there, without a tag before it."""
+def begins_audio(view: View, position: int) -> bool:
+    """Whether a file of any known format begins at `position`; tags before it are not skipped."""
     return any(begins(view, position) for begins in _BEGINS)
 
 
-def find_head(view: View, start: int, with_frames: bool) -> int:
-    """Where the next audio file begins among bytes that are packed; -1 where none does.
+def find_audio_start(view: View, start: int, with_bare_frames: bool) -> int:
+    """Start of the next audio file within compressed audio; -1 if there is none.
 
     Args:
-        view: of the whole file.
-        start: where to look from.
-        with_frames: whether three bare frames of MP3 or AAC behind each other are a file; not in
-            containers that may have them inside.
+        view: bytes of the whole file.
+        start: position where the search begins.
+        with_bare_frames: whether three consecutive frames of MP3 or AAC count as a file. Must
+            be false in containers that can contain such frames.
     """
-    pattern = _HEAD_OR_FRAME if with_frames else _HEAD
+    pattern = _START_OR_FRAME if with_bare_frames else _START
     position = start
-    while (position := view.search(pattern, _HEAD_WIDTH, position)) >= 0:
+    while (position := view.search(pattern, _START_WIDTH, position)) >= 0:
         is_tag = view.bytes_at(position, 3) == b"ID3"
-        begin = behind_tags(view, position) if is_tag else position
-        if begin < view.size and _begins_surely(view, begin):
+        begin = skip_tags(view, position) if is_tag else position
+        if begin < view.size and _begins_audio_strictly(view, begin):
             return position
         position += 1
     return -1
 
 
-def _begins_surely(view: View, position: int) -> bool:
+def _begins_audio_strictly(view: View, position: int) -> bool:
     if view.bytes_at(position, 1) == b"\xff":
-        return mpeg.begins_surely(view, position) or begins_adts(view, position)
-    return is_head(view, position)
+        return mpeg.begins_strictly(view, position) or begins_adts(view, position)
+    return begins_audio(view, position)
 
 
 _BEGINS = (
     *(begins_wav, begins_aiff, begins_w64, begins_caf, begins_au, begins_nist, begins_flac),
     *(begins_ogg, begins_mp4, begins_matroska, mpeg.begins, begins_adts, begins_other),
 )
-_OTHERS = (
+_OTHER_SIGNATURES = (
     rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9|TTA1\x01\0|FLV\x01[\x01\x04\x05]\0\0\0\x09"
     rb"|RIFF....AVI |wvpk....[\0-\x10]\x04|Creative Voice File\x1a|#!AMR(?:-WB)?\n"
 )
-_OTHER = re.compile(_OTHERS, re.DOTALL)
-_HEADS = (
+_OTHER = re.compile(_OTHER_SIGNATURES, re.DOTALL)
+_SIGNATURES = (
     rb"RI(?:FF|FX)....WAVE|(?:RF|BW)64....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]"
     rb"|caff\0\x01..desc|\.snd|NIST_1A[\n\r]|fLaC[\0\x80]\0\0\x22|OggS\0\x02"
     rb"|\0\0\0[\x08-\x80]ftyp|\x1a\x45\xdf\xa3(?:[\x80-\xff]|\x01.{7})\x42\x86"
 )
-# what a match may begin with makes the search faster
-_HEAD = re.compile(
-    rb"(?=[RBrFc.NfO\0\x1a0TwC#I])(?:" + _HEADS + rb"|" + _OTHERS + rb"|ID3[\x02-\x04])", re.DOTALL
+# the lookahead for the first byte makes the search faster
+_START = re.compile(
+    rb"(?=[RBrFc.NfO\0\x1a0TwC#I])(?:"
+    + _SIGNATURES
+    + rb"|"
+    + _OTHER_SIGNATURES
+    + rb"|ID3[\x02-\x04])",
+    re.DOTALL,
 )
-_HEAD_OR_FRAME = re.compile(_HEAD.pattern + rb"|\xff[\xe2-\xff]", re.DOTALL)
-_HEAD_WIDTH = 20
+_START_OR_FRAME = re.compile(_START.pattern + rb"|\xff[\xe2-\xff]", re.DOTALL)
+_START_WIDTH = 20
