@@ -253,9 +253,8 @@ def _read_av(
     except (av.error.FFmpegError, MemoryError) as error:
         raise view.fault(f"is cut short or damaged: {reason_of(error)}") from None
     declared = _declared_duration(container, stream)
-    if (
-        stop is None or position < stop
-    ) and position / stream.rate < declared - _DURATION_TOLERANCE_S:
+    is_short = position / stream.rate < declared - _DURATION_TOLERANCE_S
+    if is_short and (stop is None or position < stop):
         raise view.fault(
             f"is cut short or damaged: it declares {declared:.2f} s,"
             f" {position / stream.rate:.2f} s could be read"

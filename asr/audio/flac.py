@@ -16,13 +16,13 @@ _BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n
 
 
 class _Frame(NamedTuple):
-    fixed: tuple[bytes, int, int]  # bits that are the same in all frames of a stream
+    shared: tuple[bytes, int, int]  # bits that are the same in all frames of a stream
     number: int  # of the frame, or of its first sample if block sizes vary
     block_size: int
 
     @property
     def is_numbered_by_sample(self) -> bool:
-        return self.fixed[0][1] & 1 == 1
+        return self.shared[0][1] & 1 == 1
 
 
 def _flac(view: View) -> PartAndEnd:
@@ -46,9 +46,8 @@ def _flac(view: View) -> PartAndEnd:
         content = int.from_bytes(view.bytes_at(_SAMPLE_COUNT_POSITION, 8), "big")
         declared = content % 2**36
         if declared < samples < 2**36:
-            view = view.replaced(
-                _SAMPLE_COUNT_POSITION, (content - declared + samples).to_bytes(8, "big")
-            )
+            content += samples - declared
+            view = view.replaced(_SAMPLE_COUNT_POSITION, content.to_bytes(8, "big"))
         elif samples < declared:
             raise view.fault(
                 f"is cut short or damaged: its header declares {declared} samples; its last frame"
@@ -75,9 +74,9 @@ def _last_frame(view: View, start: int, first: _Frame) -> tuple[_Frame | None, i
         begin = max(start, stop - window)
         content = view.bytes_at(begin, stop - begin + 16)
         position = stop - begin
-        while (position := content.rfind(first.fixed[0], 0, position + 1)) >= 0:
+        while (position := content.rfind(first.shared[0], 0, position + 1)) >= 0:
             frame = _frame(content[position : position + 16])
-            if frame and frame.fixed == first.fixed:
+            if frame and frame.shared == first.shared:
                 return frame, begin + position
         stop, window = begin, window * 4
     return None, start

@@ -93,9 +93,8 @@ def _check_sum(view: View, crc: _Element, cluster: _Element) -> None:
 
 def _element(view: View, position: int) -> _Element | None:
     """The element at `position`; None if there is none."""
-    head = view.bytes_at(position, 12).ljust(
-        12, b"\x40"
-    )  # pads a header that is cut off, so that its size exceeds the file
+    # padding of a header that is cut off, with which its size exceeds the file
+    head = view.bytes_at(position, 12).ljust(12, b"\x40")
     id_width = 9 - head[0].bit_length()
     size_width = 9 - head[id_width].bit_length() if id_width <= 4 else 9
     if size_width > 8:

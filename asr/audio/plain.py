@@ -38,9 +38,8 @@ def _aiff(whole: View) -> PartAndEnd:
             channels, frames, bits = unpack(">HIH", view, chunk.start)
             check_header(view, _float_80(view, chunk.start + 8), channels)
             coding = view.bytes_at(chunk.start + 18, 4) if chunk.size >= 22 else b"NONE"
-            width = _AIFF_SAMPLE_WIDTHS.get(
-                coding, math.ceil(bits / 8) if coding in _AIFF_PLAIN else 0
-            )
+            width = math.ceil(bits / 8) if coding in _AIFF_PLAIN else 0
+            width = _AIFF_SAMPLE_WIDTHS.get(coding, width)
             expected = frames * channels * width
         elif chunk.kind == b"SSND":
             offset = unpack(">I", view, chunk.start)[0]

@@ -162,7 +162,7 @@ def test_n_frames_is_the_number_of_frames(settings):
 
 
 @EACH_KIND
-def test_each_utterance_has_mean_0_and_variance_1_over_its_own_frames(settings):
+def test_each_utterance_has_mean_0_and_variance_1(settings):
     features = Features(FeatureSettings(**{**vars(settings), "normalisation": "utterance"}))
     together, input_lengths = features(*padded([noise(3000), noise(8000, 1)], value=1e3))
     for n, length in enumerate(input_lengths.tolist()):

@@ -57,6 +57,6 @@ def test_the_last_frame_gives_the_length(tmp_path, channels, subtype, sample_rat
 def test_fewer_samples_than_declared_are_refused(tmp_path):
     data = encoded(SAMPLES, "FLAC")
     path = saved(tmp_path / "a.flac", declared(data, 30000))
-    assert_refused(path, r"is cut short or damaged: its header declares 30000 samples, its last")
+    assert_refused(path, r"is cut short or damaged: its header declares 30000 samples; its last")
     assert_refused(saved(path, data[: len(data) // 2]), r"is cut short or damaged")
     assert_refused(saved(path, declared(data, 0)[: len(data) // 2]), r"is cut short or damaged")

@@ -85,7 +85,7 @@ def limited(folder, limit_gib, used_gib, files_gib=0):
         ),
     ],
 )
-def test_the_machine_and_all_containers_around_the_process_limit_memory(
+def test_memory_is_limited_by_the_machine_and_all_parent_groups(
     monkeypatch, tmp_path, groups, files, expected_gib
 ):
     proc, cgroup = machine(tmp_path, 40, groups, files)
