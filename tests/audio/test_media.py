@@ -53,9 +53,8 @@ def test_a_fragmented_mp4_is_read_whole(tmp_path):
     expected = write(tmp_path / "b.mp4", "aac", "mp4")
     waveform = read_audio(path, RATE)
     assert len(waveform) >= 2 * RATE
-    start = len(waveform) - len(
-        read_audio(expected, RATE)
-    )  # the stream does not declare the encoder delay
+    # the fragmented file does not declare the encoder delay
+    start = len(waveform) - len(read_audio(expected, RATE))
     np.testing.assert_allclose(waveform[start:], read_audio(expected, RATE), rtol=0, atol=1e-6)
 
 
