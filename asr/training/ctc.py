@@ -23,7 +23,7 @@ from asr.networks.ctc import ctc_loss, frames_needed
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
 from asr.text.lexicon import cmudict_lexicon, read_lexicon
-from asr.text.normalisation import case_of, lower_case
+from asr.text.normalisation import case_of
 from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings
@@ -36,6 +36,7 @@ from asr.training.utterances import (
     in_order,
     read_spoken,
     reader,
+    refuse_unspoken,
     seed_batch,
     shuffled,
     varied,
@@ -286,31 +287,6 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
             f"{manifest}: {len(short)} of {len(dataset)} utterances have fewer frames than their"
             f" text takes: {listed(short)}; lower model.time_reduction ({reduction}) or"
             f" features.hop_ms ({features.hop_ms}), or take them out of the manifest"
-        )
-
-
-def refuse_unspoken(
-    utterances: Sequence[Utterance], tokenizer: PhoneTokenizer, lexicon: str
-) -> None:
-    """Raise InputError naming words without a pronunciation, each with its first utterance."""
-    first_id: dict[str, str] = {}
-    for utterance in utterances:
-        for word in tokenizer.lexicon.missing(utterance.text.split()):
-            first_id.setdefault(word, utterance.id)
-    if first_id:
-        named = listed([f"{word} ({id})" for word, id in sorted(first_id.items())])
-        in_lexicon = {lower_case(word) for word in tokenizer.lexicon.pronunciations}
-        other_case = [word for word in sorted(first_id) if lower_case(word) in in_lexicon]
-        hint = ""
-        if other_case:
-            hint = (
-                f"; {len(other_case)} of them, such as {other_case[0]}, it has in another case,"
-                " which is that of the texts only where these have small letters alone or capitals"
-                " alone"
-            )
-        raise InputError(
-            f"{lexicon}: has no pronunciation of {len(first_id)} words of the utterances: {named};"
-            f" expected all words of train and dev{hint}"
         )
 
 

@@ -27,7 +27,6 @@ from asr.hmm.topology import Topology
 from asr.model import Model, load_model
 from asr.networks.acoustic import AcousticSettings
 from asr.text.tokenizer import PhoneTokenizer
-from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings
@@ -37,6 +36,7 @@ from asr.training.utterances import (
     in_order,
     read_spoken,
     reader,
+    refuse_unspoken,
     shuffled,
     varied,
     warn_of_constant_features,

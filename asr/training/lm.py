@@ -29,7 +29,7 @@ from asr.training.stream import (
     Chunks,
     ChunkSampler,
     Stream,
-    digest_of_file,
+    digest_of_sentences,
     encode,
 )
 
@@ -112,8 +112,8 @@ class LMData(pl.LightningDataModule):
         super().__init__()
         self.settings = settings
         self.digests = {
-            "train": digest_of_file(settings.data.train),
-            "dev": digest_of_file(settings.data.dev),
+            "train": digest_of_sentences(settings.data.train),
+            "dev": digest_of_sentences(settings.data.dev),
         }
         self._sampler: ChunkSampler | None = None
         self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
