@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.audio.augment import AugmentSettings, spec_augment
 from asr.audio.features import Features, FeatureSettings
-from asr.corpus.batching import BucketSampler
+from asr.corpus.batching import BucketSampler, check_batch_s
 from asr.corpus.cache import cache_of, check_cache_gb
 from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance
@@ -26,7 +26,7 @@ from asr.text.lexicon import cmudict_lexicon, read_lexicon
 from asr.text.normalisation import case_of
 from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, scheduled_optimizer
-from asr.training.run import AveragingSettings
+from asr.training.run import AveragingSettings, check_seed
 from asr.training.utterances import (
     FiniteSteps,
     digests_of_utterances,
@@ -78,10 +78,7 @@ class DataSettings:
             raise InputError("data.lexicon is empty; expected a file, or cmudict, with phone")
         if self.tokens != "phone" and self.lexicon:
             raise InputError(f"data.lexicon is {self.lexicon}; expected none with {self.tokens}")
-        if not 0 < self.batch_s < float("inf"):
-            raise InputError(
-                f"data.batch_s is {self.batch_s}; expected more than 0 seconds, finite"
-            )
+        check_batch_s(self.batch_s)
         check_cache_gb(self.cache_gb)
 
 
@@ -108,8 +105,7 @@ class CTCSettings:
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed is {self.seed}; expected from 0 to 2**32 - 1")
+        check_seed(self.seed)
 
 
 class CTCData(pl.LightningDataModule):
