@@ -93,7 +93,7 @@ def utterance_of(corpus: Corpus, conf: Path, id: str | None) -> Utterance:
     utterances = {utterance.id: utterance for utterance in read_manifest(test)}
     shown = id or next(iter(utterances))
     if shown not in utterances:
-        raise InputError(f"--utterance is {shown}, which {test} has not")
+        raise InputError(f"--utterance is {shown}, which is not in {test}")
     return utterances[shown]
 
 

