@@ -72,7 +72,7 @@ def titles_of(values: dict[str, Any], path: Path) -> dict[str, str]:
         InputError: there are no titles, or not both an HMM and a network.
     """
     match values:
-        case {"systems": dict(titles)}:
+        case {"systems": dict(titles)} if all(isinstance(t, str) for t in titles.values()):
             kinds = {kind_of(Path(f"{name}.yaml")) for name in titles}
             if "hmm" in kinds and len(kinds) > 1:
                 return titles
