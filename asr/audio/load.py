@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soxr
 
-from asr.audio.content import check_file
 from asr.audio.decoders import Source, open_source
 from asr.audio.memory import free_memory
 from asr.errors import InputError
@@ -149,59 +148,6 @@ def read_info(path: str | Path) -> AudioInfo:
     if not samples:
         raise InputError(f"{path}: holds 0 samples; expected at least one")
     return AudioInfo(source.sample_rate, source.channels, samples)
-
-
-def load_raw(path: str | Path, byte_order: Literal["little", "big"]) -> np.ndarray:
-    """The waveform of a file without a header: 16-bit samples of one channel, at any rate.
-
-    AN4's official `.raw` files are big-endian, at 16 kHz.
-
-    Args:
-        path: of the file.
-        byte_order: of each sample.
-
-    Returns:
-        waveform: (samples,), float32, in [-1, 1).
-
-    Raises:
-        InputError: there is no such file, it is empty, or its bytes are no whole number of samples.
-        ValueError: `byte_order` is neither little nor big.
-    """
-    if byte_order not in ("little", "big"):
-        raise ValueError(f"byte_order is {byte_order!r}; expected little or big")
-    path = Path(path)
-    size = check_file(path).st_size
-    if not size:
-        raise InputError(f"{path}: is a pipe; expected a file of samples")
-    if size % 2:
-        raise InputError(f"{path}: has {size} bytes; expected an even number, 2 for each sample")
-    samples = np.fromfile(path, "<i2" if byte_order == "little" else ">i2")
-    return samples.astype(np.float32) / 32768
-
-
-def find_audio(folder: str | Path, stem: str) -> Path:
-    """The audio file called `stem` with any known suffix, in small or capital letters.
-
-    Corpora ship the same recordings as .flac, .sph, .raw, .wav, .WAV or .opus.
-
-    Args:
-        folder: where to look; not below it.
-        stem: the name without its suffix; may lead through folders (`an4_clstk/fash/an251-fash-b`).
-
-    Raises:
-        InputError: there is no such file, or more than one.
-    """
-    found: dict[int, Path] = {}  # by inode, for file systems where .wav and .WAV are the same file
-    for suffix in (*SUFFIXES, ".raw"):
-        for path in (Path(folder, stem + suffix), Path(folder, stem + suffix.upper())):
-            if path.is_file():
-                found.setdefault(path.stat().st_ino, path)
-    if not found:
-        raise InputError(f"{Path(folder, stem)}: no such audio file; expected a suffix as .flac")
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found.values())
-        raise InputError(f"{Path(folder, stem)}: could be {names}; expected one of them alone")
-    return next(iter(found.values()))
 
 
 class _Span(NamedTuple):
