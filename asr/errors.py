@@ -7,6 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+STDOUT = "standard output"
+"""Used in messages in place of a file's name."""
+
+MAX_LINE = 4000
+"""Approximate maximum length of a line on stderr, in characters."""
+
+MAX_NAME = 200
+"""Maximum length of a name in a list, in characters."""
+
 
 class InputError(ValueError):
     """A file, a setting or an option from the user can't be used.
@@ -104,15 +113,6 @@ def check_size(name: str, size: int, least: int, most: int) -> None:
     if size > most:
         raise InputError(f"{name} is {size}; expected at most {most}")
 
-
-STDOUT = "standard output"
-"""Used in messages in place of a file's name."""
-
-MAX_LINE = 4000
-"""Approximate maximum length of a line on stderr, in characters."""
-
-MAX_NAME = 200
-"""Maximum length of a name in a list, in characters."""
 
 _LINE_END = re.compile(r"\s*[\r\n]\s*")
 # C0 and C1 controls, line and paragraph separators, and controls of the text's direction

@@ -1,5 +1,6 @@
 """Read text and JSON files with clear errors; write files either completely or not at all."""
 
+import errno
 import glob
 import json
 import math
@@ -39,7 +40,7 @@ def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
     _remove_leftovers(path)
     try:
         if exclusive and os.path.lexists(path):
-            raise FileExistsError(17, "is there already; expected a new file", str(path))
+            raise FileExistsError(errno.EEXIST, "is there already; expected a new file", str(path))
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())

@@ -215,7 +215,7 @@ def check_log_probs(log_probs: Tensor | np.ndarray, place: str) -> None:
     if not (log_probs < np.inf).all():
         raise InputError(
             f"{place}: the model gives NaN for it; expected log-probabilities: its weights are"
-            " damaged, or the audio is none"
+            " damaged, or the samples are too large"
         )
 
 

@@ -157,10 +157,6 @@ class Recognizer:
             memory = min(memory, torch.cuda.mem_get_info(self.device)[0])
         return max(10.0, memory / _BYTES_PER_SECOND)
 
-    def transcribe_waveform(self, waveform: Tensor | np.ndarray) -> Transcript:
-        """Transcribe a waveform, (samples,), at the model's rate, at least one window long."""
-        return self.transcript(self.log_probs(waveform), len(waveform))
-
     def transcript(self, log_probs: Tensor | np.ndarray, samples: int) -> Transcript:
         """Decode log-probabilities, (T, C), that were computed from `samples` samples."""
         best = self.decoder.nbests([log_probs])[0][0]

@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
     parser.add_argument("--out", type=Path, required=True, help="a manifest, which must be new")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto"
+    )
     options = parser.parse_args()
     if options.out.exists():
         raise InputError(f"{options.out}: is there already; expected a new file")

@@ -72,7 +72,7 @@ def titles_of(values: dict[str, Any], path: Path) -> dict[str, str]:
         InputError: there are no titles, or not both an HMM and a network.
     """
     match values:
-        case {"systems": dict(titles)}:
+        case {"systems": dict(titles)} if all(isinstance(t, str) for t in titles.values()):
             kinds = {kind_of(Path(f"{name}.yaml")) for name in titles}
             if "hmm" in kinds and len(kinds) > 1:
                 return titles
@@ -93,7 +93,7 @@ def utterance_of(corpus: Corpus, conf: Path, id: str | None) -> Utterance:
     utterances = {utterance.id: utterance for utterance in read_manifest(test)}
     shown = id or next(iter(utterances))
     if shown not in utterances:
-        raise InputError(f"--utterance is {shown}, which {test} has not")
+        raise InputError(f"--utterance is {shown}, which is not in {test}")
     return utterances[shown]
 
 

@@ -81,23 +81,36 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evaluate", usage=usage, allow_abbrev=False)
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
-    parser.add_argument("--decoder", choices=["greedy", "beam", "flashlight"])
+    parser.add_argument(
+        "--decoder",
+        choices=["greedy", "beam", "flashlight"],
+        help="search algorithm; default greedy, for phones and HMMs beam",
+    )
     parser.add_argument("--lm", action="append", default=[], help="language model for the search")
     parser.add_argument(
         "--rescorer", action="append", default=[], help="language model for rescoring n-best lists"
     )
-    parser.add_argument("--lexicon", default="", help="words of the search; default: the LM's")
+    parser.add_argument(
+        "--lexicon", default="", help="words of the search; default: the model's, else the LM's"
+    )
     parser.add_argument(
         "--beam-width", type=int, help="number of prefixes kept; default 50, for HMMs 200"
     )
-    parser.add_argument("--lm-precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument(
+        "--lm-precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="number format of recurrent language models; default float32",
+    )
     parser.add_argument(
         "--tune", type=Path, help="development manifest: tune weights on it and save them"
     )
     parser.add_argument(
         "--out", type=Path, help="folder of the results; default: MODEL/NAME-OF-MANIFEST"
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto"
+    )
     return parser
 
 

@@ -16,7 +16,7 @@ from asr.lm.ngram import NgramModel, load_ngram, save_ngram, write_ngram
 from asr.lm.vocabulary import UNK, Vocabulary
 from asr.text.sentences import read_sentences
 from asr.training.ngram import NgramSettings, is_estimated, plain
-from asr.training.stream import digest_of_file
+from asr.training.stream import digest_of_sentences
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--arpa", action="store_true", help="write ngram.arpa.gz beside the model")
     settings, options, _ = parse(parser, NgramSettings)
     out, data = Path(options.out), settings.data
-    texts = {"train": data.train, "sha256": digest_of_file(data.train)}
+    texts = {"train": data.train, "sha256": digest_of_sentences(data.train)}
     if is_estimated(out, settings, texts["sha256"]):
         print(f"{out}: is estimated already, with these settings", file=sys.stderr)
     else:

@@ -48,7 +48,7 @@ lexicon = {"three": "TH R IY", "five": "F AY V"}
 features = [asr.mfcc(torch.randn(16000) / 10, 16000) for text in texts]
 hmm = asr.fit_hmm(features, texts, lexicon); log_prob, spans = hmm.align(features[0], texts[0])
 """
-"""The notebook in the design, line by line."""
+"""A notebook that calls every public function."""
 
 
 def blocks(page):
@@ -124,10 +124,10 @@ def test_every_block_of_python_runs_unchanged(page, notebook_folder, tmp_path, m
         run(code, namespace, page, line)
 
 
-def test_the_designed_notebook_runs_unchanged(notebook_folder, monkeypatch):
+def test_a_notebook_of_all_public_functions_runs(notebook_folder, monkeypatch):
     monkeypatch.chdir(notebook_folder)
     namespace = {"torch": torch}
-    run(NOTEBOOK, namespace, "design")
+    run(NOTEBOOK, namespace, "notebook")
     T = len(namespace["log_probs"])
     assert namespace["transcript"].words[0].text in ("a", "b")
     assert namespace["log_probs"].shape == (T, len(namespace["symbols"]))
@@ -145,7 +145,7 @@ def test_examples_of_docstrings_run_after_the_notebook(notebook_folder, monkeypa
     for value in documented:
         waveforms = [torch.randn(16000) / 10 for _ in range(2)]
         namespace = {"torch": torch, "waveforms": waveforms, "samples": waveforms[0]}
-        run(NOTEBOOK, namespace, "design")
+        run(NOTEBOOK, namespace, "notebook")
         examples = doctest.DocTestParser().get_examples(inspect.getdoc(value))
         assert examples
         for example in examples:

@@ -59,7 +59,7 @@ def test_other_utterances_in_a_batch_change_nothing(recognizer, utterances):
 
 def test_files_with_another_rate_and_more_channels_are_accepted(recognizer, tmp_path):
     waveform = spoken("a b b", seed=77)
-    expected = recognizer.transcribe_waveform(waveform)
+    expected = recognizer.transcribe(waveform, sample_rate=SAMPLE_RATE)
     silence = np.zeros_like(waveform)
     soundfile.write(tmp_path / "two.wav", np.stack([silence, waveform], axis=1), SAMPLE_RATE)
     right = recognizer.transcribe(tmp_path / "two.wav", channel=1)
@@ -166,7 +166,7 @@ def test_words_are_aligned_once_and_only_on_use(recognizer, monkeypatch):
     calls = []
     module = "asr.recognizer.recognised_words"
     monkeypatch.setattr(module, lambda *given: calls.append(given) or ("found",))
-    transcript = recognizer.transcribe_waveform(spoken("a", seed=0))
+    transcript = recognizer.transcribe(spoken("a", seed=0), sample_rate=SAMPLE_RATE)
     assert not calls
     assert transcript.words == transcript.words == ("found",)
     assert len(calls) == 1
@@ -174,7 +174,7 @@ def test_words_are_aligned_once_and_only_on_use(recognizer, monkeypatch):
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
 def test_a_copy_of_a_transcript_has_its_words_without_the_model(recognizer, duplicate):
-    transcript = recognizer.transcribe_waveform(spoken("a b", seed=0))
+    transcript = recognizer.transcribe(spoken("a b", seed=0), sample_rate=SAMPLE_RATE)
     again = duplicate(transcript)
     assert again == transcript
     assert again.words == transcript.words != ()

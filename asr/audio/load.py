@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soxr
 
-from asr.audio.content import check_file
 from asr.audio.decoders import Source, open_source
 from asr.audio.memory import free_memory
 from asr.errors import InputError
@@ -150,61 +149,6 @@ def read_info(path: str | Path) -> AudioInfo:
     if not samples:
         raise InputError(f"{path}: holds 0 samples; expected at least one")
     return AudioInfo(source.sample_rate, source.channels, samples)
-
-
-def load_raw(path: str | Path, byte_order: Literal["little", "big"]) -> np.ndarray:
-    """The waveform of a file without a header: 16-bit integers, one channel, at any sample rate.
-
-    AN4's official `.raw` files are big-endian, at 16 kHz.
-
-    Args:
-        path: path of the file.
-        byte_order: byte order of each sample.
-
-    Returns:
-        waveform: (samples,), float32, in [-1, 1).
-
-    Raises:
-        InputError: the file does not exist, is empty, or has an odd number of bytes.
-        ValueError: `byte_order` is neither little nor big.
-    """
-    if byte_order not in ("little", "big"):
-        raise ValueError(f"byte_order is {byte_order!r}; expected little or big")
-    path = Path(path)
-    size = check_file(path).st_size
-    if not size:
-        raise InputError(f"{path}: is a pipe; expected a file of samples")
-    if size % 2:
-        raise InputError(f"{path}: has {size} bytes; expected an even number, 2 for each sample")
-    samples = np.fromfile(path, "<i2" if byte_order == "little" else ">i2")
-    return samples.astype(np.float32) / 32768
-
-
-def find_audio(folder: str | Path, stem: str) -> Path:
-    """The audio file called `stem` with any known suffix, in lower or upper case.
-
-    Corpora ship the same recordings as .flac, .sph, .raw, .wav, .WAV or .opus.
-
-    Args:
-        folder: folder of the file; its subfolders are not searched.
-        stem: file name without the suffix; may contain folders (`an4_clstk/fash/an251-fash-b`).
-
-    Raises:
-        InputError: no file has this stem, or more than one has.
-    """
-    found: dict[int, Path] = {}  # by inode, for file systems where .wav and .WAV are the same file
-    for suffix in (*SUFFIXES, ".raw"):
-        for path in (Path(folder, stem + suffix), Path(folder, stem + suffix.upper())):
-            if path.is_file():
-                found.setdefault(path.stat().st_ino, path)
-    if not found:
-        raise InputError(
-            f"{Path(folder, stem)}: no such audio file; expected one with a suffix such as .flac"
-        )
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found.values())
-        raise InputError(f"{Path(folder, stem)}: could be {names}; expected one of them only")
-    return next(iter(found.values()))
 
 
 class _Span(NamedTuple):

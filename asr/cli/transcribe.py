@@ -76,7 +76,8 @@ def transcribe(
         Decoder | None,
         typer.Option(
             help="Search algorithm.",
-            show_default="as in the model's decoding.json, else greedy; beam with --lm",
+            show_default="as in the model's decoding.json; else greedy, or beam for phones and HMMs"
+            " and with --lm, --phrases or --beam-width",
         ),
     ] = None,
     lm: Annotated[
@@ -90,7 +91,9 @@ def transcribe(
     beam_width: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Number of prefixes that the beam search keeps.", show_default="50"
+            min=1,
+            help="Number of prefixes that the beam search keeps.",
+            show_default="as in the model's decoding.json; else 50, for HMMs 200",
         ),
     ] = None,
     phrases: Annotated[

@@ -1,5 +1,6 @@
 """lengths -> batches of about the same length, which can resume in the middle of an epoch."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from asr.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ def bucket_sizes(lengths: Sequence[float], max_total: float) -> list[int]:
             size = 0
         size += 1
     return [*sizes, size] if size else sizes
+
+
+def check_batch_s(batch_s: float) -> None:
+    """Raise InputError if the setting `data.batch_s` is not above 0, or not finite."""
+    if not 0 < batch_s < math.inf:
+        raise InputError(f"data.batch_s is {batch_s}; expected more than 0 seconds, finite")
 
 
 class BucketSampler(Sampler[list[UtteranceDraw]]):

@@ -80,13 +80,24 @@ def locate(folders: Sequence[str], data_root: Path | None) -> Path | None:
     """The first of `folders` under `data_root`, else under `$ASR_DATA`, else None.
 
     Raises:
-        InputError: `data_root` is not a folder.
+        InputError: one of the two is not a folder.
     """
-    if data_root is not None and not data_root.is_dir():
-        raise InputError(f"--data-root {data_root}: is not a folder")
-    roots = [data_root, Path(os.environ["ASR_DATA"]) if os.environ.get("ASR_DATA") else None]
-    candidates = [root / folder for root in roots if root is not None for folder in folders]
+    candidates = [root / folder for root in data_roots(data_root) for folder in folders]
     return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def data_roots(data_root: Path | None) -> list[Path]:
+    """The folders in which corpora are looked for: `data_root`, then `$ASR_DATA`, if given.
+
+    Raises:
+        InputError: one of them is not a folder.
+    """
+    named = {"--data-root": data_root, "$ASR_DATA": os.environ.get("ASR_DATA")}
+    roots = {name: Path(root) for name, root in named.items() if root}
+    for name, root in roots.items():
+        if not root.is_dir():
+            raise InputError(f"{name} {root}: is not a folder")
+    return list(roots.values())
 
 
 def obtain(source: Source, data_root: Path | None, downloads: Path) -> Path:
@@ -133,9 +144,9 @@ def find_recordings(
         InputError: recordings in different folders have the same id.
     """
     found: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         folders.sort()
-        paths = [Path(parent, name) for name in names if _suffix(name) in SUFFIXES]
+        paths = [Path(parent, file) for file in files if _suffix(file) in SUFFIXES]
         for path in sorted(paths, key=lambda path: (SUFFIXES.index(_suffix(path.name)), path.name)):
             earlier = found.setdefault(name(path), path)
             if earlier.parent != path.parent:

@@ -62,9 +62,8 @@ class StopCleanly(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        accumulating = (
-            batch_idx + 1
-        ) % trainer.accumulate_grad_batches  # checkpoints have no gradients
+        # checkpoints have no gradients, so none is written between steps
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches
         if not accumulating and not trainer.is_last_batch and self._stops(trainer):
             trainer.save_checkpoint(self.checkpoint)
             self._exit(trainer)

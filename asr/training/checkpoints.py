@@ -24,7 +24,6 @@ LAST = "last.ckpt"
 BEFORE = "before.ckpt"
 """The checkpoint before the last one."""
 
-
 MARK = b"sha256 "
 """Start of the comment of a checkpoint's zip file; the digest of all earlier bytes follows."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.audio.augment import AugmentSettings, spec_augment
 from asr.audio.features import Features, FeatureSettings
-from asr.corpus.batching import BucketSampler
+from asr.corpus.batching import BucketSampler, check_batch_s
 from asr.corpus.cache import cache_of, check_cache_gb
 from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance
@@ -23,10 +23,10 @@ from asr.networks.ctc import ctc_loss, frames_needed
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
 from asr.text.lexicon import cmudict_lexicon, read_lexicon
-from asr.text.normalisation import case_of, lower_case
+from asr.text.normalisation import case_of
 from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, scheduled_optimizer
-from asr.training.run import AveragingSettings
+from asr.training.run import AveragingSettings, check_seed
 from asr.training.utterances import (
     FiniteSteps,
     digests_of_utterances,
@@ -36,6 +36,7 @@ from asr.training.utterances import (
     in_order,
     read_spoken,
     reader,
+    refuse_unspoken,
     seed_batch,
     shuffled,
     varied,
@@ -77,10 +78,7 @@ class DataSettings:
             raise InputError("data.lexicon is empty; expected a file, or cmudict, with phone")
         if self.tokens != "phone" and self.lexicon:
             raise InputError(f"data.lexicon is {self.lexicon}; expected none with {self.tokens}")
-        if not 0 < self.batch_s < float("inf"):
-            raise InputError(
-                f"data.batch_s is {self.batch_s}; expected more than 0 seconds, finite"
-            )
+        check_batch_s(self.batch_s)
         check_cache_gb(self.cache_gb)
 
 
@@ -107,8 +105,7 @@ class CTCSettings:
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed is {self.seed}; expected from 0 to 2**32 - 1")
+        check_seed(self.seed)
 
 
 class CTCData(pl.LightningDataModule):
@@ -286,31 +283,6 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
             f"{manifest}: {len(short)} of {len(dataset)} utterances have fewer frames than their"
             f" text takes: {listed(short)}; lower model.time_reduction ({reduction}) or"
             f" features.hop_ms ({features.hop_ms}), or take them out of the manifest"
-        )
-
-
-def refuse_unspoken(
-    utterances: Sequence[Utterance], tokenizer: PhoneTokenizer, lexicon: str
-) -> None:
-    """Raise InputError naming words without a pronunciation, each with its first utterance."""
-    first_id: dict[str, str] = {}
-    for utterance in utterances:
-        for word in tokenizer.lexicon.missing(utterance.text.split()):
-            first_id.setdefault(word, utterance.id)
-    if first_id:
-        named = listed([f"{word} ({id})" for word, id in sorted(first_id.items())])
-        in_lexicon = {lower_case(word) for word in tokenizer.lexicon.pronunciations}
-        other_case = [word for word in sorted(first_id) if lower_case(word) in in_lexicon]
-        hint = ""
-        if other_case:
-            hint = (
-                f"; {len(other_case)} of them, such as {other_case[0]}, it has in another case,"
-                " which is that of the texts only where these have small letters alone or capitals"
-                " alone"
-            )
-        raise InputError(
-            f"{lexicon}: has no pronunciation of {len(first_id)} words of the utterances: {named};"
-            f" expected all words of train and dev{hint}"
         )
 
 

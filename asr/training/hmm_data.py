@@ -27,7 +27,6 @@ from asr.text.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexic
 from asr.text.normalisation import case_of
 from asr.text.tokenizer import PhoneTokenizer
 from asr.training.checkpoints import load_whole
-from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.hmm_settings import HmmSettings
 from asr.training.stream import ChunkDraw, ChunkSampler
@@ -45,6 +44,7 @@ from asr.training.utterances import (
     hours,
     in_order,
     read_spoken,
+    refuse_unspoken,
     warn_of_constant_features,
 )
 

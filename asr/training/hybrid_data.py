@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import MFCC, FeatureSettings
-from asr.corpus.batching import BucketSampler, UtteranceDraw
+from asr.corpus.batching import BucketSampler, UtteranceDraw, check_batch_s
 from asr.corpus.cache import cache_of, check_cache_gb
 from asr.corpus.dataset import Batch, Example, SpeechDataset, collate
 from asr.corpus.reading import BatchReader, read_ahead
@@ -27,16 +27,16 @@ from asr.hmm.topology import Topology
 from asr.model import Model, load_model
 from asr.networks.acoustic import AcousticSettings
 from asr.text.tokenizer import PhoneTokenizer
-from asr.training.ctc import refuse_unspoken
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
-from asr.training.run import AveragingSettings
+from asr.training.run import AveragingSettings, check_seed
 from asr.training.utterances import (
     digests_of_utterances,
     hours,
     in_order,
     read_spoken,
     reader,
+    refuse_unspoken,
     shuffled,
     varied,
     warn_of_constant_features,
@@ -63,10 +63,7 @@ class HybridDataSettings:
     cache_gb: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.batch_s < float("inf"):
-            raise InputError(
-                f"data.batch_s is {self.batch_s}; expected more than 0 seconds, finite"
-            )
+        check_batch_s(self.batch_s)
         check_cache_gb(self.cache_gb)
 
 
@@ -97,8 +94,7 @@ class HybridSettings:
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed is {self.seed}; expected from 0 to 2**32 - 1")
+        check_seed(self.seed)
 
 
 class AlignedDataset(Dataset[Example]):

@@ -21,15 +21,16 @@ from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Unit, Vocabulary, vocabulary_from_dict
 from asr.text.normalisation import TextSettings
 from asr.text.sentences import read_sentences
+from asr.training.ngram import check_vocabulary
 from asr.training.optim import OptimSettings, clip_finite, scheduled_optimizer
-from asr.training.run import AveragingSettings
+from asr.training.run import AveragingSettings, check_seed
 from asr.training.stream import (
     Chunk,
     ChunkDraw,
     Chunks,
     ChunkSampler,
     Stream,
-    digest_of_file,
+    digest_of_sentences,
     encode,
 )
 
@@ -62,16 +63,11 @@ class LMDataSettings:
     restart: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.min_count < 1:
-            raise InputError(f"data.min_count is {self.min_count}; expected 1 or more")
+        check_vocabulary(self.min_count, self.max_size)
         for name in ("rows", "chunk"):
             check_size(f"data.{name}", getattr(self, name), 1, 2**16)
         if not 0 <= self.restart <= 1:
             raise InputError(f"data.restart is {self.restart}; expected from 0 to 1")
-        if self.max_size is not None and self.max_size < 3:
-            raise InputError(
-                f"data.max_size is {self.max_size}; expected 3 or more: <unk> and <eos> count"
-            )
 
 
 @dataclass(frozen=True)
@@ -93,8 +89,7 @@ class LMSettings:
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed is {self.seed}; expected from 0 to 2**32 - 1")
+        check_seed(self.seed)
 
 
 class LMData(pl.LightningDataModule):
@@ -112,8 +107,8 @@ class LMData(pl.LightningDataModule):
         super().__init__()
         self.settings = settings
         self.digests = {
-            "train": digest_of_file(settings.data.train),
-            "dev": digest_of_file(settings.data.dev),
+            "train": digest_of_sentences(settings.data.train),
+            "dev": digest_of_sentences(settings.data.dev),
         }
         self._sampler: ChunkSampler | None = None
         self._sampler_state: dict[str, Any] | None = None  # from the checkpoint

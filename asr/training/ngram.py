@@ -32,12 +32,7 @@ class NgramDataSettings:
     text: TextSettings = field(default_factory=TextSettings)
 
     def __post_init__(self) -> None:
-        if self.min_count < 1:
-            raise InputError(f"data.min_count is {self.min_count}; expected 1 or more")
-        if self.max_size is not None and self.max_size < 3:
-            raise InputError(
-                f"data.max_size is {self.max_size}; expected 3 or more: <unk> and <eos> count"
-            )
+        check_vocabulary(self.min_count, self.max_size)
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,14 @@ class NgramSettings:
     def __post_init__(self) -> None:
         if not self.entropy >= 0:
             raise InputError(f"entropy is {self.entropy}; expected 0 or more")
+
+
+def check_vocabulary(min_count: int, max_size: int | None) -> None:
+    """Raise InputError if the setting `data.min_count` or `data.max_size` is too small."""
+    if min_count < 1:
+        raise InputError(f"data.min_count is {min_count}; expected 1 or more")
+    if max_size is not None and max_size < 3:
+        raise InputError(f"data.max_size is {max_size}; expected 3 or more: <unk> and <eos> count")
 
 
 def plain(settings: NgramSettings) -> dict[str, Any]:

@@ -58,6 +58,12 @@ class AveragingSettings:
             raise InputError(f"averaging.patience is {self.patience}; expected 0 or more")
 
 
+def check_seed(seed: int) -> None:
+    """Raise InputError if the setting `seed` is outside the range of the random generators."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}; expected from 0 to 2**32 - 1")
+
+
 def add_trainer_options(parser: ArgumentParser) -> None:
     """Add Lightning's own settings, as `--trainer.max_epochs` and so on."""
     ours = {"logger", "callbacks", "default_root_dir", "use_distributed_sampler"}

@@ -56,7 +56,7 @@ class Stream:
         return len(self.units)
 
 
-def digest_of_file(path: str) -> str:
+def digest_of_sentences(path: str) -> str:
     """SHA-256 of a corpus's sentences, independent of the file's format."""
     sha256 = hashlib.sha256()
     for sentence in read_sentences(path):

@@ -21,7 +21,8 @@ from asr.corpus.manifest import Utterance, check_audio, read_manifest
 from asr.corpus.reading import BatchReader, Examples, read_ahead
 from asr.corpus.recordings import check_durations
 from asr.errors import InputError, listed
-from asr.text.tokenizer import Tokenizer
+from asr.text.normalisation import lower_case
+from asr.text.tokenizer import PhoneTokenizer, Tokenizer
 from asr.training.optim import clip_finite
 
 
@@ -39,6 +40,31 @@ def read_spoken(manifest: str) -> list[Utterance]:
         raise InputError(f"{manifest}: {found}; expected some to learn from")
     check_durations(manifest, utterances)
     return utterances
+
+
+def refuse_unspoken(
+    utterances: Sequence[Utterance], tokenizer: PhoneTokenizer, lexicon: str
+) -> None:
+    """Raise InputError naming words without a pronunciation, each with its first utterance."""
+    first_id: dict[str, str] = {}
+    for utterance in utterances:
+        for word in tokenizer.lexicon.missing(utterance.text.split()):
+            first_id.setdefault(word, utterance.id)
+    if first_id:
+        named = listed([f"{word} ({id})" for word, id in sorted(first_id.items())])
+        in_lexicon = {lower_case(word) for word in tokenizer.lexicon.pronunciations}
+        other_case = [word for word in sorted(first_id) if lower_case(word) in in_lexicon]
+        hint = ""
+        if other_case:
+            hint = (
+                f"; {len(other_case)} of them, such as {other_case[0]}, it has in another case,"
+                " which is that of the texts only where these have small letters alone or capitals"
+                " alone"
+            )
+        raise InputError(
+            f"{lexicon}: has no pronunciation of {len(first_id)} words of the utterances: {named};"
+            f" expected all words of train and dev{hint}"
+        )
 
 
 def varied(

@@ -1,7 +1,6 @@
 """English novels, or any plain text -> data/novels/{train,dev,test}.txt, one sentence per line."""
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from spoken import spell_numbers, spell_titles
 
 from asr.corpus.download import download
+from asr.corpus.official import data_roots
 from asr.errors import InputError, listed, reported
 from asr.files import replacing
 from asr.text.normalisation import normalise
@@ -187,10 +187,7 @@ def split_of(sentences: Sequence[str], held_out: float) -> Iterator[str]:
 
 def locate(name: Path, data_root: Path | None) -> Path | None:
     """A file under `data_root`, else under `$ASR_DATA`, else None."""
-    if data_root is not None and not data_root.is_dir():
-        raise InputError(f"--data-root {data_root}: is not a folder")
-    roots = [data_root, Path(os.environ["ASR_DATA"]) if os.environ.get("ASR_DATA") else None]
-    candidates = [root / name for root in roots if root is not None]
+    candidates = [root / name for root in data_roots(data_root)]
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -11,7 +11,7 @@ from audio_files import assert_refused, encoded, noise, saved
 
 from asr.audio import content
 from asr.audio.content import View, opened
-from asr.audio.load import load_raw, read_audio, read_info
+from asr.audio.load import read_audio, read_info
 from asr.errors import InputError
 
 
@@ -79,12 +79,6 @@ def test_a_pipe_is_read_in_bounded_memory(tmp_path):
     tracemalloc.stop()
     writer.join()
     assert peak < 8e6
-
-
-def test_a_pipe_of_samples_without_a_header_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match=r"pipe: is a pipe; expected a file of samples"):
-        load_raw(tmp_path / "pipe", "little")
 
 
 def test_an_endless_pipe_is_refused(tmp_path, monkeypatch):

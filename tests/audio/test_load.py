@@ -12,7 +12,7 @@ import soundfile
 import soxr
 from audio_files import write_av
 
-from asr.audio.load import AudioInfo, AudioWarning, find_audio, load_raw, read_audio, read_info
+from asr.audio.load import AudioInfo, AudioWarning, read_audio, read_info
 from asr.errors import InputError
 
 LOSSLESS = {".wav": "WAV", ".flac": "FLAC", ".sph": "NIST", ".aiff": "AIFF"}
@@ -169,43 +169,9 @@ def test_info_has_rate_channels_and_length(tmp_path):
     assert read_info(path).duration == 0.625
 
 
-def test_files_without_header_are_read_in_either_byte_order(tmp_path):
-    samples = np.array([0, 1, -1, 32767, -32768], np.int16)
-    for byte_order, dtype in (("big", ">i2"), ("little", "<i2")):
-        path = tmp_path / f"{byte_order}.raw"
-        path.write_bytes(samples.astype(dtype).tobytes())
-        waveform = load_raw(path, byte_order)
-        assert waveform.dtype == np.float32
-        np.testing.assert_array_equal(waveform * 32768, samples)
-    path.write_bytes(b"abc")
-    with pytest.raises(InputError, match=r"has 3 bytes; expected an even number"):
-        load_raw(path, "big")
-
-
 def test_reading_audio_imports_no_torch():
     code = "import asr.audio.load, sys; sys.exit('torch' in sys.modules or 'av' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# Finding files
-
-
-@pytest.mark.parametrize("name", ["a.b-1.flac", "a.b-1.WAV", "a.b-1.sph", "a.b-1.raw"])
-def test_a_recording_is_found_by_its_stem(tmp_path, name):
-    (tmp_path / "speaker").mkdir()
-    for other in (name, "a.b-10.wav", "a.b-1.txt", "a.wav"):
-        (tmp_path / "speaker" / other).touch()
-    assert find_audio(tmp_path, "speaker/a.b-1") == tmp_path / "speaker" / name
-    assert find_audio(tmp_path / "speaker", "a.b-1") == tmp_path / "speaker" / name
-
-
-def test_no_file_and_two_files_for_a_stem_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"x: no such audio file"):
-        find_audio(tmp_path, "x")
-    for suffix in (".wav", ".flac"):
-        (tmp_path / f"x{suffix}").touch()
-    with pytest.raises(InputError, match=r"x: could be x.flac, x.wav; expected one"):
-        find_audio(tmp_path, "x")
 
 
 # Formats that need PyAV

@@ -62,6 +62,13 @@ def test_a_data_root_that_is_not_a_folder_is_refused(tmp_path):
         locate(("tiny",), tmp_path / "nowhere")
 
 
+def test_asr_data_that_is_not_a_folder_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.setenv("ASR_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"\$ASR_DATA .*nowhere: is not a folder"):
+        locate(("tiny",), tmp_path)
+
+
 def test_licence_size_and_url_are_printed_before_a_download(tmp_path, capsys):
     with pytest.raises(InputError, match=r"tiny\.tar\.gz: .*refused"):
         obtain(source(), None, tmp_path / "download")

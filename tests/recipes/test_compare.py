@@ -88,7 +88,7 @@ def test_three_systems_are_in_a_table_and_a_picture(corpus, monkeypatch, capsys)
 
 
 def test_an_unknown_utterance_is_refused_before_training(corpus, monkeypatch):
-    with pytest.raises(InputError, match=r"--utterance is nobody, which .*test.jsonl has not"):
+    with pytest.raises(InputError, match=r"--utterance is nobody, which is not in .*test.jsonl"):
         compare(corpus, monkeypatch, "tones", "--utterance", "nobody")
     assert not (corpus / "exp").exists()
 
@@ -102,9 +102,9 @@ def test_missing_settings_are_refused_before_training(corpus, monkeypatch):
 
 @pytest.mark.parametrize(
     "text", ["lm: [ngram]\n", "systems: [hmm, ctc]\n", "systems:\n  ctc: CTC\n  hybrid: BLSTM\n",
-             "systems:\n  hmm: HMM\n  hmm-tri: triphones\n"],
+             "systems:\n  hmm: HMM\n  hmm-tri: triphones\n", "systems:\n  hmm:\n  ctc: CTC\n"],
 )  # fmt: skip
-def test_a_comparison_needs_an_hmm_and_a_network(corpus, monkeypatch, text):
+def test_a_comparison_needs_titles_of_an_hmm_and_a_network(corpus, monkeypatch, text):
     (corpus / "conf" / "tones" / "compare.yaml").write_text(text)
     line = r"compare.yaml: systems is .*; expected names of settings with titles, of an HMM and"
     with pytest.raises(InputError, match=line):

@@ -25,7 +25,7 @@ from asr.training.stream import (
     ChunkSampler,
     Counts,
     Stream,
-    digest_of_file,
+    digest_of_sentences,
     encode,
 )
 
@@ -205,7 +205,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
         source = tmp_path / f"{len(peaks)}.txt"
         source.write_text("a b c d d c b a b\n" * 200 * times)
         tracemalloc.start()
-        digest_of_file(str(source))
+        digest_of_sentences(str(source))
         chunks = Chunks(encode(str(source), vocabulary, source.with_suffix(".units")), 8, 20)
         for place in range(len(chunks)):
             chunks[ChunkDraw(place, 0)]
