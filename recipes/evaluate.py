@@ -43,7 +43,7 @@ def main() -> None:
     default = default_decoder(model.tokenizer)
     decoder = options.decoder or default
     search_of(decoder, model.topology)  # refuses a decoder before all audio is read
-    refuse(parser, decoder, options, "tune", "beam_width")
+    refuse_unused(parser, decoder, options)
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
     test, dev = (_recognised(recognizer, path) for path in (options.manifest, options.tune))
@@ -116,7 +116,6 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
-    refuse(parser, options.decoder or "greedy", options, "lm", "rescorer", "lexicon")
     if options.rescorer and not options.tune:
         parser.error("--rescorer needs --tune: its weight is found on development data")
     if options.beam_width is not None and options.beam_width < 1:
@@ -127,10 +126,11 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
-def refuse(
-    parser: argparse.ArgumentParser, decoder: str, options: argparse.Namespace, *names: str
+def refuse_unused(
+    parser: argparse.ArgumentParser, decoder: str, options: argparse.Namespace
 ) -> None:
     """Exit with status 2 if an option is given that the decoder does not use."""
+    names = ("lm", "rescorer", "lexicon", "tune", "beam_width")
     given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     try:
         refuse_greedy(decoder, given)

@@ -217,8 +217,8 @@ def _mark(response: HTTPResponse) -> str:
 
 
 def _copy(response: HTTPResponse, file: BinaryIO, url: str, start: int) -> None:
-    announced = response.headers.get("Content-Length")
-    total = start + int(announced) if announced else None
+    announced = response.headers.get("Content-Length", "")
+    total = start + int(announced) if announced.isdecimal() else None
     size = start
     while chunk := response.read(CHUNK):
         try:

@@ -41,7 +41,7 @@ def server():
             if start:
                 last = len(CONTENT) - 1
                 self.send_header("Content-Range", f"bytes {start}-{last}/{len(CONTENT)}")
-            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.send_header("Content-Length", server.length or str(len(CONTENT) - start))
             if server.mark:
                 self.send_header("ETag", server.mark)
             self.end_headers()
@@ -54,6 +54,7 @@ def server():
     server.knows_ranges = True
     server.content, server.mark = CONTENT, '"first"'
     server.sends_at_most = len(CONTENT)
+    server.length = ""  # by default the true one
     server.ranges = []
     server.url = f"http://127.0.0.1:{server.server_port}/file"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
@@ -70,6 +71,11 @@ def test_a_complete_file_is_not_downloaded_again(server, tmp_path):
     download(server.url, path, checksum)
     assert server.ranges == [None]
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_length_that_is_no_number_counts_as_none(server, tmp_path):
+    server.length = "many"
+    assert download(server.url, tmp_path / "file").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])

@@ -12,9 +12,12 @@ from asr.decoder import DecoderSettings, load_decoding
 from asr.errors import InputError
 from asr.evaluation.comparison import ROUNDS, Comparison
 from asr.evaluation.log_probs import recognise_manifest
+from asr.model import load_model, save_model
 from asr.recognizer import load
 from asr.search.space import BeamSettings
 from asr.search.tuning import Tuning
+from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import PhoneTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,18 @@ def test_the_recipe_refuses_options_that_would_change_nothing(tone_model, capsys
     with pytest.raises(SystemExit, match="2"):
         run_script("recipes/evaluate.py", "--model", tone_model, "--manifest", dev, *given)
     assert line in capsys.readouterr().err
+
+
+def test_phones_are_searched_by_default(tone_model, tmp_path):
+    model = load_model(tone_model)
+    lexicon = Lexicon({"a": (("P",),), "b": (("Q", "R"),)})
+    save_model(tmp_path / "phones", replace(model, tokenizer=PhoneTokenizer.from_lexicon(lexicon)))
+    lm = write_lm(tmp_path / "words.arpa", a=-0.5, b=-0.5)
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    arguments = ["--manifest", dev, "--lm", lm, "--device", "cpu", "--out", tmp_path / "out"]
+    run_script("recipes/evaluate.py", "--model", tmp_path / "phones", *arguments)
+    systems = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems] == ["beam", "beam-words"]
 
 
 def test_weights_are_not_tuned_on_empty_references(tone_model, tmp_path):
