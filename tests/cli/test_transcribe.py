@@ -182,8 +182,8 @@ def test_other_files_are_done_after_one_too_long_for_memory(
     assert done.exit_code == 1
     assert done.stdout.startswith(f"{audio[0]}\t")
     assert done.stderr == (
-        f"asr transcribe: {long}: has 51 s of audio or more; expected at most 50 s, for which there"
-        " is memory\n"
+        f"asr transcribe: {long}: has 51 s of audio or more; expected at most 50 s, which fit into"
+        " memory\n"
     )
 
 

@@ -138,7 +138,8 @@ def test_planted_phones_are_aligned_correctly(kind):
     given = [torch.from_numpy(x).float() for x in features] if kind == "tensors" else features
     lexicon = Lexicon({"ab": (("A", "B"),), "b": (("B",),)})
     hmm = asr.fit_hmm(given, texts, lexicon, n_states=1, n_silence_states=1, n_passes=8)
-    assert np.all(np.diff(hmm.log_likelihoods) > -1e-6)
+    rounding = 1e-5 if kind == "tensors" else 1e-9  # float32 and float64, nats per frame
+    assert np.all(np.diff(hmm.log_likelihoods) > -rounding)
     aligned = [hmm.align(x, text) for x, text in zip(given, texts, strict=True)]
     assert [found for _, found in aligned] == spans
     assert int(hmm.gmm.n_components.sum()) == max(3, sum(map(len, features)) // 200)

@@ -353,7 +353,7 @@ def test_a_gpu_trains_the_same_model(options, tmp_path):
         ("--trainer.gradient_clip_val=1", "Automatic gradient clipping is not supported"),
         ("--data.lexicon=", "data.lexicon is empty; expected a file, cmudict, or char"),
         ("--data.batch_s=0", "data.batch_s is 0.0; expected more than 0 seconds"),
-        ("--data.batch_s=inf", "data.batch_s is inf; expected more than 0 seconds, finite"),
+        ("--data.batch_s=.inf", "data.batch_s is inf; expected more than 0 seconds, finite"),
         ("--features.hop_ms=60", r"train.jsonl: 12 of 12 utterances have fewer frames than .*"),
     ],
 )
