@@ -168,7 +168,7 @@ def test_file_names_with_control_characters_are_refused(tmp_path):
         try:
             os.rename(path, os.path.join(os.fsencode(tmp_path), name + b".wav"))
         except OSError:
-            pytest.skip("this file system takes UTF-8 names alone")
+            pytest.skip("this file system accepts only UTF-8 names")
         os.rename(tmp_path / "a.txt", os.path.join(os.fsencode(tmp_path), name + b".txt"))
         path = tmp_path / os.fsdecode(name + b".wav")
         done = manifest(tmp_path)

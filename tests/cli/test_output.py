@@ -80,7 +80,7 @@ def test_escaped_json_line_parses_to_the_same_value(text):
     assert all(character.isprintable() for character in line)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_stdout_on_a_full_disk_gives_one_line(transcribe, audio):
     with open("/dev/full", "w") as full:
         status, _, err = transcribe(audio, audio, stdout=full)

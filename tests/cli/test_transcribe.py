@@ -256,7 +256,7 @@ def test_file_name_that_is_not_utf8_is_printed_unchanged(tone_model, audio, tmp_
         with open(name, "wb") as file:
             file.write(audio[0].read_bytes())
     except OSError:
-        pytest.skip("this file system takes UTF-8 names alone")
+        pytest.skip("this file system accepts only UTF-8 names")
     command = [sys.executable, "-m", "asr.cli", "transcribe", "--model", str(tone_model)]
     strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, "--device", "cpu", name], capture_output=True, env=strict)
