@@ -27,7 +27,9 @@ def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
     assert free_memory() > 2000
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits memory with ulimit -v")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux limits memory with ulimit -v"
+)
 def test_ulimit_counts():
     code = "from asr.audio.memory import free_memory; print(free_memory())"
     command = f"ulimit -v 1000000; {sys.executable} -c '{code}'"
