@@ -133,8 +133,8 @@ def refuse_greedy(decoder: str, given: Mapping[str, object]) -> None:
     names = ", ".join(name for name, value in given.items() if value)
     if decoder == "greedy" and names:
         raise InputError(
-            f"decoder is greedy, which goes by log_probs alone; expected beam or flashlight with"
-            f" {names}"
+            "decoder is greedy, which uses the acoustic model alone; expected beam or flashlight"
+            f" with {names}"
         )
 
 

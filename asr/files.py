@@ -1,7 +1,8 @@
-"""Read text and JSON files with clear errors; write files either completely or not at all."""
+"""Read text and JSON files with clear errors; write files completely or not at all; digests."""
 
 import errno
 import glob
+import hashlib
 import json
 import math
 import os
@@ -188,6 +189,16 @@ def json_object(line: str, place: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
     return values
+
+
+def file_digest(path: str | Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -85,12 +85,12 @@ def inside(folder: str | Path, name: str) -> Path:
         root, found = Path(folder).resolve(), path.resolve()
         special = found.exists() and not found.is_file() and not found.is_dir()
     except (OSError, RuntimeError, ValueError):  # circular links, or not a file's name
-        raise InputError(f"{folder}: {_shortened(name)} is no file's name; expected one") from None
+        raise InputError(f"{folder}: {_shortened(name)} is not the name of a file") from None
     if Path(name).is_absolute() or ".." in Path(name).parts or not found.is_relative_to(root):
         shown = _shortened(name)
         raise InputError(f"{folder}: {shown} leads out of the folder; expected a file in it")
     if special:
-        raise InputError(f"{path}: is no regular file; expected one")
+        raise InputError(f"{path}: is not a regular file; expected one")
     return path
 
 

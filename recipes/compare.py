@@ -18,7 +18,7 @@ from pipeline import Corpus, kind_of, minutes_of, prepare, run
 from asr.config import read_yaml
 from asr.corpus.manifest import Utterance, read_manifest
 from asr.errors import InputError, reported
-from asr.evaluation.report import System, markdown
+from asr.evaluation.report import TableRow, markdown
 from asr.evaluation.views import draw_views
 from asr.files import write_text
 from asr.model import Model, load_model
@@ -45,7 +45,7 @@ def main() -> None:
         model = models[kind_of(conf)] = load_model(results[0].parent)
         # other programs slow trainings down, so the shortest time is the best estimate
         minutes = min(minutes_of(corpus, conf, result.parent) for result in results)
-        systems.append(System(title, results, model.n_parameters, minutes, alignment_of(model)))
+        systems.append(TableRow(title, results, model.n_parameters, minutes, alignment_of(model)))
     # from the last system on: a network's first way is greedy search, which an HMM does not have
     ways = list(dict.fromkeys(way for system in reversed(systems) for way in system.ways))
     lines = markdown(systems, ways, bool(values.get("of_phones")))

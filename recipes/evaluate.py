@@ -22,14 +22,9 @@ from asr.decoder import (
 )
 from asr.errors import InputError, printable, reported
 from asr.evaluation.comparison import Comparison
-from asr.evaluation.log_probs import (
-    Recognised,
-    recognise_manifest,
-    refuse_others,
-    table,
-    write_results,
-    write_texts,
-)
+from asr.evaluation.log_probs import Recognised, recognise_manifest
+from asr.evaluation.result_files import refuse_others, write_results, write_texts
+from asr.evaluation.results import table
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 from asr.text.normalisation import case_of

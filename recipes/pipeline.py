@@ -175,7 +175,11 @@ def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None
     """
     command: Command = [data / "prepare.py", "--out", data]
     command += ["--data-root", data_root] if data_root else []
-    run_stage(command, inputs=[*data.glob("*.py"), *data.glob("*.tsv")], outputs=outputs)
+    run_stage(
+        command,
+        inputs=[*data.glob("*.py"), *data.glob("*.tsv"), *data.glob("*_speakers.txt")],
+        outputs=outputs,
+    )
 
 
 def decoding_options(corpus: Corpus, decode: Path) -> tuple[Command, list[Path]]:

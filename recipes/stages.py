@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from asr.files import read_text, write_text
+from asr.files import file_digest, read_text, write_text
 
 
 def run_stage(
@@ -34,7 +34,7 @@ def run_stage(
     words = [str(word) for word in command]
     digest = hashlib.sha256("\0".join(words).encode())
     for path in sorted(inputs):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(bytes.fromhex(file_digest(path)))
     shown = shlex.join(["python", *(word.removeprefix(f"{Path.cwd()}/") for word in words)])
     done = outputs[-1].with_name(f".{outputs[-1].stem}.done")
     if done.exists() and read_text(done) == digest.hexdigest() and all(map(Path.exists, outputs)):

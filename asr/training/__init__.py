@@ -1,6 +1,6 @@
 """corpus -> model; the only folder of the package that imports Lightning.
 
-Files in reading order: `checkpoints`, `memory`, `callbacks`, `run`, `optim`, `utterances`, `ctc`,
-`graphs`, `stream`, `hmm_settings`, `triphones`, `hmm_data`, `hmm`, `hybrid_data`, `hybrid`,
-`ngram`, `lm`.
+Files in reading order: `checkpoints`, `memory`, `callbacks`, `run`, `optim`, `utterances`,
+`speech_data`, `ctc`, `graphs`, `stream`, `hmm_settings`, `triphones`, `hmm_data`, `hmm`,
+`hybrid_data`, `hybrid`, `ngram`, `lm`.
 """

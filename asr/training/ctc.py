@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -12,33 +12,29 @@ from torch import Tensor
 
 from asr.audio.augment import AugmentSettings, spec_augment
 from asr.audio.features import Features, FeatureSettings
-from asr.corpus.batching import BucketSampler, check_batch_s
-from asr.corpus.cache import cache_of, check_cache_gb
+from asr.corpus.batching import check_batch_s
+from asr.corpus.cache import check_cache_gb
 from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance
-from asr.corpus.reading import BatchReader
 from asr.errors import InputError, listed
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_loss, frames_needed
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
-from asr.text.lexicon import cmudict_lexicon, read_lexicon
+from asr.text.lexicon import named_lexicon
 from asr.text.normalisation import case_of
 from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
 from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings, check_seed
+from asr.training.speech_data import SpeechData
 from asr.training.utterances import (
     FiniteSteps,
     digests_of_utterances,
     estimate_moments,
     features_of,
-    hours,
-    in_order,
     read_spoken,
-    reader,
     refuse_unspoken,
     seed_batch,
-    shuffled,
     varied,
 )
 
@@ -108,8 +104,8 @@ class CTCSettings:
         check_seed(self.seed)
 
 
-class CTCData(pl.LightningDataModule):
-    """Batches of training and development utterances; can resume in the middle of an epoch.
+class CTCData(SpeechData):
+    """The utterances of a CTC training as batches.
 
     Raises:
         InputError: a manifest or the lexicon can't be used, a dev text has a character that no
@@ -118,24 +114,21 @@ class CTCData(pl.LightningDataModule):
     """
 
     def __init__(self, settings: CTCSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        train, dev = read_spoken(settings.data.train), read_spoken(settings.data.dev)
-        self.tokenizer: Tokenizer = _tokenizer(settings.data, train)
-        if isinstance(self.tokenizer, PhoneTokenizer):
-            refuse_unspoken([*train, *dev], self.tokenizer, settings.data.lexicon)
-        sample_rate = settings.features.sample_rate
-        self.dev = SpeechDataset(dev, self.tokenizer, sample_rate)
-        self.train = varied(train, self.tokenizer, sample_rate, settings.augment, settings.seed)
-        self._sampler: BucketSampler | None = None
-        self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
-        refuse_short(self.train, settings, settings.data.train)
-        refuse_short(self.dev, settings, settings.data.dev)
-
-    @property
-    def hours(self) -> float:
-        """Hours of training speech."""
-        return hours(self.train.utterances)
+        data, sample_rate = settings.data, settings.features.sample_rate
+        train, dev = read_spoken(data.train), read_spoken(data.dev)
+        tokenizer = _tokenizer(data, train)
+        if isinstance(tokenizer, PhoneTokenizer):
+            refuse_unspoken([*train, *dev], tokenizer, data.lexicon)
+        super().__init__(
+            varied(train, tokenizer, sample_rate, settings.augment, settings.seed),
+            SpeechDataset(dev, tokenizer, sample_rate),
+            data.batch_s,
+            data.cache_gb,
+            settings.seed,
+        )
+        self.tokenizer: Tokenizer = tokenizer
+        refuse_short(self.train, settings, data.train)
+        refuse_short(self.dev, settings, data.dev)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -145,32 +138,6 @@ class CTCData(pl.LightningDataModule):
             lines = "\n".join(self.tokenizer.lexicon.lines())
             found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
         return found
-
-    def setup(self, stage: str) -> None:
-        n_processes = self.trainer.num_devices if self.trainer else 1
-        cache = cache_of(self.settings.data.cache_gb, n_processes)
-        self.train.cache = self.dev.cache = cache
-
-    def train_dataloader(self) -> BatchReader:
-        assert self.trainer is not None
-        data = self.settings.data
-        self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
-        if self._sampler_state is not None:
-            self._sampler.load_state_dict(self._sampler_state)
-        return reader(self.train, self._sampler, self.trainer)
-
-    # here, not in the loader: Lightning does not restore a loader's state if the number of steps is
-    # asked for before training begins, as the learning-rate schedule does
-
-    def state_dict(self) -> dict[str, Any]:
-        return {} if self._sampler is None else self._sampler.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._sampler_state = state_dict
-
-    def val_dataloader(self) -> BatchReader:
-        batches = in_order(self.dev, self.settings.data.batch_s)
-        return reader(self.dev, batches, self.trainer)
 
 
 class CTCTraining(pl.LightningModule):
@@ -298,5 +265,4 @@ def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer
                 return BpeTokenizer.from_texts(texts, data.n_pieces)
             except InputError as error:
                 raise InputError(f"{data.train}: {error}") from None
-    lexicon = cmudict_lexicon() if data.lexicon == "cmudict" else read_lexicon(data.lexicon)
-    return PhoneTokenizer.from_lexicon(lexicon.in_case(case_of(texts)))
+    return PhoneTokenizer.from_lexicon(named_lexicon(data.lexicon).in_case(case_of(texts)))

@@ -17,13 +17,14 @@ from asr.corpus.dataset import SpeechDataset
 from asr.corpus.manifest import Utterance
 from asr.corpus.reading import BatchReader
 from asr.errors import InputError, listed
+from asr.files import file_digest
 from asr.folder import WEIGHTS
 from asr.hmm.gmm import Gmm, flat_start
 from asr.hmm.graph import SILENCE, Graph, Graphs, pad_graphs
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import left_to_right
 from asr.hmm.trees import DecisionTrees, context_lexicon, trees_from_dict
-from asr.text.lexicon import Lexicon, cmudict_lexicon, parse_lexicon, read_lexicon
+from asr.text.lexicon import Lexicon, named_lexicon, parse_lexicon
 from asr.text.normalisation import case_of
 from asr.text.tokenizer import PhoneTokenizer
 from asr.training.checkpoints import load_whole
@@ -135,8 +136,7 @@ class HmmData(pl.LightningDataModule):
         found = digests_of_utterances(train=self.train, dev=self.dev)
         found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
         if self._start:
-            weights = Path(self.settings.data.start, WEIGHTS).read_bytes()
-            found["start"] = hashlib.sha256(weights).hexdigest()
+            found["start"] = file_digest(Path(self.settings.data.start, WEIGHTS))
         return found
 
     def tie(self, checkpoint: Path | None) -> Gmm | None:
@@ -305,8 +305,7 @@ def _lexicon(name: str, utterances: Sequence[Utterance]) -> Lexicon:
                 " brackets, and no special words such as <unk>"
             )
         return Lexicon({word: (tuple(word),) for word in words})
-    lexicon = cmudict_lexicon() if name == "cmudict" else read_lexicon(name)
-    return lexicon.in_case(case_of(utterance.text for utterance in utterances))
+    return named_lexicon(name).in_case(case_of(utterance.text for utterance in utterances))
 
 
 def _can_be_in_dictionary(word: str) -> bool:

@@ -44,9 +44,7 @@ class HmmDataSettings:
         check_batch_s(self.batch_s)
         check_cache_gb(self.cache_gb)
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
-            raise InputError(
-                f"data.speeds is {self.speeds}; expected factors above 0, from 0.1 to 10"
-            )
+            raise InputError(f"data.speeds is {self.speeds}; expected factors from 0.1 to 10")
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from asr.audio.augment import AugmentSettings
 from asr.audio.features import MFCC, FeatureSettings
-from asr.corpus.batching import BucketSampler, UtteranceDraw, check_batch_s
-from asr.corpus.cache import cache_of, check_cache_gb
+from asr.corpus.batching import UtteranceDraw, check_batch_s
+from asr.corpus.cache import check_cache_gb
 from asr.corpus.dataset import Batch, Example, SpeechDataset, collate
-from asr.corpus.reading import BatchReader, read_ahead
+from asr.corpus.reading import read_ahead
 from asr.errors import InputError
 from asr.folder import WEIGHTS, read_description
 from asr.hmm.graph import Graph, pad_graphs
@@ -30,14 +28,12 @@ from asr.text.tokenizer import PhoneTokenizer
 from asr.training.graphs import refuse_impossible, refuse_short, text_graphs
 from asr.training.optim import OptimSettings
 from asr.training.run import AveragingSettings, check_seed
+from asr.training.speech_data import SpeechData
 from asr.training.utterances import (
     digests_of_utterances,
-    hours,
     in_order,
     read_spoken,
-    reader,
     refuse_unspoken,
-    shuffled,
     varied,
     warn_of_constant_features,
 )
@@ -124,8 +120,8 @@ class AlignedDataset(Dataset[Example]):
         return example._replace(tokens=tuple(alignment[frames].tolist()))
 
 
-class HybridData(pl.LightningDataModule):
-    """Batches of training and development utterances; can resume in the middle of an epoch.
+class HybridData(SpeechData):
+    """The utterances of a hybrid's training as batches, with the pdf of each frame.
 
     The HMM aligns all utterances once, before training begins; the alignments stay in memory.
     Utterances with silent or otherwise constant audio are then named on stderr; they are used like
@@ -138,24 +134,22 @@ class HybridData(pl.LightningDataModule):
     """
 
     def __init__(self, settings: HybridSettings) -> None:
-        super().__init__()
+        data, sample_rate = settings.data, settings.features.sample_rate
+        hmm, tokenizer, topology = _load_hmm(data.hmm)
+        _refuse_other_frames(settings, hmm.features.settings)
+        train, dev = read_spoken(data.train), read_spoken(data.dev)
+        refuse_unspoken([*train, *dev], tokenizer, data.hmm)
+        super().__init__(
+            varied(train, tokenizer, sample_rate, settings.augment, settings.seed),
+            SpeechDataset(dev, tokenizer, sample_rate),
+            data.batch_s,
+            data.cache_gb,
+            settings.seed,
+        )
         self.settings = settings
-        self.hmm, self.tokenizer, self.topology = _load_hmm(settings.data.hmm)
-        _refuse_other_frames(settings, self.hmm.features.settings)
-        train, dev = read_spoken(settings.data.train), read_spoken(settings.data.dev)
-        refuse_unspoken([*train, *dev], self.tokenizer, settings.data.hmm)
-        sample_rate = settings.features.sample_rate
-        self.dev = SpeechDataset(dev, self.tokenizer, sample_rate)
-        self.train = varied(train, self.tokenizer, sample_rate, settings.augment, settings.seed)
-        self._train_graphs = self._graphs(self.train, settings.data.train)
-        self._dev_graphs = self._graphs(self.dev, settings.data.dev)
-        self._sampler: BucketSampler | None = None
-        self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
-
-    @property
-    def hours(self) -> float:
-        """Hours of training speech."""
-        return hours(self.train.utterances)
+        self.hmm, self.tokenizer, self.topology = hmm, tokenizer, topology
+        self._train_graphs = self._graphs(self.train, data.train)
+        self._dev_graphs = self._graphs(self.dev, data.dev)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -170,34 +164,21 @@ class HybridData(pl.LightningDataModule):
         return frames.bincount(minlength=len(self.topology.self_loops))
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         data = self.settings.data
-        n_processes = self.trainer.num_devices if self.trainer else 1
-        self.train.cache = self.dev.cache = cache_of(data.cache_gb, n_processes)
         warn_of_constant_features(self.train, data.train)
         warn_of_constant_features(self.dev, data.dev)
         hmm, batch_s = self.hmm, data.batch_s
         self._train_alignments = align_with_hmm(hmm, self.train, self._train_graphs, batch_s)
         self._dev_alignments = align_with_hmm(hmm, self.dev, self._dev_graphs, batch_s)
 
-    def train_dataloader(self) -> BatchReader:
-        assert self.trainer is not None
-        data = self.settings.data
-        self._sampler = shuffled(self.train, data.batch_s, self.settings.seed, self.trainer)
-        if self._sampler_state is not None:
-            self._sampler.load_state_dict(self._sampler_state)
-        aligned = AlignedDataset(self.train, self._train_alignments, self.settings.features)
-        return reader(aligned, self._sampler, self.trainer)
+    def train_examples(self) -> AlignedDataset:
+        """The training utterances with the pdfs of their frames."""
+        return AlignedDataset(self.train, self._train_alignments, self.settings.features)
 
-    def val_dataloader(self) -> BatchReader:
-        sampler = in_order(self.dev, self.settings.data.batch_s)
-        aligned = AlignedDataset(self.dev, self._dev_alignments, self.settings.features)
-        return reader(aligned, sampler, self.trainer)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {} if self._sampler is None else self._sampler.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._sampler_state = state_dict
+    def dev_examples(self) -> AlignedDataset:
+        """The development utterances with the pdfs of their frames."""
+        return AlignedDataset(self.dev, self._dev_alignments, self.settings.features)
 
     def _graphs(self, dataset: SpeechDataset, manifest: str) -> list[Graph]:
         utterances, fastest = dataset.utterances, max(dataset.speeds)

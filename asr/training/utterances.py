@@ -21,6 +21,7 @@ from asr.corpus.manifest import Utterance, check_audio, read_manifest
 from asr.corpus.reading import BatchReader, Examples, read_ahead
 from asr.corpus.recordings import check_durations
 from asr.errors import InputError, listed
+from asr.files import file_digest
 from asr.text.normalisation import lower_case
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer
 from asr.training.optim import clip_finite
@@ -188,8 +189,8 @@ def digests_of_utterances(**parts: Sequence[Utterance]) -> dict[str, str]:
             lines.update(repr((one.id, one.duration, one.text, *offset)).encode())
         files = {one.audio for one in utterances}  # a file may have several utterances
         with ThreadPoolExecutor() as pool:
-            of_file = dict(zip(files, pool.map(_file_digest, files), strict=True))
-        audio = hashlib.sha256(b"".join(of_file[one.audio] for one in utterances))
+            of_file = dict(zip(files, pool.map(file_digest, files), strict=True))
+        audio = hashlib.sha256(b"".join(bytes.fromhex(of_file[one.audio]) for one in utterances))
         digests |= {name: lines.hexdigest(), f"{name}_audio": audio.hexdigest()}
     return digests
 
@@ -277,11 +278,6 @@ class FiniteSteps:
             step = task.trainer.global_step + 1
             print(f"step {step} not taken: {what} is not finite: {named}", file=sys.stderr)
         self._ids, self._ids_not_finite = [], []
-
-
-def _file_digest(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _recordings(folder: str, sample_rate: int) -> list[np.ndarray]:

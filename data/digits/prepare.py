@@ -1,6 +1,5 @@
 """The embedded digits -> data/digits/{train,dev,test}.jsonl."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from asr.corpus.official import (
     write_manifests,
 )
 from asr.errors import InputError, reported
-from asr.files import read_text
+from asr.files import file_digest, read_text
 
 SAMPLE_RATE = 16_000
 HOME = Path(__file__).parent
@@ -95,7 +94,7 @@ def read_transcripts(path: Path) -> dict[str, Row]:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_digest(path)[:16]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ these programs give the same files. The corpus was made once; `prepare.py` check
 """
 
 import argparse
-import hashlib
 import io
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ import soundfile
 import soxr
 
 from asr.errors import InputError, reported
-from asr.files import write_text
+from asr.files import file_digest, write_text
 
 SAMPLE_RATE = 16_000
 BITRATE = 14  # kbit/s on average
@@ -203,7 +202,7 @@ def _encode(waveform: np.ndarray, path: Path, serial: int) -> str:
         input=waveform.astype("<i2").tobytes(),
         check=True,
     )
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_digest(path)[:16]
 
 
 def main() -> None:

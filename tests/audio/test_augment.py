@@ -42,8 +42,8 @@ def power(waveform):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"speeds": (1.0, 0.0)}, r"speeds is \(1.0, 0.0\); expected factors above 0"),
-        ({"speeds": ()}, r"speeds is \(\); expected factors above 0"),
+        ({"speeds": (1.0, 0.0)}, r"speeds is \(1.0, 0.0\); expected factors from 0.1 to 10"),
+        ({"speeds": ()}, r"speeds is \(\); expected factors from 0.1 to 10"),
         ({"noise_probability": 1.5}, "noise_probability is 1.5; expected 0 to 1"),
         ({"reverb_probability": math.nan}, "reverb_probability is nan; expected 0 to 1"),
         ({"snr_db": (25.0, 5.0)}, r"snr_db is \(25.0, 5.0\); expected the lowest and the highest"),

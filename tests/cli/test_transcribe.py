@@ -71,7 +71,7 @@ def test_search_uses_the_given_language_model(tone_model, audio, tmp_path):
     refused = transcribe(tone_model, "--decoder", "greedy", "--lm", lm, *audio)
     assert refused.exit_code == 2
     told = " ".join(refused.stderr.replace("│", " ").split())
-    assert "decoder is greedy, which goes by log_probs alone; expected beam or flash" in told
+    assert "decoder is greedy, which uses the acoustic model alone; expected beam or flash" in told
 
 
 def test_phrases_become_more_likely(tone_model, audio, tmp_path):

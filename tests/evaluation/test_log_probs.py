@@ -15,8 +15,8 @@ from asr.decoder import DecoderSettings
 from asr.errors import InputError
 from asr.evaluation import log_probs as evaluation
 from asr.evaluation.comparison import Comparison
-from asr.evaluation.log_probs import recognise_manifest, table, write_results, write_texts
-from asr.evaluation.results import system_result
+from asr.evaluation.log_probs import recognise_manifest
+from asr.evaluation.result_files import write_results
 from asr.recognizer import load
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 
@@ -128,22 +128,6 @@ def test_parts_of_a_recording_are_recognised_like_files(recognizer, manifest, tm
         )
 
 
-def test_references_with_any_text_can_be_scored(manifest, tmp_path):
-    texts = ["\ufeffone\ttwo\n", "(a)", "three\u2028 don’t", "", "<s> a </s> #"]
-    utterances = [
-        replace(utterance, text=text)
-        for utterance, text in zip(read_manifest(manifest), texts, strict=False)
-    ]
-    write_manifest(tmp_path / "odd.jsonl", utterances)
-    utterances = read_manifest(tmp_path / "odd.jsonl")
-    write_texts(tmp_path, utterances, ["one\n two", "a", "x\x85y", "", " "], "greedy")
-    files = [str(tmp_path / f"{name}.txt") for name in ("references", "hypotheses.greedy")]
-    scored = CliRunner().invoke(app, ["score", *files, "--format", "json"])
-    assert scored.exit_code == 0, scored.output
-    scores = json.loads(scored.stdout)
-    assert (scores["paired_by"], scores["words"]) == ("id", 9)
-
-
 def test_texts_in_another_case_than_the_models_are_reported(tone_model, manifest, tmp_path, capsys):
     capitals = [replace(u, text=u.text.upper()) for u in read_manifest(manifest)]
     write_manifest(tmp_path / "capitals.jsonl", capitals)
@@ -201,98 +185,8 @@ def test_an_infinite_rate_is_null_in_results(recognizer, manifest, tmp_path):
     assert results["systems"][0]["words"] == 0
 
 
-def test_a_text_that_sclite_can_not_read_only_omits_the_trn_file(manifest, tmp_path, capsys):
-    utterances = read_manifest(manifest)[:2]
-    utterances[0] = replace(utterances[0], text="a (b)")
-    write_texts(tmp_path, utterances, ["a", ""], "greedy")
-    assert "references.trn: not written: text of dev00 is 'a (b)'" in capsys.readouterr().err
-    assert not (tmp_path / "references.trn").exists()
-    assert (tmp_path / "hypotheses.greedy.trn").read_text() == "a (dev00)\n(dev01)\n"
-    assert (tmp_path / "hypotheses.greedy.txt").read_text() == "dev00 a\ndev01\n"
-    assert (tmp_path / "references.txt").read_text().startswith("dev00 a (b)\ndev01 ")
-
-
 def test_an_empty_manifest_is_reported_by_name(tone_model, tmp_path):
     (tmp_path / "empty.jsonl").touch()
     arguments = ["--model", tone_model, "--manifest", tmp_path / "empty.jsonl"]
     with pytest.raises(InputError, match=r"empty.jsonl: is empty; expected at least one utterance"):
         run_script("recipes/evaluate.py", *arguments)
-
-
-def test_a_negative_gain_is_reported_as_above():
-    results = [
-        replace(system("one"), over="zero", gain=0.125, gain_low=-0.05, gain_high=0.3, p=0.2),
-        replace(system("two"), over="zero", gain=-0.125, gain_low=-0.3, gain_high=0.05, p=0.2),
-    ]
-    better, worse = table(results)
-    assert better.endswith("; 12.50% (-5.00% to 30.00%) below zero, p 0.2000")
-    assert worse.endswith("; 12.50% (-5.00% to 30.00%) above zero, p 0.2000")
-
-
-def system(name, **others):
-    return replace(system_result(name, ["a b"], ["a"], audio_s=1.0, seconds=0.5), **others)
-
-
-@pytest.fixture
-def measured(tmp_path):
-    """Arguments of `write_results`: a folder, a model and a manifest."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights.safetensors").write_bytes(b"weights")
-    (tmp_path / "test.jsonl").write_text("utterances")
-    return tmp_path / "out", tmp_path / "model", tmp_path / "test.jsonl"
-
-
-def systems_of(folder):
-    values = json.loads((folder / "results.json").read_text())
-    return {system["name"]: system for system in values["systems"]}
-
-
-def test_results_keep_other_systems_and_replace_the_same_name(measured, capsys):
-    settings = {"beam_width": 16, "lm_weights": [0.5, 1.0]}
-    write_results(*measured, [system("greedy"), system("beam", decoding=settings)])
-    write_results(*measured, [system("rescored", over="beam", gain=0.1, p=0.5)])
-    write_results(*measured, [system("greedy", words=7)])
-    found = systems_of(measured[0])
-    assert list(found) == ["greedy", "beam", "rescored"]
-    assert found["greedy"]["words"] == 7
-    assert found["beam"]["decoding"] == settings
-    assert (found["rescored"]["over"], found["rescored"]["gain"]) == ("beam", 0.1)
-    assert "gain_low" not in found["rescored"]
-    assert "commit" not in found["beam"]
-    assert capsys.readouterr().err == ""
-
-
-def test_an_earlier_system_keeps_its_commit_and_machine(measured, monkeypatch):
-    monkeypatch.setattr(evaluation, "commit", lambda: "first")
-    write_results(*measured, [system("greedy")])
-    monkeypatch.setattr(evaluation, "commit", lambda: "second")
-    write_results(*measured, [system("beam")])
-    monkeypatch.setattr(evaluation, "commit", lambda: "third")
-    values = write_results(*measured, [system("rescored")])
-    assert values["commit"] == "third"
-    assert [s.get("commit") for s in systems_of(measured[0]).values()] == ["first", "second", None]
-    assert "machine" not in systems_of(measured[0])["greedy"]
-
-
-@pytest.mark.parametrize("other", ["model", "weights", "manifest"])
-def test_removed_systems_of_another_model_are_reported(measured, other, capsys):
-    out, model, manifest = measured
-    write_results(out, model, manifest, [system("greedy"), system("beam")])
-    if other == "model":
-        model = model.rename(model.with_name("renamed"))
-    elif other == "weights":
-        (model / "weights.safetensors").write_bytes(b"trained again")
-    else:
-        manifest.write_text("other utterances")
-    write_results(out, model, manifest, [system("greedy")])
-    assert list(systems_of(out)) == ["greedy"]
-    assert "results.json: beam left out: of another model, other weights" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"systems": [{}]}'])
-def test_unreadable_results_are_replaced_with_a_message(measured, text, capsys):
-    measured[0].mkdir()
-    (measured[0] / "results.json").write_text(text)
-    write_results(*measured, [system("greedy")])
-    assert list(systems_of(measured[0])) == ["greedy"]
-    assert "results.json: had no results that can be read; written anew" in capsys.readouterr().err

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from asr.corpus.manifest import Utterance
-from asr.evaluation.log_probs import write_results, write_texts
-from asr.evaluation.report import System, markdown, report
+from asr.evaluation.report import TableRow, markdown, report
+from asr.evaluation.result_files import write_results, write_texts
 from asr.evaluation.results import compared, system_result
 
 UTTERANCES = [Utterance(f"u{n}", "a.wav", 1.0, "ab cd ab cd") for n in (1, 2)]
@@ -66,8 +66,8 @@ def test_the_table_compares_each_system_with_the_last(tmp_path):
     for name, texts in recognised.items():
         write_systems(tmp_path / name, beam=texts, greedy=texts)
     systems = [
-        System("HMM", [tmp_path / "none"], 1200, 2.0, "many passes"),
-        System("CTC", [tmp_path / "half", tmp_path / "right"], 3_400_000, 7.25, "none"),
+        TableRow("HMM", [tmp_path / "none"], 1200, 2.0, "many passes"),
+        TableRow("CTC", [tmp_path / "half", tmp_path / "right"], 3_400_000, 7.25, "none"),
     ]
     lines = markdown(systems, ["beam"], of_phones=False)
     assert lines[:2] == [
@@ -95,7 +95,7 @@ def test_the_table_compares_each_system_with_the_last(tmp_path):
 def test_a_way_of_decoding_without_results_has_no_line(tmp_path):
     write_systems(tmp_path / "hmm", beam=REFERENCES, greedy=REFERENCES)
     write_systems(tmp_path / "ctc", greedy=REFERENCES)
-    systems = [System(name, [tmp_path / name], 1, 1.0, "") for name in ("hmm", "ctc")]
+    systems = [TableRow(name, [tmp_path / name], 1, 1.0, "") for name in ("hmm", "ctc")]
     lines = markdown(systems, ["greedy", "beam"], of_phones=True)
     assert [line.split(" | ")[:2] for line in lines[2:]] == [
         ["| hmm", "greedy"],

@@ -1,8 +1,9 @@
 import math
+from dataclasses import replace
 
 import pytest
 
-from asr.evaluation.results import compared, system_result
+from asr.evaluation.results import compared, system_result, table
 from asr.scoring.bootstrap import Gain, paired_gain
 from asr.scoring.error_rates import word_errors
 
@@ -48,3 +49,17 @@ def test_missing_references_or_audio_are_refused():
 
 def test_errors_without_words_are_infinite():
     assert system_result("greedy", [""], ["a"], 1.0, 1.0).wer == math.inf
+
+
+def system(name, **others):
+    return replace(system_result(name, ["a b"], ["a"], audio_s=1.0, seconds=0.5), **others)
+
+
+def test_a_negative_gain_is_reported_as_above():
+    results = [
+        replace(system("one"), over="zero", gain=0.125, gain_low=-0.05, gain_high=0.3, p=0.2),
+        replace(system("two"), over="zero", gain=-0.125, gain_low=-0.3, gain_high=0.05, p=0.2),
+    ]
+    better, worse = table(results)
+    assert better.endswith("; 12.50% (-5.00% to 30.00%) below zero, p 0.2000")
+    assert worse.endswith("; 12.50% (-5.00% to 30.00%) above zero, p 0.2000")

@@ -44,4 +44,4 @@ def test_impossible_speeds_are_refused_in_one_line(tmp_path, capsys, script, nam
         run_script(f"recipes/{script}.py", f"--{name}.speeds={speeds}", "--out", tmp_path)
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert "expected factors above 0, from 0.1 to 10" in line
+    assert "expected factors from 0.1 to 10" in line

@@ -346,7 +346,7 @@ def test_a_gpu_trains_the_same_model(options, tmp_path):
         ),
         ("--schedule.algorithm=gradient", "schedule.algorithm is 'gradient'; expected"),
         ("--trainer.precision=bf16-true", "trainer.precision is bf16-true; expected 32-true"),
-        ("--data.speeds=[1.0,0]", r"data.speeds is \(1.0, 0.0\); expected factors above 0"),
+        ("--data.speeds=[1.0,0]", r"data.speeds is \(1.0, 0.0\); expected factors from 0.1 to 10"),
         ("--trainer.max_steps=10", "trainer.max_steps is 10; expected -1 for EM"),
         ("--trainer.limit_train_batches=2", "limit_train_batches is 2; expected 1.0 for EM"),
         ("--trainer.overfit_batches=2", "trainer.overfit_batches is 2; expected 0.0 for EM"),
