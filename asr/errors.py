@@ -58,9 +58,14 @@ def reported(program: str) -> Iterator[None]:
 
 def has_one_line(error: Exception) -> bool:
     """Whether one line describes an error fully: the user's input or the machine caused it."""
-    known = (InputError, OSError, MemoryError, UnicodeEncodeError)
+    known = (InputError, OSError, UnicodeEncodeError)
+    return isinstance(error, known) or is_out_of_memory(error)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the memory of the CPU or GPU is used up."""
     # torch has no exception class for a lack of CPU memory
-    return isinstance(error, known) or (
+    return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )
 
@@ -78,7 +83,7 @@ def one_line(error: Exception) -> str:
         found = printable(error.object[error.start : error.start + 1])
         text = f"{STDOUT} is {error.encoding}, which has no {found!r}; expected UTF-8, such"
         text += " as with PYTHONIOENCODING=utf-8"
-    elif not isinstance(error, InputError) and has_one_line(error):
+    elif is_out_of_memory(error):
         text = f"not enough memory: {error}" if str(error) else "not enough memory"
     else:
         text = str(error)
@@ -95,6 +100,12 @@ def listed(names: Sequence[str]) -> str:
         for name in names[:10]
     ]
     return ", ".join(shown) + (", ..." if len(names) > 10 else "")
+
+
+def shortened(value: object, width: int = 120) -> str:
+    """The `repr` of a value for a message, cut to `width` characters."""
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def printable(text: str) -> str:

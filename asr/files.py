@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,11 +39,11 @@ def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
         OSError: the file can't be written; the error's `filename` is `path`.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}-{threading.get_ident()}.partial")
     _remove_leftovers(path)
     try:
         if exclusive and os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, "is there already; expected a new file", str(path))
+            raise FileExistsError(errno.EEXIST, "already exists; expected a new file", str(path))
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -77,7 +79,7 @@ def write_text(path: str | Path, text: str, exclusive: bool = False) -> None:
 def write_json(path: str | Path, values: Any) -> None:
     """Write plain values as JSON, either completely or not at all.
 
-    The caller replaces numbers that may be NaN or infinite by None.
+    The caller replaces numbers that may be NaN or infinite; see `finite_or_none`.
 
     Raises:
         OSError: the file can't be written.
@@ -85,6 +87,11 @@ def write_json(path: str | Path, values: Any) -> None:
     """
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def finite_or_none(value: float) -> float | None:
+    """None for infinity and NaN, which JSON lacks; other numbers are unchanged."""
+    return value if math.isfinite(value) else None
 
 
 def read_text(path: str | Path, what: str = "a text") -> str:
@@ -122,11 +129,16 @@ def decoded(content: bytes, path: str | Path) -> str:
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
             wide = "UTF-32" if content.startswith(b"\xff\xfe\0\0") else "UTF-16"
             raise InputError(f"{path}: is {wide}; expected UTF-8") from None
-        if content.startswith(_PACKED):
-            raise InputError(f"{path}: is a packed file (gzip, xz, zip); expected UTF-8") from None
+        if packed := packing_of(content):
+            raise InputError(f"{path}: is {packed}; expected UTF-8") from None
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
         raise InputError(f"{path}:{line}: has the byte 0x{byte:02x}; expected UTF-8") from None
+
+
+def packing_of(content: bytes) -> str:
+    """What the first bytes of a compressed file or a PDF say, for a message; "" for others."""
+    return next((what for begin, what in _PACKED.items() if content.startswith(begin)), "")
 
 
 def read_json(path: str | Path, what: str = "JSON") -> Any:
@@ -202,10 +214,11 @@ def file_digest(path: str | Path) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` that killed processes have left behind."""
-    for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
-        number = partial.name.removeprefix(f"{path.name}.").removesuffix(".partial")
-        if number.isdecimal() and not _is_running(int(number)):
+    """Remove temporary files of `path` that killed processes of this machine have left behind."""
+    begin = f"{path.name}.{_HOST}-"
+    for partial in path.parent.glob(f"{glob.escape(begin)}*.partial"):
+        process = partial.name.removeprefix(begin).partition("-")[0]
+        if process.isdecimal() and not _is_running(int(process)):
             with suppress(OSError):
                 partial.unlink()
 
@@ -220,7 +233,15 @@ def _is_running(process: int) -> bool:
     return True
 
 
-_PACKED = (b"\x1f\x8b", b"\xfd7zXZ", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
+_HOST = platform.node().replace("/", "_")
+_PACKED = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"PK\x03\x04": "a zip file",
+    b"%PDF-": "a PDF file",
+}
 
 
 class _UnsoundError(Exception):

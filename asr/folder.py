@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from asr.errors import InputError
+from asr.errors import InputError, shortened
 from asr.files import read_json, replacing, write_json
 
 FORMAT = 1
@@ -19,13 +19,13 @@ FORMAT = 1
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 
-MAX_JSON = 2**27
+MAX_JSON_BYTES = 2**27
 """Maximum size of a JSON file in bytes; a vocabulary of millions of words fits."""
 
-MAX_WEIGHTS = 2**36
+MAX_WEIGHTS_BYTES = 2**36
 """Maximum size of a weights file in bytes; the largest n-gram model fits."""
 
-MAX_SIZE = 1e9
+MAX_ABS_WEIGHT = 1e9
 """The largest absolute value of a weight. With such weights no sum in a network exceeds float32's
 range, beyond which log-probabilities would become NaN."""
 
@@ -85,9 +85,9 @@ def inside(folder: str | Path, name: str) -> Path:
         root, found = Path(folder).resolve(), path.resolve()
         special = found.exists() and not found.is_file() and not found.is_dir()
     except (OSError, RuntimeError, ValueError):  # circular links, or not a file's name
-        raise InputError(f"{folder}: {_shortened(name)} is not the name of a file") from None
+        raise InputError(f"{folder}: {shortened(name)} is not the name of a file") from None
     if Path(name).is_absolute() or ".." in Path(name).parts or not found.is_relative_to(root):
-        shown = _shortened(name)
+        shown = shortened(name)
         raise InputError(f"{folder}: {shown} leads out of the folder; expected a file in it")
     if special:
         raise InputError(f"{path}: is not a regular file; expected one")
@@ -106,7 +106,7 @@ def read_json_inside(folder: str | Path, name: str, what: str) -> Any:
         InputError: the file is outside the folder, too large, or not valid JSON.
     """
     path = inside(folder, name)
-    _check_bytes(path, MAX_JSON)
+    _check_bytes(path, MAX_JSON_BYTES)
     return read_json(path, what)
 
 
@@ -118,14 +118,14 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / DESCRIPTION
     if not Path(folder).is_dir():
-        state = "is a file" if Path(folder).exists() else "is not there"
+        state = "is a file" if Path(folder).exists() else "does not exist"
         raise InputError(f"{folder}: {state}; expected a trained model's folder")
     if not inside(folder, DESCRIPTION).is_file():
         raise InputError(f"{folder}: has no {DESCRIPTION}; expected a trained model's folder")
     values = read_json_inside(folder, DESCRIPTION, "a model's description")
     found = values.get("format") if isinstance(values, dict) else None
     if found != FORMAT:
-        raise InputError(f"{path}: format is {_shortened(found)}; expected {FORMAT}")
+        raise InputError(f"{path}: format is {shortened(found)}; expected {FORMAT}")
     return values
 
 
@@ -137,7 +137,7 @@ def check_parts(folder: str | Path, values: Mapping[str, Any], names: Sequence[s
     """
     for name in names:
         if not isinstance(values.get(name), dict):
-            found = _shortened(values[name]) if name in values else "missing"
+            found = shortened(values[name]) if name in values else "missing"
             place = Path(folder) / DESCRIPTION
             raise InputError(f"{place}: {name} is {found}; expected values by name")
 
@@ -148,7 +148,7 @@ def read_weights(
     """Read the weights of a model's folder, on the CPU.
 
     Every model loads its weights through this function. It accepts only finite numbers whose
-    absolute value is at most `MAX_SIZE`.
+    absolute value is at most `MAX_ABS_WEIGHT`.
 
     Args:
         folder: the model's folder.
@@ -161,8 +161,8 @@ def read_weights(
     """
     path = inside(folder, WEIGHTS)
     if not path.is_file():
-        raise InputError(f"{path}: is not there; expected a trained model's weights")
-    _check_bytes(path, MAX_WEIGHTS)
+        raise InputError(f"{path}: does not exist; expected a trained model's weights")
+    _check_bytes(path, MAX_WEIGHTS_BYTES)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = set(file.keys())
@@ -204,11 +204,13 @@ def _check_finite(value: torch.Tensor, place: str, impossible: bool) -> None:
     if impossible:
         value = value.masked_fill(value == -torch.inf, 0.0)
     least, most = (float(bound) for bound in value.aminmax())  # NaN if any number is NaN
-    if not max(abs(least), abs(most)) < torch.inf:
+    largest = max(-least, most)
+    if not largest < torch.inf:
         raise InputError(f"{place} has numbers that are not finite; expected none")
-    if max(-least, most) > MAX_SIZE:
-        found = max(-least, most)
-        raise InputError(f"{place} has numbers as large as {found:.3g}; expected up to 1e9")
+    if largest > MAX_ABS_WEIGHT:
+        raise InputError(
+            f"{place} has numbers as large as {largest:.3g}; expected up to {MAX_ABS_WEIGHT:g}"
+        )
 
 
 def _check_bytes(path: Path, most: int) -> None:
@@ -223,11 +225,6 @@ def _other_weights(path: Path, name: str, there: str, wanted: str) -> InputError
 
 def _dtype_and_shape(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _shortened(value: object, width: int = 120) -> str:
-    text = repr(value)
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _umask() -> int:

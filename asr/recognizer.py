@@ -24,7 +24,7 @@ from asr.decoder import (
     load_decoding,
     refuse_greedy,
 )
-from asr.errors import InputError
+from asr.errors import InputError, is_out_of_memory
 from asr.model import Model, check_log_probs, load_model
 from asr.text.tokenizer import Tokenizer
 
@@ -142,7 +142,7 @@ class Recognizer:
             check_log_probs(log_probs, place)
             return self.transcript(log_probs, len(waveform))
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and "memory" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             found = f"{len(waveform) / self.sample_rate:.0f} s"
             raise InputError(
@@ -194,6 +194,8 @@ class Recognizer:
         if isinstance(waveform, Tensor | np.ndarray):
             return self.log_probs([waveform])[0]
         waveforms = [as_waveform(samples, f"waveform[{n}]") for n, samples in enumerate(waveform)]
+        if not waveforms:
+            return []
         lengths = torch.tensor([len(samples) for samples in waveforms])
         padded = pad_sequence([samples.cpu() for samples in waveforms], batch_first=True)
         features, input_lengths = self.model.features(

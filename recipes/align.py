@@ -38,7 +38,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.out.exists():
-        raise InputError(f"{options.out}: is there already; expected a new file")
+        raise InputError(f"{options.out}: already exists; expected a new file")
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)

@@ -37,7 +37,7 @@ def main() -> None:
     confs = [corpus.conf / f"{name}.yaml" for name in titles]
     for conf in confs:
         if not conf.exists():
-            raise InputError(f"{compared}: names {conf.stem}, but {conf} is not there")
+            raise InputError(f"{compared}: names {conf.stem}, but {conf} does not exist")
     shown = utterance_of(corpus, confs[0], options.utterance)
     systems, models = [], {}
     for conf, title in zip(confs, titles.values(), strict=True):

@@ -1,9 +1,12 @@
 import gzip
 import json
 import os
+import platform
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -63,7 +66,7 @@ def test_a_file_is_flushed_to_disk_before_it_is_renamed(tmp_path, monkeypatch):
 def test_exclusive_writing_refuses_an_existing_file(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "one", exclusive=True)
-    with pytest.raises(FileExistsError, match="is there already") as caught:
+    with pytest.raises(FileExistsError, match="already exists") as caught:
         write_text(path, "two", exclusive=True)
     assert caught.value.filename == str(path)
     assert path.read_text() == "one"
@@ -82,12 +85,24 @@ def test_exclusive_writing_refuses_an_existing_file(tmp_path):
 def test_leftovers_of_killed_processes_are_removed(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / f"a.{gone.pid}.partial").write_text("half")
-    (tmp_path / f"a.{os.getppid()}.partial").write_text("of a process that runs")
+    here = platform.node()
+    (tmp_path / f"a.{here}-{gone.pid}-1.partial").write_text("half")
+    (tmp_path / f"a.{here}-{os.getppid()}-1.partial").write_text("of a process that runs")
+    (tmp_path / f"a.{here}x-{gone.pid}-1.partial").write_text("of another machine")
     (tmp_path / "a.b.partial").write_text("another file's")
     write_text(tmp_path / "a", "text")
-    left = {f"a.{os.getppid()}.partial", "a.b.partial", "a"}
+    running, elsewhere = f"a.{here}-{os.getppid()}-1.partial", f"a.{here}x-{gone.pid}-1.partial"
+    left = {running, elsewhere, "a.b.partial", "a"}
     assert {file.name for file in tmp_path.iterdir()} == left
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    texts = [str(n) * 1000 for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(25):
+            list(pool.map(partial(write_text, tmp_path / "a"), texts))
+            assert (tmp_path / "a").read_text() in texts
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_new_files_have_the_usual_permissions(tmp_path):
@@ -168,7 +183,7 @@ def test_a_line_must_be_an_object():
     [
         ("é\n".encode("utf-32"), "is UTF-32"),
         ("é\n".encode("utf-16"), "is UTF-16"),
-        (gzip.compress(b"words"), "is a packed file"),
+        (gzip.compress(b"words"), "is compressed with gzip"),
     ],
 )
 def test_other_encodings_are_named(tmp_path, content, found):

@@ -122,7 +122,7 @@ def test_weights_and_description_have_the_same_permissions(folder):
 
 
 def test_a_folder_without_a_model_is_reported(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's"):
+    with pytest.raises(InputError, match=r"nowhere: does not exist; expected a trained model's"):
         load_model(tmp_path / "nowhere")
 
 
@@ -145,7 +145,9 @@ def test_truncated_weights_are_reported(folder, kept):
 
 def test_missing_weights_are_reported(folder):
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match=r"weights.safetensors: is not there; expected a trained"):
+    with pytest.raises(
+        InputError, match=r"weights.safetensors: does not exist; expected a trained"
+    ):
         load_model(folder)
 
 

@@ -118,7 +118,7 @@ def test_invalid_samples_are_reported(recognizer, utterances):
     samples = np.zeros(SAMPLE_RATE)
     for options, message in [
         ({}, "sample_rate is missing; expected that of the samples, in Hz"),
-        ({"sample_rate": 0}, "sample_rate is 0; expected Hz"),
+        ({"sample_rate": 0}, "sample_rate is 0; expected 1 Hz or more"),
         ({"sample_rate": SAMPLE_RATE, "channel": 1}, "channel is 1; samples are of one"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -139,6 +139,7 @@ def test_one_waveform_equals_a_batch_of_one(recognizer):
     assert isinstance(log_probs, torch.Tensor)
     assert log_probs.shape[1] == len(recognizer.symbols)
     assert torch.equal(log_probs, recognizer.log_probs([torch.from_numpy(waveform)])[0])
+    assert recognizer.log_probs([]) == []
     log_probs.requires_grad_()  # may be trained through, unlike tensors of inference mode
     loss = asr.ctc_loss(log_probs, torch.tensor(recognizer.tokenizer.encode("a b")))
     loss.backward()

@@ -35,16 +35,18 @@ class AugmentSettings:
 
     def __post_init__(self) -> None:
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
-            raise InputError(f"speeds is {self.speeds}; expected factors from 0.1 to 10")
+            raise InputError(f"augment.speeds is {self.speeds}; expected factors from 0.1 to 10")
         for name in ("reverb_probability", "noise_probability", "time_mask_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 to 1")
+                raise InputError(f"augment.{name} is {getattr(self, name)}; expected 0 to 1")
         if len(self.snr_db) != 2 or not -math.inf < self.snr_db[0] <= self.snr_db[1] < math.inf:
-            raise InputError(f"snr_db is {self.snr_db}; expected the lowest and the highest, in dB")
+            raise InputError(
+                f"augment.snr_db is {self.snr_db}; expected the lowest and the highest, in dB"
+            )
         for name in ("n_time_masks", "n_freq_masks"):
-            check_size(name, getattr(self, name), 0, 1000)
+            check_size(f"augment.{name}", getattr(self, name), 0, 1000)
         for name in ("time_mask_frames", "freq_mask_bins"):
-            check_size(name, getattr(self, name), 0, 10**6)
+            check_size(f"augment.{name}", getattr(self, name), 0, 10**6)
 
 
 def spec_augment(

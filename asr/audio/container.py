@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asr.audio.content import View
+from asr.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ Format = tuple[Callable[[View, int], bool], Callable[[View], PartAndEnd]]
 """Two functions for a format: one tests if a file begins at a position, one examines the file."""
 
 
-def cut_short(view: View, declared: int, found: int, unit: str = "bytes of samples") -> Exception:
+def cut_short(view: View, declared: int, found: int, unit: str = "bytes of samples") -> InputError:
     """The error for a file that has less data than its header declares."""
     return view.fault(f"is cut short: its header declares {declared} {unit}; found {found}")
 

@@ -41,10 +41,16 @@ class ContainerKind(NamedTuple):
     alignment: int = 2  # of chunks, in bytes
 
 
-def find_samples(
-    view: View, start: int, declared: int | None, kind: ContainerKind
-) -> tuple[range, int]:
-    """The range of the samples that begin at `start`, and the position of what follows them.
+class Samples(NamedTuple):
+    """Where the samples of a chunk are."""
+
+    range: range  # positions in the view
+    end: int  # position of what follows them
+    undeclared: int  # number of bytes beyond the size in the header
+
+
+def find_samples(view: View, start: int, declared: int | None, kind: ContainerKind) -> Samples:
+    """The samples that begin at `start`.
 
     Args:
         view: bytes of the whole file.
@@ -62,12 +68,12 @@ def find_samples(
     if declared is not None:
         for follows in (stop + -declared % kind.alignment, stop):
             if is_end_of_samples(view, follows, kind):
-                return range(start, stop), min(follows, view.size)
+                return Samples(range(start, stop), min(follows, view.size), 0)
     end = _next_file(view, start, kind)
     if end < stop:
         raise cut_short(view, declared or 0, end - start)
     end = _trailing_metadata(view, stop, end, kind)
-    return range(start, end), end
+    return Samples(range(start, end), end, end - stop if declared else 0)
 
 
 def make_part(view: View, found: list[range], undeclared: int) -> Part:

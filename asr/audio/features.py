@@ -52,7 +52,7 @@ class FeatureSettings:
     normalisation: Literal["utterance", "global", "none"] = "utterance"
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "n_mels", "n_mfcc", "window_ms", "hop_ms"):
+        for name in ("window_ms", "hop_ms"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"features.{name} is {getattr(self, name)}; expected more than 0")
         for name, most in (("sample_rate", 10**6), ("n_mels", 512), ("n_mfcc", 512)):
@@ -204,7 +204,7 @@ def _features(settings: FeatureSettings, device: torch.device) -> "Features":
 class Features(nn.Module):
     """Features of a padded batch; those of an utterance do not depend on the rest of the batch.
 
-    They equal Kaldi's without dither, pre-emphasis and removal of the offset, except that the
+    They equal Kaldi's without dither, pre-emphasis and DC offset removal, except that the
     filters are triangles over Hz (as in torchaudio and librosa) instead of mel. They are always
     computed in float32: under autocast, energies and logarithms would have 8 bits of precision.
     """
@@ -318,7 +318,15 @@ def moments(features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mask(lengths: Tensor, T: int) -> Tensor:
-    """True inside each sequence: (T, N), bool."""
+    """A mask of the frames of padded sequences.
+
+    Args:
+        lengths: (N,).
+        T: number of frames.
+
+    Returns:
+        mask: (T, N), bool, true inside each sequence.
+    """
     return torch.arange(T, device=lengths.device)[:, None] < lengths
 
 

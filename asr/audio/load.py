@@ -23,7 +23,11 @@ SUFFIXES = (
     *(".flac", ".wav", ".sph", ".opus", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".wma", ".webm"),
     *(".mp4", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
 )
-"""Suffixes of the audio files that `read_audio` reads, in lower case."""
+"""Suffixes of audio files in a folder, in lower case; `read_audio` reads more formats."""
+
+
+MAX_AMPLITUDE = 16.0
+"""Larger samples are refused: they are damage, or integers that were stored as floats."""
 
 
 class AudioWarning(UserWarning):
@@ -72,8 +76,8 @@ def read_audio(
         offset_s: start of the part, in seconds.
         duration_s: duration of the part, in seconds; None reads to the end. The waveform is
             shorter if the file ends earlier.
-        longest_s: maximum duration of the waveform, in seconds. A longer one is refused, if
-            possible before it is decoded. None: as much as fits into memory.
+        longest_s: maximum duration, in seconds, if the caller knows better how much fits into
+            memory. A longer waveform is refused, if possible before it is decoded.
 
     Returns:
         waveform: (samples,), float32, at least one sample.
@@ -157,7 +161,6 @@ class _Span(NamedTuple):
     skip: int  # samples of the waveform between `start` and the requested part
 
 
-_MAX_AMPLITUDE = 16.0  # lossy codecs exceed 1 a little; integers stored as floats exceed it by far
 _MARGIN_S = 0.25  # read on both sides of a part; longer than the resampling filter at 1 kHz
 _CANCELLED_SHARE = 0.01  # -20 dB: power of the mean, relative to the power of the channels
 _MAX_IGNORED_BYTES = 128  # so many bytes after the audio cause no warning
@@ -184,14 +187,14 @@ class _Wanted(NamedTuple):
 
 def _wanted(sample_rate: int, offset_s: float, duration_s: float | None) -> _Wanted:
     if sample_rate < 1:
-        raise ValueError(f"sample_rate is {sample_rate}; expected Hz")
+        raise ValueError(f"sample_rate is {sample_rate}; expected 1 Hz or more")
     if not 0 <= offset_s < math.inf:
-        raise ValueError(f"offset_s is {offset_s}; expected seconds from 0 on")
+        raise ValueError(f"offset_s is {offset_s}; expected 0 s or more")
     start = round(offset_s * sample_rate)
     if duration_s is None:
         return _Wanted(sample_rate, start, None)
     if not 0 < duration_s < math.inf or not (count := round(duration_s * sample_rate)):
-        raise ValueError(f"duration_s is {duration_s}; expected seconds, at least one sample")
+        raise ValueError(f"duration_s is {duration_s}; expected seconds, enough for one sample")
     return _Wanted(sample_rate, start, count)
 
 
@@ -216,17 +219,21 @@ def _waveform(
             block = block[: wanted.length - n_kept]
         kept.append(block)
         n_kept += len(block)
-        _check_length(path, n_kept, wanted.sample_rate, longest)
+        if source.samples is None:
+            _check_length(path, n_kept, wanted.sample_rate, longest, n_kept)
         if n_kept == wanted.length:
             break
     return np.concatenate(kept), power
 
 
-def _check_length(path: Path, length: int, sample_rate: int, longest: int | None) -> None:
+def _check_length(
+    path: Path, length: int, sample_rate: int, longest: int | None, n_held: int = 0
+) -> None:
+    """Refuse more than `longest` samples, or more than fit into memory with `n_held` held now."""
     if longest is None:
         if length < _ALWAYS_FITS:
             return
-        longest = max(_ALWAYS_FITS, free_memory() // (_COPIES * 4))
+        longest = max(_ALWAYS_FITS, (free_memory() // 4 + n_held) // _COPIES)
     if length > longest:
         raise InputError(
             f"{path}: has {length / sample_rate:.0f} s of audio or more; expected at most"
@@ -263,9 +270,9 @@ def _mono(
     for block in blocks:
         chosen = block if channel is None else block[:, channel : channel + 1]
         # NaN compares false
-        if not (chosen.min() >= -_MAX_AMPLITUDE and chosen.max() <= _MAX_AMPLITUDE):
+        if not (chosen.min() >= -MAX_AMPLITUDE and chosen.max() <= MAX_AMPLITUDE):
             peaks = np.abs(chosen).max(axis=1)
-            n = int((~(peaks <= _MAX_AMPLITUDE)).argmax())
+            n = int((~(peaks <= MAX_AMPLITUDE)).argmax())
             raise InputError(
                 f"{path}: has {'NaN' if np.isnan(peaks[n]) else format(peaks[n], '.3g')} as sample"
                 f" {position + n} ({(position + n) / sample_rate:.3f} s); expected samples"

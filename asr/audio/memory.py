@@ -1,4 +1,4 @@
-"""-> bytes of memory that this process can still use."""
+"""The limits of the machine -> bytes of memory that this process can still use."""
 
 import os
 from collections.abc import Iterator

@@ -45,8 +45,8 @@ def _aiff(whole: View) -> PartAndEnd:
             offset = unpack(">I", view, chunk.start)[0]
             start = chunk.start + 8 + offset
             declared = None if chunk.size >= UNKNOWN_SIZE else max(0, chunk.size - 8 - offset)
-            samples, position = find_samples(view, start, declared, kind)
-            undeclared += len(samples) - (declared or len(samples))
+            samples, position, more = find_samples(view, start, declared, kind)
+            undeclared += more
             found.append(samples)
         elif not found and (chunk.end - chunk.start) % 2:  # libsndfile expects padding
             view, position = pad_chunk(view, chunk), chunk.end + 1
@@ -83,8 +83,8 @@ def _caf(view: View) -> PartAndEnd:
             _check_description(view, start)
         elif name == b"data":  # the first 4 bytes are the edit count
             declared = size - 4 if 4 <= size < UNKNOWN_SIZE_64 else None
-            samples, position = find_samples(view, min(start + 4, view.size), declared, kind)
-            undeclared += len(samples) - (declared or len(samples))
+            samples, position, more = find_samples(view, min(start + 4, view.size), declared, kind)
+            undeclared += more
             if declared is None:  # libsndfile needs a size
                 patched = view.replaced(start - 8, struct.pack(">q", len(samples) + 4))
             found.append(samples)
@@ -115,10 +115,8 @@ def _au(view: View) -> PartAndEnd:
         raise view.fault(f"is cut short: its header takes {start} bytes; found {view.size}")
     is_real = UNKNOWN_SIZE <= size <= view.size - start and size < 0xFFFFFFFF
     declared = size if size < UNKNOWN_SIZE or is_real else None
-    samples, position = find_samples(view, start, declared, kind)
-    return make_part(
-        view.part(0, position), [samples], len(samples) - (declared or len(samples))
-    ), position
+    samples, position, more = find_samples(view, start, declared, kind)
+    return make_part(view.part(0, position), [samples], more), position
 
 
 def _nist(view: View) -> PartAndEnd:
@@ -154,10 +152,8 @@ def _nist(view: View) -> PartAndEnd:
             declared = of_all_channels
         if declared >= UNKNOWN_SIZE_64:
             declared = None
-    samples, position = find_samples(view, start, declared, kind)
-    return make_part(
-        view.part(0, position), [samples], len(samples) - (declared or len(samples))
-    ), position
+    samples, position, more = find_samples(view, start, declared, kind)
+    return make_part(view.part(0, position), [samples], more), position
 
 
 def _check_sphere_header(view: View, fields: dict[bytes, bytes]) -> None:

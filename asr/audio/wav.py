@@ -45,8 +45,8 @@ def _wav(whole: View) -> PartAndEnd:
             size_64 = unpack("<Q", view, chunk.start + 8)[0]
         elif chunk.kind == b"data":
             declared = _declared(chunk.size, size_64, view.size - chunk.start)
-            samples, position = find_samples(view, chunk.start, declared, kind)
-            undeclared += len(samples) - (declared or len(samples))
+            samples, position, more = find_samples(view, chunk.start, declared, kind)
+            undeclared += more
             found.append(samples)
         elif chunk.kind == b"LIST" and view.bytes_at(chunk.start, 4) == b"wavl":
             raise view.fault("has its samples in a list of chunks (wavl); expected a data chunk")
@@ -112,8 +112,8 @@ def _w64(view: View) -> PartAndEnd:
             _check_format(view, unpack("<HHIIHH", view, chunk.start))
         elif chunk.kind == b"data":
             declared = chunk.size if 0 <= chunk.size < UNKNOWN_SIZE_64 else None
-            samples, position = find_samples(view, chunk.start, declared, kind)
-            undeclared += len(samples) - (declared or len(samples))
+            samples, position, more = find_samples(view, chunk.start, declared, kind)
+            undeclared += more
             if not declared:  # libsndfile needs a size
                 size = struct.pack("<Q", len(samples) + 24)
                 patched = patched.replaced(chunk.start - 8, size)

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from asr.audio import load
 
-MAX_AMPLITUDE = 16.0
-"""Larger samples are refused: they are damage, or integers that were stored as floats."""
-
 
 def load_audio(
     path: str | Path,
@@ -28,13 +25,14 @@ def load_audio(
     >>> waveform = asr.load_audio("a.wav", 16000)
 
     Args:
-        path: path of a file in any format that soundfile or PyAV reads.
+        path: path of a file or a pipe in any format that soundfile or PyAV reads; `-` is standard
+            input.
         sample_rate: sample rate of the waveform, in Hz; a file of another rate is resampled.
         channel: number of the channel, from 0; None for the mean of all channels.
         offset_s: start of the part, in seconds.
         duration_s: duration of the part, in seconds; None reads to the end.
-        longest_s: maximum duration of the waveform, in seconds. A longer one is refused, if
-            possible before it is decoded. None: as much as fits into memory.
+        longest_s: maximum duration, in seconds, if the caller knows better how much fits into
+            memory. A longer waveform is refused, if possible before it is decoded.
 
     Returns:
         waveform: (samples,), float32, at least one sample.
@@ -42,6 +40,9 @@ def load_audio(
     Raises:
         InputError: the file can't be read; the message gives the reason.
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
+
+    Warns:
+        AudioWarning: see `asr.audio.load.read_audio`.
     """
     part = offset_s, duration_s, longest_s
     return torch.from_numpy(load.read_audio(path, sample_rate, channel, *part))
@@ -72,7 +73,7 @@ def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:
     if not len(found):
         raise ValueError(f"{name} has shape (0,); expected at least one sample")
     found = found.float()
-    bad = ~(found.abs() <= MAX_AMPLITUDE)  # NaN compares false
+    bad = ~(found.abs() <= load.MAX_AMPLITUDE)  # NaN compares false
     if bad.any():
         place = int(bad.nonzero()[0])
         raise ValueError(
@@ -93,11 +94,12 @@ def resample(waveform: Tensor, sample_rate: int, new_rate: int) -> Tensor:
         waveform: (about samples * new_rate / sample_rate,), float32, on the same device.
 
     Raises:
-        ValueError: a rate is below 1.
+        ValueError: `waveform` is not (samples,), or a rate is below 1.
     """
+    waveform = as_waveform(waveform)
     for name, rate in (("sample_rate", sample_rate), ("new_rate", new_rate)):
         if rate < 1:
-            raise ValueError(f"{name} is {rate}; expected Hz")
+            raise ValueError(f"{name} is {rate}; expected 1 Hz or more")
     if sample_rate == new_rate:
         return waveform
     samples = soxr.resample(waveform.cpu().numpy(), sample_rate, new_rate, quality="HQ")

@@ -3,12 +3,12 @@
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr.cli.options import Device, ReportFormat
 from asr.cli.output import print_json, print_lines, print_row
 from asr.errors import InputError, listed, printable, reported
 from asr.files import write_text
@@ -25,21 +25,6 @@ lm = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """Output format."""
-
-    text = "text"
-    json = "json"
-
-
-class Device(StrEnum):
-    """The device on which a recurrent model runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
 Model = Annotated[
     Path,
     typer.Argument(
@@ -50,7 +35,7 @@ Text = Annotated[
     Path,
     typer.Argument(
         metavar="TEXT",
-        help="One sentence per line, or a manifest (.jsonl); may be .gz or .xz; - for stdin.",
+        help="One sentence per line, or a manifest (.jsonl); may be .gz, .bz2 or .xz; - for stdin.",
     ),
 ]
 STDIN = Path("-")
@@ -60,7 +45,9 @@ STDIN = Path("-")
 def perplexity(
     model: Model,
     text: Text = STDIN,
-    format: Annotated[Format, typer.Option(help="A table, or one JSON object.")] = Format.text,
+    format: Annotated[
+        ReportFormat, typer.Option(help="A table, or one JSON object.")
+    ] = ReportFormat.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """Perplexity of a model on a text, per word, unit and character.
@@ -79,7 +66,7 @@ def perplexity(
         loaded = _load(model, device, texts)
         _check_known(loaded.vocabulary, texts, text)
         found = measure(loaded, texts, str(text))
-        if format is Format.json:
+        if format is ReportFormat.json:
             print_json(perplexity_values(loaded.vocabulary, found))
         else:
             print_lines(perplexity_lines(loaded.vocabulary, found))
@@ -93,12 +80,12 @@ def score(
         bool, typer.Option("--units", help="Also print each unit, one per line.")
     ] = False,
     format: Annotated[
-        Format,
+        ReportFormat,
         typer.Option(
             help="LOG_PROB, number of unknown units and TEXT, with tabs between; or JSON lines,"
             " with all units."
         ),
-    ] = Format.text,
+    ] = ReportFormat.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """Log-probability of each sentence, including its end, and of each of its units."""
@@ -109,7 +96,7 @@ def score(
         loaded = _load(model, device, texts)
         _check_known(loaded.vocabulary, texts, text)
         for values in sentence_values(loaded, texts):
-            if format is Format.json:
+            if format is ReportFormat.json:
                 print_json(values)
                 continue
             print_lines(sentence_lines(values, units))
@@ -146,7 +133,9 @@ def sample(
         bool,
         typer.Option("--unknown", help="Also sample `<unk>`; by default it is left out."),
     ] = False,
-    format: Annotated[Format, typer.Option(help="One text per line, or JSON lines.")] = Format.text,
+    format: Annotated[
+        ReportFormat, typer.Option(help="One text per line, or JSON lines.")
+    ] = ReportFormat.text,
 ) -> None:
     """Sample texts from a model, unit by unit, until the end of the sentence."""
     from asr.lm.bench.sampling import SamplingSettings
@@ -163,7 +152,7 @@ def sample(
         begin = loaded.vocabulary.encode(prompt)
         for text in draw(loaded, begin, settings, number, max_units, seed):
             words = loaded.vocabulary.decode((*begin, *text.units))
-            if format is Format.json:
+            if format is ReportFormat.json:
                 print_json({"text": words, "log_prob": text.log_prob, "ended": text.ended})
             else:
                 print_row(words)
@@ -180,7 +169,9 @@ def agree(
             show_default="English subject-verb agreement",
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="A table, or one JSON object.")] = Format.text,
+    format: Annotated[
+        ReportFormat, typer.Option(help="A table, or one JSON object.")
+    ] = ReportFormat.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """How often a model gives the correct one of two sentences the higher probability.
@@ -205,7 +196,7 @@ def agree(
                 f"{pairs or 'the pairs'}: each pair has a word that {model} does not know, such as"
                 f" {next(iter(oov))!r}; expected at least one pair of known words"
             )
-        if format is Format.json:
+        if format is ReportFormat.json:
             print_json(agreement_values(results, judgements))
             return
         print_lines(agreement_lines(results))
@@ -226,7 +217,9 @@ def inspect(
         ),
     ] = None,
     best: Annotated[int, typer.Option(min=1, help="Number of units for each property.")] = 10,
-    format: Annotated[Format, typer.Option(help="Tables, or JSON lines.")] = Format.text,
+    format: Annotated[
+        ReportFormat, typer.Option(help="Tables, or JSON lines.")
+    ] = ReportFormat.text,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """Hidden units of a recurrent model that follow quotes, word boundaries or the position.
@@ -241,7 +234,7 @@ def inspect(
         from asr.lm.rnnlm import RNNLM
 
         if out and out.exists():
-            raise InputError(f"{out}: is there already; expected a new file")
+            raise InputError(f"{out}: already exists; expected a new file")
         texts = _texts(text)
         loaded = _load(model, device, texts)
         if not isinstance(loaded, RNNLM):
@@ -255,7 +248,7 @@ def inspect(
         for note in notes:
             _say("asr lm inspect", note)
         ranked = [(property, followers(reading, property, best)) for property in found]
-        if format is Format.json:
+        if format is ReportFormat.json:
             for values in follower_values(ranked):
                 print_json(values)
         else:
@@ -274,16 +267,11 @@ def _texts(text: Path) -> list[str]:
 
 def _load(model: Path, device: Device, texts: Iterable[str]) -> "LanguageModel":
     """Load a model; for a model that can't list its words the texts give the vocabulary."""
-    import torch
-
     from asr.lm.load import load_language_model
+    from asr.recognizer import pick_device
     from asr.text.normalisation import TextSettings, canonical, normalise
 
-    name = device.value
-    if device is Device.auto:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device is Device.cuda and not torch.cuda.is_available():
-        raise InputError("device is 'cuda'; this machine has no GPU that torch can use")
+    name = str(pick_device(device.value))
     kept = TextSettings(case="keep")
     forms = (form for text in texts for form in (normalise(text, kept), canonical(text)))
     return load_language_model(model, name, (word for form in forms for word in form.split()))

@@ -1,6 +1,5 @@
 """Results of `asr.lm.bench` -> lines of text, and values for JSON."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from asr.errors import printable
+from asr.files import finite_or_none
 from asr.lm.bench.agreement import GroupResult, Judgement
 from asr.lm.bench.inspection import Follower, Property
 from asr.lm.bench.perplexity import Perplexity, Total
@@ -36,7 +36,7 @@ def perplexity_lines(vocabulary: Vocabulary, found: Perplexity) -> list[str]:
     n_words = whole.words - ends
     lines = [
         f"{ends:,} sentences, {n_words:,} words, {whole.characters - ends:,} characters"
-        f" including blanks; {whole.units - ends:,} units ({vocabulary.unit})",
+        f" including spaces; {whole.units - ends:,} units ({vocabulary.unit})",
         "the end of each sentence counts as one more word, character and unit",
     ]
     if found.empty:
@@ -49,7 +49,7 @@ def perplexity_lines(vocabulary: Vocabulary, found: Perplexity) -> list[str]:
     else:
         lines.append("OOV words: 0 (0.00%)")
     lines += ["", *_table(columns, with_units=whole.units != whole.words)]
-    return lines + (["", *_oov_notes(vocabulary, found)] if found.oov else [])
+    return lines + (["", *_oov_notes(found)] if found.oov else [])
 
 
 def sentence_values(model: LanguageModel, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -60,9 +60,11 @@ def sentence_values(model: LanguageModel, texts: Sequence[str]) -> Iterator[dict
         symbols = [vocabulary.symbols[unit] for unit in (*numbers, EOS)]
         yield {
             "text": text,
-            "log_prob": _finite(float(row.sum(dtype=np.float64))),
+            "log_prob": finite_or_none(float(row.sum(dtype=np.float64))),
             "unknown": numbers.count(UNK),
-            "units": [[s, _finite(float(value))] for s, value in zip(symbols, row, strict=True)],
+            "units": [
+                [s, finite_or_none(float(value))] for s, value in zip(symbols, row, strict=True)
+            ],
         }
 
 
@@ -83,14 +85,14 @@ def agreement_values(
     groups = []
     for result in results:
         low, high = result.interval
-        rates = {"accuracy": _finite(result.accuracy), "low": low, "high": high}
+        rates = {"accuracy": finite_or_none(result.accuracy), "low": low, "high": high}
         groups.append(asdict(result) | rates)
     pairs = [
         {
             "good": judgement.pair.good,
             "bad": judgement.pair.bad,
-            "good_log_prob": _finite(judgement.good_log_prob),
-            "bad_log_prob": _finite(judgement.bad_log_prob),
+            "good_log_prob": finite_or_none(judgement.good_log_prob),
+            "bad_log_prob": finite_or_none(judgement.bad_log_prob),
             "right": judgement.right,
             "oov": judgement.oov,
         }
@@ -140,14 +142,14 @@ def follower_lines(best: Sequence[tuple[Property, Sequence[Follower]]]) -> list[
 
 def _total_values(total: Total) -> dict[str, float | int | None]:
     return {
-        "log_prob": _finite(total.log_prob),
+        "log_prob": finite_or_none(total.log_prob),
         "words": total.words,
         "characters": total.characters,
         "units": total.units,
-        "perplexity_per_word": _finite(total.per_word),
-        "perplexity_per_character": _finite(total.per_character),
-        "perplexity_per_unit": _finite(total.per_unit),
-        "bits_per_character": _finite(total.bits_per_character),
+        "perplexity_per_word": finite_or_none(total.per_word),
+        "perplexity_per_character": finite_or_none(total.per_character),
+        "perplexity_per_unit": finite_or_none(total.per_unit),
+        "bits_per_character": finite_or_none(total.bits_per_character),
     }
 
 
@@ -166,7 +168,7 @@ def _table(columns: Mapping[str, Total], with_units: bool) -> list[str]:
     return [f"{name:<25}{''.join(row)}".rstrip() for name, row in rows.items()]
 
 
-def _oov_notes(vocabulary: Vocabulary, found: Perplexity) -> list[str]:
+def _oov_notes(found: Perplexity) -> list[str]:
     return [
         "the whole text: an OOV word counts as <unk>. A smaller vocabulary gives a lower",
         "  perplexity, so compare only models with the same vocabulary",
@@ -179,8 +181,3 @@ def _oov_notes(vocabulary: Vocabulary, found: Perplexity) -> list[str]:
 
 def _nats(log_prob: float | None) -> str:
     return "-inf" if log_prob is None else f"{log_prob:.4f}"
-
-
-def _finite(value: float) -> float | None:
-    """None for infinity and NaN, which JSON lacks."""
-    return value if math.isfinite(value) else None

@@ -1,26 +1,19 @@
 """`asr score`: references and hypotheses -> error rates."""
 
-import math
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr.cli.options import ReportFormat
 from asr.cli.output import print_json, print_lines
 from asr.errors import printable, reported
+from asr.files import finite_or_none
 
 if TYPE_CHECKING:
     from asr.scoring.error_rates import Alignment
     from asr.scoring.transcripts import Pairs
-
-
-class ScoreFormat(StrEnum):
-    """Output format."""
-
-    text = "text"
-    json = "json"
 
 
 class Missing(StrEnum):
@@ -38,8 +31,8 @@ def score(
         Path, typer.Argument(metavar="HYPOTHESIS", help="Recognised texts.", show_default=False)
     ],
     format: Annotated[
-        ScoreFormat, typer.Option(help="A table, or one JSON object with rates as fractions.")
-    ] = ScoreFormat.text,
+        ReportFormat, typer.Option(help="A table, or one JSON object with rates as fractions.")
+    ] = ReportFormat.text,
     normalise: Annotated[
         bool,
         typer.Option(
@@ -98,32 +91,29 @@ def score(
     (srt, vtt). They may be compressed with gzip. Texts are paired by id if both files have ids,
     otherwise line by line.
     """
-    if alignments and format is not ScoreFormat.text:
+    if alignments and format is not ReportFormat.text:
         raise typer.BadParameter("needs --format text", param_hint="--alignments")
     with reported("asr score"):
         from asr.scoring.error_rates import align_words
         from asr.scoring.hints import hints
         from asr.scoring.notation import Rules
         from asr.scoring.transcripts import read_pairs
+        from asr.text import normalisation
 
-        rules = Rules(ignore_case, optional, fragments, _normalise() if normalise else None)
+        rules = Rules(
+            ignore_case, optional, fragments, normalisation.normalise if normalise else None
+        )
         deleted = missing is Missing.deletions
         pairs = read_pairs(reference, hypothesis, ids, deleted, rules)
         aligned = align_words(pairs.references, pairs.hypotheses)
         values = _score_values(pairs, aligned)
         for note in [*pairs.notes, *hints(aligned)]:
             typer.echo(f"asr score: {printable(note)}", err=True)
-        if format is ScoreFormat.json:
+        if format is ReportFormat.json:
             print_json(values)
             return
         shown = _alignment_lines(pairs, aligned) if alignments else []
         print_lines([*shown, *_score_text(values, aligned).split("\n")])
-
-
-def _normalise() -> Callable[[str], str]:
-    from asr.text.normalisation import normalise
-
-    return normalise
 
 
 Values = dict[str, float | int | str | None]
@@ -139,10 +129,10 @@ def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
     low, high = bootstrap_interval(counts)
     wrong = sum(count.errors > 0 for count in counts)
     return {
-        "wer": _finite(total.rate),
-        "wer_low": _finite(low),
-        "wer_high": _finite(high),
-        "cer": _finite(characters.rate),
+        "wer": finite_or_none(total.rate),
+        "wer_low": finite_or_none(low),
+        "wer_high": finite_or_none(high),
+        "cer": finite_or_none(characters.rate),
         "substitutions": total.substitutions,
         "deletions": total.deletions,
         "insertions": total.insertions,
@@ -153,11 +143,6 @@ def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
         "sentence_error_rate": wrong / len(counts),
         "paired_by": "line" if pairs.ids is None else "id",
     }
-
-
-def _finite(rate: float) -> float | None:
-    """None for an infinite rate (errors but no reference words), which JSON lacks."""
-    return rate if math.isfinite(rate) else None
 
 
 def _alignment_lines(pairs: "Pairs", alignments: list["Alignment"]) -> list[str]:
@@ -184,7 +169,7 @@ def _score_text(values: Values, alignments: list["Alignment"]) -> str:
         f"     {values['substitutions']} substitutions, {values['deletions']} deletions and"
         f" {values['insertions']} insertions in {values['words']} words",
         f"CER  {_percent(values['cer'])} %  of {values['characters']} characters,"
-        " blanks between words included",
+        " including spaces between words",
         f"SER  {_percent(values['sentence_error_rate'])} %  {values['utterances_with_errors']}"
         f" of {values['utterances']} utterances have errors (paired by {values['paired_by']})",
     ]

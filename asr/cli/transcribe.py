@@ -1,6 +1,5 @@
 """`asr transcribe`: audio files -> texts, one line per file."""
 
-import math
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asr.cli.options import Device
 from asr.cli.output import STDOUT, json_line, name_of, print_json, print_row
 from asr.errors import InputError, has_one_line, one_line, printable, reported
-from asr.files import write_text
+from asr.files import finite_or_none, write_text
 
 if TYPE_CHECKING:
     from asr.recognizer import Transcript
@@ -35,14 +35,6 @@ class Decoder(StrEnum):
     greedy = "greedy"
     beam = "beam"
     flashlight = "flashlight"
-
-
-class Device(StrEnum):
-    """The device on which the model runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 def transcribe(
@@ -148,7 +140,7 @@ def transcribe(
                 if _ends_all(error):
                     raise
                 failed += 1
-                named = isinstance(error, OSError) or str(path) in str(error)
+                named = isinstance(error, OSError) or str(error).startswith(f"{path}:")
                 place = "" if named else f"{printable(str(path))}: "
                 print(f"{PROGRAM}: {place}{one_line(error)}", file=sys.stderr)
     if failed:
@@ -198,20 +190,18 @@ def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]
         sources[file] = path
     there = [file for file in files if file.exists()]
     if len(there) == len(files):
-        raise InputError(f"{files[0]}: is there already; expected a new file")
+        raise InputError(f"{files[0]}: already exists; expected a new file")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; expected a folder, or a new name")
     for file in there:
-        print(f"{PROGRAM}: {printable(str(file))}: is there already and is kept", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(str(file))}: already exists and is kept", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     return files
 
 
 def _values(path: Path, transcript: "Transcript") -> dict[str, Any]:
-    values = {"audio": str(path), **asdict(transcript)}
-    if math.isinf(transcript.log_prob):  # JSON has no infinity
-        values["log_prob"] = None
-    return values
+    log_prob = finite_or_none(transcript.log_prob)
+    return {"audio": str(path), **asdict(transcript), "log_prob": log_prob}
 
 
 def _content(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:

@@ -149,7 +149,14 @@ def _cells(
 
 
 def scored(folder: Path) -> dict[str, Scored]:
-    """The systems of a folder by name, with errors counted from the folder's texts."""
+    """The systems of a folder by name, with errors counted from the folder's texts.
+
+    Args:
+        folder: has `results.json`, `references.txt` and `hypotheses.NAME.txt`.
+
+    Raises:
+        InputError: a file is missing or can't be used.
+    """
     found = {}
     for system in _systems(folder):
         name = system["name"]

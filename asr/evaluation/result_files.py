@@ -26,7 +26,7 @@ def refuse_others(out: Path, manifest: Path, utterances: Sequence[Utterance]) ->
     if path.exists() and path.read_text("utf-8", errors="replace") != _lines(said):
         raise InputError(
             f"{out}: has results of other utterances than those of {manifest}; expected another"
-            " --out, or this folder removed"
+            " --out; or remove this folder first"
         )
 
 
@@ -130,12 +130,12 @@ def _kept(
         systems = {system["name"]: system for system in before["systems"]}
         others = {name: before[name] for name in origin if before[name] != origin[name]}
     except (ValueError, KeyError, TypeError):
-        print(f"{path}: had no results that can be read; written anew", file=sys.stderr)
+        print(f"{path}: could not be read as results; it is replaced", file=sys.stderr)
         return {}
     if any(before.get(name) != value for name, value in measured.items()):
         if lost := ", ".join(name for name in systems if name not in found):
             print(
-                f"{path}: {lost} left out: of another model, other weights or another manifest",
+                f"{path}: removed {lost}: of another model, other weights or another manifest",
                 file=sys.stderr,
             )
         return {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from asr.errors import InputError
+from asr.errors import InputError, shortened
 from asr.text.lexicon import Lexicon
 
 EDGE = "#"
@@ -131,15 +131,13 @@ def trees_from_dict(values: Mapping[str, Any], place: str) -> DecisionTrees:
         InputError: the values do not describe trees.
     """
     if not isinstance(values, dict):
-        raise InputError(
-            f"{place}: trees is {_shortened(values)}; expected lists of trees by phone"
-        )
+        raise InputError(f"{place}: trees is {shortened(values)}; expected lists of trees by phone")
     trees = {}
     try:
         for phone, plain in values.items():
             if not isinstance(plain, list):
                 raise ValueError(
-                    f"phone {phone!r} has {_shortened(plain)}; expected a list of trees"
+                    f"phone {phone!r} has {shortened(plain)}; expected a list of trees"
                 )
             trees[phone] = tuple(_tree(tree, f"phone {phone!r}") for tree in plain)
         return DecisionTrees(trees)
@@ -193,10 +191,5 @@ def _tree(values: Any, where: str) -> Split | int:
         } if not more and all(isinstance(phone, str) for phone in phones):
             return Split(side, frozenset(phones), _tree(yes, where), _tree(no, where))
     raise ValueError(
-        f"{where} has {_shortened(values)}; expected a number, or side, phones, yes and no"
+        f"{where} has {shortened(values)}; expected a number, or side, phones, yes and no"
     )
-
-
-def _shortened(value: object, width: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= width else text[: width - 1] + "…"

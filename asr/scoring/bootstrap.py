@@ -27,7 +27,8 @@ def bootstrap_interval(
             gives an interval of zero width, which means nothing.
 
     Raises:
-        ValueError: there are no counts, or the confidence is not between 0 and 1.
+        ValueError: there are no counts, the confidence is not between 0 and 1, or there are no
+            samples.
 
     Source: Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR performance
     evaluation". Kaldi's compute-wer-bootci and kaldialign instead take 1.96 standard deviations
@@ -35,6 +36,7 @@ def bootstrap_interval(
     """
     if not counts:
         raise ValueError("counts is empty; expected one for each utterance")
+    _check_samples(samples)
     errors, words = [count.errors for count in counts], [count.words for count in counts]
     rates = _rates(*_drawn(errors, words, samples, seed))
     return _interval(rates, confidence)
@@ -85,17 +87,18 @@ def paired_gain(
         gain: its p is at least 1 / (samples + 1).
 
     Raises:
-        ValueError: there are no counts, they are for different utterances, or the confidence is
-            not between 0 and 1.
+        ValueError: there are no counts, they are for different utterances, the confidence is not
+            between 0 and 1, or there are no samples.
 
     Source: Bisani and Ney 2004 for the interval (they and kaldialign also compare systems by the
     bootstrap); Noreen 1989, "Computer-intensive methods for testing hypotheses", for the p-value.
     """
     if not counts:
         raise ValueError("counts is empty; expected one for each utterance")
+    _check_samples(samples)
     if len(counts) != len(others):
         raise ValueError(
-            f"counts has {len(counts)} utterances, others {len(others)}; expected as many"
+            f"counts has {len(counts)} utterances, others {len(others)}; expected the same number"
         )
     for index, (count, other) in enumerate(zip(counts, others, strict=True)):
         if count.words != other.words:
@@ -140,6 +143,11 @@ def _rates(errors: np.ndarray, words: np.ndarray) -> np.ndarray:
         return np.where(
             errors != 0, errors / words, 0.0
         )  # infinite without words, as `ErrorCounts.rate`
+
+
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise ValueError(f"samples is {samples}; expected 1 or more")
 
 
 def _interval(rates: np.ndarray, confidence: float) -> tuple[float, float]:

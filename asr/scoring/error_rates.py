@@ -76,7 +76,7 @@ def wer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> Err
 
 
 def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
-    """Character errors of one text, or of many texts together, including blanks between words.
+    """Character errors of one text, or of many texts together, including spaces between words.
 
     >>> asr.cer("three five", "three nine").rate
     0.2
@@ -106,8 +106,8 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[Er
 def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
     """Character errors of each utterance, in code points.
 
-    The blank between two words is a character, as in `jiwer.cer`. Several white-space characters
-    count as one blank, and those at both ends of a text don't count. The number of errors is the
+    The space between two words is a character, as in `jiwer.cer`. Several white-space characters
+    count as one space, and those at both ends of a text don't count. The number of errors is the
     smallest possible; other programs may split it differently into the three kinds.
 
     Raises:
@@ -206,7 +206,8 @@ def _check_sequences(references: Sequence[str], hypotheses: Sequence[str]) -> No
             raise ValueError(f"{name} is one text; expected a sequence of texts")
     if len(references) != len(hypotheses):
         raise ValueError(
-            f"{len(hypotheses)} hypotheses for {len(references)} references; expected as many"
+            f"{len(hypotheses)} hypotheses for {len(references)} references; expected the same"
+            " number"
         )
 
 

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 from asr.errors import InputError
-from asr.files import decoded
+from asr.files import decoded, packing_of
 from asr.scoring.entries import TranscriptFile
 from asr.scoring.lines import numbered, read_trn, text_readings
 from asr.scoring.subtitles import is_subtitles, read_subtitles
@@ -42,13 +42,6 @@ _REFUSED = {
     "<!DOCTYPE": "HTML",
     "[Script Info]": "ASS subtitles",
     "SPEAKER ": "RTTM, which has no words",
-}
-_PACKED = {
-    b"PK\x03\x04": "a zip file",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ": "compressed with xz",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    b"%PDF-": "a PDF file",
 }
 _EACH_LINE = [
     (r"\S+ S -?\d+ T -?\d+ ", "Sphinx's hypseg, with frames and scores"),
@@ -124,9 +117,8 @@ def _content(path: Path) -> tuple[str, str]:
     if content.startswith(b"\x1f\x8b"):
         content = _unpacked(content, path)
         name = name.removesuffix(".gz")
-    for beginning, found in _PACKED.items():
-        if content.startswith(beginning):
-            raise InputError(f"{path}: is {found}; expected text, or gzip")
+    if packed := packing_of(content):
+        raise InputError(f"{path}: is {packed}; expected text, or gzip")
     text = decoded(content, path).removeprefix("\ufeff")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

@@ -117,8 +117,10 @@ def _shape(id: str) -> str:
 
 
 def _consecutive(ids: Sequence[str]) -> bool:
-    numbers = sorted(int(id) for id in ids if len(id) < 19)
-    return len(ids) > 2 and numbers == list(range(numbers[0], numbers[0] + len(ids)))
+    if len(ids) < 3 or max(map(len, ids)) > 18:  # int() of a long text is slow
+        return False
+    numbers = sorted(map(int, ids))
+    return numbers == list(range(numbers[0], numbers[0] + len(ids)))
 
 
 def _differ_at_the_end(ids: Sequence[str]) -> bool:

@@ -63,14 +63,17 @@ def read_pairs(
         rules: how words are read and compared.
 
     Raises:
-        InputError: a file can't be read or is empty; the numbers of lines differ; an id occurs
-            twice or in one file only; `with_ids` is None and it is unclear whether lines have ids.
+        InputError: a file can't be read, or has no utterance to score; the numbers of lines differ;
+            an id occurs twice or in one file only; `with_ids` is None and it is unclear whether
+            lines have ids.
     """
     as_lines = with_ids is not None
     said = read_transcripts(Path(reference), as_lines=as_lines)
     heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
     notes: list[str] = []
     pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
+    if not pairs:
+        raise InputError(f"{reference}: has no utterance to score; expected at least one")
     return _compared(pairs, notation, by_id, rules or Rules(), notes)
 
 
@@ -83,6 +86,7 @@ def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
 
     Raises:
         ValueError: an id or a text has characters with a special meaning in sclite.
+        OSError: the file can't be written.
     """
     lines = []
     for id, text in texts.items():

@@ -96,8 +96,8 @@ def read_lexicon(path: str | Path, stress: bool = True) -> Lexicon:
 def read_words(path: str | Path) -> list[str]:
     """Read a word list with one word per line, or the words of a pronunciation dictionary.
 
-    Words are converted to NFC with straight apostrophes, like texts, and keep their case. Lines
-    that begin with `;;`, or with `#` and a blank, are comments. Special symbols
+    Words are converted to the canonical form of texts and keep their case. Lines
+    that begin with `;;`, or with `#` and a space, are comments. Special symbols
     (`is_special_symbol`) are left out; a line on stderr names them.
 
     Returns:
@@ -143,7 +143,7 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
     `WORD(2)`. Pronunciations keep the order of the lines. Words are converted to the canonical
     form, see `asr.text.normalisation.canonical`; their case and punctuation stay: "Essen" differs
     from "essen", and "u.s." from "us"; see `Lexicon.in_case`. Lines that begin with `;;` or `#`
-    are comments; so is the rest of a line after a `#` between blanks. Special symbols
+    are comments; so is the rest of a line after a `#` between spaces. Special symbols
     (`is_special_symbol`), such as Kaldi's `!SIL` and `<UNK>`, are left out; a line on stderr names
     them.
 

@@ -16,7 +16,7 @@ def canonical(text: str, place: str = "text") -> str:
     the same; case and punctuation stay (see `lower_case` and `normalise`).
 
     - The text is composed (Unicode's NFC).
-    - White space of every kind (tabs, line ends, U+00A0, U+2028, ...) becomes one blank between
+    - White space of every kind (tabs, line ends, U+00A0, U+2028, ...) becomes one space between
       words, and is removed at both ends.
     - Curly, modifier and full-width apostrophes (U+2018, U+2019, U+02BC, U+FF07) become '.
     - Invisible characters are removed: byte order mark, soft hyphen, zero-width space, word joiner,
@@ -55,7 +55,7 @@ def lower_case(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    text = text.replace("İ", "i").lower().replace("i\u0307", "i")
+    text = _DOTTED_I.sub("i", text.replace("İ", "i").lower())
     return unicodedata.normalize("NFC", text)
 
 
@@ -146,7 +146,8 @@ def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") 
             text = _INSIDE_WORDS.sub("", text)
         if "." in text:
             text = _INITIALS.sub(lambda found: found.group().replace(".", ""), text)
-        text = " ".join(word.strip("'") for word in _replaced(text, _PARTED).split())
+        words = (word.strip("'") for word in _replaced(text, _PARTED).split())
+        text = " ".join(word for word in words if word)
     # compose again after the removals; the conversion of case needs composed text
     if not text.isascii():
         text = canonical(text)
@@ -167,6 +168,7 @@ def words_and_marks(text: str) -> list[str]:
     return found
 
 
+_DOTTED_I = re.compile("i\u0307+")
 # controls except white space, halves of surrogate pairs, and noncharacters
 _NO_TEXT = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _APOSTROPHES = "’‘ʼ＇"

@@ -12,7 +12,7 @@ import sentencepiece
 from asr.errors import InputError
 
 WORD_START = "▁"
-"""Replaces the blank before a word; the first piece of every word begins with it."""
+"""Replaces the space before a word; the first piece of every word begins with it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SubwordModel:
         Every character of the texts is a piece too. The same texts give the same model.
 
         Args:
-            texts: normalised texts, words separated by one blank.
+            texts: normalised texts, words separated by one space.
             n_pieces: number of pieces.
 
         Raises:
@@ -83,7 +83,7 @@ class SubwordModel:
             if n_pieces < smallest:
                 raise InputError(
                     f"n_pieces is {n_pieces}; the texts have {smallest} characters including the"
-                    f" blank, each a piece; expected {smallest} or more"
+                    f" space, each a piece; expected {smallest} or more"
                 ) from None
             if found := re.search(r"too high .* <= (\d+)", str(error)):
                 raise InputError(
@@ -125,7 +125,7 @@ class SubwordModel:
             text: normalised like the training texts.
 
         Raises:
-            InputError: the text has the character that replaces the blank.
+            InputError: the text has the character that replaces the space.
         """
         _refuse_sign(text)
         pieces = self._processor.encode(text, out_type=str)
@@ -162,6 +162,6 @@ def _checked(texts: Iterable[str], characters: set[str], faults: list[Exception]
 def _refuse_sign(text: str) -> None:
     if WORD_START in text:
         raise InputError(
-            f"{text[:60]!r} has {WORD_START!r} (U+2581), which replaces the blank in pieces;"
+            f"{text[:60]!r} has {WORD_START!r} (U+2581), which replaces the space in pieces;"
             " expected a text without it"
         )

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain, product
 from typing import Any, ClassVar
 
-from asr.errors import InputError, listed, printable
+from asr.errors import InputError, listed, printable, shortened
 from asr.text.lexicon import Lexicon, parse_lexicon
 from asr.text.normalisation import Case, case_of
 from asr.text.subword import WORD_START, SubwordModel
@@ -21,7 +21,7 @@ BLANK_SYMBOL = "<blank>"
 
 @dataclass(frozen=True)
 class CharTokenizer:
-    """Characters <-> tokens; the blank between words is a character like any other.
+    """Characters <-> tokens; the space between words is a character like any other.
 
     A character is a code point of the text's composed form (NFC).
 
@@ -72,7 +72,7 @@ class CharTokenizer:
 
     @property
     def separator(self) -> int | None:
-        """The token of the blank between words; None if it is not among the symbols."""
+        """The token of the space between words; None if it is not among the symbols."""
         return self._token.get(" ")
 
     def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
@@ -95,7 +95,7 @@ class CharTokenizer:
 
 @dataclass(frozen=True)
 class UnitTokenizer:
-    """Units separated by blanks <-> tokens, such as phones: "h# k aw n".
+    """Units separated by spaces <-> tokens, such as phones: "h# k aw n".
 
     Args:
         symbols: (C,), what each token stands for; `symbols[0]` is CTC's blank.
@@ -135,7 +135,7 @@ class UnitTokenizer:
         return _encode(unicodedata.normalize("NFC", text).split(), self._token, "unit", place)
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The units of the tokens, joined by blanks.
+        """The units of the tokens, joined by spaces.
 
         Raises:
             ValueError: a token is the blank or has no symbol.
@@ -282,7 +282,7 @@ class PhoneTokenizer:
         return tuple(tuple(self._token[phone] for phone in phones) for phones in spoken)
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The phones of the tokens, joined by blanks.
+        """The phones of the tokens, joined by spaces.
 
         Raises:
             ValueError: a token is the blank or has no symbol.
@@ -344,7 +344,7 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
     if not isinstance(kind, str) or kind not in _FIELDS:
         kinds = ", ".join(_FIELDS)
         raise InputError(
-            f"{place}: tokenizer is of kind {_shortened(kind)}; expected one of {kinds}"
+            f"{place}: tokenizer is of kind {shortened(kind)}; expected one of {kinds}"
         )
     if set(values) != {"kind", *_FIELDS[kind]}:
         expected = ", ".join(("kind", *_FIELDS[kind]))
@@ -352,7 +352,7 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
     for name in _FIELDS[kind]:
         if not _is_texts(values[name] if name != "model" else [values[name]]):
             what = "text" if name == "model" else "a list of texts"
-            raise InputError(f"{place}: {name} is {_shortened(values[name])}; expected {what}")
+            raise InputError(f"{place}: {name} is {shortened(values[name])}; expected {what}")
     try:
         match kind:
             case "char":
@@ -477,7 +477,7 @@ def _encode(pieces: Iterable[str], token: dict[str, int], what: str, place: str)
     alphabet = ("" if what == "character" else " ").join(token)
     raise InputError(
         f"{place}: {what} {piece!r}{code} is not in the alphabet;"
-        f" expected one of the {len(token)} of {_shortened(alphabet)}"
+        f" expected one of the {len(token)} of {shortened(alphabet)}"
     )
 
 
@@ -488,8 +488,3 @@ def _decode(tokens: Iterable[int], symbols: Sequence[str]) -> list[str]:
             raise ValueError(f"token {token} stands for no text; expected 1 to {len(symbols) - 1}")
         pieces.append(symbols[token])
     return pieces
-
-
-def _shortened(value: object, width: int = 120) -> str:
-    text = repr(value)
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from asr.text.lexicon import Lexicon, Pronunciation, read_lexicon, read_words
+from asr.text.lexicon import Lexicon, Pronunciation, is_special_symbol, read_lexicon, read_words
 from asr.text.normalisation import canonical
 
 AnyLexicon = Lexicon | Mapping[str, Any] | Iterable[str] | Path
@@ -23,12 +23,12 @@ def as_words(lexicon: AnyLexicon) -> list[str]:
 
     Raises:
         InputError: the file can't be used.
-        ValueError: there is no word, or a word is empty or has white space.
+        ValueError: there is no word, or a word is empty, has white space or is a special symbol.
     """
     if isinstance(lexicon, str | Path):
         return read_words(lexicon)
     given = lexicon.pronunciations if isinstance(lexicon, Lexicon) else lexicon
-    return [_word(word, place) for place, word in enumerate(_some(given))]
+    return list(dict.fromkeys(_word(word, place) for place, word in enumerate(_some(given))))
 
 
 def as_lexicon(lexicon: AnyLexicon) -> Lexicon:
@@ -39,8 +39,8 @@ def as_lexicon(lexicon: AnyLexicon) -> Lexicon:
 
     Raises:
         InputError: the file can't be used.
-        ValueError: there is no word, a word is empty or has white space, or its phones have the
-            wrong type.
+        ValueError: there is no word, a word is empty, has white space or is a special symbol, or
+            its phones have the wrong type.
     """
     if isinstance(lexicon, Lexicon):
         return lexicon
@@ -65,7 +65,10 @@ def _some(words: Iterable[Any]) -> list[Any]:
 def _word(word: Any, place: int) -> str:
     if not isinstance(word, str) or len(word.split()) != 1:
         raise ValueError(f"lexicon has {word!r} as word {place}; expected one word")
-    return canonical(word, f"lexicon: word {place}")
+    found = canonical(word, f"lexicon: word {place}")
+    if is_special_symbol(found) or found.startswith(("#", ";;")):  # lost in a dictionary file
+        raise ValueError(f"lexicon has {word!r} as word {place}; expected a spoken word")
+    return found
 
 
 def _pronunciations(word: str, spoken: Any) -> list[Pronunciation]:

@@ -12,6 +12,7 @@ import soundfile
 import soxr
 from audio_files import write_av
 
+from asr.audio import load
 from asr.audio.load import AudioInfo, AudioWarning, read_audio, read_info
 from asr.errors import InputError
 
@@ -135,7 +136,34 @@ def test_a_waveform_longer_than_allowed_is_refused(tmp_path, monkeypatch):
     chained = tmp_path / "b.wav"  # only decoding gives its length
     chained.write_bytes(path.read_bytes() * 3)
     assert len(read_audio(chained, 16000, longest_s=30.0)) == 480000
-    refused(chained, r"has \d+ s of audio or more; expected at most 29 s", longest_s=29.0)
+    refused(
+        chained, r"has \d+ s of audio or more; expected at most 29 s, which fit", longest_s=29.0
+    )
+
+
+def test_a_recording_that_fits_into_memory_is_read_whole(tmp_path, monkeypatch):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(1 << 20, np.float32), 16000)
+    held = []  # samples that were read; the memory for them is no longer free
+    needed = 8 << 20  # 4 bytes a sample, twice while blocks are joined
+    monkeypatch.setattr(load, "_ALWAYS_FITS", 1000)
+    monkeypatch.setattr(load, "free_memory", lambda: needed - 4 * sum(held))
+    resample = load._resample
+
+    def counted(*arguments):
+        for block in resample(*arguments):
+            held.append(len(block))
+            yield block
+
+    monkeypatch.setattr(load, "_resample", counted)
+    assert len(read_audio(path, 16000)) == 1 << 20
+    held.clear()
+    joined = tmp_path / "joined.wav"  # its length is not known before
+    joined.write_bytes(2 * path.read_bytes())
+    refused(joined, r"s of audio or more; expected at most 66 s, which fit")
+    held.clear()
+    needed *= 2
+    assert len(read_audio(joined, 16000)) == 2 << 20
     monkeypatch.setattr("asr.audio.load.free_memory", lambda: 8 * 16000 * 9)
     monkeypatch.setattr("asr.audio.load._ALWAYS_FITS", 16000)
     refused(path, r"expected at most 9 s, which fit into memory")
@@ -301,7 +329,7 @@ def test_a_missing_channel_and_a_late_offset_are_refused(tmp_path):
 
 def test_arguments_out_of_range_are_value_errors(tmp_path):
     path = write(tmp_path / "a.wav", noise(1600))
-    with pytest.raises(ValueError, match="sample_rate is 0; expected Hz"):
+    with pytest.raises(ValueError, match="sample_rate is 0; expected 1 Hz or more"):
         read_audio(path, 0)
     with pytest.raises(ValueError, match="offset_s is -1"):
         read_audio(path, 16000, offset_s=-1)

@@ -61,8 +61,10 @@ def test_resample_equals_resampling_while_reading(rate, new_rate, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-def test_a_rate_of_0_is_refused():
-    with pytest.raises(ValueError, match="sample_rate is 0; expected Hz"):
+def test_a_rate_of_0_and_channels_are_refused_by_resample():
+    with pytest.raises(ValueError, match=r"waveform has shape \(2, 9\); expected \(samples,\)"):
+        resample(torch.zeros(2, 9), 8000, 16000)
+    with pytest.raises(ValueError, match="sample_rate is 0; expected 1 Hz or more"):
         resample(torch.zeros(5), 0, 16000)
 
 
@@ -108,6 +110,6 @@ def test_mfcc_equals_librosas():
 def test_invalid_features_are_refused_by_name():
     with pytest.raises(ValueError, match="waveform has 399 samples; one window takes 400"):
         asr.log_mel(np.zeros(399), 16000)
-    with pytest.raises(ValueError, match="n_mels is 0; expected more than 0"):
+    with pytest.raises(ValueError, match="n_mels is 0; expected 1 or more"):
         asr.log_mel(np.zeros(400), 16000, n_mels=0)
     assert asr.log_mel(np.zeros(400), 16000).shape == (1, FeatureSettings().n_mels)

@@ -39,7 +39,7 @@ def read_novels():
     """The first 200,000 paragraphs of the novels, in lower case."""
     path = Path(os.environ.get("ASR_DATA", "")) / "text" / "english_novels.txt.xz"
     if not path.exists():
-        raise InputError(f"{path}: is not there; expected the English novels under $ASR_DATA")
+        raise InputError(f"{path}: does not exist; expected the English novels under $ASR_DATA")
     with lzma.open(path, "rt", encoding="utf-8") as lines:
         return [line.lower() for line in islice(lines, 200_000)]
 

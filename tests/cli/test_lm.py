@@ -154,7 +154,7 @@ def test_perplexity_table_explains_oov_words(given, text):
     spelled = math.exp((23 * math.log(V) + 6 * math.log(letters)) / 23)
     lines = done.stdout.splitlines()
     assert lines[:6] == [
-        "4 sentences, 19 words, 71 characters including blanks; 19 units (word)",
+        "4 sentences, 19 words, 71 characters including spaces; 19 units (word)",
         "the end of each sentence counts as one more word, character and unit",
         "OOV words: 1 (5.26%), most frequent zebra 1",
         "",
@@ -286,7 +286,7 @@ def test_inspect_prints_the_best_units_and_writes_a_page(characters, text, tmp_p
     lines = lm("inspect", characters, text).stdout.splitlines()
     assert lines[:2] == ["inside quotes (AUC)", "  layer  unit  rises  first half  second half"]
     again = lm("inspect", characters, text, "--out", page)
-    assert again.stderr == f"asr lm inspect: {page}: is there already; expected a new file\n"
+    assert again.stderr == f"asr lm inspect: {page}: already exists; expected a new file\n"
 
 
 def test_inspect_names_the_properties_it_leaves_out(words, text):

@@ -95,11 +95,11 @@ def test_same_command_continues_after_a_failure(transcribe, audio, tmp_path):
     written = (out / "a.txt").stat()
     shutil.copy(audio, other)
     status, _, err = transcribe(*command)
-    assert (status, err) == (0, f"asr transcribe: {out / 'a.txt'}: is there already and is kept\n")
+    assert (status, err) == (0, f"asr transcribe: {out / 'a.txt'}: already exists and is kept\n")
     assert (out / "a.txt").stat() == written
     assert (out / "b.txt").read_text() == (out / "a.txt").read_text()
     status, _, err = transcribe(*command)
-    line = f"asr transcribe: {out / 'a.txt'}: is there already; expected a new file\n"
+    line = f"asr transcribe: {out / 'a.txt'}: already exists; expected a new file\n"
     assert (status, err) == (1, line)
 
 

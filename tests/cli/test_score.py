@@ -206,7 +206,7 @@ def test_text_has_rates_counts_interval_and_confusions(write):
         "utt2\nREF:  a b c\nHYP:  a * c\nEval:   D\n\n"
         "WER  40.00 %  (95 % interval 33.33 to 50.00)\n"
         "     1 substitutions, 1 deletions and 0 insertions in 5 words\n"
-        "CER  25.00 %  of 12 characters, blanks between words included\n"
+        "CER  25.00 %  of 12 characters, including spaces between words\n"
         "SER  100.00 %  2 of 2 utterances have errors (paired by id)\n\n"
         "most frequent errors (reference -> hypothesis)\n"
         "    1  b -> *\n"

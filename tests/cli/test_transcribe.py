@@ -117,7 +117,7 @@ def test_out_writes_one_file_per_recording(tone_model, audio, tmp_path, recogniz
     before = files[0].read_text()
     again = transcribe(tone_model, "--out", out, "--format", format, audio[2], audio[0])
     assert again.exit_code == 1
-    line = f"asr transcribe: {files[2]}: is there already; expected a new file\n"
+    line = f"asr transcribe: {files[2]}: already exists; expected a new file\n"
     assert (again.stdout, again.stderr) == ("", line)
     assert files[0].read_text() == before
 

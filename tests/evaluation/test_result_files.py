@@ -100,7 +100,7 @@ def test_removed_systems_of_another_model_are_reported(measured, other, capsys):
         manifest.write_text("other utterances")
     write_results(out, model, manifest, [system("greedy")])
     assert list(systems_of(out)) == ["greedy"]
-    assert "results.json: beam left out: of another model, other weights" in capsys.readouterr().err
+    assert "results.json: removed beam: of another model, other weights" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"systems": [{}]}'])
@@ -109,4 +109,4 @@ def test_unreadable_results_are_replaced_with_a_message(measured, text, capsys):
     (measured[0] / "results.json").write_text(text)
     write_results(*measured, [system("greedy")])
     assert list(systems_of(measured[0])) == ["greedy"]
-    assert "results.json: had no results that can be read; written anew" in capsys.readouterr().err
+    assert "results.json: could not be read as results; it is replaced" in capsys.readouterr().err

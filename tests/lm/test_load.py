@@ -164,7 +164,9 @@ def test_truncated_weights_are_reported(folder, kept):
 
 def test_missing_weights_are_reported(folder):
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match=r"weights.safetensors: is not there; expected a trained"):
+    with pytest.raises(
+        InputError, match=r"weights.safetensors: does not exist; expected a trained"
+    ):
         load_language_model(folder)
 
 
@@ -206,7 +208,9 @@ def test_an_arpa_file_can_be_loaded(tmp_path):
 
 
 def test_a_path_without_a_language_model_is_reported(folder, tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: is not there; expected a trained model's fol"):
+    with pytest.raises(
+        InputError, match=r"nowhere: does not exist; expected a trained model's fol"
+    ):
         load_language_model(tmp_path / "nowhere")
     (tmp_path / "text.txt").write_text("the cat sat\n")
     with pytest.raises(InputError, match=r"text.txt"):

@@ -295,7 +295,7 @@ def test_unexpected_tables_are_refused(folder):
         save_file(changed, path)
         refused(folder, f"/weights.safetensors: {complaint}")
     path.unlink()
-    refused(folder, "/weights.safetensors: is not there; expected a trained model's weights")
+    refused(folder, "/weights.safetensors: does not exist; expected a trained model's weights")
     shutil.copy(folder / "sound", path)
     assert same(load_ngram(folder), estimated())
 

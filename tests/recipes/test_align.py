@@ -79,7 +79,7 @@ def test_all_utterances_that_can_not_be_aligned_are_named(tones, dev, tmp_path):
 
 def test_an_existing_file_is_not_overwritten(tones, dev, tmp_path):
     (tmp_path / "times.jsonl").write_text("mine")
-    line = f"{tmp_path / 'times.jsonl'}: is there already; expected a new file"
+    line = f"{tmp_path / 'times.jsonl'}: already exists; expected a new file"
     with pytest.raises(InputError, match=re.escape(line)):
         align(tones, dev, tmp_path)
     assert (tmp_path / "times.jsonl").read_text() == "mine"

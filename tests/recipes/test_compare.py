@@ -95,7 +95,7 @@ def test_an_unknown_utterance_is_refused_before_training(corpus, monkeypatch):
 
 def test_missing_settings_are_refused_before_training(corpus, monkeypatch):
     (corpus / "conf" / "tones" / "ctc.yaml").unlink()
-    with pytest.raises(InputError, match=r"compare.yaml: names ctc, but .*ctc.yaml is not there"):
+    with pytest.raises(InputError, match=r"compare.yaml: names ctc, but .*ctc.yaml does not exist"):
         compare(corpus, monkeypatch, "tones")
     assert not (corpus / "exp").exists()
 

@@ -59,6 +59,8 @@ def test_no_counts_and_a_wrong_confidence_are_refused():
         bootstrap_interval([])
     with pytest.raises(ValueError, match="confidence is 95; expected a fraction"):
         bootstrap_interval([ErrorCounts()], confidence=95)
+    with pytest.raises(ValueError, match="samples is 0; expected 1 or more"):
+        bootstrap_interval([ErrorCounts()], samples=0)
 
 
 def counts_of(errors, words):
@@ -156,7 +158,7 @@ def test_a_system_has_no_gain_over_itself():
 def test_counts_of_different_utterances_are_refused():
     with pytest.raises(ValueError, match="counts is empty"):
         paired_gain([], [])
-    with pytest.raises(ValueError, match="counts has 2 utterances, others 1; expected as many"):
+    with pytest.raises(ValueError, match="counts has 2 utterances, others 1; expected the same"):
         paired_gain([ErrorCounts()] * 2, [ErrorCounts()])
     expected = r"counts\[1\] has 3 words, others\[1\] 4; expected the same utterance"
     with pytest.raises(ValueError, match=expected):

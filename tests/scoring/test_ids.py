@@ -59,6 +59,7 @@ def test_first_words_that_are_no_ids(reference, hypothesis):
             "ref:1: 'covid19'",
         ),
         ("go left\nstop now\n", "utt1 go left\nutt2 stop now\n", "hyp:1: 'utt1'"),
+        (f"{10**19} go\n{10**20} on\n", f"{10**19} go\n{10**20} in\n", f"ref:1: '{10**19}'"),
         ("utt1 go left\nutt2 stop now\n", "go left\nstop now\n", "ref:1: 'utt1'"),
         ("utt1 go left\nutt2 stop\n", "rec_1 go left\nrec_2 stop\n", "ref:1: 'utt1'"),
         ("utta a b\nuttb c d\nuttc e f\n", "utta a b\nuttb c d\nuttc e g\n", "ref:1: 'utta'"),

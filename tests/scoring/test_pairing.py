@@ -46,6 +46,16 @@ def test_alternatives_outside_sclites_formats_are_refused(pairs):
     assert pairs("{ a / b } go (u1)\nx (u2)\n", "u1 b go\nu2 x\n").references == ["b go", "x"]
 
 
+@pytest.mark.parametrize("with_ids", [None, True])
+def test_files_without_an_utterance_are_refused(tmp_path, with_ids):
+    (tmp_path / "ref.stm").write_text("a 1 x 0.0 1.0 IGNORE_TIME_SEGMENT_IN_SCORING\n")
+    (tmp_path / "hyp.ctm").write_text("a 1 0.1 0.2 go\n")
+    (tmp_path / "blank.txt").write_text("\n\n")
+    files = ("blank.txt", "blank.txt") if with_ids else ("ref.stm", "hyp.ctm")
+    with pytest.raises(InputError, match=f"{files[0]}: has no utterance to score; expected at lea"):
+        read_pairs(*(tmp_path / name for name in files), with_ids=with_ids)
+
+
 def test_ignore_case_covers_the_turkish_i(pairs):
     from asr.scoring.notation import Rules
 

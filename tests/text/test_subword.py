@@ -120,7 +120,7 @@ def test_errors_while_reading_texts_are_raised():
         (["ab ab abc", "b a"], 3, r"n_pieces is 3; the texts have 4 characters .* 4 or more"),
         (["", " "], 5, "the texts have no word; expected at least one"),
         ([], 5, "the texts have no word; expected at least one"),
-        (["a ▁b"], 5, r"'a ▁b' has '▁' \(U\+2581\), which replaces the blank in pieces"),
+        (["a ▁b"], 5, r"'a ▁b' has '▁' \(U\+2581\), which replaces the space in pieces"),
     ],
 )
 def test_impossible_numbers_of_pieces_are_refused(texts, n_pieces, line, capfd):

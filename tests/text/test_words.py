@@ -36,6 +36,7 @@ def test_lexicon_files_are_read(tmp_path):
         assert dict(as_lexicon(path).pronunciations) == TWO
         assert as_words(path) == ["one", "a"]
     assert as_words(tmp_path / "words.txt") == ["one", "a"]
+    assert as_words(["don’t", "don't"]) == ["don't"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,12 @@ def test_lexicon_files_are_read(tmp_path):
         ({"": "W"}, "lexicon has '' as word 0; expected one word"),
         (["one two"], "lexicon has 'one two' as word 0"),
         ([3], "lexicon has 3 as word 0"),
+        # would be lost when a model is saved
+        (
+            {"a": "AH", "[noise]": "NSN"},
+            r"lexicon has '\[noise\]' as word 1; expected a spoken word",
+        ),
+        (["a", "#"], "lexicon has '#' as word 1; expected a spoken word"),
     ],
 )
 def test_invalid_lexicons_are_refused(lexicon, message):

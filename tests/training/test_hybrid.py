@@ -374,7 +374,7 @@ def test_a_run_on_another_hmm_is_refused(options, hmm, tmp_path, capsys):
         ("--features.window_ms=32", "windows of 32 ms every 10 ms at 8000 Hz; the HMM"),
         ("--features.sample_rate=16000", "windows of 25 ms every 10 ms at 16000 Hz; the HMM"),
         ("--model.time_reduction=3", "model.time_reduction is 3; expected 1"),
-        ("--data.hmm=nowhere", "nowhere: is not there; expected a trained model's folder"),
+        ("--data.hmm=nowhere", "nowhere: does not exist; expected a trained model's folder"),
         ("--data.batch_s=0", "data.batch_s is 0.0; expected more than 0 seconds"),
         ("--data.batch_s=.inf", "data.batch_s is inf; expected more than 0 seconds, finite"),
         ("--seed=-1", "seed is -1; expected from 0"),
