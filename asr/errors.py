@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 STDOUT = "standard output"
 """Used in messages in place of a file's name."""
@@ -48,12 +48,21 @@ def reported(program: str) -> Iterator[None]:
     except Exception as error:
         if not has_one_line(error):
             raise
-        print(f"{program}: {one_line(error)}", file=sys.stderr)
+        say(program, one_line(error))
         try:
             _flush_output()
         except OSError:
             _drop_output()
         sys.exit(1)
+
+
+def say(program: str, line: str) -> None:
+    """Print a line on stderr, with its control characters escaped.
+
+    If stderr can't be written, the line is lost, and the program goes on with other input.
+    """
+    with suppress(OSError):
+        print(f"{program}: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def has_one_line(error: Exception) -> bool:

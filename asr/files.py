@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import threading
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -201,6 +202,11 @@ def json_object(line: str, place: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{place}: is {type(values).__name__}; expected a JSON object")
     return values
+
+
+def composed(name: str) -> str:
+    """A file's name or an id in composed Unicode (NFC), for comparisons; macOS decomposes names."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def file_digest(path: str | Path) -> str:

@@ -1,6 +1,5 @@
 """`asr lm`: language models and texts -> perplexities, samples, judgements and pages."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from asr.cli.options import Device, ReportFormat
 from asr.cli.output import print_json, print_lines, print_row
-from asr.errors import InputError, listed, printable, reported
+from asr.errors import InputError, listed, reported, say
 from asr.files import write_text
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ def agree(
             return
         print_lines(agreement_lines(results))
         if oov:
-            _say("asr lm agree", f"words that the model does not know: {listed(sorted(oov))}")
+            say("asr lm agree", f"words that the model does not know: {listed(sorted(oov))}")
 
 
 @lm.command()
@@ -242,11 +241,11 @@ def inspect(
         _check_known(loaded.vocabulary, texts, text)
         reading = read(loaded, texts, str(text))
         if len(reading.pieces) == MAX_UNITS:
-            _say("asr lm inspect", f"{text}: only the first {MAX_UNITS:,} units are used")
+            say("asr lm inspect", f"{text}: only the first {MAX_UNITS:,} units are used")
         found, left_out = properties(reading, loaded.vocabulary)
         notes = [f"left out: {reason}" for reason in left_out]
         for note in notes:
-            _say("asr lm inspect", note)
+            say("asr lm inspect", note)
         ranked = [(property, followers(reading, property, best)) for property in found]
         if format is ReportFormat.json:
             for values in follower_values(ranked):
@@ -312,8 +311,4 @@ def _warn_of_unknown(vocabulary: "Vocabulary", prompt: str) -> None:
     unknown = [word for word in prompt.split() if UNK in vocabulary.encode(word)]
     if unknown:
         words = listed(unknown)
-        _say("asr lm sample", f"the model does not know {words} and reads {UNK_SYMBOL} there")
-
-
-def _say(program: str, line: str) -> None:
-    print(f"{program}: {printable(line)}", file=sys.stderr)
+        say("asr lm sample", f"the model does not know {words} and reads {UNK_SYMBOL} there")

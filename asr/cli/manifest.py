@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,8 @@ from typing import Annotated
 import typer
 
 from asr.cli.output import print_json
-from asr.errors import InputError, listed, one_line, printable, reported
-from asr.files import read_text
+from asr.errors import InputError, listed, one_line, reported, say
+from asr.files import composed, read_text
 
 PROGRAM = "asr manifest"
 
@@ -59,7 +58,7 @@ def manifest(
                 utterance = Utterance(id, os.path.abspath(path), duration, said)
             except (InputError, OSError) as error:
                 failed += 1
-                print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
+                say(PROGRAM, one_line(error))
                 continue
             print_json(manifest_values(utterance))
     if failed:
@@ -81,16 +80,18 @@ def _files(audio: Iterable[Path], text: Path | None) -> list[Path]:
         files = [path]
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if not p.is_dir())
-            files = [p for p in inside if p.suffix.lower() in SUFFIXES]
+            # not pipes: nobody may ever write into them
+            files = [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
             if not files:
                 raise InputError(
                     f"{path}: has no audio file; expected names such as a{SUFFIXES[0]}"
                 )
-            known = (*SUFFIXES, ".txt", ".jsonl")
-            others = [p.name for p in inside if p.suffix.lower() not in known and p != text]
+            texts = (".txt", ".jsonl")
+            others = [p for p in inside if p not in files and p != text]
+            others = [p for p in others if p.suffix.lower() not in texts]
             if others:
-                what = f"leaves out files without a suffix of audio: {listed(others)}"
-                print(f"{PROGRAM}: {printable(f'{path}: {what}')}", file=sys.stderr)
+                what = f"leaves out what is not an audio file: {listed([p.name for p in others])}"
+                say(PROGRAM, f"{path}: {what}")
         for file in files:
             if found.setdefault(os.path.abspath(file), file) is not file:
                 raise InputError(f"{file}: is given twice; expected each recording once")
@@ -116,7 +117,7 @@ def _ids(paths: Sequence[Path]) -> list[str]:
 
 
 def _id(name: str) -> str:
-    return re.sub(r"\s+", "_", name)
+    return re.sub(r"\s+", "_", composed(name))
 
 
 def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, str]:
@@ -139,7 +140,8 @@ def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, 
             continue
         name, *said = line.split(separator, 1)
         place = f"{file}:{number}"
-        found = recordings.get(name.strip()) or recordings.get(os.path.abspath(file.parent / name))
+        given = name.strip(), os.path.abspath(file.parent / name)
+        found = next((recordings[n] for n in map(composed, given) if n in recordings), None)
         if not found:
             others.append(name)
             continue
@@ -157,15 +159,16 @@ def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, 
         texts[path] = canonical("".join(said), place)
     if others:
         what = f"{len(others)} lines are for none of the given recordings: {listed(others)}"
-        print(f"{PROGRAM}: {printable(f'{file}: {what}')}", file=sys.stderr)
+        say(PROGRAM, f"{file}: {what}")
     return texts
 
 
 def _by_name(paths: Sequence[Path], ids: Sequence[str]) -> dict[str, list[Path]]:
-    """The recordings that fit each name: an id, a file's name or a path."""
+    """The recordings that fit each name, composed: an id, a file's name or a path."""
     found: dict[str, list[Path]] = {}
     for path, id in zip(paths, ids, strict=True):
-        for name in {id, path.stem, path.name, str(path), os.path.abspath(path)}:
+        names = id, path.stem, path.name, str(path), os.path.abspath(path)
+        for name in set(map(composed, names)):
             found.setdefault(name, []).append(path)
     return found
 

@@ -1,6 +1,8 @@
 """Results -> lines on stdout, with all control characters escaped."""
 
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -23,9 +25,19 @@ def print_row(*cells: str) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines as `print_row` does, except that their tabs are kept."""
+    """Print lines as `print_row` does, except that their tabs are kept.
+
+    Raises:
+        UnicodeEncodeError: stdout's encoding lacks a character of a line; the others are printed.
+    """
+    failure = None
     for line in lines:
-        print_row(*line.split("\t"))
+        try:
+            print_row(*line.split("\t"))
+        except UnicodeEncodeError as error:
+            failure = failure or error
+    if failure:
+        raise failure
 
 
 def print_json(values: Any) -> None:
@@ -36,7 +48,7 @@ def print_json(values: Any) -> None:
     """
     text = json_line(values)
     try:
-        text.encode(sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict")
+        text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(values, allow_nan=False)
     _print(text)
@@ -58,6 +70,8 @@ _CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # json.dumps esc
 
 
 def _print(line: str) -> None:
+    if sys.stdout is None:  # closed when the program started; print() would do nothing
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), STDOUT)
     try:
         print(line, flush=True)
     except BrokenPipeError:

@@ -8,7 +8,7 @@ import typer
 
 from asr.cli.options import ReportFormat
 from asr.cli.output import print_json, print_lines
-from asr.errors import printable, reported
+from asr.errors import printable, reported, say
 from asr.files import finite_or_none
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def score(
         aligned = align_words(pairs.references, pairs.hypotheses)
         values = _score_values(pairs, aligned)
         for note in [*pairs.notes, *hints(aligned)]:
-            typer.echo(f"asr score: {printable(note)}", err=True)
+            say("asr score", note)
         if format is ReportFormat.json:
             print_json(values)
             return

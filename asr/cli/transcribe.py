@@ -1,6 +1,6 @@
 """`asr transcribe`: audio files -> texts, one line per file."""
 
-import sys
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ import typer
 
 from asr.cli.options import Device
 from asr.cli.output import STDOUT, json_line, name_of, print_json, print_row
-from asr.errors import InputError, has_one_line, one_line, printable, reported
+from asr.errors import InputError, has_one_line, one_line, printable, reported, say
 from asr.files import finite_or_none, write_text
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ def transcribe(
                     raise
                 failed += 1
                 named = isinstance(error, OSError) or str(error).startswith(f"{path}:")
-                place = "" if named else f"{printable(str(path))}: "
-                print(f"{PROGRAM}: {place}{one_line(error)}", file=sys.stderr)
+                say(PROGRAM, f"{'' if named else f'{path}: '}{one_line(error)}")
     if failed:
         raise typer.Exit(1)
 
@@ -156,8 +155,7 @@ def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
 
         def line(message: Warning | str, kind: type[Warning], *rest: Any) -> None:
             if issubclass(kind, category):
-                text = printable(" ".join(str(message).split()))  # it may start with a path
-                print(f"{PROGRAM}: warning: {text}", file=sys.stderr)
+                say(PROGRAM, f"warning: {' '.join(str(message).split())}")
             else:
                 show(message, kind, *rest)
 
@@ -194,14 +192,16 @@ def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; expected a folder, or a new name")
     for file in there:
-        print(f"{PROGRAM}: {printable(str(file))}: already exists and is kept", file=sys.stderr)
+        say(PROGRAM, f"{file}: already exists and is kept")
     out.mkdir(parents=True, exist_ok=True)
     return files
 
 
 def _values(path: Path, transcript: "Transcript") -> dict[str, Any]:
     log_prob = finite_or_none(transcript.log_prob)
-    return {"audio": str(path), **asdict(transcript), "log_prob": log_prob}
+    # bytes of a name that are not UTF-8 are escaped, because JSON can't hold them
+    audio = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return {"audio": audio, **asdict(transcript), "log_prob": log_prob}
 
 
 def _content(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from asr.errors import InputError
 from asr.files import decoded, packing_of
 from asr.scoring.entries import TranscriptFile
-from asr.scoring.lines import numbered, read_trn, text_readings
+from asr.scoring.lines import numbered, read_trn, text_readings, uncommented
 from asr.scoring.subtitles import is_subtitles, read_subtitles
 from asr.scoring.tables import delimiter_of, read_json_file, read_json_lines, read_table
 from asr.scoring.timed import (
@@ -45,11 +45,17 @@ _REFUSED = {
 }
 _EACH_LINE = [
     (r"\S+ S -?\d+ T -?\d+ ", "Sphinx's hypseg, with frames and scores"),
-    (r"\[\d+:\d\d(:\d\d)?([.,:]\d+)?\]", "lines with times, such as LRC"),
-    (r"\d+[.]\d+\s+\d+[.]\d+\s+\S", "lines with times, such as Audacity labels"),
-    (r"\d+\s+\d{5,}\s+\S", "lines with times, such as HTK labels"),
     (r"\d\d?:\d\d(:\d\d)?([.,]\d+)?(\s|$)", "lines with times"),
 ]
+_WITH_TIMES = [
+    (r"\[\d+:\d\d(:\d\d)?([.,:]\d+)?\]", "lines with times, such as LRC"),
+    (
+        r"(?P<start>\d+[.]\d+)\s+(?P<end>\d+[.]\d+)\s+\S",
+        "lines with times, such as Audacity labels",
+    ),
+    (r"(?P<start>\d+)\s+(?P<end>\d+)\s+\S", "lines with times, such as HTK labels"),
+]
+"""Beginnings of lines that even a single line of text hardly has."""
 _NO_HEADER = re.compile(r"[^\s,;|]*(\d|_|\.\w{2,4})[^\s,;|]*(?P<delimiter>[,;|])(?=[^\s\d])")
 
 
@@ -150,10 +156,11 @@ def _unpacked(content: bytes, path: Path) -> bytes:
 
 
 def _format_of_content(text: str, lines: list[tuple[str, str]]) -> str:
-    for beginning, found in _REFUSED.items():
-        if text.startswith(beginning):
-            raise InputError(f"{lines[0][0]}: looks like {found}; expected a format of `asr score`")
     content = [row for _, row in lines if row.strip()]
+    for place, row in uncommented(lines)[:1]:
+        for beginning, found in _REFUSED.items():
+            if row.startswith(beginning):
+                raise InputError(f"{place}: looks like {found}; expected a format of `asr score`")
     if is_subtitles(lines):
         return "subtitles"
     if _are_objects(lines) or (len(content) == 1 and _is_object(content[0])):
@@ -181,14 +188,20 @@ def _is_object(row: str) -> bool:
 
 
 def _refuse_columns(lines: list[tuple[str, str]]) -> None:
-    """Raise InputError if all of several lines have times, or columns without a header."""
+    """Raise InputError if all lines have times, or columns without a header."""
     rows = [(place, row) for place, row in lines if row.strip()]
-    if len(rows) < 2:
+    if not rows:
         return
     place = rows[0][0]
-    for beginning, found in _EACH_LINE:
-        if all(re.match(beginning, row) for _, row in rows):
-            raise InputError(f"{place}: looks like {found}; expected a format of `asr score`")
+    for beginning, found in _WITH_TIMES if len(rows) == 1 else _EACH_LINE + _WITH_TIMES:
+        matches = [re.match(beginning, row) for _, row in rows]
+        if all(matches) and _times_ascend([match for match in matches if match]):
+            raise InputError(
+                f"{place}: looks like {found}; expected a format of `asr score`, or --ids or"
+                " --no-ids if it is text"
+            )
+    if len(rows) == 1:
+        return
     matches = [_NO_HEADER.match(row) for _, row in rows]
     delimiters = {match and match["delimiter"] for match in matches}
     if None not in delimiters and len(delimiters) == 1:
@@ -196,6 +209,17 @@ def _refuse_columns(lines: list[tuple[str, str]]) -> None:
             f"{place}: looks like columns separated by {delimiters.pop()!r}; expected a header with"
             " columns text, and id or audio"
         )
+
+
+def _times_ascend(matches: list[re.Match[str]]) -> bool:
+    """Whether the starts and ends of lines, if the pattern has them, are those of segments.
+
+    Whole numbers are only taken for times if they reach 10,000: samples, or units of 100 ns.
+    """
+    times = [time for match in matches for time in match.groupdict().values()]
+    numbers = [float(time) for time in times]
+    is_large = not times or "." in times[-1] or numbers[-1] >= 10_000
+    return numbers == sorted(numbers) and is_large
 
 
 def _two_columns(lines: list[tuple[str, str]]) -> bool:

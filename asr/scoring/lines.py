@@ -56,7 +56,8 @@ def text_readings(lines: list[tuple[str, str]]) -> list[Reading]:
     """The possible interpretations of lines of text; the last one has no ids.
 
     Ids in parentheses at the end are certain if there are several lines with different ids. Ids
-    before a tab are certain if they are file names, as in the output of `asr transcribe`.
+    before a tab are certain if they are file names, as in the output of `asr transcribe`, where `-`
+    is standard input.
     """
     rows = [(place, row) for place, row in lines if row.strip()]
     readings = []
@@ -70,11 +71,12 @@ def text_readings(lines: list[tuple[str, str]]) -> list[Reading]:
         )  # may be words in parentheses
         readings.append(Reading(reading.entries, True, certain, notation="trn"))
     fields = [(place, *row.partition("\t")) for place, row in rows]
-    files = bool(rows) and all(re.search(r"\.\w+\s*$", id) for _, id, _, _ in fields)
+    files = [re.search(r"\.\w+\s*$|^-$", id) is not None for _, id, _, _ in fields]
     tabs = [tab for _, _, tab, _ in fields]
-    if any(tabs) and (files or all(tabs)):  # an editor may remove the tab before an empty text
+    # an editor may remove the tab before an empty text
+    if any(tabs) and (all(files) or all(tabs)):
         entries = [Entry(place, text, id.strip()) for place, id, _, text in fields]
-        readings.append(Reading(entries, has_ids=True, certain=files))
+        readings.append(Reading(entries, has_ids=True, certain=any(files)))
     first = [(place, *row.split(maxsplit=1)) for place, row in rows]
     entries = [Entry(place, "".join(text), id) for place, id, *text in first]
     readings.append(Reading(entries, has_ids=True, certain=False))

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
-from asr.errors import InputError, listed
+from asr.errors import InputError
+from asr.files import composed
 from asr.scoring.entries import Entry, Reading, TranscriptFile
 from asr.scoring.ids import first_words_are_ids, id_or_word, look_like_ids
 from asr.scoring.timed import words_in_segments
 
 EntryPairs = list[tuple[Entry, Entry]]
+
+_NAME_AND_TAB = re.compile(r"[^\t]*\.\w+\t")
+_ID_AT_END = re.compile(r"\(\s*([^()]+?)\s*\)\s*$")
 
 
 def pair_entries(
@@ -18,7 +22,6 @@ def pair_entries(
     heard: TranscriptFile,
     with_ids: bool | None,
     missing_is_deleted: bool,
-    notes: list[str],
 ) -> tuple[EntryPairs, tuple[str, str], bool]:
     """Pair the entries of two files.
 
@@ -27,7 +30,6 @@ def pair_entries(
         heard: the file of hypotheses.
         with_ids: whether text files are "id text" lines; None: decide by their content.
         missing_is_deleted: give references without a hypothesis an empty one, instead of an error.
-        notes: messages for the user are appended to it.
 
     Returns:
         pairs: in the order of the references.
@@ -40,7 +42,9 @@ def pair_entries(
     if said.form == "stm" and heard.form == "ctm":
         pairs = words_in_segments(said.segments, heard.words, missing_is_deleted)
         return pairs, ("timed", "timed"), True
-    mine, other = _chosen(said, heard, with_ids, notes)
+    if missing_is_deleted and not any(reading.entries for reading in heard.readings):
+        return _all_deleted(said, with_ids), ("", ""), True
+    mine, other = _chosen(said, heard, with_ids)
     by_id = mine.has_ids and other.has_ids
     if by_id:
         pairs = _paired_by_id(mine, said.path, other, heard.path, missing_is_deleted)
@@ -50,7 +54,7 @@ def pair_entries(
 
 
 def _chosen(
-    said: TranscriptFile, heard: TranscriptFile, with_ids: bool | None, notes: list[str]
+    said: TranscriptFile, heard: TranscriptFile, with_ids: bool | None
 ) -> tuple[Reading, Reading]:
     """Choose the interpretations of both files; if both have ids, they are paired by id."""
     if with_ids is not None:
@@ -59,13 +63,15 @@ def _chosen(
             if with_ids and not reading.has_ids:
                 raise InputError(f"{file.path}: has no ids; expected the ids of {against.path}")
         return mine, other
+    _refuse_missing_tabs(said)
+    _refuse_missing_tabs(heard)
     for mine in filter(_has_certain_ids, said.readings):
         for other in filter(_has_certain_ids, heard.readings):
             if _same_ids(mine, other):
                 return mine, other
     return (
         _by_certain_ids(said, heard)
-        or _by_likely_ids(said, heard, notes)
+        or _by_likely_ids(said, heard)
         or (_as_texts(said, heard), _as_texts(heard, said))
     )
 
@@ -99,6 +105,8 @@ def _by_certain_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Readin
     ]
     if not guesses:
         return None
+    for reading in sure or other_sure:
+        _refuse_lines_without_id(heard if sure else said, reading)
     pair = max(guesses, key=lambda pair: _n_common_ids(*pair))
     if 2 * _n_common_ids(*pair) >= max(1, min(len(reading.ids) for reading in pair)):
         return pair
@@ -106,9 +114,35 @@ def _by_certain_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Readin
     return next(of_lines, None)
 
 
-def _by_likely_ids(
-    said: TranscriptFile, heard: TranscriptFile, notes: list[str]
-) -> tuple[Reading, Reading] | None:
+def _refuse_missing_tabs(file: TranscriptFile) -> None:
+    """Raise InputError if only some lines have a tab after the name of a recording."""
+    if file.form != "lines":
+        return
+    lines = [entry for entry in file.readings[-1].entries if entry.text.strip()]
+    if not any(_NAME_AND_TAB.match(entry.text) for entry in lines):
+        return
+    for entry in lines:
+        if "\t" not in entry.text and " " in entry.text.strip():
+            raise InputError(
+                f"{entry.place}: has no tab; expected a tab after the name of the recording"
+            )
+
+
+def _refuse_lines_without_id(file: TranscriptFile, other: Reading) -> None:
+    """Raise InputError if only some lines of a file end with an id, "(id)", of the other file."""
+    if other.notation != "trn" or file.form != "lines":
+        return
+    ids = set(other.ids)
+    lines = [entry for entry in file.readings[-1].entries if entry.text.strip()]
+    found = [_ID_AT_END.search(entry.text) for entry in lines]
+    lacking = [
+        entry for entry, id in zip(lines, found, strict=True) if id is None or id[1] not in ids
+    ]
+    if 0 < len(lacking) < len(lines):
+        raise InputError(f"{lacking[0].place}: has no id at its end; expected: text (id)")
+
+
+def _by_likely_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Reading, Reading] | None:
     """Interpretations of two files of lines of text with the same ids."""
     if said.form != "lines" or heard.form != "lines":
         return None
@@ -119,14 +153,29 @@ def _by_likely_ids(
             texts = any(entry.text for entry in mine.entries + other.entries)
             if texts and _same_ids(mine, other):
                 return mine, other
+    before_tab = [
+        reading for file in (said, heard) for reading in file.readings[:-2] if not reading.notation
+    ]
+    if len(before_tab) == 2:
+        return before_tab[0], before_tab[1]
+    if before_tab:
+        raise id_or_word(before_tab[0])
     mine, other = said.readings[-2], heard.readings[-2]
-    are_ids = first_words_are_ids(mine, other)
-    if are_ids is None:
-        notes.append(
-            f"the lines' first words ({listed(mine.ids[:2])}, ...) are the same in both files and"
-            " count as words; with --ids they are ids"
-        )
-    return (mine, other) if are_ids else None
+    return (mine, other) if first_words_are_ids(mine, other) else None
+
+
+def _all_deleted(said: TranscriptFile, with_ids: bool | None) -> EntryPairs:
+    """The references of a file, each with an empty hypothesis."""
+    if with_ids is not None:
+        reading = _as_told(said, with_ids)
+    elif (certain := next(filter(_has_certain_ids, said.readings), None)) is not None:
+        reading = certain
+    elif said.form == "lines" and look_like_ids(said.readings[-2]):
+        reading = said.readings[-2]
+    else:
+        raise id_or_word(said.readings[0])
+    nothing = Entry(str(said.path), "")
+    return [(entry, nothing) for entry in reading.entries]
 
 
 def _as_texts(file: TranscriptFile, other: TranscriptFile) -> Reading:
@@ -163,9 +212,10 @@ def _paired_by_line(
     mine: Reading, said: TranscriptFile, other: Reading, heard: TranscriptFile
 ) -> EntryPairs:
     if len(mine.entries) != len(other.entries):
+        hint = "; or --ids if every line begins with its id" if said.form == heard.form else ""
         raise InputError(
             f"{heard.path}: number of lines is {len(other.entries)}; expected"
-            f" {len(mine.entries)}, as in {said.path}"
+            f" {len(mine.entries)}, as in {said.path}{hint}"
         )
     return list(zip(mine.entries, other.entries, strict=True))
 
@@ -175,16 +225,19 @@ def _paired_by_id(
 ) -> EntryPairs:
     references = _by_id(said, {})
     hypotheses = _by_id(heard, _aliases(said, heard))
+    expected = "the same ids"
+    if bool(said.notation) != bool(heard.notation):
+        expected += ", or --ids if every line begins with its id"
     if not missing_is_deleted:
-        expected = "the same ids, or --missing deletions"
-        _check_all_in(references, said_path, hypotheses, heard_path, expected)
-    _check_all_in(hypotheses, heard_path, references, said_path, "the same ids")
+        deleted = f"{expected}, or --missing deletions"
+        _check_all_in(references, said_path, hypotheses, heard_path, deleted)
+    _check_all_in(hypotheses, heard_path, references, said_path, expected)
     nothing = Entry(str(heard_path), "")
     return [(entry, hypotheses.get(id, nothing)) for id, entry in references.items()]
 
 
 def _aliases(said: Reading, heard: Reading) -> dict[str, str]:
-    """Every name that a hypothesis may have -> the id of its reference."""
+    """Every name that a hypothesis may have, composed (NFC) -> the id of its reference."""
     aliases = {}
     if said.notation or heard.notation:  # sclite ignores the case of ids
         lower = {entry.id.lower(): entry.id for entry in said.entries}
@@ -194,7 +247,9 @@ def _aliases(said: Reading, heard: Reading) -> dict[str, str]:
     for names in (recordings, stems):
         aliases |= names if len(names) == len(said.entries) else {}
     aliases |= {entry.audio: entry.id for entry in said.entries if entry.audio}
-    return aliases | {entry.id: entry.id for entry in said.entries}
+    aliases |= {entry.id: entry.id for entry in said.entries}
+    # macOS decomposes the names of files; an id that is there as it stands goes first
+    return {composed(name): id for name, id in aliases.items()} | aliases
 
 
 def _names_a_file(id: str) -> bool:
@@ -217,11 +272,11 @@ def _by_id(reading: Reading, aliases: Mapping[str, str]) -> dict[str, Entry]:
 def _known_id(id: str, aliases: Mapping[str, str]) -> str:
     if id in aliases or not aliases:  # the usual case; resolving a path is slow
         return aliases.get(id, id)
-    if id.lower() in aliases:
-        return aliases[id.lower()]
-    path = Path(id)
-    names = (str(path.resolve()), path.stem) if _names_a_file(id) else ()
-    return next((aliases[name] for name in names if name in aliases), id)
+    names = [id, id.lower()]
+    if _names_a_file(id):
+        names += [str(Path(id).resolve()), Path(id).stem]
+    known = (aliases[form] for name in names for form in (name, composed(name)) if form in aliases)
+    return next(known, id)
 
 
 def _check_all_in(

@@ -70,11 +70,10 @@ def read_pairs(
     as_lines = with_ids is not None
     said = read_transcripts(Path(reference), as_lines=as_lines)
     heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
-    notes: list[str] = []
-    pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
+    pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted)
     if not pairs:
         raise InputError(f"{reference}: has no utterance to score; expected at least one")
-    return _compared(pairs, notation, by_id, rules or Rules(), notes)
+    return _compared(pairs, notation, by_id, rules or Rules(), as_lines)
 
 
 def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
@@ -102,9 +101,10 @@ _ALTERNATIVES = re.compile(r"(?<!\S)\{(?: [^{}]*)? /(?: [^{}]*)? \}(?!\S)")
 
 
 def _compared(
-    pairs: EntryPairs, notation: tuple[str, str], by_id: bool, rules: Rules, notes: list[str]
+    pairs: EntryPairs, notation: tuple[str, str], by_id: bool, rules: Rules, as_lines: bool
 ) -> Pairs:
     """Reduce the pairs to the plain texts that are compared."""
+    notes: list[str] = []
     ignore_case = any(notation) if rules.ignore_case is None else rules.ignore_case
     references, hypotheses = [], []
     has_capitals = False
@@ -113,7 +113,10 @@ def _compared(
         if ignore_case:
             texts = without_case(said.text), without_case(heard.text)
             has_capitals = has_capitals or texts != (said.text, heard.text)
-        reference, hypothesis = _plain(texts, (said.place, heard.place), notation, rules)
+        places = said.place, heard.place
+        if not as_lines:
+            _refuse_alternatives(texts, places, notation)
+        reference, hypothesis = _plain(texts, places, notation, rules)
         references.append(reference)
         hypotheses.append(hypothesis)
     if has_capitals and rules.ignore_case is None and not rules.normalise:
@@ -122,16 +125,21 @@ def _compared(
     return Pairs(references, hypotheses, ids, notes)
 
 
+def _refuse_alternatives(
+    texts: tuple[str, str], places: tuple[str, str], notation: tuple[str, str]
+) -> None:
+    for text, place, form in zip(texts, places, notation, strict=True):
+        if not form and (found := _ALTERNATIVES.search(text)):
+            raise InputError(
+                f"{place}: has {found.group()}; expected alternatives only in trn (text (id)),"
+                " STM and CTM; with --ids or --no-ids these are words"
+            )
+
+
 def _plain(
     texts: tuple[str, str], places: tuple[str, str], notation: tuple[str, str], rules: Rules
 ) -> tuple[str, str]:
     sides = list(zip(texts, places, notation, strict=True))
-    for text, place, form in sides:
-        if not form and (found := _ALTERNATIVES.search(text)):
-            raise InputError(
-                f"{place}: has {found.group()}; expected alternatives only in trn (text (id)),"
-                " STM and CTM"
-            )
     if all(is_plain(text, form, rules) for text, _, form in sides):
         normalise = rules.normalise or str
         return normalise(texts[0]), normalise(texts[1])

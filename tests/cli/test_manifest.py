@@ -66,6 +66,22 @@ def test_texts_in_one_file_by_id_or_path(tmp_path, lines):
     assert [(u.id, u.text) for u in found] == [("a", "of a"), ("b", "Text of b")]
 
 
+def test_decomposed_names_fit_composed_ones(tmp_path):
+    make(tmp_path / "wav" / "u\u0301.wav")
+    (tmp_path / "texts").write_text("\u00fa one\n", "utf-8")
+    done = manifest(tmp_path / "wav", "--text", tmp_path / "texts")
+    (found,) = utterances(done, tmp_path)
+    assert (found.id, found.text) == ("\u00fa", "one")
+
+
+def test_a_pipe_in_a_folder_is_left_out(tmp_path):
+    make(tmp_path / "wav" / "a.wav", text="one")
+    os.mkfifo(tmp_path / "wav" / "b.wav")
+    done = manifest(tmp_path / "wav")
+    assert [u.id for u in utterances(done, tmp_path)] == ["a"]
+    assert "leaves out what is not an audio file: b.wav" in done.stderr
+
+
 def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     make(tmp_path / "a.wav", text="one")
     monkeypatch.chdir(tmp_path)
@@ -158,7 +174,7 @@ def test_other_files_of_a_folder_are_named(tmp_path):
     assert done.exit_code == 0
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == (
-        f"asr manifest: {tmp_path}: leaves out files without a suffix of audio: b.raw, noext\n"
+        f"asr manifest: {tmp_path}: leaves out what is not an audio file: b.raw, noext\n"
     )
 
 

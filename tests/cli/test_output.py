@@ -45,6 +45,36 @@ def test_text_outside_stdouts_encoding_fails_alone(transcribe, audio, tmp_path):
     assert [json.loads(line)["audio"] for line in out.splitlines()] == [str(other), str(audio)]
 
 
+def test_name_that_is_not_utf_8_gives_valid_json(transcribe, audio, tmp_path):
+    other = shutil.copy(audio, os.fsencode(tmp_path) + b"/\xe9.wav")
+    status, out, err = transcribe("--format", "json", other)
+    assert (status, err) == (0, "")
+    assert json.loads(out)["audio"] == rf"{tmp_path}/\xe9.wav"
+
+
+def test_closed_stdout_and_full_stderr(transcribe, audio, tmp_path):
+    status, _, err = transcribe(audio, stdout=None, preexec_fn=lambda: os.close(1))
+    assert (status, err) == (1, "asr transcribe: standard output: bad file descriptor\n")
+    command = [sys.executable, "-m", "asr.cli", "manifest", tmp_path / "nowhere.wav", audio]
+    audio.with_suffix(".txt").write_text("one")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, check=False)
+    assert (done.returncode, done.stdout.count(b"\n")) == (1, 1)
+
+
+def test_lines_after_one_that_stdout_can_not_print(tmp_path):
+    (tmp_path / "r.txt").write_text("a1 é go\na2 stop\n", "utf-8")
+    (tmp_path / "h.txt").write_text("a1 go\na2 stop now\n", "utf-8")
+    command = [sys.executable, "-m", "asr.cli", "score", "--ids", "--alignments"]
+    command += [tmp_path / "r.txt", tmp_path / "h.txt"]
+    environment = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment, text=True)
+    assert done.returncode == 1
+    assert "WER  66.67 %" in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert "standard output is ascii, which has no '\\xe9'" in done.stderr
+
+
 def test_line_end_in_a_file_name_is_escaped(transcribe, audio, tmp_path):
     forged = shutil.copy(audio, tmp_path / "x\ty\nz.wav\tforged\x1b[2J")
     status, out, err = transcribe(forged, audio)

@@ -79,14 +79,18 @@ def test_json_output_pairs_by_audio_path_then_by_stem(write, tmp_path):
 @pytest.mark.parametrize(
     ("reference", "hypothesis", "paired_by_id"),
     [
-        ("hello world\ngood morning\n", "hello word\ngood morning\n", False),
-        ("4th of july\n3.5 apples\n", "4th of july\n3.5 apple\n", False),
-        ("w1 w2 w3\nw2 w1\n", "w1 w3\nw2 w1\n", False),
+        ("hello world\ngood morning\n", "hallo world\ngood morning\n", False),
+        ("4th of july\n3.5 apples\n", "4th of july\n3.6 apple\n", False),
+        ("w1 w2 w3\nw2 w1\n", "w2 w3\nw2 w1\n", False),
         ("mp3\nb52\n", "mp3\nb51\n", False),
         ("an251-fash-b yes\nutt2 mp3 now\n", "utt2 mp3 on\nan251-fash-b yes\n", True),
         ("84-121123-0000 go on\n", "84-121123-0000 go\n", True),
         ("0_1_1 lo ken\n", "0_1_1 lo\n", True),
         ("utt1 a b\n\nutt2 c d\n", "utt1\nutt2\n", True),
+        # before a tab: names of files, and - for standard input
+        ("go left\n", "-\tgo left\n", False),
+        ("go left\nstop\n", "a.wav\tgo left\nnosuffix\tstop\n", False),
+        ("anna\tgo left\nbert\tstop\n", "bert\tstop\nanna\tgo\n", True),
     ],
 )
 def test_ids_are_told_from_words(write, reference, hypothesis, paired_by_id):
@@ -238,7 +242,11 @@ def test_bad_input_gives_one_line_and_status_1(write, tmp_path):
     write("ref.txt", "a\nb\n")
     write("hyp.txt", "a\n")
     for hypothesis, message in (
-        ("hyp.txt", "asr score: hyp.txt: number of lines is 1; expected 2, as in ref.txt\n"),
+        (
+            "hyp.txt",
+            "asr score: hyp.txt: number of lines is 1; expected 2, as in ref.txt;"
+            " or --ids if every line begins with its id\n",
+        ),
         ("nope.txt", "asr score: nope.txt: can't be read: No such file or directory\n"),
     ):
         ended = python("-m", "asr.cli", "score", "ref.txt", hypothesis, cwd=tmp_path)

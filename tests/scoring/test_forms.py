@@ -38,6 +38,11 @@ def test_name_or_content_shows_the_format(tmp_path, name, content, form):
     ("content", "found"),
     [
         ("u1,go left\nu2,stop\n", "':1: looks like columns separated by ','"),
+        (";; made by x\nSPEAKER c 1 0.1 0.2 <NA> <NA> s <NA>\n", ":2: looks like RTTM"),
+        ("0 46797 She had your dark suit\n", "such as HTK labels"),  # as in TIMIT
+        ("0.0\t1.2\tgo left\n", "such as Audacity labels"),
+        ("[00:01.00]go left\n", "such as LRC"),
+        ("2360 5200 she\n5200 9680 had\n9680 11077 your\n", "such as HTK labels"),
         ("LJ001-1|Go|go\nLJ001-2|Stop|stop\n", "columns separated by '|'"),
         ("[00:01.20] go\n[00:02.40] stop\n", "looks like lines with times, such as LRC"),
         ("0.0\t1.2\tgo left\n1.2\t2.4\tstop\n", "Audacity"),

@@ -46,6 +46,49 @@ def test_alternatives_outside_sclites_formats_are_refused(pairs):
     assert pairs("{ a / b } go (u1)\nx (u2)\n", "u1 b go\nu2 x\n").references == ["b go", "x"]
 
 
+def test_a_line_without_the_id_that_other_lines_have_is_named(pairs):
+    with pytest.raises(InputError, match=r"hyp.txt:2: has no id at its end; expected: text \(id\)"):
+        pairs("go (u1)\nstop (u2)\n", "go (u1)\nstop\n")
+    with pytest.raises(InputError, match=r"hyp.txt:2: has no tab; expected a tab after the name"):
+        pairs("the cat\nthree\n", "d/a.wav\tthe cat\nb three\n")
+
+
+def test_ids_before_a_tab_in_both_files_must_be_the_same(pairs):
+    with pytest.raises(InputError, match=r"id 'bert' is not in .*hyp.txt; expected the same ids"):
+        pairs("anna\tgo left\nbert\tstop\n", "anna\tgo left\nberta\tstop\n")
+    for lines in ("anna\tgo left\nbert\tstop\n", "go\tleft\nstop\tnow\n"):
+        with pytest.raises(InputError, match=r"hyp.txt:1: .* may be an id or a word"):
+            pairs("go left\nstop now\n", lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("r.txt", "u1 go left\nu2 stop\n"),
+        ("r.jsonl", '{"id":"u1","text":"go left"}\n{"id":"u2","text":"stop"}\n'),
+        ("r.trn", "go left (u1)\nstop (u2)\n"),
+        ("r.stm", "u1 A s 0.0 1.0 go left\nu2 A s 0.0 1.0 stop\n"),
+    ],
+)
+def test_an_empty_file_of_hypotheses_may_count_as_deletions(tmp_path, name, reference):
+    (tmp_path / name).write_text(reference)
+    (tmp_path / "empty.txt").touch()
+    found = read_pairs(tmp_path / name, tmp_path / "empty.txt", missing_is_deleted=True)
+    assert (found.references, found.hypotheses) == (["go left", "stop"], ["", ""])
+    with pytest.raises(InputError, match=r"empty.txt: is empty; expected at least one line"):
+        read_pairs(tmp_path / name, tmp_path / "empty.txt")
+
+
+def test_composed_and_decomposed_ids_are_the_same(pairs):
+    found = pairs('{"id":"ú1","text":"go"}\n{"id":"ú2","text":"no"}\n', "ú2.wav\tno\nú1.wav\tgo\n")
+    assert (found.ids, found.hypotheses) == (["ú1", "ú2"], ["go", "no"])
+
+
+def test_alternatives_are_words_if_the_user_says_that_lines_are_text(pairs):
+    found = pairs("a1 { one / two }\na2 x\n", "a1 one\na2 x\n", with_ids=True)
+    assert found.references == ["{ one / two }", "x"]
+
+
 @pytest.mark.parametrize("with_ids", [None, True])
 def test_files_without_an_utterance_are_refused(tmp_path, with_ids):
     (tmp_path / "ref.stm").write_text("a 1 x 0.0 1.0 IGNORE_TIME_SEGMENT_IN_SCORING\n")
