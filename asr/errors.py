@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -32,7 +33,13 @@ def reported(program: str) -> Iterator[None]:
     encoding lacks a character. Two cases print nothing: Ctrl-C, which exits with the shell's
     status for it (130), and a closed output pipe, which exits with status 1. Any other exception
     is a bug in this package and keeps its traceback.
+
+    Warnings are printed as one line each, without the place in the code.
     """
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **line: (
+        f"{program}: warning: {printable(' '.join(str(message).split()))}\n"
+    )
     try:
         try:
             yield
@@ -54,6 +61,8 @@ def reported(program: str) -> Iterator[None]:
         except OSError:
             _drop_output()
         sys.exit(1)
+    finally:
+        warnings.formatwarning = usual
 
 
 def say(program: str, line: str) -> None:

@@ -123,8 +123,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     if not inside(folder, DESCRIPTION).is_file():
         raise InputError(f"{folder}: has no {DESCRIPTION}; expected a trained model's folder")
     values = read_json_inside(folder, DESCRIPTION, "a model's description")
-    found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: is {shortened(values)}; expected a JSON object")
+    if (found := values.get("format")) != FORMAT:
         raise InputError(f"{path}: format is {shortened(found)}; expected {FORMAT}")
     return values
 
@@ -163,6 +164,8 @@ def read_weights(
     if not path.is_file():
         raise InputError(f"{path}: does not exist; expected a trained model's weights")
     _check_bytes(path, MAX_WEIGHTS_BYTES)
+    if not path.stat().st_size:
+        raise InputError(f"{path}: is empty (0 bytes); expected a trained model's weights")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = set(file.keys())

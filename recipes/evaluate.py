@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from asr.corpus.manifest import check_audio, read_manifest
+from asr.corpus.manifest import check_audio, in_both, read_manifest
 from asr.corpus.recordings import check_durations
 from asr.decoder import (
     DECODING,
@@ -44,8 +44,11 @@ def main() -> None:
     test, dev = (_recognised(recognizer, path) for path in (options.manifest, options.tune))
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")
-    if options.tune and options.tune.samefile(options.manifest):
-        _say(f"{options.tune}: weights are tuned on the test data, so error rates are too low")
+    if dev and (both := in_both(dev.utterances, test.utterances)):
+        _say(
+            f"{options.tune}: {len(both)} of {len(dev.utterances)} utterances are in the test data"
+            " too; weights are tuned on them, so error rates are too low"
+        )
 
     comparison = Comparison(recognizer, test, dev, out)
     if "greedy" in (default, decoder):

@@ -24,6 +24,13 @@ def test_only_control_characters_are_escaped(text, shown):
     assert printable(shown) == shown
 
 
+def test_warnings_are_one_line_without_the_code():
+    code = "import warnings; from asr.errors import reported\nwith reported('prog'):"
+    code += " warnings.warn('a.wav: its\\n channels cancel')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "prog: warning: a.wav: its channels cancel\n"
+
+
 def test_an_error_is_one_printable_line_of_bounded_length():
     assert one_line(InputError("a.wav: is\n  no  audio\x1b[2J")) == r"a.wav: is no  audio\x1b[2J"
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a\nb")

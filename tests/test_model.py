@@ -130,7 +130,8 @@ def test_a_folder_without_a_model_is_reported(tmp_path):
 def test_a_description_that_is_not_json_is_reported(folder, text):
     (folder / "model.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(
-        InputError, match=r"model.json:?.*(: not JSON|: has the byte|format is None)"
+        InputError,
+        match=r"model.json:?.*(: not JSON|: has the byte|: is \[1\]; expected a JSON object)",
     ):
         load_model(folder)
 
@@ -139,7 +140,9 @@ def test_a_description_that_is_not_json_is_reported(folder, text):
 def test_truncated_weights_are_reported(folder, kept):
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
+    with pytest.raises(
+        InputError, match=r"weights.safetensors: (can't be read as weights: |is empty \(0 bytes\))"
+    ):
         load_model(folder)
 
 

@@ -68,8 +68,11 @@ def notebook_folder(tone_model, tmp_path_factory):
     """Files named in the pages: models, recordings, texts, word lists, manifests and so on."""
     folder = tmp_path_factory.mktemp("notebook")
     write_tones(folder / "my", {"train": 4, "dev": 2, "test": 2}, seed=2)
-    for number, name in enumerate(["a.wav", "b.flac", "c.wav"]):
-        soundfile.write(folder / name, spoken("a b b a b", seed=number), SAMPLE_RATE)
+    digits = "data/digits/audio/flite-rms/flite-rms-00.opus"  # the content shows that it is WAV
+    (folder / digits).parent.mkdir(parents=True)
+    for number, name in enumerate(["a.wav", "b.flac", "c.wav", digits]):
+        form = {"format": "WAV"} if name == digits else {}
+        soundfile.write(folder / name, spoken("a b b a b", seed=number), SAMPLE_RATE, **form)
     for name in ("exp/digits/ctc", "exp/an4/ctc", "exp/my/ctc"):
         save_model(folder / name, with_letters(load_model(tone_model)))
     lm = asr.train_ngram(TEXTS, order=4)

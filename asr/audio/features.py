@@ -55,8 +55,9 @@ class FeatureSettings:
         for name in ("window_ms", "hop_ms"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"features.{name} is {getattr(self, name)}; expected more than 0")
-        for name, most in (("sample_rate", 10**6), ("n_mels", 512), ("n_mfcc", 512)):
-            check_size(f"features.{name}", getattr(self, name), 1, most)
+        check_size("features.sample_rate", self.sample_rate, 1000, 10**6)
+        for name in ("n_mels", "n_mfcc"):
+            check_size(f"features.{name}", getattr(self, name), 1, 512)
         for name in ("window_ms", "hop_ms"):
             samples = self.sample_rate * getattr(self, name) / 1000
             if not 0.5 < samples <= MAX_WINDOW:

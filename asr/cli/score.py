@@ -25,10 +25,16 @@ class Missing(StrEnum):
 
 def score(
     reference: Annotated[
-        Path, typer.Argument(metavar="REFERENCE", help="Reference texts.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="REFERENCE", help="Reference texts; - for standard input.", show_default=False
+        ),
     ],
     hypothesis: Annotated[
-        Path, typer.Argument(metavar="HYPOTHESIS", help="Recognised texts.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="HYPOTHESIS", help="Recognised texts; - for standard input.", show_default=False
+        ),
     ],
     format: Annotated[
         ReportFormat, typer.Option(help="A table, or one JSON object with rates as fractions.")

@@ -48,7 +48,7 @@ def transcribe(
         Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
     ],
     format: Annotated[
-        TranscriptFormat, typer.Option(help="Lines PATH<TAB>TEXT, or one JSON object per line.")
+        TranscriptFormat, typer.Option(help="Lines `PATH<TAB>TEXT`, or one JSON object per line.")
     ] = TranscriptFormat.txt,
     out: Annotated[
         Path | None,

@@ -83,6 +83,12 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     return utterances
 
 
+def in_both(utterances: Iterable[Utterance], others: Iterable[Utterance]) -> list[str]:
+    """Ids of the utterances whose audio, from the same offset on, other utterances have too."""
+    known = {(other.audio, other.offset or 0.0) for other in others}
+    return [one.id for one in utterances if (one.audio, one.offset or 0.0) in known]
+
+
 def check_duration(utterance: Utterance, found: float) -> None:
     """Raise InputError if the duration of an utterance's audio differs from its manifest.
 

@@ -1,6 +1,7 @@
 """A file of transcripts -> its content; the name or the content shows its format."""
 
 import re
+import sys
 import zlib
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from asr.scoring.timed import (
     segment_readings,
     word_readings,
 )
+
+STANDARD_INPUT = Path("-")
 
 MAX_BYTES = 2**30
 """Maximum size of a decompressed file."""
@@ -65,7 +68,7 @@ def read_transcripts(
     """Read a file of transcripts.
 
     Args:
-        path: a UTF-8 file, which may be compressed with gzip.
+        path: a UTF-8 file, which may be compressed with gzip; `-` is standard input.
         is_hypothesis: if a table has columns for both references and hypotheses, read the latter.
         as_lines: read a file with an unknown suffix as lines of text, whatever its content.
         may_be_empty: accept a file without utterances.
@@ -116,7 +119,7 @@ def _parsed(
 def _content(path: Path) -> tuple[str, str]:
     """The text of a file, and its name without the suffix of a compressed file."""
     try:
-        content = path.read_bytes()
+        content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}") from None
     name = path.name

@@ -56,7 +56,8 @@ def read_pairs(
     utterances without words in lines of text, and are ignored in the other formats.
 
     Args:
-        reference: file of correct texts, in UTF-8; may be compressed with gzip.
+        reference: file of correct texts, in UTF-8; may be compressed with gzip; `-` is standard
+            input.
         hypothesis: file of recognised texts, likewise.
         with_ids: whether text files are "id text" lines; None: decide by their content.
         missing_is_deleted: give references without a hypothesis an empty one, instead of an error.

@@ -105,11 +105,17 @@ class Clock(Callback):
 class EpochLines(Callback):
     """One line per epoch on stderr, where no terminal can show a progress bar.
 
-    If the first epoch takes more than a minute, one more line estimates the remaining minutes.
+    If the first epoch takes more than a minute, one more line estimates the remaining minutes. A
+    resumed training says so first.
     """
 
     def __init__(self) -> None:
         self._began: tuple[float, int] | None = None  # time and number of the first batch
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path and trainer.is_global_zero:
+            step, epoch = trainer.global_step, trainer.current_epoch + 1
+            print(f"resumed after step {step}, in epoch {epoch}", file=sys.stderr, flush=True)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

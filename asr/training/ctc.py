@@ -32,7 +32,7 @@ from asr.training.utterances import (
     digests_of_utterances,
     estimate_moments,
     features_of,
-    read_spoken,
+    read_train_and_dev,
     refuse_unspoken,
     seed_batch,
     varied,
@@ -115,7 +115,7 @@ class CTCData(SpeechData):
 
     def __init__(self, settings: CTCSettings) -> None:
         data, sample_rate = settings.data, settings.features.sample_rate
-        train, dev = read_spoken(data.train), read_spoken(data.dev)
+        train, dev = read_train_and_dev(data.train, data.dev)
         tokenizer = _tokenizer(data, train)
         if isinstance(tokenizer, PhoneTokenizer):
             refuse_unspoken([*train, *dev], tokenizer, data.lexicon)

@@ -44,7 +44,7 @@ from asr.training.utterances import (
     digests_of_utterances,
     hours,
     in_order,
-    read_spoken,
+    read_train_and_dev,
     refuse_unspoken,
     warn_of_constant_features,
 )
@@ -103,7 +103,7 @@ class HmmData(pl.LightningDataModule):
     def __init__(self, settings: HmmSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.train, self.dev = read_spoken(settings.data.train), read_spoken(settings.data.dev)
+        self.train, self.dev = read_train_and_dev(settings.data.train, settings.data.dev)
         lexicon = _lexicon(settings.data.lexicon, [*self.train, *self.dev])
         self._start = load_start(settings, lexicon) if settings.data.start else None
         self._trees: DecisionTrees | None = None

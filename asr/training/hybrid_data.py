@@ -32,7 +32,7 @@ from asr.training.speech_data import SpeechData
 from asr.training.utterances import (
     digests_of_utterances,
     in_order,
-    read_spoken,
+    read_train_and_dev,
     refuse_unspoken,
     varied,
     warn_of_constant_features,
@@ -137,7 +137,7 @@ class HybridData(SpeechData):
         data, sample_rate = settings.data, settings.features.sample_rate
         hmm, tokenizer, topology = _load_hmm(data.hmm)
         _refuse_other_frames(settings, hmm.features.settings)
-        train, dev = read_spoken(data.train), read_spoken(data.dev)
+        train, dev = read_train_and_dev(data.train, data.dev)
         refuse_unspoken([*train, *dev], tokenizer, data.hmm)
         super().__init__(
             varied(train, tokenizer, sample_rate, settings.augment, settings.seed),

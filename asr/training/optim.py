@@ -50,7 +50,8 @@ def scheduled_optimizer(task: pl.LightningModule, settings: OptimSettings) -> Op
     steps = task.trainer.estimated_stepping_batches
     if steps == math.inf:
         raise InputError(
-            "trainer.max_epochs is -1; expected a number, since the learning rate falls to 0"
+            "trainer.max_epochs is -1; expected 1 or more, since the learning rate falls to 0 until"
+            " the last epoch"
         )
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: rate_at(step, int(steps), settings.warmup)

@@ -17,7 +17,7 @@ from asr.audio.features import Features, mask
 from asr.audio.load import SUFFIXES, read_audio
 from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import Batch, SpeechDataset
-from asr.corpus.manifest import Utterance, check_audio, read_manifest
+from asr.corpus.manifest import Utterance, check_audio, in_both, read_manifest
 from asr.corpus.reading import BatchReader, Examples, read_ahead
 from asr.corpus.recordings import check_durations
 from asr.errors import InputError, listed
@@ -40,6 +40,18 @@ def read_spoken(manifest: str) -> list[Utterance]:
         found = f"has no word in the texts of {len(utterances)} utterances"
         raise InputError(f"{manifest}: {found}; expected some to learn from")
     check_durations(manifest, utterances)
+    return utterances
+
+
+def read_train_and_dev(train: str, dev: str) -> tuple[list[Utterance], list[Utterance]]:
+    """The utterances of two manifests, see `read_spoken`; stderr names those that are in both."""
+    utterances = read_spoken(train), read_spoken(dev)
+    if both := in_both(utterances[1], utterances[0]):
+        print(
+            f"{dev}: {len(both)} of {len(utterances[1])} utterances are in {train} too"
+            f" ({listed(both)}), so its error rates are too low",
+            file=sys.stderr,
+        )
     return utterances
 
 

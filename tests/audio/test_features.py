@@ -261,7 +261,7 @@ def test_mask_is_true_inside():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sample_rate": 0}, "features.sample_rate is 0; expected 1 or more"),
+        ({"sample_rate": 0}, "features.sample_rate is 0; expected 1000 or more"),
         ({"hop_ms": -1.0}, "features.hop_ms is -1.0; expected more than 0"),
         ({"hop_ms": 0.01}, "features.hop_ms is 0.01; expected at least one sample, 0.0625"),
         ({"kind": "mfcc", "n_mels": 10}, "features.n_mfcc is 13; expected at most n_mels, 10"),

@@ -24,7 +24,7 @@ from asr.model import load_model
 from asr.text.lexicon import read_lexicon
 from asr.training.callbacks import EpochLines
 from asr.training.checkpoints import average_weights
-from asr.training.ctc import CTCTraining, DataSettings
+from asr.training.ctc import CTCData, CTCSettings, CTCTraining, DataSettings
 from asr.training.optim import rate_at
 from asr.training.utterances import shuffled
 
@@ -124,10 +124,10 @@ def test_a_run_resumes_after_sigkill_and_sigterm(tones, tmp_path):
     assert stopped_by(signal.SIGKILL, once="epoch 2 ")[0] == -signal.SIGKILL
     status, lines = stopped_by(signal.SIGTERM, once="epoch ")
     assert status == 128 + signal.SIGTERM
-    assert not lines[0].startswith("epoch 1 ")
-    stops = [line for line in lines if not line.startswith("epoch ")]
-    assert len(stops) == 1, stops
-    assert re.fullmatch(r"stopped after step \d+ of 280; the same command .*", stops[0])
+    told = [line for line in lines if not line.startswith("epoch ")]
+    assert len(told) == 2, told
+    assert re.fullmatch(r"resumed after step \d+, in epoch [3-9]", told[0])
+    assert re.fullmatch(r"stopped after step \d+ of 280; the same command .*", told[1])
 
     run_script(SCRIPT, *options, "--out", out)
     assert_same_weights(tmp_path / "straight", out)
@@ -544,6 +544,18 @@ def test_two_processes_in_one_folder_are_refused(tones, tmp_path):
         with pytest.raises(InputError, match=f"^{out}: another process trains there"):
             train(tones, out)
     assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+def test_utterances_in_train_and_dev_are_named(tones, tmp_path, capsys):
+    lines = (tones.folder / "train.jsonl").read_text().splitlines()
+    (tones.folder / "both.jsonl").write_text("\n".join(lines[:2]) + "\n")
+    settings = CTCSettings(
+        data=DataSettings(str(tones.folder / "train.jsonl"), str(tones.folder / "both.jsonl")),
+        features=FeatureSettings(sample_rate=8000),
+    )
+    CTCData(settings)
+    line = "both.jsonl: 2 of 2 utterances are in "
+    assert line in capsys.readouterr().err
 
 
 def test_missing_audio_is_named_before_training(tones, tmp_path):
