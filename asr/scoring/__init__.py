@@ -1,6 +1,6 @@
 """references and hypotheses -> error rates; doesn't import torch.
 
 Files in reading order: `word_graphs`, `error_rates`, `bootstrap`, `hints`; from files to texts:
-`entries`, `notation`, `lines`, `tables`, `subtitles`, `timed`, `forms`, `ids`, `pairing`,
-`transcripts`.
+`entries`, `notation`, `lines`, `tables`, `subtitles`, `timed`, `pauses`, `forms`, `ids`,
+`pairing`, `transcripts`.
 """

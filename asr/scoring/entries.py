@@ -5,6 +5,29 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class TimedWord:
+    """A word with its time, or alternatives: one or several lines of a CTM file.
+
+    Args:
+        place: the file and the number of the (first) line.
+        channel: the recording and its channel.
+        begin: seconds.
+        middle: seconds; for alternatives, the latest middle of a word.
+        end: seconds; for alternatives, the latest end of a word.
+        text: in sclite's notation.
+        lines: how many there are in the file, more than one for alternatives.
+    """
+
+    place: str
+    channel: tuple[str, str]
+    begin: float
+    middle: float
+    end: float
+    text: str
+    lines: int = 1
+
+
+@dataclass(frozen=True)
 class Entry:
     """One utterance.
 
@@ -13,12 +36,14 @@ class Entry:
         text: the transcript; in sclite's notation if the `Reading` says so.
         id: "" if it has none.
         audio: resolved path of the recording if the file has it, else "".
+        words: the words of `text` with their times, only of a CTM file.
     """
 
     place: str
     text: str
     id: str = ""
     audio: str = ""
+    words: tuple[TimedWord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,25 +85,6 @@ class Segment:
     channel: tuple[str, str]
     begin: float
     end: float
-    text: str
-
-
-@dataclass(frozen=True)
-class TimedWord:
-    """A word with its time, or alternatives: one or several lines of a CTM file.
-
-    Args:
-        place: the file and the number of the (first) line.
-        channel: the recording and its channel.
-        begin: seconds.
-        middle: seconds; for alternatives, the latest middle of a word.
-        text: in sclite's notation.
-    """
-
-    place: str
-    channel: tuple[str, str]
-    begin: float
-    middle: float
     text: str
 
 

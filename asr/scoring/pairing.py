@@ -9,6 +9,7 @@ from asr.errors import InputError
 from asr.files import composed
 from asr.scoring.entries import Entry, Reading, TranscriptFile
 from asr.scoring.ids import first_words_are_ids, id_or_word, look_like_ids
+from asr.scoring.pauses import cut_at_common_pauses
 from asr.scoring.timed import words_in_segments
 
 EntryPairs = list[tuple[Entry, Entry]]
@@ -32,7 +33,7 @@ def pair_entries(
         missing_is_deleted: give references without a hypothesis an empty one, instead of an error.
 
     Returns:
-        pairs: in the order of the references.
+        pairs: in the order of the references; of CTM with CTM, one for each piece.
         notation: of the references and of the hypotheses; see `Reading`.
         by_id: whether they were paired by id.
 
@@ -50,6 +51,8 @@ def pair_entries(
         pairs = _paired_by_id(mine, said.path, other, heard.path, missing_is_deleted)
     else:
         pairs = _paired_by_line(mine, said, other, heard)
+    if said.form == heard.form == "ctm":
+        pairs = [piece for pair in pairs for piece in cut_at_common_pauses(*pair)]
     return pairs, (mine.notation, other.notation), by_id
 
 

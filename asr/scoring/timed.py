@@ -84,7 +84,10 @@ def read_ctm(lines: Lines) -> list[TimedWord]:
         else:
             if begin is None:
                 raise InputError(f"{place}: has the begin time '*'; expected seconds")
-            words.append(TimedWord(place, channel, begin, begin + (duration or 0.0) / 2, word))
+            seconds = duration or 0.0
+            words.append(
+                TimedWord(place, channel, begin, begin + seconds / 2, begin + seconds, word)
+            )
     return words
 
 
@@ -108,7 +111,7 @@ def segment_readings(segments: Sequence[Segment]) -> list[Reading]:
 
 def word_readings(words: Sequence[TimedWord]) -> list[Reading]:
     """Interpretations of CTM paired with other formats than STM: by channel or recording."""
-    return _joined(_by_channel(words).values())
+    return _joined(_by_channel(words, _TOLERANCE_S).values())
 
 
 def words_in_segments(
@@ -116,19 +119,22 @@ def words_in_segments(
 ) -> list[tuple[Entry, Entry]]:
     """Pair each reference segment with the words recognised in it.
 
-    A word belongs to the first segment that ends after its middle. Words after all segments belong
-    to the last segment of their channel, as in sclite. Ignored segments are left out with their
-    words.
+    A word belongs to the first segment in time that ends after its middle. Words after all segments
+    belong to the last segment of their channel, as in sclite. Ignored segments are left out with
+    their words.
 
     Args:
         segments: of the reference.
         words: of the hypothesis.
         missing_is_deleted: count a channel without words as deletions, instead of an error.
 
+    Returns:
+        pairs: in the order of `segments`, whatever their times.
+
     Raises:
         InputError: a channel is in one file only.
     """
-    segments_of, words_of = _by_channel(segments), _by_channel(words)
+    segments_of, words_of = _by_channel(segments), _by_channel(words, _TOLERANCE_S)
     _check_channels(segments_of, words_of, missing_is_deleted)
     pairs = []
     for channel, its_segments in segments_of.items():
@@ -142,7 +148,8 @@ def words_in_segments(
                 id, text = segment_name(segment), " ".join(word.text for word in heard)
                 place = heard[0].place if heard else segment.place
                 pairs.append((Entry(segment.place, segment.text, id), Entry(place, text, id)))
-    return pairs
+    position = {segment.place: index for index, segment in enumerate(segments)}
+    return sorted(pairs, key=lambda pair: position[pair[0].place])
 
 
 def segment_name(segment: Segment) -> str:
@@ -161,7 +168,7 @@ def _ctm_fields(place: str, row: str) -> tuple[Channel, float | None, float | No
 def _alternatives(place: str, channel: Channel, rows: Iterable[tuple[str, str]]) -> TimedWord:
     sequences: list[list[str]] = [[]]
     times: list[tuple[float, float]] = []
-    for row_place, row in rows:
+    for lines, (row_place, row) in enumerate(rows, 2):
         row_channel, begin, duration, word = _ctm_fields(row_place, row)
         if row_channel != channel:
             break
@@ -169,13 +176,16 @@ def _alternatives(place: str, channel: Channel, rows: Iterable[tuple[str, str]])
             if not times:
                 raise InputError(f"{place}: alternatives have no words; expected one with a time")
             text = " / ".join(" ".join(sequence) or "@" for sequence in sequences)
-            first, middle = min(time[0] for time in times), max(time[1] for time in times)
-            return TimedWord(place, channel, first, middle, f"{{ {text} }}")
+            first = min(begin for begin, _ in times)
+            middle, end = (
+                max(begin + part * seconds for begin, seconds in times) for part in (0.5, 1)
+            )
+            return TimedWord(place, channel, first, middle, end, f"{{ {text} }}", lines)
         if word.upper() == "<ALT>":
             sequences.append([])
         elif begin is not None:
             sequences[-1].append(word)
-            times.append((begin, begin + (duration or 0.0) / 2))
+            times.append((begin, duration or 0.0))
     raise InputError(f"{place}: has <ALT_BEGIN> without <ALT_END>; expected both")
 
 
@@ -184,24 +194,33 @@ def _out(segment: Segment) -> bool:
 
 
 def _joined(channels: Collection[Sequence[Segment] | Sequence[TimedWord]]) -> list[Reading]:
-    whole = [(each[0], " ".join(row.text for row in each)) for each in channels]
-    by_channel = [Entry(first.place, text, " ".join(first.channel)) for first, text in whole]
+    by_channel, by_file = [], []
+    for rows in channels:
+        place, (file, channel) = rows[0].place, rows[0].channel
+        text = " ".join(row.text for row in rows)
+        words = tuple(row for row in rows if isinstance(row, TimedWord))
+        by_channel.append(Entry(place, text, f"{file} {channel}", words=words))
+        by_file.append(Entry(place, text, file, words=words))
     readings = [Reading(by_channel, has_ids=True, notation="timed")]
-    by_file = [Entry(first.place, text, first.channel[0]) for first, text in whole]
     if len({entry.id.lower() for entry in by_file}) == len(by_file):  # one channel per recording
         readings.append(Reading(by_file, has_ids=True, notation="timed"))
     return readings
 
 
-def _by_channel(rows: Iterable[Timed]) -> dict[Channel, list[Timed]]:
-    """Group by recording and channel, ignoring case, and sort by time if the order is wrong."""
+def _by_channel(rows: Iterable[Timed], tolerance_s: float = 0.0) -> dict[Channel, list[Timed]]:
+    """Group by recording and channel, ignoring case, and sort by time if the order is wrong.
+
+    Args:
+        rows: segments or words.
+        tolerance_s: rows that begin no more than this before the previous row are in order.
+    """
     channels: dict[Channel, list[Timed]] = {}
     for row in rows:
         file, channel = row.channel
         channels.setdefault((file.lower(), channel.lower()), []).append(row)
     for name, its_rows in channels.items():
         earlier = [after.begin - row.begin for row, after in pairwise(its_rows)]
-        if min(earlier, default=0.0) < -_TOLERANCE_S:
+        if min(earlier, default=0.0) < -tolerance_s:
             channels[name] = sorted(its_rows, key=lambda row: row.begin)
     return channels
 

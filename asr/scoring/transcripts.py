@@ -45,8 +45,9 @@ def read_pairs(
       output of `asr transcribe --format json`;
     - sclite's "text (id)" lines (.trn), with comments, alternatives and optional words, and
       Sphinx's "text (id score)";
-    - STM with CTM: a word belongs to the segment that contains its middle. STM or CTM with
-      another format is paired by segment, channel or recording;
+    - STM with CTM: a word belongs to the segment that contains its middle. CTM with CTM is cut
+      into pieces; see `cut_at_common_pauses`. STM or CTM with another format is paired by segment,
+      channel or recording;
     - subtitles (.srt, .vtt): one text per file, paired with another such file or with lines;
     - lines of text, "id text" lines (Kaldi) or "id TAB text" lines (`asr transcribe`); see
       `first_words_are_ids`.

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from benchmarks.score_against_sclite import FILES, our_counts, raw_counts, sclite_files
 
 from asr.errors import InputError
 from asr.scoring.transcripts import read_pairs
@@ -104,3 +105,31 @@ def test_ignore_case_covers_the_turkish_i(pairs):
 
     found = pairs("İstanbul\nx\n", "istanbul\nx\n", rules=Rules(ignore_case=True))
     assert found.references == found.hypotheses
+
+
+OTHER_OPTIONS = {
+    "-c": ("test7_5", "test8", "test9", "test9_1", "test10", "test10_1", "test15_b"),
+    "-d": ("test2", "test4", "test5", "test6"),
+    "-m": ("test14_a", "test14_b", "test14_c", "test14_d", "test14_e"),
+    "-S": ("test7_1", "test7_2", "test7_2a", "test7_3", "test7_4", "test11", "test12"),
+    "-T": ("test13_a", "test13_aD"),
+}
+"""Options that `asr score` does not have -> the reports of sclite's own tests with them."""
+
+
+@pytest.mark.skipif(sclite_files() is None, reason="needs the files of sclite's own tests")
+@pytest.mark.parametrize("row", FILES, ids=[row[0] for row in FILES])
+def test_counts_are_those_that_sclites_own_tests_expect(row):
+    name, reference, hypothesis, _, options, rules = row
+    expected = raw_counts(sclite_files() / "expected" / f"{name}.raw")
+    if expected is None:
+        pytest.skip("sclite has no report of these files")
+    files = sclite_files() / reference, sclite_files() / hypothesis
+    assert our_counts(*files, "gb" in options, rules) == expected
+
+
+@pytest.mark.skipif(sclite_files() is None, reason="needs the files of sclite's own tests")
+def test_every_report_of_sclite_is_compared_or_named():
+    reports = {path.stem for path in (sclite_files() / "expected").glob("*.raw")}
+    others = {name for names in OTHER_OPTIONS.values() for name in names}
+    assert reports == others | (reports & {row[0] for row in FILES})
