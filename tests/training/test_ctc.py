@@ -126,7 +126,7 @@ def test_a_run_resumes_after_sigkill_and_sigterm(tones, tmp_path):
     assert status == 128 + signal.SIGTERM
     told = [line for line in lines if not line.startswith("epoch ")]
     assert len(told) == 2, told
-    assert re.fullmatch(r"resumed after step \d+, in epoch [3-9]", told[0])
+    assert re.fullmatch(r"resumed after step \d+, in epoch [2-9]", told[0])
     assert re.fullmatch(r"stopped after step \d+ of 280; the same command .*", told[1])
 
     run_script(SCRIPT, *options, "--out", out)
@@ -520,7 +520,7 @@ def test_a_damaged_checkpoint_is_named(tones, tmp_path, monkeypatch):
         ("--trainer.accelerator=fox", "Lightning refuses the settings under trainer: .*fox"),
         ("--trainer.strategy=ddp_spawn", "trainer.strategy is ddp_spawn; expected auto, ddp"),
         ("--trainer.max_epochs=0", "no epoch was kept"),
-        ("--trainer.max_epochs=-1", "trainer.max_epochs is -1; expected a number"),
+        ("--trainer.max_epochs=-1", "trainer.max_epochs is -1; expected 1 or more"),
         ("--trainer.limit_val_batches=0", "no epoch was kept"),
     ],
 )
