@@ -85,11 +85,12 @@ def _without_count(view: View, start: int, frames: _Frames) -> PartAndEnd:
     frame is repeated at the end, to make the guess large enough. If bit rates vary, the guess is
     far too small, and FFmpeg decodes the part.
     """
-    header = _header(view, start)
+    header, whole = _header(view, start), view.part(start, frames.end)
     if header is None or len(frames.bit_rates) > 1:
-        return Part(view.part(start, frames.end), needs_ffmpeg=header is not None), frames.end
+        return Part(whole, needs_ffmpeg=header is not None), frames.end
     padded = view.parts([range(start, frames.end), *_N_REPEATED * [frames.last]])
-    return Part(padded, samples=header.samples * frames.n_frames), frames.end
+    samples = header.samples * frames.n_frames
+    return Part(padded, samples=samples, ffmpeg_view=whole), frames.end
 
 
 def _count_frames(view: View, start: int, first: _Header) -> _Frames:

@@ -158,6 +158,18 @@ def test_joined_files_of_two_rates_are_refused(tmp_path):
     assert_refused(path, r"number 2 has 44100 Hz and 2 channels")
 
 
+def test_ffmpeg_reads_frames_without_a_count_once(tmp_path, monkeypatch):
+    pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
+
+    def no_soundfile(_):
+        raise soundfile.LibsndfileError(1)
+
+    monkeypatch.setattr("asr.audio.decoders._open_soundfile", no_soundfile)
+    data = without_header(mp3(30000))
+    path = saved(tmp_path / "a.mp3", data)
+    assert read_info(path).samples == len(read_audio(path, 44100)) == len(frames_of(data)) * 1152
+
+
 def test_missing_frames_are_refused(tmp_path):
     data = without_header(mp3(60000))
     frames = frames_of(data)
