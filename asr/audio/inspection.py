@@ -21,10 +21,10 @@ def inspect(view: View) -> list[Part]:
     """The recordings in a file, in order. A file of an unknown format counts as one recording.
 
     WAV, AIFF, CAF, AU, NIST sphere: the bytes of samples are found and counted. Ogg: pages must
-    follow each other and have correct checksums, and each stream must end. MPEG audio: frames are
-    counted and must follow each other. FLAC: frames must follow each other, the last gives the
-    number of samples. Files joined end to end are found in all of these formats, in MP4 and in
-    Matroska. Placeholder sizes, which programs write into a pipe, count as unknown.
+    follow each other and have correct checksums, and each stream must end where its packets do.
+    MPEG audio: frames are counted and must follow each other. FLAC: frames must follow each other,
+    the last gives the number of samples. Files joined end to end are found in all of these formats,
+    in MP4 and in Matroska. Placeholder sizes, which programs write into a pipe, count as unknown.
 
     Args:
         view: bytes of the file, at least one.
