@@ -17,7 +17,15 @@ from torch.nn.utils.rnn import pad_sequence
 from asr.config import from_dict
 from asr.errors import InputError, check_size
 from asr.files import replacing, write_json
-from asr.folder import DESCRIPTION, WEIGHTS, inside, read_json_inside
+from asr.folder import (
+    DESCRIPTION,
+    MAX_WEIGHTS_BYTES,
+    MAX_WORDS_BYTES,
+    WEIGHTS,
+    check_bytes,
+    inside,
+    read_json_inside,
+)
 from asr.hmm.topology import Topology
 from asr.lm.load import load_language_model, with_words
 from asr.lm.protocol import LanguageModel
@@ -371,7 +379,8 @@ def load_decoding(folder: str | Path) -> DecoderSettings | None:
             `decoding.json`.
 
     Raises:
-        InputError: the file can't be used, or it names a file outside the folder.
+        InputError: the file can't be used, or it names a file that is outside the folder or too
+            large.
     """
     path = Path(folder) / DECODING
     if not os.path.lexists(path):
@@ -379,7 +388,10 @@ def load_decoding(folder: str | Path) -> DecoderSettings | None:
     values = read_json_inside(folder, DECODING, "settings of decoding")
     settings = from_dict(DecoderSettings, values, str(path))
     try:
-        return _with_paths(settings, {name: str(inside(folder, name)) for name in _paths(settings)})
+        paths = {name: inside(folder, name) for name in _paths(settings)}
+        for name, file in paths.items():
+            check_bytes(file, MAX_WORDS_BYTES if name == settings.lexicon else MAX_WEIGHTS_BYTES)
+        return _with_paths(settings, {name: str(file) for name, file in paths.items()})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -15,10 +15,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from asr.errors import InputError
+from asr.errors import InputError, is_out_of_memory
 
 MAX_DEPTH = 100
 """Maximum nesting depth of JSON. Python's own reader fails at some greater depth."""
+
+MAX_LINE_BYTES = 1 << 20
+"""Maximum size of a line of a word list, a dictionary or an ARPA file. A longer line is not text;
+a compressed one may unpack to any size."""
 
 
 @contextmanager
@@ -103,17 +107,41 @@ def read_text(path: str | Path, what: str = "a text") -> str:
         what: the expected content, named in the error message.
 
     Raises:
-        InputError: the file can't be read, or is not UTF-8; the message has the number of the line
-            with the first invalid byte.
+        InputError: the file can't be read, has zero bytes, or is not UTF-8; the message has the
+            number of the line with the first invalid byte.
+    """
+    return _read(path, what)
+
+
+def read_lines(path: str | Path, what: str = "lines of text") -> list[str]:
+    """Read the lines of a UTF-8 file; they end with LF, CR or both.
+
+    Args:
+        path: the file.
+        what: the expected content, named in the error message.
+
+    Raises:
+        InputError: as `read_text`, or the file has a line far longer than `MAX_LINE_BYTES`.
+    """
+    return re.split("\r\n|\r|\n", _read(path, what, has_lines=True))
+
+
+@contextmanager
+def naming_lack_of_memory(path: str | Path) -> Iterator[None]:
+    """Name the file whose content needs more memory than there is.
+
+    Raises:
+        InputError: the memory of the CPU or GPU was used up in this context.
     """
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}; expected {what}") from None
-    return decoded(content, path).removeprefix("\ufeff")
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"{path}: not enough memory to read it") from None
 
 
-def decoded(content: bytes, path: str | Path) -> str:
+def decoded(content: bytes | bytearray, path: str | Path) -> str:
     """Decode the bytes of a UTF-8 file.
 
     Args:
@@ -121,11 +149,11 @@ def decoded(content: bytes, path: str | Path) -> str:
         path: the file they come from; the error message starts with it.
 
     Raises:
-        InputError: the bytes are not UTF-8. If they look like another encoding, the message names
-            it.
+        InputError: the bytes are not UTF-8, or have a zero byte, which no text has. If they look
+            like another encoding, the message names it.
     """
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
             wide = "UTF-32" if content.startswith(b"\xff\xfe\0\0") else "UTF-16"
@@ -135,9 +163,17 @@ def decoded(content: bytes, path: str | Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
         raise InputError(f"{path}:{line}: has the byte 0x{byte:02x}; expected UTF-8") from None
+    if "\0" not in text:
+        return text
+    if packed := packing_of(content):
+        raise InputError(f"{path}: is {packed}; expected UTF-8")
+    line = text.count("\n", 0, text.index("\0")) + 1
+    raise InputError(
+        f"{path}:{line}: has a zero byte, as UTF-16 and audio files do; expected UTF-8"
+    )
 
 
-def packing_of(content: bytes) -> str:
+def packing_of(content: bytes | bytearray) -> str:
     """What the first bytes of a compressed file or a PDF say, for a message; "" for others."""
     return next((what for begin, what in _PACKED.items() if content.startswith(begin)), "")
 
@@ -219,6 +255,25 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _read(path: str | Path, what: str, has_lines: bool = False) -> str:
+    """The text of a file, read in blocks so that a huge file of another kind is soon refused."""
+    content = bytearray()
+    try:
+        with naming_lack_of_memory(path), open(path, "rb") as file:
+            while block := file.read(MAX_LINE_BYTES):
+                if b"\0" in block:
+                    content += block[: max(4, block.index(b"\0") + 1)]  # 4: a mark of UTF-32
+                    break  # `decoded` refuses it
+                if has_lines and len(block) == MAX_LINE_BYTES and not _LINE_END.search(block):
+                    raise InputError(
+                        f"{path}: has a line of more than {MAX_LINE_BYTES:,} bytes; expected {what}"
+                    )
+                content += block
+            return decoded(content, path).removeprefix("\ufeff")
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}; expected {what}") from None
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of `path` that killed processes of this machine have left behind."""
     begin = f"{path.name}.{_HOST}-"
@@ -239,6 +294,7 @@ def _is_running(process: int) -> bool:
     return True
 
 
+_LINE_END = re.compile(rb"[\r\n]")
 _HOST = platform.node().replace("/", "_")
 _PACKED = {
     b"\x1f\x8b": "compressed with gzip",

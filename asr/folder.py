@@ -22,8 +22,11 @@ WEIGHTS = "weights.safetensors"
 MAX_JSON_BYTES = 2**27
 """Maximum size of a JSON file in bytes; a vocabulary of millions of words fits."""
 
+MAX_WORDS_BYTES = 2**27
+"""Maximum size of a word list or a dictionary in bytes; millions of words fit."""
+
 MAX_WEIGHTS_BYTES = 2**36
-"""Maximum size of a weights file in bytes; the largest n-gram model fits."""
+"""Maximum size of weights or of a language model in bytes; the largest n-gram model fits."""
 
 MAX_ABS_WEIGHT = 1e9
 """The largest absolute value of a weight. With such weights no sum in a network exceeds float32's
@@ -106,7 +109,7 @@ def read_json_inside(folder: str | Path, name: str, what: str) -> Any:
         InputError: the file is outside the folder, too large, or not valid JSON.
     """
     path = inside(folder, name)
-    _check_bytes(path, MAX_JSON_BYTES)
+    check_bytes(path, MAX_JSON_BYTES)
     return read_json(path, what)
 
 
@@ -128,6 +131,17 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     if (found := values.get("format")) != FORMAT:
         raise InputError(f"{path}: format is {shortened(found)}; expected {FORMAT}")
     return values
+
+
+def check_bytes(path: Path, most: int) -> None:
+    """Refuse a file of more than `most` bytes, before it is read into memory.
+
+    Raises:
+        InputError: the file is larger. A missing file or a folder is not an error here.
+    """
+    if path.is_file() and path.stat().st_size > most:
+        found = path.stat().st_size
+        raise InputError(f"{path}: has {found:,} bytes; expected at most {most:,}")
 
 
 def check_parts(folder: str | Path, values: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -163,7 +177,7 @@ def read_weights(
     path = inside(folder, WEIGHTS)
     if not path.is_file():
         raise InputError(f"{path}: does not exist; expected a trained model's weights")
-    _check_bytes(path, MAX_WEIGHTS_BYTES)
+    check_bytes(path, MAX_WEIGHTS_BYTES)
     if not path.stat().st_size:
         raise InputError(f"{path}: is empty (0 bytes); expected a trained model's weights")
     try:
@@ -214,12 +228,6 @@ def _check_finite(value: torch.Tensor, place: str, impossible: bool) -> None:
         raise InputError(
             f"{place} has numbers as large as {largest:.3g}; expected up to {MAX_ABS_WEIGHT:g}"
         )
-
-
-def _check_bytes(path: Path, most: int) -> None:
-    if path.is_file() and path.stat().st_size > most:
-        found = path.stat().st_size
-        raise InputError(f"{path}: has {found:,} bytes; expected at most {most:,}")
 
 
 def _other_weights(path: Path, name: str, there: str, wanted: str) -> InputError:

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -344,6 +345,15 @@ def test_arguments_override_the_folders_settings(tone_model, tmp_path):
 def test_a_damaged_decoding_file_is_reported(tmp_path, text, message):
     (tmp_path / "decoding.json").write_text(text)
     with pytest.raises(InputError, match=message):
+        load_decoding(tmp_path)
+
+
+@pytest.mark.parametrize(("setting", "size"), [("lm", (1 << 36) + 1), ("lexicon", (1 << 27) + 1)])
+def test_a_file_of_a_model_has_a_maximum_size(tmp_path, setting, size):
+    (tmp_path / "big").touch()
+    os.truncate(tmp_path / "big", size)
+    (tmp_path / "decoding.json").write_text(f'{{"decoder": "beam", "{setting}": "big"}}')
+    with pytest.raises(InputError, match=rf"big: has {size:,} bytes; expected at most"):
         load_decoding(tmp_path)
 
 

@@ -16,6 +16,7 @@ from asr.files import (
     json_object,
     parse_json,
     read_json,
+    read_lines,
     read_text,
     replacing,
     write_json,
@@ -190,3 +191,27 @@ def test_other_encodings_are_named(tmp_path, content, found):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(InputError, match=f"a.txt: {found}"):
         read_text(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("read", [read_text, read_lines])
+def test_a_huge_file_of_zeros_is_refused_at_once(tmp_path, read):
+    path = tmp_path / "a.txt"
+    path.write_text("one\ntwo")
+    os.truncate(path, 1 << 40)
+    with pytest.raises(
+        InputError, match=r"a\.txt:2: has a zero byte, as UTF-16 .*; expected UTF-8"
+    ):
+        read(path)
+
+
+def test_lines_end_with_lf_cr_or_both(tmp_path):
+    (tmp_path / "a.txt").write_bytes("\ufeffa\r\nb\rc\u2028\n".encode())
+    assert read_lines(tmp_path / "a.txt") == ["a", "b", "c\u2028", ""]
+
+
+def test_a_line_longer_than_any_text_is_refused(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("a" * files.MAX_LINE_BYTES)
+    with pytest.raises(InputError, match=r"a\.txt: has a line of more than 1,048,576 bytes; exp"):
+        read_lines(path, "words")
+    assert len(read_text(path)) == files.MAX_LINE_BYTES

@@ -25,6 +25,7 @@ class Part:
         n_tracks: number of simultaneous sound tracks; only the first is read.
         n_unread: number of bytes from the end of the recording to the end of the file, if they are
             in no known audio format.
+        ffmpeg_view: bytes of the recording for FFmpeg; None if they are the same as `view`.
     """
 
     view: View
@@ -34,6 +35,7 @@ class Part:
     needs_ffmpeg: bool = False
     n_tracks: int = 1
     n_unread: int = 0
+    ffmpeg_view: View | None = None
 
 
 _MIN_RATE, _MAX_RATE, _MAX_CHANNELS = 1000, 1_000_000, 64  # otherwise: damaged header

@@ -198,7 +198,7 @@ _CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # with a checks
 @contextmanager
 def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
     """Open a part with FFmpeg; `reason` is the error of libsndfile."""
-    view = part.view
+    view = part.ffmpeg_view or part.view
     try:
         import av
     except ModuleNotFoundError:

@@ -1,9 +1,10 @@
-"""FLAC -> number of samples, from the first and last frame rather than the header.
+"""FLAC -> number of samples, from the frames rather than the header.
 
 Source: RFC 9639, sections 8 and 9.
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from asr.audio.container import Format, Part, PartAndEnd
@@ -11,6 +12,8 @@ from asr.audio.content import View
 from asr.audio.signatures import begins_flac, find_audio_start
 
 _HEAD = re.compile(b"fLaC[\\0\x80]\\0\\0\x22")  # and STREAMINFO, of 34 bytes
+_MAX_HEADER = 16  # bytes of a frame's header
+_SEARCH_BLOCK = 1 << 20
 _SAMPLE_COUNT_POSITION = 18  # of a 64-bit field whose last 36 bits are the number of samples
 _BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n in range(8, 16)}}
 
@@ -23,6 +26,10 @@ class _Frame(NamedTuple):
     @property
     def is_numbered_by_sample(self) -> bool:
         return self.shared[0][1] & 1 == 1
+
+    @property
+    def next_number(self) -> int:
+        return self.number + (self.block_size if self.is_numbered_by_sample else 1)
 
 
 def _flac(view: View) -> PartAndEnd:
@@ -53,7 +60,39 @@ def _flac(view: View) -> PartAndEnd:
                 f"is cut short or damaged: its header declares {declared} samples; its last frame"
                 f" ends after {samples}"
             )
+        _check_order(view, position, first, last)
     return Part(view), end
+
+
+def _check_order(view: View, start: int, first: _Frame, last: _Frame) -> None:
+    """Refuse a file in which a frame is missing; libsndfile reads zeros in its place.
+
+    Bytes of samples may look like a header, so two headers must agree on another order.
+    """
+    what = "the FLAC frame of sample" if first.is_numbered_by_sample else "FLAC frame"
+    expected, other = first.number, -1
+    for position, frame in _frames(view, start, first.shared[0]):
+        if frame.number == expected:
+            expected, other = frame.next_number, -1
+        elif frame.number == other:
+            raise view.fault(
+                f"is damaged before byte {position}: {what} {expected} is missing there"
+            )
+        else:
+            other = frame.next_number
+    if expected != last.next_number:
+        raise view.fault(f"is damaged: {what} {expected} is missing")
+
+
+def _frames(view: View, start: int, sync: bytes) -> Iterator[tuple[int, _Frame]]:
+    """What looks like a frame's header from `start` on, with its position."""
+    for begin in range(start, view.size, _SEARCH_BLOCK):
+        content = view.bytes_at(begin, _SEARCH_BLOCK + _MAX_HEADER)
+        position = content.find(sync)
+        while 0 <= position < _SEARCH_BLOCK:
+            if frame := _frame(content[position : position + _MAX_HEADER]):
+                yield begin + position, frame
+            position = content.find(sync, position + 1)
 
 
 def _next_file(view: View, position: int) -> int:
@@ -117,10 +156,17 @@ def _coded_number(content: bytes) -> tuple[int, int]:
 def _crc_8(content: bytes) -> int:
     value = 0
     for byte in content:
-        value ^= byte
-        for _ in range(8):
-            value = (value << 1 ^ (0x107 if value & 0x80 else 0)) & 0x1FF
+        value = _CRC_8[value ^ byte]
     return value
+
+
+def _crc_8_of_byte(value: int) -> int:
+    for _ in range(8):
+        value = (value << 1 ^ (0x107 if value & 0x80 else 0)) & 0x1FF
+    return value
+
+
+_CRC_8 = bytes(map(_crc_8_of_byte, range(256)))
 
 
 FORMATS: tuple[Format, ...] = ((begins_flac, _flac),)

@@ -27,6 +27,8 @@ _SIDE_INFORMATION = {  # bytes, by (is MPEG 1, is mono)
 }
 _HEADER_MASK = 0xFFFEFEC0  # bits of a header that give the length and the kind of its frame
 _MIN_FRAMES = 3  # so many consecutive frames are not a coincidence
+_START_CODE = b"\0\0\1"  # of MPEG program streams, whose packets contain frames
+_MIN_FRAMES_INSIDE = 16  # so many are more than a packet of a container has
 _SEARCH_BYTES = 1 << 16  # bytes in which the first frame is searched
 _N_REPEATED = 3  # frames; more than the error of libsndfile's guess
 
@@ -66,13 +68,13 @@ def examine(view: View) -> PartAndEnd:
         second = _next_joined_file(view, first, header.kind)
         if second is not None:
             return examine(view.part(0, second))
-    whole = view.part(0, frames.end)
+    whole = view.part(start, frames.end)
     if not declared.is_xing or not 0 <= frames.n_frames - declared.n_frames + 1 <= 2:
         return _without_count(view, first, frames)
     if declared.n_frames == 0:
         return _without_count(view, first, frames)
     if declared.n_frames != frames.n_frames:
-        whole = whole.replaced(declared.position, struct.pack(">I", frames.n_frames))
+        whole = whole.replaced(declared.position - start, struct.pack(">I", frames.n_frames))
     return Part(whole), frames.end
 
 
@@ -83,11 +85,12 @@ def _without_count(view: View, start: int, frames: _Frames) -> PartAndEnd:
     frame is repeated at the end, to make the guess large enough. If bit rates vary, the guess is
     far too small, and FFmpeg decodes the part.
     """
-    header = _header(view, start)
+    header, whole = _header(view, start), view.part(start, frames.end)
     if header is None or len(frames.bit_rates) > 1:
-        return Part(view.part(start, frames.end), needs_ffmpeg=header is not None), frames.end
+        return Part(whole, needs_ffmpeg=header is not None), frames.end
     padded = view.parts([range(start, frames.end), *_N_REPEATED * [frames.last]])
-    return Part(padded, samples=header.samples * frames.n_frames), frames.end
+    samples = header.samples * frames.n_frames
+    return Part(padded, samples=samples, ffmpeg_view=whole), frames.end
 
 
 def _count_frames(view: View, start: int, first: _Header) -> _Frames:
@@ -236,6 +239,21 @@ def begins(view: View, position: int) -> bool:
     """Whether MPEG audio begins at `position`: three frames, or fewer at the end of the file."""
     head = view.bytes_at(position, 2)
     return head[:1] == b"\xff" and head[1:] >= b"\xe0" and _has_frames(view, position)
+
+
+def follows_other_bytes(view: View) -> bool:
+    """Whether MPEG audio follows within `_SEARCH_BYTES`: many frames, or frames to the end."""
+    if view.bytes_at(0, 3) == _START_CODE or (start := _first_frame(view)) is None:
+        return False
+    first, free_length, position = _header(view, start), _free_length(view, start), start
+    for _ in range(_MIN_FRAMES_INSIDE):
+        header = _header(view, position)
+        if first is None or header is None or header.kind != first.kind:
+            return skip_tags(view, position) == view.size
+        position += header.length or (free_length or 0) + header.padding
+        if position >= view.size:
+            return True  # the last frame may be cut short
+    return True
 
 
 def begins_strictly(view: View, position: int) -> bool:

@@ -12,6 +12,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
@@ -19,8 +20,9 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 import numpy as np
 import torch
 
+from asr.audio.memory import free_memory
 from asr.errors import InputError
-from asr.files import replacing
+from asr.files import MAX_LINE_BYTES, naming_lack_of_memory, replacing
 from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
 from asr.text.normalisation import canonical
 from asr.text.sentences import DAMAGED, open_bytes
@@ -37,6 +39,9 @@ NEVER = -99.0
 _LN10 = math.log(10)
 _HUGE = 1e8  # beyond it, numbers are damaged
 _IRSTLM = (b"iARPA", b"qARPA", b"blmt ", b"Qblmt ")  # what its other files begin with
+_MAX_COMMENT_BYTES = 1 << 24  # before `\\data\\`
+_MAX_BLANK = 1_000_000  # lines
+_BYTES_PER_NGRAM = 20  # of memory, at least: a number and two weights
 _CHUNK = 100_000  # n-grams that are spelled at once
 
 
@@ -64,10 +69,11 @@ def read_arpa(
             should; a word can't be met in any text, or is another one in its canonical form; an
             n-gram has a word without a unigram, comes twice or continues one that is not there; a
             log-probability is no number or above 0; the highest order has weights other than 0;
-            there is no `</s>` or `<s>`. The message has the line's number.
+            there is no `</s>` or `<s>`; a line is longer than `MAX_LINE_BYTES`. The message has the
+            line's number. Or there is not enough memory for the n-grams.
         OSError: the file can't be read.
     """
-    with open_bytes(path) as stream:
+    with naming_lack_of_memory(path), open_bytes(path) as stream:
         reader = _Reader(stream, str(path))
         try:
             sizes = reader.header()
@@ -76,7 +82,7 @@ def read_arpa(
             reader.expect("\\end\\")
         except DAMAGED as error:
             reader.fail(f"can't be decompressed: {error}", reader.number + 1)
-    return tuple(found), _joined(reader, [unigrams, *longer])
+        return tuple(found), _joined(reader, [unigrams, *longer])
 
 
 def write_arpa(path: str | Path, words: Sequence[str], trie: NgramTrie) -> None:
@@ -144,7 +150,7 @@ class _Reader:
     """The lines of an ARPA file one after the other, and what is wrong with them."""
 
     def __init__(self, stream: BinaryIO, path: str) -> None:
-        self.stream = stream
+        self.lines = self._short_lines(stream)
         self.path = path
         self.number = 0  # of the line last read
         self.line = b""  # that line, if it is still to be understood
@@ -152,13 +158,26 @@ class _Reader:
     def fail(self, fault: str, number: int | None = None) -> NoReturn:
         raise InputError(f"{self.path}:{self.number if number is None else number}: {fault}")
 
+    def _short_lines(self, stream: BinaryIO) -> Iterator[bytes]:
+        """The lines. One that is too long is refused, since a small file may unpack to any size."""
+        for line in iter(partial(stream.readline, MAX_LINE_BYTES), b""):
+            if len(line) == MAX_LINE_BYTES:
+                what = f"has a line of more than {MAX_LINE_BYTES:,} bytes"
+                if line.count(b"\r") > 1:
+                    what = "ends its lines with CR alone, not with LF"
+                raise InputError(f"{self.path}: {what}; expected an ARPA file")
+            yield line
+
     def skip_blank(self, expected: str) -> None:
         """Go on to a line that is not blank."""
+        start = self.number
         while not self.line.strip():
-            self.line = next(self.stream, b"")
+            self.line = next(self.lines, b"")
             self.number += 1
             if not self.line:
                 self.fail(f"the file ends here; expected {expected}")
+            if self.number > start + _MAX_BLANK:
+                self.fail(f"comes after {_MAX_BLANK:,} blank lines; expected {expected}")
 
     def expect(self, title: str) -> None:
         """Take a line of this title."""
@@ -169,11 +188,17 @@ class _Reader:
 
     def header(self) -> list[int]:
         """How many n-grams of each order the file says that it has."""
-        begin = b""
+        begin, n_bytes = b"", 0
         while self.line.strip().removeprefix(BOM_UTF8) != b"\\data\\":
-            self.line = next(self.stream, b"")
+            self.line = next(self.lines, b"")
             self.number += 1
             begin = begin or self.line.strip()
+            n_bytes += len(self.line)
+            if n_bytes > _MAX_COMMENT_BYTES:
+                raise InputError(
+                    f"{self.path}: has no line \\data\\ in its first {_MAX_COMMENT_BYTES:,} bytes;"
+                    " expected an ARPA file"
+                )
             if not self.line:
                 raise InputError(f"{self.path}: {_kind(begin)}; expected an ARPA file")
             if begin.startswith(_IRSTLM):
@@ -186,11 +211,19 @@ class _Reader:
             self.line = b""
             self.skip_blank("ngram counts")
             if sizes and self.line.startswith(b"\\"):
+                self._check_memory(sum(sizes))
                 return sizes
             match = re.fullmatch(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,18})", self.line.strip())
             if match is None or int(match[1]) != len(sizes) + 1:
                 self.fail(f"is {_shown(self.line)}; expected ngram {len(sizes) + 1}=")
             sizes.append(int(match[2]))
+
+    def _check_memory(self, n_ngrams: int) -> None:
+        if (needed := n_ngrams * _BYTES_PER_NGRAM) > (free := free_memory()):
+            raise InputError(
+                f"{self.path}: has {n_ngrams:,} n-grams, as it says, for which"
+                f" {needed / 1e9:,.1f} GB of memory are needed; {free / 1e9:,.1f} GB are free"
+            )
 
     def unigrams(
         self, sizes: Sequence[int], words: Sequence[str] | None
@@ -247,20 +280,25 @@ class _Reader:
 
     def section(self, order: int, sizes: Sequence[int], numbers: Mapping[bytes, int]) -> _Section:
         """The n-grams of an order, with their words' numbers."""
+        size = sizes[order - 1]
         self.skip_blank(f"\\{order}-grams:")
-        if sizes[order - 1] or self.line.strip() == f"\\{order}-grams:".encode():
+        if size or self.line.strip() == f"\\{order}-grams:".encode():
             self.expect(f"\\{order}-grams:")  # without n-grams some programs leave it out
         end, highest, first = order + 1, order == len(sizes), self.number + 1
         units, log_probs, backoffs, blank = array("i"), array("d"), array("d"), array("q")
-        for line in [] if self.line else self.stream:
+        for line in [] if self.line else self.lines:
             self.number += 1
             fields = line.split()
             if not fields:
                 blank.append(len(log_probs))
+                if len(blank) > _MAX_BLANK:
+                    self.fail(f"is blank, after {_MAX_BLANK:,} blank lines; expected n-grams")
                 continue
             if fields[0].startswith(b"\\"):
                 self.line = line
                 break
+            if len(log_probs) == size:
+                self.fail(f"is {order}-gram {size + 1}; expected {size}, as the file says above")
             if len(fields) not in (end, end + 1):
                 shown = f"{end}" if highest else f"{end} or {end + 1}"
                 self.fail(f"has {len(fields)} fields; expected {shown}")
@@ -289,9 +327,9 @@ class _Reader:
             np.frombuffer(log_probs) * _LN10,
             np.frombuffer(backoffs) * _LN10,
         )
-        if len(log_probs) != sizes[order - 1]:
+        if len(log_probs) != size:
             found = f"there are {len(log_probs)} {order}-grams"
-            self.fail(f"{found}; expected {sizes[order - 1]}, as the file says above", section.end)
+            self.fail(f"{found}; expected {size}, as the file says above", section.end)
         return section
 
     def _text(self, spelling: bytes, number: int) -> str:

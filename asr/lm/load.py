@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asr.config import from_dict
 from asr.errors import InputError
+from asr.files import naming_lack_of_memory
 from asr.folder import (
     DESCRIPTION,
     check_parts,
@@ -67,7 +68,8 @@ def load_language_model(
     Raises:
         InputError: the path holds no language model, or a damaged one.
     """
-    model = _loaded(path, device, words)
+    with naming_lack_of_memory(path):
+        model = _loaded(path, device, words)
     vocabulary = model.vocabulary.in_case(case)
     if isinstance(model, NgramModel):
         return replace(model, vocabulary=vocabulary)

@@ -128,13 +128,7 @@ def _content(path: Path) -> tuple[str, str]:
         name = name.removesuffix(".gz")
     if packed := packing_of(content):
         raise InputError(f"{path}: is {packed}; expected text, or gzip")
-    text = decoded(content, path).removeprefix("\ufeff")
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(
-            f"{path}:{line}: has a zero byte, as UTF-16 and audio files do; expected UTF-8"
-        )
-    return text, name
+    return decoded(content, path).removeprefix("\ufeff"), name
 
 
 def _unpacked(content: bytes, path: Path) -> bytes:

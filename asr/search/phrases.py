@@ -1,7 +1,6 @@
 """A file of phrases -> tables of the score that each token adds (contextual biasing)."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import InputError
-from asr.files import read_text
+from asr.files import read_lines
 from asr.text.normalisation import canonical
 
 BOOST = 2.0
@@ -37,7 +36,7 @@ def read_phrases(path: str | Path) -> dict[str, float]:
             no number after it, or repeats a phrase.
     """
     phrases: dict[str, float] = {}
-    for number, line in enumerate(re.split("\r\n|\r|\n", read_text(path, "phrases")), 1):
+    for number, line in enumerate(read_lines(path, "phrases"), 1):
         if not line.strip():
             continue
         words, tab, nats = line.partition("\t")

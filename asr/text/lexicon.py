@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from asr.errors import InputError, listed
-from asr.files import read_text, write_text
+from asr.files import read_lines, write_text
 from asr.text.normalisation import Case, canonical, in_case
 
 Pronunciation = tuple[str, ...]
@@ -229,7 +229,7 @@ _VARIANT = re.compile(r"(?<=.)\(\d+\)$")
 
 
 def _lines(path: str | Path) -> list[str]:
-    return re.split("\r\n|\r|\n", read_text(path, "words"))
+    return read_lines(path, "words")
 
 
 def _entry(line: str, place: str) -> tuple[str, list[str]]:

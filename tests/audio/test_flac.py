@@ -60,3 +60,37 @@ def test_fewer_samples_than_declared_are_refused(tmp_path):
     assert_refused(path, r"is cut short or damaged: its header declares 30000 samples; its last")
     assert_refused(saved(path, data[: len(data) // 2]), r"is cut short or damaged")
     assert_refused(saved(path, declared(data, 0)[: len(data) // 2]), r"is cut short or damaged")
+
+
+def frames_of(data):
+    """The bytes before the first frame, and each of up to 128 frames of one channel."""
+    start = data.index(b"\xff\xf8", 42)
+    starts = [start]
+    while (start := data.find(data[starts[0] :][:3], start + 1)) >= 0:
+        if data[start + 4] == len(starts):  # number of the frame
+            starts.append(start)
+    frames = [data[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True)]
+    return data[: starts[0]], frames
+
+
+@pytest.mark.parametrize("n_lost", [1, 2])
+@pytest.mark.parametrize("first", [1, 5, 7])
+def test_missing_frames_are_refused(tmp_path, first, n_lost):
+    head, frames = frames_of(encoded(noise(10 * 4096), "FLAC"))
+    assert len(frames) == 10
+    assert_read(saved(tmp_path / "a.flac", head, *frames), noise(10 * 4096))
+    path = saved(tmp_path / "a.flac", head, *frames[:first], *frames[first + n_lost :])
+    assert_refused(path, rf"is damaged.*: FLAC frame {first} is missing")
+
+
+def test_frames_that_begin_anew_are_refused(tmp_path):
+    head, frames = frames_of(encoded(noise(10 * 4096), "FLAC"))
+    path = saved(tmp_path / "a.flac", head, *frames, *frames)
+    assert_refused(path, r"is damaged before byte \d+: FLAC frame 10 is missing there")
+
+
+def test_frames_of_a_longer_recording_are_read(tmp_path):
+    samples = noise(10 * 4096)
+    head, frames = frames_of(encoded(samples, "FLAC"))
+    path = saved(tmp_path / "a.flac", declared(head, 0), *frames[3:])
+    assert_read(path, samples[3 * 4096 :])

@@ -117,11 +117,57 @@ def test_joined_files_are_all_read(tmp_path, between):
     assert read_info(path).samples > 80000
 
 
+OTHER_BYTES = [b"\n", b"\xff\xfb\x90\x64abcdef", bytes(1000) + b"text", b"a" * 60000]
+
+
+@pytest.mark.parametrize("before", OTHER_BYTES)
+def test_other_bytes_before_the_first_frame_are_skipped(tmp_path, before):
+    data = mp3(60000)
+    path = saved(tmp_path / "a.mp3", before, data)
+    np.testing.assert_array_equal(
+        read_audio(path, 44100), read_audio(saved(tmp_path / "b.mp3", data), 44100)
+    )
+    assert read_info(saved(path, before, data, data)).samples == 120000
+    count = data.index(b"Info") + 8
+    (n_frames,) = struct.unpack(">I", data[count : count + 4])
+    half = changed(data, count, ">I", n_frames // 2)
+    assert read_info(saved(path, before, half)).samples == n_frames * 1152
+    assert read_info(saved(path, before, without_header(data))).samples == n_frames * 1152
+    assert_refused(saved(path, before, data[:-50]), r"is cut short: its last MP3 frame is not")
+
+
+def test_a_tag_may_be_longer_than_it_says(tmp_path):
+    path = saved(tmp_path / "a.mp3", ID3V2, b"a rest of it", mp3())
+    assert read_info(path).samples == 30000
+    path = saved(path, *2 * [ID3V2, b"a rest of it", mp3()])
+    assert read_info(path).samples == 60000
+
+
+def test_a_few_headers_of_frames_are_not_mp3(tmp_path):
+    frames = frames_of(without_header(mp3(60000)))
+    for content in ([b"\xff\xfb\x90\x64" * 5000], [frames[3], b"text" * 100] * 9):
+        assert_refused(
+            saved(tmp_path / "a.bin", b"text", *content), "can't be read as audio|is cut"
+        )
+
+
 def test_joined_files_of_two_rates_are_refused(tmp_path):
     path = saved(tmp_path / "a.mp3", mp3(), mp3(sample_rate=22050))
     assert_refused(path, r"is 2 recordings joined: number 2 has 22050 Hz and 1 channels")
     path = saved(tmp_path / "a.mp3", mp3(), mp3(channels=2))
     assert_refused(path, r"number 2 has 44100 Hz and 2 channels")
+
+
+def test_ffmpeg_reads_frames_without_a_count_once(tmp_path, monkeypatch):
+    pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
+
+    def no_soundfile(_):
+        raise soundfile.LibsndfileError(1)
+
+    monkeypatch.setattr("asr.audio.decoders._open_soundfile", no_soundfile)
+    data = without_header(mp3(30000))
+    path = saved(tmp_path / "a.mp3", data)
+    assert read_info(path).samples == len(read_audio(path, 44100)) == len(frames_of(data)) * 1152
 
 
 def test_missing_frames_are_refused(tmp_path):

@@ -3,6 +3,7 @@ import gzip
 import lzma
 import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import arpa_dictionary
@@ -271,7 +272,28 @@ def test_wide_encodings_are_named(tmp_path, encoding):
         ("ngram 2=4", "ngrams 2=4", r":3: is 'ngrams 2=4'; expected ngram 2="),
         ("ngram 1=5", "ngram 1=6", r":12: there are 5 1-grams; expected 6"),
         ("ngram 1=5", "ngram 1=" + 5000 * "5", r":2: is 'ngram 1=5.*; expected ngram 1="),
-        ("ngram 2=4", "ngram 2=3", r":18: there are 4 2-grams; expected 3"),
+        ("ngram 2=4", "ngram 2=3", r":17: is 2-gram 4; expected 3, as the file says above"),
+        ("ngram 1=5", 1_000_001 * "\n" + "ngram 1=5", r":\d+: comes after 1,000,000 blank lines"),
+        (
+            "ngram 2=4",
+            "ngram 2=999999999999",
+            r": has 1,000,000,000,006 n-grams, .* of memory are needed; .* are free",
+        ),
+        (
+            "\\2-grams:",
+            1_000_001 * "\n" + "\\2-grams:",
+            r":\d+: is blank, after 1,000,000 blank lines",
+        ),
+        (
+            "-0.5\ta b",
+            1_000_001 * "\n" + "-0.5\ta b",
+            r":\d+: is blank, after 1,000,000 blank lines",
+        ),
+        (
+            "\\data\\",
+            2000 * (9000 * "a" + "\n") + "\\data\\",
+            r": has no line \\data\\ in its first",
+        ),
         ("ngram 3=2\n", "", r":13: is .*; expected no weight in the highest order"),
         ("\\2-grams:", "\\3-grams:", r":13: is .*3-grams.*; expected \\2-grams:"),
         ("\\end\\", "", r":24: the file ends here; expected \\end\\"),
@@ -325,6 +347,26 @@ def test_a_compressed_file_that_is_cut_is_refused(tmp_path, name, compress):
     (tmp_path / name).write_bytes(whole[: len(whole) * 3 // 4])
     with pytest.raises(InputError, match=rf"{name}:\d+: can't be decompressed: Compressed file"):
         read_arpa(tmp_path / name)
+
+
+@pytest.mark.parametrize("begin", [b"", TINY[:90].encode()])
+@pytest.mark.parametrize("compress", [gzip.compress, bytes])
+def test_a_line_of_any_length_is_refused_without_its_memory(tmp_path, begin, compress):
+    path = tmp_path / "a.arpa"
+    path.write_bytes(compress(begin + bytes(1 << 26)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"a\.arpa: has a line of more than 1,048,576 bytes"):
+            read_arpa(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_lack_of_memory_names_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("asr.lm.arpa.make_ngram_trie", lambda *_: [0] * (1 << 60))
+    with pytest.raises(InputError, match=r"a\.arpa: not enough memory to read it"):
+        read_arpa(written(tmp_path, TINY))
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
