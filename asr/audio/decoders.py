@@ -14,6 +14,7 @@ import soundfile
 from asr.audio.container import Part, check_header
 from asr.audio.content import View, opened, reason_of
 from asr.audio.inspection import inspect
+from asr.errors import InputError
 
 
 class Source(NamedTuple):
@@ -139,10 +140,7 @@ def _open_sample_bytes(part: Part, sound: soundfile.SoundFile) -> soundfile.Soun
     width = _SAMPLE_WIDTHS.get(sound.subtype)
     if width is None:
         if part.undeclared:
-            raise part.view.fault(
-                f"has {part.undeclared} bytes of {sound.subtype_info} that its header does not"
-                " declare; expected none"
-            )
+            raise _undeclared(part, sound.subtype_info)
         return None
     if sound.frames == part.sample_bytes.size // (width * sound.channels):
         return None
@@ -154,6 +152,13 @@ def _open_sample_bytes(part: Part, sound: soundfile.SoundFile) -> soundfile.Soun
         format="RAW",
         subtype=sound.subtype,
         endian="BIG" if big else "LITTLE",
+    )
+
+
+def _undeclared(part: Part, coding: str) -> InputError:
+    """The error for samples that the decoder would leave out."""
+    return part.view.fault(
+        f"has {part.undeclared} bytes of {coding} that its header does not declare; expected none"
     )
 
 
@@ -228,6 +233,8 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         if not stream.rate or not stream.channels:
             raise no_audio  # FFmpeg opens any file with the suffix .flac
         check_header(view, stream.rate, stream.channels)
+        if part.undeclared:
+            raise _undeclared(part, stream.codec_context.name)
         if stream.codec_context.name in _CHECKSUMMED:  # off by default in FFmpeg
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         n_tracks = len(container.streams.audio)

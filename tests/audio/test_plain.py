@@ -3,9 +3,9 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from audio_files import assert_read, assert_refused, changed, encoded, noise, saved
+from audio_files import assert_read, assert_refused, changed, encoded, noise, saved, write_av
 
-from asr.audio.load import read_info
+from asr.audio.load import read_audio, read_info
 
 SAMPLES = noise(5000, channels=2)
 HALF = 5000 * 2  # bytes of 2500 samples of 2 channels
@@ -193,6 +193,29 @@ def test_undeclared_compressed_samples_are_refused(tmp_path):
     more = data[start:]
     path = saved(tmp_path / "a.wav", data, b"data", struct.pack("<I", len(more)), more)
     assert_refused(path, rf"has {len(more)} bytes of IMA ADPCM that its header does not declare")
+
+
+def test_bw64_is_read_like_rf64(tmp_path):
+    data = b"BW64" + encoded(SAMPLES, "RF64")[4:]
+    half = declare(data, "RF64", HALF)
+    start = data.index(b"data") + 8
+    second = b"data" + struct.pack("<I", HALF) + data[start : start + HALF]
+    assert_read(saved(tmp_path / "a", data), SAMPLES)
+    assert_read(saved(tmp_path / "b", half), SAMPLES)
+    assert_read(saved(tmp_path / "c", data, second), np.concatenate([SAMPLES, SAMPLES[:2500]]))
+
+
+@pytest.mark.parametrize("codec", ["g722", "adpcm_yamaha"])
+def test_wav_that_only_ffmpeg_decodes_is_read_whole(tmp_path, codec):
+    data = write_av(tmp_path / "a", noise(16384), 16000, codec, "wav").read_bytes()
+    expected = read_audio(tmp_path / "a", 16000)
+    assert len(expected) == 16384
+    size = data.index(b"data") + 4
+    n_bytes = struct.unpack_from("<I", data, size)[0]
+    half = saved(tmp_path / "b", changed(data, size, "<I", n_bytes // 2))
+    assert_read(half, expected)
+    joined = saved(tmp_path / "c", data[: size + 4 + n_bytes], data[size - 4 : size + 4 + n_bytes])
+    assert len(read_audio(joined, 16000)) == 2 * 16384
 
 
 @pytest.mark.parametrize("name", ["shorten", "wavpack", "shortpack"])
