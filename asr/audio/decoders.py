@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -17,14 +17,16 @@ from asr.audio.inspection import inspect
 from asr.errors import InputError
 
 
-class Source(NamedTuple):
+@dataclass
+class Source:
     """An opened audio file.
 
     Args:
         sample_rate: in Hz.
         channels: number of channels.
         samples: number of samples per channel; None if only decoding can count them.
-        n_tracks: number of simultaneous sound tracks; only the first is read.
+        n_tracks: number of simultaneous sound tracks; only the first is read. Of joined recordings
+            the largest number so far: it may grow while they are read.
         n_unread: number of bytes at the end of the file that are in no known audio format.
         read: function of the first sample and the end (None: to the end of the file), which yields
             blocks: (samples, channels), float32.
@@ -53,11 +55,10 @@ def open_source(path: Path) -> Iterator[Source]:
             raise view.fault("can't be read as audio: it begins with zeros; expected a header")
         parts = inspect(view)
         with _open_part(parts[0]) as first:
-            first = first._replace(n_unread=parts[-1].n_unread)
-            if len(parts) == 1:
-                yield first
-            else:
-                yield first._replace(samples=None, read=partial(_read_joined, parts, first))
+            first.n_unread = parts[-1].n_unread
+            if len(parts) > 1:
+                first.samples, first.read = None, partial(_read_joined, parts, first)
+            yield first
 
 
 _BLOCK = 1 << 20  # values in a block: 4 MB
@@ -76,7 +77,8 @@ def _read_joined(
     def blocks() -> Iterator[np.ndarray]:
         for n, part in enumerate(parts):
             with _open_part(part) as source:
-                if source[:2] != first[:2]:
+                first.n_tracks = max(first.n_tracks, source.n_tracks)
+                if (source.sample_rate, source.channels) != (first.sample_rate, first.channels):
                     raise part.view.fault(
                         f"is {len(parts)} recordings joined: number {n + 1} has"
                         f" {source.sample_rate} Hz and {source.channels} channels; expected"
