@@ -23,11 +23,13 @@ from asr.audio.signatures import begins_aiff, begins_au, begins_caf, begins_nist
 _AIFF_SAMPLE_WIDTHS = {b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1, b"raw ": 1}
 _AIFF_PLAIN = (b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64")
 _METADATA = (b"ID3 ", b"ANNO", b"NAME", b"AUTH", b"COMT", b"APPL", b"MARK", b"INST", b"(c) ")
+_CAF_METADATA = (b"info", b"strg", b"mark", b"regn", b"inst", b"midi", b"ovvw", b"peak", b"uuid")
 
 
 def _aiff(whole: View) -> PartAndEnd:
     view = whole
-    kind = riff_kind(">", begins_aiff, (b"FORM", 0), _METADATA)
+    end = 8 + unpack(">I", view, 4)[0]
+    kind = riff_kind(">", begins_aiff, (b"FORM", 0), _METADATA, end)
     found: list[range] = []
     undeclared, position, expected = 0, 12, 0
     while chunk := read_chunk(view, position, ">"):
@@ -50,6 +52,7 @@ def _aiff(whole: View) -> PartAndEnd:
             found.append(samples)
         elif not found and (chunk.end - chunk.start) % 2:  # libsndfile expects padding
             view, position = pad_chunk(view, chunk), chunk.end + 1
+            kind = kind._replace(declared_end=kind.declared_end + 1)
     available = sum(map(len, found))
     if available < expected < UNKNOWN_SIZE:
         raise cut_short(view, expected, available)
@@ -69,7 +72,7 @@ def _float_80(view: View, position: int) -> float:
 
 
 def _caf(view: View) -> PartAndEnd:
-    kind = ContainerKind(begins_caf, (b"caff", 0), _caf_chunk_at)
+    kind = ContainerKind(begins_caf, (b"caff", 0), _caf_chunk_at, _CAF_METADATA)
     found: list[range] = []
     undeclared, position = 0, 8
     patched = view

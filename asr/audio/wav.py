@@ -31,7 +31,7 @@ _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"
 def _wav(whole: View) -> PartAndEnd:
     view = whole
     order = ">" if view.bytes_at(0, 4) == b"RIFX" else "<"
-    kind = riff_kind(order, begins_wav, (b"WAVE", 8), _METADATA)
+    kind = riff_kind(order, begins_wav, (b"WAVE", 8), _METADATA, _declared_end(view, order))
     found: list[range] = []
     undeclared, position, size_64, form, code = 0, 12, 0, b"", 0
     while chunk := read_chunk(view, position, order):
@@ -56,6 +56,7 @@ def _wav(whole: View) -> PartAndEnd:
             raise view.fault("has its samples in a list of chunks (wavl); expected a data chunk")
         elif not found and (chunk.end - chunk.start) % 2:  # libsndfile expects padding
             view, position = pad_chunk(view, chunk), chunk.end + 1
+            kind = kind._replace(declared_end=kind.declared_end + 1)
     part = make_part(_with_size_64(view, size_64, found).part(0, position), found, undeclared)
     position -= view.size - whole.size  # minus the inserted padding
     if code in _MPEG_CODES and part.sample_bytes is not None:
@@ -81,6 +82,13 @@ def _for_ffmpeg(part: Part, start: int, order: str) -> Part:
         header = header.replaced(0, b"RIFF")
     view = View(part.view.file, part.view.path, [*header.pieces, *samples.pieces])
     return replace(part, view=view, undeclared=0)
+
+
+def _declared_end(view: View, order: str) -> int:
+    """End of the file, according to its header."""
+    if view.bytes_at(1, 3) == b"F64" and view.bytes_at(12, 4) == b"ds64":
+        return 8 + unpack("<Q", view, 20)[0]
+    return 8 + unpack(order + "I", view, 4)[0]
 
 
 def _declared(size: int, size_64: int, available: int) -> int | None:
@@ -121,7 +129,8 @@ def _check_format(view: View, form: tuple[int, ...]) -> None:
 
 
 def _w64(view: View) -> PartAndEnd:
-    kind = ContainerKind(begins_w64, (W64_RIFF, 0), _w64_chunk_at, alignment=8)
+    end = unpack("<Q", view, 16)[0]
+    kind = ContainerKind(begins_w64, (W64_RIFF, 0), _w64_chunk_at, alignment=8, declared_end=end)
     found: list[range] = []
     patched = view
     undeclared, position = 0, 40  # after the RIFF chunk's id and size, and the id of WAVE

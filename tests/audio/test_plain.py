@@ -1,11 +1,12 @@
 import struct
+import warnings
 
 import numpy as np
 import pytest
 import soundfile
 from audio_files import assert_read, assert_refused, changed, encoded, noise, saved, write_av
 
-from asr.audio.load import read_audio, read_info
+from asr.audio.load import AudioWarning, read_audio, read_info
 
 SAMPLES = noise(5000, channels=2)
 HALF = 5000 * 2  # bytes of 2500 samples of 2 channels
@@ -153,9 +154,33 @@ def test_a_chunk_after_the_samples_of_w64_is_ignored(tmp_path):
         assert read_info(path).samples == samples
 
 
-def test_chunks_after_undeclared_samples_are_ignored(tmp_path):
+@pytest.mark.parametrize(
+    ("container", "chunk"),
+    [
+        ("WAV", b"LIST\x04\0\0\0INFO"),
+        ("CAF", b"info" + struct.pack(">qI", 14, 1) + b"artist\0me\0"),
+    ],
+)
+def test_chunks_after_undeclared_samples_are_ignored(tmp_path, container, chunk):
+    data = declare(encoded(SAMPLES, container), container, HALF)
+    assert_read(saved(tmp_path / "a", data, chunk), SAMPLES)
+
+
+@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "AIFF"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "DOUBLE"])
+def test_text_after_the_end_of_all_chunks_is_not_sound(tmp_path, container, subtype):
+    data, text = encoded(SAMPLES, container, subtype), b"--boundary text line\r\n" * 20
+    path = saved(tmp_path / "a", data, text)
+    with pytest.warns(AudioWarning, match=r"a: its last 440 bytes are ignored: they are in no"):
+        assert_read(path, SAMPLES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_read(saved(path, data, b"\r\n--boundary--\r\n"), SAMPLES)
+
+
+def test_samples_after_the_end_of_all_chunks_are_read(tmp_path):
     data = declare(encoded(SAMPLES, "WAV"), "WAV", HALF)
-    assert_read(saved(tmp_path / "a.wav", data, b"LIST\x04\0\0\0INFO"), SAMPLES)
+    assert_read(saved(tmp_path / "a", changed(data, 4, "<I", 36 + HALF)), SAMPLES)
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
