@@ -11,7 +11,10 @@ from asr.audio.load import read_audio
 from asr.errors import InputError
 
 RATE = 16000
-FORMS = {"wavpack": "s16p", **dict.fromkeys(("flac", "tta", "g722", "adpcm_yamaha"), "s16")}
+FORMS = {
+    "wavpack": "s16p",
+    **dict.fromkeys(("flac", "tta", "g722", "adpcm_yamaha", "pcm_s16le"), "s16"),
+}
 """Of samples, for the encoders of FFmpeg that do not take floats."""
 
 

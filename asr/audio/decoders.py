@@ -195,8 +195,8 @@ def _soundfile_source(sound: soundfile.SoundFile, part: Part) -> Source:
 # The demuxers of FFmpeg that may read a file. Playlists are excluded, because they open other files
 # and addresses, and rare formats, because their demuxers accept files that are not audio.
 _DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,wav,"
-    "w64,wv"
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,voc,"
+    "w64,wav,wv"
 )
 _EXACT_DURATIONS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")  # declared durations
 _CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # with a checksum in each frame

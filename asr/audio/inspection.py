@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from asr.audio import flac, matroska, media, mpeg, ogg, plain, wav
+from asr.audio import flac, matroska, media, mpeg, ogg, plain, voc, wav
 from asr.audio.container import Part, skip_tags, without_ape_tag
 from asr.audio.content import View
 
 _FORMATS = (
     *wav.FORMATS,
     *plain.FORMATS,
+    *voc.FORMATS,
     *flac.FORMATS,
     *ogg.FORMATS,
     *matroska.FORMATS,
@@ -20,9 +21,9 @@ _FORMATS = (
 def inspect(view: View) -> list[Part]:
     """The recordings in a file, in order. A file of an unknown format counts as one recording.
 
-    WAV, AIFF, CAF, AU, NIST sphere: the bytes of samples are found and counted. Ogg: pages must
-    follow each other and have correct checksums, and each stream must end. MPEG audio: frames are
-    counted and must follow each other. FLAC: the last frame gives the number of samples. Files
+    WAV, AIFF, CAF, AU, NIST sphere, VOC: the bytes of samples are found and counted. Ogg: pages
+    must follow each other and have correct checksums, and each stream must end. MPEG audio: frames
+    are counted and must follow each other. FLAC: the last frame gives the number of samples. Files
     joined end to end are found in all of these formats, in MP4 and in Matroska. Placeholder sizes,
     which programs write into a pipe, count as unknown.
 
@@ -35,7 +36,7 @@ def inspect(view: View) -> list[Part]:
     parts: list[Part] = []
     start = 0
     view = without_ape_tag(view)
-    if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS)):
+    if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS, *voc.FORMATS)):
         view = view.without_trailing_zeros()  # some files end with gigabytes of zeros
         if hole := view.first_hole():
             raise view.fault(
