@@ -13,7 +13,7 @@ from asr.errors import InputError
 RATE = 16000
 FORMS = {
     "wavpack": "s16p",
-    **dict.fromkeys(("flac", "tta", "g722", "adpcm_yamaha", "pcm_s16le"), "s16"),
+    **dict.fromkeys(("flac", "tta", "g722", "adpcm_yamaha", "pcm_s16le", "mp2"), "s16"),
 }
 """Of samples, for the encoders of FFmpeg that do not take floats."""
 

@@ -218,11 +218,10 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
     no_audio = view.fault(
         f"can't be read as audio{found}; expected WAV, FLAC, Ogg, MP3, M4A or the like"
     )
-    source: Any = f"file:{view.path}" if view.is_whole_file and view.path.is_file() else view
     view.seek(0)
-    try:
+    try:  # not by name, from which FFmpeg would guess the format
         container = av.open(
-            source, options={"format_whitelist": _DEMUXERS}, metadata_errors="replace"
+            view, options={"format_whitelist": _DEMUXERS}, metadata_errors="replace"
         )
     except (av.error.FFmpegError, ValueError):
         raise no_audio from None
@@ -233,7 +232,7 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         if stream.codec_context is None:
             raise view.fault("its codec is unknown; expected one that FFmpeg decodes")
         if not stream.rate or not stream.channels:
-            raise no_audio  # FFmpeg opens any file with the suffix .flac
+            raise no_audio
         check_header(view, stream.rate, stream.channels)
         if part.undeclared:
             raise _undeclared(part, stream.codec_context.name)

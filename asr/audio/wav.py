@@ -49,6 +49,8 @@ def _wav(whole: View) -> PartAndEnd:
         elif chunk.kind == b"data":
             of_first = 0 if found else size_64
             declared = _declared(chunk.size, of_first, view.size - chunk.start)
+            if code not in _PLAIN_CODES:  # else frames of MP3 would be taken for a joined file
+                declared = declared or None
             samples, position, more = find_samples(view, chunk.start, declared, kind)
             undeclared += more
             found.append(samples)
