@@ -4,7 +4,7 @@ import math
 import re
 import struct
 
-from asr.audio.container import Format, PartAndEnd, check_header, cut_short
+from asr.audio.container import Format, PartAndEnd, check_header, cut_short, skip_tags
 from asr.audio.content import View
 from asr.audio.extent import (
     UNKNOWN_SIZE,
@@ -133,8 +133,8 @@ def _nist(view: View) -> PartAndEnd:
     header = view.bytes_at(0, min(start, 1 << 16))
     fields = {words[0]: words[2] for line in header.splitlines() if len(words := line.split()) == 3}
     coding = fields.get(b"sample_coding", b"").decode("ascii", "replace")
-    if "embedded-" in coding:
-        packer = coding.split("embedded-")[1].split("-")[0]
+    if packed := re.search(r"embedded-([^-]*)|\b(shorten|wavpack|shortpack)\b", coding):
+        packer = packed[1] or packed[2]
         by = "sph2pipe unpacks them" if packer == "shorten" else "NIST's w_decode unpacks them"
         raise view.fault(f"is packed with {packer}; expected plain samples ({by})")
     if fields.get(b"channels_interleaved") == b"FALSE":
@@ -149,14 +149,29 @@ def _nist(view: View) -> PartAndEnd:
     kind = ContainerKind(begins_nist, (b"NIST_1A", 0), lambda view, position: None)
     if declared is not None:
         of_all_channels = sizes[0] * sizes[1]  # in Switchboard, the count is over both channels
-        if of_all_channels <= available < declared and is_end_of_samples(
-            view, start + of_all_channels, kind
-        ):
+        end = start + of_all_channels
+        is_short = of_all_channels <= available < declared and is_end_of_samples(view, end, kind)
+        if is_short or (of_all_channels < declared and begins_nist(view, skip_tags(view, end))):
             declared = of_all_channels
         if declared >= UNKNOWN_SIZE_64:
             declared = None
     samples, position, more = find_samples(view, start, declared, kind)
-    return make_part(view.part(0, position), [samples], more), position
+    view = _for_libsndfile(view.part(0, position), header, fields)
+    return make_part(view, [samples], more), position
+
+
+def _for_libsndfile(view: View, header: bytes, fields: dict[bytes, bytes]) -> View:
+    """The file with a number of channels, and without a byte order for samples of one byte."""
+    body, end, _ = header.partition(b"\nend_head")
+    lines = body.split(b"\n")
+    if b"channel_count" not in fields:
+        lines.insert(2, b"channel_count -i 1")
+    if fields.get(b"sample_n_bytes") == b"1":
+        lines = [line for line in lines if not line.startswith(b"sample_byte_format")]
+    completed = b"\n".join(lines) + end + b"\n"
+    if not end or lines == body.split(b"\n") or len(completed) > len(header):
+        return view
+    return view.replaced(0, completed.ljust(len(header)))
 
 
 def _check_sphere_header(view: View, fields: dict[bytes, bytes]) -> None:

@@ -245,9 +245,10 @@ def test_wav_that_only_ffmpeg_decodes_is_read_whole(tmp_path, codec):
 
 @pytest.mark.parametrize("name", ["shorten", "wavpack", "shortpack"])
 def test_compressed_sphere_is_refused_with_the_name_of_the_codec(tmp_path, name):
-    header = f"NIST_1A\n   1024\nsample_coding -s30 pcm,embedded-{name}-v2.00\nend_head\n"
-    path = saved(tmp_path / "SA1.WAV", header.encode().ljust(1024), bytes(1000))
-    assert_refused(path, rf"is packed with {name}; expected plain samples")
+    for coding in (f"pcm,embedded-{name}-v2.00", name):
+        header = f"NIST_1A\n   1024\nsample_coding -s30 {coding}\nend_head\n"
+        path = saved(tmp_path / "SA1.WAV", header.encode().ljust(1024), bytes(1000))
+        assert_refused(path, rf"is packed with {name}; expected plain samples")
 
 
 def test_sphere_with_a_count_over_both_channels_is_read(tmp_path):
@@ -258,6 +259,21 @@ def test_sphere_with_a_count_over_both_channels_is_read(tmp_path):
     assert len(both) == len(data)
     assert_read(saved(tmp_path / "b", both), expected)
     assert_refused(saved(tmp_path / "c", both[:-500]), r"is cut short: its header declares 20000")
+    assert_read(saved(tmp_path / "d", both, both), np.tile(expected, (2, 1)))
+
+
+def test_sphere_without_channels_or_with_a_byte_order_of_one_byte_is_read(tmp_path):
+    mono = SAMPLES[:, 0]
+    pcm, ulaw = encoded(mono, "NIST"), encoded(mono, "NIST", "ULAW")
+    without = pcm.replace(b"channel_count -i 1\n", b"")
+    assert len(without) == len(pcm) - 19
+    path = saved(tmp_path / "a", without[:1005], bytes(19), without[1005:])
+    assert_read(path, mono)
+    expected = soundfile.read(saved(tmp_path / "b", ulaw))[0]
+    line = b"sample_byte_format -s2 01\n"
+    ordered = ulaw.replace(b"sample_coding", line + b"sample_coding")
+    path = saved(tmp_path / "b", ordered[:1024], ordered[1024 + len(line) :])
+    assert_read(path, expected)
 
 
 def test_a_header_without_samples_is_refused(tmp_path):
