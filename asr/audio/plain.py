@@ -22,6 +22,7 @@ from asr.audio.signatures import begins_aiff, begins_au, begins_caf, begins_nist
 
 _AIFF_SAMPLE_WIDTHS = {b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1, b"raw ": 1}
 _AIFF_PLAIN = (b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64")
+_GSM_BYTES, _GSM_SAMPLES = 33, 160  # of a packet
 _METADATA = (b"ID3 ", b"ANNO", b"NAME", b"AUTH", b"COMT", b"APPL", b"MARK", b"INST", b"(c) ")
 _CAF_METADATA = (b"info", b"strg", b"mark", b"regn", b"inst", b"midi", b"ovvw", b"peak", b"uuid")
 
@@ -31,12 +32,13 @@ def _aiff(whole: View) -> PartAndEnd:
     end = 8 + unpack(">I", view, 4)[0]
     kind = riff_kind(">", begins_aiff, (b"FORM", 0), _METADATA, end)
     found: list[range] = []
-    undeclared, position, expected = 0, 12, 0
+    undeclared, position, expected, coding, common = 0, 12, 0, b"", 0
     while chunk := read_chunk(view, position, ">"):
         if found and not kind.chunk_at(view, position):
             break
         position = chunk.end
         if chunk.kind == b"COMM":
+            common = chunk.start
             channels, frames, bits = unpack(">HIH", view, chunk.start)
             check_header(view, _float_80(view, chunk.start + 8), channels)
             coding = view.bytes_at(chunk.start + 18, 4) if chunk.size >= 22 else b"NONE"
@@ -60,8 +62,19 @@ def _aiff(whole: View) -> PartAndEnd:
         padding = found[0].start + expected
         if view.run_end(padding) >= found[0].stop:
             found[0] = range(found[0].start, padding)
+    if coding == b"GSM ":
+        view = _with_gsm_count(view, common + 2, available)
     part = make_part(view.part(0, position), found, undeclared)
     return part, position - (view.size - whole.size)  # minus the inserted padding
+
+
+def _with_gsm_count(view: View, position: int, available: int) -> View:
+    """The file with the number of samples at `position` corrected: libsndfile stops there."""
+    declared, count = unpack(">I", view, position)[0], available // _GSM_BYTES * _GSM_SAMPLES
+    if count < declared < UNKNOWN_SIZE:
+        raise cut_short(view, declared, count, "samples")
+    is_right = count - _GSM_SAMPLES < declared <= count  # the last packet may be padded
+    return view if is_right else view.replaced(position, struct.pack(">I", count))
 
 
 def _float_80(view: View, position: int) -> float:

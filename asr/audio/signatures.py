@@ -42,10 +42,12 @@ def begins_caf(view: View, position: int) -> bool:
 
 def begins_au(view: View, position: int) -> bool:
     """Whether a file of Sun's AU begins at `position`, in either byte order."""
-    magic, start, _, _, _, channels = unpack(">4s5I", view, position)
-    if position == 0:
+    magic = view.bytes_at(position, 4)
+    if position == 0 or magic not in (b".snd", b"dns."):
         return magic in (b".snd", b"dns.")
-    return magic == b".snd" and 24 <= start <= 1 << 16 and 1 <= channels <= 64
+    order = ">" if magic == b".snd" else "<"
+    start, _, _, _, channels = unpack(order + "5I", view, position + 4)
+    return 24 <= start <= 1 << 16 and 1 <= channels <= 64
 
 
 def begins_nist(view: View, position: int) -> bool:
@@ -145,12 +147,12 @@ _OTHER_SIGNATURES = (
 _OTHER = re.compile(_OTHER_SIGNATURES, re.DOTALL)
 _SIGNATURES = (
     rb"RI(?:FF|FX)....WAVE|(?:RF|BW)64....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]"
-    rb"|caff\0\x01..desc|\.snd|NIST_1A[\n\r]|fLaC[\0\x80]\0\0\x22|OggS\0\x02"
+    rb"|caff\0\x01..desc|\.snd|dns\.|NIST_1A[\n\r]|fLaC[\0\x80]\0\0\x22|OggS\0\x02"
     rb"|\0\0\0[\x08-\x80]ftyp|\x1a\x45\xdf\xa3(?:[\x80-\xff]|\x01.{7})\x42\x86"
 )
 # the lookahead for the first byte makes the search faster
 _START = re.compile(
-    rb"(?=[RBrFc.NfO\0\x1a0TwC#I])(?:"
+    rb"(?=[RBrFc.dNfO\0\x1a0TwC#I])(?:"
     + _SIGNATURES
     + rb"|"
     + _OTHER_SIGNATURES

@@ -56,6 +56,25 @@ def test_files_joined_end_to_end_are_both_read(tmp_path, container):
     assert_read(saved(tmp_path / "a", too_little, both[1]), expected)
 
 
+def test_little_endian_au_files_are_joined(tmp_path):
+    data = encoded(SAMPLES, "AU", endian="LITTLE")
+    assert data.startswith(b"dns.")
+    assert_read(saved(tmp_path / "a", data, data), np.tile(SAMPLES, (2, 1)))
+
+
+def test_gsm_in_aiff_is_read_to_its_end(tmp_path):
+    data = encoded(noise(9600), "AIFF", "GSM610")
+    count = data.index(b"COMM") + 10
+    expected = read_audio(saved(tmp_path / "whole", data), 16000)
+    assert len(expected) == 9600
+    for declared in (0, 4800, 0xFFFFFFFF):
+        assert_read(saved(tmp_path / "a", changed(data, count, ">I", declared)), expected)
+    padded = saved(tmp_path / "b", changed(data, count, ">I", 9500))  # within the last packet
+    assert_read(padded, expected[:9500])
+    too_many = saved(tmp_path / "c", changed(data, count, ">I", 19200))
+    assert_refused(too_many, r"is cut short: its header declares 19200 samples; found 9600")
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_padding_after_the_samples_is_ignored(tmp_path, container):
     data = encoded(SAMPLES, container)
