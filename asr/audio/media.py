@@ -9,7 +9,9 @@ from asr.audio.container import Format, Part, PartAndEnd, cut_short, skip_tags
 from asr.audio.content import View
 from asr.audio.extent import UNKNOWN_SIZE
 from asr.audio.signatures import (
+    ac3_length,
     adts_length,
+    begins_ac3,
     begins_adts,
     begins_audio,
     begins_mp4,
@@ -47,9 +49,6 @@ def _mp4(view: View) -> PartAndEnd:
 
 
 _AVI_CHUNK = re.compile(rb"LIST|JUNK|idx1|ix\d\d|\d\d[a-z]{2}")
-_AC3_KBPS = (
-    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
-)
 _TS_PACKET = 188  # bytes
 _TS_PACKETS = re.compile(b"\x47" + 3 * (b".{187}" + b"\x47"), re.DOTALL)
 _AMR_SIZES = {  # of a frame, by the type in its first byte
@@ -136,39 +135,19 @@ def _adts(view: View) -> PartAndEnd:
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
 
-def _begins_ac3(view: View, position: int) -> bool:
-    length = _ac3_length(view, position)
-    return length > 0 and _ac3_length(view, position + length) > 0
-
-
 def _ac3(view: View) -> PartAndEnd:
     """AC-3 and E-AC-3 without a container: consecutive frames."""
     position = 0
-    while length := _ac3_length(view, position):
+    while length := ac3_length(view, position):
         position += length
     if position > view.size:
         raise view.fault("is cut short: its last AC-3 frame is not complete")
     after = skip_tags(view, position)
-    is_joined = begins_audio(view, after) or _begins_ac3(view, after)
+    is_joined = begins_audio(view, after)
     while not is_joined and (after := view.find(b"\x0b\x77", after + 1)) >= 0:
-        if _begins_ac3(view, after):
+        if begins_ac3(view, after):
             raise view.fault(f"is damaged at byte {position}: expected an AC-3 frame")
     return Part(view.part(0, position), needs_ffmpeg=True), position
-
-
-def _ac3_length(view: View, position: int) -> int:
-    """Size of the AC-3 frame at `position`; 0 if there is none. Source: ATSC A/52, table 5.18."""
-    head = view.bytes_at(position, 6)
-    if len(head) < 6 or head[:2] != b"\x0b\x77":
-        return 0
-    if head[5] >> 3 > 10:  # E-AC-3 stores the number of words
-        return 2 * (int.from_bytes(head[2:4], "big") & 0x7FF) + 2
-    rate, code = head[4] >> 6, head[4] & 63
-    if rate == 3 or code // 2 >= len(_AC3_KBPS):
-        return 0
-    kbps = _AC3_KBPS[code // 2]
-    words = (kbps * 2, kbps * 96_000 // 44_100 + code % 2, kbps * 3)[rate]  # 48, 44.1, 32 kHz
-    return 2 * words
 
 
 def _wavpack(view: View) -> PartAndEnd:
@@ -233,7 +212,7 @@ FORMATS: tuple[Format, ...] = (
     (_begins_flv, _flv),
     (_begins_avi, _avi),
     (begins_adts, _adts),
-    (_begins_ac3, _ac3),
+    (begins_ac3, _ac3),
     (lambda view, at: view.bytes_at(at, 4) == b"wvpk", _wavpack),
     (begins_transport_stream, _transport_stream),
     (_begins_amr, _amr),

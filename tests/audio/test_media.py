@@ -99,6 +99,7 @@ def test_what_follows_a_stream_of_frames_is_recognised(tmp_path, container):
     assert read_info(path).samples == n_samples
     wav = encoded(noise(rate), "WAV", sample_rate=rate)
     assert read_info(saved(path, data, wav)).samples == n_samples + rate
+    assert read_info(saved(path, wav, data)).samples == n_samples + rate
     if container != "mpeg":
         assert_refused(
             saved(path, data, b"junk" * 50, data), r"is damaged at byte \d+: expected an"
