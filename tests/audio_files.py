@@ -11,6 +11,11 @@ from asr.audio.load import read_audio
 from asr.errors import InputError
 
 RATE = 16000
+FORMS = {
+    "wavpack": "s16p",
+    **dict.fromkeys(("flac", "tta", "g722", "adpcm_yamaha", "pcm_s16le", "mp2"), "s16"),
+}
+"""Of samples, for the encoders of FFmpeg that do not take floats."""
 
 
 def noise(samples, channels=1, seed=0):
@@ -67,7 +72,7 @@ def write_av(path, waveform, sample_rate, codec, container, is_live=False, **opt
         stream = out.add_stream(codec, rate=sample_rate)
         # at lower bit rates FFmpeg's AAC has audible noise
         stream.layout, stream.bit_rate = "mono", 128_000
-        form = {"flac": "s16", "tta": "s16", "wavpack": "s16p"}.get(codec, "fltp")
+        form = FORMS.get(codec, "fltp")
         stream.codec_context.format = form
         stream.codec_context.open()
         n = stream.codec_context.frame_size or 1024

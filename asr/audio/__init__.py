@@ -1,6 +1,6 @@
 """file -> waveform -> features.
 
 Files in reading order: `content`, `container`, `mpeg`, `signatures`, `extent`, `wav`, `plain`,
-`flac`, `ogg`, `matroska`, `media`, `inspection`, `decoders`, `memory`, `load`, `waveform`,
-`augment`, `features`.
+`voc`, `flac`, `ogg`, `matroska`, `media`, `inspection`, `decoders`, `memory`,
+`cancellation`, `load`, `waveform`, `augment`, `features`.
 """

@@ -89,6 +89,8 @@ def skip_tags(view: View, position: int) -> int:
             stop = view.run_end(position)
             if view.bytes_at(stop + 1, 4) == b"ftyp":
                 stop -= 3  # an MP4 file begins with three zeros
+            elif view.bytes_at(stop, 2) == b"\x01\xba":
+                stop -= 2  # and an MPEG program stream with two
             if stop <= position:
                 break
             position = stop

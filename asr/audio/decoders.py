@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -14,16 +14,19 @@ import soundfile
 from asr.audio.container import Part, check_header
 from asr.audio.content import View, opened, reason_of
 from asr.audio.inspection import inspect
+from asr.errors import InputError
 
 
-class Source(NamedTuple):
+@dataclass
+class Source:
     """An opened audio file.
 
     Args:
         sample_rate: in Hz.
         channels: number of channels.
         samples: number of samples per channel; None if only decoding can count them.
-        n_tracks: number of simultaneous sound tracks; only the first is read.
+        n_tracks: number of simultaneous sound tracks; only the first is read. Of joined recordings
+            the largest number so far: it may grow while they are read.
         n_unread: number of bytes at the end of the file that are in no known audio format.
         read: function of the first sample and the end (None: to the end of the file), which yields
             blocks: (samples, channels), float32.
@@ -52,11 +55,10 @@ def open_source(path: Path) -> Iterator[Source]:
             raise view.fault("can't be read as audio: it begins with zeros; expected a header")
         parts = inspect(view)
         with _open_part(parts[0]) as first:
-            first = first._replace(n_unread=parts[-1].n_unread)
-            if len(parts) == 1:
-                yield first
-            else:
-                yield first._replace(samples=None, read=partial(_read_joined, parts, first))
+            first.n_unread = parts[-1].n_unread
+            if len(parts) > 1:
+                first.samples, first.read = None, partial(_read_joined, parts, first)
+            yield first
 
 
 _BLOCK = 1 << 20  # values in a block: 4 MB
@@ -75,7 +77,8 @@ def _read_joined(
     def blocks() -> Iterator[np.ndarray]:
         for n, part in enumerate(parts):
             with _open_part(part) as source:
-                if source[:2] != first[:2]:
+                first.n_tracks = max(first.n_tracks, source.n_tracks)
+                if (source.sample_rate, source.channels) != (first.sample_rate, first.channels):
                     raise part.view.fault(
                         f"is {len(parts)} recordings joined: number {n + 1} has"
                         f" {source.sample_rate} Hz and {source.channels} channels; expected"
@@ -139,10 +142,7 @@ def _open_sample_bytes(part: Part, sound: soundfile.SoundFile) -> soundfile.Soun
     width = _SAMPLE_WIDTHS.get(sound.subtype)
     if width is None:
         if part.undeclared:
-            raise part.view.fault(
-                f"has {part.undeclared} bytes of {sound.subtype_info} that its header does not"
-                " declare; expected none"
-            )
+            raise _undeclared(part, sound.subtype_info)
         return None
     if sound.frames == part.sample_bytes.size // (width * sound.channels):
         return None
@@ -154,6 +154,13 @@ def _open_sample_bytes(part: Part, sound: soundfile.SoundFile) -> soundfile.Soun
         format="RAW",
         subtype=sound.subtype,
         endian="BIG" if big else "LITTLE",
+    )
+
+
+def _undeclared(part: Part, coding: str) -> InputError:
+    """The error for samples that the decoder would leave out."""
+    return part.view.fault(
+        f"has {part.undeclared} bytes of {coding} that its header does not declare; expected none"
     )
 
 
@@ -188,8 +195,8 @@ def _soundfile_source(sound: soundfile.SoundFile, part: Part) -> Source:
 # The demuxers of FFmpeg that may read a file. Playlists are excluded, because they open other files
 # and addresses, and rare formats, because their demuxers accept files that are not audio.
 _DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,wav,"
-    "w64,wv"
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,voc,"
+    "w64,wav,wv"
 )
 _EXACT_DURATIONS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv")  # declared durations
 _CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # with a checksum in each frame
@@ -211,11 +218,10 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
     no_audio = view.fault(
         f"can't be read as audio{found}; expected WAV, FLAC, Ogg, MP3, M4A or the like"
     )
-    source: Any = f"file:{view.path}" if view.is_whole_file and view.path.is_file() else view
     view.seek(0)
-    try:
+    try:  # not by name, from which FFmpeg would guess the format
         container = av.open(
-            source, options={"format_whitelist": _DEMUXERS}, metadata_errors="replace"
+            view, options={"format_whitelist": _DEMUXERS}, metadata_errors="replace"
         )
     except (av.error.FFmpegError, ValueError):
         raise no_audio from None
@@ -226,8 +232,10 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         if stream.codec_context is None:
             raise view.fault("its codec is unknown; expected one that FFmpeg decodes")
         if not stream.rate or not stream.channels:
-            raise no_audio  # FFmpeg opens any file with the suffix .flac
+            raise no_audio
         check_header(view, stream.rate, stream.channels)
+        if part.undeclared:
+            raise _undeclared(part, stream.codec_context.name)
         if stream.codec_context.name in _CHECKSUMMED:  # off by default in FFmpeg
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         n_tracks = len(container.streams.audio)

@@ -2,7 +2,8 @@
 
 The size in the header is used if chunks, tags, padding, another file or nothing follows the
 samples. Other bytes that follow are samples, too: programs that are stopped, or that write more
-than 4 GB, leave a size in the header that is too small.
+than 4 GB, leave a size in the header that is too small. An exception is text, such as the end of a
+form of a web page, where the size of the whole file in the header confirms the end.
 """
 
 import re
@@ -20,6 +21,7 @@ UNKNOWN_SIZE_64 = 1 << 62
 
 
 _MAX_PIECES = 64
+_MAX_TEXT = 1 << 20  # bytes
 
 
 class Chunk(NamedTuple):
@@ -39,6 +41,7 @@ class ContainerKind(NamedTuple):
     chunk_at: Callable[[View, int], Chunk | None]  # the chunk at a position, if plausible
     metadata: tuple[bytes, ...] = ()  # names of chunks that are common after the samples
     alignment: int = 2  # of chunks, in bytes
+    declared_end: int = 0  # end of all chunks, as the header of this file declares; 0 if unknown
 
 
 class Samples(NamedTuple):
@@ -98,7 +101,7 @@ def make_part(view: View, found: list[range], undeclared: int) -> Part:
 
 
 def is_end_of_samples(view: View, position: int, kind: ContainerKind) -> bool:
-    """Whether chunks, tags, padding, another file or nothing follows at `position`."""
+    """Whether chunks, tags, padding, text, another file or nothing follows at `position`."""
     if position + 1 >= view.size:
         return True
     if chunk := kind.chunk_at(view, position):
@@ -106,6 +109,8 @@ def is_end_of_samples(view: View, position: int, kind: ContainerKind) -> bool:
             return True
         position = _skip_chunks(view, position, kind)
     if position + 1 >= view.size or view.run_end(position) == view.size:
+        return True
+    if position == kind.declared_end and _is_text(view, position):
         return True
     after_tags = skip_tags(view, position)
     return after_tags >= view.size or begins_audio(view, after_tags)
@@ -138,6 +143,7 @@ def riff_kind(
     begins: Callable[[View, int], bool],
     signature: tuple[bytes, int],
     metadata: tuple[bytes, ...],
+    declared_end: int,
 ) -> ContainerKind:
     """The kind of a container with chunks like those of RIFF.
 
@@ -146,6 +152,7 @@ def riff_kind(
         begins: as in `ContainerKind`.
         signature: as in `ContainerKind`.
         metadata: as in `ContainerKind`.
+        declared_end: as in `ContainerKind`.
     """
 
     def plausible_at(view: View, position: int) -> Chunk | None:
@@ -157,7 +164,18 @@ def riff_kind(
             return None
         return chunk
 
-    return ContainerKind(begins, signature, plausible_at, metadata)
+    return ContainerKind(begins, signature, plausible_at, metadata, declared_end=declared_end)
+
+
+def _is_text(view: View, position: int) -> bool:
+    """Whether the rest of the file is text in UTF-8, perhaps with zeros at the end."""
+    if view.size - position > _MAX_TEXT:
+        return False
+    try:
+        text = view.bytes_at(position, _MAX_TEXT).rstrip(b"\0").decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\t\r\n\f" for character in text)
 
 
 def _is_name(view: View, position: int) -> bool:

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from asr.audio import flac, matroska, media, mpeg, ogg, plain, wav
+from asr.audio import flac, matroska, media, mpeg, ogg, plain, voc, wav
 from asr.audio.container import Part, skip_tags, without_ape_tag
 from asr.audio.content import View
 
 _FORMATS = (
     *wav.FORMATS,
     *plain.FORMATS,
+    *voc.FORMATS,
     *flac.FORMATS,
     *ogg.FORMATS,
     *matroska.FORMATS,
@@ -20,11 +21,12 @@ _FORMATS = (
 def inspect(view: View) -> list[Part]:
     """The recordings in a file, in order. A file of an unknown format counts as one recording.
 
-    WAV, AIFF, CAF, AU, NIST sphere: the bytes of samples are found and counted. Ogg: pages must
-    follow each other and have correct checksums, and each stream must end where its packets do.
-    MPEG audio: frames are counted and must follow each other. FLAC: frames must follow each other,
-    the last gives the number of samples. Files joined end to end are found in all of these formats,
-    in MP4 and in Matroska. Placeholder sizes, which programs write into a pipe, count as unknown.
+    WAV, AIFF, CAF, AU, NIST sphere, VOC: the bytes of samples are found and counted. Ogg: pages
+    must follow each other and have correct checksums, and each stream must end where its packets
+    do. MPEG audio: frames are counted and must follow each other. FLAC: frames must follow each
+    other, the last gives the number of samples. Files joined end to end are found in all of these
+    formats, in MP4 and in Matroska. Placeholder sizes, which programs write into a pipe, count as
+    unknown.
 
     Args:
         view: bytes of the file, at least one.
@@ -35,7 +37,7 @@ def inspect(view: View) -> list[Part]:
     parts: list[Part] = []
     start, is_after_tag = 0, False
     view = without_ape_tag(view)
-    if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS)):
+    if not any(begins(view, 0) for begins, _ in (*wav.FORMATS, *plain.FORMATS, *voc.FORMATS)):
         view = view.without_trailing_zeros()  # some files end with gigabytes of zeros
         if hole := view.first_hole():
             raise view.fault(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
+from asr.audio.cancellation import ChannelPower
 from asr.audio.decoders import Source, open_source
 from asr.audio.memory import free_memory
 from asr.errors import InputError
@@ -89,9 +90,9 @@ def read_audio(
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
 
     Warns:
-        AudioWarning: the channels cancel each other in their mean; the file has several sound
-            tracks, of which only the first is read; or it has bytes after the audio that are in no
-            known format.
+        AudioWarning: the channels cancel each other in most of their mean; the file has several
+            sound tracks, of which only the first is read; or it has bytes after the audio that are
+            in no known format.
     """
     wanted = _wanted(sample_rate, offset_s, duration_s)
     path = Path(path)
@@ -125,10 +126,11 @@ def read_audio(
             AudioWarning,
             stacklevel=2,
         )
-    if power.mean < _CANCELLED_SHARE * power.channels:
+    if cancelled := power.cancelled_share():
         warnings.warn(
             f"{path}: its {source.channels} channels cancel each other in their mean, which is all"
-            " but silent; choose one: --channel 0, or channel=0 in Python",
+            f" but silent in {cancelled:.0%} of its sound; choose one: --channel 0, or"
+            " channel=0 in Python",
             AudioWarning,
             stacklevel=2,
         )
@@ -162,21 +164,9 @@ class _Span(NamedTuple):
 
 
 _MARGIN_S = 0.25  # read on both sides of a part; longer than the resampling filter at 1 kHz
-_CANCELLED_SHARE = 0.01  # -20 dB: power of the mean, relative to the power of the channels
 _MAX_IGNORED_BYTES = 128  # so many bytes after the audio cause no warning
 _ALWAYS_FITS = 1 << 24  # samples; so many are read without a check of the free memory
 _COPIES = 2  # copies of the waveform in memory while its blocks are joined
-
-
-class _Power:
-    """Energy of the mean of the channels, and mean energy of the channels."""
-
-    def __init__(self) -> None:
-        self.mean = self.channels = 0.0
-
-    def add(self, block: np.ndarray, mean: np.ndarray) -> None:
-        self.mean += float(np.vdot(mean, mean))
-        self.channels += float(np.vdot(block, block)) / block.shape[1]
 
 
 class _Wanted(NamedTuple):
@@ -200,9 +190,10 @@ def _wanted(sample_rate: int, offset_s: float, duration_s: float | None) -> _Wan
 
 def _waveform(
     path: Path, source: Source, channel: int | None, wanted: _Wanted, longest: int | None
-) -> tuple[np.ndarray, _Power]:
+) -> tuple[np.ndarray, ChannelPower]:
     """The waveform, of at most `longest` samples, and the power of the mean and the channels."""
-    span, power = _span(wanted, source.sample_rate), _Power()
+    span = _span(wanted, source.sample_rate)
+    power = ChannelPower(source.sample_rate)
     if source.samples is not None:
         if span.start >= source.samples:
             return np.zeros(0, np.float32), power
@@ -263,7 +254,7 @@ def _mono(
     path: Path,
     channel: int | None,
     origin: tuple[int, int],
-    power: _Power,
+    power: ChannelPower,
 ) -> Iterator[np.ndarray]:
     """One channel, or the mean of all. `origin`: number of the first sample, and sample rate."""
     position, sample_rate = origin

@@ -9,7 +9,9 @@ from asr.audio.container import Format, Part, PartAndEnd, cut_short, skip_tags
 from asr.audio.content import View
 from asr.audio.extent import UNKNOWN_SIZE
 from asr.audio.signatures import (
+    ac3_length,
     adts_length,
+    begins_ac3,
     begins_adts,
     begins_audio,
     begins_mp4,
@@ -47,14 +49,17 @@ def _mp4(view: View) -> PartAndEnd:
 
 
 _AVI_CHUNK = re.compile(rb"LIST|JUNK|idx1|ix\d\d|\d\d[a-z]{2}")
-_AC3_KBPS = (
-    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
-)
 _TS_PACKET = 188  # bytes
+_TS_PACKETS = re.compile(b"\x47" + 3 * (b".{187}" + b"\x47"), re.DOTALL)
+_AMR_SIZES = {  # of a frame, by the type in its first byte
+    b"#!AMR\n": (13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1),
+    b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1),
+}
 _MAX_TRAILING_BYTES = 128  # other bytes after the last tag; more are damage
 _SIGNATURES = (
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",  # of ASF: WMA, WMV
     b"TTA1\x01\0",
+    b"\0\0\x01\xba",  # of MPEG program streams
 )
 
 
@@ -130,34 +135,19 @@ def _adts(view: View) -> PartAndEnd:
     return Part(view.part(0, end), needs_ffmpeg=True), end
 
 
-def _begins_ac3(view: View, position: int) -> bool:
-    length = _ac3_length(view, position)
-    return length > 0 and _ac3_length(view, position + length) > 0
-
-
 def _ac3(view: View) -> PartAndEnd:
     """AC-3 and E-AC-3 without a container: consecutive frames."""
     position = 0
-    while length := _ac3_length(view, position):
+    while length := ac3_length(view, position):
         position += length
     if position > view.size:
         raise view.fault("is cut short: its last AC-3 frame is not complete")
-    return Part(view, needs_ffmpeg=True), view.size
-
-
-def _ac3_length(view: View, position: int) -> int:
-    """Size of the AC-3 frame at `position`; 0 if there is none. Source: ATSC A/52, table 5.18."""
-    head = view.bytes_at(position, 6)
-    if len(head) < 6 or head[:2] != b"\x0b\x77":
-        return 0
-    if head[5] >> 3 > 10:  # E-AC-3 stores the number of words
-        return 2 * (int.from_bytes(head[2:4], "big") & 0x7FF) + 2
-    rate, code = head[4] >> 6, head[4] & 63
-    if rate == 3 or code // 2 >= len(_AC3_KBPS):
-        return 0
-    kbps = _AC3_KBPS[code // 2]
-    words = (kbps * 2, kbps * 96_000 // 44_100 + code % 2, kbps * 3)[rate]  # 48, 44.1, 32 kHz
-    return 2 * words
+    after = skip_tags(view, position)
+    is_joined = begins_audio(view, after)
+    while not is_joined and (after := view.find(b"\x0b\x77", after + 1)) >= 0:
+        if begins_ac3(view, after):
+            raise view.fault(f"is damaged at byte {position}: expected an AC-3 frame")
+    return Part(view.part(0, position), needs_ffmpeg=True), position
 
 
 def _wavpack(view: View) -> PartAndEnd:
@@ -177,7 +167,38 @@ def _transport_stream(view: View) -> PartAndEnd:
         position += _TS_PACKET
     if position > view.size:
         raise view.fault("is cut short: its last MPEG-TS packet is not complete")
-    return Part(view, needs_ffmpeg=True), view.size
+    after = skip_tags(view, position)
+    if not begins_audio(view, after) and view.search(_TS_PACKETS, 3 * _TS_PACKET + 1, after) >= 0:
+        raise view.fault(f"is damaged at byte {position}: expected an MPEG-TS packet")
+    return Part(view.part(0, position), needs_ffmpeg=True), position
+
+
+def _begins_amr(view: View, position: int) -> bool:
+    return view.bytes_at(position, 9).startswith(tuple(_AMR_SIZES))
+
+
+def _amr(view: View) -> PartAndEnd:
+    """AMR, narrowband or wideband: consecutive frames. Source: RFC 4867, section 5."""
+    magic = next(magic for magic in _AMR_SIZES if view.bytes_at(0, len(magic)) == magic)
+    sizes, position = _AMR_SIZES[magic], len(magic)
+    while (head := view.bytes_at(position, 1)) and not head[0] & 0x83:  # bits that are always 0
+        if _is_padding(view, position):
+            break
+        position += sizes[head[0] >> 3 & 15]
+    if position > view.size:
+        raise view.fault("is cut short: its last AMR frame is not complete")
+    after = skip_tags(view, position)
+    if view.size - after > _MAX_TRAILING_BYTES and not begins_audio(view, after):
+        raise view.fault(f"is damaged at byte {position}: expected an AMR frame")
+    return Part(view.part(0, position), needs_ffmpeg=True), position
+
+
+def _is_padding(view: View, position: int) -> bool:
+    """Whether only zeros follow at `position`, up to the end or another file."""
+    if view.bytes_at(position, 64).strip(b"\0"):
+        return False  # a quick answer for almost all frames
+    after = skip_tags(view, position)
+    return after >= view.size or begins_audio(view, after)
 
 
 def _other(view: View) -> PartAndEnd:
@@ -191,8 +212,9 @@ FORMATS: tuple[Format, ...] = (
     (_begins_flv, _flv),
     (_begins_avi, _avi),
     (begins_adts, _adts),
-    (_begins_ac3, _ac3),
+    (begins_ac3, _ac3),
     (lambda view, at: view.bytes_at(at, 4) == b"wvpk", _wavpack),
     (begins_transport_stream, _transport_stream),
+    (_begins_amr, _amr),
     (begins_other, _other),
 )

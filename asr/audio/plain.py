@@ -4,7 +4,7 @@ import math
 import re
 import struct
 
-from asr.audio.container import Format, PartAndEnd, check_header, cut_short
+from asr.audio.container import Format, PartAndEnd, check_header, cut_short, skip_tags
 from asr.audio.content import View
 from asr.audio.extent import (
     UNKNOWN_SIZE,
@@ -22,19 +22,23 @@ from asr.audio.signatures import begins_aiff, begins_au, begins_caf, begins_nist
 
 _AIFF_SAMPLE_WIDTHS = {b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1, b"raw ": 1}
 _AIFF_PLAIN = (b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64")
+_GSM_BYTES, _GSM_SAMPLES = 33, 160  # of a packet
 _METADATA = (b"ID3 ", b"ANNO", b"NAME", b"AUTH", b"COMT", b"APPL", b"MARK", b"INST", b"(c) ")
+_CAF_METADATA = (b"info", b"strg", b"mark", b"regn", b"inst", b"midi", b"ovvw", b"peak", b"uuid")
 
 
 def _aiff(whole: View) -> PartAndEnd:
     view = whole
-    kind = riff_kind(">", begins_aiff, (b"FORM", 0), _METADATA)
+    end = 8 + unpack(">I", view, 4)[0]
+    kind = riff_kind(">", begins_aiff, (b"FORM", 0), _METADATA, end)
     found: list[range] = []
-    undeclared, position, expected = 0, 12, 0
+    undeclared, position, expected, coding, common = 0, 12, 0, b"", 0
     while chunk := read_chunk(view, position, ">"):
         if found and not kind.chunk_at(view, position):
             break
         position = chunk.end
         if chunk.kind == b"COMM":
+            common = chunk.start
             channels, frames, bits = unpack(">HIH", view, chunk.start)
             check_header(view, _float_80(view, chunk.start + 8), channels)
             coding = view.bytes_at(chunk.start + 18, 4) if chunk.size >= 22 else b"NONE"
@@ -50,6 +54,7 @@ def _aiff(whole: View) -> PartAndEnd:
             found.append(samples)
         elif not found and (chunk.end - chunk.start) % 2:  # libsndfile expects padding
             view, position = pad_chunk(view, chunk), chunk.end + 1
+            kind = kind._replace(declared_end=kind.declared_end + 1)
     available = sum(map(len, found))
     if available < expected < UNKNOWN_SIZE:
         raise cut_short(view, expected, available)
@@ -57,8 +62,19 @@ def _aiff(whole: View) -> PartAndEnd:
         padding = found[0].start + expected
         if view.run_end(padding) >= found[0].stop:
             found[0] = range(found[0].start, padding)
+    if coding == b"GSM ":
+        view = _with_gsm_count(view, common + 2, available)
     part = make_part(view.part(0, position), found, undeclared)
     return part, position - (view.size - whole.size)  # minus the inserted padding
+
+
+def _with_gsm_count(view: View, position: int, available: int) -> View:
+    """The file with the number of samples at `position` corrected: libsndfile stops there."""
+    declared, count = unpack(">I", view, position)[0], available // _GSM_BYTES * _GSM_SAMPLES
+    if count < declared < UNKNOWN_SIZE:
+        raise cut_short(view, declared, count, "samples")
+    is_right = count - _GSM_SAMPLES < declared <= count  # the last packet may be padded
+    return view if is_right else view.replaced(position, struct.pack(">I", count))
 
 
 def _float_80(view: View, position: int) -> float:
@@ -69,7 +85,7 @@ def _float_80(view: View, position: int) -> float:
 
 
 def _caf(view: View) -> PartAndEnd:
-    kind = ContainerKind(begins_caf, (b"caff", 0), _caf_chunk_at)
+    kind = ContainerKind(begins_caf, (b"caff", 0), _caf_chunk_at, _CAF_METADATA)
     found: list[range] = []
     undeclared, position = 0, 8
     patched = view
@@ -130,8 +146,8 @@ def _nist(view: View) -> PartAndEnd:
     header = view.bytes_at(0, min(start, 1 << 16))
     fields = {words[0]: words[2] for line in header.splitlines() if len(words := line.split()) == 3}
     coding = fields.get(b"sample_coding", b"").decode("ascii", "replace")
-    if "embedded-" in coding:
-        packer = coding.split("embedded-")[1].split("-")[0]
+    if packed := re.search(r"embedded-([^-]*)|\b(shorten|wavpack|shortpack)\b", coding):
+        packer = packed[1] or packed[2]
         by = "sph2pipe unpacks them" if packer == "shorten" else "NIST's w_decode unpacks them"
         raise view.fault(f"is packed with {packer}; expected plain samples ({by})")
     if fields.get(b"channels_interleaved") == b"FALSE":
@@ -146,14 +162,29 @@ def _nist(view: View) -> PartAndEnd:
     kind = ContainerKind(begins_nist, (b"NIST_1A", 0), lambda view, position: None)
     if declared is not None:
         of_all_channels = sizes[0] * sizes[1]  # in Switchboard, the count is over both channels
-        if of_all_channels <= available < declared and is_end_of_samples(
-            view, start + of_all_channels, kind
-        ):
+        end = start + of_all_channels
+        is_short = of_all_channels <= available < declared and is_end_of_samples(view, end, kind)
+        if is_short or (of_all_channels < declared and begins_nist(view, skip_tags(view, end))):
             declared = of_all_channels
         if declared >= UNKNOWN_SIZE_64:
             declared = None
     samples, position, more = find_samples(view, start, declared, kind)
-    return make_part(view.part(0, position), [samples], more), position
+    view = _for_libsndfile(view.part(0, position), header, fields)
+    return make_part(view, [samples], more), position
+
+
+def _for_libsndfile(view: View, header: bytes, fields: dict[bytes, bytes]) -> View:
+    """The file with a number of channels, and without a byte order for samples of one byte."""
+    body, end, _ = header.partition(b"\nend_head")
+    lines = body.split(b"\n")
+    if b"channel_count" not in fields:
+        lines.insert(2, b"channel_count -i 1")
+    if fields.get(b"sample_n_bytes") == b"1":
+        lines = [line for line in lines if not line.startswith(b"sample_byte_format")]
+    completed = b"\n".join(lines) + end + b"\n"
+    if not end or lines == body.split(b"\n") or len(completed) > len(header):
+        return view
+    return view.replaced(0, completed.ljust(len(header)))
 
 
 def _check_sphere_header(view: View, fields: dict[bytes, bytes]) -> None:

@@ -9,6 +9,9 @@ from asr.audio.content import View
 
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
 EBML = b"\x1a\x45\xdf\xa3"
+_AC3_KBPS = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
+)
 
 
 def unpack(form: str, view: View, position: int) -> tuple:
@@ -42,10 +45,12 @@ def begins_caf(view: View, position: int) -> bool:
 
 def begins_au(view: View, position: int) -> bool:
     """Whether a file of Sun's AU begins at `position`, in either byte order."""
-    magic, start, _, _, _, channels = unpack(">4s5I", view, position)
-    if position == 0:
+    magic = view.bytes_at(position, 4)
+    if position == 0 or magic not in (b".snd", b"dns."):
         return magic in (b".snd", b"dns.")
-    return magic == b".snd" and 24 <= start <= 1 << 16 and 1 <= channels <= 64
+    order = ">" if magic == b".snd" else "<"
+    start, _, _, _, channels = unpack(order + "5I", view, position + 4)
+    return 24 <= start <= 1 << 16 and 1 <= channels <= 64
 
 
 def begins_nist(view: View, position: int) -> bool:
@@ -92,10 +97,37 @@ def adts_length(view: View, position: int) -> int:
     return length if length >= 7 else 0
 
 
+def begins_ac3(view: View, position: int) -> bool:
+    """Whether two frames of AC-3 without a container begin at `position`."""
+    length = ac3_length(view, position)
+    return length > 0 and ac3_length(view, position + length) > 0
+
+
+def ac3_length(view: View, position: int) -> int:
+    """Size of the AC-3 frame at `position`; 0 if there is none. Source: ATSC A/52, table 5.18."""
+    head = view.bytes_at(position, 6)
+    if len(head) < 6 or head[:2] != b"\x0b\x77":
+        return 0
+    if head[5] >> 3 > 10:  # E-AC-3 stores the number of words
+        return 2 * (int.from_bytes(head[2:4], "big") & 0x7FF) + 2
+    rate, code = head[4] >> 6, head[4] & 63
+    if rate == 3 or code // 2 >= len(_AC3_KBPS):
+        return 0
+    kbps = _AC3_KBPS[code // 2]
+    words = (kbps * 2, kbps * 96_000 // 44_100 + code % 2, kbps * 3)[rate]  # 48, 44.1, 32 kHz
+    return 2 * words
+
+
 def begins_other(view: View, position: int) -> bool:
-    """Whether ASF, AVI, FLV, TTA, WavPack, VOC, AMR or an MPEG transport stream begins here."""
+    """Whether ASF, AVI, FLV, TTA, WavPack, VOC, AMR or an MPEG stream begins at `position`."""
     is_named = _OTHER.match(view.bytes_at(position, 32)) is not None
-    return is_named or begins_transport_stream(view, position)
+    return is_named or _begins_pack(view, position) or begins_transport_stream(view, position)
+
+
+def _begins_pack(view: View, position: int) -> bool:
+    """Whether a pack of an MPEG program stream begins here. A stream has many: no search for it."""
+    head = view.bytes_at(position, 5)
+    return head.startswith(b"\0\0\x01\xba") and head[4:] > b"\x20"
 
 
 def begins_transport_stream(view: View, position: int) -> bool:
@@ -136,7 +168,8 @@ def _begins_audio_strictly(view: View, position: int) -> bool:
 
 _BEGINS = (
     *(begins_wav, begins_aiff, begins_w64, begins_caf, begins_au, begins_nist, begins_flac),
-    *(begins_ogg, begins_mp4, begins_matroska, mpeg.begins, begins_adts, begins_other),
+    *(begins_ogg, begins_mp4, begins_matroska, mpeg.begins, begins_adts, begins_ac3),
+    begins_other,
 )
 _OTHER_SIGNATURES = (
     rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9|TTA1\x01\0|FLV\x01[\x01\x04\x05]\0\0\0\x09"
@@ -145,12 +178,12 @@ _OTHER_SIGNATURES = (
 _OTHER = re.compile(_OTHER_SIGNATURES, re.DOTALL)
 _SIGNATURES = (
     rb"RI(?:FF|FX)....WAVE|(?:RF|BW)64....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]"
-    rb"|caff\0\x01..desc|\.snd|NIST_1A[\n\r]|fLaC[\0\x80]\0\0\x22|OggS\0\x02"
+    rb"|caff\0\x01..desc|\.snd|dns\.|NIST_1A[\n\r]|fLaC[\0\x80]\0\0\x22|OggS\0\x02"
     rb"|\0\0\0[\x08-\x80]ftyp|\x1a\x45\xdf\xa3(?:[\x80-\xff]|\x01.{7})\x42\x86"
 )
 # the lookahead for the first byte makes the search faster
 _START = re.compile(
-    rb"(?=[RBrFc.NfO\0\x1a0TwC#I])(?:"
+    rb"(?=[RBrFc.dNfO\0\x1a0TwC#I])(?:"
     + _SIGNATURES
     + rb"|"
     + _OTHER_SIGNATURES

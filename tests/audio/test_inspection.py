@@ -45,10 +45,20 @@ def test_joined_media_files_are_all_read(tmp_path, codec, container):
 
 
 def test_a_second_sound_track_causes_a_warning(tmp_path):
+    two = write_tracks(tmp_path / "two.mp4", 2)
+    with pytest.warns(AudioWarning, match=r"two.mp4: has 2 sound tracks; the first is read"):
+        n_samples = len(read_audio(two, 48000))
+    assert n_samples >= 48 * 1024
+    one = write_tracks(tmp_path / "one.mp4", 1)
+    joined = saved(tmp_path / "joined.mp4", one.read_bytes(), two.read_bytes())
+    with pytest.warns(AudioWarning, match=r"joined.mp4: has 2 sound tracks; the first is read"):
+        assert len(read_audio(joined, 48000)) == 2 * n_samples
+
+
+def write_tracks(path, n_tracks):
     av = pytest.importorskip("av", reason="PyAV, of the extra [media], is not installed")
-    path = tmp_path / "two.mp4"
     with av.open(str(path), "w", format="mp4") as out:
-        streams = [out.add_stream("aac", rate=48000) for _ in range(2)]
+        streams = [out.add_stream("aac", rate=48000) for _ in range(n_tracks)]
         for stream in streams:
             stream.layout = "mono"
         for stream in streams:
@@ -58,8 +68,7 @@ def test_a_second_sound_track_causes_a_warning(tmp_path):
                 frame.sample_rate, frame.pts = 48000, start
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
-    with pytest.warns(AudioWarning, match=r"two.mp4: has 2 sound tracks; the first is read"):
-        assert len(read_audio(path, 48000)) >= 48 * 1024
+    return path
 
 
 def test_files_of_different_formats_may_be_joined(tmp_path):

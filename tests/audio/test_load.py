@@ -128,6 +128,30 @@ def test_channels_that_cancel_in_their_mean_cause_a_warning(tmp_path):
         read_audio(quiet, 16000)
 
 
+def test_channels_that_cancel_in_most_of_a_recording_cause_a_warning(tmp_path):
+    left = noise(48000)
+    turns = np.arange(48000) // 8000 % 2
+    speech, answer = left * turns, noise(48000, seed=1) * (1 - turns)
+    swapped = np.concatenate([-left[:28800], left[28800:]])
+    loud = np.concatenate([5 * left[:4800], left[4800:] / 10])
+    wide = left[:, None] * [0.6, -0.3] + 0.1 * noise(48000, channels=2, seed=1)
+    telephone = np.stack([speech, answer], axis=1)
+    for samples in (left[:, None] * [0.8, 0.5], wide, telephone, speech[:, None] * [1, 0]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read_audio(write(tmp_path / "a.wav", samples), 16000)
+    most = np.stack([left, swapped], axis=1)
+    intro = np.stack([loud, np.concatenate([loud[:4800], -loud[4800:]])], axis=1)
+    for samples, share in ((most, 60), (intro, 90), (np.stack([speech, -speech], axis=1), 100)):
+        path = write(tmp_path / "a.wav", samples)
+        with pytest.warns(AudioWarning, match=rf"all but silent in {share}% of its sound"):
+            read_audio(path, 16000)
+    less = np.stack([left, -swapped], axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_audio(write(tmp_path / "a.wav", less), 16000)
+
+
 def test_a_waveform_longer_than_allowed_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "a.wav", noise(160000))
     assert len(read_audio(path, 16000, longest_s=10.0)) == 160000

@@ -1,11 +1,12 @@
 import struct
+import warnings
 
 import numpy as np
 import pytest
 import soundfile
-from audio_files import assert_read, assert_refused, changed, encoded, noise, saved
+from audio_files import assert_read, assert_refused, changed, encoded, noise, saved, write_av
 
-from asr.audio.load import read_info
+from asr.audio.load import AudioWarning, read_audio, read_info
 
 SAMPLES = noise(5000, channels=2)
 HALF = 5000 * 2  # bytes of 2500 samples of 2 channels
@@ -53,6 +54,25 @@ def test_files_joined_end_to_end_are_both_read(tmp_path, container):
     assert read_info(tmp_path / "a").samples == 5000
     too_little = declare(both[0], container, HALF)
     assert_read(saved(tmp_path / "a", too_little, both[1]), expected)
+
+
+def test_little_endian_au_files_are_joined(tmp_path):
+    data = encoded(SAMPLES, "AU", endian="LITTLE")
+    assert data.startswith(b"dns.")
+    assert_read(saved(tmp_path / "a", data, data), np.tile(SAMPLES, (2, 1)))
+
+
+def test_gsm_in_aiff_is_read_to_its_end(tmp_path):
+    data = encoded(noise(9600), "AIFF", "GSM610")
+    count = data.index(b"COMM") + 10
+    expected = read_audio(saved(tmp_path / "whole", data), 16000)
+    assert len(expected) == 9600
+    for declared in (0, 4800, 0xFFFFFFFF):
+        assert_read(saved(tmp_path / "a", changed(data, count, ">I", declared)), expected)
+    padded = saved(tmp_path / "b", changed(data, count, ">I", 9500))  # within the last packet
+    assert_read(padded, expected[:9500])
+    too_many = saved(tmp_path / "c", changed(data, count, ">I", 19200))
+    assert_refused(too_many, r"is cut short: its header declares 19200 samples; found 9600")
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -153,9 +173,33 @@ def test_a_chunk_after_the_samples_of_w64_is_ignored(tmp_path):
         assert read_info(path).samples == samples
 
 
-def test_chunks_after_undeclared_samples_are_ignored(tmp_path):
+@pytest.mark.parametrize(
+    ("container", "chunk"),
+    [
+        ("WAV", b"LIST\x04\0\0\0INFO"),
+        ("CAF", b"info" + struct.pack(">qI", 14, 1) + b"artist\0me\0"),
+    ],
+)
+def test_chunks_after_undeclared_samples_are_ignored(tmp_path, container, chunk):
+    data = declare(encoded(SAMPLES, container), container, HALF)
+    assert_read(saved(tmp_path / "a", data, chunk), SAMPLES)
+
+
+@pytest.mark.parametrize("container", ["WAV", "RF64", "W64", "AIFF"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "DOUBLE"])
+def test_text_after_the_end_of_all_chunks_is_not_sound(tmp_path, container, subtype):
+    data, text = encoded(SAMPLES, container, subtype), b"--boundary text line\r\n" * 20
+    path = saved(tmp_path / "a", data, text)
+    with pytest.warns(AudioWarning, match=r"a: its last 440 bytes are ignored: they are in no"):
+        assert_read(path, SAMPLES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_read(saved(path, data, b"\r\n--boundary--\r\n"), SAMPLES)
+
+
+def test_samples_after_the_end_of_all_chunks_are_read(tmp_path):
     data = declare(encoded(SAMPLES, "WAV"), "WAV", HALF)
-    assert_read(saved(tmp_path / "a.wav", data, b"LIST\x04\0\0\0INFO"), SAMPLES)
+    assert_read(saved(tmp_path / "a", changed(data, 4, "<I", 36 + HALF)), SAMPLES)
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
@@ -195,11 +239,35 @@ def test_undeclared_compressed_samples_are_refused(tmp_path):
     assert_refused(path, rf"has {len(more)} bytes of IMA ADPCM that its header does not declare")
 
 
+def test_bw64_is_read_like_rf64(tmp_path):
+    data = b"BW64" + encoded(SAMPLES, "RF64")[4:]
+    half = declare(data, "RF64", HALF)
+    start = data.index(b"data") + 8
+    second = b"data" + struct.pack("<I", HALF) + data[start : start + HALF]
+    assert_read(saved(tmp_path / "a", data), SAMPLES)
+    assert_read(saved(tmp_path / "b", half), SAMPLES)
+    assert_read(saved(tmp_path / "c", data, second), np.concatenate([SAMPLES, SAMPLES[:2500]]))
+
+
+@pytest.mark.parametrize("codec", ["g722", "adpcm_yamaha"])
+def test_wav_that_only_ffmpeg_decodes_is_read_whole(tmp_path, codec):
+    data = write_av(tmp_path / "a", noise(16384), 16000, codec, "wav").read_bytes()
+    expected = read_audio(tmp_path / "a", 16000)
+    assert len(expected) == 16384
+    size = data.index(b"data") + 4
+    n_bytes = struct.unpack_from("<I", data, size)[0]
+    half = saved(tmp_path / "b", changed(data, size, "<I", n_bytes // 2))
+    assert_read(half, expected)
+    joined = saved(tmp_path / "c", data[: size + 4 + n_bytes], data[size - 4 : size + 4 + n_bytes])
+    assert len(read_audio(joined, 16000)) == 2 * 16384
+
+
 @pytest.mark.parametrize("name", ["shorten", "wavpack", "shortpack"])
 def test_compressed_sphere_is_refused_with_the_name_of_the_codec(tmp_path, name):
-    header = f"NIST_1A\n   1024\nsample_coding -s30 pcm,embedded-{name}-v2.00\nend_head\n"
-    path = saved(tmp_path / "SA1.WAV", header.encode().ljust(1024), bytes(1000))
-    assert_refused(path, rf"is packed with {name}; expected plain samples")
+    for coding in (f"pcm,embedded-{name}-v2.00", name):
+        header = f"NIST_1A\n   1024\nsample_coding -s30 {coding}\nend_head\n"
+        path = saved(tmp_path / "SA1.WAV", header.encode().ljust(1024), bytes(1000))
+        assert_refused(path, rf"is packed with {name}; expected plain samples")
 
 
 def test_sphere_with_a_count_over_both_channels_is_read(tmp_path):
@@ -210,6 +278,21 @@ def test_sphere_with_a_count_over_both_channels_is_read(tmp_path):
     assert len(both) == len(data)
     assert_read(saved(tmp_path / "b", both), expected)
     assert_refused(saved(tmp_path / "c", both[:-500]), r"is cut short: its header declares 20000")
+    assert_read(saved(tmp_path / "d", both, both), np.tile(expected, (2, 1)))
+
+
+def test_sphere_without_channels_or_with_a_byte_order_of_one_byte_is_read(tmp_path):
+    mono = SAMPLES[:, 0]
+    pcm, ulaw = encoded(mono, "NIST"), encoded(mono, "NIST", "ULAW")
+    without = pcm.replace(b"channel_count -i 1\n", b"")
+    assert len(without) == len(pcm) - 19
+    path = saved(tmp_path / "a", without[:1005], bytes(19), without[1005:])
+    assert_read(path, mono)
+    expected = soundfile.read(saved(tmp_path / "b", ulaw))[0]
+    line = b"sample_byte_format -s2 01\n"
+    ordered = ulaw.replace(b"sample_coding", line + b"sample_coding")
+    path = saved(tmp_path / "b", ordered[:1024], ordered[1024 + len(line) :])
+    assert_read(path, expected)
 
 
 def test_a_header_without_samples_is_refused(tmp_path):
