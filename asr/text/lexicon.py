@@ -145,11 +145,11 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
     `WORD(2)`. A second field in brackets, `WORD [OUTPUT] PHONE PHONE`, is the symbol that HTK
     writes for the word, and is ignored; an entry with `[]`, for which HTK writes nothing, is left
     out like a special symbol. Pronunciations keep the order of the lines. Words are converted to
-    the canonical form, see `asr.text.normalisation.canonical`; their case and punctuation stay: "Essen" differs
-    from "essen", and "u.s." from "us"; see `Lexicon.in_case`. Lines that begin with `;;` or `#`
-    are comments; so is the rest of a line after a `#` between spaces. Lines of invisible characters
-    count as blank. Special symbols
-    (`is_special_symbol`), such as Kaldi's `!SIL` and `<UNK>`, are left out; a line on stderr names
+    the canonical form, see `asr.text.normalisation.canonical`; their case and punctuation stay:
+    "Essen" differs from "essen", and "u.s." from "us"; see `Lexicon.in_case`. Lines that begin with
+    `;;` or `#` are comments; so is the rest of a line after a `#` between spaces. Lines of
+    invisible characters count as blank. Special symbols (`is_special_symbol`), such as Kaldi's
+    `!SIL` and `<UNK>`, are left out; a line on stderr names
     them.
 
     Args:
