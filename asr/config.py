@@ -11,15 +11,60 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_loader
 
-from asr.errors import InputError
+from asr.errors import InputError, shortened
 from asr.files import read_text
 
 Settings = TypeVar("Settings")
 
 MAX_VALUES = 10_000
 """Of a file of settings; aliases count as often as they are used."""
+
+
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = {
+    f"{_TAG}bool": re.compile("true|True|TRUE|false|False|FALSE"),
+    f"{_TAG}int": re.compile("[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+"),
+    f"{_TAG}float": re.compile(
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+    ),
+    f"{_TAG}null": re.compile("null|Null|NULL|~|"),
+    f"{_TAG}merge": re.compile("<<"),
+}
+_KINDS = {*_SCALARS, *(f"{_TAG}{name}" for name in ("str", "seq", "map"))}
+
+
+class CoreLoader(yaml.SafeLoader):
+    """Reads YAML by the core schema of YAML 1.2; PyYAML's own loaders follow YAML 1.1.
+
+    Only true and false are booleans: `no` and `off` are texts. 1e-3 is a number; `12:30`, `1_000`
+    and `2024-01-31` are texts. `010` is a text too, because it is 8 in YAML 1.1 and 10 in YAML 1.2.
+
+    Source: YAML 1.2.2, section 10.3.2, https://yaml.org/spec/1.2.2/#103-core-schema.
+    """
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """The tag of a value that has none in the file."""
+        if kind is yaml.ScalarNode and implicit[0]:  # without quotation marks and tag
+            return next((tag for tag, form in _SCALARS.items() if form.fullmatch(value)), _TEXT)
+        return super().resolve(kind, value, implicit)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node; a tag in the file that is unknown or doesn't fit is an error."""
+        shown = node.tag.replace(_TAG, "!!")
+        if node.tag not in _KINDS:
+            problem = f"has the tag {shown}; expected settings without it"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        form = _SCALARS.get(node.tag)
+        if form and isinstance(node, yaml.ScalarNode) and not form.fullmatch(node.value):
+            problem = f"{shown} is {shortened(node.value)}; expected a value of this kind"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_object(node, deep)
+
+
+_TEXT = f"{_TAG}str"
 
 
 class Parsed(NamedTuple):
@@ -37,7 +82,7 @@ def settings_parser(program: str, settings: type) -> ArgumentParser:
     several fields at once; later options override earlier ones. `--print_config` prints all
     settings.
     """
-    parser = ArgumentParser(prog=program, exit_on_error=False, allow_abbrev=False)
+    parser = _parser(program)
     parser.add_argument("--config", action="config", help="YAML file of settings")
     parser.add_argument(
         "--out", required=True, default=argparse.SUPPRESS, help="folder of the run and its model"
@@ -79,41 +124,31 @@ def check_file(parser: ArgumentParser, path: str | Path) -> None:
         InputError: the file can't be read, or has a setting that is unknown, of the wrong type or
             out of range.
     """
-    values = read_yaml(path)
+    values, lines = _read(path)
     known = parser.get_defaults().as_dict()
     del known["config"]
     _check_names(values, known, f"{path}: ")
     try:
-        parser.instantiate(parser.parse_object(values, Namespace(out="")))
+        found = parser.parse_object(values, Namespace(out=""))
+        converted = list(_converted_texts(values, found.as_dict(), ""))
+        if not converted:
+            parser.instantiate(found)
     except (ArgumentError, InputError) as error:
         raise InputError(f"{path}: {_explained(error)}") from None
+    for name, text, kind in converted:
+        line = f":{lines[name]}" if name in lines else ""
+        raise InputError(f"{path}{line}: {name} is {shortened(text)}; expected {kind}")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file as a dictionary, which is empty if the file holds only comments.
 
+    Plain values are numbers, booleans or null as in YAML 1.2, see `CoreLoader`.
+
     Raises:
         InputError: the file can't be read, is not YAML, has a name twice, or is not a mapping.
     """
-    text = read_text(path, "settings")
-    try:
-        if node := yaml.compose(text, yaml.SafeLoader):
-            _check_nodes(node, path)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{line}: is not YAML: {error.problem}") from None
-    except RecursionError:
-        raise InputError(f"{path}: is nested too deeply; expected settings") from None
-    except InputError:
-        raise
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date
-        raise InputError(f"{path}: is not YAML: {_one_line(error)}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: is {type(values).__name__}; expected settings by name")
-    return values
+    return _read(path)[0]
 
 
 def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
@@ -129,7 +164,7 @@ def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
     """
     if not isinstance(values, dict):
         raise InputError(f"{place} is {values!r}; expected settings by name")
-    parser = ArgumentParser(exit_on_error=False)
+    parser = _parser()
     parser.add_class_arguments(kind, as_group=False)
     _check_names(values, parser.get_defaults().as_dict(), f"{place}: ")
     try:
@@ -138,18 +173,62 @@ def from_dict(kind: type[Settings], values: Any, place: str) -> Settings:
         raise InputError(f"{place}: {_explained(error)}") from None
 
 
-def _check_nodes(root: yaml.Node, path: str | Path) -> None:
+def _parser(program: str | None = None) -> ArgumentParser:
+    """A parser that reads files of settings by `CoreLoader`."""
+    errors = (yaml.YAMLError, ValueError, OverflowError)  # as in `_read`
+    set_loader(_MODE, lambda text: yaml.load(text, CoreLoader), errors)
+    return ArgumentParser(prog=program, exit_on_error=False, allow_abbrev=False, parser_mode=_MODE)
+
+
+_MODE = "yaml-1.2"
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The values of a YAML file, and the line of each name; see `read_yaml`."""
+    text = read_text(path, "settings")
+    lines: dict[str, int] = {}
+    values = None
+    try:
+        loader = CoreLoader(text)
+        if node := loader.get_single_node():
+            lines = _check_nodes(node, path)
+            values = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{path}{line}: is not YAML: {error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = f":{text.count(chr(10), 0, error.position) + 1}"
+        raise InputError(f"{path}{line}: is not YAML: {_one_line(error)}") from None
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply; expected settings") from None
+    except InputError:
+        raise
+    except (ValueError, OverflowError):  # for "\\UFFFFFFFF", and numbers of thousands of digits
+        problem = "is not YAML: has a number or an escaped character that is too large"
+        raise InputError(f"{path}:{loader.line + 1}: {problem}") from None
+    if values is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: is {type(values).__name__}; expected settings by name")
+    return values, lines
+
+
+def _check_nodes(root: yaml.Node, path: str | Path) -> dict[str, int]:
     """Raise InputError if a mapping has a name twice, or a text has half of a surrogate pair.
 
     The first value of a name given twice would be lost. A file whose aliases expand to more than
     `MAX_VALUES` values is refused, too.
+
+    Returns:
+        lines: the line of each name; that of a nested one is dotted.
     """
     nodes = [(root, "")]
+    lines: dict[str, int] = {}
     for visited in count(1):
-        if not nodes:
-            return
         if visited > MAX_VALUES:
             raise InputError(f"{path}: has more than {MAX_VALUES:,} values; expected settings")
+        if not nodes:
+            break
         node, prefix = nodes.pop()
         if isinstance(node, yaml.ScalarNode) and (half := _HALF_PAIR.search(node.value)):
             raise InputError(
@@ -168,8 +247,9 @@ def _check_nodes(root: yaml.Node, path: str | Path) -> None:
                         f"{path}:{line}: has {name} once more, as on line {first[name]}; expected"
                         " each name once"
                     )
-                first[name] = line
+                first[name] = lines[name] = line
                 nodes.append((value, f"{name}."))
+    return lines
 
 
 def _without_config(arguments: list[str], path: str) -> list[str]:
@@ -204,6 +284,28 @@ def _faults(values: dict, known: dict, prefix: str) -> Iterator[str]:
                 yield f"{prefix}{name} is {value!r}; expected settings by name"
         elif value is None and known[name] is not None:
             yield f"{prefix}{name} is null; expected a value"
+
+
+def _converted_texts(given: Any, found: Any, name: str) -> Iterator[tuple[str, str, str]]:
+    """Texts that the parser makes numbers or booleans, where YAML 1.2 reads texts.
+
+    The parser would turn "010" into 10.
+
+    Yields:
+        name, text, kind: the setting, its text, and the type that the parser converts it to.
+    """
+    if isinstance(given, dict) and isinstance(found, dict):
+        for key, value in given.items():
+            yield from _converted_texts(value, found.get(key), f"{name}.{key}" if name else key)
+    elif isinstance(given, list) and isinstance(found, list | tuple):
+        for value, other in zip(given, found, strict=False):
+            yield from _converted_texts(value, other, name)
+    elif (
+        isinstance(given, str)
+        and isinstance(found, bool | int | float)
+        and not any(form.fullmatch(given) for form in _SCALARS.values())
+    ):
+        yield name, given, type(found).__name__
 
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")

@@ -36,7 +36,7 @@ from asr.search.greedy import greedy_search
 from asr.search.hmm_beam import hmm_beam_search
 from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.nbest import Hypothesis
-from asr.search.phrases import PhraseBoosts
+from asr.search.phrases import PhraseBoosts, Phrases, as_phrases
 from asr.search.rescore import (
     RescoreWeights,
     exact_log_probs,
@@ -211,7 +211,7 @@ class Decoder:
         settings: DecoderSettings,
         tokenizer: Tokenizer,
         device: str | torch.device = "cpu",
-        phrases: Mapping[str, float] | None = None,
+        phrases: Phrases | None = None,
         topology: Topology | None = None,
     ) -> "Decoder":
         """Load the files that the settings name.
@@ -233,9 +233,9 @@ class Decoder:
         if settings.decoder == "greedy":
             return cls(settings, tokenizer, device)
         case = tokenizer.case  # words of files are converted to the case of the model's text
-        phrases = {in_case(phrase, case): nats for phrase, nats in (phrases or {}).items()}
-        boosts = make_boosts(phrases, tokenizer) if phrases else None
-        extra = [word for phrase in phrases for word in phrase.split()]
+        likely = [one._replace(text=in_case(one.text, case)) for one in as_phrases(phrases or ())]
+        boosts = make_boosts(likely, tokenizer) if likely else None
+        extra = [word for phrase in likely for word in phrase.text.split()]
         words: list[str] = []
         if settings.lexicon:
             words = [*(in_case(word, case) for word in read_words(settings.lexicon)), *extra]
@@ -333,7 +333,7 @@ def search_all(
     return nbests
 
 
-def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoosts:
+def make_boosts(phrases: Phrases, tokenizer: Tokenizer) -> PhraseBoosts:
     """Make the boosts of phrases, for all their pronunciations.
 
     Phrases with the same pronunciation get the highest of their boosts.
@@ -347,13 +347,13 @@ def make_boosts(phrases: Mapping[str, float], tokenizer: Tokenizer) -> PhraseBoo
             a finite number.
     """
     boosts: dict[tuple[int, ...], float] = {}
-    for phrase, nats in phrases.items():
+    for phrase, nats, place in as_phrases(phrases):
         words = phrase.split()
         if not words:
-            raise InputError(f"phrase {phrase!r}: has no word; expected one or more")
+            raise InputError(f"{place}: has no word; expected one or more")
         if not math.isfinite(nats):
-            raise InputError(f"phrase {phrase!r}: its boost is {nats}; expected nats")
-        for tokens in tokenizer.spellings(" ".join(words), f"phrase {phrase!r}"):
+            raise InputError(f"{place}: its boost is {nats}; expected nats")
+        for tokens in tokenizer.spellings(" ".join(words), place):
             boosts[tokens] = max(nats, boosts.get(tokens, -math.inf))
     return PhraseBoosts.build(boosts, tokenizer.separator, len(tokenizer.symbols))
 

@@ -21,6 +21,7 @@ from asr.alignment.times import SILENT_UNIT, TimedLabel, boundary_accuracy, boun
 from asr.corpus.manifest import Utterance, check_audio, read_manifest, write_manifest
 from asr.errors import InputError, reported
 from asr.evaluation.log_probs import recognise_manifest
+from asr.evaluation.text_case import case_fault
 from asr.hmm.trees import middle_phone
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
@@ -50,7 +51,9 @@ def main() -> None:
         except InputError as error:
             problems.append(f"{utterance.id}: {error}")
     if problems:
-        raise InputError(f"{options.manifest}: {'; '.join(problems)}")
+        fault = case_fault([utterance.text for utterance in utterances], recognizer.model.tokenizer)
+        told = [f"{fault}; expected the model's case"] if fault else []
+        raise InputError(f"{options.manifest}: {'; '.join([*told, *problems])}")
     write_manifest(options.out, found)
     for name in ("words", "phones"):
         print_accuracy(name, utterances, found)

@@ -25,9 +25,9 @@ from asr.evaluation.comparison import Comparison
 from asr.evaluation.log_probs import Recognised, recognise_manifest
 from asr.evaluation.result_files import refuse_others, write_results, write_texts
 from asr.evaluation.results import table
+from asr.evaluation.text_case import case_fault
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
-from asr.text.normalisation import case_of
 
 
 def main() -> None:
@@ -41,7 +41,10 @@ def main() -> None:
     refuse_unused(parser, decoder, options)
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
-    test, dev = (_recognised(recognizer, path) for path in (options.manifest, options.tune))
+    files = f"{out}/references.txt and {out}/hypotheses.*.txt"
+    remedy = f"; to ignore case, use `asr score --ignore-case` with {files}"
+    test = _recognised(recognizer, options.manifest, remedy)
+    dev = _recognised(recognizer, options.tune)
     if dev and not any(text.split() for text in dev.references):
         raise InputError(f"{options.tune}: has no word; expected some to tune on")
     if dev and (both := in_both(dev.utterances, test.utterances)):
@@ -136,27 +139,18 @@ def refuse_unused(
         parser.error(str(error))
 
 
-def _recognised(recognizer: Recognizer, manifest: Path | None) -> Recognised | None:
+def _recognised(
+    recognizer: Recognizer, manifest: Path | None, remedy: str = ""
+) -> Recognised | None:
+    """The model's output; warns on stderr if the model writes another case than the texts."""
     if manifest is None:
         return None
     utterances = read_manifest(manifest)
     check_audio(manifest, utterances)
     check_durations(manifest, utterances)
-    _warn_of_case(recognizer, manifest, [utterance.text for utterance in utterances])
+    if fault := case_fault([u.text for u in utterances], recognizer.model.tokenizer):
+        _say(f"{manifest}: {fault}{remedy}")
     return recognise_manifest(recognizer, utterances)
-
-
-def _warn_of_case(recognizer: Recognizer, manifest: Path, texts: list[str]) -> None:
-    """Warn on stderr if the model writes another case than the texts, so no word can be right."""
-    cases = case_of(texts), recognizer.model.tokenizer.case
-    if cases == ("upper", "lower"):
-        found, learned = "capitals", "small letters"
-    elif cases == ("lower", "upper") and any(text != text.upper() for text in texts):
-        found, learned = "small letters", "capitals"
-    else:
-        return
-    fault = f"its texts are in {found}, those of the model in {learned}; no word can be right"
-    _say(f"{manifest}: {fault}")
 
 
 def _say(line: str) -> None:

@@ -20,12 +20,16 @@ class Oven:
         kind: of heating.
         minutes: of baking; null leaves it in.
         rows: used.
+        fan: on.
+        label: on its door.
     """
 
     degrees: float = 180.0
     kind: Literal["gas", "fan"] = "gas"
     minutes: int | None = None
     rows: tuple[int, ...] = (1, 2)
+    fan: bool = False
+    label: str = ""
 
     def __post_init__(self) -> None:
         if self.degrees > 300:
@@ -77,6 +81,26 @@ def test_settings_survive_a_round_trip_through_their_text(config):
     assert again.text == first.text
 
 
+@pytest.mark.parametrize(
+    "text", ["no", "off", "yes", "On", "010", "12:30", "2024-01-31", "=", "1_0"]
+)
+def test_a_text_of_yaml_12_stays_a_text(config, text):
+    file = config(f"oven:\n  label: {text}\n")
+    first = parsed("--config", file)
+    assert first.settings.oven.label == text
+    assert parsed("--config", config(first.text, "again.yaml")).settings == first.settings
+
+
+def test_numbers_and_booleans_of_yaml_12(config):
+    text = "eggs: 0x10\noven: {degrees: 1e-3, fan: TRUE, minutes: ~, rows: [0, +7, -3]}\n"
+    settings = parsed("--config", config(text)).settings
+    assert settings == Cake(16, Oven(0.001, minutes=None, rows=(0, 7, -3), fan=True))
+    for number in ("1.", ".5", "-1.5E+2", "1e2", "-.inf"):
+        file = config(f"oven: {{degrees: {number}}}")
+        expected = float(number.replace(".inf", "inf"))
+        assert parsed("--config", file).settings.oven.degrees == expected
+
+
 def test_output_of_print_config_is_a_valid_config(config, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(settings_parser("bake", Cake), Cake, ["--oven.degrees=90", "--print_config"])
@@ -96,7 +120,7 @@ def test_help_names_the_settings(capsys):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("oven:\n  heat: 1", ": unknown setting oven.heat; expected one of degrees, kind, minutes"),
+        ("oven:\n  heat: 1", ": unknown setting oven.heat; expected one of degrees, fan, kind"),
         ("flour: 1", ": unknown setting flour; expected one of eggs, oven"),
         ("eggs: two", ": eggs is 'two'; expected int"),
         ("eggs: 2.5", ": eggs is '2.5'; expected int"),
@@ -124,9 +148,24 @@ def test_help_names_the_settings(capsys):
             ": has more than 10,000 values",
         ),
         ('oven:\n  kind: "\\ud83d"', ":2: has \\ud83d, half of a surrogate pair"),
-        ("eggs: 2024-13-45", ": is not YAML: month must be in 1..12"),
+        ("eggs: 2024-13-45", ": eggs is '2024-13-45'; expected int"),
         ("eggs: 1\noven: [1", ":2: is not YAML: "),
-        ("eggs: \x07", ": is not YAML: "),
+        ("eggs: 1\noven: \x07", ":2: is not YAML: "),
+        ('oven:\n  kind: "\\UFFFFFFFF"', ":2: is not YAML: "),
+        ('oven:\n  kind: "\\U00110000"', ":2: is not YAML: "),
+        ("oven: {}\neggs: !!int ''", ":2: is not YAML: !!int is ''; expected a value of this kind"),
+        ("eggs: !!bool abc", ":1: is not YAML: !!bool is 'abc'; expected a value"),
+        ("eggs: !!float abc", ":1: is not YAML: !!float is 'abc'; expected a value"),
+        ("eggs: !!null abc", ":1: is not YAML: !!null is 'abc'; expected a value"),
+        ("eggs: !!timestamp abc", ":1: is not YAML: has the tag !!timestamp; expected settings"),
+        ("eggs: !!set {a, b}", ":1: is not YAML: has the tag !!set; expected settings"),
+        ("eggs: 1\neggs2: =", ": unknown setting eggs2"),
+        ("oven: {}\neggs: 010", ":2: eggs is '010'; expected int"),
+        ("eggs: 12:30", ":1: eggs is '12:30'; expected int"),
+        ("eggs: 1_000", ":1: eggs is '1_000'; expected int"),
+        ("oven:\n  minutes: 010", ":2: oven.minutes is '010'; expected int"),
+        ("oven:\n  rows: [1, 010]", ":2: oven.rows is '010'; expected int"),
+        ("oven:\n  fan: off", ":2: oven.fan is 'off'; expected bool"),
     ],
 )
 def test_an_invalid_file_is_reported_with_its_setting(config, text, line):

@@ -12,6 +12,7 @@ from asr.errors import InputError, check_size
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram_trie import MAX_ORDER, NgramTrie, make_ngram_trie
 from asr.lm.vocabulary import EOS, Unit, Vocabulary
+from asr.text.sentences import without_marks
 
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts of the counts 1, 2 and 3 or more where the data give none; the same as lmplz's."""
@@ -54,7 +55,7 @@ def train_ngram(
 
     Args:
         texts: one a sentence; they are normalised (`asr.text.normalisation.normalise`), and those
-            without a word are left out.
+            without a word are left out. `<s>` at the beginning and `</s>` at the end are removed.
         order: how many units the longest n-grams have.
         unit: word, char, jamo (Hangul's letters) or bpe (pieces of words).
         max_size: at most so many units, the most frequent ones, `<unk>` and `<eos>` among them;
@@ -66,8 +67,8 @@ def train_ngram(
         lm: with `log_prob(text)`; `asr.lm.ngram.write_ngram` writes it as an ARPA file.
 
     Raises:
-        InputError: the texts have no unit, an order gives no discounts, or a number is out of
-            range.
+        InputError: the texts have no unit, an order gives no discounts, a number is out of range,
+            or a text has `<s>` or `</s>` among its words.
         ValueError: `texts` is one text.
 
     Source: see `estimate`.
@@ -75,7 +76,7 @@ def train_ngram(
     if isinstance(texts, str):
         raise ValueError(f"texts is one text, {texts[:40]!r}; expected a list of sentences")
     settings = EstimateSettings(order, discount_fallback=discount_fallback)
-    sentences = list(texts)
+    sentences = [without_marks(text, f"texts[{n}]") for n, text in enumerate(texts)]
     vocabulary = Vocabulary.from_texts(sentences, unit, max_size)
     units = [encoded for text in sentences if (encoded := vocabulary.encode(text))]
     return NgramModel(vocabulary, estimate(units, len(vocabulary.symbols), settings))

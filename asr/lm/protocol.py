@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.lm.vocabulary import Vocabulary
+from asr.text.sentences import without_marks
 
 
 class LanguageModel(Protocol):
@@ -41,13 +42,14 @@ def text_log_prob(lm: LanguageModel, text: str) -> float:
 
     Args:
         lm: any language model.
-        text: a sentence. It is normalised like the model's training texts; unknown units have the
-            probability of `<unk>`.
+        text: a sentence. It is normalised like the model's training texts; `<s>` at its beginning
+            and `</s>` at its end are removed; unknown units have the probability of `<unk>`.
 
     Raises:
+        InputError: the text has `<s>` or `</s>` among its words.
         ValueError: `text` is not a string.
     """
     if not isinstance(text, str):
         raise ValueError(f"text is {text!r}; expected a sentence")
-    (log_probs,) = lm.sentence_log_probs([lm.vocabulary.encode(text)])
+    (log_probs,) = lm.sentence_log_probs([lm.vocabulary.encode(without_marks(text))])
     return float(log_probs.sum(dtype=np.float64))

@@ -36,8 +36,8 @@ def ctc_loss(
             a scalar.
 
     Raises:
-        ValueError: shapes do not fit each other, a length is out of range, or a target is not among
-            the C tokens (torch would read outside its memory).
+        ValueError: shapes do not fit each other, a length is out of range, a target is not among
+            the C tokens (torch would read outside its memory), or a number is not whole.
 
     Source: Graves et al. 2006, "Connectionist temporal classification".
     """
@@ -51,6 +51,8 @@ def ctc_loss(
         raise ValueError(
             f"log_probs has shape {shapes}; expected (T, N, C) and (N, U), or (T, C) and (U,)"
         )
+    if targets.numel():
+        _check_whole("targets", targets)
     T, N, C = log_probs.shape
     input_lengths = _checked_lengths("input_lengths", input_lengths, N, T)
     target_lengths = _checked_lengths("target_lengths", target_lengths, N, targets.shape[1])
@@ -79,10 +81,12 @@ def log_probability(log_probs: Tensor, tokens: Sequence[int]) -> float:
         log_prob: nats; -inf if there are too few frames.
 
     Raises:
-        ValueError: `log_probs` is not (T, C), or a token is the blank or not one of the C tokens.
+        ValueError: `log_probs` is not (T, C), the tokens are not whole numbers in one row, or one
+            is the blank or not one of the C tokens.
     """
+    tokens = _checked_tokens(tokens)
     _check(log_probs, tokens)
-    return -ctc_loss(log_probs, torch.tensor(list(tokens), dtype=torch.int64)).item()
+    return -ctc_loss(log_probs, torch.tensor(tokens, dtype=torch.int64)).item()
 
 
 def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) -> Tensor:
@@ -99,10 +103,10 @@ def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) ->
         alignment: (T,), int64, the token or blank in each frame, on the CPU.
 
     Raises:
-        ValueError: `log_probs` is not (T, C), has NaN or too few frames for the tokens, or a token
-            is the blank or not one of the C tokens.
+        ValueError: `log_probs` is not (T, C), has NaN or too few frames for the tokens; the tokens
+            are not whole numbers in one row, or one is the blank or not one of the C tokens.
     """
-    tokens = torch.as_tensor(tokens, dtype=torch.int64).tolist()
+    tokens = _checked_tokens(tokens)
     log_probs = checked_log_probs(log_probs).float().cpu()
     _check(log_probs, tokens)
     if len(log_probs) < frames_needed(tokens):
@@ -150,6 +154,20 @@ def _check(log_probs: Tensor, tokens: Sequence[int]) -> None:
     _check_range(torch.tensor(tokens, dtype=torch.int64), log_probs.shape[1])
 
 
+def _checked_tokens(tokens: Sequence[int] | Tensor) -> list[int]:
+    found = torch.as_tensor(tokens)
+    if found.ndim != 1:
+        raise ValueError(f"tokens has shape {tuple(found.shape)}; expected (U,)")
+    if len(found):  # torch takes an empty list for floats
+        _check_whole("tokens", found)
+    return [int(token) for token in found.tolist()]
+
+
+def _check_whole(name: str, numbers: Tensor) -> None:
+    if numbers.dtype == torch.bool or numbers.is_floating_point() or numbers.is_complex():
+        raise ValueError(f"{name} is of {numbers.dtype}; expected whole numbers")
+
+
 def _check_range(targets: Tensor, C: int) -> None:
     bad = targets[(targets < 0) | (targets >= C)]
     if len(bad):
@@ -167,6 +185,8 @@ def _checked_lengths(
     if lengths is None:
         return torch.full((N,), longest)
     lengths = torch.as_tensor(lengths).cpu()
+    if lengths.numel():
+        _check_whole(name, lengths)
     if lengths.shape != (N,):
         raise ValueError(f"{name} has shape {tuple(lengths.shape)}; expected ({N},)")
     wrong = lengths[(lengths < 0) | (lengths > longest)]

@@ -1,9 +1,10 @@
 """A file of phrases -> tables of the score that each token adds (contextual biasing)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,26 @@ MAX_BOOST = 1e6
 """Largest bonus; larger sums would lose the digits of log-probabilities."""
 
 
-def read_phrases(path: str | Path) -> dict[str, float]:
+class Phrase(NamedTuple):
+    """A phrase to make more likely."""
+
+    text: str
+    nats: float  # bonus for each of its tokens
+    place: str  # the start of an error message: the phrase, after the file and line it is from
+
+
+Phrases = Mapping[str, float] | Sequence[Phrase]
+"""Phrases with their bonuses in nats per token, or those of a file."""
+
+
+def as_phrases(phrases: Phrases) -> list[Phrase]:
+    """The phrases as a list; a text with a bonus is its own place."""
+    if isinstance(phrases, Mapping):
+        return [Phrase(text, nats, f"phrase {text!r}") for text, nats in phrases.items()]
+    return list(phrases)
+
+
+def read_phrases(path: str | Path) -> list[Phrase]:
     """Read phrases from a file: one per line, optionally followed by a tab and a bonus.
 
     Args:
@@ -29,13 +49,13 @@ def read_phrases(path: str | Path) -> dict[str, float]:
             `asr.text.normalisation.canonical`.
 
     Returns:
-        phrases: phrase -> bonus in nats per token.
+        phrases: in the order of the file.
 
     Raises:
         InputError: the file can't be read or has no phrase; a line has no phrase before the tab or
             no number after it, or repeats a phrase.
     """
-    phrases: dict[str, float] = {}
+    phrases: dict[str, Phrase] = {}
     for number, line in enumerate(read_lines(path, "phrases"), 1):
         if not line.strip():
             continue
@@ -44,10 +64,11 @@ def read_phrases(path: str | Path) -> dict[str, float]:
         if not phrase or phrase in phrases:
             found = f"{phrase!r} again" if phrase else "no phrase"
             raise InputError(f"{path}:{number}: has {found}; expected each phrase once")
-        phrases[phrase] = _bonus(nats.strip(), f"{path}:{number}") if tab else BOOST
+        bonus = _bonus(nats.strip(), f"{path}:{number}") if tab else BOOST
+        phrases[phrase] = Phrase(phrase, bonus, f"{path}:{number}: phrase {phrase!r}")
     if not phrases:
         raise InputError(f"{path}: has no phrase; expected one per line")
-    return phrases
+    return list(phrases.values())
 
 
 def _bonus(nats: str, place: str) -> float:

@@ -97,7 +97,8 @@ def read_words(path: str | Path) -> list[str]:
     """Read a word list with one word per line, or the words of a pronunciation dictionary.
 
     Words are converted to the canonical form of texts and keep their case. Lines
-    that begin with `;;`, or with `#` and a space, are comments. Special symbols
+    that begin with `;;`, or with `#` and a space, are comments; lines of invisible characters count
+    as blank. Special symbols
     (`is_special_symbol`) are left out; a line on stderr names them.
 
     Returns:
@@ -105,9 +106,10 @@ def read_words(path: str | Path) -> list[str]:
 
     Raises:
         InputError: the file can't be read, is a dictionary with an invalid line, has phrases of
-            several words, or has no word.
+            several words, or has no word; or a line has white space other than spaces and tabs.
     """
-    lines = [(n, _LIST_COMMENT.sub("", line).split()) for n, line in enumerate(_lines(path), 1)]
+    numbered = enumerate(_lines(path), 1)
+    lines = [(n, _fields(_LIST_COMMENT.sub("", line), f"{path}:{n}")) for n, line in numbered]
     lines = [(n, fields) for n, fields in lines if fields]
     several = [(n, fields) for n, fields in lines if len(fields) > 1]
     if several and (len(several) < len(lines) or _are_phrases([fields for _, fields in lines])):
@@ -137,14 +139,17 @@ def write_lexicon(
 
 
 def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexicon:
-    """Parse the lines of a dictionary: `WORD PHONE PHONE`, separated by white space.
+    """Parse the lines of a dictionary: `WORD PHONE PHONE`, separated by spaces or tabs.
 
     A further pronunciation of a word has `WORD` again or, in the format of CMU and Sphinx,
-    `WORD(2)`. Pronunciations keep the order of the lines. Words are converted to the canonical
-    form, see `asr.text.normalisation.canonical`; their case and punctuation stay: "Essen" differs
-    from "essen", and "u.s." from "us"; see `Lexicon.in_case`. Lines that begin with `;;` or `#`
-    are comments; so is the rest of a line after a `#` between spaces. Special symbols
-    (`is_special_symbol`), such as Kaldi's `!SIL` and `<UNK>`, are left out; a line on stderr names
+    `WORD(2)`. A second field in brackets, `WORD [OUTPUT] PHONE PHONE`, is the symbol that HTK
+    writes for the word, and is ignored; an entry with `[]`, for which HTK writes nothing, is left
+    out like a special symbol. Pronunciations keep the order of the lines. Words are converted to
+    the canonical form, see `asr.text.normalisation.canonical`; their case and punctuation stay:
+    "Essen" differs from "essen", and "u.s." from "us"; see `Lexicon.in_case`. Lines that begin with
+    `;;` or `#` are comments; so is the rest of a line after a `#` between spaces. Lines of
+    invisible characters count as blank. Special symbols (`is_special_symbol`), such as Kaldi's
+    `!SIL` and `<UNK>`, are left out; a line on stderr names
     them.
 
     Args:
@@ -154,9 +159,9 @@ def parse_lexicon(lines: Iterable[str], place: str, stress: bool = True) -> Lexi
             pronunciations that differ only in stress are merged.
 
     Raises:
-        InputError: a line has no pronunciation, several words before a tab, or a probability,
-            `<eps>` or `#1` among its phones; a word has the same pronunciation twice; there is no
-            word.
+        InputError: a line has no pronunciation, several words before a tab, white space other than
+            spaces and tabs, or a probability, `<eps>` or `#1` among its phones; a
+            word has the same pronunciation twice; there is no word.
     """
     found: dict[str, dict[Pronunciation, int]] = {}  # word -> pronunciation -> number of its line
     signs: list[str] = []
@@ -225,6 +230,8 @@ _MAY_BE_ODD = re.compile(r"\s(\d|[.,<\[+!#-])")  # at the beginning of a phone
 _STRESS = re.compile(
     r"(aa|ae|ah|ao|aw|ax|axr|ay|eh|er|ey|ih|ix|iy|ow|oy|uh|uw|ux)[012]", re.IGNORECASE
 )
+_HTK_OUTPUT = re.compile(r"\[.*\]")
+_OTHER_SPACE = re.compile(r"[^\S \t]")
 _VARIANT = re.compile(r"(?<=.)\(\d+\)$")
 
 
@@ -234,14 +241,18 @@ def _lines(path: str | Path) -> list[str]:
 
 def _entry(line: str, place: str) -> tuple[str, list[str]]:
     """The word and the phones of a line; a special symbol has no phones."""
-    spelled, *phones = line.split() or [""]
+    spelled, *phones = _fields(line, place) or [""]
+    if not spelled:
+        return "", []
+    output = phones.pop(0) if len(phones) > 1 and _HTK_OUTPUT.fullmatch(phones[0]) else None
     before, tab, _ = line.partition("\t")
-    if tab and len(before.split()) > 1 and not _NUMBER.fullmatch(phones[0]):
+    several = [field for field in before.split() if field != output]
+    if tab and len(several) > 1 and not _NUMBER.fullmatch(phones[0]):
         raise InputError(
             f"{place}: has {before.strip()!r} before the tab; expected one word, then its phones"
         )
     word = _VARIANT.sub("", canonical(spelled, place))
-    if is_special_symbol(word) or not line:
+    if is_special_symbol(word) or output == "[]":
         return word, []
     if not word or not phones:
         raise InputError(f"{place}: is {line!r}; expected WORD PHONE PHONE ...")
@@ -249,6 +260,21 @@ def _entry(line: str, place: str) -> tuple[str, list[str]]:
         for phone in phones:
             _check_phone(phone, f"{place}: {word!r}")
     return word, phones if line.isascii() else [unicodedata.normalize("NFC", p) for p in phones]
+
+
+def _fields(line: str, place: str) -> list[str]:
+    """The fields of a line between spaces and tabs; none if all its characters are invisible.
+
+    Raises:
+        InputError: other white space, such as U+00A0, is inside the line. It may be part of a word
+            (`new york`) or separate it from its phones.
+    """
+    if other := _OTHER_SPACE.search(line.strip()):
+        raise InputError(
+            f"{place}: has U+{ord(other.group()):04X} between its words; expected spaces or tabs"
+        )
+    fields = line.split()
+    return fields if line.isascii() or canonical(line, place) else []
 
 
 @lru_cache(maxsize=1000)
@@ -260,7 +286,7 @@ def _check_phone(phone: str, place: str) -> None:
     what = ""
     if _NUMBER.fullmatch(phone) and not phone.isdecimal():
         what = "a probability, as in Kaldi's lexiconp.txt"
-    elif is_special_symbol(phone):
+    elif is_special_symbol(phone) or phone == "[]":
         what = "a special symbol"
     if what:
         raise InputError(

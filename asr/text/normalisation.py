@@ -113,6 +113,7 @@ def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") 
     - Letters, digits and marks of other widths and shapes become the usual ones, as in NFKC:
       full-width and half-width forms, ligatures, presentation forms, mathematical letters, unit
       symbols. What NFKC would change in meaning stays: 10² does not become 102; 3½ is 3 1/2.
+    - The minus sign U+2212 before a number becomes the - of -5.
     - Hangul's jamo that form a syllable become this syllable; single letters (ㅋㅋ) stay.
 
     Depending on the settings:
@@ -139,7 +140,7 @@ def normalise(text: str, settings: TextSettings = DEFAULT, place: str = "text") 
     """
     text = canonical(text, place)
     if not text.isascii():
-        text = canonical(text.translate(_USUAL_SHAPES))
+        text = _MINUS.sub("-", canonical(text.translate(_USUAL_SHAPES)))
     text = text.replace("`", "'")
     if settings.punctuation == "remove":
         if not text.isascii():
@@ -186,9 +187,11 @@ _SHAPES |= {"<initial>", "<medial>", "<final>", "<isolated>", "<compat>", "<frac
 _INSIDE_WORDS = re.compile('[\u055a-\u055c\u055e\u05f4‧]|(?<=[א-ת])"(?=[א-ת])|(?<=[lL])·(?=[lL])')
 _INITIALS = re.compile(r"(?<!\w)(?:[^\W\d_]\.)+[^\W\d_]?(?!\w)")
 _DIGIT = re.compile(r"\d")
+_WORD_BEGINS, _AMOUNT = r"(?<![^\s([{\"'“‘«$€£¥])", r"(?=[$€£¥]?\.?\d)"
+_MINUS = re.compile(f"{_WORD_BEGINS}\u2212{_AMOUNT}")
 _IN_NUMBERS = re.compile(
     r"((?<=\d)[.,:/·\u066b\u066c](?=\d)"
-    r"|(?<![^\s([{\"'“‘«$€£¥])-(?=[$€£¥]?\.?\d)"
+    rf"|{_WORD_BEGINS}-{_AMOUNT}"
     r"|(?<![^\s([{\"'“‘«$€£¥-])\.(?=\d))"
 )
 _READ_ALOUD = "%&@#§‰"  # punctuation in Unicode

@@ -49,11 +49,34 @@ def read_sentences(path: str | Path) -> Iterator[str]:
         if is_json is None and line:
             is_json = _OBJECT.match(line) is not None
         text = _text(line, place) if is_json else line
-        if sentence := _without_marks(canonical(text, place), place):
+        if sentence := without_marks(text, place):
             found = True
             yield sentence
     if not found:
         raise InputError(f"{path}: has no sentence; expected at least one")
+
+
+def without_marks(text: str, place: str = "text") -> str:
+    """A sentence in canonical form, without `<s>` at its beginning and `</s>` at its end.
+
+    Args:
+        text: the sentence.
+        place: where it comes from; the error message starts with it.
+
+    Raises:
+        InputError: the sentence has `<s>` or `</s>` among its words, or is no text, see
+            `asr.text.normalisation.canonical`.
+    """
+    text = canonical(text, place)
+    if "s>" not in text and "S>" not in text:
+        return text
+    words = _END.sub("", _BEGIN.sub("", text)).strip()
+    if found := _MARK.search(words):
+        raise InputError(
+            f"{place}: has {found.group()} among its words; expected <s> and </s> only at the"
+            " beginning and the end of a sentence"
+        )
+    return words
 
 
 def open_bytes(path: str | Path) -> BinaryIO:
@@ -113,19 +136,6 @@ def _lines(path: Path) -> Iterator[str]:
             raise InputError(f"{path}:{number}: is not UTF-8 text ({error.reason})") from None
         except DAMAGED as error:
             raise InputError(f"{path}:{number}: can't be decompressed: {error}") from None
-
-
-def _without_marks(text: str, place: str) -> str:
-    """The sentence without `<s>` at its beginning and `</s>` at its end."""
-    if "s>" not in text and "S>" not in text:
-        return text
-    words = _END.sub("", _BEGIN.sub("", text)).strip()
-    if found := _MARK.search(words):
-        raise InputError(
-            f"{place}: has {found.group()} among its words; expected <s> and </s> only at the"
-            " beginning and the end of a line"
-        )
-    return words
 
 
 def _text(line: str, place: str) -> str:

@@ -84,6 +84,14 @@ def test_phrases_become_more_likely(tone_model, audio, tmp_path):
     assert heard != [load(tone_model, "cpu").transcribe(path).text for path in audio]
 
 
+def test_a_phrase_that_the_tokens_cannot_spell_has_file_and_line(tone_model, audio, tmp_path):
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("a\n\nA!\t3\n")
+    done = transcribe(tone_model, "--phrases", phrases, *audio)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"asr transcribe: {phrases}:3: phrase 'A!': ")
+
+
 def test_other_files_are_done_after_a_damaged_one(tone_model, audio, tmp_path):
     (tmp_path / "cut.wav").write_bytes(audio[0].read_bytes()[:3000])
     soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)

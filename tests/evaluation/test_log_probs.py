@@ -134,7 +134,7 @@ def test_texts_in_another_case_than_the_models_are_reported(tone_model, manifest
     for path, told in ((manifest, False), (tmp_path / "capitals.jsonl", True)):
         arguments = ["--model", tone_model, "--manifest", path, "--device", "cpu"]
         run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / path.stem)
-        line = f"{path}: its texts are in capitals, those of the model in small letters; no word"
+        line = f"{path}: its texts are in capitals, those of the model in small letters; the"
         assert (line in capsys.readouterr().err) == told
 
 
@@ -173,6 +173,20 @@ def test_results_of_other_utterances_are_not_overwritten(tone_model, manifest, t
         run_script("recipes/evaluate.py", *arguments)
     assert {path: path.read_bytes() for path in (model / manifest.stem).iterdir()} == before
     run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / "out")
+
+
+def test_the_message_about_another_case_names_what_mends_it(tone_model, manifest, tmp_path, capsys):
+    capitals = tmp_path / "capitals.jsonl"
+    write_manifest(capitals, [replace(u, text=u.text.upper()) for u in read_manifest(manifest)[:2]])
+    arguments = ["--model", tone_model, "--manifest", capitals, "--device", "cpu"]
+    run_script("recipes/evaluate.py", *arguments, "--out", tmp_path / "out")
+    told = capsys.readouterr().err
+    assert f"{capitals}: its texts are in capitals, those of the model in small letters" in told
+    assert f"use `asr score --ignore-case` with {tmp_path / 'out'}/references.txt and " in told
+    hypotheses = tmp_path / "out" / "hypotheses.greedy.txt"
+    files = map(str, (tmp_path / "out" / "references.txt", hypotheses))
+    scored = CliRunner().invoke(app, ["score", "--ignore-case", *files, "--format", "json"])
+    assert json.loads(scored.stdout)["wer"] < 1
 
 
 def test_an_infinite_rate_is_null_in_results(recognizer, manifest, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from asr.errors import InputError
-from asr.lm.estimate import FALLBACK, EstimateSettings, estimate, prune_by_entropy
+from asr.lm.bench.perplexity import perplexity
+from asr.lm.estimate import FALLBACK, EstimateSettings, estimate, prune_by_entropy, train_ngram
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 DATA = Path(__file__).parent / "lmplz"
@@ -215,6 +216,26 @@ def test_counts_without_discounts_need_the_fallback():
     with pytest.raises(InputError, match=complaint):
         estimate(sentences, 4, EstimateSettings(2))
     assert estimate(sentences, 4, EstimateSettings(2, discount_fallback=True)).order == 2
+
+
+@pytest.mark.parametrize("unit", ["word", "char"])
+def test_marks_around_a_sentence_are_no_units(unit):
+    plain = train_ngram(["go left", "stop now"], order=2, unit=unit)
+    marked = train_ngram(["<s> go left </s>", " <S>stop now</S>\n"], order=2, unit=unit)
+    assert marked.vocabulary == plain.vocabulary
+    assert marked.log_prob("<s> go left </s>") == plain.log_prob("go left")
+    assert perplexity(marked, ["<s> go left </s>"]) == perplexity(plain, ["go left"])
+
+
+def test_marks_among_the_words_are_refused():
+    lm = train_ngram(["go left"])
+    among = " has <s> among its words; expected <s> and </s> only at the beginning and the end"
+    with pytest.raises(InputError, match=rf"texts\[1\]:{among}"):
+        train_ngram(["go left", "go <s> left"])
+    with pytest.raises(InputError, match=f"the text: sentence 1:{among}"):
+        perplexity(lm, "go <s> left")
+    with pytest.raises(InputError, match=f"text:{among}"):
+        lm.log_prob("go <s> left")
 
 
 def test_discounts_out_of_range_are_refused():

@@ -150,6 +150,25 @@ def test_invalid_log_probs_and_tokens_are_refused(function):
         function(random_log_probs(), (1, 3))
 
 
+@pytest.mark.parametrize("function", [log_probability, ctc_align])
+def test_tokens_that_are_no_row_of_whole_numbers_are_refused(function):
+    with pytest.raises(ValueError, match=r"tokens is of torch.float32; expected whole numbers"):
+        function(random_log_probs(), [1.5])
+    with pytest.raises(ValueError, match=r"tokens is of torch.bool; expected whole numbers"):
+        function(random_log_probs(), [True])
+    with pytest.raises(ValueError, match=r"tokens has shape \(1, 2\); expected \(U,\)"):
+        function(random_log_probs(), [[1, 2]])
+    with pytest.raises(ValueError, match=r"tokens has shape \(\); expected \(U,\)"):
+        function(random_log_probs(), 1)
+
+
+def test_targets_of_floats_are_refused():
+    with pytest.raises(ValueError, match=r"targets is of torch.float32; expected whole numbers"):
+        ctc_loss(random_log_probs(), torch.tensor([1.5]))
+    with pytest.raises(ValueError, match=r"input_lengths is of torch.float32; expected whole"):
+        ctc_loss(random_log_probs(), torch.tensor([1]), 3.5)
+
+
 def test_a_target_out_of_range_is_refused():
     lengths = torch.tensor([4]), torch.tensor([1])
     with pytest.raises(ValueError, match="targets has 3; expected from 0 to 2"):

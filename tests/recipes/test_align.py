@@ -83,3 +83,10 @@ def test_an_existing_file_is_not_overwritten(tones, dev, tmp_path):
     with pytest.raises(InputError, match=re.escape(line)):
         align(tones, dev, tmp_path)
     assert (tmp_path / "times.jsonl").read_text() == "mine"
+
+
+def test_texts_in_another_case_than_the_model_writes_are_told(tones, dev, tmp_path):
+    capitals = [replace(u, text=u.text.upper()) for u in dev[:1]]
+    fault = "its texts are in capitals, those of the model in small letters; the model can write"
+    with pytest.raises(InputError, match=rf"given.jsonl: {fault} none .*; expected the model's"):
+        align(tones, capitals, tmp_path)

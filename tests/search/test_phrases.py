@@ -71,7 +71,11 @@ def test_invalid_phrases_are_refused(phrases, message):
 def test_a_file_of_phrases_with_and_without_bonuses(tmp_path):
     path = tmp_path / "phrases.txt"
     path.write_text("\ufeffnew\u00a0 york\n\nrubout\t3.5\n don’t\t -1\r\n", "utf-8")
-    assert read_phrases(path) == {"new york": 2.0, "rubout": 3.5, "don't": -1.0}
+    assert read_phrases(path) == [
+        ("new york", 2.0, f"{path}:1: phrase 'new york'"),
+        ("rubout", 3.5, f"{path}:3: phrase 'rubout'"),
+        ("don't", -1.0, f'{path}:4: phrase "don\'t"'),
+    ]
 
 
 @pytest.mark.parametrize(

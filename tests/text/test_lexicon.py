@@ -129,6 +129,21 @@ def test_digits_may_be_phones():
     assert bare.phones == ("2", "B", "D", "ER", "a1", "b", "d", "er", "m")
 
 
+def test_output_symbols_of_htk_are_no_phones(tmp_path, capsys):
+    lines = ["SENT-END [] sil", "hello HH AH sp", "two [2] t uw sp", "TO\t[to]\tt uw sp"]
+    lexicon = parse_lexicon(lines, "h.dic")
+    assert lexicon.pronunciations == {
+        "hello": (("HH", "AH", "sp"),),
+        "two": (("t", "uw", "sp"),),
+        "TO": (("t", "uw", "sp"),),
+    }
+    assert capsys.readouterr().err == "h.dic: left out special symbols: SENT-END\n"
+    assert words_of(tmp_path, "\n".join(lines)) == ["hello", "two", "TO"]
+    for line in ("um [um]", "um []"):
+        with pytest.raises(InputError, match=r"^h.dic:1: "):
+            parse_lexicon([line], "h.dic")
+
+
 def test_tab_ends_the_word():
     lexicon = parse_lexicon(["a\tAH", "the \t DH AH ", "b\tB\tIY", "cat K AE T\t# a pet"], "x")
     assert list(lexicon.pronunciations) == ["a", "the", "b", "cat"]
@@ -171,7 +186,6 @@ def test_word_list_leaves_out_special_symbols(tmp_path, capsys):
         "london\nnew york\n",
         "new york\nlondon\n",
         "new york\nsan francisco\n",
-        "new\u00a0york\nlondon",
         "good morning\ngood night\nhow are you\n",
         "bee\na AH\n",
     ],
@@ -195,6 +209,21 @@ def test_phrases_in_a_word_list_are_refused(tmp_path, text):
 )
 def test_dictionaries_are_not_taken_for_phrases(tmp_path, text):
     assert words_of(tmp_path, text) == [line.split()[0] for line in text.splitlines()]
+
+
+def test_an_invisible_line_counts_as_blank(tmp_path):
+    assert words_of(tmp_path, "\ufeff\ufeff\none\n\u200b\n \u00ad\u200b \ntwo\n") == ["one", "two"]
+    assert words_of(tmp_path, "\ufeff\ufeff\none W AH N\n\u200b\n") == ["one"]
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u3000", "\u2028", "\x0b"])
+def test_only_spaces_and_tabs_separate_fields(tmp_path, space):
+    complaint = rf"w.*:2: has U\+{ord(space):04X} between its words; expected spaces or tabs"
+    with pytest.raises(InputError, match=complaint):
+        parse_lexicon(["a AH", f"new{space}york N Y"], "w")
+    with pytest.raises(InputError, match=complaint):
+        words_of(tmp_path, f"london\nnew{space}york\n")
+    assert words_of(tmp_path, f"london{space}\n{space}york\n") == ["london", "york"]
 
 
 def test_files_without_words_are_refused(tmp_path):

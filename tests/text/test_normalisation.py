@@ -19,6 +19,8 @@ from asr.text.normalisation import TextSettings, canonical, lower_case, normalis
         ("snake_case U.S. 1,000", "snake case us 1,000"),
         ("customer,welcome!Come in(now)", "customer welcome come in now"),
         ("It costs 3.5, or .5, at 10:30.", "it costs 3.5 or .5 at 10:30"),
+        ("it is −5, (−.5) −$5 3−5 − x", "it is -5 -.5 -$5 3−5 − x"),
+        ("it is –5 now", "it is 5 now"),
         ("-5 (-5) $-5 -$.5 50%-60% 3-5 a-5 --5", "-5 -5 $-5 -$.5 50% 60% 3 5 a 5 5"),
         ("1,000.50 1/2 24/7 3,,5 3..5 5. ,5", "1,000.50 1/2 24/7 3 5 3 5 5 5"),
         ("at 5 p.m. in e.g. the U.S.A., end.Start", "at 5 pm in eg the usa end start"),

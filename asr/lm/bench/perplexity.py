@@ -9,6 +9,7 @@ import numpy as np
 from asr.errors import InputError
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import UNK, Vocabulary
+from asr.text.sentences import without_marks
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,17 @@ def perplexity(
 
     Args:
         model: any language model.
-        texts: one text for each sentence, or a single sentence.
+        texts: one text for each sentence, or a single sentence. `<s>` at the beginning and `</s>`
+            at the end of a sentence are removed.
         place: where the texts come from; the error message starts with it.
 
     Raises:
-        InputError: the texts have no word.
+        InputError: the texts have no word, or one has `<s>` or `</s>` among its words.
     """
     vocabulary = model.vocabulary
     texts = [texts] if isinstance(texts, str) else texts
-    lines = [vocabulary.normalise(text) for text in texts]
+    given = [without_marks(text, f"{place}: sentence {n}") for n, text in enumerate(texts, 1)]
+    lines = [vocabulary.normalise(text) for text in given]
     sentences = [line for line in lines if line]
     if not sentences:
         raise InputError(f"{place}: has no word; expected at least one")
