@@ -105,6 +105,9 @@ def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | Non
         if not read_yaml(path):  # the parser would refuse it
             arguments = _without_config(arguments, path)
     try:
+        for argument in arguments:  # the parser's own YAML fails on tags that don't fit
+            if re.search(r"(^|=)\s*!!?\w", argument):
+                raise InputError(f"{argument}: has a YAML tag; expected a plain value")
         values = parser.parse_args(arguments)
         made = parser.instantiate(values)
     except (ArgumentError, InputError) as error:  # the files are valid, so an option is wrong

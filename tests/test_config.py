@@ -62,6 +62,14 @@ def config(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("arguments", [["--eggs", "!!int ''"], ["--oven.label=!!timestamp x"]])
+def test_tags_of_yaml_in_options_are_refused(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        parsed(*arguments)
+    assert ended.value.code == 2
+    assert "has a YAML tag; expected a plain value" in capsys.readouterr().err
+
+
 def test_options_override_files_and_files_override_defaults(config):
     file = config("eggs: 4\noven:\n  degrees: 2e+2\n  rows: [3]\n")
     assert parsed("--config", file).settings == Cake(4, Oven(200.0, rows=(3,)))

@@ -158,7 +158,9 @@ def test_an_invalid_description_is_reported(folder, values, line):
 def test_truncated_weights_are_reported(folder, kept):
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"weights.safetensors: can't be read as weights: "):
+    with pytest.raises(
+        InputError, match=r"weights.safetensors: (can't be read as weights: |is empty \(0 bytes\))"
+    ):
         load_language_model(folder)
 
 

@@ -305,7 +305,7 @@ def test_truncated_tables_are_refused(folder, share):
     path = folder / "weights.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    refused(folder, "/weights.safetensors: can't be read as weights: ")
+    refused(folder, r"/weights.safetensors: (can't be read as weights: |is empty \(0 bytes\))")
 
 
 def test_a_changed_byte_is_refused_or_harmless(folder):
