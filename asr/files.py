@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import platform
 import re
 import threading
 import unicodedata
@@ -295,7 +294,7 @@ def _is_running(process: int) -> bool:
 
 
 _LINE_END = re.compile(rb"[\r\n]")
-_HOST = platform.node().replace("/", "_")
+_HOST = os.uname().nodename.replace("/", "_") if hasattr(os, "uname") else ""
 _PACKED = {
     b"\x1f\x8b": "compressed with gzip",
     b"BZh": "compressed with bzip2",

@@ -1,7 +1,6 @@
 import gzip
 import json
 import os
-import platform
 import stat
 import subprocess
 import sys
@@ -86,7 +85,7 @@ def test_exclusive_writing_refuses_an_existing_file(tmp_path):
 def test_leftovers_of_killed_processes_are_removed(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    here = platform.node()
+    here = os.uname().nodename
     (tmp_path / f"a.{here}-{gone.pid}-1.partial").write_text("half")
     (tmp_path / f"a.{here}-{os.getppid()}-1.partial").write_text("of a process that runs")
     (tmp_path / f"a.{here}x-{gone.pid}-1.partial").write_text("of another machine")

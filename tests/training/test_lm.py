@@ -487,7 +487,7 @@ def test_encoded_files_depend_on_the_unit(corpus, tmp_path):
         ("--data.restart=1.5", "data.restart is 1.5; expected from 0 to 1"),
         ("--data.max_size=2", "data.max_size is 2; expected 3 or more"),
         ("--data.min_count=100", r"min_count is 100; .* comes \d+ times; expected \d+ or less"),
-        ("--trainer.max_epochs=-1", "trainer.max_epochs is -1; expected a number"),
+        ("--trainer.max_epochs=-1", "trainer.max_epochs is -1; expected 1 or more"),
         ("--seed=-1", "seed is -1; expected from 0"),
     ],
 )
