@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from asr.config import parse, settings_parser
-from asr.errors import reported
+from asr.errors import InputError, reported
 from asr.evaluation.provenance import commit
 from asr.lm.estimate import estimate, prune_by_entropy
 from asr.lm.ngram import NgramModel, load_ngram, save_ngram, write_ngram
@@ -34,7 +34,10 @@ def main() -> None:
         )
         encoded = [vocabulary.encode(sentence) for sentence in read_sentences(data.train)]
         sentences = [units for units in encoded if units]
-        trie = estimate(sentences, len(vocabulary.symbols), settings.model)
+        try:
+            trie = estimate(sentences, len(vocabulary.symbols), settings.model)
+        except InputError as error:
+            raise InputError(f"{data.train}: {error}") from None
         if settings.entropy:
             trie = prune_by_entropy(trie, settings.entropy)
         trained_on = {

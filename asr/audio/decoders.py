@@ -209,7 +209,7 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
     try:
         import av
     except ModuleNotFoundError:
-        found = f": {reason}" if reason else ""
+        found = f": {reason.rstrip('.')}" if reason else ""
         raise view.fault(
             f"soundfile can't read it{found}; M4A, WebM, videos and streams without a length need"
             " PyAV: pip install 'asr-ctc[media]'"

@@ -160,9 +160,6 @@ def _parse(line: str, place: str, folder: Path) -> Utterance:
     if not values["audio"]:
         raise InputError(f"{place}: audio is empty; expected a path")
     values["duration"] = _seconds(values, "duration", place)
-    if not values["duration"] > 0:
-        found = values["duration"]
-        raise InputError(f"{place}: duration is {found:g}; expected more than 0 seconds")
     if values.get("offset") is not None:
         values["offset"] = _seconds(values, "offset", place)
     for name in ("words", "phones"):
@@ -178,8 +175,9 @@ def _seconds(values: dict[str, Any], name: str, place: str) -> float:
     found = values[name]
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise InputError(f"{place}: {name} is {found!r}; expected seconds")
-    if not 0 <= found < _A_CENTURY:
-        raise InputError(f"{place}: {name} is {found!r}; expected seconds from 0 on")
+    if not 0 <= found < _A_CENTURY or (name == "duration" and not found):
+        expected = "more than 0 seconds" if name == "duration" else "seconds from 0 on"
+        raise InputError(f"{place}: {name} is {found!r}; expected {expected}")
     return float(found)
 
 

@@ -33,7 +33,7 @@ def load_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
 
 
 def check_durations(path: str | Path, utterances: Sequence[Utterance]) -> None:
-    """Raise InputError naming the utterances whose durations in the manifest are wrong.
+    """Raise InputError naming the utterances with unusable audio or wrong durations.
 
     Only the headers of audio files are read, which takes 0.1 ms each; a file is decoded if its
     header does not match the manifest. A wrong header is found later, when audio is loaded.
@@ -43,7 +43,7 @@ def check_durations(path: str | Path, utterances: Sequence[Utterance]) -> None:
         utterances: from `read_manifest`; their audio files must exist.
     """
     durations: dict[str, float] = {}
-    wrong = []
+    unusable, wrong = [], []
     for utterance in utterances:
         try:
             audio_s = _declared_duration(utterance.audio, durations)
@@ -52,11 +52,19 @@ def check_durations(path: str | Path, utterances: Sequence[Utterance]) -> None:
             if not _fits(utterance, audio_s):
                 wrong.append(f"{utterance.id} ({_difference(utterance, audio_s)})")
         except (InputError, OSError) as error:
-            wrong.append(f"{utterance.id} ({one_line(error)})")
+            unusable.append(f"{utterance.id} ({one_line(error)})")
+    faults = []
+    if unusable:
+        faults.append(f"audio that can't be used: {listed(unusable)}")
     if wrong:
+        faults.append(
+            f"other audio than their duration says: {listed(wrong)}; `asr manifest` writes right"
+            " durations"
+        )
+    if faults:
+        n_faulty = len(unusable) + len(wrong)
         raise InputError(
-            f"{path}: {len(wrong)} of {len(utterances)} utterances have other audio than their"
-            f" duration says: {listed(wrong)}; `asr manifest` writes right durations"
+            f"{path}: {n_faulty} of {len(utterances)} utterances have {'; and '.join(faults)}"
         )
 
 

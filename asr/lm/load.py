@@ -154,7 +154,9 @@ class ExtendedVocabularyLM:
 def _loaded(
     path: str | Path, device: str | torch.device, words: Iterable[str]
 ) -> NgramModel | KenlmModel | RNNLM:
-    if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+    if not Path(path).exists():
+        raise InputError(f"{path}: does not exist; expected a language model's folder or file")
+    if not Path(path).is_file() and not Path(path).is_dir():
         raise InputError(f"{path}: is not a regular file; expected a language model")
     if Path(path).is_file():
         with Path(path).open("rb") as file:

@@ -112,7 +112,7 @@ def test_texts_and_labels_get_their_canonical_form(tmp_path):
         ({**FIRST, "duration": "1"}, "duration is '1'; expected seconds"),
         ({**FIRST, "duration": True}, "duration is True; expected seconds"),
         ({**FIRST, "duration": 0}, "duration is 0; expected more than 0 seconds"),
-        ({**FIRST, "duration": -1}, "duration is -1; expected seconds from 0 on"),
+        ({**FIRST, "duration": -1}, "duration is -1; expected more than 0 seconds"),
         ({**FIRST, "offset": "1"}, "offset is '1'; expected seconds"),
         ({**FIRST, "offset": -0.5}, "offset is -0.5; expected seconds from 0 on"),
         ({**FIRST, "text": "don\x92t"}, "has U+0092, a control character; expected a text"),

@@ -49,7 +49,8 @@ def test_all_wrong_durations_are_named_at_once(tmp_path, recording):
     with pytest.raises(InputError) as caught:
         check_durations("a.jsonl", utterances)
     line = str(caught.value)
-    assert line.startswith("a.jsonl: 3 of 4 utterances have other audio than their duration says:")
+    assert line.startswith("a.jsonl: 3 of 4 utterances have audio that can't be used: none (")
+    assert "; and other audio than their duration says: short (" in line
     assert "short (2.00 s of audio, 1.90 s in the manifest)" in line
     assert "beyond (2.00 s of audio, 2.10 s with offset and duration in the manifest)" in line
     assert re.search(r"none \(\S+none.wav: can't be read as audio", line)

@@ -210,9 +210,7 @@ def test_an_arpa_file_can_be_loaded(tmp_path):
 
 
 def test_a_path_without_a_language_model_is_reported(folder, tmp_path):
-    with pytest.raises(
-        InputError, match=r"nowhere: does not exist; expected a trained model's fol"
-    ):
+    with pytest.raises(InputError, match=r"nowhere: does not exist; expected a language model"):
         load_language_model(tmp_path / "nowhere")
     (tmp_path / "text.txt").write_text("the cat sat\n")
     with pytest.raises(InputError, match=r"text.txt"):
