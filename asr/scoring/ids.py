@@ -8,22 +8,23 @@ from asr.scoring.entries import Reading
 
 # a digit somewhere after a letter (utt1), an underscore (0_1_1), numbers with two hyphens
 _ID = re.compile(r"[^\W\d_].*\d|_|^\d+(-\d+){2,}")
+# names of files, and numbers with marks: 1. [1] (1) #1
+_NO_WORD = re.compile(r"/|\.[A-Za-z]\w{1,4}$|^(\[\w+\]|\(\w+\)|#\w+|\d+[.):])$")
 
 
-def first_words_are_ids(said: Reading, heard: Reading) -> bool:
+def first_words_are_ids(said: Reading, heard: Reading) -> bool | None:
     """Whether every line of two files begins with an id.
 
     With ids, both files have the same first words, each once. But so do lines of text whose first
-    words were all recognised correctly. Therefore the words must also look like ids or be in
-    another order; otherwise the user has to say what they are. The first words of a single line
-    of text often agree, so they are words.
+    words were all recognised correctly. Therefore the words must also look like ids, be in another
+    order, or be more than such lines of text are likely to have.
 
     Args:
         said: the lines of the reference, with their first words as ids.
         heard: the lines of the hypothesis, likewise.
 
     Returns:
-        whether they are ids.
+        whether they are ids; None if they may be ids, but look like words.
 
     Raises:
         InputError: the first words may be either, or look like ids but differ.
@@ -48,14 +49,18 @@ def first_words_are_ids(said: Reading, heard: Reading) -> bool:
     if not same:
         return _differing_are_ids(said, heard, looks)
     if any(come_again):  # as words do
-        if ids != other_ids or (_each_could_be(ids) and len(ids) > 1):
+        if ids != other_ids or (len(ids) > 1 and all(map(_ID.search, ids))):
             raise id_or_word(said)
         return False
-    if ids != other_ids or all(looks) or (_each_could_be(ids) and len(ids) >= 5):
+    if ids != other_ids or all(looks) or all(map(_NO_WORD.search, ids)):
         return True
-    if len(ids) > 1 or _each_could_be(ids):
+    if _each_could_be(ids):
+        if len(ids) < 5:
+            raise id_or_word(said)
+        return True
+    if len(ids) >= 20 or (len(ids) > 2 and _differ_at_the_end(ids)):
         raise id_or_word(said)
-    return False
+    return None if len(ids) > 1 else False
 
 
 def _differing_are_ids(said: Reading, heard: Reading, looks: Sequence[bool]) -> bool:
@@ -118,3 +123,8 @@ def _consecutive(ids: Sequence[str]) -> bool:
         return False
     numbers = sorted(map(int, ids))
     return numbers == list(range(numbers[0], numbers[0] + len(ids)))
+
+
+def _differ_at_the_end(ids: Sequence[str]) -> bool:
+    """Whether words differ only in the last letter: utta, uttb, uttc."""
+    return len({id[:-1] for id in ids}) == 1 and len(ids[0]) > 3

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
-from asr.errors import InputError
+from asr.errors import InputError, listed
 from asr.files import composed
 from asr.scoring.entries import Entry, Reading, TranscriptFile
 from asr.scoring.ids import first_words_are_ids, id_or_word, look_like_ids
@@ -23,6 +23,7 @@ def pair_entries(
     heard: TranscriptFile,
     with_ids: bool | None,
     missing_is_deleted: bool,
+    notes: list[str],
 ) -> tuple[EntryPairs, tuple[str, str], bool]:
     """Pair the entries of two files.
 
@@ -31,6 +32,7 @@ def pair_entries(
         heard: the file of hypotheses.
         with_ids: whether text files are "id text" lines; None: decide by their content.
         missing_is_deleted: give references without a hypothesis an empty one, instead of an error.
+        notes: messages for the user are appended to it.
 
     Returns:
         pairs: in the order of the references; of CTM with CTM, one for each piece.
@@ -45,7 +47,7 @@ def pair_entries(
         return pairs, ("timed", "timed"), True
     if missing_is_deleted and not any(reading.entries for reading in heard.readings):
         return _all_deleted(said, with_ids), ("", ""), True
-    mine, other = _chosen(said, heard, with_ids)
+    mine, other = _chosen(said, heard, with_ids, notes)
     by_id = mine.has_ids and other.has_ids
     if by_id:
         pairs = _paired_by_id(mine, said.path, other, heard.path, missing_is_deleted)
@@ -57,7 +59,7 @@ def pair_entries(
 
 
 def _chosen(
-    said: TranscriptFile, heard: TranscriptFile, with_ids: bool | None
+    said: TranscriptFile, heard: TranscriptFile, with_ids: bool | None, notes: list[str]
 ) -> tuple[Reading, Reading]:
     """Choose the interpretations of both files; if both have ids, they are paired by id."""
     if with_ids is not None:
@@ -74,7 +76,7 @@ def _chosen(
                 return mine, other
     return (
         _by_certain_ids(said, heard)
-        or _by_likely_ids(said, heard)
+        or _by_likely_ids(said, heard, notes)
         or (_as_texts(said, heard), _as_texts(heard, said))
     )
 
@@ -145,7 +147,9 @@ def _refuse_lines_without_id(file: TranscriptFile, other: Reading) -> None:
         raise InputError(f"{lacking[0].place}: has no id at its end; expected: text (id)")
 
 
-def _by_likely_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Reading, Reading] | None:
+def _by_likely_ids(
+    said: TranscriptFile, heard: TranscriptFile, notes: list[str]
+) -> tuple[Reading, Reading] | None:
     """Interpretations of two files of lines of text with the same ids."""
     if said.form != "lines" or heard.form != "lines":
         return None
@@ -164,7 +168,13 @@ def _by_likely_ids(said: TranscriptFile, heard: TranscriptFile) -> tuple[Reading
     if before_tab:
         raise id_or_word(before_tab[0])
     mine, other = said.readings[-2], heard.readings[-2]
-    return (mine, other) if first_words_are_ids(mine, other) else None
+    are_ids = first_words_are_ids(mine, other)
+    if are_ids is None:
+        notes.append(
+            f"the lines' first words ({listed(mine.ids[:2])}, ...) are the same in both files and"
+            " count as words; with --ids they are ids"
+        )
+    return (mine, other) if are_ids else None
 
 
 def _all_deleted(said: TranscriptFile, with_ids: bool | None) -> EntryPairs:

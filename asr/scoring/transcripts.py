@@ -72,10 +72,13 @@ def read_pairs(
     as_lines = with_ids is not None
     said = read_transcripts(Path(reference), as_lines=as_lines)
     heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
-    pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted)
+    notes: list[str] = []
+    pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
     if not pairs:
         raise InputError(f"{reference}: has no utterance to score; expected at least one")
-    return _compared(pairs, notation, by_id, rules or Rules(), as_lines)
+    references, hypotheses = _compared(pairs, notation, rules or Rules(), as_lines, notes)
+    ids = [said.id for said, _ in pairs] if by_id else None
+    return Pairs(references, hypotheses, ids, notes)
 
 
 def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
@@ -103,10 +106,13 @@ _ALTERNATIVES = re.compile(r"(?<!\S)\{(?: [^{}]*)? /(?: [^{}]*)? \}(?!\S)")
 
 
 def _compared(
-    pairs: EntryPairs, notation: tuple[str, str], by_id: bool, rules: Rules, as_lines: bool
-) -> Pairs:
-    """Reduce the pairs to the plain texts that are compared."""
-    notes: list[str] = []
+    pairs: EntryPairs,
+    notation: tuple[str, str],
+    rules: Rules,
+    as_lines: bool,
+    notes: list[str],
+) -> tuple[list[str], list[str]]:
+    """Reduce the pairs to the plain texts that are compared: references and hypotheses."""
     ignore_case = any(notation) if rules.ignore_case is None else rules.ignore_case
     references, hypotheses = [], []
     has_capitals = False
@@ -123,8 +129,7 @@ def _compared(
         hypotheses.append(hypothesis)
     if has_capitals and rules.ignore_case is None and not rules.normalise:
         notes.append("case is ignored, as in sclite; with --match-case it counts")
-    ids = [said.id for said, _ in pairs] if by_id else None
-    return Pairs(references, hypotheses, ids, notes)
+    return references, hypotheses
 
 
 def _refuse_alternatives(

@@ -26,6 +26,11 @@ def judged(reference, hypothesis):
         ("a1 x\nb_2 y\nc3d z\n7 w\n5-1-2 v\n", "a1 x\nb_2 y\nc3d z\n7 w\n5-1-2 u\n"),
         # one is missing
         ("utt1 a b\nutt2 c d\nutt3 e\n", "utt1 a b\nutt3 e\n"),
+        # no words
+        ("/d/a.wav go left\n/d/b.wav stop\n", "/d/a.wav go\n/d/b.wav stop\n"),
+        ("a.wav go left\nb.wav stop\n", "a.wav go\nb.wav stop\n"),
+        ("[1] go left\n[2] stop\n", "[1] go\n[2] stop\n"),
+        ("1. go left\n2. stop\n", "1. go\n2. stop\n"),
     ],
 )
 def test_first_words_that_are_ids(reference, hypothesis):
@@ -35,9 +40,9 @@ def test_first_words_that_are_ids(reference, hypothesis):
 @pytest.mark.parametrize(
     ("reference", "hypothesis"),
     [
-        ("go left\nstop now\n", "go left\nstep now\n"),
+        ("go left\nstop now\n", "go left\nstop cow\n"),
         ("the cat\n", "the hat\n"),
-        ("4th of july\n3.5 apples\n", "4th of july\n3.6 apple\n"),
+        ("4th of july\n3.5 apples\n", "4th of july\n3.5 apple\n"),
         ("mp3\nb52\n", "mp3\nb51\n"),
         ("bob saw the cat\nthe cat saw bob\n", "bob saw a cat\nthe cat saw bob\n"),
         ("go left\ngo right\n", "go left\ngo right\n"),
@@ -62,13 +67,7 @@ def test_first_words_that_are_no_ids(reference, hypothesis):
         (f"{10**19} go\n{10**20} on\n", f"{10**19} go\n{10**20} in\n", f"ref:1: '{10**19}'"),
         ("utt1 go left\nutt2 stop now\n", "go left\nstop now\n", "ref:1: 'utt1'"),
         ("utt1 go left\nutt2 stop\n", "rec_1 go left\nrec_2 stop\n", "ref:1: 'utt1'"),
-        # the same first words, each once: names, files, or words that were all recognised correctly
-        ("go left\nstop now\n", "go left\nstop cow\n", "ref:1: 'go'"),
-        ("anna go left\nbert stop\n", "anna go\nbert stop\n", "ref:1: 'anna'"),
-        ("/d/a.wav go left\n/d/b.wav stop\n", "/d/a.wav go\n/d/b.wav stop\n", "ref:1: '/d/a.wav'"),
-        ("[1] go left\n[2] stop\n", "[1] go\n[2] stop\n", r"ref:1: '\[1\]'"),
         # ids that the texts have too
-        ("1 one two\n2 2 3\n", "1 one\n2 2 3\n", "ref:1: '1'"),
         ("u1 see u2\nu2 see u1\n", "u1 see u2\nu2 see\n", "ref:1: 'u1'"),
         ("utta a b\nuttb c d\nuttc e f\n", "utta a b\nuttb c d\nuttc e g\n", "ref:1: 'utta'"),
     ],
@@ -87,7 +86,8 @@ def test_many_ids_may_look_like_words_of_the_text():
         judged("\n".join(lines[:5]), "\n".join(lines[:5]))
 
 
-def test_many_equal_first_words_that_look_like_words_are_refused():
+def test_equal_first_words_that_look_like_words():
+    assert judged("go left\nstop now\n", "go left\nstop cow\n") is None
     many = "".join(f"{'abcdefghij'[n // 10] * 3}{'klmnopqrst'[n % 10]} x y\n" for n in range(25))
     with pytest.raises(InputError, match="may be an id or a word"):
         judged(many, many)
