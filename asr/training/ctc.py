@@ -114,18 +114,14 @@ class CTCData(SpeechData):
     """
 
     def __init__(self, settings: CTCSettings) -> None:
-        data, sample_rate = settings.data, settings.features.sample_rate
+        data = settings.data
         train, dev = read_train_and_dev(data.train, data.dev)
         tokenizer = _tokenizer(data, train)
         if isinstance(tokenizer, PhoneTokenizer):
             refuse_unspoken([*train, *dev], tokenizer, data.lexicon)
-        super().__init__(
-            varied(train, tokenizer, sample_rate, settings.augment, settings.seed),
-            SpeechDataset(dev, tokenizer, sample_rate),
-            data.batch_s,
-            data.cache_gb,
-            settings.seed,
-        )
+        rate, augment, seed = settings.features.sample_rate, settings.augment, settings.seed
+        train_set = varied(train, tokenizer, rate, augment, seed)
+        super().__init__(train_set, SpeechDataset(dev, tokenizer, rate), data, seed)
         self.tokenizer: Tokenizer = tokenizer
         refuse_short(self.train, settings, data.train)
         refuse_short(self.dev, settings, data.dev)

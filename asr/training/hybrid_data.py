@@ -134,18 +134,14 @@ class HybridData(SpeechData):
     """
 
     def __init__(self, settings: HybridSettings) -> None:
-        data, sample_rate = settings.data, settings.features.sample_rate
+        data = settings.data
         hmm, tokenizer, topology = _load_hmm(data.hmm)
         _refuse_other_frames(settings, hmm.features.settings)
         train, dev = read_train_and_dev(data.train, data.dev)
         refuse_unspoken([*train, *dev], tokenizer, data.hmm)
-        super().__init__(
-            varied(train, tokenizer, sample_rate, settings.augment, settings.seed),
-            SpeechDataset(dev, tokenizer, sample_rate),
-            data.batch_s,
-            data.cache_gb,
-            settings.seed,
-        )
+        rate, augment, seed = settings.features.sample_rate, settings.augment, settings.seed
+        train_set = varied(train, tokenizer, rate, augment, seed)
+        super().__init__(train_set, SpeechDataset(dev, tokenizer, rate), data, seed)
         self.settings = settings
         self.hmm, self.tokenizer, self.topology = hmm, tokenizer, topology
         self._train_graphs = self._graphs(self.train, data.train)

@@ -1,6 +1,6 @@
 """data sets -> batches for training networks, in an order that a resumed training continues."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 
@@ -11,15 +11,25 @@ from asr.corpus.reading import BatchReader, Examples
 from asr.training.utterances import hours, in_order, reader, shuffled
 
 
+class BatchSettings(Protocol):
+    """The settings of training data that all networks have."""
+
+    @property
+    def batch_s(self) -> float:
+        """Seconds of audio in a batch, padding included."""
+
+    @property
+    def cache_gb(self) -> float | None:
+        """GB of memory for decoded audio; None for half of what is free when training begins."""
+
+
 class SpeechData(pl.LightningDataModule):
     """Batches of training and development utterances; can resume in the middle of an epoch.
 
     Args:
         train: training utterances.
         dev: development utterances.
-        batch_s: seconds of audio in a batch, padding included.
-        cache_gb: GB of memory for decoded audio; None for half of the memory that is free when
-            training begins.
+        data: size of the batches and of the cache.
         seed: of the order of the batches.
     """
 
@@ -27,13 +37,12 @@ class SpeechData(pl.LightningDataModule):
         self,
         train: SpeechDataset,
         dev: SpeechDataset,
-        batch_s: float,
-        cache_gb: float | None,
+        data: BatchSettings,
         seed: int,
     ) -> None:
         super().__init__()
         self.train, self.dev = train, dev
-        self._batch_s, self._cache_gb, self._seed = batch_s, cache_gb, seed
+        self._batch_s, self._cache_gb, self._seed = data.batch_s, data.cache_gb, seed
         self._sampler: BucketSampler | None = None
         self._sampler_state: dict[str, Any] | None = None  # from the checkpoint
 
