@@ -69,14 +69,21 @@ class View(io.RawIOBase):
         return self.search(re.compile(re.escape(wanted)), len(wanted), start)
 
     def search(self, pattern: re.Pattern[bytes], width: int, start: int) -> int:
-        """Position of the first match, `width` bytes long, from `start` on; -1 if there is none."""
-        while start < self.size:
+        """Position of the first match from `start` on; -1 if there is none.
+
+        Args:
+            pattern: what to search.
+            width: of the longest possible match, in bytes.
+            start: position.
+        """
+        while True:
             start = max(start, self._next("SEEK_DATA", start) - width)
             block = self.bytes_at(start, 4 * _BLOCK)
             if found := pattern.search(block):
                 return start + found.start()
-            start += max(1, len(block) - width + 1)
-        return -1
+            if start + len(block) >= self.size:
+                return -1
+            start += len(block) - width + 1
 
     def run_end(self, position: int) -> int:
         """End of the run of equal bytes that starts at `position`; holes count as zeros."""

@@ -101,6 +101,8 @@ class FeatureSettings:
 FLOOR = 1e-10
 """Lower bound of mel energies, so that the logarithm of silence is finite."""
 
+_AT_ONCE = 4  # utterances whose spectra fit into the cache of a CPU
+
 
 MFCC = FeatureSettings(kind="mfcc", n_mels=26, n_deltas=2)
 """Default features of HMMs and hybrids."""
@@ -214,6 +216,7 @@ class Features(nn.Module):
     std: Tensor
     _window: Tensor
     _triangles: Tensor
+    _dct: Tensor
 
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
@@ -274,14 +277,19 @@ class Features(nn.Module):
         return features, input_lengths
 
     def _static(self, waveforms: Tensor) -> Tensor:
+        n = _AT_ONCE if waveforms.device.type == "cpu" else len(waveforms)
+        features = torch.cat([self._log_mel(some) for some in waveforms.split(n)]).transpose(0, 1)
+        return features @ self._dct if self.settings.kind == "mfcc" else features
+
+    def _log_mel(self, waveforms: Tensor) -> Tensor:
         settings = self.settings
         # torchaudio's spectrogram gives the same but is three times slower on a CPU, mostly for
         # the absolute values of complex numbers
         windows = waveforms.unfold(1, settings.win_length, settings.hop_length) * self._window
         spectra = torch.fft.rfft(windows, self._n_fft)  # (N, T, n_fft / 2 + 1)
-        power = spectra.real.square() + spectra.imag.square()
-        features = (power @ self._triangles).clamp(min=FLOOR).log().transpose(0, 1)
-        return features @ self._dct if settings.kind == "mfcc" else features
+        squares = torch.view_as_real(spectra).square_()  # both parts at once, which is faster
+        power = squares[..., 0] + squares[..., 1]
+        return (power @ self._triangles).clamp(min=FLOOR).log()
 
     def _check(self, waveforms: Tensor, sample_lengths: Tensor) -> None:
         if waveforms.ndim != 2:

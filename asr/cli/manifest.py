@@ -158,7 +158,7 @@ def _texts(file: Path, paths: Sequence[Path], ids: Sequence[str]) -> dict[Path, 
         first[path] = number
         texts[path] = canonical("".join(said), place)
     if others:
-        what = f"{len(others)} lines are for none of the given recordings: {listed(others)}"
+        what = f"has texts of recordings that are not given ({len(others)}): {listed(others)}"
         say(PROGRAM, f"{file}: {what}")
     return texts
 

@@ -297,5 +297,5 @@ def _check_all_in(
 ) -> None:
     missing = [id for id in entries if id not in others]
     if missing:
-        more = f" ({len(missing) - 1} others are missing too)" if len(missing) > 1 else ""
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise InputError(f"{path}: id {missing[0]!r} is not in {other}{more}; expected {wanted}")

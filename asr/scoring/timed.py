@@ -230,20 +230,20 @@ def _check_channels(
     words: Mapping[Channel, list[TimedWord]],
     missing_is_deleted: bool,
 ) -> None:
-    extra = [" ".join(each[0].channel) for name, each in words.items() if name not in segments]
-    if extra:
-        place = next(each[0].place for name, each in words.items() if name not in segments)
+    if extra := [each[0] for name, each in words.items() if name not in segments]:
+        names = listed([" ".join(word.channel) for word in extra])
         raise InputError(
-            f"{place}: {listed(extra)} (recording, channel) is not in the STM; expected the same"
+            f"{extra[0].place}: {names} (recording, channel) is not in the STM; expected the same"
             " channels"
         )
     silent = [
-        " ".join(each[0].channel)
+        each
         for name, each in segments.items()
         if name not in words and any(segment.text and not _out(segment) for segment in each)
     ]
     if silent and not missing_is_deleted:
+        names = listed([" ".join(each[0].channel) for each in silent])
         raise InputError(
-            f"{segments[next(n for n in segments if n not in words)][0].place}: the CTM has no word"
-            f" of {listed(silent)} (recording, channel); expected all, or --missing deletions"
+            f"{silent[0][0].place}: the CTM has no word of {names} (recording, channel); expected"
+            " all, or --missing deletions"
         )

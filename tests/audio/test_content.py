@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -46,6 +47,17 @@ def test_a_view_joins_ranges_of_a_file_and_bytes(tmp_path):
         twice = view.parts([range(10), range(5, 20)])
         assert twice.read() == expected[:10] + expected[5:20]
         assert view.replaced(3, b"xy").bytes_at(0, 8) == expected[:3] + b"xy" + expected[5:8]
+
+
+@pytest.mark.parametrize("block", [1, 2, 5, 1000])
+def test_a_search_finds_what_re_finds(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(content, "_BLOCK", block)
+    data = bytes(np.random.default_rng(block).integers(97, 100, 300, dtype=np.uint8))
+    pattern = re.compile(b"aab?a|cc")
+    with opened(saved(tmp_path / "a", data)) as view:
+        for start in range(len(data) + 2):
+            found = pattern.search(data, start)
+            assert view.search(pattern, 4, start) == (found.start() if found else -1)
 
 
 def test_holes_count_as_zeros_in_a_run_of_equal_bytes(tmp_path):

@@ -138,7 +138,7 @@ def test_missing_extra_and_repeated_texts_are_named(tmp_path):
     done = manifest(tmp_path, "--text", texts)
     assert done.exit_code == 1
     assert [u.text for u in utterances(done, tmp_path)] == ["one"]
-    assert f"{texts}: 1 lines are for none of the given recordings: c\n" in done.stderr
+    assert f"{texts}: has texts of recordings that are not given (1): c\n" in done.stderr
     assert f"b.wav: has no text in {texts}; expected a line that begins with b\n" in done.stderr
     texts.write_text("a one\n\na two\n")
     done = manifest(tmp_path, "--text", texts)

@@ -50,3 +50,14 @@ def test_alternatives_are_one_word_of_several_lines():
 def test_a_segment_that_ends_before_it_begins_is_refused():
     with pytest.raises(InputError, match=r"r.stm:1: ends at 1.0 s, before it begins at 2.0 s"):
         stm("c A s 2.0 1.0 a")
+
+
+def test_a_channel_without_words_is_named_with_its_own_line():
+    rows = stm(
+        "c A s 0.0 1.0 IGNORE_TIME_SEGMENT_IN_SCORING", "c B s 0.0 1.0 go", "c C s 0.0 1.0 a"
+    )
+    words = ctm("c C 0.2 0.1 a")
+    with pytest.raises(InputError, match=r"r.stm:2: the CTM has no word of c B \(recording"):
+        words_in_segments(rows, words, missing_is_deleted=False)
+    with pytest.raises(InputError, match=r"h.ctm:1: c D \(recording, channel\) is not in the STM"):
+        words_in_segments(rows, ctm("c D 0.2 0.1 a"), missing_is_deleted=True)
