@@ -111,7 +111,8 @@ def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | Non
         values = parser.parse_args(arguments)
         made = parser.instantiate(values)
     except (ArgumentError, InputError) as error:  # the files are valid, so an option is wrong
-        print(f"{parser.prog}: {_explained(error)}", file=sys.stderr)
+        explained = _wrong_option(error, parser) or _explained(error)
+        print(f"{parser.prog}: {explained}", file=sys.stderr)
         raise SystemExit(2) from None
     chosen = settings(**{field.name: made[field.name] for field in fields(settings)})
     del values["out"]
@@ -316,6 +317,22 @@ _MISTYPED = re.compile(r'Parser key "(.+?)": Expected an? (.+?)\. Got value: (.*
 _MISTYPED_UNION = re.compile(
     r'Parser key "(.+?)": Does not validate .+ Subtypes: \[(.+?)\] Errors: .* Given value: (.*)'
 )
+
+
+def _wrong_option(error: Exception, parser: ArgumentParser) -> str:
+    """Which option is unknown or missing; empty if none is."""
+    if "arguments are required: out" in str(error):
+        return "--out is missing; expected the folder of the run"
+    found = re.search(r"[Uu]nrecognized arguments: --([^=\s]+)", str(error))
+    if not found:
+        return ""
+    values: dict[str, Any] = {}
+    inner = values
+    *groups, name = found[1].split(".")
+    for group in groups:
+        inner = inner.setdefault(group, {})
+    inner[name] = ""
+    return next(_faults(values, parser.get_defaults().as_dict(), ""), "")
 
 
 def _explained(error: Exception) -> str:

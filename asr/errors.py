@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 
 STDOUT = "standard output"
@@ -105,7 +105,9 @@ def one_line(error: Exception) -> str:
         text = f"not enough memory: {error}" if str(error) else "not enough memory"
     else:
         text = str(error)
-    text = printable(_LINE_END.sub(" ", text.strip()))
+    if not isinstance(error, InputError):  # ours have line ends in names of files only
+        text = _LINE_END.sub(" ", text.strip())
+    text = printable(text)
     if len(text) > MAX_LINE:
         text = f"{text[: MAX_LINE // 2]} ... {text[-MAX_LINE // 4 :]} (of {len(text):,} characters)"
     return text
@@ -124,6 +126,40 @@ def shortened(value: object, width: int = 120) -> str:
     """The `repr` of a value for a message, cut to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def texts_of(name: str, texts: Iterable[str]) -> list[str]:
+    """The texts of an argument as a list.
+
+    Raises:
+        ValueError: the argument `name` is one text or None, has no order or is a dictionary, whose
+            keys would be taken for texts; or an item is not a text.
+    """
+    if isinstance(texts, str | bytes | Mapping | Set) or not isinstance(texts, Iterable):
+        kind = f"one text, {shortened(texts, 40)}" if isinstance(texts, str) else _kind(texts)
+        raise ValueError(f"{name} is {kind}; expected a list of texts")
+    found = list(texts)
+    for number, text in enumerate(found):
+        if not isinstance(text, str):
+            raise ValueError(f"{name}[{number}] is {shortened(text)}; expected a text")
+    return found
+
+
+@contextmanager
+def expecting(name: str, value: object, what: str) -> Iterator[None]:
+    """Reword the errors of a conversion.
+
+    Raises:
+        ValueError: the argument `name` could not be converted in this context.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {_kind(value)}; expected {what}") from None
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 def printable(text: str) -> str:

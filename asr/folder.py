@@ -124,7 +124,11 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         state = "is a file" if Path(folder).exists() else "does not exist"
         raise InputError(f"{folder}: {state}; expected a trained model's folder")
     if not inside(folder, DESCRIPTION).is_file():
-        raise InputError(f"{folder}: has no {DESCRIPTION}; expected a trained model's folder")
+        has_begun = Path(folder, "checkpoints").is_dir()
+        state = ": its training has not finished" if has_begun else ""
+        raise InputError(
+            f"{folder}: has no {DESCRIPTION}{state}; expected a trained model's folder"
+        )
     values = read_json_inside(folder, DESCRIPTION, "a model's description")
     if not isinstance(values, dict):
         raise InputError(f"{path}: is {shortened(values)}; expected a JSON object")

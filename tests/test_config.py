@@ -203,9 +203,12 @@ def test_a_missing_file_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--out", "x", "--egs", "2"], "bake: unrecognized arguments: --egs 2"),
+        (
+            ["--out", "x", "--egs", "2"],
+            "bake: unknown setting egs; expected one of config, eggs, oven",
+        ),
         (["--out", "x", "eggs=2"], "bake: unrecognized arguments: eggs=2"),
-        (["--eggs", "2"], "bake: the following arguments are required: out"),
+        (["--eggs", "2"], "bake: --out is missing; expected the folder of the run"),
         (["--out"], "bake: argument --out: expected one argument"),
         (["--out", "x", "--config"], "bake: argument --config: expected one argument"),
         (["--out", "x", "--eggs", "two"], "bake: eggs is 'two'; expected int"),

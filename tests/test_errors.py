@@ -32,7 +32,7 @@ def test_warnings_are_one_line_without_the_code():
 
 
 def test_an_error_is_one_printable_line_of_bounded_length():
-    assert one_line(InputError("a.wav: is\n  no  audio\x1b[2J")) == r"a.wav: is no  audio\x1b[2J"
+    assert one_line(InputError("a.wav: is\n  no  audio\x1b[2J")) == r"a.wav: is\n  no  audio\x1b[2J"
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a\nb")
     assert one_line(error) == r"a\nb: no space left on device"
     assert one_line(OSError(errno.EIO, "Input/output error")) == "input/output error"

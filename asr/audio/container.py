@@ -38,7 +38,10 @@ class Part:
     ffmpeg_view: View | None = None
 
 
-_MIN_RATE, _MAX_RATE, _MAX_CHANNELS = 1000, 1_000_000, 64  # otherwise: damaged header
+MIN_RATE, MAX_RATE = 1000, 1_000_000
+"""In Hz; another sample rate is a mistake, or damage of a header."""
+
+_MAX_CHANNELS = 64
 
 PartAndEnd = tuple[Part, int]
 """The first part of a file, and the position of its end."""
@@ -58,12 +61,22 @@ def check_header(view: View, sample_rate: float, channels: int) -> None:
     Raises:
         InputError: one of them is out of range.
     """
-    if not _MIN_RATE <= sample_rate <= _MAX_RATE:  # NaN compares false
+    if not MIN_RATE <= sample_rate <= MAX_RATE:  # NaN compares false
         raise view.fault(
-            f"its header says {sample_rate:.12g} Hz; expected {_MIN_RATE} to {_MAX_RATE}"
+            f"its header says {sample_rate:.12g} Hz; expected {MIN_RATE} to {MAX_RATE}"
         )
     if not 1 <= channels <= _MAX_CHANNELS:
         raise view.fault(f"its header says {channels} channels; expected 1 to {_MAX_CHANNELS}")
+
+
+def check_rate(name: str, sample_rate: int) -> None:
+    """Refuse an implausible sample rate (in Hz), the argument `name`.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise ValueError(f"{name} is {sample_rate}; expected {MIN_RATE} to {MAX_RATE} Hz")
 
 
 def skip_tags(view: View, position: int) -> int:

@@ -13,6 +13,7 @@ import soundfile
 
 from asr.audio.container import Part, check_header
 from asr.audio.content import View, opened, reason_of
+from asr.audio.extent import is_text
 from asr.audio.inspection import inspect
 from asr.errors import InputError
 
@@ -206,13 +207,15 @@ _CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # with a checks
 def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
     """Open a part with FFmpeg; `reason` is the error of libsndfile."""
     view = part.ffmpeg_view or part.view
+    if is_text(view, 0) and view.bytes_at(view.size - 1, 1) != b"\0":
+        raise view.fault("is a text; expected audio")
     try:
         import av
     except ModuleNotFoundError:
         found = f": {reason.rstrip('.')}" if reason else ""
         raise view.fault(
             f"soundfile can't read it{found}; M4A, WebM, videos and streams without a length need"
-            " PyAV: pip install 'asr-ctc[media]'"
+            " PyAV: pip install -e '.[media]'"
         ) from None
     found = f" ({reason.rstrip('.')})" if reason else ""
     no_audio = view.fault(

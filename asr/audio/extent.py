@@ -110,7 +110,7 @@ def is_end_of_samples(view: View, position: int, kind: ContainerKind) -> bool:
         position = _skip_chunks(view, position, kind)
     if position + 1 >= view.size or view.run_end(position) == view.size:
         return True
-    if position == kind.declared_end and _is_text(view, position):
+    if position == kind.declared_end and is_text(view, position):
         return True
     after_tags = skip_tags(view, position)
     return after_tags >= view.size or begins_audio(view, after_tags)
@@ -167,7 +167,7 @@ def riff_kind(
     return ContainerKind(begins, signature, plausible_at, metadata, declared_end=declared_end)
 
 
-def _is_text(view: View, position: int) -> bool:
+def is_text(view: View, position: int) -> bool:
     """Whether the rest of the file is text in UTF-8, perhaps with zeros at the end."""
     if view.size - position > _MAX_TEXT:
         return False

@@ -16,6 +16,7 @@ import numpy as np
 import soxr
 
 from asr.audio.cancellation import ChannelPower
+from asr.audio.container import check_rate
 from asr.audio.decoders import Source, open_source
 from asr.audio.memory import free_memory
 from asr.errors import InputError
@@ -176,8 +177,7 @@ class _Wanted(NamedTuple):
 
 
 def _wanted(sample_rate: int, offset_s: float, duration_s: float | None) -> _Wanted:
-    if sample_rate < 1:
-        raise ValueError(f"sample_rate is {sample_rate}; expected 1 Hz or more")
+    check_rate("sample_rate", sample_rate)
     if not 0 <= offset_s < math.inf:
         raise ValueError(f"offset_s is {offset_s}; expected 0 s or more")
     start = round(offset_s * sample_rate)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from asr.audio import load
+from asr.audio.container import check_rate
+from asr.errors import expecting
 
 
 def load_audio(
@@ -62,7 +64,8 @@ def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:
         ValueError: `samples` is not (samples,), is empty, or has values that are not floats, not
             finite or far outside [-1, 1].
     """
-    found = torch.as_tensor(samples).detach()
+    with expecting(name, samples, "samples in a tensor or an array"):
+        found = torch.as_tensor(samples).detach()
     if found.ndim != 1:
         hint = "" if found.ndim != 2 else " of one channel"
         raise ValueError(f"{name} has shape {tuple(found.shape)}; expected (samples,){hint}")
@@ -94,12 +97,11 @@ def resample(waveform: Tensor, sample_rate: int, new_rate: int) -> Tensor:
         waveform: (about samples * new_rate / sample_rate,), float32, on the same device.
 
     Raises:
-        ValueError: `waveform` is not (samples,), or a rate is below 1.
+        ValueError: `waveform` is not (samples,), or a rate is not from 1 kHz to 1 MHz.
     """
     waveform = as_waveform(waveform)
     for name, rate in (("sample_rate", sample_rate), ("new_rate", new_rate)):
-        if rate < 1:
-            raise ValueError(f"{name} is {rate}; expected 1 Hz or more")
+        check_rate(name, rate)
     if sample_rate == new_rate:
         return waveform
     samples = soxr.resample(waveform.cpu().numpy(), sample_rate, new_rate, quality="HQ")

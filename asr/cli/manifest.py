@@ -80,8 +80,8 @@ def _files(audio: Iterable[Path], text: Path | None) -> list[Path]:
         files = [path]
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if not p.is_dir())
-            # not pipes: nobody may ever write into them
-            files = [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+            # not pipes: nobody may ever write into them; but broken links, which are an error
+            files = [p for p in inside if p.suffix.lower() in SUFFIXES and _is_file_or_link(p)]
             if not files:
                 raise InputError(
                     f"{path}: has no audio file; expected names such as a{SUFFIXES[0]}"
@@ -96,6 +96,10 @@ def _files(audio: Iterable[Path], text: Path | None) -> list[Path]:
             if found.setdefault(os.path.abspath(file), file) is not file:
                 raise InputError(f"{file}: is given twice; expected each recording once")
     return list(found.values())
+
+
+def _is_file_or_link(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _ids(paths: Sequence[Path]) -> list[str]:
@@ -193,8 +197,8 @@ def _check_name(path: Path, id: str) -> None:
     from asr.text.normalisation import canonical
 
     place = f"{str(path)!a}: its name"
-    canonical(id, place)
     try:
         os.path.abspath(path).encode()
     except UnicodeEncodeError:
         raise InputError(f"{place} is not UTF-8; expected UTF-8") from None
+    canonical(id, place)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.errors import listed
+from asr.errors import expecting, listed, texts_of
 from asr.hmm.em import (
     Expected,
     expect,
@@ -196,18 +196,19 @@ def _utterances(
     topology: Topology,
 ) -> list[_Utterance]:
     """Check the input of `fit_hmm`; the error names all words without a pronunciation."""
-    if isinstance(texts, str) or len(features) != len(texts) or not len(texts):
-        n_texts = "one text" if isinstance(texts, str) else f"{len(texts)} texts"
-        raise ValueError(f"there are {len(features)} features and {n_texts}; expected one for each")
+    texts = texts_of("texts", texts)
+    if len(features) != len(texts) or not texts:
+        found = f"there are {len(features)} features and {len(texts)} texts"
+        raise ValueError(f"{found}; expected one for each")
     _refuse_missing(texts, tokenizer)
-    found = [
+    utterances = [
         _utterance(rows, text, tokenizer, topology, f"[{n}]")
         for n, (rows, text) in enumerate(zip(features, texts, strict=True))
     ]
-    F = found[0].features.shape[1]
-    for n, utterance in enumerate(found):
+    F = utterances[0].features.shape[1]
+    for n, utterance in enumerate(utterances):
         _check_width(utterance.features, F, f"[{n}]")
-    return found
+    return utterances
 
 
 def _utterance(
@@ -218,7 +219,9 @@ def _utterance(
     place: str = "",
 ) -> _Utterance:
     """Check one utterance; `place` is its index in error messages."""
-    rows, words = torch.as_tensor(features).detach(), _words(text)
+    with expecting(f"features{place}", features, "a tensor or an array, (T, F)"):
+        rows = torch.as_tensor(features).detach()
+    words = _words(text)
     if rows.ndim != 2 or not rows.is_floating_point():
         found = f"features{place} has shape {tuple(rows.shape)} and type {rows.dtype}"
         raise ValueError(f"{found}; expected (T, F), floats")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.errors import InputError, check_size
+from asr.errors import InputError, check_size, texts_of
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram_trie import MAX_ORDER, NgramTrie, make_ngram_trie
 from asr.lm.vocabulary import EOS, Unit, Vocabulary
@@ -69,12 +69,11 @@ def train_ngram(
     Raises:
         InputError: the texts have no unit, an order gives no discounts, a number is out of range,
             or a text has `<s>` or `</s>` among its words.
-        ValueError: `texts` is one text.
+        ValueError: `texts` is not a list of texts.
 
     Source: see `estimate`.
     """
-    if isinstance(texts, str):
-        raise ValueError(f"texts is one text, {texts[:40]!r}; expected a list of sentences")
+    texts = texts_of("texts", texts)
     settings = EstimateSettings(order, discount_fallback=discount_fallback)
     sentences = [without_marks(text, f"texts[{n}]") for n, text in enumerate(texts)]
     vocabulary = Vocabulary.from_texts(sentences, unit, max_size)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.compatibility import torchaudio_functional
+from asr.errors import expecting
 from asr.text.tokenizer import BLANK
 
 
@@ -36,12 +37,13 @@ def ctc_loss(
             a scalar.
 
     Raises:
-        ValueError: shapes do not fit each other, a length is out of range, a target is not among
-            the C tokens (torch would read outside its memory), or a number is not whole.
+        ValueError: shapes do not fit each other, a length is out of range, a target is the blank
+            or not among the C tokens (torch would read outside its memory), a length or target is
+            not whole, or `log_probs` are not floats or have a number above 0. NaN gives NaN.
 
     Source: Graves et al. 2006, "Connectionist temporal classification".
     """
-    log_probs, targets = torch.as_tensor(log_probs), torch.as_tensor(targets)
+    log_probs, targets = _as_tensor("log_probs", log_probs), _as_tensor("targets", targets)
     if log_probs.ndim == 2 and (targets.ndim == 1 or targets.shape[:-1] == (1,)):
         batch = log_probs[:, None], targets.reshape(1, -1)
         return ctc_loss(*batch, *map(_batch_of_one, (input_lengths, target_lengths)))[0]
@@ -57,7 +59,13 @@ def ctc_loss(
     input_lengths = _checked_lengths("input_lengths", input_lengths, N, T)
     target_lengths = _checked_lengths("target_lengths", target_lengths, N, targets.shape[1])
     _check_range(targets, C)
+    inside = torch.arange(targets.shape[1]) < target_lengths[:, None]
+    if (targets[inside] == BLANK).any():
+        raise ValueError(f"targets has {BLANK}, the blank; expected it only as padding")
+    _check_floats(log_probs)
     log_probs = log_probs.to("cpu", torch.promote_types(log_probs.dtype, torch.float32))
+    is_padding = torch.arange(T)[:, None] >= input_lengths
+    _check_at_most_0(log_probs.detach().masked_fill(is_padding[:, :, None], 0.0))
     if not N or not T:  # torch refuses empty batches
         return log_probs.sum((0, 2)).masked_fill(target_lengths > 0, torch.inf)
     return torch.nn.functional.ctc_loss(
@@ -125,24 +133,46 @@ def checked_log_probs(log_probs: Tensor | np.ndarray) -> Tensor:
     """Check the log-probabilities of one utterance, and convert them to a tensor without gradient.
 
     Raises:
-        ValueError: they are not (T, C) or not floats, or have NaN or +inf.
+        ValueError: they are not (T, C) or not floats, or have NaN or a number above 0.
     """
-    found = torch.as_tensor(log_probs).detach()
+    found = _as_tensor("log_probs", log_probs).detach()
     if found.ndim != 2:
         shape = tuple(found.shape)
         raise ValueError(f"log_probs has shape {shape}; expected (T, C) of one utterance")
-    if not found.is_floating_point():
-        raise ValueError(f"log_probs is of {found.dtype}; expected floats, natural logarithms")
-    if not (found < torch.inf).all():
-        place = tuple((~(found < torch.inf)).nonzero()[0].tolist())
-        value = "inf" if found[place] == torch.inf else "NaN"
-        raise ValueError(f"log_probs has {value} at {place}; expected natural logarithms")
+    _check_floats(found)
+    _check_at_most_0(found)
+    if found.isnan().any():
+        place = tuple(found.isnan().nonzero()[0].tolist())
+        raise ValueError(f"log_probs has NaN at {place}; expected natural logarithms")
     return found
 
 
 def frames_needed(tokens: Sequence[int]) -> int:
     """Length of the shortest CTC alignment: one frame per token, and a blank between repeats."""
     return len(tokens) + sum(before == after for before, after in pairwise(tokens))
+
+
+def _as_tensor(name: str, values: object) -> Tensor:
+    with expecting(name, values, "numbers in a tensor or an array"):
+        return torch.as_tensor(values)
+
+
+def _check_floats(log_probs: Tensor) -> None:
+    if not log_probs.is_floating_point():
+        raise ValueError(f"log_probs is of {log_probs.dtype}; expected floats, natural logarithms")
+
+
+def _check_at_most_0(log_probs: Tensor) -> None:
+    """Refuse probabilities, and scores without log_softmax; rounding may exceed 0 a little."""
+    if (high := log_probs > _ROUNDING).any():
+        place = tuple(high.nonzero()[0].tolist())
+        raise ValueError(
+            f"log_probs has {log_probs[place].item():.3g} at {place}; expected natural logarithms"
+            " of probabilities, at most 0"
+        )
+
+
+_ROUNDING = 1e-3
 
 
 def _check(log_probs: Tensor, tokens: Sequence[int]) -> None:
@@ -155,7 +185,7 @@ def _check(log_probs: Tensor, tokens: Sequence[int]) -> None:
 
 
 def _checked_tokens(tokens: Sequence[int] | Tensor) -> list[int]:
-    found = torch.as_tensor(tokens)
+    found = _as_tensor("tokens", tokens)
     if found.ndim != 1:
         raise ValueError(f"tokens has shape {tuple(found.shape)}; expected (U,)")
     if len(found):  # torch takes an empty list for floats
@@ -175,7 +205,7 @@ def _check_range(targets: Tensor, C: int) -> None:
 
 
 def _batch_of_one(length: Tensor | Sequence[int] | int | None) -> Tensor | None:
-    return None if length is None else torch.as_tensor(length).reshape(-1)
+    return None if length is None else _as_tensor("a length", length).reshape(-1)
 
 
 def _checked_lengths(
@@ -184,7 +214,7 @@ def _checked_lengths(
     """(N,), int64, on the CPU."""
     if lengths is None:
         return torch.full((N,), longest)
-    lengths = torch.as_tensor(lengths).cpu()
+    lengths = _as_tensor(name, lengths).cpu()
     if lengths.numel():
         _check_whole(name, lengths)
     if lengths.shape != (N,):

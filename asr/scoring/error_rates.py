@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import kaldialign
 
+from asr.errors import texts_of
 from asr.scoring.word_graphs import cheapest_pairs, linear
 
 if TYPE_CHECKING:
@@ -191,13 +192,9 @@ def _texts(
         raise ValueError(
             f"references is {one} and hypotheses {other}; expected two texts, or two lists"
         )
-    found = []
-    for name, texts in (("references", references), ("hypotheses", hypotheses)):
-        found.append([texts] if isinstance(texts, str) else list(texts))
-        for number, text in enumerate(found[-1]):
-            if not isinstance(text, str):
-                raise ValueError(f"{name}[{number}] is {text!r}; expected a text")
-    return found[0], found[1]
+    if isinstance(references, str) and isinstance(hypotheses, str):
+        return [references], [hypotheses]
+    return texts_of("references", references), texts_of("hypotheses", hypotheses)
 
 
 def _check_sequences(references: Sequence[str], hypotheses: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ from asr.training.utterances import (
     estimate_moments,
     features_of,
     read_train_and_dev,
+    refuse_unspelled,
     refuse_unspoken,
     seed_batch,
     varied,
@@ -119,6 +120,7 @@ class CTCData(SpeechData):
         tokenizer = _tokenizer(data, train)
         if isinstance(tokenizer, PhoneTokenizer):
             refuse_unspoken([*train, *dev], tokenizer, data.lexicon)
+        refuse_unspelled(dev, tokenizer, data.dev)
         rate, augment, seed = settings.features.sample_rate, settings.augment, settings.seed
         train_set = varied(train, tokenizer, rate, augment, seed)
         super().__init__(train_set, SpeechDataset(dev, tokenizer, rate), data, seed)

@@ -8,22 +8,41 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 MOST_KERNELS = "32"
-"""Number of kernels kept, more than one step needs; oneDNN keeps 1024, of about 0.4 MB each."""
+"""Number of kernels kept, more than one step needs; the default is 1024, of about 0.4 MB each."""
+
+LARGE_BLOCK = 1 << 20
+"""In bytes; obtaining a block of memory from the system takes time, so smaller ones are kept."""
 
 
 def limit_kernels() -> None:
-    """Make oneDNN keep fewer of the kernels that it compiles on a CPU for each size of the input.
+    """Keep fewer of the kernels that oneDNN compiles on a CPU for each size of the input.
 
-    Batches rarely have the same size twice, so old kernels are of no use. If the environment
-    already has `ONEDNN_PRIMITIVE_CACHE_CAPACITY`, it is not changed.
+    Batches rarely have the same size twice, so old kernels are of no use. oneDNN has one cache, and
+    torch another one before it. Variables that the environment already has are not changed.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", MOST_KERNELS)
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, MOST_KERNELS)
+
+
+def return_large_blocks() -> None:
+    """Make glibc return each large block of memory to the system as soon as it is freed.
+
+    By default it keeps blocks of up to 32 MB once some were freed. Then gaps between tensors of
+    different sizes accumulate, up to half of the resident memory. A threshold that the environment
+    sets (`MALLOC_MMAP_THRESHOLD_`) is not changed. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+_M_MMAP_THRESHOLD = -3  # in glibc's malloc.h
 
 
 class ReturnMemory(Callback):
-    """Returns freed memory, which the C library keeps, to the system before each epoch.
+    """Returns small freed blocks, which the C library keeps, to the system before each epoch.
 
-    Otherwise unused gaps between blocks of different sizes accumulate. Works with glibc only.
+    Works with glibc only.
     """
 
     def __init__(self) -> None:

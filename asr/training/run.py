@@ -34,7 +34,7 @@ from asr.training.checkpoints import (
     newest_whole,
     remove_leftovers,
 )
-from asr.training.memory import ReturnMemory, limit_kernels
+from asr.training.memory import ReturnMemory, limit_kernels, return_large_blocks
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,7 @@ class Run:
             trainer_settings.plugins = [LightningEnvironment()]
         _quiet()
         limit_kernels()
+        return_large_blocks()
         kept = KeptEpochs(
             self.folder,
             filename="{epoch:04d}",

@@ -80,6 +80,19 @@ def refuse_unspoken(
         )
 
 
+def refuse_unspelled(utterances: Sequence[Utterance], tokenizer: Tokenizer, manifest: str) -> None:
+    """Raise InputError if the tokens can't spell some of the texts; `manifest` has them."""
+    faults = []
+    for utterance in utterances:
+        try:
+            tokenizer.encode(utterance.text, f"utterance {utterance.id}")
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        found = f"the tokens of the training texts can't spell {len(faults)} of {len(utterances)}"
+        raise InputError(f"{manifest}: {found} texts, such as that of {faults[0]}")
+
+
 def varied(
     utterances: Sequence[Utterance],
     tokenizer: Tokenizer,

@@ -250,7 +250,16 @@ def test_without_pyav_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     boxes = b"\0\0\0\x20ftypM4A " + bytes(20) + b"\0\0\0\x08moov" + b"\0\0\0\x08mdat"
     (tmp_path / "a.m4a").write_bytes(boxes)
-    refused(tmp_path / "a.m4a", r"soundfile can't read it; .*pip install 'asr-ctc\[media\]'")
+    refused(tmp_path / "a.m4a", r"soundfile can't read it; .*pip install -e '.\[media\]'")
+
+
+@pytest.mark.parametrize("has_pyav", [False, True])
+@pytest.mark.parametrize("text", ["a text\n", "Zürich\n" * 20000])
+def test_a_text_is_called_one(tmp_path, monkeypatch, has_pyav, text):
+    if not has_pyav:
+        monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "a.wav").write_text(text, "utf-8")
+    refused(tmp_path / "a.wav", r"is a text; expected audio$")
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska"])
@@ -318,7 +327,7 @@ def test_missing_and_empty_files_and_folders_are_refused(tmp_path):
 def test_files_that_are_not_audio_are_refused(tmp_path, suffix, content):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
-    refused(path, r"can't be read as audio|soundfile can't read it")
+    refused(path, r"can't be read as audio|soundfile can't read it|is a text; expected audio")
 
 
 @pytest.mark.parametrize("suffix", [*LOSSLESS, ".ogg"])
@@ -353,7 +362,7 @@ def test_a_missing_channel_and_a_late_offset_are_refused(tmp_path):
 
 def test_arguments_out_of_range_are_value_errors(tmp_path):
     path = write(tmp_path / "a.wav", noise(1600))
-    with pytest.raises(ValueError, match="sample_rate is 0; expected 1 Hz or more"):
+    with pytest.raises(ValueError, match="sample_rate is 0; expected 1000 to 1000000 Hz"):
         read_audio(path, 0)
     with pytest.raises(ValueError, match="offset_s is -1"):
         read_audio(path, 16000, offset_s=-1)

@@ -44,6 +44,8 @@ def test_arrays_and_tensors_give_the_same_waveform(dtype):
         (np.array([0, 0.5, 300.0]), "waveform has 300 as sample 2"),
         (np.array([0, np.nan]), "waveform has nan as sample 1"),
         (np.array([-np.inf, 0]), "waveform has -inf as sample 0"),
+        ("a.wav", "waveform is of type str; expected samples in a tensor or an array"),
+        (None, "waveform is None; expected samples"),
     ],
 )
 def test_invalid_samples_are_refused(samples, message):
@@ -61,11 +63,15 @@ def test_resample_equals_resampling_while_reading(rate, new_rate, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-def test_a_rate_of_0_and_channels_are_refused_by_resample():
+def test_an_implausible_rate_and_channels_are_refused_by_resample():
     with pytest.raises(ValueError, match=r"waveform has shape \(2, 9\); expected \(samples,\)"):
         resample(torch.zeros(2, 9), 8000, 16000)
-    with pytest.raises(ValueError, match="sample_rate is 0; expected 1 Hz or more"):
-        resample(torch.zeros(5), 0, 16000)
+    for rate in (0, 999, 1_000_001):
+        message = f"_rate is {rate}; expected 1000 to 1000000 Hz"
+        with pytest.raises(ValueError, match=f"sample{message}"):
+            resample(torch.zeros(5), rate, 16000)
+        with pytest.raises(ValueError, match=f"new{message}"):
+            resample(torch.zeros(5), 16000, rate)
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000])

@@ -119,6 +119,8 @@ def test_folder_without_a_model_gives_one_line(tmp_path):
     assert (done.exit_code, done.stdout) == (1, "")
     expected = f"asr info: {tmp_path}: has no model.json; expected a trained model's folder\n"
     assert done.stderr == expected
+    (tmp_path / "checkpoints").mkdir()
+    assert "has no model.json: its training has not finished; expected" in info(tmp_path).stderr
 
 
 def test_wrong_usage_exits_with_2():

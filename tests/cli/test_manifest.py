@@ -1,5 +1,6 @@
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_ids_of_equal_file_names_start_with_the_folder(tmp_path):
 def test_unusable_recordings_are_named_and_others_done(tmp_path):
     make(tmp_path / "a.wav", text="one")
     make(tmp_path / "b.wav")
-    (tmp_path / "c.wav").write_bytes(b"no audio")
+    (tmp_path / "c.wav").write_bytes(b"no\0audio")
     (tmp_path / "c.txt").write_text("three")
     make(tmp_path / "d.wav", text="don\x92t")
     done = manifest(*(tmp_path / f"{name}.wav" for name in "abcde"))
@@ -178,9 +179,27 @@ def test_other_files_of_a_folder_are_named(tmp_path):
     )
 
 
+def test_a_broken_link_in_a_folder_is_an_error(tmp_path):
+    make(tmp_path / "a.wav", text="one")
+    (tmp_path / "b.wav").symlink_to(tmp_path / "nowhere.wav")
+    done = manifest(tmp_path)
+    assert (done.exit_code, done.stdout.count("\n")) == (1, 1)
+    assert done.stderr == (
+        f"asr manifest: {tmp_path}/b.wav: no such file or directory; expected an audio file\n"
+    )
+
+
+def test_a_line_end_in_a_name_is_escaped(tmp_path):
+    make(tmp_path / "a\nb.wav")
+    done = manifest(tmp_path)
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert rf"{tmp_path}/a\nb.wav: has no text; expected a\nb.txt" in done.stderr
+
+
 def test_file_names_with_control_characters_are_refused(tmp_path):
     path = make(tmp_path / "a.wav", text="one")
-    for name in (b"b\xff", b"b\x1b[1m"):
+    for name, fault in ((b"b\xff", "is not UTF-8"), (b"b\x1b[1m", "has U+001B")):
         try:
             os.rename(path, os.path.join(os.fsencode(tmp_path), name + b".wav"))
         except OSError:
@@ -190,5 +209,5 @@ def test_file_names_with_control_characters_are_refused(tmp_path):
         done = manifest(tmp_path)
         assert done.exit_code == 1
         assert done.stdout == ""
-        assert "its name: has U+" in done.stderr
+        assert re.search(rf"its name:? {re.escape(fault)}", done.stderr)
         os.rename(path.with_suffix(".txt"), tmp_path / "a.txt")

@@ -125,7 +125,7 @@ def test_an_error_is_raised_in_order_and_ends_loading(n_threads):
 
 def test_an_unreadable_file_is_named_with_and_without_threads(utterances):
     with open(utterances[7].audio, "wb") as file:
-        file.write(b"no audio at all")
+        file.write(b"no\0audio at all")
     for n_threads in (0, 2):
         batches = [[UtteranceDraw(index, 0)] for index in range(N)]
         with pytest.raises(InputError, match=r"^utterance u7: .*u7.wav: can't be read as audio"):

@@ -39,7 +39,7 @@ def test_right_durations_pass(recording):
 
 
 def test_all_wrong_durations_are_named_at_once(tmp_path, recording):
-    (tmp_path / "none.wav").write_bytes(b"no audio")
+    (tmp_path / "none.wav").write_bytes(b"no\0audio")
     utterances = [
         utterance(recording, 2.0, id="right"),
         utterance(recording, 1.9, id="short"),

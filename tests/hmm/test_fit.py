@@ -169,7 +169,7 @@ def test_arguments_that_do_not_fit_are_refused():
     nan[3, 1] = np.nan
     for given, message in [
         (([one], texts), "there are 1 features and 2 texts; expected one for each"),
-        ((features, "ab b"), "there are 2 features and one text"),
+        ((features, "ab b"), "texts is one text, 'ab b'; expected a list of texts"),
         (([], []), "there are 0 features and 0 texts"),
         ((features, [text, "six c"]), "no pronunciation in the lexicon for c, six"),
         (([one, two[:, :1]], texts), r"features\[1\] has shape \(\d+, 1\); expected \(T, 2\)"),

@@ -247,6 +247,21 @@ def test_discounts_out_of_range_are_refused():
         estimate(sentences, N_UNITS, EstimateSettings(1))
 
 
+@pytest.mark.parametrize("texts", [{"go left": "stop"}, {"go left"}, None, 5])
+def test_only_a_list_of_texts_has_an_order(texts):
+    lm = train_ngram(["go left"])
+    with pytest.raises(
+        ValueError, match=r"texts is (of type dict|of type set|None|of type int); expected a list"
+    ):
+        train_ngram(texts)
+    with pytest.raises(
+        ValueError, match=r"texts is (of type dict|of type set|None|of type int); expected a list"
+    ):
+        perplexity(lm, texts)
+    with pytest.raises(ValueError, match=r"texts\[1\] is 3; expected a text"):
+        train_ngram(["go left", 3])
+
+
 def test_a_corpus_without_a_sentence_is_refused():
     with pytest.raises(InputError, match="there is no sentence to estimate from"):
         estimate([], 4, EstimateSettings(2))

@@ -169,6 +169,35 @@ def test_targets_of_floats_are_refused():
         ctc_loss(random_log_probs(), torch.tensor([1]), 3.5)
 
 
+def test_numbers_that_are_no_log_probabilities_are_refused():
+    log_probs, token = random_log_probs(), torch.tensor([1])
+    positive = (
+        r"log_probs has [\d.]+ at \(\d, (0, )?\d\); expected natural logarithms .*, at most 0"
+    )
+    for numbers, message in [
+        (log_probs.exp(), positive),
+        (log_probs + 3.0, positive),
+        (log_probs.int(), r"log_probs is of torch.int32; expected floats"),
+        (log_probs.cfloat(), r"log_probs is of torch.complex64; expected floats"),
+        ("a", r"log_probs is of type str; expected numbers in a tensor or an array"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ctc_loss(numbers, token)
+        with pytest.raises(ValueError, match=message):
+            ctc_align(numbers, [1])
+    with pytest.raises(ValueError, match="input_lengths is of type str; expected numbers"):
+        ctc_loss(log_probs[:, None], token[None], "a")
+    assert ctc_loss(log_probs.masked_fill(log_probs > -1, torch.nan), token).isnan()
+
+
+def test_the_blank_is_a_target_only_as_padding():
+    log_probs = random_log_probs()[:, None]
+    with pytest.raises(ValueError, match="targets has 0, the blank; expected it only as padding"):
+        ctc_loss(log_probs, torch.tensor([[1, 0]]))
+    padded = ctc_loss(log_probs, torch.tensor([[1, 0]]), target_lengths=[1])
+    assert padded == ctc_loss(log_probs, torch.tensor([[1]]))
+
+
 def test_a_target_out_of_range_is_refused():
     lengths = torch.tensor([4]), torch.tensor([1])
     with pytest.raises(ValueError, match="targets has 3; expected from 0 to 2"):

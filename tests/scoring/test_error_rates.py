@@ -174,6 +174,9 @@ def test_invalid_arguments_are_refused(rate):
         (["a", "b"], ["a"], "1 hypotheses for 2 references"),
         (["a", None], ["a", "b"], r"references\[1\] is None; expected a text"),
         (["a"], [["a"]], r"hypotheses\[0\] is \['a'\]; expected a text"),
+        ({"u1": "a"}, {"u1": "b"}, "references is of type dict; expected a list of texts"),
+        (["a"], {"b"}, "hypotheses is of type set; expected a list of texts"),
+        (None, ["a"], "references is None; expected a list of texts"),
     ]:
         with pytest.raises(ValueError, match=message):
             rate(references, hypotheses)

@@ -481,7 +481,9 @@ def test_a_dev_text_with_an_unknown_character_is_refused(tones, tmp_path):
     path = tones.folder / "dev.jsonl"
     path.write_text(path.read_text().replace('"text": "', '"text": "x', 1))
     with pytest.raises(
-        InputError, match=r"dev00: character 'x' \(U\+0078\) is not in the alphabet"
+        InputError,
+        match=r"dev.jsonl: the tokens of the training texts can't spell 1 of \d+ texts, such as"
+        r" that of utterance dev00: character 'x' \(U\+0078\) is not in the alphabet",
     ):
         train(tones, tmp_path / "run")
 

@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pytest
 
 from asr.training.memory import ReturnMemory, limit_kernels
 
-NAME = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+NAMES = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"
 
 # growth of the resident memory after 200 different input sizes of an LSTM
 PROGRAM = """
@@ -19,26 +20,29 @@ def resident():
 lstm = torch.nn.LSTM(8, 32)
 if {limited}:
     limit_kernels()
-before = resident()
-for T in range(2, 202):
+readings = []
+for T in range(2, 302):
     with torch.autocast("cpu", torch.bfloat16):
         lstm(torch.ones(T, 2, 8))[0].sum().backward()
-print(resident() - before)
+    if T in (1 + 100, 1 + 300):  # full of kernels if their number is limited
+        readings.append(resident())
+print(readings[1] - readings[0])
 """
 
 
-def test_the_environments_number_of_kernels_is_not_changed(monkeypatch):
-    monkeypatch.setenv(NAME, "77")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_environments_number_of_kernels_is_not_changed(monkeypatch, name):
+    monkeypatch.setenv(name, "77")
     limit_kernels()
-    assert os.environ[NAME] == "77"
-    monkeypatch.delenv(NAME)
+    assert os.environ[name] == "77"
+    monkeypatch.delenv(name)
     limit_kernels()
-    assert os.environ[NAME] == "32"
+    assert os.environ[name] == "32"
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc")
 def test_limited_kernels_take_less_memory():
-    environment = {name: value for name, value in os.environ.items() if name != NAME}
+    environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     grown = [
         int(
             subprocess.run(
@@ -51,7 +55,45 @@ def test_limited_kernels_take_less_memory():
         )
         for limited in (False, True)
     ]
-    assert grown[1] < 0.6 * grown[0]
+    assert grown[1] < 0.2 * grown[0]
+
+
+# resident memory after blocks of many sizes were freed, each while a later, small one is in use
+BLOCKS = """
+import ctypes
+from asr.training.memory import return_large_blocks
+
+if {returned}:
+    return_large_blocks()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+def filled(size):
+    ctypes.memset(block := libc.malloc(size), 1, size)
+    return block
+
+libc.free(filled(30 << 20))  # from now on, glibc keeps blocks of this size
+for size in range(2 << 20, 20 << 20, 1 << 20):
+    large, small = filled(size), filled(100)
+    libc.free(large)
+print(int(open("/proc/self/statm").read().split()[1]) * 4096)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="changes an option of glibc")
+def test_large_blocks_are_returned_at_once():
+    kept, returned = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", BLOCKS.format(returned=returned)],
+                capture_output=True,
+                check=True,
+                text=True,
+            ).stdout
+        )
+        for returned in (False, True)
+    )
+    assert kept - returned > 10 << 20
 
 
 def test_freed_memory_is_returned_if_the_c_library_can():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from asr.errors import InputError
+from asr.errors import InputError, texts_of
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import UNK, Vocabulary
 from asr.text.sentences import without_marks
@@ -117,9 +117,10 @@ def perplexity(
 
     Raises:
         InputError: the texts have no word, or one has `<s>` or `</s>` among its words.
+        ValueError: `texts` is not a list of texts.
     """
     vocabulary = model.vocabulary
-    texts = [texts] if isinstance(texts, str) else texts
+    texts = [texts] if isinstance(texts, str) else texts_of("texts", texts)
     given = [without_marks(text, f"{place}: sentence {n}") for n, text in enumerate(texts, 1)]
     lines = [vocabulary.normalise(text) for text in given]
     sentences = [line for line in lines if line]
