@@ -207,7 +207,7 @@ _CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # with a checks
 def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
     """Open a part with FFmpeg; `reason` is the error of libsndfile."""
     view = part.ffmpeg_view or part.view
-    if is_text(view, 0) and view.bytes_at(view.size - 1, 1) != b"\0":
+    if view.is_whole_file and is_text(view, 0):
         raise view.fault("is a text; expected audio")
     try:
         import av
