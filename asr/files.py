@@ -2,7 +2,6 @@
 
 import errno
 import glob
-import hashlib
 import json
 import math
 import os
@@ -250,6 +249,8 @@ def file_digest(path: str | Path) -> str:
     Raises:
         OSError: the file can't be read.
     """
+    import hashlib  # here, as it would slow the start of `asr score`
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

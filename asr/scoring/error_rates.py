@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import ne
 from typing import TYPE_CHECKING
 
 import kaldialign
@@ -144,9 +145,11 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Al
 
 def count_errors(alignment: Alignment) -> ErrorCounts:
     """Count the errors of one alignment."""
-    insertions = sum(not reference for reference, _ in alignment)
-    deletions = sum(not hypothesis for _, hypothesis in alignment)
-    different = sum(reference != hypothesis for reference, hypothesis in alignment)
+    if not alignment:
+        return ErrorCounts()
+    references, hypotheses = zip(*alignment, strict=True)
+    insertions, deletions = references.count(""), hypotheses.count("")
+    different = sum(map(ne, references, hypotheses))
     return ErrorCounts(
         substitutions=different - insertions - deletions,
         deletions=deletions,

@@ -3,6 +3,7 @@
 import re
 import sys
 import zlib
+from itertools import takewhile
 from pathlib import Path
 
 from asr.errors import InputError
@@ -191,16 +192,18 @@ def _refuse_columns(lines: list[tuple[str, str]]) -> None:
         return
     place = rows[0][0]
     for beginning, found in _WITH_TIMES if len(rows) == 1 else _EACH_LINE + _WITH_TIMES:
-        matches = [re.match(beginning, row) for _, row in rows]
-        if all(matches) and _times_ascend([match for match in matches if match]):
+        found_in = (re.match(beginning, row) for _, row in rows)
+        matches = [match for match in takewhile(bool, found_in) if match]
+        if len(matches) == len(rows) and _times_ascend(matches):
             raise InputError(
                 f"{place}: looks like {found}; expected a format of `asr score`, or --ids or"
                 " --no-ids if it is text"
             )
     if len(rows) == 1:
         return
-    matches = [_NO_HEADER.match(row) for _, row in rows]
-    delimiters = {match and match["delimiter"] for match in matches}
+    delimiters = {
+        match and match["delimiter"] for match in (_NO_HEADER.match(row) for _, row in rows)
+    }
     if None not in delimiters and len(delimiters) == 1:
         raise InputError(
             f"{place}: looks like columns separated by {delimiters.pop()!r}; expected a header with"

@@ -55,6 +55,8 @@ def without_case(text: str) -> str:
 
 def _is_no_word(word: str) -> bool:
     """Whether a word is a symbol such as `<eps>` and `++NOISE++`, or is invisible."""
+    if word.isalnum():  # the usual case
+        return False
     return _SIGN.fullmatch(word) is not None or not _look(word)
 
 

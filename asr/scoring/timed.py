@@ -27,7 +27,7 @@ _IGNORED = re.compile(r"IGNORE_?TIME_?SEGMENT_?IN_?SCORING", re.I)
 def looks_like_stm(lines: Lines) -> bool:
     """Whether every line has a begin and an end, in seconds with a decimal point."""
     rows = uncommented(lines)
-    found = [_STM.fullmatch(row) for _, row in rows]
+    found = (_STM.fullmatch(row) for _, row in rows)
     return bool(rows) and all(
         row and re.match(_WITH_POINT, row[4]) and "." in row[5] and float(row[5]) >= float(row[4])
         for row in found
@@ -37,7 +37,7 @@ def looks_like_stm(lines: Lines) -> bool:
 def looks_like_ctm(lines: Lines) -> bool:
     """Whether every line has begin and duration, in seconds with a decimal point, and one word."""
     rows = uncommented(lines)
-    found = [_CTM.fullmatch(row) for _, row in rows]
+    found = (_CTM.fullmatch(row) for _, row in rows)
     return bool(rows) and all(
         row
         and ("." in row[3] + row[4] or row[3] == "*")
