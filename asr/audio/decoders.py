@@ -122,6 +122,8 @@ def _open_part(part: Part) -> Iterator[Source]:
                 if sound.frames and (part.samples or 0) <= sound.frames:
                     yield _soundfile_source(sound, part)
                     return
+    if part.view.is_whole_file and is_text(part.view, 0):
+        raise part.view.fault("is a text; expected audio")
     with _open_av(part, reason) as source:
         yield source
 
@@ -207,8 +209,6 @@ _CHECKSUMMED = ("flac", "tta", "wavpack", "ape", "ac3", "eac3")  # with a checks
 def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
     """Open a part with FFmpeg; `reason` is the error of libsndfile."""
     view = part.ffmpeg_view or part.view
-    if view.is_whole_file and is_text(view, 0):
-        raise view.fault("is a text; expected audio")
     try:
         import av
     except ModuleNotFoundError:

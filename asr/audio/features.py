@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from asr.audio.container import MAX_RATE, MIN_RATE
 from asr.audio.waveform import as_waveform
 from asr.compatibility import torchaudio_functional
 from asr.errors import InputError, check_size
@@ -55,7 +56,7 @@ class FeatureSettings:
         for name in ("window_ms", "hop_ms"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"features.{name} is {getattr(self, name)}; expected more than 0")
-        check_size("features.sample_rate", self.sample_rate, 1000, 10**6)
+        check_size("features.sample_rate", self.sample_rate, MIN_RATE, MAX_RATE)
         for name in ("n_mels", "n_mfcc"):
             check_size(f"features.{name}", getattr(self, name), 1, 512)
         for name in ("window_ms", "hop_ms"):

@@ -46,7 +46,8 @@ def ctc_loss(
     log_probs, targets = _as_tensor("log_probs", log_probs), _as_tensor("targets", targets)
     if log_probs.ndim == 2 and (targets.ndim == 1 or targets.shape[:-1] == (1,)):
         batch = log_probs[:, None], targets.reshape(1, -1)
-        return ctc_loss(*batch, *map(_batch_of_one, (input_lengths, target_lengths)))[0]
+        input_lengths = _batch_of_one("input_lengths", input_lengths)
+        return ctc_loss(*batch, input_lengths, _batch_of_one("target_lengths", target_lengths))[0]
     targets = targets.cpu()
     if log_probs.ndim != 3 or targets.ndim != 2 or len(targets) != log_probs.shape[1]:
         shapes = f"{tuple(log_probs.shape)} and targets {tuple(targets.shape)}"
@@ -204,8 +205,8 @@ def _check_range(targets: Tensor, C: int) -> None:
         raise ValueError(f"targets has {int(bad[0])}; expected from 0 to {C - 1}")
 
 
-def _batch_of_one(length: Tensor | Sequence[int] | int | None) -> Tensor | None:
-    return None if length is None else _as_tensor("a length", length).reshape(-1)
+def _batch_of_one(name: str, length: Tensor | Sequence[int] | int | None) -> Tensor | None:
+    return None if length is None else _as_tensor(name, length).reshape(-1)
 
 
 def _checked_lengths(

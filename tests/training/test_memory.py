@@ -30,6 +30,15 @@ print(readings[1] - readings[0])
 """
 
 
+def number_from(program):
+    """The number that a program prints, run without the variables that limit memory."""
+    limits = *NAMES, "MALLOC_MMAP_THRESHOLD_"
+    environment = {name: value for name, value in os.environ.items() if name not in limits}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+    return int(done.stdout)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_environments_number_of_kernels_is_not_changed(monkeypatch, name):
     monkeypatch.setenv(name, "77")
@@ -42,19 +51,7 @@ def test_the_environments_number_of_kernels_is_not_changed(monkeypatch, name):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc")
 def test_limited_kernels_take_less_memory():
-    environment = {name: value for name, value in os.environ.items() if name not in NAMES}
-    grown = [
-        int(
-            subprocess.run(
-                [sys.executable, "-c", PROGRAM.format(limited=limited)],
-                env=environment,
-                capture_output=True,
-                check=True,
-                text=True,
-            ).stdout
-        )
-        for limited in (False, True)
-    ]
+    grown = [number_from(PROGRAM.format(limited=limited)) for limited in (False, True)]
     assert grown[1] < 0.2 * grown[0]
 
 
@@ -82,17 +79,7 @@ print(int(open("/proc/self/statm").read().split()[1]) * 4096)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="changes an option of glibc")
 def test_large_blocks_are_returned_at_once():
-    kept, returned = (
-        int(
-            subprocess.run(
-                [sys.executable, "-c", BLOCKS.format(returned=returned)],
-                capture_output=True,
-                check=True,
-                text=True,
-            ).stdout
-        )
-        for returned in (False, True)
-    )
+    kept, returned = (number_from(BLOCKS.format(returned=returned)) for returned in (False, True))
     assert kept - returned > 10 << 20
 
 
