@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from asr.config import from_dict
 from asr.errors import InputError, check_size
@@ -31,12 +30,10 @@ from asr.lm.load import load_language_model, with_words
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import EOS, UNK
 from asr.model import CTC, HMM, HYBRID
-from asr.search.beam import beam_search
 from asr.search.greedy import greedy_search
-from asr.search.hmm_beam import hmm_beam_search
 from asr.search.lexicon_tree import make_lexicon_tree
-from asr.search.nbest import Hypothesis
-from asr.search.phrases import PhraseBoosts, Phrases, as_phrases
+from asr.search.nbest import Frames, Hypothesis
+from asr.search.phrases import PhraseBoosts
 from asr.search.rescore import (
     RescoreWeights,
     exact_log_probs,
@@ -48,6 +45,7 @@ from asr.search.rescore import (
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.lexicon import read_words
 from asr.text.normalisation import Case, in_case
+from asr.text.phrases import Phrases, as_phrases
 from asr.text.tokenizer import Tokenizer
 
 DECODING = "decoding.json"
@@ -66,12 +64,6 @@ _UNTUNED_HMM = BeamSettings(beam_width=200, score_floor=-200.0, lm_weight=8.0, w
 
 UNTUNED_OF = {CTC: UNTUNED, HMM: _UNTUNED_HMM, HYBRID: _UNTUNED_HMM}
 """The same for each kind of model."""
-
-BATCH = 64
-"""Maximum number of utterances searched at once."""
-
-BATCH_PREFIXES = 64_000
-"""Maximum number of prefixes searched at once, over all utterances."""
 
 MAX_RESCORERS = 16
 """Maximum number of language models that rescore an n-best list."""
@@ -150,17 +142,17 @@ class Search(NamedTuple):
     """The search functions for a decoder and a kind of model.
 
     Args:
-        run: log_probs of a batch, their lengths and the search space -> n-best lists.
+        run: log_probs of utterances and the search space -> n-best lists.
         by_text: log_probs and n-best list of one utterance -> the list with each text once, with
             the text's exact log-probability (CTC) or a lower bound of it (HMM).
     """
 
-    run: Callable[[Tensor, Tensor, SearchSpace], list[list[Hypothesis]]]
+    run: Callable[[Sequence[Frames], Any], list[list[Hypothesis]]]
     by_text: Callable[[Tensor | np.ndarray, Sequence[Hypothesis]], list[Hypothesis]]
 
 
-BEAM = Search(beam_search, exact_log_probs)
-"""CTC's beam search. Greedy search uses its `by_text`."""
+GREEDY = Search(lambda log_probs, _: [[greedy_search(rows)] for rows in log_probs], exact_log_probs)
+"""Greedy search."""
 
 
 def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
@@ -176,13 +168,19 @@ def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
     if topology is not None:
         if decoder != "beam":
             raise InputError(f"decoder is {decoder}; expected beam with an HMM")
+        from asr.search.hmm_beam import hmm_beam_search
+
         run = partial(hmm_beam_search, topology=topology)
         return Search(run, lambda _, nbest: merged(nbest))
     if decoder == "flashlight":
         from asr.search.flashlight import flashlight_search
 
         return Search(flashlight_search, exact_log_probs)
-    return BEAM
+    if decoder == "greedy":
+        return GREEDY
+    from asr.search.beam import beam_search
+
+    return Search(beam_search, exact_log_probs)
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,7 @@ class Decoder:
         device: device of the language models and the search.
         space: search space of the beam search; None for greedy search.
         rescorers: the language models that rescore n-best lists.
-        search: search functions; `run` is not used by greedy search.
+        search: search functions.
     """
 
     settings: DecoderSettings
@@ -203,7 +201,7 @@ class Decoder:
     device: torch.device
     space: SearchSpace | None = None
     rescorers: tuple[LanguageModel, ...] = ()
-    search: Search = BEAM
+    search: Search = GREEDY
 
     @classmethod
     def load(
@@ -273,9 +271,9 @@ class Decoder:
         Raises:
             ValueError: a log-probability is NaN or +inf.
         """
-        if self.space is None:
-            return [spelled([greedy_search(rows)], self.tokenizer) for rows in log_probs]
-        nbests = search_all(log_probs, self.space, self.device, self.search.run)
+        # the lexicon may allow nothing that fits the frames
+        found = [n or [Hypothesis((), -math.inf)] for n in self.search.run(log_probs, self.space)]
+        nbests = [spelled(nbest, self.tokenizer) for nbest in found]
         if not self.rescorers:
             return nbests
         nbests = self.by_text(log_probs, nbests)
@@ -297,40 +295,6 @@ def _load_lm(
     if isinstance(lm, torch.nn.Module) and settings.lm_precision == "bfloat16":
         lm.bfloat16()
     return lm
-
-
-def search_all(
-    log_probs: Sequence[Tensor | np.ndarray],
-    space: SearchSpace,
-    device: torch.device,
-    run: Callable[[Tensor, Tensor, SearchSpace], list[list[Hypothesis]]] = beam_search,
-) -> list[list[Hypothesis]]:
-    """Search many utterances in batches.
-
-    Args:
-        log_probs: one array for each utterance: (T, C), natural logs, or an HMM's emissions,
-            (T, S).
-        space: search space: the settings, lexicon, language model and boosts.
-        device: device of the search.
-        run: the search function; see `Search`.
-
-    Returns:
-        nbests: one n-best list for each utterance, in the order of `log_probs`; each hypothesis
-            has its words. If the lexicon allows nothing that fits the frames, the list is one
-            empty hypothesis with log-probability -inf.
-    """
-    nbests: list[list[Hypothesis]] = [[] for _ in log_probs]
-    # utterances of similar length share a batch; the longest come first
-    order = sorted(range(len(log_probs)), key=lambda n: -len(log_probs[n]))
-    size = min(BATCH, max(1, BATCH_PREFIXES // space.settings.beam_width))
-    for start in range(0, len(order), size):
-        batch = order[start : start + size]
-        rows = [torch.as_tensor(log_probs[n]).to(device) for n in batch]
-        lengths = torch.tensor([len(row) for row in rows])
-        for n, nbest in zip(batch, run(pad_sequence(rows), lengths, space), strict=True):
-            # the lexicon may allow nothing that fits the frames
-            nbests[n] = spelled(nbest or [Hypothesis((), -math.inf)], space.tokenizer)
-    return nbests
 
 
 def make_boosts(phrases: Phrases, tokenizer: Tokenizer) -> PhraseBoosts:

@@ -26,7 +26,7 @@ from asr.decoder import (
 )
 from asr.errors import InputError, is_out_of_memory
 from asr.model import Model, check_log_probs, load_model
-from asr.search.phrases import Phrases
+from asr.text.phrases import Phrases
 from asr.text.tokenizer import Tokenizer
 
 # memory for a second of audio: features and networks of the usual sizes take 0.9 to 1.5 MB
@@ -250,7 +250,7 @@ def load(
         lm: path of a language model to use in the search; rescoring is then turned off.
         beam_width: number of prefixes kept after every frame.
         phrases: phrases to make more likely, with the nats added for each of their tokens; 2 is a
-            good start. Those of a file are from `asr.search.phrases.read_phrases`.
+            good start. Those of a file are from `asr.text.phrases.read_phrases`.
 
     Raises:
         InputError: the folder, the language model or a phrase can't be used, or there is no such

@@ -24,11 +24,16 @@ PITCH_HZ = {"a": 500.0, "b": 1700.0}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests with the mark `gpu` if there is no GPU."""
-    if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+    """Skip tests whose marks say that they need what this machine lacks."""
+    lacks = {
+        "gpu": not torch.cuda.is_available(),
+        "bfloat16": not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    }
+    reasons = {"gpu": "needs a GPU", "bfloat16": "needs a processor that computes in bfloat16"}
+    for item in items:
+        for mark, reason in reasons.items():
+            if lacks[mark] and item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @dataclass(frozen=True)

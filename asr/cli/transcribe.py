@@ -118,7 +118,7 @@ def transcribe(
         except InputError as error:
             raise typer.BadParameter(str(error)) from None
         from asr.recognizer import load
-        from asr.search.phrases import read_phrases
+        from asr.text.phrases import read_phrases
 
         likely = read_phrases(phrases) if phrases else None
         files = _files(audio, out, format) if out else [None] * len(audio)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
@@ -63,6 +64,12 @@ class NgramTrie:
         """The same trie on a device."""
         tables = {name: table.to(device) for name, table in self.tables.items()}
         return NgramTrie(self.n_units, self.sizes, **tables)
+
+    @cached_property
+    def first_children(self) -> Tensor:
+        """(C + 2,), int64: the first child of each context; its last comes before the next's."""
+        contexts = torch.arange(len(self.backoffs) + 1, device=self.keys.device)
+        return torch.searchsorted(self.keys, contexts * (self.n_units + 1))
 
     def start(self, rows: int) -> Tensor:
         """(rows,), int64: the state at the start of a sentence."""

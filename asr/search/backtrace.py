@@ -1,162 +1,204 @@
-"""The traces of a search -> n-best lists."""
-
-import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import NamedTuple
+"""The end of a search -> its n-best list, with what recombination dropped on the way."""
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from asr.search.alternatives import Recombined, Steps, with_alternatives
-from asr.search.extensions import Extensions
+from asr.search.compiled import Records, inner
 from asr.search.lexicon_tree import NONE
-from asr.search.nbest import Hypothesis
-from asr.search.space import SearchSpace
+from asr.search.prefixes import EMPTY, Tree
+from asr.search.tables import Tables
 from asr.text.tokenizer import BLANK
 
-
-class Trace(NamedTuple):
-    """The origin of each prefix of a beam after an event, (N, K)."""
-
-    slot: Tensor  # slot in the beam before the event
-    token: Tensor  # token added to the prefix; BLANK for none
-    word: Tensor | None  # word that ended with the token; NONE for none
-    recombined: Recombined | None = None  # the prefixes dropped by recombination
+TOKENS, FRAMES, WORDS = 0, 1, 2
+"""Rows of `texts`."""
 
 
-class _Row(NamedTuple):
-    """The n hypotheses of an utterance with E events, best first."""
+@inner
+def read_back(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, repeats: bool) -> int:
+    """Read back the best hypotheses at the end of a search, each text once.
 
-    tokens: np.ndarray  # (n, E), token added at each event, or BLANK
-    words: np.ndarray  # (n, E + 1), word that ended at each event or at the end, or NONE
-    numbers: np.ndarray  # (n, 3), score, acoustic and LM log-probability
-
-
-def read_back(
-    ends: Extensions, traces: Sequence[Trace], order: Tensor, frames: Tensor, space: SearchSpace
-) -> list[list[Hypothesis]]:
-    """The n-best lists of a search, in the order of the utterances in `log_probs`.
+    The acoustic log-probability of one that was dropped is an estimate: its difference from that of
+    the kept one is assumed to stay the same to the end.
 
     Args:
-        ends: the complete hypotheses: the prefixes with the scores of the utterances' ends.
-        traces: traces of all events.
-        order: (N,), index in `log_probs` of each row's utterance.
-        frames: (E, N), frame of each event of a row in `log_probs`.
-        space: the search space.
+        tree: the state of the search, with the complete hypotheses as candidates.
+        tables: the search space.
+        n_best: largest number of hypotheses.
+        frames_per_token: smallest number of frames of a token.
+        repeats: whether a token needs one more frame if the one before is the same.
+
+    Returns:
+        n: the number of hypotheses; -1 if an array is full.
     """
-    N, K = len(order), space.settings.beam_width
-    ends = ends.or_impossible()
-    table, first = ends.table(N, K)
-    score, place = table.sort(dim=1, descending=True, stable=True)
-    n_best = min(space.settings.n_best, K)
-    score, place = score[:, :n_best], place[:, :n_best]
-    end = torch.where(score > -math.inf, first[:, None] + place, 0)
-    lm = torch.zeros_like(ends.mass) if ends.lm is None else ends.lm
-    numbers = torch.stack((score, ends.mass[end], lm[end]), 2).cpu().numpy()
-    word = torch.full_like(end, NONE) if ends.word is None else ends.word[end]
-    recombined = bool(traces) and traces[0].recombined is not None
-    found = ends.slot[end] % K, word, numbers, traces
-    rows = _unfold(*found, n_best) if recombined else _follow(*found)
-    lists: list[list[Hypothesis]] = [[] for _ in range(N)]
-    for n, row, when in zip(order.tolist(), rows, frames.T.cpu().numpy(), strict=True):
-        lists[n] = _hypotheses(row, when, space)
-    return lists
-
-
-def _follow(
-    slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace]
-) -> Iterator[_Row]:
-    """Follow hypotheses back from the last event.
-
-    Args:
-        slots: (N, n), their slots after the last event.
-        words: (N, n), the words that end with the utterances.
-        numbers: (N, n, 3), score, acoustic and LM log-probability.
-        traces: traces of all events.
-    """
-    tokens = torch.full((len(traces), *slots.shape), BLANK, device=slots.device)
-    ended = torch.full((len(traces) + 1, *slots.shape), NONE, device=slots.device)
-    ended[-1] = words
-    slots = slots.clone()
-    for event in range(len(traces) - 1, -1, -1):
-        trace = traces[event]
-        N = len(trace.slot)
-        tokens[event, :N] = trace.token.gather(1, slots[:N])
-        if trace.word is not None:
-            ended[event, :N] = trace.word.gather(1, slots[:N])
-        slots[:N] = trace.slot.gather(1, slots[:N])
-    arrays = (array.cpu().numpy().transpose(1, 2, 0) for array in (tokens, ended))
-    return map(_Row, *arrays, numbers)
-
-
-def _unfold(
-    slots: Tensor, words: Tensor, numbers: np.ndarray, traces: Sequence[Trace], n_best: int
-) -> Iterator[_Row]:
-    """Like `_follow`, for the hypotheses and those that recombination dropped on their paths."""
-    ends = zip(slots.tolist(), words.tolist(), numbers.tolist(), strict=True)
-    for steps, (slot, word, number) in zip(_steps(traces, len(slots)), ends, strict=True):
-        found = with_alternatives(slot, word, number, steps, n_best)
-        if not found:
-            yield _Row(np.empty((0, 0)), np.empty((0, 0)), np.empty((0, 3)))
+    now, n, n_queue, n_found = tree.now[0], tree.now[0].n_candidates, 0, 0
+    if n > len(tree.branches):
+        now.is_full = 1
+        return -1
+    for i in range(n):
+        branch, end = tree.branches[i], tree.candidates[i]
+        branch.origin, branch.begin = NONE, i
+        branch.score, branch.log_prob, branch.lm = end.coming + end.extra, end.coming, end.lm
+        n_queue = push(tree, n_queue, i)
+    first = tree.found[0]
+    first.begin, first.begin_words = 0, 0
+    while n_queue > 0 and n_found < n_best:
+        number = tree.queue[0]
+        n_queue = pop(tree, n_queue)
+        new, after = tree.found[n_found], tree.found[n_found + 1]
+        if max(new.begin, new.begin_words) + now.frame + 1 > tree.texts.shape[1]:
+            now.is_full = 1
+            return -1
+        spell(tree, tables, number, new)
+        after.begin, after.begin_words = new.begin + new.n_tokens, new.begin_words + new.n_words
+        needed = new.n_tokens * frames_per_token
+        if repeats:
+            needed += count_repeats(tree.texts[TOKENS, new.begin : after.begin])
+        if needed > now.frame or is_known(tree, n_found):
             continue
-        end, tokens, ended, of = zip(*found, strict=True)
-        last = [word[n] for n in end]
-        yield _Row(np.stack(tokens), np.column_stack((np.stack(ended), last)), np.array(of))
+        branch = tree.branches[number]
+        new.score, new.log_prob, new.lm = branch.score, branch.log_prob, branch.lm
+        n_found += 1
+        begin, n = n, branch_off(tree, n, number)
+        if now.is_full:
+            return -1
+        for i in range(begin, n):
+            n_queue = push(tree, n_queue, i)
+    return n_found
 
 
-def _steps(traces: Sequence[Trace], N: int) -> Iterator[Steps]:
-    """The traces of each utterance, without events that it doesn't have."""
-    n_rows = np.array([len(trace.slot) for trace in traces], dtype=np.int64)
-    fields = zip(*(trace[:3] for trace in traces), strict=True)
-    slot, token, word = (pad_sequence(field).cpu().numpy() for field in fields)  # (rows, E, K)
-    left = [trace.recombined for trace in traces if trace.recombined is not None]
-    row, *columns = (torch.cat(field).cpu().numpy() for field in zip(*left, strict=True))
-    event = np.repeat(np.arange(len(left)), [len(some.row) for some in left])
-    by_row = np.argsort(row, kind="stable")
-    splits = np.cumsum(np.bincount(row, minlength=N))[:-1]
-    parts = [np.split(column[by_row], splits) for column in (event, *columns)]
-    for n, of_row in enumerate(zip(*parts, strict=True)):
-        E = int((n_rows > n).sum())
-        its = (field[n if E else 0, :E] for field in (slot, token, word))
-        yield Steps(*its, *of_row)
+@inner
+def push(tree: Tree, n: int, number: int) -> int:
+    """Add a branch to the queue of n branches; its new length."""
+    queue, branches, place = tree.queue, tree.branches, n
+    while place > 0 and branches[number].score > branches[queue[(place - 1) >> 1]].score:
+        queue[place] = queue[(place - 1) >> 1]
+        place = (place - 1) >> 1
+    queue[place] = number
+    return n + 1
 
 
-def _hypotheses(row: _Row, frames: np.ndarray, space: SearchSpace) -> list[Hypothesis]:
-    """The hypotheses of an utterance; `frames`, (E,), are the frames of its events."""
-    informed = space.informed
-    added = row.tokens != BLANK
-    when = np.broadcast_to(frames[: added.shape[1]], added.shape)
-    parts = _split(row.tokens, added), _split(when, added), _split(row.words, row.words != NONE)
-    nbest = []
-    for said, begun, ended, numbers in zip(*parts, row.numbers.tolist(), strict=True):
-        score, log_prob, lm = numbers
-        if score == -math.inf:
+@inner
+def pop(tree: Tree, n: int) -> int:
+    """Remove the best branch, the first, from the queue of n branches; its new length."""
+    queue, branches, place, n = tree.queue, tree.branches, 0, n - 1
+    last = queue[n]
+    while 2 * place + 1 < n:
+        child = 2 * place + 1
+        if child + 1 < n and branches[queue[child + 1]].score > branches[queue[child]].score:
+            child += 1
+        if branches[queue[child]].score <= branches[last].score:
             break
-        spelled = None if space.lexicon is None else _spelled(said, ended, space)
-        total = score if informed else None
-        nbest.append(Hypothesis(said, log_prob, begun, spelled, lm, total))
-    return nbest
+        queue[place], place = queue[child], child
+    queue[place] = last
+    return n
 
 
-def _split(values: np.ndarray, where: np.ndarray) -> list[tuple[int, ...]]:
-    """For each row, the values where `where` is true."""
-    flat, ends = values[where].tolist(), where.sum(1).cumsum().tolist()
-    return [tuple(flat[begin:end]) for begin, end in pairwise([0, *ends])]
+@inner
+def spell(tree: Tree, tables: Tables, number: int, new: Records) -> None:
+    """Write the tokens, frames and words of a branch to its place in `texts`."""
+    branches, line, texts = tree.branches, tree.line, tree.texts
+    n, n_tokens, n_words = 0, new.begin, new.begin_words
+    while number != NONE:
+        line[n], number = number, branches[number].origin
+        n += 1
+    end = tree.candidates[branches[line[n - 1]].begin]
+    word = end.word
+    if tables.lm.of_words:  # the last word, if any, is a prefix of its own
+        last = tree.prefixes[end.parent]
+        word = last.word if last.token == BLANK else np.int64(NONE)
+    if word != NONE:
+        texts[WORDS, n_words] = word
+        n_words += 1
+    arrival = arrival_at_end(tree, end)
+    for i in range(n - 1, -1, -1):
+        kept = tree.drops[branches[line[i - 1]].begin].kept if i > 0 else 0
+        while arrival != kept:
+            prefix = tree.prefixes[tree.arrivals[arrival].prefix]
+            texts[TOKENS, n_tokens] = prefix.token
+            texts[FRAMES, n_tokens] = tree.arrivals[arrival].frame
+            n_tokens += 1
+            if prefix.word != NONE:
+                texts[WORDS, n_words] = prefix.word
+                n_words += 1
+            arrival = tree.arrivals[arrival].before
+        if i > 0:
+            arrival = tree.drops[branches[line[i - 1]].begin].arrival
+    new.n_tokens, new.n_words = n_tokens - new.begin, n_words - new.begin_words
+    turn(texts[TOKENS], new.begin, n_tokens)
+    turn(texts[FRAMES], new.begin, n_tokens)
+    turn(texts[WORDS], new.begin_words, n_words)
 
 
-def _spelled(
-    tokens: tuple[int, ...], words: tuple[int, ...], space: SearchSpace
-) -> tuple[str, ...]:
-    """The lexicon's words by their numbers; out-of-vocabulary words are spelled by the tokens."""
-    assert space.lexicon is not None
-    known = space.lexicon.words
-    if len(known) not in words:
-        return tuple(known[word] for word in words)
-    spelled = space.tokenizer.decode(tokens).split()
-    return tuple(
-        known[word] if word < len(known) else text
-        for word, text in zip(words, spelled, strict=False)
-    )
+@inner
+def turn(values: np.ndarray, begin: int, end: int) -> None:
+    """Reverse the order of values."""
+    for i in range((end - begin) >> 1):
+        values[begin + i], values[end - 1 - i] = values[end - 1 - i], values[begin + i]
+
+
+@inner
+def arrival_at_end(tree: Tree, end: Records) -> int:
+    """When the tokens of a complete hypothesis began."""
+    prefix = tree.prefixes[end.parent]
+    if prefix.token == BLANK and end.parent != EMPTY:  # the last word
+        prefix = tree.prefixes[prefix.parent]
+    return prefix.arrival
+
+
+@inner
+def count_repeats(tokens: np.ndarray) -> int:
+    """Number of tokens that are the same as the one before."""
+    n = 0
+    for i in range(1, len(tokens)):
+        n += tokens[i] == tokens[i - 1]
+    return n
+
+
+@inner
+def is_known(tree: Tree, n: int) -> bool:
+    """Whether hypothesis n has the same tokens and words as one before."""
+    new = tree.found[n]
+    for i in range(n):
+        old = tree.found[i]
+        if old.n_tokens == new.n_tokens and old.n_words == new.n_words:
+            same = is_same(tree.texts[TOKENS], old.begin, new.begin, new.n_tokens)
+            if same and is_same(tree.texts[WORDS], old.begin_words, new.begin_words, new.n_words):
+                return True
+    return False
+
+
+@inner
+def is_same(values: np.ndarray, one: int, other: int, n: int) -> bool:
+    """Whether n values from two places on are the same."""
+    i = n - 1
+    while i >= 0 and values[one + i] == values[other + i]:
+        i -= 1
+    return i < 0
+
+
+@inner
+def branch_off(tree: Tree, n: int, origin: int) -> int:
+    """Add to the n branches those off a hypothesis; their new number.
+
+    They are the prefixes dropped in favour of its own, before it branched off another hypothesis.
+    """
+    branch = tree.branches[origin]
+    if branch.origin == NONE:
+        arrival = arrival_at_end(tree, tree.candidates[branch.begin])
+    else:
+        arrival = tree.drops[branch.begin].arrival
+    until = tree.now[0].frame
+    while arrival != NONE:
+        number = tree.arrivals[arrival].drop
+        while number != NONE:
+            drop = tree.drops[number]
+            if drop.frame < until:  # later, the hypothesis had another token
+                if n == len(tree.branches):
+                    tree.now[0].is_full = 1
+                    return n
+                new = tree.branches[n]
+                new.origin, new.begin, new.score = origin, number, branch.score + drop.score
+                new.log_prob, new.lm = branch.log_prob + drop.log_prob, branch.lm + drop.lm
+                n += 1
+            number = drop.next
+        until, arrival = tree.arrivals[arrival].frame, tree.arrivals[arrival].before
+    return n

@@ -2,21 +2,21 @@
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from asr.errors import InputError
 from asr.lm.kenlm import KenlmModel
 from asr.lm.ngram import NgramModel, arpa_words, write_ngram
 from asr.lm.vocabulary import UNK
 from asr.search.lexicon_tree import ROOT, Trie
-from asr.search.nbest import Hypothesis, refuse_nan
+from asr.search.nbest import Frames, Hypothesis, checked_frames
 from asr.search.space import SearchSpace
 from asr.text.tokenizer import BLANK
 
@@ -31,9 +31,7 @@ class _Engine(NamedTuple):
     lm: Any  # kept alive here, because the decoder uses it without holding a reference
 
 
-def flashlight_search(
-    log_probs: Tensor, input_lengths: Tensor, space: SearchSpace
-) -> list[list[Hypothesis]]:
+def flashlight_search(log_probs: Sequence[Frames], space: SearchSpace) -> list[list[Hypothesis]]:
     """Search like `asr.search.beam.beam_search`, but by flashlight-text, one by one on the CPU.
 
     It tries every token in every frame and drops prefixes by `THRESHOLD`. It ignores `token_floor`,
@@ -41,8 +39,7 @@ def flashlight_search(
     Acoustic log-probabilities are those of the best alignment.
 
     Args:
-        log_probs: (T, N, C), natural logs; padding is not used.
-        input_lengths: (N,), int64.
+        log_probs: (T, C) of each utterance, natural logs.
         space: settings, lexicon and language model.
 
     Returns:
@@ -51,12 +48,12 @@ def flashlight_search(
     Raises:
         InputError: flashlight-text is not installed, or doesn't support what `space` asks for.
     """
-    refuse_nan("log_probs", log_probs, input_lengths)
     engine = _engine(space)
-    separator = space.tokenizer.separator
+    separator, C = space.tokenizer.separator, len(space.tokenizer.symbols)
     nbests = []
-    for rows, length in zip(log_probs.unbind(1), input_lengths.tolist(), strict=True):
-        rows = rows[:length].float().cpu()
+    for utterance in log_probs:
+        rows = torch.from_numpy(checked_frames("log_probs", utterance, C)).float()
+        length = len(rows)
         if space.lexicon is not None and separator is not None:
             # flashlight-text ends words only at a separator, so add one
             end = torch.full((1, rows.shape[1]), -math.inf)
@@ -171,7 +168,7 @@ def _names(space: SearchSpace) -> list[str]:
 
 def _kenlm(space: SearchSpace, names: Any) -> Any:
     """The n-gram model, loaded by flashlight-text's KenLM."""
-    from flashlight.lib.text.space.kenlm import KenLM
+    from flashlight.lib.text.decoder.kenlm import KenLM
 
     if isinstance(space.lm, KenlmModel):
         return KenLM(str(space.lm.path), names)
@@ -184,9 +181,9 @@ def _kenlm(space: SearchSpace, names: Any) -> Any:
 
 def _spellings(trie: Trie) -> Iterator[tuple[int, list[int]]]:
     """Each word of a lexicon, by number, with each of its spellings."""
-    before, by = (trie.children > ROOT).nonzero(as_tuple=True)
-    token = torch.zeros_like(trie.parents)
-    token[trie.children[before, by].long()] = by
+    before, by = (trie.children > ROOT).nonzero()
+    token = np.zeros_like(trie.parents)
+    token[trie.children[before, by]] = by
     tokens, parents = token.tolist(), trie.parents.tolist()
     first_word, n_words = trie.first_word.tolist(), trie.n_words.tolist()
     endings = trie.endings.tolist()

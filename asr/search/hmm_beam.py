@@ -1,266 +1,182 @@
-"""emissions of a batch -> n-best lists, by prefix beam search over the states of an HMM."""
+"""emissions -> n-best lists, by prefix beam search over the states of an HMM."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
-from asr.search.backtrace import Trace, read_back
-from asr.search.extensions import Choice, Extensions, at
-from asr.search.fusion import Fusion
+from asr.search.backtrace import read_back
+from asr.search.candidates import add_ends, extend, highest_extra, least_score
+from asr.search.compiled import inner, outer
 from asr.search.lexicon_tree import ROOT
-from asr.search.lm_states import Context
-from asr.search.nbest import Hypothesis, refuse_nan
-from asr.search.prefixes import Prefixes, choose, end, join, least_mass, mass_of_new_prefixes, trace
+from asr.search.nbest import Frames, Hypothesis
+from asr.search.prefixes import AFTER, BEFORE, Tree, log_add, start
+from asr.search.pruning import begin_frame, end_frame
+from asr.search.searches import Method, search_all
 from asr.search.space import SearchSpace
-from asr.search.threads import threads
+from asr.search.tables import Tables
 from asr.text.tokenizer import BLANK
 
 
-class Beam(NamedTuple):
-    """The kept prefixes with the log-probabilities of their states, float64.
-
-    A prefix has J states of its last token, then Z states of the silence after it.
-    """
-
-    states: Tensor  # (N, K, J + Z), log-probability of the paths that end in each state
-    prefixes: Prefixes
-
-
 class States(NamedTuple):
-    """The states of each token and of the silence after it, (C, J + Z)."""
+    """The J states of each token and the Z states of the silence after it, (C, J + Z)."""
 
-    pdfs: Tensor  # int64
-    loops: Tensor  # float64, log-probability of staying in the state
-    moves: Tensor  # float64, log-probability of leaving the state
+    pdfs: np.ndarray  # int64
+    loops: np.ndarray  # float64, log-probability of staying in the state
+    moves: np.ndarray  # float64, log-probability of leaving the state
     n_silent: int  # Z
+    first_token: (
+        np.ndarray
+    )  # (nodes + 1,), int64, where each node of the lexicon begins in `tokens`
+    tokens: np.ndarray  # int64, the tokens that may follow each node
 
 
-class Stay(NamedTuple):
-    """The prefixes of a beam after a frame, without extensions."""
-
-    states: Tensor  # (N, K, J + Z), as in `Beam`
-    total: Tensor  # (N, K), log-probability summed over the states
-    parent: Tensor  # (N, K), slot of the parent: the prefix without the last token
-    known: Tensor  # (N, K), bool, whether the parent is in the beam
-    arrives: Tensor  # (N, K), the part of the first state that comes from extending the parent
-
-
-@torch.inference_mode()
 def hmm_beam_search(
-    emissions: Tensor, input_lengths: Tensor, space: SearchSpace, topology: Topology
+    emissions: Sequence[Frames], space: SearchSpace, topology: Topology
 ) -> list[list[Hypothesis]]:
     """Find the most probable token sequences, each summed over its alignments.
 
-    This is `asr.search.beam.beam_search` with HMM states in place of CTC's blank. A prefix is a
-    sequence of tokens, with a log-probability for each state of its last token and of the silence
-    after it. Silence may follow a complete word, or any token if there is no lexicon. Every frame
-    is a step.
-
-    On the CPU the search uses one thread; with a neural language model, it uses as many as torch
-    is set to.
+    This is `asr.search.beam.beam_search` with HMM states in place of CTC's blank. A prefix has a
+    log-probability for each state of its last token and of the silence after it. Silence may follow
+    a complete word, or any token if there is no lexicon.
 
     Args:
-        emissions: (T, N, S), log p(features | state), on any device; padding is not used.
-        input_lengths: (N,), int64.
-        space: settings, lexicon, language model and boosts. `token_floor`, `blank_skip` and
-            `recombine` are for CTC only and have no effect. Other settings in nats need to be
-            about ten times as large as for CTC, because emissions have a larger range.
+        emissions: (T, S) of each utterance, log p(features | state), on any device.
+        space: settings, lexicon, language model and boosts. `token_floor` and `blank_skip` are for
+            CTC only and have no effect. Other settings in nats need to be about ten times as large
+            as for CTC, because emissions have a larger range.
         topology: the HMM states of the tokens.
 
     Returns:
         nbest: for each utterance at most `n_best` hypotheses, best first; an empty list if no
             hypothesis is possible. Acoustic log-probabilities are exact if nothing was pruned, and
-            lower bounds otherwise.
+            lower bounds otherwise; those of recombined prefixes are estimates.
 
     Raises:
-        ValueError: `emissions` is not (T, N, S) with the topology's S, a length is not from 0 to
-            T, an emission is NaN, or the tokenizer and the topology have different tokens.
+        ValueError: an array is not (T, S) with the topology's S, a value is NaN or +inf, or the
+            tokenizer and the topology have different tokens.
     """
-    _check(emissions, input_lengths, space, topology)
-    N, device = emissions.shape[1], emissions.device
-    if not N:
-        return []
-    with threads(space.n_threads):
-        fusion = Fusion(space, N, device) if space.informed else None
-        states = _states(topology, device)
-        return _search(emissions, input_lengths.to(device), space, states, fusion)
-
-
-def _check(
-    emissions: Tensor, input_lengths: Tensor, space: SearchSpace, topology: Topology
-) -> None:
-    shape, S = tuple(emissions.shape), len(topology.self_loops)
-    if emissions.ndim != 3 or shape[2] != S:
-        raise ValueError(f"emissions has shape {shape}; expected (T, N, {S})")
-    if input_lengths.shape != shape[1:2]:
-        found = tuple(input_lengths.shape)
-        raise ValueError(f"input_lengths has shape {found}; expected ({shape[1]},)")
-    if shape[1] and not 0 <= int(input_lengths.min()) <= int(input_lengths.max()) <= shape[0]:
-        raise ValueError(f"input_lengths is {input_lengths.tolist()}; expected 0 to {shape[0]}")
-    refuse_nan("emissions", emissions, input_lengths)
-    C = len(space.tokenizer.symbols)
+    C, S = len(space.tokenizer.symbols), len(topology.self_loops)
     if len(topology.pdfs) != C:
         raise ValueError(f"topology has {len(topology.pdfs)} tokens; the tokenizer has {C}")
+    method = hmm_method(topology, space)
+    return search_all("emissions", emissions, S, space, method)
 
 
-def _states(topology: Topology, device: torch.device) -> States:
+def hmm_method(topology: Topology, space: SearchSpace) -> Method:
+    """How an HMM extends prefixes."""
     C, J = topology.pdfs.shape
-    silence = torch.tensor(topology.silence, dtype=torch.int64)
-    pdfs = torch.cat((topology.pdfs, silence.expand(C, -1)), 1).to(device)
-    loops = topology.self_loops.to(device, torch.float64)[pdfs]
-    moves = torch.log1p(-loops.exp())
+    silence = np.broadcast_to(np.array(topology.silence, np.int64), (C, len(topology.silence)))
+    pdfs = np.concatenate((topology.pdfs.numpy(), silence), 1)
+    loops = topology.self_loops.double().numpy()[pdfs]
+    moves = np.log1p(-np.exp(loops))
     # the empty prefix is in its last state before the first frame, and must leave it at once
     loops[BLANK, :J], moves[BLANK, : J - 1], moves[BLANK, J - 1] = -math.inf, -math.inf, 0.0
     pdfs[BLANK, :J] = 0
-    return States(pdfs, loops, moves, len(silence))
+    if space.lexicon is None:
+        first_token, tokens = np.array([0, C - 1]), np.arange(1, C)
+    else:
+        first_token, tokens = space.lexicon.arcs
+    pdfs, loops, moves, first_token, tokens = map(
+        np.ascontiguousarray, (pdfs, loops, moves, first_token, tokens)
+    )  # other layouts would be compiled on their own
+    states = States(pdfs, loops, moves, len(topology.silence), first_token, tokens)
+    return Method(search, states, pdfs.shape[1])
 
 
-def _search(
-    emissions: Tensor,
-    input_lengths: Tensor,
-    space: SearchSpace,
+@outer
+def search(
+    tree: Tree,
+    tables: Tables,
     states: States,
-    fusion: Fusion | None,
-) -> list[list[Hypothesis]]:
-    N, settings = emissions.shape[1], space.settings
-    lengths, order = input_lengths.sort(stable=True, descending=True)
-    frames = torch.arange(int(lengths[0]), device=order.device)[:, None].expand(-1, N)
-    n_active = (frames < lengths).sum(1).tolist()
-    beam = _start(N, settings.beam_width, states, fusion)
-    ended: list[Beam] = []
-    traces: list[Trace] = []
-    for frame, active in enumerate(n_active):
-        if active < beam.states.shape[0]:
-            ended.append(_rows(beam, slice(active, None)))
-            beam = _rows(beam, slice(active))
-        if fusion:
-            contexts = (some.prefixes.context for some in (beam, *ended))
-            fusion.make_room(beam.prefixes.last.numel(), contexts)
-        emission = emissions[frame, order[:active]].double()  # (n, S)
-        beam, step = _step(beam, emission, states, settings.score_floor, fusion)
-        traces.append(step)
-    beams = [beam, *reversed(ended)]
-    log_prob = torch.cat([_leaving(some, states)[0] for some in beams])
-    ends = end(join([some.prefixes for some in beams]), log_prob, fusion)
-    return read_back(ends, traces, order, frames, space)
-
-
-def _start(N: int, K: int, states: States, fusion: Fusion | None) -> Beam:
-    """Beams with only the empty prefix."""
-    device = states.pdfs.device
+    emissions: np.ndarray,
+    is_new: bool,
+    n_best: int,
+) -> int:
+    """Go on with the search of an utterance, or begin it; see `asr.search.beam.search`."""
+    now, limits = tree.now[0], tables.limits
     J = states.pdfs.shape[1] - states.n_silent
-    never = (N, K, states.pdfs.shape[1])
-    masses = torch.full(never, -math.inf, dtype=torch.float64, device=device)
-    masses[:, 0, J - 1] = 0.0
-    return Beam(masses, Prefixes.start(N, K, device, fusion))
+    if is_new:
+        start(tree, tables, J - 1)
+    while now.row < len(emissions):
+        frame = emissions[now.row]
+        if not begin_frame(tree, limits):
+            return -1
+        stay(tree, states, frame)
+        least = least_score(tree, limits)
+        extend_all(tree, tables, states, frame, least)
+        if not end_frame(tree, limits, least):
+            return -1
+        now.row += 1
+    if n_best == 0:
+        return 0
+    for number in tree.beam[: now.n_beam]:
+        tree.prefixes[number].coming = leaving(tree, states, number)
+    add_ends(tree, tables)
+    if now.is_full or now.n_pending:
+        return -1
+    return read_back(tree, tables, n_best, J, False)
 
 
-def _step(
-    beam: Beam, emission: Tensor, states: States, score_floor: float, fusion: Fusion | None
-) -> tuple[Beam, Trace]:
-    """Advance the beams by one frame."""
-    before = beam.prefixes
-    leaves, enters_silence = _leaving(beam, states)
-    stay = _stay(beam, emission, states, leaves, enters_silence)
-    score = stay.total + before.context["score"] if fusion else stay.total
-    # the prefixes alone fill the beam, so an extension must reach the worst of their scores
-    least = torch.maximum(score.amin(1), score.amax(1) + score_floor)
-    entry = emission[:, states.pdfs[:, 0]]  # (N, C)
-    entry[:, BLANK] = -math.inf
-    extensions = _extensions(
-        leaves, entry, least_mass(least, before.context, fusion), before.context, fusion
-    )
-    if fusion:
-        extensions = fusion.extensions(before.context, before.last, extensions)
-    extensions = extensions._replace(
-        mass=mass_of_new_prefixes(before, stay.parent, stay.known, extensions)
-    )
-    if fusion:
-        extensions = fusion.with_lm(before.context, before.last, extensions, least)
-    extensions = extensions.or_impossible()
-    choice = choose(score, extensions)
-    context = fusion.advance(before.context, extensions, choice) if fusion else {}
-    prefixes = before.keep(extensions, choice, context)
-    arrived = stay.arrives - stay.total > math.log(0.5)
-    traced = trace(before, stay.parent, arrived, extensions, choice, prefixes)
-    return _keep(stay, extensions, choice, prefixes), traced
+@inner
+def stay(tree: Tree, states: States, frame: np.ndarray) -> None:
+    """Extend the paths of each prefix by one frame, in the same state or into the next.
 
-
-def _leaving(beam: Beam, states: States) -> tuple[Tensor, Tensor]:
-    """(N, K): log-probability of leaving for another token or the end; and of entering silence."""
-    J, last = states.pdfs.shape[1] - states.n_silent, beam.prefixes.last
-    leaves = beam.states[:, :, J - 1] + states.moves[:, J - 1][last]
-    if not states.n_silent:
-        return leaves, torch.full_like(leaves, -math.inf)
-    behind = beam.states[:, :, -1] + states.moves[BLANK, -1]
-    passing = torch.logaddexp(leaves + PASS_SILENCE, behind)
-    enters_silence = leaves + ENTER_SILENCE
-    if "node" not in beam.prefixes.context:
-        return passing, enters_silence
-    whole = beam.prefixes.context["node"] == ROOT
-    return torch.where(whole, passing, leaves), enters_silence.masked_fill(~whole, -math.inf)
-
-
-def _stay(
-    beam: Beam, emission: Tensor, states: States, leaves: Tensor, enters_silence: Tensor
-) -> Stay:
-    """The prefixes after a frame, without extensions.
-
-    A path stays in its state or moves to the next one. If the parent, the prefix without the last
-    token, is in the beam too, its paths that are extended by that token are added here.
+    If its parent, the prefix without the last token, is in the beam too, the parent's paths that
+    are extended by that token are added here.
     """
-    last = beam.prefixes.last
-    J = states.pdfs.shape[1] - states.n_silent
-    parent, known = beam.prefixes.parents()
-    arrives = torch.where(known, leaves.gather(1, parent), -math.inf)
-    moved = beam.states + states.moves[last]
-    parts = [arrives[:, :, None], moved[:, :, : J - 1]]
-    if states.n_silent:
-        parts += [enters_silence[:, :, None], moved[:, :, J:-1]]
-    pdfs = states.pdfs[last]  # (N, K, J + Z)
-    emitted = emission.gather(1, pdfs.flatten(1)).view_as(moved)
-    masses = torch.logaddexp(beam.states + states.loops[last], torch.cat(parts, 2)) + emitted
-    return Stay(masses, masses.logsumexp(2), parent, known, arrives + emitted[:, :, 0])
+    n_states = states.pdfs.shape[1]
+    J = n_states - states.n_silent
+    for i in range(tree.now[0].n_beam):
+        number = tree.beam[i]
+        prefix = tree.prefixes[number]
+        token, masses = prefix.token, tree.masses[number, BEFORE]
+        into = leaving(tree, states, prefix.parent)  # into the state
+        prefix.coming = -math.inf
+        for j in range(n_states):
+            if j == J:
+                into = masses[J - 1] + states.moves[token, J - 1] + ENTER_SILENCE
+                if prefix.node != ROOT:
+                    into = -math.inf
+            emission = frame[states.pdfs[token, j]]
+            mass = log_add(masses[j] + states.loops[token, j], into) + emission
+            if j == 0:
+                prefix.arrives = into + emission
+            tree.masses[number, AFTER, j] = mass
+            prefix.coming = log_add(prefix.coming, mass)
+            into = masses[j] + states.moves[token, j]
+        tree.scores[i] = prefix.coming + prefix.extra
 
 
-def _extensions(
-    leaves: Tensor, entry: Tensor, min_mass: Tensor, context: Context, fusion: Fusion | None
-) -> Extensions:
-    """The extensions that may be kept, scored without the language model.
-
-    Args:
-        leaves: (N, K), log-probability of leaving each prefix.
-        entry: (N, C), the emissions of the tokens' first states.
-        min_mass: (N, K) or (N, 1), the log-probability that an extension must reach.
-        context: context of the prefixes.
-        fusion: lexicon, language model and boosts; a lexicon allows only few tokens.
-    """
-    min_mass = min_mass.expand_as(leaves)
-    K, C = leaves.shape[1], entry.shape[1]
-    promising = (leaves + entry.amax(1, keepdim=True) >= min_mass).flatten().nonzero()[:, 0]
-    if fusion and fusion.trie is not None:
-        of, token = fusion.trie.tokens(at(context["node"], promising))
-        slot = promising.index_select(0, of)
-        mass = at(leaves, slot) + at(entry, slot // K * C + token)
-        may_be = (mass >= at(min_mass, slot)).nonzero()[:, 0]
-        return Extensions(*(some.index_select(0, may_be) for some in (slot, token, mass)))
-    mass = at(leaves, promising)[:, None] + entry.index_select(0, promising // K)
-    which, token = (mass >= at(min_mass, promising)[:, None]).nonzero(as_tuple=True)
-    return Extensions(at(promising, which), token, mass[which, token])
+@inner
+def leaving(tree: Tree, states: States, number: int) -> float:
+    """The paths of a prefix that leave it, for another token or the end; after silence or not."""
+    prefix, masses = tree.prefixes[number], tree.masses[number, BEFORE]
+    if prefix.total == -math.inf:
+        return -math.inf
+    last = len(masses) - 1
+    J = last + 1 - states.n_silent
+    leaves = masses[J - 1] + states.moves[prefix.token, J - 1]
+    if states.n_silent == 0 or prefix.node != ROOT:
+        return leaves
+    return log_add(leaves + PASS_SILENCE, masses[last] + states.moves[prefix.token, last])
 
 
-def _keep(stay: Stay, extensions: Extensions, choice: Choice, prefixes: Prefixes) -> Beam:
-    """The beam of the chosen prefixes."""
-    slot, new = choice.slot[:, :, None], choice.new
-    old = (choice.possible & ~new)[:, :, None]
-    kept = stay.states.gather(1, slot.expand(-1, -1, stay.states.shape[2]))
-    masses = torch.where(old, kept, -math.inf)
-    masses[:, :, 0] = torch.where(new, extensions.mass.take(choice.extension), masses[:, :, 0])
-    return Beam(masses, prefixes)
-
-
-def _rows(beam: Beam, rows: slice) -> Beam:
-    return Beam(beam.states[rows], beam.prefixes.rows(rows))
+@inner
+def extend_all(tree: Tree, tables: Tables, states: States, frame: np.ndarray, least: float) -> None:
+    """Extend each prefix by the tokens that may follow it, if the score may reach the least."""
+    highest_entry = -math.inf
+    for token in range(1, len(states.pdfs)):
+        highest_entry = max(highest_entry, frame[states.pdfs[token, 0]])
+    for number in tree.beam[: tree.now[0].n_beam]:
+        prefix = tree.prefixes[number]
+        leaves, highest = leaving(tree, states, number), highest_extra(tables, prefix)
+        if leaves + highest_entry + highest < least:
+            continue
+        begin, end = states.first_token[prefix.node], states.first_token[prefix.node + 1]
+        for token in states.tokens[begin:end]:
+            mass = leaves + frame[states.pdfs[token, 0]]
+            if mass + highest >= least and mass > -math.inf:
+                extend(tree, tables, number, token, mass, least)

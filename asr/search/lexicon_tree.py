@@ -2,12 +2,10 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from asr.errors import InputError, listed
 from asr.text.tokenizer import Tokenizer, spellings
@@ -41,19 +39,17 @@ class Trie:
         n_words: (nodes,), int64, number of words that end at the node.
         endings: int64, words, sorted by the node where they end.
         inner: (nodes,), bool, whether a spelling goes on from the node.
-        homophones: whether several words end at one node.
     """
 
     words: tuple[str, ...]
     separator: int | None
     open: bool
-    children: Tensor
-    parents: Tensor
-    first_word: Tensor
-    n_words: Tensor
-    endings: Tensor
-    inner: Tensor
-    homophones: bool
+    children: np.ndarray
+    parents: np.ndarray
+    first_word: np.ndarray
+    n_words: np.ndarray
+    endings: np.ndarray
+    inner: np.ndarray
 
     @classmethod
     def build(
@@ -94,80 +90,21 @@ class Trie:
             words=tuple(spellings),
             separator=separator,
             open=open,
-            children=torch.from_numpy(children),
-            parents=torch.from_numpy(parents),
-            first_word=torch.from_numpy((n_words.cumsum() - n_words).clip(max=len(endings) - 1)),
-            n_words=torch.from_numpy(n_words),
-            endings=torch.from_numpy(endings % (other + 1)),
-            inner=torch.from_numpy(np.bincount(parents[1:], minlength=len(parents)) > 0),
-            homophones=bool(n_words.max() > 1),
+            children=children,
+            parents=parents,
+            first_word=(n_words.cumsum() - n_words).clip(max=len(endings) - 1),
+            n_words=n_words,
+            endings=endings % (other + 1),
+            inner=np.bincount(parents[1:], minlength=len(parents)) > 0,
         )
 
-    def to(self, device: torch.device) -> "Trie":
-        """The same tree with its tables on a device."""
-        tables = {
-            field.name: getattr(self, field.name).to(device)
-            for field in fields(self)
-            if isinstance(getattr(self, field.name), Tensor)
-        }
-        return replace(self, **tables)
-
     @cached_property
-    def _arcs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """First token of each node, (nodes,); number of its tokens, (nodes,); all nodes' tokens."""
-        nodes, tokens = (self.children != NONE).nonzero(as_tuple=True)
-        n_arcs = torch.bincount(nodes, minlength=len(self.parents))
-        return n_arcs.cumsum(0) - n_arcs, n_arcs, tokens
+    def arcs(self) -> tuple[np.ndarray, np.ndarray]:
+        """(nodes + 1,), where each node's tokens begin; and the tokens that may follow each."""
+        nodes, tokens = (self.children != NONE).nonzero()
+        return np.searchsorted(nodes, np.arange(len(self.parents) + 1)), tokens
 
-    def tokens(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """The tokens that may follow each node.
-
-        Args:
-            nodes: (n,).
-
-        Returns:
-            of: (tokens,), index of the node that each token follows, ascending.
-            tokens: (tokens,), ascending for each node.
-        """
-        first, n_arcs, tokens = self._arcs
-        of, nth = _repeated(n_arcs.index_select(0, nodes))
-        return of, tokens.index_select(0, first.index_select(0, nodes).index_select(0, of) + nth)
-
-    def extensions(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The extensions of nodes by tokens: none, one or several for each pair.
-
-        Args:
-            nodes: (n,).
-            tokens: (n,), one for each node.
-
-        Returns:
-            of: (extensions,), index of the pair of node and token, ascending.
-            outcomes: (extensions,), number of the extension within its pair; always the same for
-                the same pair.
-            nodes: (extensions,), the node after the token.
-            words: (extensions,), the word that ends with the token; NONE if none does.
-        """
-        after = self.children.take(nodes * self.children.shape[1] + tokens).long()
-        of = (after != NONE).nonzero()[:, 0]
-        after, holders = after.index_select(0, of), nodes.index_select(0, of)
-        if self.separator is None:
-            # one extension if a spelling goes on, and one for each word that ends here
-            holders, goes_on = after, self.inner[after].long()
-            each, outcomes = _repeated(self.n_words[holders] + goes_on)
-            ends = outcomes >= goes_on[each]
-            word = self.first_word[holders[each]] + outcomes - goes_on[each]
-            after = torch.where(ends, ROOT, after[each])
-            return of[each], outcomes, after, torch.where(ends, self.endings[word], NONE)
-        ends = tokens.index_select(0, of) == self.separator
-        word = self.first_word.index_select(0, holders)
-        if not self.homophones:
-            word = torch.where(ends, self.endings.index_select(0, word), NONE)
-            return of, torch.zeros_like(of), after, word
-        each, outcomes = _repeated(torch.where(ends, self.n_words[holders], 1))
-        word = torch.where(ends[each], self.endings[word[each] + outcomes], NONE)
-        return of[each], outcomes, after[each], word
-
-    def best_below(self, scores: Tensor) -> Tensor:
+    def best_below(self, scores: np.ndarray) -> np.ndarray:
         """The highest score of a word that ends at a node or below it.
 
         Args:
@@ -176,17 +113,15 @@ class Trie:
         Returns:
             best: (nodes,).
         """
-        nodes = torch.arange(len(self.parents), device=scores.device).repeat_interleave(
-            self.n_words
-        )
-        best = scores.new_full(self.parents.shape, -torch.inf)
-        best = best.scatter_reduce(0, nodes, scores[self.endings], "amax")
-        while True:
-            higher = best.scatter_reduce(0, self.parents, best, "amax")
-            if torch.equal(higher, best):
-                break
+        best = np.full(len(self.parents), -np.inf)
+        nodes = np.arange(len(self.parents)).repeat(self.n_words)
+        np.maximum.at(best, nodes, scores[self.endings])
+        while True:  # once for each level
+            higher = best.copy()
+            np.maximum.at(higher, self.parents, best)
+            if (higher == best).all():
+                return best
             best = higher
-        return best
 
 
 def make_lexicon_tree(words: Iterable[str], tokenizer: Tokenizer, place: str = "lexicon") -> Trie:
@@ -217,13 +152,6 @@ def make_lexicon_tree(words: Iterable[str], tokenizer: Tokenizer, place: str = "
             file=sys.stderr,
         )
     return Trie.build(spelled_words, tokenizer.separator, len(tokenizer.symbols))
-
-
-def _repeated(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """For counts 2, 0, 3: (0, 0, 2, 2, 2) and (0, 1, 0, 1, 2)."""
-    each = torch.arange(counts.shape[0], device=counts.device).repeat_interleave(counts)
-    first = counts.cumsum(0) - counts
-    return each, torch.arange(each.shape[0], device=each.device) - first[each]
 
 
 def _flatten(

@@ -1,13 +1,17 @@
 """Hypotheses: the output of a search, and the input of rescoring and scoring."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
+Frames = Tensor | np.ndarray
+"""Log-probabilities, (T, C), or emissions, (T, S), of one utterance."""
 
-@dataclass(frozen=True)
-class Hypothesis:
+
+class Hypothesis(NamedTuple):
     """A recognition hypothesis.
 
     Args:
@@ -47,20 +51,22 @@ class Hypothesis:
         return " ".join(self.words)
 
 
-def refuse_nan(name: str, log_probs: Tensor, input_lengths: Tensor) -> None:
-    """Check that log-probabilities have neither NaN nor +inf, which no search can compare.
+def checked_frames(name: str, frames: Frames, n_columns: int) -> np.ndarray:
+    """The input of a search on the CPU, (T, n_columns), float64.
 
     Args:
-        name: the argument's name, for the error message.
-        log_probs: (T, N, C); padding may have any values.
-        input_lengths: (N,), int64.
+        name: what it is called in error messages.
+        frames: (T, n_columns), on any device.
+        n_columns: C or S.
 
     Raises:
-        ValueError: a value is NaN or +inf.
+        ValueError: the shape is wrong, or a value is NaN or +inf, which no search can compare.
     """
-    if not log_probs.numel():
-        return
-    best = log_probs.amax(2)  # NaN if any value of the frame is NaN
-    for n, length in enumerate(input_lengths.tolist()):
-        if not (best[:length, n] < math.inf).all():
-            raise ValueError(f"{name} has NaN or inf in utterance {n}; expected log-probabilities")
+    if isinstance(frames, Tensor):
+        frames = frames.detach().to("cpu", torch.float64).numpy()
+    rows = np.require(frames, np.float64, ["C", "W"])
+    if rows.ndim != 2 or rows.shape[1] != n_columns:
+        raise ValueError(f"{name} has shape {rows.shape}; expected (T, {n_columns})")
+    if rows.size and not rows.max() < math.inf:  # NaN if any value is NaN
+        raise ValueError(f"{name} has NaN or inf; expected natural logs of probabilities")
+    return rows

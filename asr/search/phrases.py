@@ -1,87 +1,10 @@
-"""A file of phrases -> tables of the score that each token adds (contextual biasing)."""
+"""Phrases in tokens -> tables of the score that each token adds (contextual biasing)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from asr.errors import InputError
-from asr.files import read_lines
-from asr.text.normalisation import canonical
-
-BOOST = 2.0
-"""Default bonus of a phrase, in nats per token."""
-
-MAX_BOOST = 1e6
-"""Largest bonus; larger sums would lose the digits of log-probabilities."""
-
-
-class Phrase(NamedTuple):
-    """A phrase to make more likely."""
-
-    text: str
-    nats: float  # bonus for each of its tokens
-    place: str  # the start of an error message: the phrase, after the file and line it is from
-
-
-Phrases = Mapping[str, float] | Sequence[Phrase]
-"""Phrases with their bonuses in nats per token, or those of a file."""
-
-
-def as_phrases(phrases: Phrases) -> list[Phrase]:
-    """The phrases as a list; a text with a bonus is its own place."""
-    if isinstance(phrases, Mapping):
-        return [Phrase(text, nats, f"phrase {text!r}") for text, nats in phrases.items()]
-    return list(phrases)
-
-
-def read_phrases(path: str | Path) -> list[Phrase]:
-    """Read phrases from a file: one per line, optionally followed by a tab and a bonus.
-
-    Args:
-        path: a UTF-8 file; empty lines are skipped. The bonus is in nats per token, `BOOST` by
-            default. Phrases are converted to canonical form, see
-            `asr.text.normalisation.canonical`.
-
-    Returns:
-        phrases: in the order of the file.
-
-    Raises:
-        InputError: the file can't be read or has no phrase; a line has no phrase before the tab or
-            no number after it, or repeats a phrase.
-    """
-    phrases: dict[str, Phrase] = {}
-    for number, line in enumerate(read_lines(path, "phrases"), 1):
-        if not line.strip():
-            continue
-        words, tab, nats = line.partition("\t")
-        phrase = canonical(words, f"{path}:{number}")
-        if not phrase or phrase in phrases:
-            found = f"{phrase!r} again" if phrase else "no phrase"
-            raise InputError(f"{path}:{number}: has {found}; expected each phrase once")
-        bonus = _bonus(nats.strip(), f"{path}:{number}") if tab else BOOST
-        phrases[phrase] = Phrase(phrase, bonus, f"{path}:{number}: phrase {phrase!r}")
-    if not phrases:
-        raise InputError(f"{path}: has no phrase; expected one per line")
-    return list(phrases.values())
-
-
-def _bonus(nats: str, place: str) -> float:
-    try:
-        bonus = float(nats)
-    except ValueError:
-        bonus = math.nan
-    if not abs(bonus) <= MAX_BOOST:
-        raise InputError(
-            f"{place}: has {nats!r}; expected a bonus in nats after the tab, from {-MAX_BOOST:g} to"
-            f" {MAX_BOOST:g}"
-        )
-    return bonus
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +29,10 @@ class PhraseBoosts:
     """
 
     start: int
-    after: Tensor
-    worth: Tensor
-    lent: Tensor
-    end: Tensor
+    after: np.ndarray
+    worth: np.ndarray
+    lent: np.ndarray
+    end: np.ndarray
 
     @classmethod
     def build(
@@ -161,20 +84,11 @@ class PhraseBoosts:
         closed = 0.0 if separator is None else ends[after[:, separator]]
         return cls(
             start=0 if separator is None else int(after[0, separator]),
-            after=torch.from_numpy(after),
-            worth=torch.from_numpy(ends + lent),
-            lent=torch.from_numpy(lent),
-            end=torch.from_numpy(closed - lent),
+            after=after,
+            worth=ends + lent,
+            lent=lent,
+            end=closed - lent,
         )
-
-    def next(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """The states after tokens, of the same shape."""
-        return self.after.take(states * self.after.shape[1] + tokens).long()
-
-    def to(self, device: torch.device) -> "PhraseBoosts":
-        """The same automaton with its tables on a device."""
-        tables = (self.after, self.worth, self.lent, self.end)
-        return PhraseBoosts(self.start, *(table.to(device) for table in tables))
 
 
 def _check(phrases: Mapping[tuple[int, ...], float], separator: int | None, n_tokens: int) -> None:

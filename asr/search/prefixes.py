@@ -1,204 +1,225 @@
-"""Prefixes of a beam and their extensions -> the prefixes to keep, identified by hashes."""
+"""The state of one search: a tree of all prefixes so far, and the beam, those that are kept."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from asr.search.alternatives import Recombined
-from asr.search.backtrace import Trace
-from asr.search.extensions import Choice, Extensions, at, mixed
-from asr.search.fusion import Fusion
-from asr.search.lexicon_tree import NONE
-from asr.search.lm_states import Context
+from asr.search.compiled import Records, inner
+from asr.search.language_models import UNREAD
+from asr.search.lexicon_tree import NONE, ROOT
+from asr.search.tables import Tables
 from asr.text.tokenizer import BLANK
 
-NOBODY, ORPHAN, EMPTY = 0, 1, 2
-"""Names for a slot without a prefix, for the empty prefix's parent, and for the empty prefix."""
+NOBODY, EMPTY = 0, 1
+"""Numbers of the empty prefix's parent, which is never in the beam, and of the empty prefix."""
+
+BEFORE, AFTER = 0, 1
+"""Whether masses are those before the next frame or those after it."""
+
+_OF_EXTENSION = [
+    ("parent", "i8"),  # the prefix without the last token
+    ("token", "i8"),  # the last token; BLANK for the empty prefix and for the end
+    ("word", "i8"),  # the word that ends with the token; NONE for none
+    ("node", "i8"),  # node of the lexicon
+    ("phrase", "i8"),  # state of the phrases
+    ("state", "i8"),  # state of the language model; UNREAD before it has read the last token
+    ("lm", "f8"),  # the language model's log-probability; NaN before it has answered
+    ("extra", "f8"),  # the score without the acoustic log-probability
+    ("coming", "f8"),  # acoustic log-probability of all alignments after the next frame
+]
+
+PREFIX = np.dtype(
+    [
+        *_OF_EXTENSION,
+        ("total", "f8"),  # log-probability of all alignments so far; -inf outside the beam
+        ("arrives", "f8"),  # the part of `coming` that extends the parent in the next frame
+        ("arrival", "i8"),  # when the tokens began: the number of an arrival
+        ("child", "i8"),  # an extension of this prefix; NOBODY for none
+        ("sibling", "i8"),  # another extension of the parent; NOBODY for none
+        ("kept_child", "i8"),  # the same for extensions in the beam
+        ("kept_sibling", "i8"),
+    ]
+)
+"""A partial hypothesis. A prefix that leaves the beam stays in the tree."""
+
+CANDIDATE = np.dtype([*_OF_EXTENSION, ("number", "i8")])
+"""An extension that may enter the beam; `number` is that of its prefix in the tree, or NOBODY."""
+
+ARRIVAL = np.dtype([("prefix", "i8"), ("frame", "i8"), ("before", "i8"), ("drop", "i8")])
+"""The last token of a prefix begins in a frame; the others, as arrival `before` says. `drop` is the
+last of the prefixes that were dropped in favour of this one; NONE for none."""
+
+DROP = np.dtype(
+    [
+        ("arrival", "i8"),  # of the prefix that was dropped
+        ("kept", "i8"),  # arrival of the prefix with the same future and a better score
+        ("next", "i8"),  # the drop before, in favour of the same arrival; NONE for none
+        ("frame", "i8"),
+        ("score", "f8"),  # of the dropped prefix minus that of the kept one
+        ("log_prob", "f8"),  # the same for the acoustic log-probability
+        ("lm", "f8"),  # the same for the language model's
+    ]
+)
+
+PENDING = np.dtype([("prefix", "i8"), ("bound", "f8")])
+"""A prefix that the language model must be asked about, for a score of at most `bound`."""
+
+BRANCH = np.dtype(
+    [
+        ("origin", "i8"),  # the branch that this one goes on like; NONE for a candidate
+        ("begin", "i8"),  # the drop with which this one begins; or the number of the candidate
+        ("score", "f8"),
+        ("log_prob", "f8"),
+        ("lm", "f8"),
+    ]
+)
+"""A complete hypothesis: a candidate at the end of the search; or a prefix that was dropped, which
+goes on as its origin does after the prefix that was kept."""
+
+FOUND = np.dtype(
+    [
+        ("score", "f8"),
+        ("log_prob", "f8"),
+        ("lm", "f8"),
+        ("begin", "i8"),  # where the tokens of the hypothesis begin in `texts`
+        ("n_tokens", "i8"),
+        ("begin_words", "i8"),
+        ("n_words", "i8"),
+    ]
+)
+"""A hypothesis of the n-best list."""
+
+NOW = np.dtype(
+    [
+        ("row", "i8"),  # the next row to read of the frames given
+        ("frame", "i8"),  # number of frames read since the start
+        ("quiet", "f8"),  # log-probability of blank in the last frames without any other token
+        ("is_quiet", "i8"),  # whether there are such frames
+        ("lowest", "f8"),  # the score that a candidate needs to enter the next beam
+        ("n_prefixes", "i8"),
+        ("n_arrivals", "i8"),
+        ("n_drops", "i8"),
+        ("n_beam", "i8"),
+        ("n_candidates", "i8"),
+        ("n_pending", "i8"),
+        ("is_full", "i8"),  # whether an array is too short to go on
+    ]
+)
 
 
-class Prefixes(NamedTuple):
-    """The token sequences kept for each utterance, (N, K)."""
+class Tree(NamedTuple):
+    """The state of the search of one utterance.
 
-    last: Tensor  # last token; BLANK for the empty prefix
-    name: Tensor  # hash of the tokens and words
-    parent: Tensor  # name of the prefix without the last token
-    context: Context
-
-    @classmethod
-    def start(cls, N: int, K: int, device: torch.device, fusion: Fusion | None) -> "Prefixes":
-        """Only the empty prefix, in slot 0."""
-        name = torch.full((N, K), NOBODY, device=device)
-        name[:, 0] = EMPTY
-        context = fusion.start(name) if fusion else {}
-        return cls(torch.full_like(name, BLANK), name, torch.full_like(name, ORPHAN), context)
-
-    def parents(self) -> tuple[Tensor, Tensor]:
-        """(N, K): slot of the prefix without its last token; bool, whether it is in the beam."""
-        names, order = self.name.sort(1)
-        found = torch.searchsorted(names, self.parent).clamp(max=names.shape[1] - 1)
-        return order.gather(1, found), names.gather(1, found) == self.parent
-
-    def keep(self, extensions: Extensions, choice: Choice, context: Context) -> "Prefixes":
-        """The chosen prefixes and extensions."""
-        slot, new = choice.slot, choice.new
-        old = choice.possible & ~new
-        last = extensions.token.take(choice.extension)
-        name = self.name.gather(1, slot)
-        named = _name(name, last, context.get("outcome"))
-        parent = torch.where(old, self.parent.gather(1, slot), ORPHAN)
-        return Prefixes(
-            last=torch.where(new, last, self.last.gather(1, slot)),
-            name=torch.where(new, named, torch.where(old, name, NOBODY)),
-            parent=torch.where(new, name, parent),
-            context=context,
-        )
-
-    def recombine(self, future: Tensor, numbers: Tensor) -> tuple["Prefixes", Recombined]:
-        """Keep only the best of the prefixes with the same future, and free the others' slots.
-
-        Args:
-            future: (N, K), hash of all states that a prefix's continuations depend on.
-            numbers: (N, K, 3), float64: scores, acoustic and LM log-probabilities.
-
-        Returns:
-            prefixes: the kept prefixes.
-            recombined: the dropped prefixes.
-        """
-        score = numbers[:, :, 0]
-        order = score.argsort(1, descending=True)
-        futures, place = future.gather(1, order).sort(dim=1, stable=True)
-        slots = order.gather(1, place)  # grouped by future, the best of each group first
-        here = torch.arange(score.shape[1], device=score.device).expand_as(slots)
-        first = here.clone()
-        first[:, 1:] *= futures[:, 1:] != futures[:, :-1]
-        best = slots.gather(1, first.cummax(1).values)
-        twin = torch.zeros_like(best).scatter(1, slots, best)
-        gone = (twin != here) & (score > -math.inf)
-        row, slot = gone.nonzero(as_tuple=True)
-        kept = twin[row, slot]
-        behind = numbers[row, slot] - numbers[row, kept]
-        recombined = Recombined(row, slot, kept, self.name[row, slot], behind)
-        name, parent = self.name.masked_fill(gone, NOBODY), self.parent.masked_fill(gone, ORPHAN)
-        return self._replace(name=name, parent=parent), recombined
-
-    def rows(self, rows: slice) -> "Prefixes":
-        """The prefixes of some utterances."""
-        some = {name: known[rows] for name, known in self.context.items()}
-        return Prefixes(self.last[rows], self.name[rows], self.parent[rows], some)
-
-
-def join(prefixes: Sequence[Prefixes]) -> Prefixes:
-    """Concatenate prefixes of several utterances."""
-    *fields, contexts = zip(*prefixes, strict=True)
-    joined = {name: torch.cat([some[name] for some in contexts]) for name in contexts[0]}
-    return Prefixes._make([*(torch.cat(field) for field in fields), joined])
-
-
-def least_mass(least: Tensor, context: Context, fusion: Fusion | None) -> Tensor:
-    """(N, K) or (N, 1): the acoustic log-probability that extensions need to reach a score.
-
-    Args:
-        least: (N,), the score to reach.
-        context: context of the prefixes.
-        fusion: lexicon, language model and boosts; None without any.
+    A prefix has a log-probability, its mass, for each of S states in which its alignments may end.
+    A new prefix is in state 0.
     """
-    mass = least[:, None] - fusion.highest(context) if fusion else least[:, None]
-    return mass.clamp(min=torch.finfo(mass.dtype).min)  # finite, so that -inf never reaches it
+
+    now: Records  # (1,), NOW
+    prefixes: Records  # PREFIX
+    masses: np.ndarray  # (prefixes, 2, S), float64, before and after the next frame
+    arrivals: Records  # ARRIVAL
+    drops: Records  # DROP
+    beam: np.ndarray  # (beam_width,), int64, numbers of prefixes
+    candidates: Records  # CANDIDATE
+    scores: np.ndarray  # float64, of the prefixes in the beam, then of the candidates
+    order: np.ndarray  # int64, their places before they were ranked
+    pending: Records  # PENDING
+    tried: np.ndarray  # (C,), int64, tokens that a frame tries
+    slots: np.ndarray  # int64, hash table of the prefixes in the beam by their futures
+    branches: Records  # BRANCH
+    queue: np.ndarray  # int64, branches that may be in the n-best list, as a heap
+    found: Records  # FOUND, the n-best list
+    line: np.ndarray  # int64, a branch, its origin, its origin's origin ...
+    texts: np.ndarray  # (3, ...), int64, tokens, their frames, and words of the n-best list
 
 
-def mass_of_new_prefixes(
-    prefixes: Prefixes, parent: Tensor, known: Tensor, extensions: Extensions
-) -> Tensor:
-    """(F,): acoustic log-probabilities of extensions; -inf if the result is in the beam already.
-
-    Args:
-        prefixes: the prefixes in the beam.
-        parent: (N, K), slots of the parents: the prefixes without the last token.
-        known: (N, K), bool, whether the parent is in the beam.
-        extensions: extensions with the lexicon's outcomes.
-    """
-    if not extensions.slot.shape[0]:
-        return extensions.mass
-    N, K = prefixes.last.shape
-    parent = torch.arange(0, N * K, K, device=parent.device)[:, None] + parent
-    arrived = _number(parent, prefixes.last, prefixes.context.get("outcome"))
-    numbers = _number(extensions.slot, extensions.token, extensions.outcome)
-    found = torch.searchsorted(numbers, arrived).clamp(max=numbers.shape[0] - 1)
-    found = found[known & (numbers.take(found) == arrived)]
-    return extensions.mass.index_fill(0, found, -math.inf)
-
-
-def choose(score: Tensor, extensions: Extensions) -> Choice:
-    """Choose the K prefixes and extensions with the highest scores, in no order.
-
-    Args:
-        score: (N, K), scores of the prefixes.
-        extensions: one or more extensions.
-    """
-    N, K = score.shape
-    table, first = extensions.table(N, K)
-    best, place = torch.cat((score, table), 1).topk(K, 1, sorted=False)
-    possible = best > -math.inf
-    new = possible & (place >= K)
-    extension = torch.where(new, first[:, None] + place - K, 0)
-    return Choice(
-        torch.where(place < K, place, extensions.slot.take(extension) % K), extension, new, possible
+def room(tables: Tables, C: int, n_states: int) -> Tree:
+    """Room for the state of a search."""
+    width, recombines = tables.limits.beam_width, tables.limits.recombines
+    n = 16 * width + 1024
+    return Tree(
+        now=np.zeros(1, NOW),
+        prefixes=np.empty(n, PREFIX),
+        masses=np.empty((n, 2, n_states)),
+        arrivals=np.empty(n, ARRIVAL),
+        drops=np.empty(n if recombines else width, DROP),
+        beam=np.empty(width, np.int64),
+        candidates=np.empty(n, CANDIDATE),
+        scores=np.empty(n),
+        order=np.empty(n, np.int64),
+        pending=np.empty(n, PENDING),
+        tried=np.empty(C, np.int64),
+        slots=np.empty(1 << (2 * width).bit_length() if recombines else 1, np.int64),
+        branches=np.empty(n, BRANCH),
+        queue=np.empty(n, np.int64),
+        found=np.empty(width + 1, FOUND),
+        line=np.empty(width + 1, np.int64),
+        texts=np.empty((3, n), np.int64),
     )
 
 
-def trace(
-    prefixes: Prefixes,
-    parent: Tensor,
-    arrived: Tensor,
-    extensions: Extensions,
-    choice: Choice,
-    after: Prefixes,
-) -> Trace:
-    """Record the origin of the chosen prefixes.
-
-    Args:
-        prefixes: the prefixes of the beam before.
-        parent: (N, K), slots of the parents: the prefixes without the last token.
-        arrived: (N, K), bool: whether most of the prefix's alignments have just come from its
-            parent. The prefix is then treated as new, so that its last token begins in this frame.
-        extensions: all extensions.
-        choice: the chosen prefixes and extensions.
-        after: the prefixes of the beam after the choice.
-    """
-    here = torch.arange(prefixes.last.shape[1], device=prefixes.last.device)
-    slot = torch.where(arrived, parent, here).gather(1, choice.slot)
-    token = torch.where(arrived, prefixes.last, BLANK).gather(1, choice.slot)
-    token = torch.where(choice.new, extensions.token.take(choice.extension), token)
-    word = None
-    if "word" in after.context:
-        word = torch.where(token == BLANK, NONE, after.context["word"])
-    return Trace(torch.where(choice.new, choice.slot, slot), token, word)
+@inner
+def start(tree: Tree, tables: Tables, state: int) -> None:
+    """Begin a search: only the empty prefix, whose alignments end in a state."""
+    now = tree.now[0]
+    now.row, now.frame, now.quiet, now.is_quiet = 0, 0, 0.0, 0
+    now.n_prefixes, now.n_arrivals, now.n_drops, now.n_beam = EMPTY + 1, 1, 0, 1
+    for number in (NOBODY, EMPTY):
+        prefix = tree.prefixes[number]
+        prefix.parent, prefix.child, prefix.sibling = NOBODY, NOBODY, NOBODY
+        prefix.token, prefix.word, prefix.node = BLANK, NONE, ROOT
+        prefix.phrase, prefix.state, prefix.arrival = tables.first_phrase, tables.lm.first_state, 0
+        prefix.lm, prefix.extra = 0.0, tables.nodes[ROOT].ahead
+        prefix.total = 0.0 if number == EMPTY else -math.inf
+    for i in range(tree.masses.shape[2]):
+        tree.masses[EMPTY, BEFORE, i] = 0.0 if i == state else -math.inf
+    first = tree.arrivals[0]
+    first.prefix, first.frame, first.before, first.drop = EMPTY, -1, NONE, NONE
+    tree.beam[0] = EMPTY
 
 
-def end(prefixes: Prefixes, log_prob: Tensor, fusion: Fusion | None) -> Extensions:
-    """Complete hypotheses from the prefixes at the ends of their utterances.
-
-    Args:
-        prefixes: the prefixes.
-        log_prob: (N, K), acoustic log-probabilities of the prefixes.
-        fusion: lexicon, language model and boosts; None without any.
-    """
-    if fusion:
-        fusion.make_room(log_prob.numel(), [prefixes.context])
-        return fusion.end(prefixes.context, prefixes.last, log_prob)
-    slot = (log_prob.flatten() > -math.inf).nonzero()[:, 0]
-    return Extensions(slot, torch.full_like(slot, BLANK), at(log_prob, slot))
+@inner
+def log_add(a: float, b: float) -> float:
+    """log(exp(a) + exp(b))."""
+    if a < b:
+        a, b = b, a
+    return a + math.log1p(math.exp(b - a)) if b - a > -40.0 else a  # the digits of a end there
 
 
-def _number(slot: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
-    """A number for each extension, ascending in the order of extensions."""
-    number = (slot << 24) + token
-    return number if outcome is None else (number << 16) + outcome
+@inner
+def find(tree: Tree, candidate: Records) -> int:
+    """The number of an extension in the tree; NOBODY if it was never added."""
+    number = tree.prefixes[candidate.parent].child
+    while number != NOBODY:
+        child = tree.prefixes[number]
+        if child.token == candidate.token and child.word == candidate.word:
+            break
+        number = child.sibling
+    return number
 
 
-def _name(parent: Tensor, token: Tensor, outcome: Tensor | None) -> Tensor:
-    """A 64-bit hash that identifies a prefix."""
-    return mixed(parent, token if outcome is None else token + (outcome << 32))
+@inner
+def add(tree: Tree, candidate: Records) -> int:
+    """Add an extension to the tree, outside the beam; its number."""
+    number = tree.now[0].n_prefixes
+    tree.now[0].n_prefixes += 1
+    prefix, parent = tree.prefixes[number], tree.prefixes[candidate.parent]
+    prefix.parent, prefix.token, prefix.word = candidate.parent, candidate.token, candidate.word
+    prefix.node, prefix.phrase, prefix.state = candidate.node, candidate.phrase, candidate.state
+    prefix.lm, prefix.extra, prefix.total = candidate.lm, candidate.extra, -math.inf
+    prefix.child, prefix.sibling, parent.child = NOBODY, parent.child, number
+    return number
+
+
+@inner
+def keep(tree: Tree, candidate: Records) -> int:
+    """Add a candidate to the tree, if it is not there; its number."""
+    number = candidate.number if candidate.number != NOBODY else find(tree, candidate)
+    if number == NOBODY:
+        number = add(tree, candidate)
+    prefix = tree.prefixes[number]
+    prefix.lm, prefix.extra, prefix.coming = candidate.lm, candidate.extra, candidate.coming
+    if candidate.state != UNREAD:  # the prefix may have lost its state
+        prefix.state = candidate.state
+    return number

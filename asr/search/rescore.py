@@ -1,7 +1,7 @@
 """nbest -> nbest re-ordered by exact acoustic log-probabilities and language models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -52,7 +52,10 @@ def text_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> str:
 
 def spelled(nbest: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[Hypothesis]:
     """The hypotheses with `words` filled in, as the functions below need them."""
-    return [replace(h, words=tuple(text_of(h, tokenizer).split())) for h in nbest]
+    return [
+        h._replace(words=tuple(tokenizer.decode(h.tokens).split())) if h.words is None else h
+        for h in nbest
+    ]
 
 
 def exact_log_probs(
@@ -84,7 +87,7 @@ def exact_log_probs(
         raise ValueError(f"log_probs has shape {shape}; expected (T, C) of one utterance")
     batches = [nbest[start : start + BATCH] for start in range(0, len(nbest), BATCH)]
     losses = [loss for batch in batches for loss in _losses(log_probs, batch)]
-    exact = [replace(h, log_prob=-loss) for h, loss in zip(nbest, losses, strict=True)]
+    exact = [h._replace(log_prob=-loss) for h, loss in zip(nbest, losses, strict=True)]
     return merged(exact)
 
 
@@ -102,12 +105,12 @@ def merged(nbest: Sequence[Hypothesis]) -> list[Hypothesis]:
         ValueError: a hypothesis has no words.
     """
     found: dict[tuple[str, ...], Hypothesis] = {}
-    acoustic = [replace(hypothesis, score=None) for hypothesis in nbest]
+    acoustic = [hypothesis._replace(score=None) for hypothesis in nbest]
     for hypothesis in sorted(acoustic, key=lambda h: -h.log_prob):
         words = _words(hypothesis)
         if words in found:
             both = np.logaddexp(found[words].log_prob, hypothesis.log_prob)
-            found[words] = replace(found[words], log_prob=float(both))
+            found[words] = found[words]._replace(log_prob=float(both))
         else:
             found[words] = hypothesis
     return sorted(found.values(), key=lambda h: -h.log_prob)
@@ -198,7 +201,7 @@ def rescore(
     n_words = np.array([len(_words(hypothesis)) for hypothesis in nbest])
     language = np.maximum(lm_log_probs, NEVER) @ np.array(weights.lm_weights)
     scores = acoustic + language + weights.word_bonus * n_words
-    scored = [replace(h, score=float(s)) for h, s in zip(nbest, scores, strict=True)]
+    scored = [h._replace(score=float(s)) for h, s in zip(nbest, scores, strict=True)]
     return sorted(scored, key=lambda hypothesis: -hypothesis.total)
 
 

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from asr.errors import InputError, check_size
 from asr.lm.protocol import LanguageModel
-from asr.lm.vocabulary import UNK
+from asr.lm.vocabulary import EOS, UNK
 from asr.search.lexicon_tree import Trie
 from asr.search.phrases import PhraseBoosts
 from asr.text.tokenizer import BLANK, Tokenizer
@@ -123,22 +123,15 @@ class SearchSpace:
         return self.settings.recombine and self.scores_words and not self._of_network
 
     @property
-    def n_threads(self) -> int:
-        """Number of threads of a search on the CPU: 1, or torch's setting with a neural LM.
-
-        Threads wait for each other after every operation, so more threads help only with the
-        large operations of a network.
-        """
-        return torch.get_num_threads() if self._of_network else 1
-
-    @property
     def _of_network(self) -> bool:
         """Whether the language model is a neural network, whose states are real numbers."""
         return self.lm is not None and self.lm.start(1).is_floating_point()
 
     @cached_property
-    def units(self) -> Tensor | None:
-        """(W + 1,) or (C,), int64: the language model's unit for each word, or for each token."""
+    def units(self) -> np.ndarray | None:
+        """The language model's unit for each item, int64: for the lexicon's words, then any other
+        word, then the end; or for each token, where the unit of BLANK is the end.
+        """
         if self.lm is None:
             return None
         number = {symbol: unit for unit, symbol in enumerate(self.lm.vocabulary.symbols)}
@@ -148,7 +141,7 @@ class SearchSpace:
             if set(units) == {UNK}:
                 n = len(units)
                 raise InputError(f"language model: knows none of the lexicon's {n} words")
-            return torch.tensor([*units, UNK])
+            return np.array([*units, UNK, EOS])
         for token, symbol in enumerate(self.tokenizer.symbols):
             if token != BLANK and symbol not in number:
                 of_words = self.lm.vocabulary.unit == "word"
@@ -157,10 +150,10 @@ class SearchSpace:
                     f"the language model has no unit for token {token}, {symbol!r}; expected one"
                     f" for each of the acoustic model's tokens{hint}"
                 )
-        return torch.tensor([number.get(symbol, UNK) for symbol in self.tokenizer.symbols])
+        return np.array([EOS, *(number[symbol] for symbol in self.tokenizer.symbols[1:])])
 
     @cached_property
-    def ahead(self) -> Tensor | None:
+    def ahead(self) -> np.ndarray | None:
         """(nodes,), float64: look-ahead, the best log-probability of a word below each node.
 
         It uses the language model's log-probabilities after an unknown word, as unigrams.
@@ -169,7 +162,8 @@ class SearchSpace:
             return None
         assert self.lm is not None
         assert self.lexicon is not None
+        assert self.units is not None
         start = self.lm.start(1)
         _, state = self.lm.score(start, torch.tensor([UNK], device=start.device))
-        scores = self.lm.log_probs(state)[0].double().cpu()[self.units]
-        return self.lexicon.best_below(scores.clamp(min=LEAST))
+        scores = self.lm.log_probs(state)[0].double().cpu().numpy()[self.units[:-1]]
+        return self.lexicon.best_below(scores.clip(min=LEAST))

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from asr.lm.load import load_language_model, with_words
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import EOS, UNK
 from asr.networks.ctc import checked_log_probs
-from asr.search import beam
 from asr.search.greedy import check_symbols
 from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.nbest import Hypothesis
@@ -67,6 +65,8 @@ def beam_search(
 
     Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1.
     """
+    from asr.search import beam  # takes time to import
+
     log_probs = checked_log_probs(log_probs)
     tokenizer, words = _with_words(symbols, lexicon)
     check_symbols(tokenizer, log_probs.shape[1])
@@ -84,7 +84,7 @@ def beam_search(
     )
     tree = make_lexicon_tree(words, tokenizer) if words else None
     space = SearchSpace(tokenizer, settings, tree, lm)
-    (nbest,) = beam.beam_search(log_probs[:, None], torch.tensor([len(log_probs)]), space)
+    (nbest,) = beam.beam_search([log_probs], space)
     return spelled(nbest or [Hypothesis((), -math.inf)], tokenizer)
 
 

@@ -482,9 +482,8 @@ def _encode(pieces: Iterable[str], token: dict[str, int], what: str, place: str)
 
 
 def _decode(tokens: Iterable[int], symbols: Sequence[str]) -> list[str]:
-    pieces = []
-    for token in tokens:
-        if not 1 <= token < len(symbols):
-            raise ValueError(f"token {token} stands for no text; expected 1 to {len(symbols) - 1}")
-        pieces.append(symbols[token])
-    return pieces
+    tokens = tuple(tokens)
+    if tokens and not 1 <= min(tokens) <= max(tokens) < len(symbols):
+        wrong = next(token for token in tokens if not 1 <= token < len(symbols))
+        raise ValueError(f"token {wrong} stands for no text; expected 1 to {len(symbols) - 1}")
+    return [symbols[token] for token in tokens]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor
@@ -171,6 +172,7 @@ class Run:
             # Lightning would take the job's number of tasks for the number of processes
             trainer_settings = trainer_settings.clone()
             trainer_settings.plugins = [LightningEnvironment()]
+        trainer_settings = _in_a_supported_precision(trainer_settings)
         _quiet()
         limit_kernels()
         return_large_blocks()
@@ -256,6 +258,30 @@ class Run:
             default_root_dir=self.out,
             use_distributed_sampler=False,  # our samplers distribute the batches themselves
         )
+
+
+def _in_a_supported_precision(settings: Namespace) -> Namespace:
+    """The settings with float32 in place of bf16-mixed on a processor without bfloat16.
+
+    There torch would emulate it, a hundred times as slowly, or fail in the middle.
+    """
+    on_cpu = settings.accelerator == "cpu" or (
+        settings.accelerator == "auto" and not torch.accelerator.is_available()
+    )
+    if settings.precision != "bf16-mixed" or not on_cpu or _has_bfloat16():
+        return settings
+    print(
+        "trainer.precision is bf16-mixed, which this processor does not have: 32-true is used",
+        file=sys.stderr,
+    )
+    settings = settings.clone()
+    settings.precision = "32-true"
+    return settings
+
+
+def _has_bfloat16() -> bool:
+    """Whether torch's networks can compute in bfloat16 on this processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _is_alone_in_slurm() -> bool:

@@ -163,7 +163,7 @@ def test_words_are_timed_by_their_recognised_pronunciation():
     phones = PhoneTokenizer.from_lexicon(LEXICON)  # HH, IY, S
     path = [0, 3, 0, 2, 0, 0, 2, 2, 0]
     log_probs = torch.from_numpy(planted(path, 4)).log_softmax(1)
-    best = replace(greedy_search(log_probs), words=("see", "he"))  # he without its h
+    best = greedy_search(log_probs)._replace(words=("see", "he"))  # he without its h
     words = recognised_words(ctc_of(phones), log_probs, best, duration=0.09)
     assert [(word.text, word.confidence) for word in words] == [
         ("see", pytest.approx(1)),

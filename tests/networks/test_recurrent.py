@@ -231,6 +231,7 @@ def test_gradients_flow_back_through_a_carried_state(cell):
 
 
 @EACH_CELL
+@pytest.mark.bfloat16
 def test_a_state_is_kept_in_full_precision(cell):
     stack = one_way(cell).float()
     inputs = torch.stack(sequences([9] * 2), 1).float()

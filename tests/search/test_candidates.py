@@ -1,61 +1,166 @@
 import numpy as np
 import pytest
-import torch
+from numba import njit
+from table_model import random_model
 
-from asr.search.candidates import find_events
+from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
+from asr.search.candidates import extend, highest_extra, least_score
+from asr.search.language_models import UNREAD
+from asr.search.lexicon_tree import NONE, ROOT, Trie
+from asr.search.phrases import PhraseBoosts
+from asr.search.prefixes import EMPTY, NOBODY, room, start
+from asr.search.space import BeamSettings, SearchSpace
+from asr.search.tables import make_tables
+from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
+
+CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))
+PHONES = UnitTokenizer((BLANK_SYMBOL, "p", "q", "r"))
+SPELLED = {"a": [(2,)], "eh": [(2,)], "ab": [(2, 3)]}
+SPOKEN = {"p": [(1,)], "pea": [(1,)], "pq": [(1, 2)], "q": [(2,)]}
+
+compiled = njit(_nrt=False)
 
 
-def random_batch(seed, lengths, C=5):
-    generator = np.random.default_rng(seed)
-    T = max(lengths) + 2
-    probabilities = generator.dirichlet(np.ones(C) / 3, (T, len(lengths)))
-    log_probs = torch.from_numpy(np.log(probabilities))
-    for n, length in enumerate(lengths):
-        log_probs[length:, n] = torch.nan
-    return log_probs
+@compiled
+def call_start(tree, tables):
+    start(tree, tables, 1)
+
+
+@compiled
+def call_least_score(tree, limits):
+    return least_score(tree, limits)
+
+
+@compiled
+def call_extend(tree, tables, prefix, token, mass, least):
+    extend(tree, tables, prefix, token, mass, least)
+
+
+@compiled
+def call_highest_extra(tables, prefixes):
+    return highest_extra(tables, prefixes[0])
+
+
+def begun(space, node=ROOT):
+    """The tables and the state of a search whose empty prefix is at a node of the lexicon."""
+    tables = make_tables(space)
+    tree = room(tables, 4, 2)
+    call_start(tree, tables)
+    tree.prefixes["node"][EMPTY] = node
+    tree.prefixes["kept_child"][EMPTY] = NOBODY
+    tree.now["lowest"] = -np.inf
+    return tables, tree
+
+
+def extensions(tables, tree, token, mass=-1.0, least=-np.inf):
+    """{(word, node): score} of the extensions of the empty prefix by a token."""
+    tree.now["n_candidates"] = 0
+    call_extend(tree, tables, EMPTY, token, mass, least)
+    n = tree.now[0]["n_candidates"]
+    found = tree.candidates[:n]
+    assert (found["parent"] == EMPTY).all()
+    assert (found["token"] == token).all()
+    assert (found["coming"] == mass).all()
+    scores = tree.scores[tree.now[0]["n_beam"] :][:n]
+    return dict(zip(zip(found["word"], found["node"], strict=True), scores, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(
-    ("token_floor", "blank_skip"), [(-1.0, 1.0), (-3.0, 1.0), (-np.inf, 1.0), (-3.0, 0.4)]
-)
-def test_events_are_the_frames_with_something_to_try(seed, token_floor, blank_skip):
-    lengths = [9, 0, 14, 1, 14]
-    log_probs = random_batch(seed, lengths)
-    events = find_events(log_probs, torch.tensor(lengths), token_floor, blank_skip)
-    order = events.order.tolist()
-    assert sorted(order) == [0, 1, 2, 3, 4]
-    counts = []
-    for row, n in enumerate(order):
-        quiet, blank_is_over, count = 0.0, False, 0
-        for t in range(lengths[n]):
-            frame = log_probs[t, n].tolist()
-            tried = [c for c in range(1, 5) if frame[c] >= min(token_floor, frame[0])]
-            if not tried or (blank_skip < 1 and np.exp(frame[0]) >= blank_skip):
-                quiet, blank_is_over = quiet + frame[0], True
-                continue
-            event = events.at(count)
-            assert event.frames[row].tolist() == [t]
-            assert event.rows[row].tolist() == [n]
-            assert event.tokens[row, : len(tried)].tolist() == tried
-            assert event.token_log_probs[row, : len(tried)].tolist() == [frame[c] for c in tried]
-            assert (event.token_log_probs[row, len(tried) :] == -np.inf).all()
-            assert event.blank[row].tolist() == [frame[0]]
-            if blank_is_over:
-                assert event.quiet[row].item() == pytest.approx(quiet, rel=1e-12)
-                assert event.blank_is_over[row].item() == -np.inf
-            elif event.quiet is not None:
-                assert (event.quiet[row].item(), event.blank_is_over[row].item()) == (0, 0)
-            quiet, blank_is_over, count = 0.0, False, count + 1
-        assert events.tail[row].item() == pytest.approx(quiet, rel=1e-12)
-        counts.append(count)
-    assert counts == sorted(counts, reverse=True)
-    assert events.n_active == [sum(c > e for c in counts) for e in range(max(counts))]
+def test_an_extension_may_not_be_worse_than_a_full_beam_or_far_from_the_best(seed):
+    generator = np.random.default_rng(seed)
+    for n_beam in (1, 3, 4):
+        limits = make_tables(SearchSpace(PHONES, BeamSettings(4, 4, score_floor=-1.0))).limits
+        _, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4)))
+        scores = generator.normal(size=n_beam)
+        tree.scores[:n_beam] = scores
+        tree.now["n_beam"] = n_beam
+        lowest = scores.min() if n_beam == 4 else -np.inf
+        assert call_least_score(tree, limits) == max(scores.max() - 1.0, lowest)
+        assert tree.now[0]["lowest"] == lowest
 
 
-def test_without_a_floor_all_tokens_are_tried_in_all_frames():
-    log_probs = random_batch(0, [6, 3])
-    events = find_events(log_probs, torch.tensor([6, 3]), -np.inf, 1.0)
-    assert events.n_active == [2, 2, 2, 1, 1, 1]
-    assert events.n_tokens == [4] * 6
-    assert not any(events.has_quiet)
+def test_without_a_lexicon_a_token_extends_in_one_way():
+    tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4, word_bonus=0.5)))
+    assert extensions(tables, tree, 2) == {(NONE, ROOT): pytest.approx(-0.5)}
+
+
+def test_words_end_at_the_separator_in_all_their_meanings():
+    trie = Trie.build(SPELLED, 1, 4)
+    space = SearchSpace(CHARS, BeamSettings(4, 4, word_bonus=0.5), trie)
+    a = int(trie.children[ROOT, 2])
+    tables, tree = begun(space)
+    assert extensions(tables, tree, 2) == {(NONE, a): -1.0}
+    assert extensions(tables, tree, 3) == {}  # no word begins with it
+    assert extensions(tables, tree, 1) == {}  # no word has begun
+    tables, tree = begun(space, a)
+    assert extensions(tables, tree, 1) == {(0, ROOT): -0.5, (1, ROOT): -0.5}
+    assert extensions(tables, tree, 3) == {(NONE, trie.children[a, 3]): -1.0}
+
+
+def test_without_a_separator_a_word_may_end_or_go_on():
+    trie = Trie.build(SPOKEN, None, 4)
+    tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4, word_bonus=0.5), trie))
+    p = int(trie.children[ROOT, 1])
+    assert extensions(tables, tree, 1) == {(0, ROOT): -0.5, (1, ROOT): -0.5, (NONE, p): -1.0}
+    assert extensions(tables, tree, 2) == {(3, ROOT): -0.5}
+    assert extensions(tables, tree, 3) == {}
+
+
+def test_extensions_with_low_or_impossible_scores_are_left_out():
+    tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4)))
+    assert len(extensions(tables, tree, 2, least=-1.0)) == 1
+    assert extensions(tables, tree, 2, least=-0.9) == {}
+    assert extensions(tables, tree, 2, mass=-np.inf) == {}
+    tree.now["lowest"] = -0.5
+    assert extensions(tables, tree, 2) == {}
+
+
+def test_extensions_in_the_beam_are_left_out():
+    tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4)))
+    tree.prefixes[2] = tree.prefixes[EMPTY]
+    tree.prefixes["token"][2], tree.prefixes["kept_sibling"][2] = 2, NOBODY
+    tree.prefixes["kept_child"][EMPTY] = 2
+    assert extensions(tables, tree, 2) == {}
+    assert len(extensions(tables, tree, 3)) == 1
+
+
+def test_words_wait_for_a_model_that_must_be_asked():
+    vocabulary = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *SPOKEN))
+    lm = random_model(vocabulary, 0)
+    trie = Trie.build(SPOKEN, None, 4)
+    tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4, lm_weight=0.5), trie, lm))
+    unasked = extensions(tables, tree, 1)
+    assert {word for word, _ in unasked} == {NONE}  # the word that only begins is scored already
+    waiting = tree.pending["prefix"][: tree.now[0]["n_pending"]]
+    assert tree.prefixes["word"][waiting].tolist() == [0, 1]
+    assert tree.prefixes["state"][waiting].tolist() == [UNREAD, UNREAD]
+    ahead = tables.nodes["ahead"][ROOT]  # the next word's, as in the score of the empty prefix
+    np.testing.assert_allclose(tree.pending["bound"][:2], -1.0 + ahead, rtol=1e-12)
+    for number, answer in zip(waiting, (-2.0, -3.0), strict=True):
+        tree.prefixes["state"][number], tree.prefixes["lm"][number] = 1, answer
+    found = extensions(tables, tree, 1)
+    assert found[0, ROOT] == pytest.approx(-1.0 + ahead - 1.0, rel=1e-12)
+    assert found[1, ROOT] == pytest.approx(-1.0 + ahead - 1.5, rel=1e-12)
+
+
+def test_no_extension_adds_more_than_the_bound():
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        phrases = {tuple(generator.integers(2, 4, size=n)): generator.normal() for n in (1, 2, 3)}
+        trie = [None, Trie.build(SPELLED, 1, 4)][generator.integers(2)]
+        settings = BeamSettings(4, 4, word_bonus=generator.normal(), lm_weight=0.5)
+        lm = None
+        if trie is not None:
+            lm = random_model(Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *SPELLED)), 0)
+        boosts = PhraseBoosts.build(phrases, 1, 4)
+        space = SearchSpace(CHARS, settings, trie, lm, boosts)
+        for node in range(1 if trie is None else len(trie.parents)):
+            for phrase in range(len(boosts.after)):
+                tables, tree = begun(space, node)
+                tree.prefixes["phrase"][EMPTY] = phrase
+                bound = call_highest_extra(tables, tree.prefixes[EMPTY : EMPTY + 1])
+                for token in (1, 2, 3):
+                    tree.now["n_pending"] = 0
+                    found = [s + 1.0 for s in extensions(tables, tree, token).values()]
+                    found += (tree.pending["bound"][: tree.now[0]["n_pending"]] + 1.0).tolist()
+                    assert all(extra <= bound + 1e-12 for extra in found)

@@ -39,9 +39,7 @@ def said(tokens, C, seed, sure=0.7):
 
 
 def batch(tokenizer, sequences):
-    rows = [said(s, len(tokenizer.symbols), seed) for seed, s in enumerate(sequences)]
-    lengths = torch.tensor([len(row) for row in rows])
-    return torch.nn.utils.rnn.pad_sequence(rows, padding_value=torch.nan), lengths
+    return [said(s, len(tokenizer.symbols), seed) for seed, s in enumerate(sequences)]
 
 
 def ngram(texts, unit, order):
@@ -93,23 +91,23 @@ def score_of(hypothesis, rows, space):
 @pytest.mark.parametrize("name", ["nothing", "characters", "lexicon", "words", "phones"])
 def test_our_best_hypothesis_is_at_least_as_good_as_flashlights(name):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
-    space, (log_probs, lengths) = decoders()[name]
-    ours = beam_search(log_probs, lengths, space)
-    theirs = flashlight_search(log_probs, lengths, space)
+    space, log_probs = decoders()[name]
+    ours = beam_search(log_probs, space)
+    theirs = flashlight_search(log_probs, space)
     same = 0
-    for n, length in enumerate(lengths.tolist()):
-        best = score_of(ours[n][0], log_probs[:length, n], space)
+    for n, rows in enumerate(log_probs):
+        best = score_of(ours[n][0], rows, space)
         assert ours[n][0].total <= best + 1e-3
-        assert best >= score_of(theirs[n][0], log_probs[:length, n], space) - 1e-6
+        assert best >= score_of(theirs[n][0], rows, space) - 1e-6
         same += (ours[n][0].tokens, ours[n][0].words) == (theirs[n][0].tokens, theirs[n][0].words)
-    assert same >= len(lengths) - 1
+    assert same >= len(log_probs) - 1
 
 
 def test_its_best_hypotheses_equal_ours():
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
-    space, (log_probs, lengths) = decoders()["words"]
-    ours = beam_search(log_probs, lengths, space)
-    theirs = flashlight_search(log_probs, lengths, space)
+    space, log_probs = decoders()["words"]
+    ours = beam_search(log_probs, space)
+    theirs = flashlight_search(log_probs, space)
     for n, text in enumerate(TEXTS[:6]):
         mine, other = ours[n][0], theirs[n][0]
         assert " ".join(mine.words) == " ".join(other.words) == text
@@ -126,13 +124,13 @@ def test_a_kenlm_file_can_be_used(tmp_path):
     pytest.importorskip("kenlm", reason="kenlm-ex, of the extra [kenlm], is not installed")
     from asr.lm.kenlm import KenlmModel
 
-    space, (log_probs, lengths) = decoders()["words"]
+    space, log_probs = decoders()["words"]
     write_ngram(tmp_path / "lm.arpa", space.lm)
     kenlm = KenlmModel(tmp_path / "lm.arpa", space.lexicon.words)
     same = SearchSpace(CHARS, space.settings, space.lexicon, kenlm)
     for one, other in zip(
-        flashlight_search(log_probs, lengths, space),
-        flashlight_search(log_probs, lengths, same),
+        flashlight_search(log_probs, space),
+        flashlight_search(log_probs, same),
         strict=True,
     ):
         assert [h.words for h in one] == [h.words for h in other]
@@ -142,7 +140,7 @@ def test_a_kenlm_file_can_be_used(tmp_path):
 def test_a_missing_flashlight_text_is_reported_with_the_fix(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "flashlight.lib.text", None)
     with pytest.raises(InputError, match="pip install flashlight-text"):
-        flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), SearchSpace(PHONES))
+        flashlight_search([torch.zeros(3, 7)], SearchSpace(PHONES))
 
 
 @pytest.mark.parametrize(
@@ -155,4 +153,4 @@ def test_a_missing_flashlight_text_is_reported_with_the_fix(monkeypatch):
 def test_unsupported_searches_are_refused(given, message):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     with pytest.raises(InputError, match=f"which {message}; expected decoder beam"):
-        flashlight_search(torch.zeros(3, 1, 7), torch.tensor([3]), SearchSpace(PHONES, **given))
+        flashlight_search([torch.zeros(3, 7)], SearchSpace(PHONES, **given))

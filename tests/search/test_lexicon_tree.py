@@ -3,7 +3,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 
 from asr.search.lexicon_tree import NONE, ROOT, Trie
 
@@ -16,15 +15,26 @@ LEXICON = {
 }
 
 
+def extensions(trie, node, token):
+    """The nodes after a token, each with the word that ends with it or NONE, as `Trie` says."""
+    after = trie.children[node, token]
+    if after == NONE:
+        return []
+    holder, goes_on = (node, False) if token == trie.separator else (after, trie.inner[after])
+    if trie.separator is not None and token != trie.separator:
+        return [(after, NONE)]
+    first = trie.first_word[holder]
+    words = trie.endings[first : first + trie.n_words[holder]].tolist()
+    return [(after, NONE)] * bool(goes_on) + [(ROOT, word) for word in words]
+
+
 def walk(trie, tokens):
     """{(node, words so far)} after tokens, one at a time."""
     places = {(ROOT, ())}
     for token in tokens:
         reached = set()
         for node, words in places:
-            of, _, nodes, ended = trie.extensions(torch.tensor([node]), torch.tensor([token]))
-            assert (of == 0).all()
-            for after, word in zip(nodes.tolist(), ended.tolist(), strict=True):
+            for after, word in extensions(trie, node, token):
                 reached.add((after, words if word == NONE else (*words, word)))
         places = reached
     return places
@@ -82,35 +92,19 @@ def test_an_open_lexicon_accepts_oov_words_as_one_more_word():
     assert names(trie, (1,)) == set()  # an empty spelling is no word
 
 
-def test_outcomes_do_not_depend_on_the_batch():
-    trie = Trie.build(LEXICON, None, 4)
-    nodes, tokens = torch.tensor([ROOT, ROOT, ROOT]), torch.tensor([3, 2, 1])
-    of, outcomes, after, words = trie.extensions(nodes, tokens)
-    assert of.tolist() == [0, 1, 1, 1]  # 3 goes on; 2 goes on or ends as either; 1 leads nowhere
-    assert outcomes.tolist() == [0, 0, 1, 2]
-    assert words.tolist() == [NONE, NONE, 0, 2]
-    assert (after[2:] == ROOT).all()
-    alone = trie.extensions(nodes[1:2], tokens[1:2])
-    for together, single in zip((outcomes, after, words), alone[1:], strict=True):
-        assert together[1:].tolist() == single.tolist()
-
-
 @pytest.mark.parametrize(("separator", "open_"), [(None, False), (1, False), (1, True)])
-def test_tokens_are_those_that_have_an_extension(separator, open_):
+def test_arcs_are_the_tokens_that_have_an_extension(separator, open_):
     trie = Trie.build(LEXICON, separator, 5, open=open_)
-    nodes = torch.randperm(len(trie.parents), generator=torch.Generator().manual_seed(0))
-    of, tokens = trie.tokens(nodes)
-    each, every = nodes.repeat_interleave(5), torch.arange(5).repeat(len(nodes))
-    leads, *_ = trie.extensions(each, every)
-    expected = sorted({divmod(pair, 5) for pair in leads.tolist()})
-    assert list(zip(of.tolist(), tokens.tolist(), strict=True)) == expected
+    begins, tokens = trie.arcs
+    for node in range(len(trie.parents)):
+        expected = [token for token in range(5) if extensions(trie, node, token)]
+        assert tokens[begins[node] : begins[node + 1]].tolist() == expected
 
 
 def test_a_leaf_only_ends_words():
     trie = Trie.build({"pq": [(1, 2)]}, None, 3)
-    _, _, (node,), _ = trie.extensions(torch.tensor([ROOT]), torch.tensor([1]))
-    _, outcomes, after, words = trie.extensions(node[None], torch.tensor([2]))
-    assert (outcomes.tolist(), after.tolist(), words.tolist()) == ([0], [ROOT], [0])
+    ((node, _),) = extensions(trie, ROOT, 1)
+    assert extensions(trie, node, 2) == [(ROOT, 0)]
 
 
 @pytest.mark.parametrize("open_", [False, True])
@@ -118,7 +112,7 @@ def test_best_below_a_node_is_the_maximum_over_its_words(open_):
     generator = np.random.default_rng(0)
     spelled = [tuple(generator.integers(2, 6, generator.integers(1, 7))) for _ in range(80)]
     trie = Trie.build({str(n): [s] for n, s in enumerate(spelled)}, 1, 6, open=open_)
-    scores = torch.from_numpy(generator.normal(size=81))
+    scores = generator.normal(size=81)
     scores[80] = 1.0
     best = trie.best_below(scores[: 80 + open_])
     assert best[ROOT] == scores[: 80 + open_].max()
@@ -145,11 +139,11 @@ def test_a_tree_of_20_000_words_has_exactly_these_words():
     assert time.perf_counter() - started < 20
     prefixes = {s[:n] for (s,) in spelled.values() for n in range(1, len(s) + 1)}
     assert len(trie.parents) == 1 + len(prefixes)
-    nodes = torch.zeros(20_000, dtype=torch.int64)
+    nodes = np.zeros(20_000, dtype=np.int64)
     for depth in range(lengths.max()):
-        at = torch.from_numpy(np.flatnonzero(lengths > depth))
-        tokens = torch.tensor([spelled[str(n)][0][depth] for n in at.tolist()])
-        nodes[at] = trie.children[nodes[at], tokens].long()
+        at = np.flatnonzero(lengths > depth)
+        tokens = [spelled[str(n)][0][depth] for n in at.tolist()]
+        nodes[at] = trie.children[nodes[at], tokens]
     distinct = {spelling for (spelling,) in spelled.values()}
     assert len(set(nodes.tolist())) == len(distinct)
     for n in range(0, 20_000, 97):

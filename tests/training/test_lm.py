@@ -301,6 +301,21 @@ def test_the_state_is_carried_from_chunk_to_chunk(corpus, tmp_path, steps):
         )
 
 
+def test_a_processor_without_bfloat16_trains_in_float32(corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("asr.training.run._has_bfloat16", lambda: False)
+    options = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    train(corpus, tmp_path / "float32", *options)
+    train(corpus, tmp_path / "mixed", *options, "--trainer.precision=bf16-mixed")
+    expected = (
+        "trainer.precision is bf16-mixed, which this processor does not have: 32-true is used"
+    )
+    assert capsys.readouterr().err.count(expected) == 1
+    weights = [
+        (tmp_path / run / "weights.safetensors").read_bytes() for run in ("float32", "mixed")
+    ]
+    assert weights[0] == weights[1]
+
+
 # an epoch has 4 steps
 @pytest.mark.parametrize(
     ("step", "hook", "options"),

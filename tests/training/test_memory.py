@@ -49,6 +49,7 @@ def test_the_environments_number_of_kernels_is_not_changed(monkeypatch, name):
     assert os.environ[name] == "32"
 
 
+@pytest.mark.bfloat16
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc")
 def test_limited_kernels_take_less_memory():
     grown = [number_from(PROGRAM.format(limited=limited)) for limited in (False, True)]

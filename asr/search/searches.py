@@ -1,0 +1,295 @@
+"""Frames of utterances -> n-best lists, by CTC's or an HMM's method of extending prefixes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from asr.search.language_models import ASKED, UNREAD, States
+from asr.search.nbest import Frames, Hypothesis, checked_frames
+from asr.search.prefixes import EMPTY, Tree, room
+from asr.search.space import SearchSpace
+from asr.search.tables import Tables, make_tables
+
+BATCH = 64
+"""Maximum number of utterances for which a language model is asked at once."""
+
+BATCH_PREFIXES = 64_000
+"""Maximum number of their prefixes."""
+
+
+class Method(NamedTuple):
+    """How frames extend prefixes: as CTC or as an HMM."""
+
+    search: Callable[[Tree, Tables, Any, np.ndarray, bool, int], int]  # see `asr.search.beam`
+    own: Any  # the method's own tables
+    n_states: int  # number of states in which the alignments of a prefix may end
+
+
+class Searches:
+    """The searches of N utterances, which take frames piece by piece.
+
+    A language model of another kind than n-grams is asked for all searches at once: each goes on
+    until it needs an answer.
+
+    >>> searches = Searches(space, CTC)
+    >>> for piece in pieces:
+    ...     searches.feed([piece])
+    ...     print(searches.nbests(1)[0][0].words, searches.certain())
+
+    Args:
+        space: settings, lexicon, language model and boosts.
+        method: CTC or HMM.
+        N: number of utterances.
+        tables: those of the space, if they have been made.
+    """
+
+    def __init__(
+        self, space: SearchSpace, method: Method, N: int = 1, tables: Tables | None = None
+    ) -> None:
+        self.space = space
+        self.method = method
+        self.tables = tables or make_tables(space)
+        C = len(space.tokenizer.symbols)
+        self.trees = [room(self.tables, C, method.n_states) for _ in range(N)]
+        self.states: States | None = None
+        if self.tables.lm.kind == ASKED:
+            assert space.lm is not None
+            self.states = States(space.lm, self.tables.lm.of_words)
+            self.tables = self.tables._replace(lm=self.tables.lm._replace(rows=self.states.rows))
+        self.n, self.is_new = N, True
+
+    def feed(self, rows: Sequence[np.ndarray]) -> None:
+        """Read the next frames of each utterance: (T, C) or (T, S), float64."""
+        self._run(rows, 0)
+
+    def nbests(self, n_best: int | None = None) -> list[list[Hypothesis]]:
+        """The n-best list of each utterance, if it ended here. More frames may follow."""
+        return self._run([np.zeros((0, 0))] * self.n, n_best)
+
+    def whole(self, rows: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
+        """The n-best lists of other utterances, at most as many as before."""
+        self.n, self.is_new = len(rows), True
+        if self.states:
+            self.states.keep(np.arange(self.states.n) == 0)
+        return self._run(rows, None)
+
+    def certain(self, n: int = 0) -> tuple[int, ...]:
+        """The tokens with which all prefixes in an utterance's beam begin: they will not change."""
+        tree = self.trees[n]
+        prefixes = tree.prefixes
+        lines = [_line(prefixes, number) for number in tree.beam[: tree.now[0]["n_beam"]]]
+        n_shared = sum(len(set(numbers)) == 1 for numbers in zip(*lines, strict=False))
+        return tuple(prefixes["token"][lines[0][:n_shared]].tolist()) if lines else ()
+
+    def _run(self, rows: Sequence[np.ndarray], n_best: int | None) -> list[list[Hypothesis]]:
+        """Go on until all searches are done."""
+        settings = self.space.settings
+        nbests: list[list[Hypothesis]] = [[]] * len(rows)
+        n_best = min(settings.n_best if n_best is None else n_best, settings.beam_width)
+        begun = [not self.is_new] * len(rows)
+        waiting, blocked = list(range(len(rows))), []
+
+        def work(numbers: Iterable[int]) -> None:
+            for n in numbers:
+                found = -1
+                while found < 0:
+                    arguments = self.tables, self.method.own, rows[n], not begun[n], n_best
+                    found = self.method.search(self.trees[n], *arguments)
+                    begun[n] = True
+                    if found < 0 and not self.trees[n].now[0]["is_full"]:
+                        blocked.append(n)
+                        break
+                    if found < 0:
+                        self.trees[n] = _longer(self.trees[n], self.tables)
+                else:
+                    nbests[n] = _hypotheses(self.trees[n], found, self.space)
+
+        for tree in self.trees:
+            tree.now["row"] = 0
+        while waiting:
+            blocked.clear()
+            _in_threads(work, waiting)
+            waiting = sorted(blocked)
+            if waiting:
+                self._answer([self.trees[n] for n in waiting])
+        self.is_new = False
+        return nbests
+
+    def _answer(self, trees: Sequence[Tree]) -> None:
+        """Ask the language model about the candidates that wait."""
+        assert self.states is not None
+        numbers = [tree.pending["prefix"][: tree.now[0]["n_pending"]] for tree in trees]
+        if not self.states.has_room(sum(map(len, numbers))):
+            self._drop_unused_states()
+        lm = self.tables.lm
+        if not lm.of_words:
+            self._read_last(trees, numbers)
+            return
+        log_probs = self._read(trees, numbers, "word")
+        for tree, children, some in zip(trees, numbers, log_probs, strict=True):
+            before = tree.prefixes["lm"][tree.prefixes["parent"][children]]
+            tree.prefixes["lm"][children] = before + some
+
+    def _read_last(self, trees: Sequence[Tree], numbers: Sequence[np.ndarray]) -> None:
+        """Let a model of tokens read the last tokens of prefixes, unless it has."""
+        pairs = [
+            (tree, np.unique(some[tree.prefixes["state"][some] == UNREAD]))
+            for tree, some in zip(trees, numbers, strict=True)
+        ]
+        pairs = [(tree, some) for tree, some in pairs if len(some)]
+        if pairs:
+            trees, numbers = zip(*pairs, strict=True)
+            self._read_last(trees, [t.prefixes["parent"][n] for t, n in pairs])
+            self._read(trees, numbers, "token")
+            self._update_rows()
+
+    def _read(
+        self, trees: Sequence[Tree], numbers: Sequence[np.ndarray], item: str
+    ) -> list[np.ndarray]:
+        """Let the language model read the last items of prefixes; their log-probabilities."""
+        assert self.states is not None
+        before, units = [], []
+        for tree, some in zip(trees, numbers, strict=True):
+            prefixes = tree.prefixes
+            before.append(prefixes["state"][prefixes["parent"][some]])
+            units.append(self.tables.lm.items["unit"][prefixes[item][some]])
+        log_probs, after = self.states.read(np.concatenate(before), np.concatenate(units))
+        ends = np.cumsum([len(some) for some in numbers])[:-1]
+        for tree, some, states in zip(trees, numbers, np.split(after, ends), strict=True):
+            tree.prefixes["state"][some] = states
+        return np.split(log_probs, ends)
+
+    def _update_rows(self) -> None:
+        assert self.states is not None
+        self.tables = self.tables._replace(lm=self.tables.lm._replace(rows=self.states.rows))
+
+    def _drop_unused_states(self) -> None:
+        """Drop the states of prefixes that are neither in a beam nor before one that is."""
+        assert self.states is not None
+        used = np.zeros(self.states.n, dtype=bool)
+        used[0] = True
+        for tree in self.trees[: self.n]:
+            now, prefixes = tree.now[0], tree.prefixes[: tree.now[0]["n_prefixes"]]
+            near = np.zeros(len(prefixes), dtype=bool)
+            near[tree.beam[: now["n_beam"]]] = True
+            if self.states.of_words:  # answers that are still needed: words, and the end after them
+                near |= near[prefixes["parent"]]
+                near |= near[prefixes["parent"]]
+            near[tree.pending["prefix"][: now["n_pending"]]] = True
+            near[prefixes["parent"][near]] = True
+            states = prefixes["state"][near]
+            used[states[states != UNREAD]] = True
+        numbers = np.append(self.states.keep(used), UNREAD)  # so that UNREAD stays UNREAD
+        for tree in self.trees[: self.n]:
+            states = tree.prefixes["state"][: tree.now[0]["n_prefixes"]]
+            states[:] = numbers[states]
+        self._update_rows()
+
+
+def search_all(
+    name: str, utterances: Sequence[Frames], n_columns: int, space: SearchSpace, method: Method
+) -> list[list[Hypothesis]]:
+    """Search utterances, in as many threads as torch uses; their number changes no result.
+
+    Args:
+        name: what the frames are, for error messages.
+        utterances: (T, D) of each utterance, on any device.
+        n_columns: D.
+        space: settings, lexicon, language model and boosts.
+        method: CTC or HMM.
+
+    Raises:
+        ValueError: a shape is wrong, or a value is NaN or +inf.
+    """
+    rows = [checked_frames(name, some, n_columns) for some in utterances]
+    tables = make_tables(space)
+    nbests: list[list[Hypothesis]] = [[] for _ in rows]
+    order = sorted(range(len(rows)), key=lambda n: -len(rows[n]))
+    # a language model is asked for many searches at once
+    size = max(1, min(BATCH, BATCH_PREFIXES // space.settings.beam_width))
+    size = size if tables.lm.kind == ASKED else 1
+    batches = [order[first : first + size] for first in range(0, len(order), size)]
+
+    def work(numbers: Iterable[int]) -> None:
+        searches = Searches(space, method, size, tables)
+        for number in numbers:
+            batch = batches[number]
+            for n, nbest in zip(batch, searches.whole([rows[n] for n in batch]), strict=True):
+                nbests[n] = nbest
+
+    if size > 1:
+        work(range(len(batches)))
+    else:
+        _in_threads(work, range(len(batches)))
+    return nbests
+
+
+def _in_threads(work: Callable[[Iterable[int]], None], numbers: Sequence[int]) -> None:
+    """Divide numbers among as many threads as torch uses; each takes the next when it is free."""
+    n_threads = min(torch.get_num_threads(), len(numbers))
+    if n_threads <= 1:
+        work(numbers)
+        return
+    shared = iter(numbers)
+    with ThreadPoolExecutor(n_threads) as threads:
+        for result in [threads.submit(work, shared) for _ in range(n_threads)]:
+            result.result()
+
+
+def _longer(tree: Tree, tables: Tables) -> Tree:
+    """The same state with more room in the arrays that are full."""
+    now, width = tree.now[0], tables.limits.beam_width
+    left = {
+        "prefixes masses": len(tree.prefixes) - now["n_prefixes"] - width,
+        "arrivals": len(tree.arrivals) - now["n_arrivals"] - width,
+        "drops": len(tree.drops) - now["n_drops"] - width,
+        "candidates scores order": len(tree.scores) - now["n_beam"] - now["n_candidates"] - 1,
+        "pending": len(tree.pending) - now["n_pending"] - 1,
+    }
+    full = [name for names, n in left.items() if n <= 0 for name in names.split()]
+    full = full or ["branches", "queue", "texts"]
+    arrays = {name: getattr(tree, name) for name in full}
+    return tree._replace(
+        **{name: np.concatenate((a, a), int(name == "texts")) for name, a in arrays.items()}
+    )
+
+
+def _line(prefixes: np.ndarray, number: int) -> list[int]:
+    """A prefix's beginnings, from that of one token to itself."""
+    line = []
+    while number != EMPTY:
+        line.append(int(number))
+        number = prefixes["parent"][number]
+    return line[::-1]
+
+
+def _hypotheses(tree: Tree, n: int, space: SearchSpace) -> list[Hypothesis]:
+    """The first n hypotheses that were found."""
+    found = tree.found[:n].tolist()
+    _, _, _, first, n_tokens, first_word, n_words = found[-1] if found else (0,) * 7
+    tokens, frames = tree.texts[:2, : first + n_tokens].tolist()
+    words = tree.texts[2, : first_word + n_words].tolist()
+    informed, lexicon, nbest = space.informed, space.lexicon, []
+    for score, log_prob, lm, first, n_tokens, first_word, n_words in found:
+        said, spelled = tuple(tokens[first : first + n_tokens]), None
+        if lexicon is not None:
+            ended = words[first_word : first_word + n_words]
+            if lexicon.open:
+                spelled = _spelled(said, ended, space)
+            else:
+                spelled = tuple(map(lexicon.words.__getitem__, ended))
+        when, total = tuple(frames[first : first + n_tokens]), score if informed else None
+        nbest.append(Hypothesis(said, log_prob, when, spelled, lm, total))
+    return nbest
+
+
+def _spelled(tokens: tuple[int, ...], words: Sequence[int], space: SearchSpace) -> tuple[str, ...]:
+    """The words of an open lexicon; those out of its vocabulary are spelled by the tokens."""
+    assert space.lexicon is not None
+    known, texts = space.lexicon.words, space.tokenizer.decode(tokens).split()
+    return tuple(
+        known[word] if word < len(known) else text for word, text in zip(words, texts, strict=False)
+    )
