@@ -83,7 +83,7 @@ def hmm_method(topology: Topology, space: SearchSpace) -> Method:
         np.ascontiguousarray, (pdfs, loops, moves, first_token, tokens)
     )  # other layouts would be compiled on their own
     states = States(pdfs, loops, moves, len(topology.silence), first_token, tokens)
-    return Method(search, states, pdfs.shape[1])
+    return Method(search, states, pdfs.shape[1], len(topology.self_loops))
 
 
 @outer

@@ -71,7 +71,9 @@ def make_lm_tables(
         items["unit"][new], items["share"][new] = UNK, lm.share
         lm = lm.lm
     if isinstance(lm, NgramModel):
-        kind, trie = NGRAM, lm.trie.to("cpu")
+        kind, trie = NGRAM, lm.trie
+        if trie.keys.device.type != "cpu":
+            trie = trie.to("cpu")
         first_state = int(trie.start(1))
         tables = [trie.first_children, *trie.tables.values()]
         arrays = [np.require(table.numpy(), requirements=["C", "W"]) for table in tables]

@@ -24,8 +24,8 @@ _OF_EXTENSION = [
     ("node", "i8"),  # node of the lexicon
     ("phrase", "i8"),  # state of the phrases
     ("state", "i8"),  # state of the language model; UNREAD before it has read the last token
-    ("lm", "f8"),  # the language model's log-probability; NaN before it has answered
-    ("extra", "f8"),  # the score without the acoustic log-probability
+    ("lm", "f8"),  # the language model's log-probability
+    ("extra", "f8"),  # the score without the acoustic log-probability; with look-ahead
     ("coming", "f8"),  # acoustic log-probability of all alignments after the next frame
 ]
 

@@ -26,6 +26,7 @@ class Method(NamedTuple):
     search: Callable[[Tree, Tables, Any, np.ndarray, bool, int], int]  # see `asr.search.beam`
     own: Any  # the method's own tables
     n_states: int  # number of states in which the alignments of a prefix may end
+    n_columns: int | None = None  # number of values in a frame; None for one for each token
 
 
 class Searches:
@@ -59,25 +60,35 @@ class Searches:
             assert space.lm is not None
             self.states = States(space.lm, self.tables.lm.of_words)
             self.tables = self.tables._replace(lm=self.tables.lm._replace(rows=self.states.rows))
+        self.n_columns = method.n_columns or C
         self.n, self.is_new = N, True
 
-    def feed(self, rows: Sequence[np.ndarray]) -> None:
-        """Read the next frames of each utterance: (T, C) or (T, S), float64."""
-        self._run(rows, 0)
+    def feed(self, frames: Sequence[Frames]) -> None:
+        """Read the next frames of each utterance.
+
+        Args:
+            frames: (T, C) log-probabilities or (T, S) emissions of each utterance.
+
+        Raises:
+            ValueError: an array or their number is wrong, or a value is NaN or +inf.
+        """
+        if len(frames) != self.n:
+            raise ValueError(f"frames are of {len(frames)} utterances; expected {self.n}")
+        self._run([checked_frames("frames", some, self.n_columns) for some in frames], 0)
 
     def nbests(self, n_best: int | None = None) -> list[list[Hypothesis]]:
         """The n-best list of each utterance, if it ended here. More frames may follow."""
         return self._run([np.zeros((0, 0))] * self.n, n_best)
 
     def whole(self, rows: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
-        """The n-best lists of other utterances, at most as many as before."""
+        """The n-best lists of other utterances, at most as many as before, checked already."""
         self.n, self.is_new = len(rows), True
         if self.states:
             self.states.keep(np.arange(self.states.n) == 0)
         return self._run(rows, None)
 
     def certain(self, n: int = 0) -> tuple[int, ...]:
-        """The tokens with which all prefixes in an utterance's beam begin: they will not change."""
+        """The tokens with which all prefixes in the beam begin: the best text will keep them."""
         tree = self.trees[n]
         prefixes = tree.prefixes
         lines = [_line(prefixes, number) for number in tree.beam[: tree.now[0]["n_beam"]]]
@@ -204,10 +215,9 @@ def search_all(
     Raises:
         ValueError: a shape is wrong, or a value is NaN or +inf.
     """
-    rows = [checked_frames(name, some, n_columns) for some in utterances]
     tables = make_tables(space)
-    nbests: list[list[Hypothesis]] = [[] for _ in rows]
-    order = sorted(range(len(rows)), key=lambda n: -len(rows[n]))
+    nbests: list[list[Hypothesis]] = [[] for _ in utterances]
+    order = sorted(range(len(utterances)), key=lambda n: -len(utterances[n]))
     # a language model is asked for many searches at once
     size = max(1, min(BATCH, BATCH_PREFIXES // space.settings.beam_width))
     size = size if tables.lm.kind == ASKED else 1
@@ -217,7 +227,8 @@ def search_all(
         searches = Searches(space, method, size, tables)
         for number in numbers:
             batch = batches[number]
-            for n, nbest in zip(batch, searches.whole([rows[n] for n in batch]), strict=True):
+            rows = [checked_frames(name, utterances[n], n_columns) for n in batch]
+            for n, nbest in zip(batch, searches.whole(rows), strict=True):
                 nbests[n] = nbest
 
     if size > 1:
