@@ -48,11 +48,12 @@ def flashlight_search(log_probs: Sequence[Frames], space: SearchSpace) -> list[l
     Raises:
         InputError: flashlight-text is not installed, or doesn't support what `space` asks for.
     """
-    engine = _engine(space)
     separator, C = space.tokenizer.separator, len(space.tokenizer.symbols)
+    utterances = [checked_frames("log_probs", some, C) for some in log_probs]
+    engine = _engine(space)
     nbests = []
-    for utterance in log_probs:
-        rows = torch.from_numpy(checked_frames("log_probs", utterance, C)).float()
+    for utterance in utterances:
+        rows = torch.from_numpy(utterance).float()
         length = len(rows)
         if space.lexicon is not None and separator is not None:
             # flashlight-text ends words only at a separator, so add one
