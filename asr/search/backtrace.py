@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from asr.search.candidates import add_ends
 from asr.search.compiled import Records, inner
 from asr.search.lexicon_tree import NONE
 from asr.search.prefixes import EMPTY, Tree
@@ -13,23 +14,26 @@ TOKENS, FRAMES, WORDS = 0, 1, 2
 
 
 @inner
-def read_back(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, repeats: bool) -> int:
-    """Read back the best hypotheses at the end of a search, each text once.
+def list_best(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, repeats: bool) -> int:
+    """List the best hypotheses, each text once, as if the utterance ended here.
 
     The acoustic log-probability of one that was dropped is an estimate: its difference from that of
     the kept one is assumed to stay the same to the end.
 
     Args:
-        tree: the state of the search, with the complete hypotheses as candidates.
+        tree: the state of the search, with the masses at the end in the prefixes' `coming`.
         tables: the search space.
         n_best: largest number of hypotheses.
         frames_per_token: smallest number of frames of a token.
         repeats: whether a token needs one more frame if the one before is the same.
 
     Returns:
-        n: the number of hypotheses; -1 if an array is full.
+        n: the number of hypotheses; -1 if an array is full or the language model must be asked.
     """
+    add_ends(tree, tables)
     now, n, n_queue, n_found = tree.now[0], tree.now[0].n_candidates, 0, 0
+    if now.is_full or now.n_pending:
+        return -1
     if n > len(tree.branches):
         now.is_full = 1
         return -1

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asr.search.backtrace import read_back
-from asr.search.candidates import add_ends, extend, highest_extra, least_score
+from asr.search.backtrace import list_best
+from asr.search.candidates import extend, highest_extra, least_score
 from asr.search.compiled import inner, outer
 from asr.search.nbest import Frames, Hypothesis
 from asr.search.prefixes import AFTER, BEFORE, Tree, log_add, start
@@ -83,10 +83,7 @@ def search(
         return 0
     for number in tree.beam[: now.n_beam]:
         tree.prefixes[number].coming = tree.prefixes[number].total + now.quiet
-    add_ends(tree, tables)
-    if now.is_full or now.n_pending:
-        return -1
-    return read_back(tree, tables, n_best, 1, True)
+    return list_best(tree, tables, n_best, 1, True)
 
 
 @inner

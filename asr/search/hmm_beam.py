@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
-from asr.search.backtrace import read_back
-from asr.search.candidates import add_ends, extend, highest_extra, least_score
+from asr.search.backtrace import list_best
+from asr.search.candidates import extend, highest_extra, least_score
 from asr.search.compiled import inner, outer
 from asr.search.lexicon_tree import ROOT
 from asr.search.nbest import Frames, Hypothesis
@@ -114,10 +114,7 @@ def search(
         return 0
     for number in tree.beam[: now.n_beam]:
         tree.prefixes[number].coming = leaving(tree, states, number)
-    add_ends(tree, tables)
-    if now.is_full or now.n_pending:
-        return -1
-    return read_back(tree, tables, n_best, J, False)
+    return list_best(tree, tables, n_best, J, False)
 
 
 @inner
