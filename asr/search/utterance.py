@@ -33,8 +33,8 @@ def beam_search(
     """Find the most probable texts of one utterance, by CTC prefix beam search.
 
     The score of a hypothesis is its acoustic log-probability + lm_weight * the language model's
-    log-probability + word_bonus * words. Pruning drops tokens with a probability below e^-8 in a
-    frame, and prefixes whose score is 15 nats below the best.
+    log-probability + word_bonus * words. In each frame, tokens with a probability below e^-8 and
+    below that of blank extend no prefix, nor do extensions 15 nats below the best prefix enter.
 
     >>> nbest = asr.beam_search(log_probs, recognizer.symbols, lm="4gram.arpa", lm_weight=0.7)
     >>> nbest[0].text, nbest[0].log_prob, nbest[0].frames
