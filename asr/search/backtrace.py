@@ -9,8 +9,9 @@ from asr.search.prefixes import EMPTY, Tree
 from asr.search.tables import Tables
 from asr.text.tokenizer import BLANK
 
-TOKENS, FRAMES, WORDS = 0, 1, 2
-"""Rows of `texts`."""
+TOKENS, FRAMES, WORDS, FIRST, LAST = 0, 1, 2, 3, 4
+"""Rows of `texts`: a hypothesis's tokens, last to first, and their frames; its words, last to
+first, and the frames of their first and last tokens."""
 
 
 @inner
@@ -32,39 +33,41 @@ def list_best(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, re
     """
     add_ends(tree, tables)
     now, n, n_queue, n_found = tree.now[0], tree.now[0].n_candidates, 0, 0
+    ends = tree.beam[now.n_beam : now.n_beam + n]
     if now.is_full or now.n_pending:
         return -1
     if n > len(tree.branches):
         now.is_full = 1
         return -1
     for i in range(n):
-        branch, end = tree.branches[i], tree.candidates[i]
-        branch.origin, branch.begin = NONE, i
+        branch, end = tree.branches[i], tree.prefixes[ends[i]]
+        branch.origin, branch.start = NONE, ends[i]
         branch.score, branch.log_prob, branch.lm = end.coming + end.extra, end.coming, end.lm
         n_queue = push(tree, n_queue, i)
     first = tree.found[0]
-    first.begin, first.begin_words = 0, 0
+    first.first_token, first.first_word = 0, 0
     while n_queue > 0 and n_found < n_best:
         number = tree.queue[0]
         n_queue = pop(tree, n_queue)
         new, after = tree.found[n_found], tree.found[n_found + 1]
-        if max(new.begin, new.begin_words) + now.frame + 1 > tree.texts.shape[1]:
+        if max(new.first_token, new.first_word) + now.frame + 1 > tree.texts.shape[1]:
             now.is_full = 1
             return -1
         spell(tree, tables, number, new)
-        after.begin, after.begin_words = new.begin + new.n_tokens, new.begin_words + new.n_words
+        after.first_token = new.first_token + new.n_tokens
+        after.first_word = new.first_word + new.n_words
         needed = new.n_tokens * frames_per_token
         if repeats:
-            needed += count_repeats(tree.texts[TOKENS, new.begin : after.begin])
+            needed += count_repeats(tree.texts[TOKENS, new.first_token : after.first_token])
         if needed > now.frame or is_known(tree, n_found):
             continue
         branch = tree.branches[number]
         new.score, new.log_prob, new.lm = branch.score, branch.log_prob, branch.lm
         n_found += 1
-        begin, n = n, branch_off(tree, n, number)
+        n_before, n = n, branch_off(tree, n, number)
         if now.is_full:
             return -1
-        for i in range(begin, n):
+        for i in range(n_before, n):
             n_queue = push(tree, n_queue, i)
     return n_found
 
@@ -98,45 +101,42 @@ def pop(tree: Tree, n: int) -> int:
 
 @inner
 def spell(tree: Tree, tables: Tables, number: int, new: Records) -> None:
-    """Write the tokens, frames and words of a branch to its place in `texts`."""
+    """Write the tokens, frames and words of a branch to `texts`."""
     branches, line, texts = tree.branches, tree.line, tree.texts
-    n, n_tokens, n_words = 0, new.begin, new.begin_words
+    n, n_tokens, n_words = 0, new.first_token, new.first_word
     while number != NONE:
         line[n], number = number, branches[number].origin
         n += 1
-    end = tree.candidates[branches[line[n - 1]].begin]
+    end = tree.prefixes[branches[line[n - 1]].start]
     word = end.word
     if tables.lm.of_words:  # the last word, if any, is a prefix of its own
         last = tree.prefixes[end.parent]
         word = last.word if last.token == BLANK else np.int64(NONE)
     if word != NONE:
-        texts[WORDS, n_words] = word
+        texts[WORDS, n_words], texts[LAST, n_words] = word, new.first_token
         n_words += 1
     arrival = arrival_at_end(tree, end)
     for i in range(n - 1, -1, -1):
-        kept = tree.drops[branches[line[i - 1]].begin].kept if i > 0 else 0
+        kept = tree.drops[branches[line[i - 1]].start].kept if i > 0 else 0
         while arrival != kept:
             prefix = tree.prefixes[tree.arrivals[arrival].prefix]
             texts[TOKENS, n_tokens] = prefix.token
             texts[FRAMES, n_tokens] = tree.arrivals[arrival].frame
-            n_tokens += 1
             if prefix.word != NONE:
-                texts[WORDS, n_words] = prefix.word
+                texts[WORDS, n_words], texts[LAST, n_words] = prefix.word, n_tokens
                 n_words += 1
+            n_tokens += 1
             arrival = tree.arrivals[arrival].before
         if i > 0:
-            arrival = tree.drops[branches[line[i - 1]].begin].arrival
-    new.n_tokens, new.n_words = n_tokens - new.begin, n_words - new.begin_words
-    turn(texts[TOKENS], new.begin, n_tokens)
-    turn(texts[FRAMES], new.begin, n_tokens)
-    turn(texts[WORDS], new.begin_words, n_words)
-
-
-@inner
-def turn(values: np.ndarray, begin: int, end: int) -> None:
-    """Reverse the order of values."""
-    for i in range((end - begin) >> 1):
-        values[begin + i], values[end - 1 - i] = values[end - 1 - i], values[begin + i]
+            arrival = tree.drops[branches[line[i - 1]].start].arrival
+    new.n_tokens, new.n_words = n_tokens - new.first_token, n_words - new.first_word
+    for i in range(n_words - 1, new.first_word - 1, -1):  # rows of tokens -> frames
+        last = texts[LAST, i]
+        texts[FIRST, i] = texts[FRAMES, n_tokens - 1]
+        n_tokens = last
+        if texts[TOKENS, last] == tables.separator:
+            last += 1
+        texts[LAST, i] = texts[FRAMES, last]
 
 
 @inner
@@ -164,8 +164,8 @@ def is_known(tree: Tree, n: int) -> bool:
     for i in range(n):
         old = tree.found[i]
         if old.n_tokens == new.n_tokens and old.n_words == new.n_words:
-            same = is_same(tree.texts[TOKENS], old.begin, new.begin, new.n_tokens)
-            if same and is_same(tree.texts[WORDS], old.begin_words, new.begin_words, new.n_words):
+            same = is_same(tree.texts[TOKENS], old.first_token, new.first_token, new.n_tokens)
+            if same and is_same(tree.texts[WORDS], old.first_word, new.first_word, new.n_words):
                 return True
     return False
 
@@ -173,10 +173,10 @@ def is_known(tree: Tree, n: int) -> bool:
 @inner
 def is_same(values: np.ndarray, one: int, other: int, n: int) -> bool:
     """Whether n values from two places on are the same."""
-    i = n - 1
-    while i >= 0 and values[one + i] == values[other + i]:
-        i -= 1
-    return i < 0
+    i = 0
+    while i < n and values[one + i] == values[other + i]:
+        i += 1
+    return i == n
 
 
 @inner
@@ -187,9 +187,9 @@ def branch_off(tree: Tree, n: int, origin: int) -> int:
     """
     branch = tree.branches[origin]
     if branch.origin == NONE:
-        arrival = arrival_at_end(tree, tree.candidates[branch.begin])
+        arrival = arrival_at_end(tree, tree.prefixes[branch.start])
     else:
-        arrival = tree.drops[branch.begin].arrival
+        arrival = tree.drops[branch.start].arrival
     until = tree.now[0].frame
     while arrival != NONE:
         number = tree.arrivals[arrival].drop
@@ -200,7 +200,7 @@ def branch_off(tree: Tree, n: int, origin: int) -> int:
                     tree.now[0].is_full = 1
                     return n
                 new = tree.branches[n]
-                new.origin, new.begin, new.score = origin, number, branch.score + drop.score
+                new.origin, new.start, new.score = origin, number, branch.score + drop.score
                 new.log_prob, new.lm = branch.log_prob + drop.log_prob, branch.lm + drop.lm
                 n += 1
             number = drop.next

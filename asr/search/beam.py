@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from asr.search.backtrace import list_best
-from asr.search.candidates import extend, highest_extra, least_score
+from asr.search.candidates import extend, highest_extra, set_least_scores
 from asr.search.compiled import inner, outer
 from asr.search.nbest import Frames, Hypothesis
-from asr.search.prefixes import AFTER, BEFORE, Tree, log_add, start
+from asr.search.prefixes import AFTER, BEFORE, Tree, log_add
 from asr.search.pruning import begin_frame, end_frame
 from asr.search.searches import Method, search_all
 from asr.search.space import SearchSpace
@@ -42,17 +42,14 @@ def beam_search(log_probs: Sequence[Frames], space: SearchSpace) -> list[list[Hy
 
 
 @outer
-def search(
-    tree: Tree, tables: Tables, own: tuple, log_probs: np.ndarray, is_new: bool, n_best: int
-) -> int:
-    """Go on with the search of an utterance, or begin it.
+def search(tree: Tree, tables: Tables, hmm: tuple, log_probs: np.ndarray, n_best: int) -> int:
+    """Go on with the search of an utterance.
 
     Args:
         tree: the state of the search; changed.
         tables: the search space.
-        own: nothing.
+        hmm: nothing.
         log_probs: (T, C), float64, the next frames.
-        is_new: whether to begin.
         n_best: largest number of hypotheses to list, as if the utterance ended here; 0 for no list.
 
     Returns:
@@ -60,8 +57,6 @@ def search(
             `is_full`, an array is too short. After that, go on with the same arguments.
     """
     now, limits = tree.now[0], tables.limits
-    if is_new:
-        start(tree, tables, BLANKS)
     while now.row < len(log_probs):
         frame = log_probs[now.row]
         n_tried = tokens_to_try(limits, frame, tree.tried)
@@ -74,9 +69,9 @@ def search(
             if not begin_frame(tree, limits):
                 return -1
             stay(tree, frame)
-            least = least_score(tree, limits)
-            extend_all(tree, tables, frame, tree.tried[:n_tried], least)
-            if not end_frame(tree, limits, least):
+            set_least_scores(tree, limits)
+            extend_all(tree, tables, frame, tree.tried[:n_tried])
+            if not end_frame(tree, limits):
                 return -1
         now.row += 1
     if n_best == 0:
@@ -123,10 +118,10 @@ def stay(tree: Tree, frame: np.ndarray) -> None:
         prefix, masses = tree.prefixes[number], tree.masses[number]
         blank = prefix.total + frame[BLANK]
         label = masses[BEFORE, LABEL] + frame[prefix.token]
-        prefix.arrives = -math.inf
+        prefix.entering = -math.inf
         if tree.prefixes[prefix.parent].total > -math.inf:
-            prefix.arrives = mass_before(tree, prefix.parent, prefix.token) + frame[prefix.token]
-            label = log_add(label, prefix.arrives)
+            prefix.entering = mass_before(tree, prefix.parent, prefix.token) + frame[prefix.token]
+            label = log_add(label, prefix.entering)
         masses[AFTER, BLANKS], masses[AFTER, LABEL] = blank, label
         prefix.coming = log_add(blank, label)
         tree.scores[i] = prefix.coming + prefix.extra
@@ -140,17 +135,16 @@ def mass_before(tree: Tree, number: int, token: int) -> float:
 
 
 @inner
-def extend_all(
-    tree: Tree, tables: Tables, frame: np.ndarray, tried: np.ndarray, least: float
-) -> None:
+def extend_all(tree: Tree, tables: Tables, frame: np.ndarray, tried: np.ndarray) -> None:
     """Extend each prefix in the beam by each token, if the score may reach the least."""
+    least = tree.now[0].least
     for number in tree.beam[: tree.now[0].n_beam]:
         highest = highest_extra(tables, tree.prefixes[number])
         for token in tried:
             mass = mass_before(tree, number, token) + frame[token]
             if mass + highest >= least and mass > -math.inf:
-                extend(tree, tables, number, token, mass, least)
+                extend(tree, tables, number, token, mass)
 
 
-CTC = Method(search, (), 2)
+CTC = Method(search, (), 2, BLANKS)
 """CTC's way of extending prefixes."""

@@ -7,7 +7,7 @@ import numpy as np
 from asr.search.compiled import Records, inner
 from asr.search.language_models import NGRAM, NO_LM, UNREAD, ngram_score
 from asr.search.lexicon_tree import NONE, ROOT
-from asr.search.prefixes import NOBODY, Tree, add, find, keep
+from asr.search.prefixes import NOBODY, Tree, find, keep
 from asr.search.tables import Limits, Tables
 from asr.text.tokenizer import BLANK
 
@@ -16,15 +16,15 @@ NO_WORD, BETWEEN, AT_END = np.int64(NONE), np.int64(ROOT), np.int64(BLANK)
 
 
 @inner
-def least_score(tree: Tree, limits: Limits) -> float:
-    """The score that an extension needs before the language model has scored its last word."""
+def set_least_scores(tree: Tree, limits: Limits) -> None:
+    """Set the scores that extensions need, from those of the prefixes in the beam."""
     now = tree.now[0]
     best, worst = -math.inf, math.inf
     for i in range(now.n_beam):
         best, worst = max(best, tree.scores[i]), min(worst, tree.scores[i])
     # the prefixes in the beam may fill the next one alone
     now.lowest = worst if now.n_beam == limits.beam_width else -math.inf
-    return max(now.lowest, best + limits.score_floor)
+    now.least = max(now.lowest, best + limits.score_floor)
 
 
 @inner
@@ -35,140 +35,114 @@ def highest_extra(tables: Tables, prefix: Records) -> float:
 
 
 @inner
-def extend(tree: Tree, tables: Tables, prefix: int, token: int, mass: float, least: float) -> None:
+def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> None:
     """Extend a prefix by a token, in each way that the lexicon allows.
 
     Args:
         tree: the state of the search.
         tables: the search space.
-        prefix: number of the prefix.
+        parent: number of the prefix.
         token: the token.
         mass: acoustic log-probability of the extension.
-        least: the score that it needs.
     """
-    before = tree.prefixes[prefix].node
+    before = tree.prefixes[parent].node
     after = np.int64(tables.children[before, token])
     if after == NONE:
         return
     if tables.joined or token == tables.separator:  # a word may end
         ends = tables.nodes[after if tables.joined else before]
         for word in tables.endings[ends.first_word : ends.first_word + ends.n_words]:
-            consider(tree, tables, prefix, token, word, BETWEEN, mass, least)
+            consider(tree, tables, parent, token, word, BETWEEN, mass)
         if not tables.joined or not ends.inner:
             return
-    consider(tree, tables, prefix, token, NO_WORD, after, mass, least)
+    consider(tree, tables, parent, token, NO_WORD, after, mass)
 
 
 @inner
 def consider(
-    tree: Tree,
-    tables: Tables,
-    prefix: int,
-    token: int,
-    word: int,
-    node: int,
-    mass: float,
-    least: float,
+    tree: Tree, tables: Tables, parent: int, token: int, word: int, node: int, mass: float
 ) -> None:
     """Add an extension to the candidates, unless its score is too low or not known yet."""
-    now = tree.now[0]
-    if token != BLANK and is_in_beam(tree, prefix, token, word):  # it has this mass already
+    now, number = tree.now[0], find(tree, parent, token, word)
+    if tree.prefixes[number].total > -math.inf:  # it is in the beam, with this mass
         return
-    if now.n_beam + now.n_candidates == len(tree.candidates):
+    if now.n_prefixes == len(tree.prefixes):
         now.is_full = 1
         return
-    candidate = tree.candidates[now.n_candidates]
-    describe(tree, tables, candidate, prefix, token, word, node)
-    candidate.coming = mass
-    score = mass + candidate.extra
+    new = tree.prefixes[now.n_prefixes]  # in the first free place
+    describe(tree, tables, new, parent, token, word, node)
     # the language model can only lower the score
-    if score < least or score == -math.inf or not ask(tree, tables, candidate, score):
+    if mass + new.extra < now.least or not ask(tree, tables, number, mass + new.extra):
         return
-    score = mass + candidate.extra
+    score = mass + new.extra
     if score >= now.lowest and score > -math.inf:
-        tree.scores[now.n_beam + now.n_candidates] = score
+        number, place = keep(tree, number), now.n_beam + now.n_candidates
+        tree.prefixes[number].coming = mass
+        tree.beam[place], tree.scores[place] = number, score
         now.n_candidates += 1
 
 
 @inner
-def is_in_beam(tree: Tree, prefix: int, token: int, word: int) -> bool:
-    """Whether an extension of a prefix is in the beam."""
-    number = tree.prefixes[prefix].kept_child
-    while number != NOBODY:
-        child = tree.prefixes[number]
-        if child.token == token and child.word == word:
-            return True
-        number = child.kept_sibling
-    return False
-
-
-@inner
 def describe(
-    tree: Tree, tables: Tables, candidate: Records, prefix: int, token: int, word: int, node: int
+    tree: Tree, tables: Tables, new: Records, parent: int, token: int, word: int, node: int
 ) -> None:
     """Fill in an extension, scored without the language model."""
-    before = tree.prefixes[prefix]
-    candidate.number, candidate.parent, candidate.token = NOBODY, prefix, token
-    candidate.word, candidate.node, candidate.phrase = word, node, before.phrase
-    candidate.lm, candidate.state = before.lm, before.state
+    before = tree.prefixes[parent]
+    new.parent, new.token, new.word, new.node = parent, token, word, node
+    new.phrase, new.state, new.lm = before.phrase, before.state, before.lm
     extra = before.extra - tables.nodes[before.node].ahead + tables.nodes[node].ahead
     extra += tables.bonuses[word + 1]
     if token != BLANK:
-        candidate.phrase = np.int64(tables.after_phrase[before.phrase, token])
-        extra += tables.phrases[candidate.phrase].worth - tables.phrases[before.phrase].lent
+        new.phrase = np.int64(tables.after_phrase[before.phrase, token])
+        extra += tables.phrases[new.phrase].worth - tables.phrases[before.phrase].lent
         own = tables.tokens[token]
         begins = tables.tokens[before.token].ends_word
         extra += own.bonus_after_end if begins else own.bonus
-    elif node == len(tables.nodes) - 1:
+    elif node == tables.end_node:
         extra += tables.phrases[before.phrase].end
-    candidate.extra = extra
+    new.extra = extra
 
 
 @inner
-def ask(tree: Tree, tables: Tables, candidate: Records, bound: float) -> bool:
-    """Add the language model's log-probability to an extension.
+def ask(tree: Tree, tables: Tables, number: int, bound: float) -> bool:
+    """Add the language model's log-probability to the extension in the first free place.
 
     Args:
         tree: the state of the search.
         tables: the search space.
-        candidate: the extension, from `describe`.
+        number: that of the extension in the tree, or NOBODY.
         bound: upper bound of its score.
 
     Returns:
         done: false if the language model must be asked first.
     """
-    lm, before = tables.lm, tree.prefixes[candidate.parent]
-    item = candidate.word if lm.of_words else candidate.token
-    is_last_word = candidate.token == BLANK and candidate.node != len(tables.nodes) - 1
-    if lm.kind == NO_LM or (item == NONE if lm.of_words else is_last_word):
+    lm, new = tables.lm, tree.prefixes[tree.now[0].n_prefixes]
+    before, item = tree.prefixes[new.parent], new.word if lm.of_words else new.token
+    if lm.kind == NO_LM or item == NONE:
         return True
     unit, log_prob = lm.items[item].unit, lm.items[item].share
     if lm.kind == NGRAM:
-        found, candidate.state = ngram_score(lm.ngram, before.state, unit)
+        found, new.state = ngram_score(lm.ngram, before.state, unit)
         log_prob += found
     elif lm.of_words:  # the answer is kept in the tree
-        candidate.number = find(tree, candidate)
-        if candidate.number == NOBODY:
-            if len(tree.prefixes) - tree.now[0].n_prefixes <= tables.limits.beam_width:
-                tree.now[0].is_full = 1
-                return False
-            candidate.number = add(tree, candidate)
-            tree.prefixes[candidate.number].state = UNREAD
-        answered = tree.prefixes[candidate.number]
+        if number == NOBODY:
+            new.state = UNREAD
+            number = keep(tree, number)
+        answered = tree.prefixes[number]
         if answered.state == UNREAD:
-            wait(tree, candidate.number, bound)
+            wait(tree, number, bound)
             return False
-        candidate.state, log_prob = answered.state, answered.lm
+        new.state, log_prob = answered.state, answered.lm
         if before.lm > -math.inf:
             log_prob -= before.lm
     else:
         if before.state == UNREAD:
-            wait(tree, candidate.parent, bound)
+            wait(tree, new.parent, bound)
             return False
-        candidate.state, log_prob = UNREAD, lm.rows[before.state, unit]
-    candidate.lm += log_prob
+        new.state, log_prob = UNREAD, lm.rows[before.state, unit]
+    new.lm += log_prob
     if lm.weight:  # 0 times -inf would be NaN
-        candidate.extra += lm.weight * log_prob
+        new.extra += lm.weight * log_prob
     return True
 
 
@@ -176,8 +150,9 @@ def ask(tree: Tree, tables: Tables, candidate: Records, bound: float) -> bool:
 def wait(tree: Tree, prefix: int, bound: float) -> None:
     """Let a prefix wait for the language model."""
     now = tree.now[0]
-    if now.n_pending == len(tree.pending):
-        now.is_full = 1
+    last = tree.pending[max(0, now.n_pending - 1)]
+    if now.n_pending and last.prefix == prefix:
+        last.bound = max(last.bound, bound)
         return
     pending = tree.pending[now.n_pending]
     pending.prefix, pending.bound = prefix, bound
@@ -191,7 +166,8 @@ def add_ends(tree: Tree, tables: Tables) -> None:
     If no prefix ends with a complete word, all of them end, without the words they have begun.
     """
     now = tree.now[0]
-    now.n_candidates, now.n_pending, now.is_full, now.lowest = 0, 0, 0, -math.inf
+    now.n_candidates, now.n_pending, now.is_full = 0, 0, 0
+    now.lowest, now.least = -math.inf, -math.inf
     for whole in (True, False):
         for number in tree.beam[: now.n_beam]:
             prefix = tree.prefixes[number]
@@ -212,13 +188,13 @@ def add_end(tree: Tree, tables: Tables, prefix: int, word: int, mass: float) -> 
     now = tree.now[0]
     if tables.lm.of_words:  # it reads the last word, then the end
         if word != NONE:
-            last = tree.candidates[now.n_candidates]
-            describe(tree, tables, last, prefix, AT_END, word, BETWEEN)
-            if not ask(tree, tables, last, math.inf):
-                return
             if now.n_prefixes == len(tree.prefixes):
                 now.is_full = 1
                 return
-            prefix = keep(tree, last)
+            number = find(tree, prefix, AT_END, word)
+            describe(tree, tables, tree.prefixes[now.n_prefixes], prefix, AT_END, word, BETWEEN)
+            if not ask(tree, tables, number, math.inf):
+                return
+            prefix = keep(tree, number)
         word = tables.end
-    consider(tree, tables, prefix, AT_END, word, len(tables.nodes) - 1, mass, -math.inf)
+    consider(tree, tables, prefix, AT_END, word, tables.end_node, mass)

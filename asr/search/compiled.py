@@ -3,10 +3,12 @@
 import hashlib
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numba
 from numba import njit
 from numba.core import event
 from numba.core.caching import NullCache
@@ -37,12 +39,15 @@ def outer(function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Any = njit(**_OPTIONS, cache=True)(function)
     except RuntimeError:  # neither folder can be written
         return njit(**_OPTIONS)(function)
-    compiled._cache._cache_file._source_stamp = _SOURCES
+    # another "version" is not even unpickled: it may have classes that are gone
+    compiled._cache._cache_file._version = f"{numba.__version__} {_SOURCES}"
 
     def call(*arguments: Any) -> Any:
         try:
             return compiled(*arguments)
-        except (OSError, EOFError, UnpicklingError):  # the file is damaged, or the disk is full
+        except (OSError, EOFError, UnpicklingError):  # a file is damaged, or the disk is full
+            with suppress(OSError):
+                compiled._cache.flush()
             compiled._cache = NullCache()
             return compiled(*arguments)
 

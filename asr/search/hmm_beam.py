@@ -8,11 +8,11 @@ import numpy as np
 
 from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.search.backtrace import list_best
-from asr.search.candidates import extend, highest_extra, least_score
+from asr.search.candidates import extend, highest_extra, set_least_scores
 from asr.search.compiled import inner, outer
 from asr.search.lexicon_tree import ROOT
 from asr.search.nbest import Frames, Hypothesis
-from asr.search.prefixes import AFTER, BEFORE, Tree, log_add, start
+from asr.search.prefixes import AFTER, BEFORE, Tree, log_add
 from asr.search.pruning import begin_frame, end_frame
 from asr.search.searches import Method, search_all
 from asr.search.space import SearchSpace
@@ -20,7 +20,7 @@ from asr.search.tables import Tables
 from asr.text.tokenizer import BLANK
 
 
-class States(NamedTuple):
+class HmmTables(NamedTuple):
     """The J states of each token and the Z states of the silence after it, (C, J + Z)."""
 
     pdfs: np.ndarray  # int64
@@ -82,98 +82,89 @@ def hmm_method(topology: Topology, space: SearchSpace) -> Method:
     pdfs, loops, moves, first_token, tokens = map(
         np.ascontiguousarray, (pdfs, loops, moves, first_token, tokens)
     )  # other layouts would be compiled on their own
-    states = States(pdfs, loops, moves, len(topology.silence), first_token, tokens)
-    return Method(search, states, pdfs.shape[1], len(topology.self_loops))
+    hmm = HmmTables(pdfs, loops, moves, len(topology.silence), first_token, tokens)
+    return Method(search, hmm, pdfs.shape[1], J - 1, len(topology.self_loops))
 
 
 @outer
-def search(
-    tree: Tree,
-    tables: Tables,
-    states: States,
-    emissions: np.ndarray,
-    is_new: bool,
-    n_best: int,
-) -> int:
-    """Go on with the search of an utterance, or begin it; see `asr.search.beam.search`."""
+def search(tree: Tree, tables: Tables, hmm: HmmTables, emissions: np.ndarray, n_best: int) -> int:
+    """Go on with the search of an utterance; see `asr.search.beam.search`."""
     now, limits = tree.now[0], tables.limits
-    J = states.pdfs.shape[1] - states.n_silent
-    if is_new:
-        start(tree, tables, J - 1)
+    J = hmm.pdfs.shape[1] - hmm.n_silent
     while now.row < len(emissions):
         frame = emissions[now.row]
         if not begin_frame(tree, limits):
             return -1
-        stay(tree, states, frame)
-        least = least_score(tree, limits)
-        extend_all(tree, tables, states, frame, least)
-        if not end_frame(tree, limits, least):
+        stay(tree, hmm, frame)
+        set_least_scores(tree, limits)
+        extend_all(tree, tables, hmm, frame)
+        if not end_frame(tree, limits):
             return -1
         now.row += 1
     if n_best == 0:
         return 0
     for number in tree.beam[: now.n_beam]:
-        tree.prefixes[number].coming = leaving(tree, states, number)
+        tree.prefixes[number].coming = leaving(tree, hmm, number)
     return list_best(tree, tables, n_best, J, False)
 
 
 @inner
-def stay(tree: Tree, states: States, frame: np.ndarray) -> None:
+def stay(tree: Tree, hmm: HmmTables, frame: np.ndarray) -> None:
     """Extend the paths of each prefix by one frame, in the same state or into the next.
 
     If its parent, the prefix without the last token, is in the beam too, the parent's paths that
     are extended by that token are added here.
     """
-    n_states = states.pdfs.shape[1]
-    J = n_states - states.n_silent
+    n_states = hmm.pdfs.shape[1]
+    J = n_states - hmm.n_silent
     for i in range(tree.now[0].n_beam):
         number = tree.beam[i]
         prefix = tree.prefixes[number]
         token, masses = prefix.token, tree.masses[number, BEFORE]
-        into = leaving(tree, states, prefix.parent)  # into the state
+        into = leaving(tree, hmm, prefix.parent)  # into the state
         prefix.coming = -math.inf
         for j in range(n_states):
             if j == J:
-                into = masses[J - 1] + states.moves[token, J - 1] + ENTER_SILENCE
+                into = masses[J - 1] + hmm.moves[token, J - 1] + ENTER_SILENCE
                 if prefix.node != ROOT:
                     into = -math.inf
-            emission = frame[states.pdfs[token, j]]
-            mass = log_add(masses[j] + states.loops[token, j], into) + emission
+            emission = frame[hmm.pdfs[token, j]]
+            mass = log_add(masses[j] + hmm.loops[token, j], into) + emission
             if j == 0:
-                prefix.arrives = into + emission
+                prefix.entering = into + emission
             tree.masses[number, AFTER, j] = mass
             prefix.coming = log_add(prefix.coming, mass)
-            into = masses[j] + states.moves[token, j]
+            into = masses[j] + hmm.moves[token, j]
         tree.scores[i] = prefix.coming + prefix.extra
 
 
 @inner
-def leaving(tree: Tree, states: States, number: int) -> float:
+def leaving(tree: Tree, hmm: HmmTables, number: int) -> float:
     """The paths of a prefix that leave it, for another token or the end; after silence or not."""
     prefix, masses = tree.prefixes[number], tree.masses[number, BEFORE]
     if prefix.total == -math.inf:
         return -math.inf
     last = len(masses) - 1
-    J = last + 1 - states.n_silent
-    leaves = masses[J - 1] + states.moves[prefix.token, J - 1]
-    if states.n_silent == 0 or prefix.node != ROOT:
+    J = last + 1 - hmm.n_silent
+    leaves = masses[J - 1] + hmm.moves[prefix.token, J - 1]
+    if hmm.n_silent == 0 or prefix.node != ROOT:
         return leaves
-    return log_add(leaves + PASS_SILENCE, masses[last] + states.moves[prefix.token, last])
+    return log_add(leaves + PASS_SILENCE, masses[last] + hmm.moves[prefix.token, last])
 
 
 @inner
-def extend_all(tree: Tree, tables: Tables, states: States, frame: np.ndarray, least: float) -> None:
+def extend_all(tree: Tree, tables: Tables, hmm: HmmTables, frame: np.ndarray) -> None:
     """Extend each prefix by the tokens that may follow it, if the score may reach the least."""
-    highest_entry = -math.inf
-    for token in range(1, len(states.pdfs)):
-        highest_entry = max(highest_entry, frame[states.pdfs[token, 0]])
+    highest_entry, least = -math.inf, tree.now[0].least
+    for token in range(1, len(hmm.pdfs)):
+        highest_entry = max(highest_entry, frame[hmm.pdfs[token, 0]])
     for number in tree.beam[: tree.now[0].n_beam]:
         prefix = tree.prefixes[number]
-        leaves, highest = leaving(tree, states, number), highest_extra(tables, prefix)
+        leaves, highest = leaving(tree, hmm, number), highest_extra(tables, prefix)
         if leaves + highest_entry + highest < least:
             continue
-        begin, end = states.first_token[prefix.node], states.first_token[prefix.node + 1]
-        for token in states.tokens[begin:end]:
-            mass = leaves + frame[states.pdfs[token, 0]]
+        begin, end = hmm.first_token[prefix.node], hmm.first_token[prefix.node + 1]
+        for token in hmm.tokens[begin:end]:
+            mass = leaves + frame[hmm.pdfs[token, 0]]
             if mass + highest >= least and mass > -math.inf:
-                extend(tree, tables, number, token, mass, least)
+                extend(tree, tables, number, token, mass)

@@ -99,7 +99,7 @@ def ngram_score(ngram: NgramTables, state: int, unit: int) -> tuple[float, int]:
         state = ngram.suffixes[state]
 
 
-class States:
+class LMStates:
     """The states of a language model that is asked, by number, for several searches at once.
 
     State number 0 is that at the start of a sentence. Equal states of whole numbers, as of an

@@ -25,6 +25,9 @@ class Hypothesis(NamedTuple):
             without a language model.
         score: the score by which the n-best list is sorted: the weighted sum of log-probabilities,
             plus bonuses. None if it is `log_prob`.
+        first_frames: for each of the words, the frame where its first token begins; empty if the
+            search keeps no times or has no words.
+        last_frames: the same for its last token.
     """
 
     tokens: tuple[int, ...]
@@ -33,6 +36,8 @@ class Hypothesis(NamedTuple):
     words: tuple[str, ...] | None = None
     lm_log_prob: float = 0.0
     score: float | None = None
+    first_frames: tuple[int, ...] = ()
+    last_frames: tuple[int, ...] = ()
 
     @property
     def total(self) -> float:

@@ -9,7 +9,6 @@ from asr.search.compiled import Records, inner
 from asr.search.language_models import UNREAD
 from asr.search.lexicon_tree import NONE, ROOT
 from asr.search.tables import Tables
-from asr.text.tokenizer import BLANK
 
 NOBODY, EMPTY = 0, 1
 """Numbers of the empty prefix's parent, which is never in the beam, and of the empty prefix."""
@@ -17,34 +16,25 @@ NOBODY, EMPTY = 0, 1
 BEFORE, AFTER = 0, 1
 """Whether masses are those before the next frame or those after it."""
 
-_OF_EXTENSION = [
-    ("parent", "i8"),  # the prefix without the last token
-    ("token", "i8"),  # the last token; BLANK for the empty prefix and for the end
-    ("word", "i8"),  # the word that ends with the token; NONE for none
-    ("node", "i8"),  # node of the lexicon
-    ("phrase", "i8"),  # state of the phrases
-    ("state", "i8"),  # state of the language model; UNREAD before it has read the last token
-    ("lm", "f8"),  # the language model's log-probability
-    ("extra", "f8"),  # the score without the acoustic log-probability; with look-ahead
-    ("coming", "f8"),  # acoustic log-probability of all alignments after the next frame
-]
-
 PREFIX = np.dtype(
     [
-        *_OF_EXTENSION,
+        ("parent", "i8"),  # the prefix without the last token
+        ("token", "i8"),  # the last token; BLANK for the empty prefix and for the end
+        ("word", "i8"),  # the word that ends with the token; NONE for none
+        ("node", "i8"),  # node of the lexicon
+        ("phrase", "i8"),  # state of the phrases
+        ("state", "i8"),  # state of the language model; UNREAD before it has read the last token
+        ("lm", "f8"),  # the language model's log-probability
+        ("extra", "f8"),  # the score without the acoustic log-probability; with look-ahead
         ("total", "f8"),  # log-probability of all alignments so far; -inf outside the beam
-        ("arrives", "f8"),  # the part of `coming` that extends the parent in the next frame
+        ("coming", "f8"),  # the same after the next frame
+        ("entering", "f8"),  # the part of `coming` that extends the parent in the next frame
         ("arrival", "i8"),  # when the tokens began: the number of an arrival
         ("child", "i8"),  # an extension of this prefix; NOBODY for none
         ("sibling", "i8"),  # another extension of the parent; NOBODY for none
-        ("kept_child", "i8"),  # the same for extensions in the beam
-        ("kept_sibling", "i8"),
     ]
 )
 """A partial hypothesis. A prefix that leaves the beam stays in the tree."""
-
-CANDIDATE = np.dtype([*_OF_EXTENSION, ("number", "i8")])
-"""An extension that may enter the beam; `number` is that of its prefix in the tree, or NOBODY."""
 
 ARRIVAL = np.dtype([("prefix", "i8"), ("frame", "i8"), ("before", "i8"), ("drop", "i8")])
 """The last token of a prefix begins in a frame; the others, as arrival `before` says. `drop` is the
@@ -67,24 +57,24 @@ PENDING = np.dtype([("prefix", "i8"), ("bound", "f8")])
 
 BRANCH = np.dtype(
     [
-        ("origin", "i8"),  # the branch that this one goes on like; NONE for a candidate
-        ("begin", "i8"),  # the drop with which this one begins; or the number of the candidate
+        ("origin", "i8"),  # the branch that this one goes on like; NONE for none
+        ("start", "i8"),  # the drop with which this one starts; without an origin, a prefix
         ("score", "f8"),
         ("log_prob", "f8"),
         ("lm", "f8"),
     ]
 )
-"""A complete hypothesis: a candidate at the end of the search; or a prefix that was dropped, which
-goes on as its origin does after the prefix that was kept."""
+"""A complete hypothesis: a prefix that ends with the utterance; or one that was dropped, which goes
+on as its origin does after the prefix that was kept."""
 
 FOUND = np.dtype(
     [
         ("score", "f8"),
         ("log_prob", "f8"),
         ("lm", "f8"),
-        ("begin", "i8"),  # where the tokens of the hypothesis begin in `texts`
+        ("first_token", "i8"),  # the first row of `texts` with its tokens
         ("n_tokens", "i8"),
-        ("begin_words", "i8"),
+        ("first_word", "i8"),  # the same for its words
         ("n_words", "i8"),
     ]
 )
@@ -97,6 +87,7 @@ NOW = np.dtype(
         ("quiet", "f8"),  # log-probability of blank in the last frames without any other token
         ("is_quiet", "i8"),  # whether there are such frames
         ("lowest", "f8"),  # the score that a candidate needs to enter the next beam
+        ("least", "f8"),  # the same before the language model has scored its last word
         ("n_prefixes", "i8"),
         ("n_arrivals", "i8"),
         ("n_drops", "i8"),
@@ -120,10 +111,9 @@ class Tree(NamedTuple):
     masses: np.ndarray  # (prefixes, 2, S), float64, before and after the next frame
     arrivals: Records  # ARRIVAL
     drops: Records  # DROP
-    beam: np.ndarray  # (beam_width,), int64, numbers of prefixes
-    candidates: Records  # CANDIDATE
-    scores: np.ndarray  # float64, of the prefixes in the beam, then of the candidates
-    order: np.ndarray  # int64, their places before they were ranked
+    beam: np.ndarray  # int64, numbers of the prefixes in the beam, then of the candidates
+    scores: np.ndarray  # float64, their scores after the next frame
+    ranked: np.ndarray  # int64, their numbers in the order of `scores`
     pending: Records  # PENDING
     tried: np.ndarray  # (C,), int64, tokens that a frame tries
     slots: np.ndarray  # int64, hash table of the prefixes in the beam by their futures
@@ -131,7 +121,14 @@ class Tree(NamedTuple):
     queue: np.ndarray  # int64, branches that may be in the n-best list, as a heap
     found: Records  # FOUND, the n-best list
     line: np.ndarray  # int64, a branch, its origin, its origin's origin ...
-    texts: np.ndarray  # (3, ...), int64, tokens, their frames, and words of the n-best list
+    texts: np.ndarray  # (5, ...), int64, see `asr.search.backtrace`
+
+
+OF_PREFIXES = ("prefixes", "masses", "beam", "scores", "ranked", "pending")
+"""The arrays of a `Tree` with room for all prefixes."""
+
+GROWING = (*OF_PREFIXES, "arrivals", "drops", "branches", "queue", "texts")
+"""The arrays that get longer if there is no room."""
 
 
 def room(tables: Tables, C: int, n_states: int) -> Tree:
@@ -144,10 +141,9 @@ def room(tables: Tables, C: int, n_states: int) -> Tree:
         masses=np.empty((n, 2, n_states)),
         arrivals=np.empty(n, ARRIVAL),
         drops=np.empty(n if recombines else width, DROP),
-        beam=np.empty(width, np.int64),
-        candidates=np.empty(n, CANDIDATE),
+        beam=np.empty(n, np.int64),
         scores=np.empty(n),
-        order=np.empty(n, np.int64),
+        ranked=np.empty(n, np.int64),
         pending=np.empty(n, PENDING),
         tried=np.empty(C, np.int64),
         slots=np.empty(1 << (2 * width).bit_length() if recombines else 1, np.int64),
@@ -155,28 +151,25 @@ def room(tables: Tables, C: int, n_states: int) -> Tree:
         queue=np.empty(n, np.int64),
         found=np.empty(width + 1, FOUND),
         line=np.empty(width + 1, np.int64),
-        texts=np.empty((3, n), np.int64),
+        texts=np.empty((5, n), np.int64),
     )
 
 
-@inner
 def start(tree: Tree, tables: Tables, state: int) -> None:
     """Begin a search: only the empty prefix, whose alignments end in a state."""
-    now = tree.now[0]
-    now.row, now.frame, now.quiet, now.is_quiet = 0, 0, 0.0, 0
-    now.n_prefixes, now.n_arrivals, now.n_drops, now.n_beam = EMPTY + 1, 1, 0, 1
-    for number in (NOBODY, EMPTY):
-        prefix = tree.prefixes[number]
-        prefix.parent, prefix.child, prefix.sibling = NOBODY, NOBODY, NOBODY
-        prefix.token, prefix.word, prefix.node = BLANK, NONE, ROOT
-        prefix.phrase, prefix.state, prefix.arrival = tables.first_phrase, tables.lm.first_state, 0
-        prefix.lm, prefix.extra = 0.0, tables.nodes[ROOT].ahead
-        prefix.total = 0.0 if number == EMPTY else -math.inf
-    for i in range(tree.masses.shape[2]):
-        tree.masses[EMPTY, BEFORE, i] = 0.0 if i == state else -math.inf
-    first = tree.arrivals[0]
-    first.prefix, first.frame, first.before, first.drop = EMPTY, -1, NONE, NONE
-    tree.beam[0] = EMPTY
+    tree.now[0] = np.zeros(1, NOW)[0]
+    tree.now["n_prefixes"], tree.now["n_arrivals"], tree.now["n_beam"] = EMPTY + 1, 1, 1
+    first = np.zeros(1, PREFIX)  # node ROOT, token BLANK, no extensions
+    first["word"], first["phrase"], first["state"] = (
+        NONE,
+        tables.first_phrase,
+        tables.lm.first_state,
+    )
+    first["extra"], first["total"] = tables.nodes["ahead"][ROOT], -math.inf
+    tree.prefixes[: EMPTY + 1] = first
+    tree.prefixes["total"][EMPTY] = 0.0
+    tree.masses[EMPTY, BEFORE], tree.masses[EMPTY, BEFORE, state] = -math.inf, 0.0
+    tree.arrivals[0], tree.beam[0] = (EMPTY, -1, NONE, NONE), EMPTY
 
 
 @inner
@@ -188,38 +181,29 @@ def log_add(a: float, b: float) -> float:
 
 
 @inner
-def find(tree: Tree, candidate: Records) -> int:
+def find(tree: Tree, parent: int, token: int, word: int) -> int:
     """The number of an extension in the tree; NOBODY if it was never added."""
-    number = tree.prefixes[candidate.parent].child
+    number = tree.prefixes[parent].child
     while number != NOBODY:
         child = tree.prefixes[number]
-        if child.token == candidate.token and child.word == candidate.word:
+        if child.token == token and child.word == word:
             break
         number = child.sibling
     return number
 
 
 @inner
-def add(tree: Tree, candidate: Records) -> int:
-    """Add an extension to the tree, outside the beam; its number."""
-    number = tree.now[0].n_prefixes
-    tree.now[0].n_prefixes += 1
-    prefix, parent = tree.prefixes[number], tree.prefixes[candidate.parent]
-    prefix.parent, prefix.token, prefix.word = candidate.parent, candidate.token, candidate.word
-    prefix.node, prefix.phrase, prefix.state = candidate.node, candidate.phrase, candidate.state
-    prefix.lm, prefix.extra, prefix.total = candidate.lm, candidate.extra, -math.inf
-    prefix.child, prefix.sibling, parent.child = NOBODY, parent.child, number
-    return number
-
-
-@inner
-def keep(tree: Tree, candidate: Records) -> int:
-    """Add a candidate to the tree, if it is not there; its number."""
-    number = candidate.number if candidate.number != NOBODY else find(tree, candidate)
+def keep(tree: Tree, number: int) -> int:
+    """Add the extension in the first free place to the tree, unless it has a number; its number."""
+    new = tree.prefixes[tree.now[0].n_prefixes]
     if number == NOBODY:
-        number = add(tree, candidate)
-    prefix = tree.prefixes[number]
-    prefix.lm, prefix.extra, prefix.coming = candidate.lm, candidate.extra, candidate.coming
-    if candidate.state != UNREAD:  # the prefix may have lost its state
-        prefix.state = candidate.state
+        number = tree.now[0].n_prefixes
+        tree.now[0].n_prefixes += 1
+        parent = tree.prefixes[new.parent]
+        new.total, new.child, new.sibling, parent.child = -math.inf, NOBODY, parent.child, number
+    else:
+        prefix = tree.prefixes[number]
+        prefix.lm, prefix.extra = new.lm, new.extra
+        if new.state != UNREAD:  # the prefix may have lost its state
+            prefix.state = new.state
     return number

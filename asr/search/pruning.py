@@ -6,38 +6,31 @@ import numpy as np
 
 from asr.search.compiled import Records, inner
 from asr.search.lexicon_tree import NONE
-from asr.search.prefixes import AFTER, BEFORE, NOBODY, Tree, keep
+from asr.search.prefixes import AFTER, BEFORE, NOBODY, Tree
 from asr.search.tables import Limits
 
 
 @inner
 def begin_frame(tree: Tree, limits: Limits) -> bool:
-    """Prepare the beam for a frame; false if there is no room for what the frame may add."""
+    """Prepare for a frame; false if there is no room for the prefixes that may arrive in it."""
     now = tree.now[0]
     left = min(len(tree.arrivals) - now.n_arrivals, len(tree.drops) - now.n_drops)
-    left = min(left, len(tree.prefixes) - now.n_prefixes)
     now.n_pending, now.n_candidates, now.is_full = 0, 0, left < limits.beam_width
-    for number in tree.beam[: now.n_beam]:
-        tree.prefixes[number].kept_child = NOBODY
-    for number in tree.beam[: now.n_beam]:
-        prefix = tree.prefixes[number]
-        parent = tree.prefixes[prefix.parent]
-        prefix.kept_sibling, parent.kept_child = parent.kept_child, number
     return not now.is_full
 
 
 @inner
-def end_frame(tree: Tree, limits: Limits, least: float) -> bool:
+def end_frame(tree: Tree, limits: Limits) -> bool:
     """Choose the next beam, unless an array is full or the language model must be asked first."""
     now, width = tree.now[0], limits.beam_width
     if now.is_full:
         return False
     n = now.n_beam + now.n_candidates
     for i in range(n):
-        tree.order[i] = i
+        tree.ranked[i] = tree.beam[i]
     if n > width:
-        rank(tree.scores, tree.order, n, width)
-    if must_ask(tree, width, least):
+        rank(tree.scores, tree.ranked, n, width)
+    if must_ask(tree, width):
         return False
     choose(tree, width)
     arrive(tree)
@@ -48,8 +41,8 @@ def end_frame(tree: Tree, limits: Limits, least: float) -> bool:
 
 
 @inner
-def rank(scores: np.ndarray, order: np.ndarray, n: int, k: int) -> None:
-    """Move the k highest of n scores to the front, in no order, and `order` with them.
+def rank(scores: np.ndarray, numbers: np.ndarray, n: int, k: int) -> None:
+    """Move the k highest of n scores to the front, in no order, and the numbers with them.
 
     Source: Hoare 1961, "Algorithm 65: find" (quickselect).
     """
@@ -63,7 +56,7 @@ def rank(scores: np.ndarray, order: np.ndarray, n: int, k: int) -> None:
                 j -= 1
             if i <= j:
                 scores[i], scores[j] = scores[j], scores[i]
-                order[i], order[j] = order[j], order[i]
+                numbers[i], numbers[j] = numbers[j], numbers[i]
                 i, j = i + 1, j - 1
         if k <= j + 1:
             high = j
@@ -74,12 +67,12 @@ def rank(scores: np.ndarray, order: np.ndarray, n: int, k: int) -> None:
 
 
 @inner
-def must_ask(tree: Tree, width: int, least: float) -> bool:
+def must_ask(tree: Tree, width: int) -> bool:
     """Whether the language model must be asked before the next beam can be chosen.
 
     Only those prefixes stay pending whose scores may reach the best ones that are known.
     """
-    now, n = tree.now[0], 0
+    now, n, least = tree.now[0], 0, tree.now[0].least
     if now.n_pending and now.n_beam + now.n_candidates >= width:
         lowest = math.inf
         for i in range(width):
@@ -95,18 +88,15 @@ def must_ask(tree: Tree, width: int, least: float) -> bool:
 
 @inner
 def choose(tree: Tree, width: int) -> None:
-    """Make the first prefixes and candidates in the ranking the next beam."""
+    """Make the best prefixes and candidates, which have been ranked first, the next beam."""
     now, n_kept = tree.now[0], 0
     for place in range(now.n_beam + now.n_candidates):
-        i = tree.order[place]
+        number = tree.ranked[place]
         if place < width and tree.scores[place] > -math.inf:
-            number = tree.beam[i] if i < now.n_beam else keep(tree, tree.candidates[i - now.n_beam])
-            tree.order[n_kept] = number
+            tree.beam[n_kept] = number
             n_kept += 1
-        elif i < now.n_beam:
-            tree.prefixes[tree.beam[i]].total = -math.inf
-    for i in range(n_kept):
-        tree.beam[i] = tree.order[i]
+        else:
+            tree.prefixes[number].total = -math.inf
     now.n_beam = n_kept
 
 
@@ -138,7 +128,7 @@ def arrive(tree: Tree) -> None:
 @inner
 def begins(prefix: Records) -> bool:
     """Whether a prefix is new, or most of its alignments come from its parent in this frame."""
-    return prefix.total == -math.inf or prefix.arrives - prefix.coming > math.log(0.5)
+    return prefix.total == -math.inf or prefix.entering - prefix.coming > math.log(0.5)
 
 
 @inner

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from asr.search.language_models import ASKED, UNREAD, States
+from asr.search.backtrace import WORDS
+from asr.search.language_models import ASKED, UNREAD, LMStates
 from asr.search.nbest import Frames, Hypothesis, checked_frames
-from asr.search.prefixes import EMPTY, Tree, room
+from asr.search.prefixes import EMPTY, GROWING, Tree, room, start
 from asr.search.space import SearchSpace
 from asr.search.tables import Tables, make_tables
 
@@ -23,9 +24,10 @@ BATCH_PREFIXES = 64_000
 class Method(NamedTuple):
     """How frames extend prefixes: as CTC or as an HMM."""
 
-    search: Callable[[Tree, Tables, Any, np.ndarray, bool, int], int]  # see `asr.search.beam`
-    own: Any  # the method's own tables
+    search: Callable[[Tree, Tables, Any, np.ndarray, int], int]  # see `asr.search.beam`
+    hmm: Any  # `HmmTables`; nothing for CTC
     n_states: int  # number of states in which the alignments of a prefix may end
+    first_state: int  # that of the empty prefix before the first frame
     n_columns: int | None = None  # number of values in a frame; None for one for each token
 
 
@@ -55,13 +57,13 @@ class Searches:
         self.tables = tables or make_tables(space)
         C = len(space.tokenizer.symbols)
         self.trees = [room(self.tables, C, method.n_states) for _ in range(N)]
-        self.states: States | None = None
+        self.states: LMStates | None = None
         if self.tables.lm.kind == ASKED:
             assert space.lm is not None
-            self.states = States(space.lm, self.tables.lm.of_words)
+            self.states = LMStates(space.lm, self.tables.lm.of_words)
             self.tables = self.tables._replace(lm=self.tables.lm._replace(rows=self.states.rows))
         self.n_columns = method.n_columns or C
-        self.n, self.is_new = N, True
+        self._start(N)
 
     def feed(self, frames: Sequence[Frames]) -> None:
         """Read the next frames of each utterance.
@@ -82,9 +84,9 @@ class Searches:
 
     def whole(self, rows: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
         """The n-best lists of other utterances, at most as many as before, checked already."""
-        self.n, self.is_new = len(rows), True
         if self.states:
             self.states.keep(np.arange(self.states.n) == 0)
+        self._start(len(rows))
         return self._run(rows, None)
 
     def certain(self, n: int = 0) -> tuple[int, ...]:
@@ -95,26 +97,23 @@ class Searches:
         n_shared = sum(len(set(numbers)) == 1 for numbers in zip(*lines, strict=False))
         return tuple(prefixes["token"][lines[0][:n_shared]].tolist()) if lines else ()
 
+    def _start(self, n: int) -> None:
+        self.n = n
+        for tree in self.trees[:n]:
+            start(tree, self.tables, self.method.first_state)
+
     def _run(self, rows: Sequence[np.ndarray], n_best: int | None) -> list[list[Hypothesis]]:
         """Go on until all searches are done."""
         settings = self.space.settings
-        nbests: list[list[Hypothesis]] = [[]] * len(rows)
         n_best = min(settings.n_best if n_best is None else n_best, settings.beam_width)
-        begun = [not self.is_new] * len(rows)
+        nbests: list[list[Hypothesis]] = [[]] * len(rows)
         waiting, blocked = list(range(len(rows))), []
 
         def work(numbers: Iterable[int]) -> None:
             for n in numbers:
-                found = -1
-                while found < 0:
-                    arguments = self.tables, self.method.own, rows[n], not begun[n], n_best
-                    found = self.method.search(self.trees[n], *arguments)
-                    begun[n] = True
-                    if found < 0 and not self.trees[n].now[0]["is_full"]:
-                        blocked.append(n)
-                        break
-                    if found < 0:
-                        self.trees[n] = _longer(self.trees[n], self.tables)
+                found = self._go_on(n, rows[n], n_best)
+                if found < 0:
+                    blocked.append(n)
                 else:
                     nbests[n] = _hypotheses(self.trees[n], found, self.space)
 
@@ -126,8 +125,15 @@ class Searches:
             waiting = sorted(blocked)
             if waiting:
                 self._answer([self.trees[n] for n in waiting])
-        self.is_new = False
         return nbests
+
+    def _go_on(self, n: int, rows: np.ndarray, n_best: int) -> int:
+        """Go on with a search; the number of hypotheses, or -1 if the model must be asked."""
+        while True:
+            found = self.method.search(self.trees[n], self.tables, self.method.hmm, rows, n_best)
+            if found >= 0 or not self.trees[n].now[0]["is_full"]:
+                return found
+            self.trees[n] = _longer(self.trees[n])
 
     def _answer(self, trees: Sequence[Tree]) -> None:
         """Ask the language model about the candidates that wait."""
@@ -250,22 +256,16 @@ def _in_threads(work: Callable[[Iterable[int]], None], numbers: Sequence[int]) -
             result.result()
 
 
-def _longer(tree: Tree, tables: Tables) -> Tree:
-    """The same state with more room in the arrays that are full."""
-    now, width = tree.now[0], tables.limits.beam_width
-    left = {
-        "prefixes masses": len(tree.prefixes) - now["n_prefixes"] - width,
-        "arrivals": len(tree.arrivals) - now["n_arrivals"] - width,
-        "drops": len(tree.drops) - now["n_drops"] - width,
-        "candidates scores order": len(tree.scores) - now["n_beam"] - now["n_candidates"] - 1,
-        "pending": len(tree.pending) - now["n_pending"] - 1,
-    }
-    full = [name for names, n in left.items() if n <= 0 for name in names.split()]
-    full = full or ["branches", "queue", "texts"]
-    arrays = {name: getattr(tree, name) for name in full}
-    return tree._replace(
-        **{name: np.concatenate((a, a), int(name == "texts")) for name, a in arrays.items()}
-    )
+def _longer(tree: Tree) -> Tree:
+    """The same state with twice the room."""
+    longer = {}
+    for name in GROWING:
+        old = getattr(tree, name)
+        shape = list(old.shape)
+        shape[name == "texts"] *= 2
+        longer[name] = np.empty(shape, old.dtype)
+        longer[name][tuple(map(slice, old.shape))] = old
+    return tree._replace(**longer)
 
 
 def _line(prefixes: np.ndarray, number: int) -> list[int]:
@@ -279,22 +279,30 @@ def _line(prefixes: np.ndarray, number: int) -> list[int]:
 
 def _hypotheses(tree: Tree, n: int, space: SearchSpace) -> list[Hypothesis]:
     """The first n hypotheses that were found."""
-    found = tree.found[:n].tolist()
-    _, _, _, first, n_tokens, first_word, n_words = found[-1] if found else (0,) * 7
-    tokens, frames = tree.texts[:2, : first + n_tokens].tolist()
-    words = tree.texts[2, : first_word + n_words].tolist()
-    informed, lexicon, nbest = space.informed, space.lexicon, []
-    for score, log_prob, lm, first, n_tokens, first_word, n_words in found:
-        said, spelled = tuple(tokens[first : first + n_tokens]), None
-        if lexicon is not None:
-            ended = words[first_word : first_word + n_words]
-            if lexicon.open:
-                spelled = _spelled(said, ended, space)
-            else:
-                spelled = tuple(map(lexicon.words.__getitem__, ended))
-        when, total = tuple(frames[first : first + n_tokens]), score if informed else None
-        nbest.append(Hypothesis(said, log_prob, when, spelled, lm, total))
-    return nbest
+    if n == 0:
+        return []
+    found, lexicon = zip(*tree.found[:n].tolist(), strict=True), space.lexicon
+    scores, log_probs, lm, first_token, n_tokens, first_word, n_words = found
+    tokens, frames = _parts(tree.texts[:WORDS], first_token, n_tokens)
+    totals = scores if space.informed else [None] * n
+    columns: list[Sequence] = [tokens, log_probs, frames, [None] * n, lm, totals]
+    if lexicon is not None:
+        words, *times = _parts(tree.texts[WORDS:], first_word, n_words)
+        if lexicon.open:
+            columns[3] = [_spelled(*pair, space) for pair in zip(tokens, words, strict=True)]
+        else:
+            columns[3] = [tuple(map(lexicon.words.__getitem__, some)) for some in words]
+        columns += times
+    return list(map(Hypothesis, *columns))
+
+
+def _parts(
+    rows: np.ndarray, first: Sequence[int], lengths: Sequence[int]
+) -> list[list[tuple[int, ...]]]:
+    """For each row, its parts, which follow one another, each turned around."""
+    end = first[-1] + lengths[-1]
+    places = [slice(end - a - n, end - a) for a, n in zip(first, lengths, strict=True)]
+    return [[tuple(row[place]) for place in places] for row in rows[:, :end][:, ::-1].tolist()]
 
 
 def _spelled(tokens: tuple[int, ...], words: Sequence[int], space: SearchSpace) -> tuple[str, ...]:

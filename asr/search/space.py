@@ -18,7 +18,7 @@ LEAST = -1e4
 """Lower bound of look-ahead scores in nats: they are subtracted again, so -inf would give NaN."""
 
 MAX_BEAM_WIDTH = 10_000
-"""Maximum beam width; with it, a batch of one utterance takes some GB of memory."""
+"""Maximum beam width; with it, the search of an utterance takes some GB of memory."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class BeamSettings:
             that far below the best prefix. -inf for off.
         blank_skip: no token is tried in frames where blank has at least this probability; 1 for
             off.
-        recombine: keep only the best of the prefixes that are in the same state of the lexicon, of
-            an n-gram model of words and of the phrases. This leaves room in the beam for others.
-            At the end the dropped prefixes are added again, each continued like the kept one.
+        recombine: keep only the best of the prefixes with the same last token that are in the same
+            state of the lexicon, of an n-gram model of words and of the phrases. This leaves room
+            in the beam for others. At the end the dropped prefixes are added again, each continued
+            like the kept one.
         lm_weight: scale of the language model's log-probability.
         word_bonus: nats added per word. Words are those of the lexicon; without a lexicon, those
             between separators, or those that begin with a word-initial piece; with neither, every

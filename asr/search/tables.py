@@ -16,7 +16,7 @@ NODE = np.dtype([("first_word", "i8"), ("n_words", "i8"), ("inner", "i8"), ("ahe
 """A node of the lexicon, as in `Trie`, with its look-ahead times the language model's weight."""
 
 TOKEN = np.dtype([("bonus", "f8"), ("bonus_after_end", "f8"), ("ends_word", "i8")])
-"""Word bonuses without a lexicon: of a token; of a token after one that ends a word."""
+"""Word bonuses without a lexicon: of a token; of a token after one with `ends_word`."""
 
 PHRASE = np.dtype([("worth", "f8"), ("lent", "f8"), ("end", "f8")])
 """A state of the phrases, as in `PhraseBoosts`."""
@@ -35,8 +35,8 @@ class Limits(NamedTuple):
 class Tables(NamedTuple):
     """A search space. Words have the numbers of the lexicon, then `other` and `end`.
 
-    The end of an utterance leads to the last node, which no token leaves. Without a lexicon, all
-    tokens lead to ROOT. Without phrases, their automaton has one state.
+    The end of an utterance leads to `end_node`, the last one, which no token leaves. Without a
+    lexicon, all tokens lead to ROOT. Without phrases, their automaton has one state.
     """
 
     limits: Limits
@@ -47,6 +47,7 @@ class Tables(NamedTuple):
     separator: int  # NONE for no lexicon or no separator
     joined: bool  # whether there is a lexicon without a separator
     end: int  # the end of the utterance, as a word
+    end_node: int
     tokens: Records  # (C,), TOKEN
     first_phrase: int  # the first state of the phrases
     after_phrase: np.ndarray  # (states, C), int32, as `after` in `PhraseBoosts`
@@ -104,6 +105,7 @@ def make_tables(space: SearchSpace) -> Tables:
         separator,
         trie is not None and trie.separator is None,
         n_words + 1,
+        len(nodes) - 1,
         tokens,
         first_phrase,
         after_phrase,

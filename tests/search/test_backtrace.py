@@ -7,7 +7,7 @@ from numba import njit
 from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.ngram import NgramModel
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
-from asr.search.backtrace import count_repeats, pop, push, turn
+from asr.search.backtrace import count_repeats, pop, push
 from asr.search.beam import beam_search
 from asr.search.lexicon_tree import Trie
 from asr.search.prefixes import room
@@ -34,11 +34,6 @@ def call_pop(tree, n):
 
 
 @compiled
-def call_turn(values, begin, end):
-    turn(values, begin, end)
-
-
-@compiled
 def call_count_repeats(tokens):
     return count_repeats(tokens)
 
@@ -61,13 +56,6 @@ def test_the_queue_gives_the_best_branch_first():
                 assert call_pop(tree, len(inside)) == len(inside) - 1
                 inside.remove(best)
             assert set(tree.queue[: len(inside)]) == inside
-
-
-@pytest.mark.parametrize("n", range(5))
-def test_turn_reverses_a_part(n):
-    values = np.arange(10)
-    call_turn(values, 3, 3 + n)
-    assert values.tolist() == [0, 1, 2, *reversed(range(3, 3 + n)), *range(3 + n, 10)]
 
 
 @pytest.mark.parametrize("tokens", [(), (1,), (1, 1), (1, 2, 1), (2, 2, 2, 1, 1)])

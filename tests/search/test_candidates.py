@@ -4,11 +4,11 @@ from numba import njit
 from table_model import random_model
 
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
-from asr.search.candidates import extend, highest_extra, least_score
+from asr.search.candidates import extend, highest_extra, set_least_scores
 from asr.search.language_models import UNREAD
 from asr.search.lexicon_tree import NONE, ROOT, Trie
 from asr.search.phrases import PhraseBoosts
-from asr.search.prefixes import EMPTY, NOBODY, room, start
+from asr.search.prefixes import EMPTY, room, start
 from asr.search.space import BeamSettings, SearchSpace
 from asr.search.tables import make_tables
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
@@ -22,18 +22,13 @@ compiled = njit(_nrt=False)
 
 
 @compiled
-def call_start(tree, tables):
-    start(tree, tables, 1)
+def call_set_least_scores(tree, limits):
+    set_least_scores(tree, limits)
 
 
 @compiled
-def call_least_score(tree, limits):
-    return least_score(tree, limits)
-
-
-@compiled
-def call_extend(tree, tables, prefix, token, mass, least):
-    extend(tree, tables, prefix, token, mass, least)
+def call_extend(tree, tables, prefix, token, mass):
+    extend(tree, tables, prefix, token, mass)
 
 
 @compiled
@@ -45,19 +40,18 @@ def begun(space, node=ROOT):
     """The tables and the state of a search whose empty prefix is at a node of the lexicon."""
     tables = make_tables(space)
     tree = room(tables, 4, 2)
-    call_start(tree, tables)
+    start(tree, tables, 1)
     tree.prefixes["node"][EMPTY] = node
-    tree.prefixes["kept_child"][EMPTY] = NOBODY
     tree.now["lowest"] = -np.inf
     return tables, tree
 
 
 def extensions(tables, tree, token, mass=-1.0, least=-np.inf):
     """{(word, node): score} of the extensions of the empty prefix by a token."""
-    tree.now["n_candidates"] = 0
-    call_extend(tree, tables, EMPTY, token, mass, least)
+    tree.now["n_candidates"], tree.now["least"] = 0, least
+    call_extend(tree, tables, EMPTY, token, mass)
     n = tree.now[0]["n_candidates"]
-    found = tree.candidates[:n]
+    found = tree.prefixes[tree.beam[tree.now[0]["n_beam"] :][:n]]
     assert (found["parent"] == EMPTY).all()
     assert (found["token"] == token).all()
     assert (found["coming"] == mass).all()
@@ -75,7 +69,8 @@ def test_an_extension_may_not_be_worse_than_a_full_beam_or_far_from_the_best(see
         tree.scores[:n_beam] = scores
         tree.now["n_beam"] = n_beam
         lowest = scores.min() if n_beam == 4 else -np.inf
-        assert call_least_score(tree, limits) == max(scores.max() - 1.0, lowest)
+        call_set_least_scores(tree, limits)
+        assert tree.now[0]["least"] == max(scores.max() - 1.0, lowest)
         assert tree.now[0]["lowest"] == lowest
 
 
@@ -117,9 +112,10 @@ def test_extensions_with_low_or_impossible_scores_are_left_out():
 
 def test_extensions_in_the_beam_are_left_out():
     tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4)))
-    tree.prefixes[2] = tree.prefixes[EMPTY]
-    tree.prefixes["token"][2], tree.prefixes["kept_sibling"][2] = 2, NOBODY
-    tree.prefixes["kept_child"][EMPTY] = 2
+    assert len(extensions(tables, tree, 2)) == 1
+    assert len(extensions(tables, tree, 2)) == 1  # it is in the tree, but not in the beam
+    number = tree.prefixes["child"][EMPTY]
+    tree.prefixes["total"][number] = -2.0
     assert extensions(tables, tree, 2) == {}
     assert len(extensions(tables, tree, 3)) == 1
 

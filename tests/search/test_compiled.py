@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 NOTICE = "compiling the search for this machine, once ...\n"
 
@@ -94,6 +96,42 @@ def test_machine_code_follows_constants_of_other_folders(tmp_path):
     assert run(SMALL, tmp_path)[0] == "4 8\n"
     constants.write_text("FACTOR = 30\n")
     assert run(SMALL, tmp_path)[0] == "60 120\n"
+
+
+def test_machine_code_of_an_older_release_with_other_classes_is_replaced(tmp_path):
+    search = small_package(tmp_path)
+    old = """
+from typing import NamedTuple
+from asr.search.compiled import outer
+
+class Pair(NamedTuple):
+    one: int
+
+@outer
+def first(pair: Pair) -> int:
+    return pair.one
+"""
+    call = "from asr.search.large import *; print(first({}(1)))"
+    (search / "large.py").write_text(old)
+    assert run(call.format("Pair"), tmp_path) == ("1\n", NOTICE)
+    (search / "large.py").write_text(old.replace("Pair", "Single"))
+    assert run(call.format("Single"), tmp_path) == ("1\n", NOTICE)
+    assert run(call.format("Single"), tmp_path) == ("1\n", "")
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_damaged_machine_code_is_replaced(tmp_path, suffix, share):
+    search = small_package(tmp_path)
+    run(SMALL, tmp_path)
+    for file in (search / "__pycache__").glob(f"*.{suffix}"):
+        data = file.read_bytes()
+        file.write_bytes(data[: int(share * len(data))])
+    assert run(SMALL, tmp_path) == ("4 8\n", NOTICE)
+    for _ in range(2):
+        stdout, stderr = run(SMALL, tmp_path)
+        assert stdout == "4 8\n"
+    assert stderr == ""
 
 
 def test_a_folder_that_cant_be_written_has_its_machine_code_elsewhere(tmp_path):

@@ -15,7 +15,7 @@ from asr.search.language_models import (
     NO_LM,
     STATES_BYTES,
     UNREAD,
-    States,
+    LMStates,
     make_lm_tables,
     ngram_score,
 )
@@ -135,7 +135,7 @@ KINDS = [(torch.int64, ()), (torch.int64, (2,)), (torch.float32, (2, 3)), (torch
 def test_states_are_read_by_number(dtype, width, of_words, n_bytes, monkeypatch):
     monkeypatch.setattr("asr.search.language_models.STATES_BYTES", n_bytes)
     lm, generator = BigramLM(dtype, width), np.random.default_rng(0)
-    states, lasts = States(lm, of_words), np.array([EOS])
+    states, lasts = LMStates(lm, of_words), np.array([EOS])
     for n in (1, 3, 2, 40):
         numbers = generator.integers(0, len(lasts), size=n)
         units = generator.integers(0, V, size=n)
@@ -154,7 +154,7 @@ def test_states_are_read_by_number(dtype, width, of_words, n_bytes, monkeypatch)
 @pytest.mark.parametrize("of_words", [True, False])
 def test_kept_states_get_new_numbers(dtype, width, of_words):
     lm = BigramLM(dtype, width)
-    states = States(lm, of_words)
+    states = LMStates(lm, of_words)
     units = np.array([2, 3, 4, 5, 6])
     _, numbers = states.read(np.zeros(5, np.int64), units)
     used = np.zeros(states.n, dtype=bool)
@@ -175,7 +175,7 @@ def test_kept_states_get_new_numbers(dtype, width, of_words):
 
 def test_room_ends_where_the_memory_ends(monkeypatch):
     monkeypatch.setattr("asr.search.language_models.STATES_BYTES", 10 * 8)
-    states = States(BigramLM(), True)
+    states = LMStates(BigramLM(), True)
     assert states.has_room(9)
     assert not states.has_room(10)
 
@@ -183,7 +183,7 @@ def test_room_ends_where_the_memory_ends(monkeypatch):
 def test_rows_of_large_vocabularies_fit_into_the_memory():
     symbols = (UNK_SYMBOL, EOS_SYMBOL, *map(chr, range(0x4E00, 0x4E00 + 298)))
     lm = random_model(Vocabulary("char", symbols), 0)
-    states = States(lm, False)
+    states = LMStates(lm, False)
     assert states.has_room(100)
     assert states.states.nbytes + states.rows.nbytes <= 2 * STATES_BYTES
 
@@ -191,7 +191,7 @@ def test_rows_of_large_vocabularies_fit_into_the_memory():
 def test_states_of_a_network_are_its_own():
     torch.manual_seed(0)
     lm = RNNLM(VOCABULARY, RNNLMSettings(hidden_size=8, embedding_size=4)).double().eval()
-    states = States(lm, False)
+    states = LMStates(lm, False)
     numbers, total, sentence = np.array([0]), 0.0, [2, 5, 5, 3]
     for unit in sentence:
         log_probs, numbers = states.read(numbers, np.array([unit]))

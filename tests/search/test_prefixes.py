@@ -7,10 +7,8 @@ from numba import njit
 from asr.search.lexicon_tree import NONE, ROOT
 from asr.search.prefixes import (
     BEFORE,
-    CANDIDATE,
     EMPTY,
     NOBODY,
-    add,
     find,
     keep,
     log_add,
@@ -31,40 +29,29 @@ def call_log_add(a, b, sums):
 
 
 @compiled
-def call_start(tree, tables, state):
-    start(tree, tables, state)
+def call_find(tree, parent, token, word):
+    return find(tree, parent, token, word)
 
 
 @compiled
-def call_add(tree, candidates):
-    return add(tree, candidates[0])
-
-
-@compiled
-def call_find(tree, candidates):
-    return find(tree, candidates[0])
-
-
-@compiled
-def call_keep(tree, candidates):
-    return keep(tree, candidates[0])
+def call_keep(tree, number):
+    return keep(tree, number)
 
 
 def new_tree(n_states=2, state=1):
     space = SearchSpace(UnitTokenizer((BLANK_SYMBOL, "p", "q", "r")), BeamSettings(4, 4))
     tables = make_tables(space)
     tree = room(tables, 4, n_states)
-    call_start(tree, tables, state)
+    start(tree, tables, state)
     return tree
 
 
-def candidate(parent, token, word=NONE, number=NOBODY, **others):
-    values = np.zeros(1, CANDIDATE)
-    values["parent"], values["token"], values["word"] = parent, token, word
-    values["number"] = number
-    for name, value in others.items():
-        values[name] = value
-    return values
+def describe(tree, parent, token, word=NONE, **others):
+    """Write an extension to the first free place."""
+    place = tree.now[0]["n_prefixes"]
+    values = {"parent": parent, "token": token, "word": word, **others}
+    for name, value in values.items():
+        tree.prefixes[name][place] = value
 
 
 def test_log_add_adds_probabilities():
@@ -96,23 +83,25 @@ def test_extensions_are_found_by_token_and_word():
     tree = new_tree()
     numbers = {}
     for parent, token, word in [(EMPTY, 1, NONE), (EMPTY, 1, 5), (EMPTY, 2, NONE), (2, 1, NONE)]:
-        assert call_find(tree, candidate(parent, token, word)) == NOBODY
-        numbers[parent, token, word] = call_add(tree, candidate(parent, token, word))
+        assert call_find(tree, parent, token, word) == NOBODY
+        describe(tree, parent, token, word)
+        assert call_find(tree, parent, token, word) == NOBODY
+        numbers[parent, token, word] = call_keep(tree, NOBODY)
     assert sorted(numbers.values()) == [2, 3, 4, 5]
     for (parent, token, word), number in numbers.items():
-        assert call_find(tree, candidate(parent, token, word)) == number
+        assert call_find(tree, parent, token, word) == number
         prefix = tree.prefixes[number]
         assert (prefix["parent"], prefix["token"], prefix["word"]) == (parent, token, word)
         assert prefix["total"] == -math.inf  # it is not in the beam yet
-    assert call_find(tree, candidate(3, 1)) == NOBODY
+    assert call_find(tree, 3, 1, NONE) == NOBODY
 
 
-def test_a_kept_candidate_is_added_once():
+def test_an_extension_that_is_in_the_tree_is_not_added_again():
     tree = new_tree()
-    number = call_keep(tree, candidate(EMPTY, 1, extra=-1.0, coming=-2.0, state=7))
-    assert call_keep(tree, candidate(EMPTY, 1, extra=-1.5, coming=-2.5, state=-1)) == number
-    assert call_keep(tree, candidate(EMPTY, 1, number=number, extra=-1.5, coming=-2.5, state=-1))
+    describe(tree, EMPTY, 1, extra=-1.0, state=7)
+    number = call_keep(tree, NOBODY)
+    describe(tree, EMPTY, 1, extra=-1.5, state=-1)
+    assert call_keep(tree, number) == number
     assert tree.now[0]["n_prefixes"] == 3
-    prefix = tree.prefixes[number]
-    assert (prefix["extra"], prefix["coming"]) == (-1.5, -2.5)
-    assert prefix["state"] == 7  # which the language model need not read again
+    assert tree.prefixes[number]["extra"] == -1.5
+    assert tree.prefixes[number]["state"] == 7  # which the language model need not read again

@@ -13,7 +13,7 @@ from asr.search.beam import CTC
 from asr.search.hmm_beam import hmm_method
 from asr.search.lexicon_tree import Trie
 from asr.search.phrases import PhraseBoosts
-from asr.search.prefixes import room
+from asr.search.prefixes import GROWING, OF_PREFIXES, room
 from asr.search.searches import Method, Searches, search_all
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
@@ -202,11 +202,10 @@ def test_the_number_of_threads_changes_nothing(name):
 
 def tiny_room(tables, C, n_states):
     """As little room as a search can start with, so that every array fills up several times."""
-    tree, width = room(tables, C, n_states), tables.limits.beam_width
-    sizes = {"prefixes": 2, "masses": 2, "arrivals": 1, "drops": 1, "pending": 1}
-    sizes |= {"candidates": width, "scores": width, "order": width, "branches": 1, "queue": 1}
+    tree = room(tables, C, n_states)
+    sizes = dict.fromkeys(GROWING, 1) | dict.fromkeys(OF_PREFIXES, 2)
     arrays = {name: getattr(tree, name)[:size].copy() for name, size in sizes.items()}
-    return tree._replace(**arrays, texts=tree.texts[:, :1].copy())
+    return tree._replace(**arrays | {"texts": tree.texts[:, :1].copy()})
 
 
 @pytest.mark.parametrize("name", KINDS + ASKED)
