@@ -32,7 +32,7 @@ from asr.lm.vocabulary import EOS, UNK
 from asr.model import CTC, HMM, HYBRID
 from asr.search.greedy import greedy_search
 from asr.search.lexicon_tree import make_lexicon_tree
-from asr.search.nbest import Frames, Hypothesis
+from asr.search.nbest import Frames, Hypothesis, spelled
 from asr.search.phrases import PhraseBoosts
 from asr.search.rescore import (
     RescoreWeights,
@@ -40,7 +40,6 @@ from asr.search.rescore import (
     lm_log_probs,
     merged,
     rescore,
-    spelled,
 )
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.lexicon import read_words

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.networks.ctc import checked_log_probs
-from asr.search.nbest import Hypothesis
+from asr.search.nbest import Hypothesis, spelled
 from asr.text.tokenizer import BLANK, Tokenizer, tokenizer_of
 
 
@@ -36,17 +36,13 @@ def greedy_search(
     begins[1:] = alignment[1:] != alignment[:-1]
     frames = np.flatnonzero(begins & (alignment != BLANK))
     tokens = tuple(alignment[frames].tolist())
-    words = None
+    log_prob = float(rows.max(axis=1).sum(dtype=np.float64))
+    hypothesis = Hypothesis(tokens, log_prob, tuple(frames.tolist()))
     if symbols is not None:
         tokenizer = tokenizer_of(symbols)
         check_symbols(tokenizer, rows.shape[1])
-        words = tuple(tokenizer.decode(tokens).split())
-    return Hypothesis(
-        tokens=tokens,
-        log_prob=float(rows.max(axis=1).sum(dtype=np.float64)),
-        frames=tuple(frames.tolist()),
-        words=words,
-    )
+        (hypothesis,) = spelled([hypothesis], tokenizer)
+    return hypothesis
 
 
 def check_symbols(tokenizer: Tokenizer, C: int) -> None:

@@ -1,11 +1,14 @@
 """Hypotheses: the output of a search, and the input of rescoring and scoring."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from asr.text.tokenizer import Tokenizer, spelled_words
 
 Frames = Tensor | np.ndarray
 """Log-probabilities, (T, C), or emissions, (T, S), of one utterance."""
@@ -25,8 +28,8 @@ class Hypothesis(NamedTuple):
             without a language model.
         score: the score by which the n-best list is sorted: the weighted sum of log-probabilities,
             plus bonuses. None if it is `log_prob`.
-        first_frames: for each of the words, the frame where its first token begins; empty if the
-            search keeps no times or has no words.
+        first_frames: for each of the words, the frame where its first token begins; empty if there
+            are no frames or words.
         last_frames: the same for its last token.
     """
 
@@ -54,6 +57,20 @@ class Hypothesis(NamedTuple):
         if self.words is None:
             raise ValueError(f"hypothesis {self.tokens} has no words; give the search its symbols")
         return " ".join(self.words)
+
+
+def spelled(nbest: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[Hypothesis]:
+    """The hypotheses, where they have no words with those that their tokens spell."""
+    return [h if h.words is not None else _with_words(h, tokenizer) for h in nbest]
+
+
+def _with_words(hypothesis: Hypothesis, tokenizer: Tokenizer) -> Hypothesis:
+    words, frames = spelled_words(hypothesis.tokens, tokenizer), hypothesis.frames
+    return hypothesis._replace(
+        words=tuple(word for word, _, _ in words),
+        first_frames=tuple(frames[first] for _, first, _ in words) if frames else (),
+        last_frames=tuple(frames[last] for _, _, last in words) if frames else (),
+    )
 
 
 def checked_frames(name: str, frames: Frames, n_columns: int) -> np.ndarray:

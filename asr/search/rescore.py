@@ -50,14 +50,6 @@ def text_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> str:
     return " ".join(tokenizer.decode(hypothesis.tokens).split())
 
 
-def spelled(nbest: Sequence[Hypothesis], tokenizer: Tokenizer) -> list[Hypothesis]:
-    """The hypotheses with `words` filled in, as the functions below need them."""
-    return [
-        h._replace(words=tuple(tokenizer.decode(h.tokens).split())) if h.words is None else h
-        for h in nbest
-    ]
-
-
 def exact_log_probs(
     log_probs: Tensor | np.ndarray, nbest: Sequence[Hypothesis]
 ) -> list[Hypothesis]:

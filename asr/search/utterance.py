@@ -13,8 +13,7 @@ from asr.lm.vocabulary import EOS, UNK
 from asr.networks.ctc import checked_log_probs
 from asr.search.greedy import check_symbols
 from asr.search.lexicon_tree import make_lexicon_tree
-from asr.search.nbest import Hypothesis
-from asr.search.rescore import spelled
+from asr.search.nbest import Hypothesis, spelled
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.normalisation import in_case
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer, tokenizer_of
@@ -53,10 +52,10 @@ def beam_search(
         beam_width: number of prefixes kept after every frame.
 
     Returns:
-        nbest: at most `beam_width` hypotheses, best first. Each has `text`, `words`, `tokens`,
-            their `frames`, the acoustic `log_prob`, `lm_log_prob` and `score`. If the lexicon
-            allows nothing that fits the frames, the list is one hypothesis without words, with
-            log_prob -inf.
+        nbest: at most `beam_width` hypotheses, best first. Each has `text`, `words` with their
+            `first_frames` and `last_frames`, `tokens` with their `frames`, the acoustic `log_prob`,
+            `lm_log_prob` and `score`. If the lexicon allows nothing that fits the frames, the list
+            is one hypothesis without words, with log_prob -inf.
 
     Raises:
         InputError: a file can't be used, the symbols spell no word of the lexicon, the language

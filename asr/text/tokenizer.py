@@ -1,5 +1,6 @@
 """Texts <-> tokens: characters, units, subword pieces, or phones."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -415,6 +416,25 @@ def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = N
     if all(len(symbol) == 1 for symbol in names[1:]):
         return CharTokenizer(names)
     return UnitTokenizer(names) if lexicon is None else PhoneTokenizer(names, lexicon)
+
+
+def spelled_words(tokens: Sequence[int], tokenizer: Tokenizer) -> list[tuple[str, int, int]]:
+    """Each word that tokens spell, with the places of its first and its last token.
+
+    >>> spelled_words(tokenizer.encode("no way"), tokenizer)
+    [('no', 0, 1), ('way', 3, 5)]
+
+    Raises:
+        ValueError: a token is the blank or has no symbol.
+    """
+    texts = _decode(tokens, tokenizer.symbols)
+    if tokenizer.kind == "bpe":
+        texts = [text.replace(WORD_START, " ") for text in texts]
+    elif tokenizer.kind != "char":
+        texts = [f" {text}" for text in texts]
+    places = [place for place, text in enumerate(texts) for _ in text]
+    words = re.finditer(r"\S+", "".join(texts))
+    return [(word[0], places[word.start()], places[word.end() - 1]) for word in words]
 
 
 def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tuple[int, ...], ...]]:

@@ -109,6 +109,11 @@ def test_lists_have_each_text_once_with_its_own_words_and_scores(tokenizer, spel
         assert len(frames) == len(tokens)
         assert frames == sorted(set(frames))
         assert all(0 <= frame < T for frame in frames)
+        for word, first, last in zip(
+            words, hypothesis.first_frames, hypothesis.last_frames, strict=True
+        ):
+            spoken = tokens[frames.index(first) : frames.index(last) + 1]
+            assert spoken in spellings[word]
         repeats = sum(one == other for one, other in itertools.pairwise(tokens))
         assert len(tokens) + repeats <= T  # other texts have no alignment
 

@@ -9,6 +9,7 @@ from asr.search.beam import beam_search
 from asr.search.flashlight import flashlight_search
 from asr.search.greedy import greedy_search
 from asr.search.hmm_beam import hmm_beam_search
+from asr.search.nbest import Hypothesis, spelled
 from asr.search.space import SearchSpace
 from asr.text.tokenizer import CharTokenizer
 
@@ -45,3 +46,21 @@ def test_minus_infinity_is_accepted():
     log_probs = np.full((2, 3), -math.inf)
     log_probs[:, 0] = 0.0
     assert greedy_search(log_probs).tokens == ()
+
+
+def test_words_are_given_or_spelled_by_the_tokens():
+    tokenizer, tokens, frames = (
+        CharTokenizer(("<blank>", " ", "a", "b")),
+        (1, 2, 3, 1, 3),
+        (0, 2, 3, 7, 9),
+    )
+    given = Hypothesis(
+        tokens, -1.0, frames, ("said", "so"), first_frames=(0, 5), last_frames=(4, 6)
+    )
+    found, without_frames, same = spelled(
+        [Hypothesis(tokens, -1.0, frames, score=2.0), Hypothesis(tokens, -1.0), given], tokenizer
+    )
+    words = ("ab", "b")
+    assert found == Hypothesis(tokens, -1.0, frames, words, 0.0, 2.0, (2, 9), (3, 9))
+    assert without_frames == Hypothesis(tokens, -1.0, words=words)
+    assert same is given

@@ -10,14 +10,13 @@ from table_model import TableModel, random_model
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.networks.ctc import log_probability
 from asr.search import rescore as module
-from asr.search.nbest import Hypothesis
+from asr.search.nbest import Hypothesis, spelled
 from asr.search.rescore import (
     RescoreWeights,
     exact_log_probs,
     hypothesis_errors,
     lm_log_probs,
     rescore,
-    spelled,
     text_of,
     united,
 )
@@ -117,8 +116,6 @@ def test_words_are_given_or_spelled_by_the_tokens():
     assert text_of(Hypothesis((1, 2, 1, 1, 3, 2, 1), 0.0), TOKENIZER) == "a ba"
     assert text_of(Hypothesis((2,), 0.0, words=("said", "so")), TOKENIZER) == "said so"
     assert text_of(Hypothesis((2,), 0.0, words=()), TOKENIZER) == ""
-    (found,) = spelled([Hypothesis((2, 1, 3), -1.0, frames=(0, 1, 2), score=2.0)], TOKENIZER)
-    assert found == Hypothesis((2, 1, 3), -1.0, (0, 1, 2), ("a", "b"), score=2.0)
 
 
 class Asked(TableModel):

@@ -12,6 +12,7 @@ from asr.text.tokenizer import (
     CharTokenizer,
     PhoneTokenizer,
     UnitTokenizer,
+    spelled_words,
     spellings,
     tokenizer_from_dict,
 )
@@ -174,6 +175,30 @@ def test_unknown_unit_is_named_and_alphabet_shortened():
     ) as e:
         tokenizer.encode("unit1 ax", place="u1")
     assert len(str(e.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        CharTokenizer((BLANK_SYMBOL, " ", "a", "b")),
+        UnitTokenizer((BLANK_SYMBOL, "h#", "k", "aw")),
+        BpeTokenizer.from_texts(["ab ba b", "a bab abba"], n_pieces=8),
+        PhoneTokenizer.from_lexicon(LEXICON),
+    ],
+    ids=["char", "unit", "bpe", "phone"],
+)
+def test_spelled_words_are_those_of_the_text_with_their_places(tokenizer):
+    generator, n_tokens = random.Random(0), len(tokenizer.symbols)
+    for length in [0, *range(1, 60)]:
+        tokens = generator.choices(range(1, n_tokens), k=length)
+        words = spelled_words(tokens, tokenizer)
+        assert [word for word, _, _ in words] == tokenizer.decode(tokens).split()
+        ends = [-1, *(last for _, _, last in words)]
+        for (word, first, last), before in zip(words, ends, strict=False):
+            assert tokenizer.decode(tokens[first : last + 1]).split() == [word]
+            assert tokenizer.decode(tokens[before + 1 : first]).split() == []
+    with pytest.raises(ValueError, match="token 0 stands for no text"):
+        spelled_words([1, 0], tokenizer)
 
 
 @pytest.mark.parametrize("token", [0, 4, -1])
