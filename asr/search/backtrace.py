@@ -5,7 +5,7 @@ import numpy as np
 from asr.search.candidates import add_ends
 from asr.search.compiled import Records, inner
 from asr.search.lexicon_tree import NONE
-from asr.search.prefixes import EMPTY, Tree
+from asr.search.prefixes import Tree
 from asr.search.tables import Tables
 from asr.text.tokenizer import BLANK
 
@@ -16,10 +16,11 @@ first, and the frames of their first and last tokens."""
 
 @inner
 def list_best(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, repeats: bool) -> int:
-    """List the best hypotheses, each text once, as if the utterance ended here.
+    """List the best hypotheses, as if the utterance ended here.
 
-    The acoustic log-probability of one that was dropped is an estimate: its difference from that of
-    the kept one is assumed to stay the same to the end.
+    The same tokens with the same words come once. The acoustic log-probability of a hypothesis that
+    was dropped is an estimate: its difference from that of the kept one is assumed to stay the same
+    to the end.
 
     Args:
         tree: the state of the search, with the masses at the end in the prefixes' `coming`.
@@ -35,9 +36,6 @@ def list_best(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, re
     now, n, n_queue, n_found = tree.now[0], tree.now[0].n_candidates, 0, 0
     ends = tree.beam[now.n_beam : now.n_beam + n]
     if now.is_full or now.n_pending:
-        return -1
-    if n > len(tree.branches):
-        now.is_full = 1
         return -1
     for i in range(n):
         branch, end = tree.branches[i], tree.prefixes[ends[i]]
@@ -115,37 +113,28 @@ def spell(tree: Tree, tables: Tables, number: int, new: Records) -> None:
     if word != NONE:
         texts[WORDS, n_words], texts[LAST, n_words] = word, new.first_token
         n_words += 1
-    arrival = arrival_at_end(tree, end)
+    onset = end.onset
     for i in range(n - 1, -1, -1):
         kept = tree.drops[branches[line[i - 1]].start].kept if i > 0 else 0
-        while arrival != kept:
-            prefix = tree.prefixes[tree.arrivals[arrival].prefix]
+        while onset != kept:
+            prefix = tree.prefixes[tree.onsets[onset].prefix]
             texts[TOKENS, n_tokens] = prefix.token
-            texts[FRAMES, n_tokens] = tree.arrivals[arrival].frame
+            texts[FRAMES, n_tokens] = tree.onsets[onset].frame
             if prefix.word != NONE:
                 texts[WORDS, n_words], texts[LAST, n_words] = prefix.word, n_tokens
                 n_words += 1
             n_tokens += 1
-            arrival = tree.arrivals[arrival].before
+            onset = tree.onsets[onset].before
         if i > 0:
-            arrival = tree.drops[branches[line[i - 1]].start].arrival
+            onset = tree.drops[branches[line[i - 1]].start].onset
     new.n_tokens, new.n_words = n_tokens - new.first_token, n_words - new.first_word
-    for i in range(n_words - 1, new.first_word - 1, -1):  # rows of tokens -> frames
+    for i in range(n_words - 1, new.first_word - 1, -1):  # LAST: column of the token -> its frame
         last = texts[LAST, i]
         texts[FIRST, i] = texts[FRAMES, n_tokens - 1]
         n_tokens = last
         if texts[TOKENS, last] == tables.separator:
             last += 1
         texts[LAST, i] = texts[FRAMES, last]
-
-
-@inner
-def arrival_at_end(tree: Tree, end: Records) -> int:
-    """When the tokens of a complete hypothesis began."""
-    prefix = tree.prefixes[end.parent]
-    if prefix.token == BLANK and end.parent != EMPTY:  # the last word
-        prefix = tree.prefixes[prefix.parent]
-    return prefix.arrival
 
 
 @inner
@@ -187,12 +176,12 @@ def branch_off(tree: Tree, n: int, origin: int) -> int:
     """
     branch = tree.branches[origin]
     if branch.origin == NONE:
-        arrival = arrival_at_end(tree, tree.prefixes[branch.start])
+        onset = tree.prefixes[branch.start].onset
     else:
-        arrival = tree.drops[branch.start].arrival
+        onset = tree.drops[branch.start].onset
     until = tree.now[0].frame
-    while arrival != NONE:
-        number = tree.arrivals[arrival].drop
+    while onset != NONE:
+        number = tree.onsets[onset].drop
         while number != NONE:
             drop = tree.drops[number]
             if drop.frame < until:  # later, the hypothesis had another token
@@ -204,5 +193,5 @@ def branch_off(tree: Tree, n: int, origin: int) -> int:
                 new.log_prob, new.lm = branch.log_prob + drop.log_prob, branch.lm + drop.lm
                 n += 1
             number = drop.next
-        until, arrival = tree.arrivals[arrival].frame, tree.arrivals[arrival].before
+        until, onset = tree.onsets[onset].frame, tree.onsets[onset].before
     return n

@@ -37,8 +37,7 @@ def beam_search(log_probs: Sequence[Frames], space: SearchSpace) -> list[list[Hy
 
     Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1; here in log space.
     """
-    C = len(space.tokenizer.symbols)
-    return search_all("log_probs", log_probs, C, space, CTC)
+    return search_all("log_probs", log_probs, space, CTC)
 
 
 @outer
@@ -61,11 +60,8 @@ def search(tree: Tree, tables: Tables, hmm: tuple, log_probs: np.ndarray, n_best
         frame = log_probs[now.row]
         n_tried = tokens_to_try(limits, frame, tree.tried)
         if n_tried == 0:
-            now.quiet += frame[BLANK]
-            now.is_quiet = 1
-            now.frame += 1
+            add_blank(tree, frame[BLANK])
         else:
-            end_quiet_frames(tree)
             if not begin_frame(tree, limits):
                 return -1
             stay(tree, frame)
@@ -77,7 +73,7 @@ def search(tree: Tree, tables: Tables, hmm: tuple, log_probs: np.ndarray, n_best
     if n_best == 0:
         return 0
     for number in tree.beam[: now.n_beam]:
-        tree.prefixes[number].coming = tree.prefixes[number].total + now.quiet
+        tree.prefixes[number].coming = tree.prefixes[number].total
     return list_best(tree, tables, n_best, 1, True)
 
 
@@ -94,16 +90,14 @@ def tokens_to_try(limits: Limits, frame: np.ndarray, tried: np.ndarray) -> int:
 
 
 @inner
-def end_quiet_frames(tree: Tree) -> None:
-    """Extend all alignments by the blanks of the frames in which no other token was tried."""
-    now = tree.now[0]
-    if now.is_quiet:
-        for number in tree.beam[: now.n_beam]:
-            prefix = tree.prefixes[number]
-            prefix.total += now.quiet
-            tree.masses[number, BEFORE, BLANKS] = prefix.total
-            tree.masses[number, BEFORE, LABEL] = -math.inf
-        now.quiet, now.is_quiet = 0.0, 0
+def add_blank(tree: Tree, log_prob: float) -> None:
+    """Extend all alignments by a frame of blank, in which no other token is tried."""
+    for number in tree.beam[: tree.now[0].n_beam]:
+        prefix = tree.prefixes[number]
+        prefix.total += log_prob
+        tree.masses[number, BEFORE, BLANKS] = prefix.total
+        tree.masses[number, BEFORE, LABEL] = -math.inf
+    tree.now[0].frame += 1
 
 
 @inner
@@ -137,7 +131,7 @@ def mass_before(tree: Tree, number: int, token: int) -> float:
 @inner
 def extend_all(tree: Tree, tables: Tables, frame: np.ndarray, tried: np.ndarray) -> None:
     """Extend each prefix in the beam by each token, if the score may reach the least."""
-    least = tree.now[0].least
+    least = tree.now[0].least_before_lm
     for number in tree.beam[: tree.now[0].n_beam]:
         highest = highest_extra(tables, tree.prefixes[number])
         for token in tried:

@@ -7,7 +7,7 @@ import numpy as np
 from asr.search.compiled import Records, inner
 from asr.search.language_models import NGRAM, NO_LM, UNREAD, ngram_score
 from asr.search.lexicon_tree import NONE, ROOT
-from asr.search.prefixes import NOBODY, Tree, find, keep
+from asr.search.prefixes import NOBODY, Tree, find, store
 from asr.search.tables import Limits, Tables
 from asr.text.tokenizer import BLANK
 
@@ -23,8 +23,8 @@ def set_least_scores(tree: Tree, limits: Limits) -> None:
     for i in range(now.n_beam):
         best, worst = max(best, tree.scores[i]), min(worst, tree.scores[i])
     # the prefixes in the beam may fill the next one alone
-    now.lowest = worst if now.n_beam == limits.beam_width else -math.inf
-    now.least = max(now.lowest, best + limits.score_floor)
+    now.least = worst if now.n_beam == limits.beam_width else -math.inf
+    now.least_before_lm = max(now.least, best + limits.score_floor)
 
 
 @inner
@@ -72,11 +72,11 @@ def consider(
     new = tree.prefixes[now.n_prefixes]  # in the first free place
     describe(tree, tables, new, parent, token, word, node)
     # the language model can only lower the score
-    if mass + new.extra < now.least or not ask(tree, tables, number, mass + new.extra):
+    if mass + new.extra < now.least_before_lm or not add_lm(tree, tables, number, mass + new.extra):
         return
     score = mass + new.extra
-    if score >= now.lowest and score > -math.inf:
-        number, place = keep(tree, number), now.n_beam + now.n_candidates
+    if score >= now.least and score > -math.inf:
+        number, place = store(tree, number), now.n_beam + now.n_candidates
         tree.prefixes[number].coming = mass
         tree.beam[place], tree.scores[place] = number, score
         now.n_candidates += 1
@@ -89,7 +89,7 @@ def describe(
     """Fill in an extension, scored without the language model."""
     before = tree.prefixes[parent]
     new.parent, new.token, new.word, new.node = parent, token, word, node
-    new.phrase, new.state, new.lm = before.phrase, before.state, before.lm
+    new.phrase, new.state, new.lm, new.onset = before.phrase, before.state, before.lm, before.onset
     extra = before.extra - tables.nodes[before.node].ahead + tables.nodes[node].ahead
     extra += tables.bonuses[word + 1]
     if token != BLANK:
@@ -104,7 +104,7 @@ def describe(
 
 
 @inner
-def ask(tree: Tree, tables: Tables, number: int, bound: float) -> bool:
+def add_lm(tree: Tree, tables: Tables, number: int, bound: float) -> bool:
     """Add the language model's log-probability to the extension in the first free place.
 
     Args:
@@ -127,7 +127,7 @@ def ask(tree: Tree, tables: Tables, number: int, bound: float) -> bool:
     elif lm.of_words:  # the answer is kept in the tree
         if number == NOBODY:
             new.state = UNREAD
-            number = keep(tree, number)
+            number = store(tree, number)
         answered = tree.prefixes[number]
         if answered.state == UNREAD:
             wait(tree, number, bound)
@@ -167,7 +167,7 @@ def add_ends(tree: Tree, tables: Tables) -> None:
     """
     now = tree.now[0]
     now.n_candidates, now.n_pending, now.is_full = 0, 0, 0
-    now.lowest, now.least = -math.inf, -math.inf
+    now.least, now.least_before_lm = -math.inf, -math.inf
     for whole in (True, False):
         for number in tree.beam[: now.n_beam]:
             prefix = tree.prefixes[number]
@@ -193,8 +193,8 @@ def add_end(tree: Tree, tables: Tables, prefix: int, word: int, mass: float) -> 
                 return
             number = find(tree, prefix, AT_END, word)
             describe(tree, tables, tree.prefixes[now.n_prefixes], prefix, AT_END, word, BETWEEN)
-            if not ask(tree, tables, number, math.inf):
+            if not add_lm(tree, tables, number, math.inf):
                 return
-            prefix = keep(tree, number)
+            prefix = store(tree, number)
         word = tables.end
     consider(tree, tables, prefix, AT_END, word, tables.end_node, mass)

@@ -58,11 +58,10 @@ def hmm_beam_search(
         ValueError: an array is not (T, S) with the topology's S, a value is NaN or +inf, or the
             tokenizer and the topology have different tokens.
     """
-    C, S = len(space.tokenizer.symbols), len(topology.self_loops)
+    C = len(space.tokenizer.symbols)
     if len(topology.pdfs) != C:
         raise ValueError(f"topology has {len(topology.pdfs)} tokens; the tokenizer has {C}")
-    method = hmm_method(topology, space)
-    return search_all("emissions", emissions, S, space, method)
+    return search_all("emissions", emissions, space, hmm_method(topology, space))
 
 
 def hmm_method(topology: Topology, space: SearchSpace) -> Method:
@@ -155,7 +154,7 @@ def leaving(tree: Tree, hmm: HmmTables, number: int) -> float:
 @inner
 def extend_all(tree: Tree, tables: Tables, hmm: HmmTables, frame: np.ndarray) -> None:
     """Extend each prefix by the tokens that may follow it, if the score may reach the least."""
-    highest_entry, least = -math.inf, tree.now[0].least
+    highest_entry, least = -math.inf, tree.now[0].least_before_lm
     for token in range(1, len(hmm.pdfs)):
         highest_entry = max(highest_entry, frame[hmm.pdfs[token, 0]])
     for number in tree.beam[: tree.now[0].n_beam]:

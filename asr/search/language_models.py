@@ -26,7 +26,7 @@ class NgramTables(NamedTuple):
     """The tables of `asr.lm.ngram_trie.NgramTrie`."""
 
     radix: int
-    first: np.ndarray  # (C + 2,), int64, the first child of each node
+    first: np.ndarray  # (contexts + 1,), int64, the first child of each context
     keys: np.ndarray
     log_probs: np.ndarray
     backoffs: np.ndarray
@@ -115,14 +115,16 @@ class LMStates:
         self.of_words = of_words
         first = lm.start(1)
         row_bytes = 0 if of_words else 8 * len(lm.vocabulary.symbols)
-        size = max(1, STATES_BYTES // (first.nbytes + row_bytes))
+        size = max(1, STATES_BYTES // max(1, first.nbytes + row_bytes))
         self.states = first.new_empty(size, *first.shape[1:])
         self.states[0] = first[0]
         self.rows = np.empty((0 if of_words else size, len(lm.vocabulary.symbols)))
         if not of_words:
             self.rows[0] = lm.log_probs(first)[0].double().cpu().numpy()
         self.n = 1
-        self._numbers = {} if self.states.is_floating_point() else {_key(self.states[0]): 0}
+        self._numbers: dict[bytes, int] = {}
+        if not self.states.is_floating_point():
+            self._numbers[first.cpu().numpy().tobytes()] = 0
 
     def has_room(self, n: int) -> bool:
         """Whether n states can be added without taking more memory."""
@@ -148,8 +150,8 @@ class LMStates:
         numbers, new = np.arange(self.n, self.n + len(states)), np.arange(len(states))
         if not states.is_floating_point():
             known, n = self._numbers, self.n
-            for place, key in enumerate(map(_key, states)):
-                numbers[place] = known.setdefault(key, len(known))
+            for place, state in enumerate(states.cpu().numpy()):
+                numbers[place] = known.setdefault(state.tobytes(), len(known))
             _, new = np.unique(numbers, return_index=True)
             new = new[numbers[new] >= n]
         end = self.n + len(new)
@@ -174,7 +176,3 @@ class LMStates:
         self._numbers = {k: numbers[n] for k, n in self._numbers.items() if used[n]}
         self.n = len(kept)
         return numbers
-
-
-def _key(state: Tensor) -> bytes:
-    return state.cpu().numpy().tobytes()

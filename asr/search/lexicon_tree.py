@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from asr.errors import InputError, listed
-from asr.text.tokenizer import Tokenizer, spellings
+from asr.text.tokenizer import BLANK, Tokenizer, spellings
 
 ROOT = 0
 """The node before a word's first token."""
@@ -84,6 +84,7 @@ class Trie:
         n_words = np.bincount(endings // (other + 1), minlength=len(parents))
         children = np.full((len(parents), n_tokens), len(parents) - 1 if open else NONE, np.int32)
         children.reshape(-1)[arcs] = np.arange(1, len(arcs) + 1)
+        children[:, BLANK] = NONE
         if separator is not None:
             children[:, separator] = np.where(n_words > 0, ROOT, NONE)
         return cls(

@@ -23,28 +23,28 @@ PREFIX = np.dtype(
         ("word", "i8"),  # the word that ends with the token; NONE for none
         ("node", "i8"),  # node of the lexicon
         ("phrase", "i8"),  # state of the phrases
-        ("state", "i8"),  # state of the language model; UNREAD before it has read the last token
+        ("state", "i8"),  # the language model's state; UNREAD if it must be asked for it
         ("lm", "f8"),  # the language model's log-probability
         ("extra", "f8"),  # the score without the acoustic log-probability; with look-ahead
         ("total", "f8"),  # log-probability of all alignments so far; -inf outside the beam
-        ("coming", "f8"),  # the same after the next frame
+        ("coming", "f8"),  # the same after the next frame, or with the end of the utterance
         ("entering", "f8"),  # the part of `coming` that extends the parent in the next frame
-        ("arrival", "i8"),  # when the tokens began: the number of an arrival
+        ("onset", "i8"),  # when the tokens began: the number of an onset
         ("child", "i8"),  # an extension of this prefix; NOBODY for none
         ("sibling", "i8"),  # another extension of the parent; NOBODY for none
     ]
 )
 """A partial hypothesis. A prefix that leaves the beam stays in the tree."""
 
-ARRIVAL = np.dtype([("prefix", "i8"), ("frame", "i8"), ("before", "i8"), ("drop", "i8")])
-"""The last token of a prefix begins in a frame; the others, as arrival `before` says. `drop` is the
+ONSET = np.dtype([("prefix", "i8"), ("frame", "i8"), ("before", "i8"), ("drop", "i8")])
+"""The last token of a prefix begins in a frame; the others, as onset `before` says. `drop` is the
 last of the prefixes that were dropped in favour of this one; NONE for none."""
 
 DROP = np.dtype(
     [
-        ("arrival", "i8"),  # of the prefix that was dropped
-        ("kept", "i8"),  # arrival of the prefix with the same future and a better score
-        ("next", "i8"),  # the drop before, in favour of the same arrival; NONE for none
+        ("onset", "i8"),  # of the prefix that was dropped
+        ("kept", "i8"),  # onset of the prefix with the same future and a better score
+        ("next", "i8"),  # the drop before, in favour of the same onset; NONE for none
         ("frame", "i8"),
         ("score", "f8"),  # of the dropped prefix minus that of the kept one
         ("log_prob", "f8"),  # the same for the acoustic log-probability
@@ -53,7 +53,8 @@ DROP = np.dtype(
 )
 
 PENDING = np.dtype([("prefix", "i8"), ("bound", "f8")])
-"""A prefix that the language model must be asked about, for a score of at most `bound`."""
+"""A prefix that the language model must read first, for a score of at most `bound`: an extension by
+a word, or, with a model of tokens, the prefix to extend."""
 
 BRANCH = np.dtype(
     [
@@ -72,7 +73,7 @@ FOUND = np.dtype(
         ("score", "f8"),
         ("log_prob", "f8"),
         ("lm", "f8"),
-        ("first_token", "i8"),  # the first row of `texts` with its tokens
+        ("first_token", "i8"),  # the first column of `texts` with its tokens
         ("n_tokens", "i8"),
         ("first_word", "i8"),  # the same for its words
         ("n_words", "i8"),
@@ -84,12 +85,10 @@ NOW = np.dtype(
     [
         ("row", "i8"),  # the next row to read of the frames given
         ("frame", "i8"),  # number of frames read since the start
-        ("quiet", "f8"),  # log-probability of blank in the last frames without any other token
-        ("is_quiet", "i8"),  # whether there are such frames
-        ("lowest", "f8"),  # the score that a candidate needs to enter the next beam
-        ("least", "f8"),  # the same before the language model has scored its last word
+        ("least", "f8"),  # the score that a candidate needs to enter the next beam
+        ("least_before_lm", "f8"),  # the same before the language model scores its last word
         ("n_prefixes", "i8"),
-        ("n_arrivals", "i8"),
+        ("n_onsets", "i8"),
         ("n_drops", "i8"),
         ("n_beam", "i8"),
         ("n_candidates", "i8"),
@@ -109,7 +108,7 @@ class Tree(NamedTuple):
     now: Records  # (1,), NOW
     prefixes: Records  # PREFIX
     masses: np.ndarray  # (prefixes, 2, S), float64, before and after the next frame
-    arrivals: Records  # ARRIVAL
+    onsets: Records  # ONSET
     drops: Records  # DROP
     beam: np.ndarray  # int64, numbers of the prefixes in the beam, then of the candidates
     scores: np.ndarray  # float64, their scores after the next frame
@@ -124,10 +123,13 @@ class Tree(NamedTuple):
     texts: np.ndarray  # (5, ...), int64, see `asr.search.backtrace`
 
 
-OF_PREFIXES = ("prefixes", "masses", "beam", "scores", "ranked", "pending")
+OF_PREFIXES = (
+    *("prefixes", "masses", "beam", "scores", "ranked", "pending"),
+    *("branches", "queue"),
+)
 """The arrays of a `Tree` with room for all prefixes."""
 
-GROWING = (*OF_PREFIXES, "arrivals", "drops", "branches", "queue", "texts")
+GROWING = (*OF_PREFIXES, "onsets", "drops", "texts")
 """The arrays that get longer if there is no room."""
 
 
@@ -139,7 +141,7 @@ def room(tables: Tables, C: int, n_states: int) -> Tree:
         now=np.zeros(1, NOW),
         prefixes=np.empty(n, PREFIX),
         masses=np.empty((n, 2, n_states)),
-        arrivals=np.empty(n, ARRIVAL),
+        onsets=np.empty(n, ONSET),
         drops=np.empty(n if recombines else width, DROP),
         beam=np.empty(n, np.int64),
         scores=np.empty(n),
@@ -158,7 +160,7 @@ def room(tables: Tables, C: int, n_states: int) -> Tree:
 def start(tree: Tree, tables: Tables, state: int) -> None:
     """Begin a search: only the empty prefix, whose alignments end in a state."""
     tree.now[0] = np.zeros(1, NOW)[0]
-    tree.now["n_prefixes"], tree.now["n_arrivals"], tree.now["n_beam"] = EMPTY + 1, 1, 1
+    tree.now["n_prefixes"], tree.now["n_onsets"], tree.now["n_beam"] = EMPTY + 1, 1, 1
     first = np.zeros(1, PREFIX)  # node ROOT, token BLANK, no extensions
     first["word"], first["phrase"], first["state"] = (
         NONE,
@@ -169,7 +171,7 @@ def start(tree: Tree, tables: Tables, state: int) -> None:
     tree.prefixes[: EMPTY + 1] = first
     tree.prefixes["total"][EMPTY] = 0.0
     tree.masses[EMPTY, BEFORE], tree.masses[EMPTY, BEFORE, state] = -math.inf, 0.0
-    tree.arrivals[0], tree.beam[0] = (EMPTY, -1, NONE, NONE), EMPTY
+    tree.onsets[0], tree.beam[0] = (EMPTY, -1, NONE, NONE), EMPTY
 
 
 @inner
@@ -193,7 +195,7 @@ def find(tree: Tree, parent: int, token: int, word: int) -> int:
 
 
 @inner
-def keep(tree: Tree, number: int) -> int:
+def store(tree: Tree, number: int) -> int:
     """Add the extension in the first free place to the tree, unless it has a number; its number."""
     new = tree.prefixes[tree.now[0].n_prefixes]
     if number == NOBODY:
@@ -203,7 +205,7 @@ def keep(tree: Tree, number: int) -> int:
         new.total, new.child, new.sibling, parent.child = -math.inf, NOBODY, parent.child, number
     else:
         prefix = tree.prefixes[number]
-        prefix.lm, prefix.extra = new.lm, new.extra
+        prefix.lm, prefix.extra, prefix.onset = new.lm, new.extra, new.onset
         if new.state != UNREAD:  # the prefix may have lost its state
             prefix.state = new.state
     return number

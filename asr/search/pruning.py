@@ -12,9 +12,9 @@ from asr.search.tables import Limits
 
 @inner
 def begin_frame(tree: Tree, limits: Limits) -> bool:
-    """Prepare for a frame; false if there is no room for the prefixes that may arrive in it."""
+    """Prepare for a frame; false if there is no room for the tokens that may begin in it."""
     now = tree.now[0]
-    left = min(len(tree.arrivals) - now.n_arrivals, len(tree.drops) - now.n_drops)
+    left = min(len(tree.onsets) - now.n_onsets, len(tree.drops) - now.n_drops)
     now.n_pending, now.n_candidates, now.is_full = 0, 0, left < limits.beam_width
     return not now.is_full
 
@@ -33,7 +33,7 @@ def end_frame(tree: Tree, limits: Limits) -> bool:
     if must_ask(tree, width):
         return False
     choose(tree, width)
-    arrive(tree)
+    set_onsets(tree)
     if limits.recombines:
         recombine(tree)
     now.frame += 1
@@ -72,7 +72,7 @@ def must_ask(tree: Tree, width: int) -> bool:
 
     Only those prefixes stay pending whose scores may reach the best ones that are known.
     """
-    now, n, least = tree.now[0], 0, tree.now[0].least
+    now, n, least = tree.now[0], 0, tree.now[0].least_before_lm
     if now.n_pending and now.n_beam + now.n_candidates >= width:
         lowest = math.inf
         for i in range(width):
@@ -101,22 +101,22 @@ def choose(tree: Tree, width: int) -> None:
 
 
 @inner
-def arrive(tree: Tree) -> None:
+def set_onsets(tree: Tree) -> None:
     """Move the beam past the frame, and record which tokens begin in it."""
     now = tree.now[0]
-    arrival = now.n_arrivals
+    onset = now.n_onsets
     for number in tree.beam[: now.n_beam]:
         prefix = tree.prefixes[number]
         if begins(prefix):
-            new = tree.arrivals[now.n_arrivals]
+            new = tree.onsets[now.n_onsets]
             new.prefix, new.frame, new.drop = number, now.frame, NONE
-            new.before = tree.prefixes[prefix.parent].arrival
-            now.n_arrivals += 1
+            new.before = tree.prefixes[prefix.parent].onset
+            now.n_onsets += 1
     for number in tree.beam[: now.n_beam]:
         prefix = tree.prefixes[number]
         if begins(prefix):
-            prefix.arrival = arrival
-            arrival += 1
+            prefix.onset = onset
+            onset += 1
         masses, is_new = tree.masses[number], prefix.total == -math.inf
         for i in range(masses.shape[1]):
             masses[BEFORE, i] = -math.inf if is_new else masses[AFTER, i]
@@ -173,10 +173,12 @@ def slot_of_future(tree: Tree, number: int) -> int:
 def drop(tree: Tree, gone: Records, kept: Records) -> None:
     """Remove a prefix from the beam in favour of a better one with the same future."""
     now = tree.now[0]
-    new, arrival = tree.drops[now.n_drops], tree.arrivals[kept.arrival]
-    new.arrival, new.kept, new.frame, new.next = gone.arrival, kept.arrival, now.frame, arrival.drop
+    new, onset = tree.drops[now.n_drops], tree.onsets[kept.onset]
+    new.onset, new.kept, new.frame, new.next = gone.onset, kept.onset, now.frame, onset.drop
     new.score = gone.total + gone.extra - kept.total - kept.extra
-    new.log_prob, new.lm = gone.total - kept.total, gone.lm - kept.lm
-    arrival.drop = now.n_drops
+    new.log_prob, new.lm = gone.total - kept.total, 0.0
+    if kept.lm > -math.inf:
+        new.lm = gone.lm - kept.lm
+    onset.drop = now.n_drops
     now.n_drops += 1
     gone.total = -math.inf

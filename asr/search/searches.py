@@ -1,5 +1,6 @@
 """Frames of utterances -> n-best lists, by CTC's or an HMM's method of extending prefixes."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ class Searches:
     """The searches of N utterances, which take frames piece by piece.
 
     A language model of another kind than n-grams is asked for all searches at once: each goes on
-    until it needs an answer.
+    until it needs an answer. Memory grows with the number of frames.
 
     >>> searches = Searches(space, CTC)
     >>> for piece in pieces:
@@ -61,7 +62,7 @@ class Searches:
         if self.tables.lm.kind == ASKED:
             assert space.lm is not None
             self.states = LMStates(space.lm, self.tables.lm.of_words)
-            self.tables = self.tables._replace(lm=self.tables.lm._replace(rows=self.states.rows))
+            self._update_rows()
         self.n_columns = method.n_columns or C
         self._start(N)
 
@@ -83,7 +84,7 @@ class Searches:
         return self._run([np.zeros((0, 0))] * self.n, n_best)
 
     def whole(self, rows: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
-        """The n-best lists of other utterances, at most as many as before, checked already."""
+        """The n-best lists of other utterances, at most N, which have been checked."""
         if self.states:
             self.states.keep(np.arange(self.states.n) == 0)
         self._start(len(rows))
@@ -136,7 +137,7 @@ class Searches:
             self.trees[n] = _longer(self.trees[n])
 
     def _answer(self, trees: Sequence[Tree]) -> None:
-        """Ask the language model about the candidates that wait."""
+        """Let the language model read what searches wait for."""
         assert self.states is not None
         numbers = [tree.pending["prefix"][: tree.now[0]["n_pending"]] for tree in trees]
         if not self.states.has_room(sum(map(len, numbers))):
@@ -184,7 +185,7 @@ class Searches:
         self.tables = self.tables._replace(lm=self.tables.lm._replace(rows=self.states.rows))
 
     def _drop_unused_states(self) -> None:
-        """Drop the states of prefixes that are neither in a beam nor before one that is."""
+        """Drop the states of prefixes that are neither in a beam nor beside one that is."""
         assert self.states is not None
         used = np.zeros(self.states.n, dtype=bool)
         used[0] = True
@@ -203,18 +204,16 @@ class Searches:
         for tree in self.trees[: self.n]:
             states = tree.prefixes["state"][: tree.now[0]["n_prefixes"]]
             states[:] = numbers[states]
-        self._update_rows()
 
 
 def search_all(
-    name: str, utterances: Sequence[Frames], n_columns: int, space: SearchSpace, method: Method
+    name: str, utterances: Sequence[Frames], space: SearchSpace, method: Method
 ) -> list[list[Hypothesis]]:
     """Search utterances, in as many threads as torch uses; their number changes no result.
 
     Args:
         name: what the frames are, for error messages.
         utterances: (T, D) of each utterance, on any device.
-        n_columns: D.
         space: settings, lexicon, language model and boosts.
         method: CTC or HMM.
 
@@ -223,9 +222,9 @@ def search_all(
     """
     tables = make_tables(space)
     nbests: list[list[Hypothesis]] = [[] for _ in utterances]
-    order = sorted(range(len(utterances)), key=lambda n: -len(utterances[n]))
+    order = sorted(range(len(utterances)), key=lambda n: -math.prod(utterances[n].shape))
     # a language model is asked for many searches at once
-    size = max(1, min(BATCH, BATCH_PREFIXES // space.settings.beam_width))
+    size = min(BATCH, BATCH_PREFIXES // space.settings.beam_width)
     size = size if tables.lm.kind == ASKED else 1
     batches = [order[first : first + size] for first in range(0, len(order), size)]
 
@@ -233,7 +232,7 @@ def search_all(
         searches = Searches(space, method, size, tables)
         for number in numbers:
             batch = batches[number]
-            rows = [checked_frames(name, utterances[n], n_columns) for n in batch]
+            rows = [checked_frames(name, utterances[n], searches.n_columns) for n in batch]
             for n, nbest in zip(batch, searches.whole(rows), strict=True):
                 nbests[n] = nbest
 

@@ -27,13 +27,14 @@ class BeamSettings:
 
     Args:
         beam_width: number of prefixes kept after every frame.
-        n_best: largest number of hypotheses in the n-best list; at most `beam_width`.
+        n_best: largest number of hypotheses in the n-best list; it is cut to `beam_width`.
         token_floor: in nats; in each frame, only tokens with at least this log-probability, or at
-            least that of blank, extend a prefix. -inf for off.
+            least that of blank, extend a prefix. In a frame without such a token, all alignments
+            have blank. -inf for off.
         score_floor: in nats, 0 or less; beam pruning: an extension is dropped if its score is
             that far below the best prefix. -inf for off.
-        blank_skip: no token is tried in frames where blank has at least this probability; 1 for
-            off.
+        blank_skip: in frames where blank has at least this probability, all alignments have blank;
+            1 for off.
         recombine: keep only the best of the prefixes with the same last token that are in the same
             state of the lexicon, of an n-gram model of words and of the phrases. This leaves room
             in the beam for others. At the end the dropped prefixes are added again, each continued
@@ -81,7 +82,7 @@ class SearchSpace:
         tokenizer: the acoustic model's tokenizer.
         settings: pruning and weights.
         lexicon: the words that can be recognised; None for anything that the tokens can spell.
-        lm: a language model, on the device of `log_probs`. It scores words if its units are words
+        lm: a language model, on any device. It scores words if its units are words
             and there is a lexicon; otherwise tokens, by its units with the same symbols.
         boosts: phrases to make more likely.
 
@@ -120,7 +121,7 @@ class SearchSpace:
 
     @property
     def recombines(self) -> bool:
-        """Whether prefixes are recombined: this needs an n-gram model of words."""
+        """Whether prefixes are recombined: this needs a model of words whose states are numbers."""
         return self.settings.recombine and self.scores_words and not self._of_network
 
     @property
@@ -155,7 +156,7 @@ class SearchSpace:
 
     @cached_property
     def ahead(self) -> np.ndarray | None:
-        """(nodes,), float64: look-ahead, the best log-probability of a word below each node.
+        """(nodes,), float64: look-ahead, the best log-probability of a word at or below each node.
 
         It uses the language model's log-probabilities after an unknown word, as unigrams.
         """

@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A search space. Words have the numbers of the lexicon, then `other` and `end`.
+    """A search space. Words have the numbers of the lexicon, then any other word, then `end`.
 
     The end of an utterance leads to `end_node`, the last one, which no token leaves. Without a
     lexicon, all tokens lead to ROOT. Without phrases, their automaton has one state.
@@ -43,7 +43,7 @@ class Tables(NamedTuple):
     children: np.ndarray  # (nodes, C), int32, as in `Trie`
     nodes: Records  # (nodes + 1,), NODE
     endings: np.ndarray  # int64, words, as in `Trie`
-    bonuses: np.ndarray  # (words + 1,), float64, of NONE and of each word
+    bonuses: np.ndarray  # float64, of NONE, of each word, any other word, and `end`
     separator: int  # NONE for no lexicon or no separator
     joined: bool  # whether there is a lexicon without a separator
     end: int  # the end of the utterance, as a word

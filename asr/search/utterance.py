@@ -45,7 +45,7 @@ def beam_search(
         lexicon: the words that can be recognised: a list, a dictionary with their phones, or the
             path of either. None for anything that the symbols can spell or, with a language model
             of words, for its words. Words are converted to the case of the symbols.
-        lm: a language model on the device of `log_probs`, or the path of one. Its units are words
+        lm: a language model, on any device, or the path of one. Its units are words
             or the symbols.
         lm_weight: scale of the language model's log-probability.
         word_bonus: nats added per word.

@@ -42,13 +42,13 @@ def begun(space, node=ROOT):
     tree = room(tables, 4, 2)
     start(tree, tables, 1)
     tree.prefixes["node"][EMPTY] = node
-    tree.now["lowest"] = -np.inf
+    tree.now["least"] = -np.inf
     return tables, tree
 
 
 def extensions(tables, tree, token, mass=-1.0, least=-np.inf):
     """{(word, node): score} of the extensions of the empty prefix by a token."""
-    tree.now["n_candidates"], tree.now["least"] = 0, least
+    tree.now["n_candidates"], tree.now["least_before_lm"] = 0, least
     call_extend(tree, tables, EMPTY, token, mass)
     n = tree.now[0]["n_candidates"]
     found = tree.prefixes[tree.beam[tree.now[0]["n_beam"] :][:n]]
@@ -70,8 +70,8 @@ def test_an_extension_may_not_be_worse_than_a_full_beam_or_far_from_the_best(see
         tree.now["n_beam"] = n_beam
         lowest = scores.min() if n_beam == 4 else -np.inf
         call_set_least_scores(tree, limits)
-        assert tree.now[0]["least"] == max(scores.max() - 1.0, lowest)
-        assert tree.now[0]["lowest"] == lowest
+        assert tree.now[0]["least_before_lm"] == max(scores.max() - 1.0, lowest)
+        assert tree.now[0]["least"] == lowest
 
 
 def test_without_a_lexicon_a_token_extends_in_one_way():
@@ -106,7 +106,7 @@ def test_extensions_with_low_or_impossible_scores_are_left_out():
     assert len(extensions(tables, tree, 2, least=-1.0)) == 1
     assert extensions(tables, tree, 2, least=-0.9) == {}
     assert extensions(tables, tree, 2, mass=-np.inf) == {}
-    tree.now["lowest"] = -0.5
+    tree.now["least"] = -0.5
     assert extensions(tables, tree, 2) == {}
 
 

@@ -88,6 +88,8 @@ def test_an_open_lexicon_accepts_oov_words_as_one_more_word():
     assert names(trie, (2, 1)) == {("a",), ("eh",)}
     assert names(trie, (3, 1)) == {("<other>",)}  # a word's beginning
     assert names(trie, (3, 3, 3, 2, 1)) == {("<other>",)}
+    assert (trie.children[:, 0] == NONE).all()  # the blank
+    assert 0 not in trie.arcs[1]
     assert names(trie, (3, 3, 1, 2, 3, 1)) == {("<other>", "ab")}
     assert names(trie, (1,)) == set()  # an empty spelling is no word
 

@@ -32,6 +32,13 @@ def test_every_search_refuses_nan_and_infinity(search, value):
         search([torch.zeros(4, C), log_probs], SPACE)
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (4, 2), (1, 4, 3)])
+@pytest.mark.parametrize("search", [beam_search, hmm_search])
+def test_every_search_refuses_other_shapes(search, shape):
+    with pytest.raises(ValueError, match=r"has shape \(.*\); expected \(T, "):
+        search([torch.zeros(5, 5 if search is hmm_search else 3), torch.zeros(shape)], SPACE)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_greedy_search_refuses_nan_and_infinity(value):
     log_probs = np.full((4, 3), -1.0)

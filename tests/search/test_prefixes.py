@@ -10,10 +10,10 @@ from asr.search.prefixes import (
     EMPTY,
     NOBODY,
     find,
-    keep,
     log_add,
     room,
     start,
+    store,
 )
 from asr.search.space import BeamSettings, SearchSpace
 from asr.search.tables import make_tables
@@ -34,8 +34,8 @@ def call_find(tree, parent, token, word):
 
 
 @compiled
-def call_keep(tree, number):
-    return keep(tree, number)
+def call_store(tree, number):
+    return store(tree, number)
 
 
 def new_tree(n_states=2, state=1):
@@ -86,7 +86,7 @@ def test_extensions_are_found_by_token_and_word():
         assert call_find(tree, parent, token, word) == NOBODY
         describe(tree, parent, token, word)
         assert call_find(tree, parent, token, word) == NOBODY
-        numbers[parent, token, word] = call_keep(tree, NOBODY)
+        numbers[parent, token, word] = call_store(tree, NOBODY)
     assert sorted(numbers.values()) == [2, 3, 4, 5]
     for (parent, token, word), number in numbers.items():
         assert call_find(tree, parent, token, word) == number
@@ -99,9 +99,9 @@ def test_extensions_are_found_by_token_and_word():
 def test_an_extension_that_is_in_the_tree_is_not_added_again():
     tree = new_tree()
     describe(tree, EMPTY, 1, extra=-1.0, state=7)
-    number = call_keep(tree, NOBODY)
+    number = call_store(tree, NOBODY)
     describe(tree, EMPTY, 1, extra=-1.5, state=-1)
-    assert call_keep(tree, number) == number
+    assert call_store(tree, number) == number
     assert tree.now[0]["n_prefixes"] == 3
     assert tree.prefixes[number]["extra"] == -1.5
     assert tree.prefixes[number]["state"] == 7  # which the language model need not read again

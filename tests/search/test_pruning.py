@@ -69,13 +69,11 @@ def test_dropped_prefixes_are_not_better_than_the_kept_ones(seed):
     drops = tree.drops[: tree.now[0]["n_drops"]]
     assert len(drops) > 5
     assert (drops["score"] <= 0).all()
-    gone, kept = (
-        tree.prefixes[tree.arrivals["prefix"][drops[name]]] for name in ("arrival", "kept")
-    )
+    gone, kept = (tree.prefixes[tree.onsets["prefix"][drops[name]]] for name in ("onset", "kept"))
     for name in ("token", "node", "state", "phrase"):
         np.testing.assert_array_equal(gone[name], kept[name])
-    assert (tree.arrivals["frame"][drops["arrival"]] <= drops["frame"]).all()
-    assert (tree.arrivals["frame"][drops["kept"]] <= drops["frame"]).all()
+    assert (tree.onsets["frame"][drops["onset"]] <= drops["frame"]).all()
+    assert (tree.onsets["frame"][drops["kept"]] <= drops["frame"]).all()
 
 
 @pytest.mark.parametrize("beam_width", [1, 2, 7])

@@ -60,7 +60,7 @@ class Kind(NamedTuple):
         return [generator.normal(-3.0, 2.0, (T, self.n_columns)) for T in lengths]
 
     def search(self, utterances):
-        return search_all("frames", utterances, self.n_columns, self.space, self.method)
+        return search_all("frames", utterances, self.space, self.method)
 
 
 def random_ngram(vocabulary):
@@ -219,6 +219,42 @@ def test_arrays_that_grow_change_nothing(name, monkeypatch):
     searches.feed(utterances)
     for _ in range(3):  # lists add the last words to the tree
         assert_same(searches.nbests(), expected)
+
+
+class UnigramLM(TrigramLM):
+    """A model of words whose states have no values; the last word is impossible."""
+
+    def __init__(self, vocabulary):
+        self.vocabulary = vocabulary
+        V = len(vocabulary.symbols)
+        self.table = torch.tensor([*[-np.log(V - 1)] * (V - 1), -np.inf], dtype=torch.float64)
+
+    def start(self, rows):
+        return torch.zeros((rows, 0), dtype=torch.int64)
+
+    def score(self, state, units):
+        return self.table[units], state
+
+    def log_probs(self, state):
+        return self.table.expand(len(state), -1)
+
+
+@pytest.mark.parametrize("lm_weight", [0.0, 0.5])
+def test_a_model_may_have_states_without_values_and_impossible_words(lm_weight):
+    settings = BeamSettings(30, 30, -np.inf, -np.inf, lm_weight=lm_weight)
+    lm = UnigramLM(WORDS)
+    space = SearchSpace(CHARS, settings, Trie.build(SPELLED, 1, 4), lm)
+    assert space.recombines
+    utterances = [np.log(np.random.default_rng(n).dirichlet(np.ones(4), size=12)) for n in range(3)]
+    impossible = 0
+    for nbest in search_all("frames", utterances, space, CTC):
+        assert len(nbest) > 5
+        for hypothesis in nbest:
+            units = [*WORDS.encode(" ".join(hypothesis.words)), EOS]
+            assert hypothesis.lm_log_prob == pytest.approx(lm.table[units].sum().item(), rel=1e-12)
+            assert np.isfinite(hypothesis.total)
+            impossible += np.isinf(hypothesis.lm_log_prob)
+    assert (impossible > 0) == (lm_weight == 0.0)
 
 
 @pytest.fixture
