@@ -287,10 +287,11 @@ def _hypotheses(tree: Tree, n: int, space: SearchSpace) -> list[Hypothesis]:
     columns: list[Sequence] = [tokens, log_probs, frames, [None] * n, lm, totals]
     if lexicon is not None:
         words, *times = _parts(tree.texts[WORDS:], first_word, n_words)
+        known = lexicon.words.__getitem__
         if lexicon.open:
             columns[3] = [_spelled(*pair, space) for pair in zip(tokens, words, strict=True)]
         else:
-            columns[3] = [tuple(map(lexicon.words.__getitem__, some)) for some in words]
+            columns[3] = [tuple(map(known, some)) for some in words]
         columns += times
     return list(map(Hypothesis, *columns))
 
@@ -301,7 +302,7 @@ def _parts(
     """For each row, its parts, which follow one another, each turned around."""
     end = first[-1] + lengths[-1]
     places = [slice(end - a - n, end - a) for a, n in zip(first, lengths, strict=True)]
-    return [[tuple(row[place]) for place in places] for row in rows[:, :end][:, ::-1].tolist()]
+    return [list(map(tuple(row).__getitem__, places)) for row in rows[:, :end][:, ::-1].tolist()]
 
 
 def _spelled(tokens: tuple[int, ...], words: Sequence[int], space: SearchSpace) -> tuple[str, ...]:
