@@ -33,7 +33,7 @@ def end_frame(tree: Tree, limits: Limits) -> bool:
     if must_ask(tree, width):
         return False
     choose(tree, width)
-    set_onsets(tree)
+    advance(tree)
     if limits.recombines:
         recombine(tree)
     now.frame += 1
@@ -101,7 +101,7 @@ def choose(tree: Tree, width: int) -> None:
 
 
 @inner
-def set_onsets(tree: Tree) -> None:
+def advance(tree: Tree) -> None:
     """Move the beam past the frame, and record which tokens begin in it."""
     now = tree.now[0]
     onset = now.n_onsets
