@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from asr.search.compiled import Records, inner
-from asr.search.language_models import NGRAM, NO_LM, UNREAD, ngram_score
+from asr.search.language_models import ASKED, NGRAM, NO_LM, UNREAD, ngram_score
 from asr.search.lexicon_tree import NONE, ROOT
 from asr.search.prefixes import NOBODY, Tree, find, store
 from asr.search.tables import Limits, Tables
@@ -66,18 +66,22 @@ def consider(
     now, number = tree.now[0], find(tree, parent, token, word)
     if tree.prefixes[number].total > -math.inf:  # it is in the beam, with this mass
         return
-    if now.n_prefixes == len(tree.prefixes):
-        now.is_full = 1
-        return
-    new = tree.prefixes[now.n_prefixes]  # in the first free place
-    describe(tree, tables, new, parent, token, word, node)
-    # the language model can only lower the score
-    if mass + new.extra < now.least_before_lm or not add_lm(tree, tables, number, mass + new.extra):
-        return
+    if number == NOBODY or tables.lm.kind == ASKED:
+        if now.n_prefixes == len(tree.prefixes):
+            now.is_full = 1
+            return
+        new = tree.prefixes[now.n_prefixes]  # in the first free place
+        describe(tree, tables, new, parent, token, word, node)
+        bound = mass + new.extra  # the language model can only lower the score
+        if bound < now.least_before_lm or not add_lm(tree, tables, number, bound):
+            return
+        number = store(tree, number)  # even if the score is too low: it need not be computed again
+    new, before = tree.prefixes[number], tree.prefixes[parent]
     score = mass + new.extra
-    if score >= now.least and score > -math.inf:
-        number, place = store(tree, number), now.n_beam + now.n_candidates
-        tree.prefixes[number].coming = mass
+    bound = score - tables.lm.weight * (new.lm - before.lm) if tables.lm.weight else score
+    if bound >= now.least_before_lm and score >= now.least and score > -math.inf:
+        place = now.n_beam + now.n_candidates
+        new.coming, new.onset = mass, before.onset
         tree.beam[place], tree.scores[place] = number, score
         now.n_candidates += 1
 

@@ -85,7 +85,7 @@ def make_lm_tables(
 def ngram_score(ngram: NgramTables, state: int, unit: int) -> tuple[float, int]:
     """Log-probability of a unit after a state, backing off to shorter contexts; the new state."""
     log_prob = 0.0
-    while True:
+    while state != 0:
         low, high, key = ngram.first[state], ngram.first[state + 1], state * ngram.radix + unit
         while low < high:
             middle = (low + high) >> 1
@@ -93,10 +93,12 @@ def ngram_score(ngram: NgramTables, state: int, unit: int) -> tuple[float, int]:
                 low = middle + 1
             else:
                 high = middle
-        if low < ngram.first[state + 1] and ngram.keys[low] == key:  # always true for state 0
+        if low < ngram.first[state + 1] and ngram.keys[low] == key:
             return log_prob + ngram.log_probs[low], ngram.states[low]
         log_prob += ngram.backoffs[state]
         state = ngram.suffixes[state]
+    # unigrams exist for all units
+    return log_prob + ngram.log_probs[unit + 1], ngram.states[unit + 1]
 
 
 class LMStates:
