@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numba
@@ -45,7 +44,7 @@ def outer(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         try:
             return compiled(*arguments)
-        except (OSError, EOFError, UnpicklingError):  # a file is damaged, or the disk is full
+        except Exception:  # a file is damaged, or the disk is full; other errors come again
             with suppress(OSError):
                 compiled._cache.flush()
             compiled._cache = NullCache()

@@ -134,6 +134,17 @@ def test_damaged_machine_code_is_replaced(tmp_path, suffix, share):
     assert stderr == ""
 
 
+def test_machine_code_of_which_a_name_is_damaged_is_replaced(tmp_path):
+    search = small_package(tmp_path)
+    run(SMALL, tmp_path)
+    for file in (search / "__pycache__").glob("*.nbi"):
+        data = file.read_bytes()
+        assert b"numba.core" in data
+        file.write_bytes(data.replace(b"numba.core", b"numba.cord"))
+    assert run(SMALL, tmp_path) == ("4 8\n", NOTICE)
+    assert run(SMALL, tmp_path) == ("4 8\n", "")
+
+
 def test_a_folder_that_cant_be_written_has_its_machine_code_elsewhere(tmp_path):
     search, cache = small_package(tmp_path), tmp_path / "cache"
     (search / "__pycache__").write_text("not a folder")
