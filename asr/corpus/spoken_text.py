@@ -1,5 +1,6 @@
 """Written transcripts -> the words that were said, if the letters alone tell them."""
 
+import re
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -22,8 +23,10 @@ def spoken_texts(
 ) -> dict[str, str]:
     """The normalised texts (see `normalise`) that have only letters, apostrophes and blanks.
 
-    The others are left out, and a line on stderr says why. They have no word, or a digit or symbol
-    that can be read aloud in several ways ("2011", "&"), or they are damaged.
+    Initials are separate words: U.S. is "u s", and nine p.m. is "nine p m".
+
+    The other texts are left out, and a line on stderr says why. They have no word, or a digit or
+    symbol that can be read aloud in several ways ("2011", "&"), or they are damaged.
 
     Args:
         texts: utterance id -> transcript.
@@ -36,6 +39,7 @@ def spoken_texts(
     spoken = {}
     for id, text in texts.items():
         try:
+            text = _INITIALS.sub(lambda found: found[0].replace(".", ". "), text)
             words = [abbreviations.get(word, word) for word in normalise(text).split()]
             reason = _problem(" ".join(words))
         except InputError as error:
@@ -45,6 +49,9 @@ def spoken_texts(
         else:
             spoken[id] = " ".join(words)
     return spoken
+
+
+_INITIALS = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}")
 
 
 def _problem(text: str) -> str:

@@ -10,6 +10,12 @@ def test_texts_are_normalised_and_abbreviations_written_out():
     assert list(spoken) == ["b", "a"]
 
 
+def test_initials_are_separate_words():
+    texts = {"a": "At 'nine p.m.' the U.S.A., and J. F. Kennedy.", "b": "I am. So do I.It is us."}
+    expected = {"a": "at nine p m the u s a and j f kennedy", "b": "i am so do i it is us"}
+    assert spoken_texts(texts, "tiny", {}) == expected
+
+
 def test_letters_of_all_scripts_stay():
     texts = {"de": "Größe", "hi": "हिन्दी", "fa": "می‌شود", "zh": "你好。", "tr": "İyi"}
     expected = {"de": "größe", "hi": "हिन्दी", "fa": "می‌شود", "zh": "你好", "tr": "iyi"}
