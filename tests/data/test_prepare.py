@@ -393,7 +393,7 @@ def test_fsdd_refuses_another_recording_under_a_known_name(fsdd, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "corpus", ["an4", "librispeech", "timit", "yesno", "fsdd", "commonvoice", "arctic"]
+    "corpus", ["an4", "librispeech", "timit", "yesno", "fsdd", "commonvoice", "arctic", "ljspeech"]
 )
 def test_a_wrong_data_root_ends_in_one_line_and_status_1(corpus, tmp_path):
     command = [sys.executable, ROOT / "data" / corpus / "prepare.py", "--data-root", "nowhere"]
