@@ -38,7 +38,7 @@ FACTS_RATE = 16_000  # Hz, of the samples in FACTS
 SLACK_S = 0.05
 LINE = re.compile(r"(LJ\d{3}-\d{4})\|[^|]*\|([^|]+)")
 HELD_OUT, LAST_OF_DEV = "LJ003", "LJ003-0049"
-# the normalised texts keep them; the corpus's README says how they are read
+# the normalised texts keep these abbreviations
 ABBREVIATIONS = {
     "Capt": "captain",
     "Co": "company",
