@@ -1,5 +1,5 @@
 """recordings with texts -> batches.
 
 Files in reading order: `manifest`, `recordings`, `cache`, `batching`, `dataset`, `reading`,
-`download`, `official`, `letter_to_sound`.
+`download`, `official`, `spoken_text`, `letter_to_sound`.
 """

@@ -47,13 +47,20 @@ class Recording:
 
     Args:
         path: of the file.
-        samples: number of samples.
+        samples: number of samples of a channel.
+        sample_rate: in Hz.
         digest: of the decoded samples, see `measure`; empty if only the length was read.
     """
 
     path: Path
     samples: int
+    sample_rate: int
     digest: str
+
+    @property
+    def duration(self) -> float:
+        """In seconds."""
+        return self.samples / self.sample_rate
 
 
 Facts = Mapping[str, tuple[int, str]]
@@ -115,7 +122,9 @@ def obtain(source: Source, data_root: Path | None, downloads: Path) -> Path:
             " --data-root or $ASR_DATA"
         )
     archive = downloads / source.url.rsplit("/", 1)[-1]
-    unpacked = downloads / archive.name.removesuffix(".tar.gz")
+    unpacked = downloads / archive.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(
+        ".tar"
+    )
     if not unpacked.is_dir():
         print(
             f"{source.name}: neither under --data-root nor under $ASR_DATA; downloading"
@@ -187,13 +196,14 @@ def check_recordings(
 
 
 def measure(
-    files: Mapping[str, Path], sample_rate: int, exact: bool
+    files: Mapping[str, Path], sample_rate: int | None, exact: bool
 ) -> tuple[dict[str, Recording], list[str]]:
     """Read every recording and list those that can't be read or have the wrong format.
 
     Args:
         files: id -> audio file.
-        sample_rate: in Hz, required of every file.
+        sample_rate: in Hz, required of every file, which also must have one channel; None if any
+            rate and number of channels will do.
         exact: decode all samples and compute their digest: the first 16 hexadecimal digits of the
             SHA-256 of the samples as little-endian 16-bit integers. Otherwise take the length from
             the header and decode only the last sample, to see that it exists.
@@ -244,6 +254,26 @@ def verify(
         elif digest and recording.digest != digest:
             problems.append(f"{recording.path}: its samples differ from the official recording's")
     return sorted(problems)
+
+
+def check_durations(
+    recordings: Mapping[str, Recording], durations: Mapping[str, float], slack_s: float
+) -> list[str]:
+    """Compare the lengths of recordings in any format and at any rate with the official ones.
+
+    Args:
+        recordings: id -> recording.
+        durations: id -> official duration in seconds; other recordings are not compared.
+        slack_s: largest allowed difference in seconds, since lossy formats may add or lose some.
+
+    Returns:
+        problems: one line for each wrong length.
+    """
+    return [
+        f"{item.path}: has {item.duration:.2f} s of audio; expected {durations[id]:.2f} s"
+        for id, item in recordings.items()
+        if id in durations and abs(item.duration - durations[id]) > slack_s
+    ]
 
 
 def refuse(problems: Sequence[str], corpus: str) -> None:
@@ -314,9 +344,9 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _read(path: Path, sample_rate: int, exact: bool) -> Recording:
+def _read(path: Path, sample_rate: int | None, exact: bool) -> Recording:
     with soundfile.SoundFile(path) as file:
-        if file.samplerate != sample_rate or file.channels != 1:
+        if sample_rate and (file.samplerate != sample_rate or file.channels != 1):
             raise InputError(
                 f"has {file.channels} channels at {file.samplerate} Hz; expected 1 at {sample_rate}"
             )
@@ -326,9 +356,10 @@ def _read(path: Path, sample_rate: int, exact: bool) -> Recording:
             file.seek(file.frames - 1)
             if len(file.read(1)) != 1:
                 raise InputError(f"ends before the {file.frames} samples of its header")
-            return Recording(path, file.frames, "")
+            return Recording(path, file.frames, file.samplerate, "")
         samples = file.read(dtype="int16")
         if len(samples) != file.frames:
             raise InputError(f"has {len(samples)} samples; its header says {file.frames}")
+        rate = file.samplerate
     digest = hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()[:16]
-    return Recording(path, len(samples), digest)
+    return Recording(path, len(samples), rate, digest)

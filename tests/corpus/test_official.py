@@ -7,6 +7,7 @@ import soundfile
 from asr.corpus.manifest import Utterance, read_manifest
 from asr.corpus.official import (
     Source,
+    check_durations,
     check_recordings,
     command_line,
     find_recordings,
@@ -81,6 +82,13 @@ def test_an_unpacked_archive_is_used_again(tmp_path):
     assert obtain(source(), None, tmp_path / "download").name == "Tiny"
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.bz2", ".tar"])
+def test_an_archive_unpacks_into_a_folder_of_its_name(tmp_path, suffix):
+    (tmp_path / "download" / "Tiny-1.1" / "tiny").mkdir(parents=True)
+    tiny = source(url=f"http://127.0.0.1:1/Tiny-1.1{suffix}")
+    assert obtain(tiny, None, tmp_path / "download") == tmp_path / "download" / "Tiny-1.1" / "tiny"
+
+
 def test_an_archive_without_the_corpus_is_refused(tmp_path):
     (tmp_path / "download" / "tiny" / "other").mkdir(parents=True)
     with pytest.raises(InputError, match="has no folder tiny; expected Tiny"):
@@ -136,6 +144,16 @@ def test_every_unusable_recording_is_named(tmp_path, exact):
     assert "has 1 channels at 16000 Hz; expected 1 at 8000" in found["fast.wav"]
     assert "has 2 channels" in found["stereo.wav"]
     assert "has no samples" in found["empty.wav"]
+
+
+def test_any_format_is_measured_in_seconds_where_no_rate_is_required(tmp_path):
+    write_noise(tmp_path / "a.wav", seed=0, samples=8000, sample_rate=16000, channels=2)
+    write_noise(tmp_path / "b.flac", seed=1, samples=4410, sample_rate=44100)
+    recordings, problems = measure(find_recordings(tmp_path), None, exact=False)
+    assert problems == []
+    assert {id: item.duration for id, item in recordings.items()} == {"a": 0.5, "b": 0.1}
+    wrong = check_durations(recordings, {"a": 0.54, "b": 0.16, "c": 1.0}, slack_s=0.05)
+    assert wrong == [f"{tmp_path / 'b.flac'}: has 0.10 s of audio; expected 0.16 s"]
 
 
 def test_lengths_digests_surplus_and_missing_files_are_all_reported(tmp_path):

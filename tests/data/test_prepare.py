@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,41 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from corpora import ASR_DATA, LETTERS, ROOT, characters, load, needs_corpora, read_all, write_noise
 
-from asr.corpus.manifest import read_manifest
 from asr.corpus.official import Source
 from asr.errors import InputError
 from asr.text.lexicon import parse_lexicon, read_lexicon
-
-ROOT = Path(__file__).parent.parent.parent
-ASR_DATA = os.environ.get("ASR_DATA")
-needs_corpora = pytest.mark.skipif(not ASR_DATA, reason="ASR_DATA is not set: no real corpora")
-SPLITS = ("train", "dev", "test")
 
 
 @pytest.fixture
 def no_corpora(monkeypatch):
     monkeypatch.delenv("ASR_DATA", raising=False)
-
-
-def load(corpus):
-    """`data/<corpus>/prepare.py` as a fresh module."""
-    spec = importlib.util.spec_from_file_location(corpus, ROOT / "data" / corpus / "prepare.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def read_all(out, form=""):
-    return {split: read_manifest(out / f"{split}{form}.jsonl") for split in SPLITS}
-
-
-def write_noise(path, sample_rate=16000, samples=1600, **options):
-    """A recording that differs for each file name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = sum(path.stem.encode())
-    noise = np.random.default_rng(seed).integers(-9000, 9000, samples, np.int16)
-    soundfile.write(path, noise, sample_rate, **options)
 
 
 # AN4
@@ -418,7 +392,11 @@ def test_fsdd_refuses_another_recording_under_a_known_name(fsdd, tmp_path):
 # the command line, and the real corpora
 
 
-@pytest.mark.parametrize("corpus", ["an4", "librispeech", "timit", "yesno", "fsdd"])
+CORPORA = ["an4", "librispeech", "timit", "yesno", "fsdd"]
+CORPORA += ["commonvoice", "arctic", "ljspeech", "african-storybook"]
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
 def test_a_wrong_data_root_ends_in_one_line_and_status_1(corpus, tmp_path):
     command = [sys.executable, ROOT / "data" / corpus / "prepare.py", "--data-root", "nowhere"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -465,10 +443,7 @@ def test_the_real_corpora_have_their_known_counts(corpus, real):
         for items in splits.values()
     ]
     assert found == REAL[corpus]
-    characters = {
-        character for items in splits.values() for item in items for character in item.text
-    }
-    assert characters <= set("abcdefghijklmnopqrstuvwxyz' ")
+    assert characters(splits) <= LETTERS
 
 
 @needs_corpora
