@@ -55,7 +55,8 @@ def beam_search(
         nbest: at most `beam_width` hypotheses, best first. Each has `text`, `words` with their
             `first_frames` and `last_frames`, `tokens` with their `frames`, the acoustic `log_prob`,
             `lm_log_prob` and `score`. If the lexicon allows nothing that fits the frames, the list
-            is one hypothesis without words, with log_prob -inf.
+            is one hypothesis without words, with log_prob -inf. If the beam is so narrow that no
+            hypothesis ends with a whole word, the last tokens are of no word.
 
     Raises:
         InputError: a file can't be used, the symbols spell no word of the lexicon, the language
