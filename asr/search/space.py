@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -19,6 +20,13 @@ LEAST = -1e4
 
 MAX_BEAM_WIDTH = 10_000
 """Maximum beam width; with it, the search of an utterance takes some GB of memory."""
+
+
+_KINDS = [
+    *((name, Integral, "a whole number") for name in ("beam_width", "n_best")),
+    *((name, Real, "nats") for name in ("token_floor", "score_floor", "word_bonus", "unk_bonus")),
+    *((name, Real, "a number") for name in ("blank_skip", "lm_weight")),
+]
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,10 @@ class BeamSettings:
     unk_bonus: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, kind, expected in _KINDS:
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise InputError(f"{name} is {value!r}; expected {expected}")
         for name in ("beam_width", "n_best"):
             check_size(name, getattr(self, name), 1, MAX_BEAM_WIDTH)
         for name in ("token_floor", "score_floor"):

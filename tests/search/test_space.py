@@ -35,6 +35,12 @@ class UnigramLM:
     ("name", "value", "expected"),
     [
         ("beam_width", 0, "1 or more"),
+        ("beam_width", "5", "a whole number"),
+        ("beam_width", 1.5, "a whole number"),
+        ("n_best", None, "a whole number"),
+        ("n_best", True, "a whole number"),
+        ("lm_weight", "1", "a number"),
+        ("word_bonus", None, "nats"),
         ("n_best", 0, "1 or more"),
         ("token_floor", 1.0, "nats, 0 or less"),
         ("score_floor", float("nan"), "nats, 0 or less"),
