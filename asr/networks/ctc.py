@@ -137,7 +137,7 @@ def checked_log_probs(log_probs: Tensor | np.ndarray) -> Tensor:
         ValueError: they are not (T, C) or not floats, or have NaN or a number above 0.
     """
     found = _as_tensor("log_probs", log_probs).detach()
-    if found.ndim != 2:
+    if found.ndim != 2 or found.shape[1] == 0:
         shape = tuple(found.shape)
         raise ValueError(f"log_probs has shape {shape}; expected (T, C) of one utterance")
     _check_floats(found)
@@ -155,6 +155,8 @@ def frames_needed(tokens: Sequence[int]) -> int:
 
 def _as_tensor(name: str, values: object) -> Tensor:
     with expecting(name, values, "numbers in a tensor or an array"):
+        if isinstance(values, np.ndarray):  # torch takes no other byte order and no steps below 0
+            values = np.require(values, values.dtype.newbyteorder("="), ["C", "W"])
         return torch.as_tensor(values)
 
 

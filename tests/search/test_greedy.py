@@ -51,6 +51,22 @@ def test_log_prob_is_that_of_one_alignment_of_the_tokens(seed):
         assert frame == 0 or alignment[frame - 1] != token
 
 
+@pytest.mark.filterwarnings("error")
+def test_arrays_may_have_any_layout_and_byte_order():
+    log_probs = np.random.default_rng(0).dirichlet(np.ones(4), size=9)
+    log_probs = np.log(log_probs)
+    expected = greedy_search(log_probs)
+    fixed = log_probs.copy()
+    fixed.setflags(write=False)
+    for same in (log_probs[::-1].copy()[::-1], log_probs.astype(">f8"), fixed):
+        assert greedy_search(same) == expected
+
+
+def test_log_probs_without_columns_are_refused():
+    with pytest.raises(ValueError, match=r"log_probs has shape \(5, 0\); expected \(T, C\)"):
+        greedy_search(np.zeros((5, 0)))
+
+
 def test_values_are_plain_python():
     hypothesis = greedy_search(of_alignment([1, 2]).astype(np.float32))
     assert type(hypothesis.log_prob) is float
