@@ -254,7 +254,15 @@ class PhoneTokenizer:
     def __post_init__(self) -> None:
         _check_symbols(self.symbols)
         if unknown := sorted(set(self.lexicon.phones) - self._token.keys()):
-            raise ValueError(f"the lexicon has phone {unknown[0]!r}, which is not in symbols")
+            word = next(
+                word
+                for word, spoken in self.lexicon.pronunciations.items()
+                if any(unknown[0] in phones for phones in spoken)
+            )
+            raise ValueError(
+                f"the lexicon has phone {unknown[0]!r} in {word!r}, which is not in symbols;"
+                f" expected {shortened(' '.join(self.symbols[1:]))}"
+            )
 
     @classmethod
     def from_lexicon(cls, lexicon: Lexicon) -> "PhoneTokenizer":

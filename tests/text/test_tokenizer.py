@@ -92,9 +92,11 @@ def test_lexicon_may_get_new_words_but_no_new_phones():
     assert tokenizer.encode("no") == (6, 7)
     assert tokenizer.symbols == PhoneTokenizer.from_lexicon(LEXICON).symbols
     values["lexicon"].append("zoo Z UW")
-    with pytest.raises(
-        InputError, match=r"model.json: the lexicon has phone 'UW', which is not in"
-    ):
+    message = (
+        "^model.json: the lexicon has phone 'UW' in 'zoo', which is not in symbols;"
+        " expected 'AA AH AO EY G N OW'$"
+    )
+    with pytest.raises(InputError, match=message):
         tokenizer_from_dict(values, "model.json")
     with pytest.raises(ValueError, match="the lexicon has phone 'Z'"):
         PhoneTokenizer((BLANK_SYMBOL, "A"), Lexicon({"a": (("Z",),)}))
