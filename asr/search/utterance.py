@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asr.lm.load import load_language_model, with_words
 from asr.lm.protocol import LanguageModel
-from asr.lm.vocabulary import EOS, UNK
+from asr.lm.vocabulary import EOS, UNK, Vocabulary
 from asr.networks.ctc import checked_log_probs
 from asr.search.greedy import check_symbols
 from asr.search.lexicon_tree import make_lexicon_tree
@@ -73,6 +73,8 @@ def beam_search(
     if isinstance(lm, str | Path):
         lm = load_language_model(lm, log_probs.device, words, tokenizer.case)
     if lm is not None:
+        if not isinstance(getattr(lm, "vocabulary", None), Vocabulary):
+            raise ValueError(f"lm is {lm!r}; expected a language model or the path of one")
         if lm.vocabulary.unit == "word" and not words:
             words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
         lm = with_words(lm, words)

@@ -412,6 +412,8 @@ def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = N
     """
     if isinstance(symbols, Tokenizer):
         return symbols
+    if not isinstance(symbols, Iterable):
+        raise ValueError(f"symbols is {symbols!r}; expected the text of each token")
     names = (BLANK_SYMBOL, *list(symbols)[1:])
     for token, symbol in enumerate(names):
         if not isinstance(symbol, str):

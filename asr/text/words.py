@@ -56,6 +56,8 @@ def as_lexicon(lexicon: AnyLexicon) -> Lexicon:
 
 
 def _some(words: Iterable[Any]) -> list[Any]:
+    if not isinstance(words, Iterable):
+        raise ValueError(f"lexicon is {words!r}; expected words, words with phones, or a path")
     found = list(dict.fromkeys(words))
     if not found:
         raise ValueError("lexicon has no word; expected at least one")

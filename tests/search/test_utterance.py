@@ -131,6 +131,12 @@ def test_arguments_that_do_not_fit_are_refused():
             search(wrong, LETTERS)
         with pytest.raises(ValueError, match=r"symbols\[2\] is '▁th', a subword piece"):
             search(log_probs, ["-", "e", "▁th", "ree"])
+    with pytest.raises(ValueError, match="symbols is None; expected the text of each token"):
+        asr.beam_search(random_log_probs(), None)
+    with pytest.raises(ValueError, match="lexicon is 5; expected words, words with phones"):
+        asr.beam_search(random_log_probs(), LETTERS, lexicon=5)
+    with pytest.raises(ValueError, match="lm is 5; expected a language model or the path of one"):
+        asr.beam_search(random_log_probs(), LETTERS, lm=5)
     with pytest.raises(ValueError, match="lexicon has 'a b' as word 1; expected one word"):
         asr.beam_search(log_probs, LETTERS, ["a", "a b"])
     with pytest.raises(ValueError, match="lexicon has no word"):
