@@ -1,16 +1,19 @@
 """Plain loops -> machine code, compiled by numba when first used and kept on disk."""
 
 import hashlib
+import pickle
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba import njit
 from numba.core import event
-from numba.core.caching import NullCache
+from numba.core.serialize import dumps
+
+from asr.files import replacing
 
 Records = Any
 """A structured array, or one element of it; in compiled code its fields are attributes."""
@@ -38,19 +41,63 @@ def outer(function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Any = njit(**_OPTIONS, cache=True)(function)
     except RuntimeError:  # neither folder can be written
         return njit(**_OPTIONS)(function)
-    # another "version" is not even unpickled: it may have classes that are gone
-    compiled._cache._cache_file._version = f"{numba.__version__} {_SOURCES}"
+    cache = compiled._cache
+    cache._cache_file = _MachineCode(Path(cache.cache_path), function)
+    cache._guard_against_spurious_io_errors = _saying_what_failed
+    return compiled
 
-    def call(*arguments: Any) -> Any:
+
+class _MachineCode:
+    """The machine code of a function, one file for each type of its arguments.
+
+    A file has the version of its sources, the checksum of the code, and the code. numba's own
+    files have no checksum: one changed bit in them may change a result.
+    """
+
+    def __init__(self, folder: Path, function: Callable[..., Any]) -> None:
+        name = f"{function.__module__}.{function.__name__}.{sys.implementation.cache_tag}"
+        self._begin = str(folder / name)
+
+    def load(self, key: Any) -> Any:
+        """The code for a key, or None if there is none that is intact and of this version."""
+        path = self._file(key)
         try:
-            return compiled(*arguments)
-        except Exception:  # a file is damaged, or the disk is full; other errors come again
-            with suppress(OSError):
-                compiled._cache.flush()
-            compiled._cache = NullCache()
-            return compiled(*arguments)
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        version, checksum, code = (content.split(b"\n", 2) + [b""] * 2)[:3]
+        if version == _VERSION and checksum == _checksum(code):
+            return pickle.loads(code)
+        if version == _VERSION or not code:
+            _say(f"{path}: is damaged; the search is compiled again")
+        return None
 
-    return call
+    def save(self, key: Any, content: Any) -> None:
+        """Write the code for a key, completely or not at all."""
+        code = dumps(content)
+        with replacing(self._file(key)) as partial:
+            partial.write_bytes(b"\n".join((_VERSION, _checksum(code), code)))
+
+    def _file(self, key: Any) -> Path:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()
+        return Path(f"{self._begin}-{digest[:16]}.code")
+
+
+@contextmanager
+def _saying_what_failed() -> Iterator[None]:
+    """Say which file can't be read or written; the search works without it."""
+    try:
+        yield
+    except OSError as error:
+        _say(f"{error.filename}: {error.strerror}; the search is compiled again in the next run")
+
+
+def _checksum(code: bytes) -> bytes:
+    return hashlib.sha256(code).hexdigest().encode()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class _Notice(event.Listener):
@@ -61,11 +108,11 @@ class _Notice(event.Listener):
     def on_start(self, event: event.Event) -> None:
         if not _Notice.said and event.data["dispatcher"].py_func.__module__.startswith("asr."):
             _Notice.said = True
-            print("compiling the search for this machine, once ...", file=sys.stderr, flush=True)
+            _say("compiling the search for this machine, once ...")
 
     def on_end(self, event: event.Event) -> None: ...
 
 
 _FILES = sorted(Path(__file__).parent.parent.rglob("*.py"))
-_SOURCES = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest()
+_VERSION = _checksum(numba.__version__.encode() + b"".join(map(Path.read_bytes, _FILES)))
 event.register("numba:compile", _Notice())

@@ -59,7 +59,8 @@ def small_package(folder):
     search.mkdir(parents=True)
     for file in (folder / "asr" / "__init__.py", search / "__init__.py"):
         file.write_text("")
-    shutil.copy(ROOT / "asr" / "search" / "compiled.py", search)
+    for name in ("search/compiled.py", "files.py", "errors.py"):
+        shutil.copy(ROOT / "asr" / name, folder / "asr" / name)
     (search / "small.py").write_text(INNER)
     (search / "large.py").write_text(OUTER)
     return search
@@ -119,33 +120,67 @@ def first(pair: Pair) -> int:
     assert run(call.format("Single"), tmp_path) == ("1\n", "")
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_damaged_machine_code_is_replaced(tmp_path, suffix, share):
-    search = small_package(tmp_path)
-    run(SMALL, tmp_path)
-    for file in (search / "__pycache__").glob(f"*.{suffix}"):
-        data = file.read_bytes()
-        file.write_bytes(data[: int(share * len(data))])
-    assert run(SMALL, tmp_path) == ("4 8\n", NOTICE)
-    for _ in range(2):
-        stdout, stderr = run(SMALL, tmp_path)
-        assert stdout == "4 8\n"
-    assert stderr == ""
+def cut_short(data):
+    return data[: len(data) // 2]
 
 
-def test_machine_code_of_which_a_name_is_damaged_is_replaced(tmp_path):
+def emptied(data):
+    return b""
+
+
+def cut_in_the_first_line(data):
+    return data[:20]
+
+
+def with_another_last_bit(data):
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def with_another_bit_in_the_middle(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        cut_short,
+        emptied,
+        cut_in_the_first_line,
+        with_another_last_bit,
+        with_another_bit_in_the_middle,
+    ],
+)
+def test_damaged_machine_code_is_named_and_replaced(tmp_path, damaged):
     search = small_package(tmp_path)
     run(SMALL, tmp_path)
-    for file in (search / "__pycache__").glob("*.nbi"):
-        data = file.read_bytes()
-        assert b"numba.core" in data
-        file.write_bytes(data.replace(b"numba.core", b"numba.cord"))
-    assert run(SMALL, tmp_path) == ("4 8\n", NOTICE)
-    for _ in range(2):
-        stdout, stderr = run(SMALL, tmp_path)
-        assert stdout == "4 8\n"
-    assert stderr == ""
+    files = sorted((search / "__pycache__").glob("*.code"))
+    assert len(files) == 2
+    intact = [file.read_bytes() for file in files]
+    for file, data in zip(files, intact, strict=True):
+        file.write_bytes(damaged(data))
+    stdout, stderr = run(SMALL, tmp_path)
+    assert stdout == "4 8\n"
+    lines = stderr.splitlines(keepends=True)
+    lines.remove(NOTICE)
+    assert sorted(lines) == [
+        f"{file}: is damaged; the search is compiled again\n" for file in sorted(files)
+    ]
+    assert sorted((search / "__pycache__").glob("*.code")) == files
+    assert run(SMALL, tmp_path) == ("4 8\n", "")
+
+
+def test_machine_code_that_cant_be_written_is_named(tmp_path):
+    folder = small_package(tmp_path) / "__pycache__"
+    code = (
+        "from asr.search.large import *; import shutil\n"
+        "shutil.rmtree({folder!r}); open({folder!r}, 'w').close()\n"
+        "print(times_four(1), times_eight(1))"
+    ).format(folder=str(folder))
+    stdout, stderr = run(code, tmp_path)
+    assert stdout == "4 8\n"
+    assert len(stderr.splitlines()) == 3  # the notice, and a line for each function
+    assert stderr.count(f"{folder}: File exists; the search is compiled again in the next run") == 2
 
 
 def test_a_folder_that_cant_be_written_has_its_machine_code_elsewhere(tmp_path):
@@ -153,7 +188,7 @@ def test_a_folder_that_cant_be_written_has_its_machine_code_elsewhere(tmp_path):
     (search / "__pycache__").write_text("not a folder")
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache)}
     assert run(SMALL, tmp_path, **home) == ("4 8\n", NOTICE)
-    assert list(cache.rglob("*.nbc"))
+    assert list(cache.rglob("*.code"))
     assert run(SMALL, tmp_path, **home) == ("4 8\n", "")
     (search / "small.py").write_text(INNER.replace("2 * x", "30 * x"))
     assert run(SMALL, tmp_path, **home) == ("60 120\n", NOTICE)
