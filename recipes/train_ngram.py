@@ -49,7 +49,8 @@ def main() -> None:
             "commit": commit(),
             "minutes": round((time.monotonic() - start) / 60, 1),
         }
-        save_ngram(out, NgramModel(vocabulary, trie), plain(settings), trained_on)
+        model = NgramModel(vocabulary, trie)
+        save_ngram(out, model, plain(settings), trained_on, settings.packed)
         print(out)
     if options.arpa:  # also for a model of an earlier run
         write_ngram(out / "ngram.arpa.gz", load_ngram(out))

@@ -1,5 +1,5 @@
 """text -> log-probability: language models of words, characters and subwords.
 
-Files in reading order: `vocabulary`, `protocol`, `ngram_trie`, `arpa`, `ngram`, `kenlm`,
-`estimate`, `rnnlm`, `load`.
+Files in reading order: `vocabulary`, `protocol`, `ngram_trie`, `ngram_packed`, `arpa`, `ngram`,
+`kenlm`, `estimate`, `rnnlm`, `load`.
 """

@@ -19,6 +19,7 @@ from asr.folder import (
     write_folder,
 )
 from asr.lm.arpa import MARKS, read_arpa, write_arpa
+from asr.lm.ngram_packed import empty_packed, pack, unpack
 from asr.lm.ngram_trie import MAX_NODES, MAX_ORDER, NgramTrie, check_trie, empty_tables
 from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Unit, Vocabulary, vocabulary_from_dict
@@ -147,7 +148,11 @@ def write_ngram(path: str | Path, model: NgramModel) -> None:
 
 
 def save_ngram(
-    folder: str | Path, model: NgramModel, settings: dict[str, Any], trained_on: dict[str, Any]
+    folder: str | Path,
+    model: NgramModel,
+    settings: dict[str, Any],
+    trained_on: dict[str, Any],
+    packed: bool = False,
 ) -> None:
     """Write a model's folder: `model.json`, and the trie's tables in `weights.safetensors`.
 
@@ -156,6 +161,7 @@ def save_ngram(
         model: the estimated model.
         settings: settings of the estimation, as plain values.
         trained_on: a description of the training texts, as plain values.
+        packed: whether the tables are written in half the space; see `asr.lm.ngram_packed`.
 
     Raises:
         InputError: the folder already has a model.
@@ -165,17 +171,18 @@ def save_ngram(
     description = {
         "kind": KIND,
         "sizes": list(model.trie.sizes),
+        "packed": packed,
         "vocabulary": model.vocabulary.to_dict(),
         "settings": settings,
         "trained_on": trained_on,
     }
-    write_folder(folder, description, model.trie.tables)
+    write_folder(folder, description, pack(model.trie) if packed else model.trie.tables)
 
 
 def load_ngram(folder: str | Path) -> NgramModel:
     """Load a model from a folder written by `save_ngram`.
 
-    The tables are mapped into memory, not copied.
+    The tables are mapped into memory, not copied, unless they are packed.
 
     Raises:
         InputError: a file is missing or damaged, or the two files don't fit each other.
@@ -188,8 +195,10 @@ def load_ngram(folder: str | Path) -> NgramModel:
     vocabulary = vocabulary_from_dict(values["vocabulary"], f"{folder / DESCRIPTION}")
     n_units = len(vocabulary.symbols)
     sizes = _sizes(values.get("sizes"), n_units, f"{folder / DESCRIPTION}")
-    trie = NgramTrie(n_units, sizes, **read_weights(folder, empty_tables(sizes)))
+    packed = values.get("packed", False) is True
+    tables = read_weights(folder, (empty_packed if packed else empty_tables)(sizes))
     try:
+        trie = unpack(n_units, sizes, tables) if packed else NgramTrie(n_units, sizes, **tables)
         check_trie(trie)
     except ValueError as error:
         raise InputError(f"{folder / WEIGHTS}: {error}") from None

@@ -45,11 +45,13 @@ class NgramSettings:
         entropy: threshold of relative-entropy pruning afterwards, such as 1e-8: n-grams are removed
             whose removal raises the perplexity by a smaller share. 0 for none. See
             `asr.lm.estimate`.
+        packed: whether the folder takes half the space and the log-probabilities have three digits.
     """
 
     data: NgramDataSettings = field(default_factory=NgramDataSettings)
     model: EstimateSettings = field(default_factory=EstimateSettings)
     entropy: float = 0.0
+    packed: bool = False
 
     def __post_init__(self) -> None:
         if not self.entropy >= 0:
@@ -85,7 +87,8 @@ def is_estimated(folder: Path, settings: NgramSettings, sha256: str) -> bool:
     values, now = read_description(folder), plain(settings)
     match values:
         case {"settings": {"data": dict(data), **rest}, "trained_on": {"sha256": there}}:
-            moved = {**rest, "data": {**data, "train": now["data"]["train"]}}
+            # folders of earlier releases have no "packed"
+            moved = {"packed": False, **rest, "data": {**data, "train": now["data"]["train"]}}
             if values.get("kind") == KIND and moved == now and there == sha256:
                 return True
     raise InputError(
