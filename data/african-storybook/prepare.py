@@ -7,15 +7,11 @@ from pathlib import Path
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import (
     Source,
-    check_durations,
+    check_lengths,
     command_line,
     find_recordings,
-    measure,
     obtain,
     read_facts,
-    refuse,
-    verify,
-    write_facts,
     write_manifests,
 )
 from asr.corpus.spoken_text import ENGLISH, spoken_texts
@@ -26,8 +22,6 @@ NAME = "African Storybook"
 LICENCE = "CC BY"
 STORIES = Source(NAME, ("african-storybook",), url="", size="", licence=LICENCE)
 FACTS = Path(__file__).parent / "facts.tsv"
-FACTS_RATE = 16_000  # Hz, of the samples in FACTS
-SLACK_S = 0.05
 # a story of each has the second reader
 DEV, TEST = {"0052", "0156", "0311"}, {"0085", "0210", "0337"}
 COLUMNS = ("id", "audio", "text", "story", "author", "reader", "licence")
@@ -61,13 +55,9 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     home = obtain(STORIES, data_root, out / "download")
     pages = read_pages(home / "text.jsonl")
     files = find_recordings(home, page_id)
-    recordings, problems = measure(files, FACTS_RATE if update_facts else None, exact=False)
-    if update_facts:
-        write_facts(FACTS, recordings)
-    durations = {id: samples / FACTS_RATE for id, (samples, _) in read_facts(FACTS).items()}
-    problems += [f"{home / 'text.jsonl'}: has no page {id}" for id in durations if id not in pages]
-    problems += verify(files, recordings, pages, {})
-    refuse(problems + check_durations(recordings, durations, SLACK_S), NAME)
+    known = {} if update_facts else read_facts(FACTS)
+    problems = [f"{home / 'text.jsonl'}: has no page {id}" for id in known if id not in pages]
+    recordings = check_lengths(NAME, files, pages, FACTS, update_facts, problems)
 
     texts = {}
     for id, page in pages.items():
@@ -78,9 +68,8 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
             print(f"{NAME}: {id} is left out: {found}", file=sys.stderr)
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for id, text in spoken_texts(texts, NAME, ENGLISH).items():
-        recording = recordings[id]
         speaker = "-".join(pages[id].reader.lower().split())
-        utterance = Utterance(id, str(recording.path), recording.duration, text, speaker)
+        utterance = recordings[id].utterance(id, text, speaker)
         story = id.split("-")[0]
         splits["dev" if story in DEV else "test" if story in TEST else "train"].append(utterance)
     write_manifests(out, splits)

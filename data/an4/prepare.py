@@ -56,9 +56,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for id, text in {**train, **test}.items():
         split = "test" if id in test else "dev" if speaker(id) in dev_speakers else "train"
-        recording = recordings[id]
-        duration = recording.samples / SAMPLE_RATE
-        splits[split].append(Utterance(id, str(recording.path), duration, text, speaker(id)))
+        splits[split].append(recordings[id].utterance(id, text, speaker(id)))
     write_lexicon(out / "lexicon.dic", lexicon)
     write_manifests(out, splits)
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.corpus.manifest import Utterance
 from asr.corpus.official import (
     check_durations,
     command_line,
@@ -93,9 +92,7 @@ def prepare(data_root: Path | None, out: Path, language: str = "en") -> None:
     texts = spoken_texts(texts, "Common Voice", abbreviations)
     splits = {
         split: [
-            Utterance(
-                id, str(recordings[id].path), recordings[id].duration, texts[id], clip.speaker
-            )
+            recordings[id].utterance(id, texts[id], clip.speaker)
             for id, clip in members.items()
             if id in texts
         ]

@@ -190,7 +190,7 @@ def read_transcripts(folder: Path) -> dict[str, str]:
 def utterances(texts: dict[str, str], recordings: dict[str, Recording]) -> list[Utterance]:
     """The utterances with a readable recording; the speaker is the first part of the id."""
     return [
-        Utterance(id, str(item.path), item.samples / SAMPLE_RATE, texts[id], id.split("-")[0])
+        item.utterance(id, texts[id], id.split("-")[0])
         for id, item in recordings.items()
         if id in texts
     ]
