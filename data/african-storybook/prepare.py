@@ -43,7 +43,14 @@ class Page:
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the recordings; write the three manifests.
+    """Write the three manifests of `read_splits`."""
+    write_manifests(out, read_splits(data_root, out / "download", update_facts))
+
+
+def read_splits(
+    data_root: Path | None, downloads: Path, update_facts: bool = False
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, checked.
 
     Only pages under CC BY are taken; each of the others is a line on stderr. Dev and test have
     three stories each, train all others.
@@ -52,7 +59,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         InputError: a recording is missing, damaged, surplus or of a wrong length; a page is missing
             or has another form.
     """
-    home = obtain(STORIES, data_root, out / "download")
+    home = obtain(STORIES, data_root, downloads)
     pages = read_pages(home / "text.jsonl")
     files = find_recordings(home, page_id)
     known = {} if update_facts else read_facts(FACTS)
@@ -72,7 +79,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         utterance = recordings[id].utterance(id, text, speaker)
         story = id.split("-")[0]
         splits["dev" if story in DEV else "test" if story in TEST else "train"].append(utterance)
-    write_manifests(out, splits)
+    return splits
 
 
 def page_id(audio: Path) -> str:

@@ -33,7 +33,14 @@ SPLITS = {"4": "dev", "9": "test"}  # last digit of a prompt's number -> split; 
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the recordings of all speakers that are there; write the three manifests.
+    """Write the three manifests of `read_splits`."""
+    write_manifests(out, read_splits(data_root, out / "download", update_facts))
+
+
+def read_splits(
+    data_root: Path | None, downloads: Path, update_facts: bool = False
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, of all speakers that are there, checked.
 
     A prompt is in one split only, whoever reads it: dev has the prompts whose number ends in 4,
     test those in 9, train all others.
@@ -45,7 +52,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     texts: dict[str, str] = {}
     files: dict[str, Path] = {}
     problems = []
-    for speaker, folder in speakers(data_root, out / "download").items():
+    for speaker, folder in speakers(data_root, downloads).items():
         prompts = read_texts(folder) if speaker == "kathleen" else read_prompts(folder)
         found = find_recordings(folder if speaker == "kathleen" else folder / "wav")
         files |= {f"{speaker}-{name}": path for name, path in found.items()}
@@ -61,7 +68,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         recordings[id].utterance(id, text, id.split("-")[0])
         for id, text in sorted(spoken_texts(texts, "CMU ARCTIC", ENGLISH).items())
     ]
-    write_manifests(out, split(utterances))
+    return split(utterances)
 
 
 def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:

@@ -74,16 +74,30 @@ def prepare(
     test: Sequence[str] = (),
     update_facts: bool = False,
 ) -> None:
-    """Check the subsets' files; write the three manifests and a lexicon of train and dev.
+    """Write the three manifests of `read_splits` and a lexicon of train and dev."""
+    splits = read_splits(data_root, out / "download", train, dev, test, update_facts)
+    make_lexicon(out / "lexicon.dic", [*splits["train"], *splits["dev"]])
+    write_manifests(out, splits)
+
+
+def read_splits(
+    data_root: Path | None,
+    downloads: Path,
+    train: Sequence[str] = (),
+    dev: Sequence[str] = (),
+    test: Sequence[str] = (),
+    update_facts: bool = False,
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, checked.
 
     Args:
         data_root: folder that has `LibriSpeech/`.
-        out: folder of the manifests.
+        downloads: folder of the archives that are not under `data_root`.
         train: names of subsets; default train-clean-100. If no split is given and train-5h exists,
             the default is train-5h, dev-5h and test-5h.
         dev: names of subsets; default dev-clean.
         test: names of subsets; default test-clean.
-        update_facts: write the lengths of the 5 h subsets instead of comparing with them.
+        update_facts: write the lengths of the subsets instead of comparing with them.
 
     Raises:
         InputError: a file is missing, damaged, surplus or without transcript; a subset does not
@@ -102,14 +116,13 @@ def prepare(
     splits: dict[str, list[Utterance]] = {split: [] for split in chosen}
     for split, names in chosen.items():
         for name in names:
-            folder = obtain(source(name), data_root, out / "download")
+            folder = obtain(source(name), data_root, downloads)
             texts = read_transcripts(folder)
             recordings, found = check(name, folder, texts, update_facts)
             problems += found
             splits[split] += utterances(texts, recordings)
     refuse(problems, "LibriSpeech")
-    make_lexicon(out / "lexicon.dic", [*splits["train"], *splits["dev"]])
-    write_manifests(out, splits)
+    return splits
 
 
 def make_lexicon(path: Path, utterances: Iterable[Utterance]) -> None:

@@ -55,7 +55,14 @@ ABBREVIATION = re.compile(rf"\b(?:({'|'.join(ABBREVIATIONS)})\.|No\.(?= [a-z]))"
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the recordings and write the three manifests.
+    """Write the three manifests of `read_splits`."""
+    write_manifests(out, read_splits(data_root, out / "download", update_facts))
+
+
+def read_splits(
+    data_root: Path | None, downloads: Path, update_facts: bool = False
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, checked.
 
     Dev has the first 49 utterances of chapter LJ003, test the others of this chapter, train all
     other chapters.
@@ -64,7 +71,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         InputError: a recording is missing, damaged, surplus or of a wrong length, or the corpus has
             neither the official size nor that of the known part.
     """
-    home = obtain(LJSPEECH, data_root, out / "download")
+    home = obtain(LJSPEECH, data_root, downloads)
     texts = read_metadata(home / "metadata.csv")
     files = find_recordings(home / "wavs")
     recordings = check_lengths(LJSPEECH.name, files, texts, FACTS, update_facts)
@@ -75,7 +82,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for id, text in spoken_texts(texts, LJSPEECH.name, ENGLISH).items():
         splits[split_of(id)].append(recordings[id].utterance(id, text, "lj"))
-    write_manifests(out, splits)
+    return splits
 
 
 def split_of(id: str) -> str:
