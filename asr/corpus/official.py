@@ -18,6 +18,12 @@ from asr.files import read_text, write_text
 SUFFIXES = (".flac", ".wav", ".sph", ".opus", ".ogg", ".mp3")
 """Audio formats of corpora, in order of preference."""
 
+FACTS_RATE = 16_000
+"""Sample rate in Hz of the facts of corpora whose copies differ in format and rate."""
+
+LENGTH_SLACK_S = 0.05
+"""Largest difference in seconds of such copies from their facts, as lossy formats may cause."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -61,6 +67,10 @@ class Recording:
     def duration(self) -> float:
         """In seconds."""
         return self.samples / self.sample_rate
+
+    def utterance(self, id: str, text: str, speaker: str) -> Utterance:
+        """The whole recording with its text."""
+        return Utterance(id, str(self.path), self.duration, text, speaker)
 
 
 Facts = Mapping[str, tuple[int, str]]
@@ -190,6 +200,49 @@ def check_recordings(
     recordings, problems = measure(files, sample_rate, exact=True)
     problems += verify(files, recordings, transcripts, {} if update else read_facts(facts))
     refuse(problems, corpus)
+    if update:
+        write_facts(facts, recordings)
+    return recordings
+
+
+def check_lengths(
+    corpus: str,
+    files: Mapping[str, Path],
+    transcripts: Collection[str],
+    facts: Path,
+    update: bool = False,
+    problems: Sequence[str] = (),
+) -> dict[str, Recording]:
+    """Read all recordings, in any format and at any rate; compare their lengths with the facts.
+
+    Recordings that the facts don't have are not compared.
+
+    Args:
+        corpus: its name, for messages.
+        files: id -> audio file.
+        transcripts: ids that have a transcript.
+        facts: file of the official lengths in samples at `FACTS_RATE`.
+        update: write `facts` instead of comparing with it.
+        problems: found before, to be reported with those of the recordings.
+
+    Returns:
+        recordings: id -> recording, of all files.
+
+    Raises:
+        InputError: there are problems; each is a line on stderr.
+    """
+    recordings, damaged = measure(files, FACTS_RATE if update else None, exact=False)
+    known = {} if update else read_facts(facts)
+    durations = {id: samples / FACTS_RATE for id, (samples, _) in known.items()}
+    refuse(
+        [
+            *problems,
+            *damaged,
+            *verify(files, recordings, transcripts, {}),
+            *check_durations(recordings, durations, LENGTH_SLACK_S),
+        ],
+        corpus,
+    )
     if update:
         write_facts(facts, recordings)
     return recordings

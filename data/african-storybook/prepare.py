@@ -7,15 +7,11 @@ from pathlib import Path
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import (
     Source,
-    check_durations,
+    check_lengths,
     command_line,
     find_recordings,
-    measure,
     obtain,
     read_facts,
-    refuse,
-    verify,
-    write_facts,
     write_manifests,
 )
 from asr.corpus.spoken_text import ENGLISH, spoken_texts
@@ -26,8 +22,6 @@ NAME = "African Storybook"
 LICENCE = "CC BY"
 STORIES = Source(NAME, ("african-storybook",), url="", size="", licence=LICENCE)
 FACTS = Path(__file__).parent / "facts.tsv"
-FACTS_RATE = 16_000  # Hz, of the samples in FACTS
-SLACK_S = 0.05
 # a story of each has the second reader
 DEV, TEST = {"0052", "0156", "0311"}, {"0085", "0210", "0337"}
 COLUMNS = ("id", "audio", "text", "story", "author", "reader", "licence")
@@ -49,7 +43,14 @@ class Page:
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the recordings; write the three manifests.
+    """Write the three manifests of `read_splits`."""
+    write_manifests(out, read_splits(data_root, out / "download", update_facts))
+
+
+def read_splits(
+    data_root: Path | None, downloads: Path, update_facts: bool = False
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, checked.
 
     Only pages under CC BY are taken; each of the others is a line on stderr. Dev and test have
     three stories each, train all others.
@@ -58,16 +59,12 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         InputError: a recording is missing, damaged, surplus or of a wrong length; a page is missing
             or has another form.
     """
-    home = obtain(STORIES, data_root, out / "download")
+    home = obtain(STORIES, data_root, downloads)
     pages = read_pages(home / "text.jsonl")
     files = find_recordings(home, page_id)
-    recordings, problems = measure(files, FACTS_RATE if update_facts else None, exact=False)
-    if update_facts:
-        write_facts(FACTS, recordings)
-    durations = {id: samples / FACTS_RATE for id, (samples, _) in read_facts(FACTS).items()}
-    problems += [f"{home / 'text.jsonl'}: has no page {id}" for id in durations if id not in pages]
-    problems += verify(files, recordings, pages, {})
-    refuse(problems + check_durations(recordings, durations, SLACK_S), NAME)
+    known = {} if update_facts else read_facts(FACTS)
+    problems = [f"{home / 'text.jsonl'}: has no page {id}" for id in known if id not in pages]
+    recordings = check_lengths(NAME, files, pages, FACTS, update_facts, problems)
 
     texts = {}
     for id, page in pages.items():
@@ -78,12 +75,11 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
             print(f"{NAME}: {id} is left out: {found}", file=sys.stderr)
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for id, text in spoken_texts(texts, NAME, ENGLISH).items():
-        recording = recordings[id]
         speaker = "-".join(pages[id].reader.lower().split())
-        utterance = Utterance(id, str(recording.path), recording.duration, text, speaker)
+        utterance = recordings[id].utterance(id, text, speaker)
         story = id.split("-")[0]
         splits["dev" if story in DEV else "test" if story in TEST else "train"].append(utterance)
-    write_manifests(out, splits)
+    return splits
 
 
 def page_id(audio: Path) -> str:

@@ -1,6 +1,8 @@
 """CMU AN4 -> data/an4/{train,dev,test}.jsonl and lexicon.dic."""
 
 import re
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,37 +35,47 @@ TRANSCRIPT = re.compile(r"(?:<s> )?([A-Z' ]+?)(?: </s>)? \(([\w-]+)\)")
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the official files; write the three manifests and the corpus's own lexicon.
+    """Write the three manifests of `read_splits` and the corpus's own lexicon.
+
+    Raises:
+        InputError: as for `read_splits`, or a word has no pronunciation.
+    """
+    splits = read_splits(data_root, out / "download", update_facts)
+    etc = obtain(AN4, data_root, out / "download") / "etc"
+    lexicon = checked_lexicon(etc, chain.from_iterable(splits.values()))
+    write_lexicon(out / "lexicon.dic", lexicon)
+    write_manifests(out, splits)
+
+
+def read_splits(
+    data_root: Path | None, downloads: Path, update_facts: bool = False
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, checked.
 
     Train and test are the official split, 948 and 130 utterances. Dev is taken from train: every
     ninth of its 74 speakers in alphabetical order, from the fifth on. These are 8 speakers (2 of
     21 women, 6 of 53 men). So no speaker of dev or test is in train.
 
     Raises:
-        InputError: a file is missing, damaged, surplus or without transcript; a word has no
-            pronunciation.
+        InputError: a file is missing, damaged, surplus or without transcript.
     """
-    home = obtain(AN4, data_root, out / "download")
+    home = obtain(AN4, data_root, downloads)
     train = read_transcripts(home / "etc" / "an4_train.transcription")
     test = read_transcripts(home / "etc" / "an4_test.transcription")
-    files = find_recordings(home / "wav") or add_headers(home / "wav", out / "download" / "wav")
+    files = find_recordings(home / "wav") or add_headers(home / "wav", downloads / "wav")
     recordings = check_recordings(
         AN4.name, files, {**train, **test}, SAMPLE_RATE, FACTS, update_facts
     )
-    lexicon = checked_lexicon(home / "etc", {**train, **test})
 
     dev_speakers = set(sorted({speaker(id) for id in train})[4::9])
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for id, text in {**train, **test}.items():
         split = "test" if id in test else "dev" if speaker(id) in dev_speakers else "train"
-        recording = recordings[id]
-        duration = recording.samples / SAMPLE_RATE
-        splits[split].append(Utterance(id, str(recording.path), duration, text, speaker(id)))
-    write_lexicon(out / "lexicon.dic", lexicon)
-    write_manifests(out, splits)
+        splits[split].append(recordings[id].utterance(id, text, speaker(id)))
+    return splits
 
 
-def checked_lexicon(etc: Path, transcripts: dict[str, str]) -> Lexicon:
+def checked_lexicon(etc: Path, utterances: Iterable[Utterance]) -> Lexicon:
     """The corpus's dictionary; it must have every word, in phones of the corpus's list.
 
     Raises:
@@ -71,7 +83,7 @@ def checked_lexicon(etc: Path, transcripts: dict[str, str]) -> Lexicon:
     """
     lexicon = read_lexicon(etc / "an4.dic").in_case("lower")
     phones = read_text(etc / "an4.phone").split()
-    words = {word for text in transcripts.values() for word in text.split()}
+    words = {word for utterance in utterances for word in utterance.text.split()}
     problems = [f"{etc / 'an4.dic'}: has no word {word!r}" for word in lexicon.missing(words)]
     unknown = sorted(set(lexicon.phones) - set(phones))
     problems += [f"{etc / 'an4.phone'}: has no phone {phone!r}" for phone in unknown]

@@ -7,17 +7,12 @@ from pathlib import Path
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import (
     Source,
-    check_durations,
+    check_lengths,
     command_line,
     data_roots,
     find_recordings,
     locate,
-    measure,
     obtain,
-    read_facts,
-    refuse,
-    verify,
-    write_facts,
     write_manifests,
 )
 from asr.corpus.spoken_text import ENGLISH, spoken_texts
@@ -33,14 +28,19 @@ DOWNLOADED = {
 }
 N_PROMPTS = {"bdl": 1_132, "slt": 1_132, "kathleen": 1_132}  # not known of the other speakers
 FACTS = Path(__file__).parent / "facts.tsv"
-FACTS_RATE = 16_000  # Hz, of the samples in FACTS
-SLACK_S = 0.05
 LINE = re.compile(r"\( *(arctic_[ab]\d{4}) +\"(.*)\" *\)")
 SPLITS = {"4": "dev", "9": "test"}  # last digit of a prompt's number -> split; the others are train
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the recordings of all speakers that are there; write the three manifests.
+    """Write the three manifests of `read_splits`."""
+    write_manifests(out, read_splits(data_root, out / "download", update_facts))
+
+
+def read_splits(
+    data_root: Path | None, downloads: Path, update_facts: bool = False
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, of all speakers that are there, checked.
 
     A prompt is in one split only, whoever reads it: dev has the prompts whose number ends in 4,
     test those in 9, train all others.
@@ -52,7 +52,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     texts: dict[str, str] = {}
     files: dict[str, Path] = {}
     problems = []
-    for speaker, folder in speakers(data_root, out / "download").items():
+    for speaker, folder in speakers(data_root, downloads).items():
         prompts = read_texts(folder) if speaker == "kathleen" else read_prompts(folder)
         found = find_recordings(folder if speaker == "kathleen" else folder / "wav")
         files |= {f"{speaker}-{name}": path for name, path in found.items()}
@@ -62,18 +62,13 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
             problems.append(
                 f"{folder}: has {different} different prompts; expected {N_PROMPTS[speaker]}"
             )
-    recordings, damaged = measure(files, FACTS_RATE if update_facts else None, exact=False)
-    if update_facts:
-        write_facts(FACTS, recordings)
-    durations = {id: samples / FACTS_RATE for id, (samples, _) in read_facts(FACTS).items()}
-    problems += damaged + verify(files, recordings, texts, {})
-    refuse(problems + check_durations(recordings, durations, SLACK_S), "CMU ARCTIC")
+    recordings = check_lengths("CMU ARCTIC", files, texts, FACTS, update_facts, problems)
 
     utterances = [
-        Utterance(id, str(recordings[id].path), recordings[id].duration, text, id.split("-")[0])
+        recordings[id].utterance(id, text, id.split("-")[0])
         for id, text in sorted(spoken_texts(texts, "CMU ARCTIC", ENGLISH).items())
     ]
-    write_manifests(out, split(utterances))
+    return split(utterances)
 
 
 def split(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:

@@ -61,15 +61,27 @@ Lists = Mapping[str, Mapping[str, Clip]]
 
 
 def prepare(data_root: Path | None, out: Path, language: str = "en") -> None:
-    """Check the clips of the lists train, dev and test; write the three manifests.
+    """Write the three manifests of `read_splits`.
+
+    The number of sentences of dev and test that are in train too is a line on stderr.
+    """
+    splits = read_splits(data_root, language)
+    write_manifests(out, splits)
+    known = {utterance.text for utterance in splits["train"]}
+    for split in ("dev", "test"):
+        shared = sum(utterance.text in known for utterance in splits[split])
+        print(f"{split}: {shared} of {len(splits[split])} texts are in train too", file=sys.stderr)
+
+
+def read_splits(data_root: Path | None, language: str = "en") -> dict[str, list[Utterance]]:
+    """The utterances of the lists train, dev and test, checked.
 
     Texts that are not letters only, such as those with numbers, are left out; each is a line on
-    stderr. So is the number of sentences of dev and test that are in train too.
+    stderr.
 
     Args:
         data_root: folder that has `cv-corpus-<version>/<language>/`, or the first release,
             `cv_corpus_v1/`, which is English. The newest release is taken.
-        out: folder of the manifests.
         language: code of the language, as Common Voice's folders have it.
 
     Raises:
@@ -91,21 +103,14 @@ def prepare(data_root: Path | None, out: Path, language: str = "en") -> None:
     abbreviations = ENGLISH if language == "en" else {}
     texts = {id: clip.text for id, clip in clips.items()}
     texts = spoken_texts(texts, "Common Voice", abbreviations)
-    splits = {
+    return {
         split: [
-            Utterance(
-                id, str(recordings[id].path), recordings[id].duration, texts[id], clip.speaker
-            )
+            recordings[id].utterance(id, texts[id], clip.speaker)
             for id, clip in members.items()
             if id in texts
         ]
         for split, members in lists.items()
     }
-    write_manifests(out, splits)
-    known = {utterance.text for utterance in splits["train"]}
-    for split in ("dev", "test"):
-        shared = sum(utterance.text in known for utterance in splits[split])
-        print(f"{split}: {shared} of {len(splits[split])} texts are in train too", file=sys.stderr)
 
 
 def find_release(data_root: Path | None, language: str) -> Path:

@@ -65,8 +65,7 @@ def prepare(data_root: Path | None, out: Path) -> None:
 
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for id, row in rows.items():
-        audio, duration = str(recordings[id].path), row.samples / SAMPLE_RATE
-        splits[row.split].append(Utterance(id, audio, duration, row.text, row.speaker))
+        splits[row.split].append(recordings[id].utterance(id, row.text, row.speaker))
     write_manifests(out, splits)
 
 

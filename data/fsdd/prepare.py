@@ -48,10 +48,8 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     for id, match in names.items():
         index = int(match["index"])
         split = "test" if index < 5 else "dev" if index < 10 else "train"
-        duration = recordings[id].samples / SAMPLE_RATE
         word = DIGITS[int(match["digit"])]
-        path = str(recordings[id].path)
-        splits[split].append(Utterance(id, path, duration, word, match["speaker"]))
+        splits[split].append(recordings[id].utterance(id, word, match["speaker"]))
     write_manifests(out, splits)
 
 

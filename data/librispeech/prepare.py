@@ -26,7 +26,7 @@ from asr.files import read_text
 from asr.text.lexicon import Lexicon, cmudict_lexicon, write_lexicon
 
 SAMPLE_RATE = 16_000
-FACTS = Path(__file__).parent  # facts-<subset>.tsv
+FACTS = Path(__file__).parent  # facts-<subset>.tsv: the five hours, a part of train-clean-100
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,34 @@ def prepare(
     test: Sequence[str] = (),
     update_facts: bool = False,
 ) -> None:
-    """Check the subsets' files; write the three manifests and a lexicon of train and dev.
+    """Write the three manifests of `read_splits` and a lexicon of train and dev."""
+    splits = read_splits(data_root, out / "download", train, dev, test, update_facts)
+    make_lexicon(out / "lexicon.dic", [*splits["train"], *splits["dev"]])
+    write_manifests(out, splits)
+
+
+def read_splits(
+    data_root: Path | None,
+    downloads: Path,
+    train: Sequence[str] = (),
+    dev: Sequence[str] = (),
+    test: Sequence[str] = (),
+    update_facts: bool = False,
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, checked.
 
     Args:
         data_root: folder that has `LibriSpeech/`.
-        out: folder of the manifests.
+        downloads: folder of the archives that are not under `data_root`.
         train: names of subsets; default train-clean-100. If no split is given and train-5h exists,
             the default is train-5h, dev-5h and test-5h.
         dev: names of subsets; default dev-clean.
         test: names of subsets; default test-clean.
-        update_facts: write the lengths of the 5 h subsets instead of comparing with them.
+        update_facts: write the lengths of the subsets instead of comparing with them.
 
     Raises:
         InputError: a file is missing, damaged, surplus or without transcript; a subset does not
-            have the published number of utterances, or is in two splits.
+            have the published number of utterances, nor that of its known part.
     """
     named = bool(train or dev or test)
     small = not named and locate(["LibriSpeech/train-5h"], data_root) is not None
@@ -102,14 +116,13 @@ def prepare(
     splits: dict[str, list[Utterance]] = {split: [] for split in chosen}
     for split, names in chosen.items():
         for name in names:
-            folder = obtain(source(name), data_root, out / "download")
+            folder = obtain(source(name), data_root, downloads)
             texts = read_transcripts(folder)
             recordings, found = check(name, folder, texts, update_facts)
             problems += found
             splits[split] += utterances(texts, recordings)
     refuse(problems, "LibriSpeech")
-    make_lexicon(out / "lexicon.dic", [*splits["train"], *splits["dev"]])
-    write_manifests(out, splits)
+    return splits
 
 
 def make_lexicon(path: Path, utterances: Iterable[Utterance]) -> None:
@@ -159,12 +172,15 @@ def check(
     path = FACTS / f"facts-{subset}.tsv"
     if update_facts:
         write_facts(path, recordings)
-    problems += verify(files, recordings, texts, read_facts(path) if path.exists() else {})
-    expected = OFFICIAL[subset].utterances if subset in OFFICIAL else len(texts)
-    if len(texts) != expected:
-        problems.append(
-            f"{folder}: has transcripts of {len(texts)} utterances; expected {expected}"
-        )
+    facts = read_facts(path) if path.exists() else {}
+    if subset in OFFICIAL and len(texts) != len(facts):  # not the known part of train-clean-100
+        facts = {}
+        expected = OFFICIAL[subset].utterances
+        if len(texts) != expected:
+            problems.append(
+                f"{folder}: has transcripts of {len(texts)} utterances; expected {expected}"
+            )
+    problems += verify(files, recordings, texts, facts)
     return recordings, problems
 
 
@@ -190,7 +206,7 @@ def read_transcripts(folder: Path) -> dict[str, str]:
 def utterances(texts: dict[str, str], recordings: dict[str, Recording]) -> list[Utterance]:
     """The utterances with a readable recording; the speaker is the first part of the id."""
     return [
-        Utterance(id, str(item.path), item.samples / SAMPLE_RATE, texts[id], id.split("-")[0])
+        item.utterance(id, texts[id], id.split("-")[0])
         for id, item in recordings.items()
         if id in texts
     ]

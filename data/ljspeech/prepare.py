@@ -6,15 +6,11 @@ from pathlib import Path
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import (
     Source,
-    check_durations,
+    check_lengths,
     command_line,
     find_recordings,
-    measure,
     obtain,
-    read_facts,
     refuse,
-    verify,
-    write_facts,
     write_manifests,
 )
 from asr.corpus.spoken_text import ENGLISH, spoken_texts
@@ -34,8 +30,6 @@ LJSPEECH = Source(
 SIZES = {13_100: 86_117, 451: 3_059}
 SIZES_SLACK_S = 60
 FACTS = Path(__file__).parent / "facts.tsv"  # of the part
-FACTS_RATE = 16_000  # Hz, of the samples in FACTS
-SLACK_S = 0.05
 LINE = re.compile(r"(LJ\d{3}-\d{4})\|[^|]*\|([^|]+)")
 HELD_OUT, LAST_OF_DEV = "LJ003", "LJ003-0049"
 # the normalised texts keep these abbreviations
@@ -61,7 +55,14 @@ ABBREVIATION = re.compile(rf"\b(?:({'|'.join(ABBREVIATIONS)})\.|No\.(?= [a-z]))"
 
 
 def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> None:
-    """Check the recordings and write the three manifests.
+    """Write the three manifests of `read_splits`."""
+    write_manifests(out, read_splits(data_root, out / "download", update_facts))
+
+
+def read_splits(
+    data_root: Path | None, downloads: Path, update_facts: bool = False
+) -> dict[str, list[Utterance]]:
+    """The utterances of train, dev and test, checked.
 
     Dev has the first 49 utterances of chapter LJ003, test the others of this chapter, train all
     other chapters.
@@ -70,25 +71,18 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
         InputError: a recording is missing, damaged, surplus or of a wrong length, or the corpus has
             neither the official size nor that of the known part.
     """
-    home = obtain(LJSPEECH, data_root, out / "download")
+    home = obtain(LJSPEECH, data_root, downloads)
     texts = read_metadata(home / "metadata.csv")
     files = find_recordings(home / "wavs")
-    recordings, problems = measure(files, FACTS_RATE if update_facts else None, exact=False)
-    if update_facts:
-        write_facts(FACTS, recordings)
-    durations = {id: samples / FACTS_RATE for id, (samples, _) in read_facts(FACTS).items()}
-    problems += verify(files, recordings, texts, {})
-    problems += check_durations(recordings, durations, SLACK_S)
+    recordings = check_lengths(LJSPEECH.name, files, texts, FACTS, update_facts)
     seconds = sum(recording.duration for recording in recordings.values())
-    refuse(problems or check_size(home, len(recordings), seconds), LJSPEECH.name)
+    refuse(check_size(home, len(recordings), seconds), LJSPEECH.name)
 
     texts = {id: written_out(text) for id, text in texts.items()}
     splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     for id, text in spoken_texts(texts, LJSPEECH.name, ENGLISH).items():
-        recording = recordings[id]
-        utterance = Utterance(id, str(recording.path), recording.duration, text, "lj")
-        splits[split_of(id)].append(utterance)
-    write_manifests(out, splits)
+        splits[split_of(id)].append(recordings[id].utterance(id, text, "lj"))
+    return splits
 
 
 def split_of(id: str) -> str:

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from asr.corpus.manifest import Utterance
 from asr.corpus.official import (
     Source,
     check_recordings,
@@ -40,10 +39,7 @@ def prepare(data_root: Path | None, out: Path, update_facts: bool = False) -> No
     texts = {id: text(id) for id in files if re.fullmatch(r"[01](_[01]){7}", id)}
     recordings = check_recordings(YESNO.name, files, texts, SAMPLE_RATE, FACTS, update_facts)
 
-    utterances = [
-        Utterance(id, str(recordings[id].path), recordings[id].samples / SAMPLE_RATE, text, "yesno")
-        for id, text in sorted(texts.items())
-    ]
+    utterances = [recordings[id].utterance(id, text, "yesno") for id, text in sorted(texts.items())]
     train = utterances[:31]
     dev = train[2::6]
     train = [utterance for utterance in train if utterance not in dev]

@@ -8,6 +8,7 @@ from asr.corpus.manifest import Utterance, read_manifest
 from asr.corpus.official import (
     Source,
     check_durations,
+    check_lengths,
     check_recordings,
     command_line,
     find_recordings,
@@ -189,6 +190,26 @@ def test_facts_are_written_and_then_compared(tmp_path):
     write_noise(tmp_path / "wav" / "a.wav", seed=1)
     with pytest.raises(InputError, match=r"Tiny: 1 problem, no manifest written: .*a\.wav: its"):
         check_recordings("Tiny", files, ["a"], RATE, facts)
+
+
+def test_lengths_are_compared_at_any_rate_and_written_at_one(tmp_path):
+    facts = tmp_path / "facts.tsv"
+    write_noise(tmp_path / "16000" / "a.wav", seed=0, samples=1600, sample_rate=16000)
+    files = find_recordings(tmp_path / "16000")
+    recordings = check_lengths("Tiny", files, ["a"], facts, update=True)
+    assert recordings["a"].utterance("a", "yes", "s") == Utterance(
+        "a", str(tmp_path / "16000" / "a.wav"), 0.1, "yes", "s"
+    )
+    write_noise(tmp_path / "8000" / "a.wav", seed=0, samples=1000, channels=2)
+    write_noise(tmp_path / "8000" / "b.wav", seed=0)  # not in the facts
+    files = find_recordings(tmp_path / "8000")
+    assert check_lengths("Tiny", files, "ab", facts)["a"].duration == 0.125
+    with pytest.raises(InputError, match="Tiny: 2 problems, no manifest"):
+        check_lengths("Tiny", files, "ab", facts, update=True)
+    write_noise(tmp_path / "8000" / "a.wav", seed=0, samples=200)
+    expected = r"Tiny: 3 .*: x; .*b\.wav: has no transcript; .*a\.wav: has 0\.03 s"
+    with pytest.raises(InputError, match=expected):
+        check_lengths("Tiny", files, ["a"], facts, problems=["x"])
 
 
 def test_the_error_is_one_line_and_stderr_has_all_problems(capsys):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from corpora import ASR_DATA, LETTERS, characters, load, needs_corpora, read_all, sizes, write_noise
 
-from asr.corpus.official import read_facts
+from asr.corpus.official import FACTS_RATE, read_facts
 from asr.errors import InputError
 
 METADATA = {
@@ -102,7 +102,7 @@ def test_lines_of_another_form_are_refused(line, ljspeech, tmp_path):
 def test_the_facts_are_of_the_known_part():
     module = load("ljspeech")
     facts = read_facts(module.FACTS)
-    seconds = sum(samples for samples, _ in facts.values()) / module.FACTS_RATE
+    seconds = sum(samples for samples, _ in facts.values()) / FACTS_RATE
     assert seconds == pytest.approx(module.SIZES[len(facts)], abs=1)
 
 

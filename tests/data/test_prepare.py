@@ -220,6 +220,18 @@ def test_librispeech_subsets_without_their_published_size_are_refused(librispeec
         librispeech.prepare(tmp_path, tmp_path / "out")
 
 
+def test_librispeech_part_of_an_official_subset_is_known_by_its_lengths(
+    librispeech, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(librispeech, "FACTS", tmp_path)
+    librispeech.prepare(tmp_path, tmp_path / "out", update_facts=True)
+    librispeech.OFFICIAL["train-clean-100"] = librispeech.Subset(28539, "6.3 GB", "00")
+    librispeech.prepare(tmp_path, tmp_path / "out")
+    write_noise(tmp_path / "LibriSpeech/train-clean-100/0/7/0-7-0001.flac", samples=400)
+    with pytest.raises(InputError, match=r"1 problem.*0-7-0001\.flac: has 400 samples; exp"):
+        librispeech.prepare(tmp_path, tmp_path / "out")
+
+
 def test_librispeech_names_problems_of_all_subsets(librispeech, tmp_path):
     (tmp_path / "LibriSpeech/dev-clean/2/7/2-7-0000.flac").unlink()
     write_noise(tmp_path / "LibriSpeech/test-clean/3/7/3-7-0002.flac")
@@ -393,7 +405,7 @@ def test_fsdd_refuses_another_recording_under_a_known_name(fsdd, tmp_path):
 
 
 CORPORA = ["an4", "librispeech", "timit", "yesno", "fsdd"]
-CORPORA += ["commonvoice", "arctic", "ljspeech", "african-storybook"]
+CORPORA += ["commonvoice", "arctic", "ljspeech", "african-storybook", "en-small"]
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

@@ -1,0 +1,161 @@
+"""English corpora for a published model, joined -> data/en-small/{train,dev,test}.jsonl."""
+
+import importlib.util
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from asr.corpus.manifest import Utterance
+from asr.corpus.official import command_line, locate, refuse, write_manifests
+from asr.errors import reported
+from asr.text.normalisation import normalise
+
+DATA = Path(__file__).parent.parent
+CORPORA = ("librispeech", "commonvoice", "an4", "arctic", "ljspeech", "african-storybook")
+# a few speakers who are in all splits of their corpus, so that dev and test can't have them
+TRAIN_ONLY = {"arctic", "ljspeech", "african-storybook"}
+SHORT = 3  # words; texts up to this length, such as commands, may be in several splits
+# a longer recording with less text is mostly silence or other sounds: outside of Common Voice, the
+# slowest over 10 s has 7 characters a second
+LONG_S = 10.0
+SPARSE = 3.0  # characters a second
+
+Splits = Mapping[str, Sequence[Utterance]]
+
+
+def prepare(data_root: Path | None, out: Path) -> None:
+    """Check all corpora and write the three manifests; stdout has what was left out, and shares.
+
+    The id and the speaker of an utterance begin with the name of its corpus.
+
+    Raises:
+        InputError: a corpus is missing or has a problem, or a speaker is in two splits.
+    """
+    corpora = {corpus: read_corpus(corpus, data_root) for corpus in CORPORA}
+    splits = keep_texts_apart(join(corpora))
+    splits["train"] = without_sparse(splits["train"])
+    write_manifests(out, splits)
+    print("\n".join(table(splits)))
+
+
+def read_corpus(corpus: str, data_root: Path | None) -> Splits:
+    """The checked utterances of a corpus; downloads go to the corpus's own folder."""
+    module, downloads = load(corpus), DATA / corpus / "download"
+    match corpus:
+        case "librispeech":
+            return module.read_splits(data_root, downloads, **librispeech_subsets(data_root))
+        case "commonvoice":
+            return module.read_splits(data_root)
+    return module.read_splits(data_root, downloads)
+
+
+def load(corpus: str) -> ModuleType:
+    """`data/<corpus>/prepare.py`."""
+    spec = importlib.util.spec_from_file_location(corpus, DATA / corpus / "prepare.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def librispeech_subsets(data_root: Path | None) -> dict[str, tuple[str, ...]]:
+    """The five hours, and train-clean-100 if it is there too; without them the usual subsets."""
+    if locate(["LibriSpeech/train-5h"], data_root) is None:
+        return {}
+    more = ("train-clean-100",) if locate(["LibriSpeech/train-clean-100"], data_root) else ()
+    return {"train": ("train-5h", *more), "dev": ("dev-5h",), "test": ("test-5h",)}
+
+
+def join(corpora: Mapping[str, Splits]) -> dict[str, list[Utterance]]:
+    """The splits of all corpora, with texts in one form.
+
+    Raises:
+        InputError: a speaker is in two splits. Utterances without a speaker are not compared.
+    """
+    splits: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
+    for corpus, members in corpora.items():
+        for split, utterances in members.items():
+            splits["train" if corpus in TRAIN_ONLY else split] += [
+                replace(
+                    utterance,
+                    id=f"{corpus}-{utterance.id}",
+                    text=normalise(utterance.text),
+                    speaker=f"{corpus}-{utterance.speaker}" if utterance.speaker else "",
+                )
+                for utterance in utterances
+            ]
+    first: dict[str, str] = {}
+    problems = {
+        f"speaker {utterance.speaker} is in {first[utterance.speaker]} and in {split}"
+        for split, utterances in splits.items()
+        for utterance in utterances
+        if utterance.speaker and first.setdefault(utterance.speaker, split) != split
+    }
+    refuse(sorted(problems), "en-small")
+    return splits
+
+
+def keep_texts_apart(splits: Splits) -> dict[str, list[Utterance]]:
+    """Train without the texts of dev and test, and dev without those of test.
+
+    Only texts of more than `SHORT` words are compared. A line on stdout has the number of
+    utterances left out, in all and of each corpus.
+    """
+    kept: dict[str, list[Utterance]] = {}
+    seen: set[str] = set()
+    for split, others in (("test", ""), ("dev", "test"), ("train", "dev or test")):
+        kept[split] = [one for one in splits[split] if one.text not in seen]
+        seen |= {one.text for one in kept[split] if len(one.text.split()) > SHORT}
+        if others:
+            count = len(splits[split]) - len(kept[split])
+            left_out = Counter(map(corpus_of, splits[split])) - Counter(map(corpus_of, kept[split]))
+            named = "".join(f", {number} of {corpus}" for corpus, number in left_out.items())
+            print(f"{split}: {count} left out, whose text is in {others}{named}")
+    return {split: kept[split] for split in splits}
+
+
+def without_sparse(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """The utterances but those of over `LONG_S` with less than `SPARSE` characters a second.
+
+    Those left out are listed on stdout.
+    """
+    sparse = [
+        one for one in utterances if one.duration > LONG_S and len(one.text) < SPARSE * one.duration
+    ]
+    print(
+        f"train: {len(sparse)} left out, over {LONG_S:g} s with less than {SPARSE:g} characters"
+        " a second"
+    )
+    for one in sparse:
+        print(f"  {one.id}: {one.duration:.1f} s for {one.text!r}")
+    return [utterance for utterance in utterances if utterance not in sparse]
+
+
+def table(splits: Splits) -> list[str]:
+    """Utterances, hours and share of the hours of each corpus in each split, as lines."""
+    titles = [f"{split + ':':8}{'n':>5} {'hours':>6} {'share':>6}" for split in splits]
+    rows = ["  ".join([f"{'corpus':17}", *titles])]
+    for corpus in (*CORPORA, "all"):
+        cells = [f"{corpus:17}"]
+        for members in splits.values():
+            own = [one for one in members if corpus in (corpus_of(one), "all")]
+            hours = _hours(own)
+            cells.append(f"{len(own):13,} {hours:6.2f} {hours / _hours(members):6.1%}")
+        rows.append("  ".join(cells))
+    return rows
+
+
+def corpus_of(utterance: Utterance) -> str:
+    """The corpus with which the id of a joined utterance begins."""
+    return next(corpus for corpus in CORPORA if utterance.id.startswith(f"{corpus}-"))
+
+
+def _hours(utterances: Iterable[Utterance]) -> float:
+    return sum(utterance.duration for utterance in utterances) / 3600
+
+
+if __name__ == "__main__":
+    arguments = command_line(__doc__, Path(__file__).parent).parse_args()
+    with reported("prepare en-small"):
+        prepare(arguments.data_root, arguments.out)
