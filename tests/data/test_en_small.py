@@ -4,8 +4,10 @@ from types import SimpleNamespace
 import pytest
 from corpora import ASR_DATA, LETTERS, characters, load, needs_corpora, read_all, sizes
 
+from asr.corpus import letter_to_sound
 from asr.corpus.manifest import Utterance
 from asr.errors import InputError
+from asr.text.lexicon import parse_lexicon, read_lexicon
 from asr.text.normalisation import normalise
 
 SPARSE = "all is well that ends"
@@ -34,6 +36,20 @@ TINY = {
     "ljspeech": {"train": [], "dev": [("lj", "printing in the only sense")], "test": []},
     "african-storybook": {"train": [("darshan-soni", "look fire")], "dev": [], "test": []},
 }
+
+
+@pytest.fixture(autouse=True)
+def small_dictionary(monkeypatch):
+    """In place of the CMU dictionary, whose letters take half a minute to learn."""
+    words = [
+        "boys B OY Z",
+        "tales T EY L Z",
+        *(f"{letter} {letter.upper()}" for letter in sorted(LETTERS - {" ", "'"})),
+        "'s S",
+    ]
+    monkeypatch.setattr(
+        letter_to_sound, "cmudict_lexicon", lambda: parse_lexicon(words, "a dictionary")
+    )
 
 
 @pytest.fixture
@@ -73,6 +89,14 @@ def test_ids_and_speakers_begin_with_the_corpus(en_small, tmp_path):
     assert en_small.corpus_of(splits["train"][-1]) == "african-storybook"
     assert splits["train"][-1].speaker == "african-storybook-darshan-soni"
     assert {item.speaker for item in splits["dev"]} == {"librispeech-2", "", "an4-fb"}
+
+
+def test_the_lexicon_has_the_words_of_train_and_dev(en_small, tmp_path):
+    en_small.prepare(None, tmp_path)
+    splits, lexicon = read_all(tmp_path), read_lexicon(tmp_path / "lexicon.dic")
+    for split in ("train", "dev"):
+        assert not lexicon.missing(word for item in splits[split] for word in item.text.split())
+    assert lexicon.pronunciations["boys"] == (("B", "OY", "Z"),)
 
 
 def test_corpora_of_few_speakers_are_all_in_train(en_small, tmp_path):

