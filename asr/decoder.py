@@ -162,7 +162,7 @@ def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
         topology: the HMM's topology; None for CTC.
 
     Raises:
-        InputError: the decoder can't be used with an HMM.
+        InputError: the decoder can't be used with an HMM, or its package is not installed.
     """
     if topology is not None:
         if decoder != "beam":
@@ -172,8 +172,9 @@ def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
         run = partial(hmm_beam_search, topology=topology)
         return Search(run, lambda _, nbest: merged(nbest))
     if decoder == "flashlight":
-        from asr.search.flashlight import flashlight_search
+        from asr.search.flashlight import flashlight_search, import_flashlight
 
+        import_flashlight()  # here, not at each search, it is refused once if it is missing
         return Search(flashlight_search, exact_log_probs)
     if decoder == "greedy":
         return GREEDY
@@ -222,8 +223,8 @@ class Decoder:
             topology: the HMM's topology; None for CTC.
 
         Raises:
-            InputError: a file or a phrase can't be used or doesn't fit the tokens, or the decoder
-                can't be used with an HMM.
+            InputError: a file or a phrase can't be used or doesn't fit the tokens; the decoder
+                can't be used with an HMM or with these files, or its package is not installed.
         """
         device = torch.device(device)
         search = search_of(settings.decoder, topology)
@@ -249,6 +250,10 @@ class Decoder:
             space = SearchSpace(tokenizer, settings.beam, trie, lm, boosts)
         except InputError as error:
             raise InputError(f"{settings.lm}: {error}" if settings.lm else str(error)) from None
+        if settings.decoder == "flashlight":
+            from asr.search.flashlight import check_supported
+
+            check_supported(space)
         loaded = (_load_lm(path, settings, device, words, case) for path in settings.rescorers)
         rescorers = tuple(with_words(rescorer, words) for rescorer in loaded)
         return cls(settings, tokenizer, device, space, rescorers, search)

@@ -37,8 +37,11 @@ def main() -> None:
     model = recognizer.model
     default = default_decoder(model.tokenizer)
     decoder = options.decoder or default
-    search_of(decoder, model.topology)  # refuses a decoder before all audio is read
     refuse_unused(parser, decoder, options)
+    try:
+        search_of(decoder, model.topology)  # before all audio is read
+    except InputError as error:
+        parser.error(f"--{error}")
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
     files = f"{out}/references.txt and {out}/hypotheses.*.txt"

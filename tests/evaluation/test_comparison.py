@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -175,6 +176,15 @@ def test_existing_results_are_not_overwritten(tone_model, tmp_path, capsys):
     assert told in capsys.readouterr().err
     systems = json.loads((tmp_path / "results.json").read_text())["systems"]
     assert [system["name"] for system in systems] == ["greedy", "beam"]
+
+
+def test_a_missing_decoder_package_is_named_before_audio_is_read(tone_model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "flashlight.lib.text", None)
+    arguments = ["--model", tone_model, "--manifest", "nope.jsonl", "--device", "cpu"]
+    with pytest.raises(SystemExit, match="2"):
+        run_script("recipes/evaluate.py", *arguments, "--decoder", "flashlight")
+    line = "--decoder is flashlight, whose package is not installed; expected it after: pip install"
+    assert f"evaluate: error: {line} flashlight-text\n" in capsys.readouterr().err
 
 
 def test_systems_are_named_after_their_search(tone_model, tmp_path):
