@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from asr.cli.options import given_path
 from asr.cli.output import print_lines
 from asr.errors import InputError, printable, reported
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 def info(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A trained model's folder.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="MODEL", parser=given_path, help="A trained model's folder.", show_default=False
+        ),
     ],
 ) -> None:
     """Describe a model: tokens or units, layers, parameters, training data, results."""
