@@ -145,6 +145,24 @@ def texts_of(name: str, texts: Iterable[str]) -> list[str]:
     return found
 
 
+def check_dense(name: str, values: object) -> None:
+    """Check that a tensor has its numbers in memory; other values pass.
+
+    Raises:
+        ValueError: the argument `name` is a meta, nested or sparse tensor, or of another layout.
+    """
+    layout = str(getattr(values, "layout", "torch.strided")).removeprefix("torch.")
+    if getattr(values, "is_meta", False):
+        found = "a meta tensor, which has no values"
+    elif getattr(values, "is_nested", False):
+        found = "a nested tensor"
+    elif layout != "strided":
+        found = "a sparse tensor" if "sparse" in layout else f"a tensor of layout {layout}"
+    else:
+        return
+    raise ValueError(f"{name} is {found}; expected a dense tensor or an array")
+
+
 @contextmanager
 def expecting(name: str, value: object, what: str) -> Iterator[None]:
     """Reword the errors of a conversion.
