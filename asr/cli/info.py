@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from asr.cli.options import given_path
 from asr.cli.output import print_lines
 from asr.errors import InputError, printable, reported
+from asr.files import path_of
 
 if TYPE_CHECKING:
     from asr.lm.ngram import NgramModel
@@ -20,7 +20,10 @@ def info(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", parser=given_path, help="A trained model's folder.", show_default=False
+            metavar="MODEL",
+            parser=path_of,
+            help="A trained model's folder.",
+            show_default=False,
         ),
     ],
 ) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import Device, ReportFormat, given_path
+from asr.cli.options import Device, ReportFormat
 from asr.cli.output import print_json, print_lines, print_row
 from asr.cli.usage import refuse
 from asr.errors import InputError, listed, reported, say
-from asr.files import write_text
+from asr.files import path_of, write_text
 
 if TYPE_CHECKING:
     from asr.lm.protocol import LanguageModel
@@ -29,7 +29,7 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        parser=given_path,
+        parser=path_of,
         help="A language model's folder, ARPA or KenLM file.",
         show_default=False,
     ),
@@ -38,7 +38,7 @@ Text = Annotated[
     Path,
     typer.Argument(
         metavar="TEXT",
-        parser=given_path,
+        parser=path_of,
         help="One sentence per line, or a manifest (.jsonl); may be .gz, .bz2 or .xz; - for stdin.",
     ),
 ]
@@ -169,7 +169,7 @@ def agree(
         Path | None,
         typer.Argument(
             metavar="PAIRS",
-            parser=given_path,
+            parser=path_of,
             help="Lines `GOOD<TAB>BAD` or `GOOD<TAB>BAD<TAB>GROUP`.",
             show_default="English subject-verb agreement",
         ),
@@ -217,7 +217,7 @@ def inspect(
         Path | None,
         typer.Option(
             metavar="FILE",
-            parser=given_path,
+            parser=path_of,
             help="Write an HTML page that colours the text by the activation of a hidden unit.",
             show_default=False,
         ),

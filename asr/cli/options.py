@@ -1,7 +1,6 @@
-"""Options that several commands have -> their values."""
+"""Values of options that several commands have."""
 
 from enum import StrEnum
-from pathlib import Path
 
 
 class Device(StrEnum):
@@ -17,14 +16,3 @@ class ReportFormat(StrEnum):
 
     text = "text"
     json = "json"
-
-
-def given_path(text: str | Path) -> Path:
-    """The path in an option or argument; an empty one would mean the working directory.
-
-    Raises:
-        ValueError: the text is empty.
-    """
-    if not str(text):
-        raise ValueError("is empty; expected a path")
-    return Path(text)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import ReportFormat, given_path
+from asr.cli.options import ReportFormat
 from asr.cli.output import print_json, print_lines
 from asr.cli.usage import refuse
 from asr.errors import printable, reported, say
-from asr.files import finite_or_none
+from asr.files import finite_or_none, path_of
 
 if TYPE_CHECKING:
     from asr.scoring.error_rates import Alignment
@@ -29,7 +29,7 @@ def score(
         Path,
         typer.Argument(
             metavar="REFERENCE",
-            parser=given_path,
+            parser=path_of,
             help="Reference texts; - for standard input.",
             show_default=False,
         ),
@@ -38,7 +38,7 @@ def score(
         Path,
         typer.Argument(
             metavar="HYPOTHESIS",
-            parser=given_path,
+            parser=path_of,
             help="Recognised texts; - for standard input.",
             show_default=False,
         ),

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr.cli.options import Device, given_path
+from asr.cli.options import Device
 from asr.cli.output import STDOUT, json_line, name_of, print_json, print_row
 from asr.cli.usage import refuse
 from asr.errors import InputError, has_one_line, one_line, printable, reported, say
-from asr.files import finite_or_none, write_text
+from asr.files import finite_or_none, path_of, write_text
 
 if TYPE_CHECKING:
     from asr.recognizer import Transcript
@@ -43,7 +43,7 @@ def transcribe(
         list[Path],
         typer.Argument(
             metavar="AUDIO...",
-            parser=given_path,
+            parser=path_of,
             help="Audio files; - for standard input.",
             show_default=False,
         ),
@@ -51,7 +51,10 @@ def transcribe(
     model: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", parser=given_path, help="A trained model's folder.", show_default=False
+            metavar="DIR",
+            parser=path_of,
+            help="A trained model's folder.",
+            show_default=False,
         ),
     ],
     format: Annotated[
@@ -61,7 +64,7 @@ def transcribe(
         Path | None,
         typer.Option(
             metavar="DIR",
-            parser=given_path,
+            parser=path_of,
             help="Write one file per recording to this folder, instead of lines to stdout.",
             show_default=False,
         ),
@@ -84,7 +87,7 @@ def transcribe(
         Path | None,
         typer.Option(
             metavar="DIR|FILE",
-            parser=given_path,
+            parser=path_of,
             help="Search with this language model, instead of the model's own.",
             show_default=False,
         ),
@@ -101,7 +104,7 @@ def transcribe(
         Path | None,
         typer.Option(
             metavar="FILE",
-            parser=given_path,
+            parser=path_of,
             help="Make phrases more likely, such as names: one per line, optionally followed by a"
             " tab and a bonus in nats per token (default 2).",
             show_default=False,

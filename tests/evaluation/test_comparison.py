@@ -132,6 +132,8 @@ def test_the_recipe_saves_tuned_weights_in_the_model(tone_model, tmp_path, capsy
         (["--lm", "x"], "expected beam or flashlight with --lm"),
         (["--tune", "dev"], "expected beam or flashlight with --tune"),
         (["--beam-width", "9"], "expected beam or flashlight with --beam-width"),
+        (["--decoder", "beam", "--lm", ""], "--lm or --rescorer is ''; expected a path"),
+        (["--out", ""], "argument --out: invalid path_of value: ''"),
         (["--decoder", "beam", "--beam-width", "0"], "--beam-width is 0; expected 1 or more"),
         (["--decoder", "beam", "--rescorer", "x"], "--rescorer needs --tune"),
         (["--decoder", "beam", "--lm", "a/x.arpa", "--lm", "b/x"], "--lm: two are called x"),
