@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from asr.config import from_dict
-from asr.errors import InputError, check_size
+from asr.errors import InputError, check_size, counted
 from asr.files import replacing, write_json
 from asr.folder import (
     DESCRIPTION,
@@ -99,7 +99,8 @@ class DecoderSettings:
     def __post_init__(self) -> None:
         if len(self.rescorers) != len(self.lm_weights):
             raise InputError(
-                f"lm_weights has {len(self.lm_weights)} numbers; expected one for each of the"
+                f"lm_weights has {counted(len(self.lm_weights), 'number')};"
+                " expected one for each of the"
                 f" {len(self.rescorers)} rescorers"
             )
         if not all(self.rescorers):

@@ -113,6 +113,11 @@ def one_line(error: Exception) -> str:
     return text
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural if it is not 1: 1 frame, 2 frames."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def listed(names: Sequence[str]) -> str:
     """Join names with commas: the first ten at most, and only both ends of a long name."""
     shown = [

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import asr
-from asr.errors import MAX_LINE, InputError, has_one_line, listed, one_line, printable
+from asr.errors import MAX_LINE, InputError, counted, has_one_line, listed, one_line, printable
 from asr.search.nbest import checked_frames
 
 
@@ -122,3 +122,8 @@ def test_waveforms_and_features_that_are_not_dense_are_refused_by_name():
     features = [torch.zeros(5, 3), torch.zeros(5, 3, device="meta")]
     with pytest.raises(ValueError, match=r"^features\[1\] is a meta tensor, which has no values;"):
         asr.fit_hmm(features, ["a", "a"], {"a": "A"})
+
+
+def test_one_thing_is_named_in_the_singular():
+    named = [counted(number, "channel") for number in (0, 1, 2)]
+    assert named == ["0 channels", "1 channel", "2 channels"]

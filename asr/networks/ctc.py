@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.compatibility import torchaudio_functional
-from asr.errors import check_dense, expecting
+from asr.errors import check_dense, counted, expecting
 from asr.text.tokenizer import BLANK
 
 
@@ -120,7 +120,8 @@ def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) ->
     _check(log_probs, tokens)
     if len(log_probs) < frames_needed(tokens):
         raise ValueError(
-            f"log_probs has {len(log_probs)} frames; the tokens need {frames_needed(tokens)}"
+            f"log_probs has {counted(len(log_probs), 'frame')};"
+            f" the tokens need {frames_needed(tokens)}"
         )
     if not tokens:
         return torch.full((len(log_probs),), BLANK)

@@ -186,6 +186,8 @@ def test_channel_option_uses_one_channel(tone_model, audio, recognizer, tmp_path
     done = transcribe(tone_model, "--channel", 1, tmp_path / "both.wav")
     assert done.stdout == f"{tmp_path / 'both.wav'}\t{recognizer.transcribe(audio[0]).text}\n"
     assert transcribe(tone_model, "--channel", 2, tmp_path / "both.wav").exit_code == 1
+    refused = transcribe(tone_model, "--channel", 1, audio[0]).stderr
+    assert f"{audio[0]}: has 1 channel; expected channel 1 among them (the first is 0)" in refused
 
 
 def test_cancelling_channels_give_a_warning(tone_model, audio, tmp_path):
