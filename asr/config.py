@@ -110,6 +110,8 @@ def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | Non
                 raise InputError(f"{argument}: has a YAML tag; expected a plain value")
         values = parser.parse_args(arguments)
         made = parser.instantiate(values)
+        if made["out"] == "":
+            raise InputError("--out is ''; expected the folder of the run")
     except (ArgumentError, InputError) as error:  # the files are valid, so an option is wrong
         explained = _wrong_option(error, parser) or _explained(error)
         print(f"{parser.prog}: {explained}", file=sys.stderr)

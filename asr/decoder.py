@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from asr.config import from_dict
-from asr.errors import InputError, check_size
+from asr.errors import InputError, check_size, counted
 from asr.files import replacing, write_json
 from asr.folder import (
     DESCRIPTION,
@@ -99,7 +99,8 @@ class DecoderSettings:
     def __post_init__(self) -> None:
         if len(self.rescorers) != len(self.lm_weights):
             raise InputError(
-                f"lm_weights has {len(self.lm_weights)} numbers; expected one for each of the"
+                f"lm_weights has {counted(len(self.lm_weights), 'number')};"
+                " expected one for each of the"
                 f" {len(self.rescorers)} rescorers"
             )
         if not all(self.rescorers):
@@ -162,7 +163,7 @@ def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
         topology: the HMM's topology; None for CTC.
 
     Raises:
-        InputError: the decoder can't be used with an HMM.
+        InputError: the decoder can't be used with an HMM, or its package is not installed.
     """
     if topology is not None:
         if decoder != "beam":
@@ -172,8 +173,9 @@ def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
         run = partial(hmm_beam_search, topology=topology)
         return Search(run, lambda _, nbest: merged(nbest))
     if decoder == "flashlight":
-        from asr.search.flashlight import flashlight_search
+        from asr.search.flashlight import flashlight_search, import_flashlight
 
+        import_flashlight()  # here, not at each search, it is refused once if it is missing
         return Search(flashlight_search, exact_log_probs)
     if decoder == "greedy":
         return GREEDY
@@ -222,8 +224,8 @@ class Decoder:
             topology: the HMM's topology; None for CTC.
 
         Raises:
-            InputError: a file or a phrase can't be used or doesn't fit the tokens, or the decoder
-                can't be used with an HMM.
+            InputError: a file or a phrase can't be used or doesn't fit the tokens; the decoder
+                can't be used with an HMM or with these files, or its package is not installed.
         """
         device = torch.device(device)
         search = search_of(settings.decoder, topology)
@@ -249,6 +251,10 @@ class Decoder:
             space = SearchSpace(tokenizer, settings.beam, trie, lm, boosts)
         except InputError as error:
             raise InputError(f"{settings.lm}: {error}" if settings.lm else str(error)) from None
+        if settings.decoder == "flashlight":
+            from asr.search.flashlight import check_supported
+
+            check_supported(space)
         loaded = (_load_lm(path, settings, device, words, case) for path in settings.rescorers)
         rescorers = tuple(with_words(rescorer, words) for rescorer in loaded)
         return cls(settings, tokenizer, device, space, rescorers, search)

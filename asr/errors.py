@@ -113,6 +113,11 @@ def one_line(error: Exception) -> str:
     return text
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural if it is not 1: 1 frame, 2 frames."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def listed(names: Sequence[str]) -> str:
     """Join names with commas: the first ten at most, and only both ends of a long name."""
     shown = [
@@ -143,6 +148,24 @@ def texts_of(name: str, texts: Iterable[str]) -> list[str]:
         if not isinstance(text, str):
             raise ValueError(f"{name}[{number}] is {shortened(text)}; expected a text")
     return found
+
+
+def check_dense(name: str, values: object) -> None:
+    """Check that a tensor has its numbers in memory; other values pass.
+
+    Raises:
+        ValueError: the argument `name` is a meta, nested or sparse tensor, or of another layout.
+    """
+    layout = str(getattr(values, "layout", "torch.strided")).removeprefix("torch.")
+    if getattr(values, "is_meta", False):
+        found = "a meta tensor, which has no values"
+    elif getattr(values, "is_nested", False):
+        found = "a nested tensor"
+    elif layout != "strided":
+        found = "a sparse tensor" if "sparse" in layout else f"a tensor of layout {layout}"
+    else:
+        return
+    raise ValueError(f"{name} is {found}; expected a dense tensor or an array")
 
 
 @contextmanager

@@ -23,6 +23,17 @@ MAX_LINE_BYTES = 1 << 20
 a compressed one may unpack to any size."""
 
 
+def path_of(text: str | Path) -> Path:
+    """The path in an option; an empty one would mean the working directory.
+
+    Raises:
+        ValueError: the text is empty.
+    """
+    if not str(text):
+        raise ValueError("is empty; expected a path")
+    return Path(text)
+
+
 @contextmanager
 def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
     """Replace a file in one step: `path` holds either the complete new content or the old one.

@@ -113,22 +113,28 @@ def read_json_inside(folder: str | Path, name: str, what: str) -> Any:
     return read_json(path, what)
 
 
-def read_description(folder: str | Path) -> dict[str, Any]:
+def read_description(
+    folder: str | Path, expected: str = "a trained model's folder"
+) -> dict[str, Any]:
     """Read the description of a model, without its weights.
+
+    Args:
+        folder: the model's folder.
+        expected: what was expected there, for the error message.
 
     Raises:
         InputError: the folder is not a model's, or has another format version.
     """
+    if not str(folder):
+        raise InputError(f"the path is ''; expected {expected}")
     path = Path(folder) / DESCRIPTION
     if not Path(folder).is_dir():
         state = "is a file" if Path(folder).exists() else "does not exist"
-        raise InputError(f"{folder}: {state}; expected a trained model's folder")
+        raise InputError(f"{folder}: {state}; expected {expected}")
     if not inside(folder, DESCRIPTION).is_file():
         has_begun = Path(folder, "checkpoints").is_dir()
         state = ": its training has not finished" if has_begun else ""
-        raise InputError(
-            f"{folder}: has no {DESCRIPTION}{state}; expected a trained model's folder"
-        )
+        raise InputError(f"{folder}: has no {DESCRIPTION}{state}; expected {expected}")
     values = read_json_inside(folder, DESCRIPTION, "a model's description")
     if not isinstance(values, dict):
         raise InputError(f"{path}: is {shortened(values)}; expected a JSON object")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asr.audio.features import Features, FeatureSettings
 from asr.config import from_dict
-from asr.errors import InputError, check_size
+from asr.errors import InputError, check_size, shortened
 from asr.folder import (
     DESCRIPTION,
     WEIGHTS,
@@ -172,9 +172,15 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:
         InputError: a file is missing or damaged, or the two files don't fit each other.
     """
     values = read_description(folder)
+    if "vocabulary" in values:
+        raise InputError(f"{folder}: is a language model's folder; expected an acoustic model's")
     kind = values.get("kind")
     if not (kind is None or isinstance(kind, str)) or kind not in KINDS:
-        raise InputError(f"{folder}: is a language model's folder; expected an acoustic model's")
+        known = ", ".join(name for name in KINDS if name)
+        raise InputError(
+            f"{Path(folder) / DESCRIPTION}: kind is {shortened(kind)}; expected {known}, or none"
+            " for CTC"
+        )
     parts = ("features", "model", "tokenizer", "trained_on", *(["topology"] if kind else []))
     check_parts(folder, values, parts)
     place, file = f"{Path(folder) / DESCRIPTION}", f"{Path(folder) / WEIGHTS}"

@@ -258,6 +258,8 @@ def load(
     """
     if decoder not in (None, *get_args(DecoderName)):
         raise InputError(f"decoder is {decoder!r}; expected {', '.join(get_args(DecoderName))}")
+    if lm == "":
+        raise InputError("lm is ''; expected a language model's folder or file")
     given = {"lm": lm, "phrases": phrases, "beam_width": beam_width}
     refuse_greedy(decoder or "", given)
     on = pick_device(device)

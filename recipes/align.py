@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +21,7 @@ from asr.corpus.manifest import Utterance, check_audio, read_manifest, write_man
 from asr.errors import InputError, reported
 from asr.evaluation.log_probs import recognise_manifest
 from asr.evaluation.text_case import case_fault
+from asr.files import path_of
 from asr.hmm.trees import middle_phone
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
@@ -31,9 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="align", description=__doc__.splitlines()[0], allow_abbrev=False
     )
-    parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
-    parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
-    parser.add_argument("--out", type=Path, required=True, help="a manifest, which must be new")
+    parser.add_argument("--model", type=path_of, required=True, help="a trained model's folder")
+    parser.add_argument(
+        "--manifest", type=path_of, required=True, help="utterances with their texts"
+    )
+    parser.add_argument("--out", type=path_of, required=True, help="a manifest, which must be new")
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto"
     )

@@ -20,7 +20,7 @@ from asr.corpus.manifest import Utterance, read_manifest
 from asr.errors import InputError, reported
 from asr.evaluation.report import TableRow, markdown
 from asr.evaluation.views import draw_views
-from asr.files import write_text
+from asr.files import path_of, write_text
 from asr.model import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,8 +109,10 @@ def parse() -> argparse.Namespace:
         prog="compare", usage=__doc__.splitlines()[2], allow_abbrev=False
     )
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
-    parser.add_argument("--data-root", type=Path, help="folder with the corpora; default $ASR_DATA")
-    parser.add_argument("--out", type=Path, help="folder of the models; default exp/CORPUS")
+    parser.add_argument(
+        "--data-root", type=path_of, help="folder with the corpora; default $ASR_DATA"
+    )
+    parser.add_argument("--out", type=path_of, help="folder of the models; default exp/CORPUS")
     parser.add_argument(
         "--seeds", type=int, default=1, help="number of trainings of each network; default 1"
     )

@@ -26,6 +26,7 @@ from asr.evaluation.log_probs import Recognised, recognise_manifest
 from asr.evaluation.result_files import refuse_others, write_results, write_texts
 from asr.evaluation.results import table
 from asr.evaluation.text_case import case_fault
+from asr.files import path_of
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 
@@ -37,8 +38,11 @@ def main() -> None:
     model = recognizer.model
     default = default_decoder(model.tokenizer)
     decoder = options.decoder or default
-    search_of(decoder, model.topology)  # refuses a decoder before all audio is read
     refuse_unused(parser, decoder, options)
+    try:
+        search_of(decoder, model.topology)  # before all audio is read
+    except InputError as error:
+        parser.error(f"--{error}")
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
     files = f"{out}/references.txt and {out}/hypotheses.*.txt"
@@ -80,8 +84,10 @@ def main() -> None:
 def make_parser() -> argparse.ArgumentParser:
     usage = "\n".join(__doc__.splitlines()[2:]).removeprefix("python ")
     parser = argparse.ArgumentParser(prog="evaluate", usage=usage, allow_abbrev=False)
-    parser.add_argument("--model", type=Path, required=True, help="a trained model's folder")
-    parser.add_argument("--manifest", type=Path, required=True, help="utterances with their texts")
+    parser.add_argument("--model", type=path_of, required=True, help="a trained model's folder")
+    parser.add_argument(
+        "--manifest", type=path_of, required=True, help="utterances with their texts"
+    )
     parser.add_argument(
         "--decoder",
         choices=["greedy", "beam", "flashlight"],
@@ -104,10 +110,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="number format of recurrent language models; default float32",
     )
     parser.add_argument(
-        "--tune", type=Path, help="development manifest: tune weights on it and save them"
+        "--tune", type=path_of, help="development manifest: tune weights on it and save them"
     )
     parser.add_argument(
-        "--out", type=Path, help="folder of the results; default: MODEL/NAME-OF-MANIFEST"
+        "--out", type=path_of, help="folder of the results; default: MODEL/NAME-OF-MANIFEST"
     )
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="default auto"
@@ -117,6 +123,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
+    if "" in (*options.lm, *options.rescorer):
+        parser.error("--lm or --rescorer is ''; expected a path")
     if options.rescorer and not options.tune:
         parser.error("--rescorer needs --tune: its weight is found on development data")
     if options.beam_width is not None and options.beam_width < 1:

@@ -19,6 +19,7 @@ from pipeline import Corpus, run
 
 from asr.errors import reported
 from asr.evaluation.report import report
+from asr.files import path_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,9 +39,9 @@ def parse() -> argparse.Namespace:
     corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/ctc.yaml"))  # not texts
     parser = argparse.ArgumentParser(prog="run", usage=__doc__.splitlines()[2], allow_abbrev=False)
     parser.add_argument("corpus", choices=corpora, metavar="CORPUS", help=", ".join(corpora))
-    parser.add_argument("--config", type=Path, help="settings; default conf/CORPUS/ctc.yaml")
-    parser.add_argument("--data-root", type=Path, help="folder of corpora; default $ASR_DATA")
-    parser.add_argument("--out", type=Path, help="folder of the models; default exp/CORPUS")
+    parser.add_argument("--config", type=path_of, help="settings; default conf/CORPUS/ctc.yaml")
+    parser.add_argument("--data-root", type=path_of, help="folder of corpora; default $ASR_DATA")
+    parser.add_argument("--out", type=path_of, help="folder of the models; default exp/CORPUS")
     parser.add_argument("--seeds", type=int, default=1, help="number of trainings; default 1")
     parser.add_argument("--greedy", action="store_true", help="use no language model")
     keys = {"metavar": "key=value", "default": [], "help": "changes of the settings"}

@@ -209,6 +209,7 @@ def test_a_missing_file_is_reported(tmp_path):
         ),
         (["--out", "x", "eggs=2"], "bake: unrecognized arguments: eggs=2"),
         (["--eggs", "2"], "bake: --out is missing; expected the folder of the run"),
+        (["--out", ""], "bake: --out is ''; expected the folder of the run"),
         (["--out"], "bake: argument --out: expected one argument"),
         (["--out", "x", "--config"], "bake: argument --config: expected one argument"),
         (["--out", "x", "--eggs", "two"], "bake: eggs is 'two'; expected int"),

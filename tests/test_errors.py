@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from asr.errors import MAX_LINE, InputError, has_one_line, listed, one_line, printable
+import asr
+from asr.errors import MAX_LINE, InputError, counted, has_one_line, listed, one_line, printable
+from asr.search.nbest import checked_frames
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,42 @@ def test_a_character_that_stdout_lacks_is_reported_in_one_line():
     assert done.returncode == 1
     assert done.stderr.startswith("prog: standard output is ascii, which has no '\\u8a9e'; ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda x: x.to("meta"), "a meta tensor, which has no values"),
+        (lambda x: x.to_sparse(), "a sparse tensor"),
+        (lambda x: x.to_sparse_csr(), "a sparse tensor"),
+        (lambda x: x.to_mkldnn(), "a tensor of layout _mkldnn"),
+        (lambda x: torch.nested.nested_tensor([x, x]), "a nested tensor"),
+        (lambda x: torch.nested.nested_tensor([x, x], layout=torch.jagged), "a nested tensor"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch says that such tensors are new
+def test_tensors_that_are_not_dense_are_refused_by_name(change, found):
+    wrong = change(torch.zeros(5, 3).log_softmax(1))
+    message = f"^log_probs is {found}; expected a dense tensor or an array$"
+    for compute in (
+        lambda: asr.beam_search(wrong, ["-", "a", "b"]),
+        lambda: asr.greedy_search(wrong, ["-", "a", "b"]),
+        lambda: asr.ctc_align(wrong, [1, 2]),
+        lambda: asr.ctc_loss(wrong, torch.tensor([1, 2])),
+        lambda: checked_frames("log_probs", wrong, 3),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compute()
+
+
+def test_waveforms_and_features_that_are_not_dense_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"^waveform is a sparse tensor; expected a dense tensor"):
+        asr.log_mel(torch.zeros(16000).to_sparse(), 16000)
+    features = [torch.zeros(5, 3), torch.zeros(5, 3, device="meta")]
+    with pytest.raises(ValueError, match=r"^features\[1\] is a meta tensor, which has no values;"):
+        asr.fit_hmm(features, ["a", "a"], {"a": "A"})
+
+
+def test_one_thing_is_named_in_the_singular():
+    named = [counted(number, "channel") for number in (0, 1, 2)]
+    assert named == ["0 channels", "1 channel", "2 channels"]

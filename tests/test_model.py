@@ -192,7 +192,7 @@ def test_the_columns_of_a_ctc_model_are_its_tokens():
 @pytest.mark.parametrize("kind", [[], {}, 5, "rnnlm", "ctc"])
 def test_an_unknown_kind_of_model_is_refused(folder, kind):
     edit(folder, kind=kind)
-    with pytest.raises(InputError, match="is a language model's folder; expected an acoustic"):
+    with pytest.raises(InputError, match=r"model.json: kind is .*; expected hmm, hybrid, or none"):
         load_model(folder)
 
 

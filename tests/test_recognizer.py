@@ -92,6 +92,13 @@ def test_features_are_normalised_with_the_models_own_statistics(tones, tmp_path)
     torch.testing.assert_close(features(waveform, length)[0], expected)
 
 
+def test_empty_paths_are_refused(tone_model):
+    with pytest.raises(InputError, match=r"^the path is ''; expected a trained model's folder$"):
+        load("", "cpu")
+    with pytest.raises(InputError, match=r"^lm is ''; expected a language model's folder or file$"):
+        load(tone_model, "cpu", lm="")
+
+
 @pytest.mark.parametrize("device", ["tpu", "cuda"])
 def test_a_missing_device_is_refused(tone_model, device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

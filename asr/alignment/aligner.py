@@ -20,7 +20,7 @@ from asr.alignment.times import (
     words_of_tokens,
 )
 from asr.audio.features import FeatureSettings
-from asr.errors import InputError, listed
+from asr.errors import InputError, counted, listed
 from asr.hmm.graph import pad_graphs, token_spans, utterance_graph
 from asr.hmm.paths import viterbi
 from asr.hmm.topology import Topology
@@ -183,4 +183,4 @@ def _check_duration(
 
 
 def _too_short(found: int, needed: int) -> InputError:
-    return InputError(f"has {found} frames; the text needs {needed}")
+    return InputError(f"has {counted(found, 'frame')}; the text needs {needed}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asr.audio.features import FeatureSettings
 from asr.corpus.manifest import TimedLabel
+from asr.errors import counted
 from asr.networks.acoustic import AcousticSettings
 from asr.text.tokenizer import BLANK, Tokenizer, spellings
 
@@ -152,7 +153,7 @@ def ctc_spans(
         if token != BLANK:
             runs.append((symbols[token], first, t - 1))
     if len(runs) != len(word_of):
-        raise ValueError(f"alignment has {len(runs)} tokens; word_of has {len(word_of)}")
+        raise ValueError(f"alignment has {counted(len(runs), 'token')}; word_of has {len(word_of)}")
     return [Span(word, *run) for word, run in zip(word_of, runs, strict=True)]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asr.audio.content import View
-from asr.errors import InputError
+from asr.errors import InputError, counted
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def check_header(view: View, sample_rate: float, channels: int) -> None:
             f"its header says {sample_rate:.12g} Hz; expected {MIN_RATE} to {MAX_RATE}"
         )
     if not 1 <= channels <= _MAX_CHANNELS:
-        raise view.fault(f"its header says {channels} channels; expected 1 to {_MAX_CHANNELS}")
+        raise view.fault(
+            f"its header says {counted(channels, 'channel')}; expected 1 to {_MAX_CHANNELS}"
+        )
 
 
 def check_rate(name: str, sample_rate: int) -> None:

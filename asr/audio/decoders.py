@@ -15,7 +15,7 @@ from asr.audio.container import Part, check_header
 from asr.audio.content import View, opened, reason_of
 from asr.audio.extent import is_text
 from asr.audio.inspection import inspect
-from asr.errors import InputError
+from asr.errors import InputError, counted
 
 
 @dataclass
@@ -82,7 +82,8 @@ def _read_joined(
                 if (source.sample_rate, source.channels) != (first.sample_rate, first.channels):
                     raise part.view.fault(
                         f"is {len(parts)} recordings joined: number {n + 1} has"
-                        f" {source.sample_rate} Hz and {source.channels} channels; expected"
+                        f" {source.sample_rate} Hz and {counted(source.channels, 'channel')};"
+                        " expected"
                         f" {first.sample_rate} Hz and {first.channels} as in the first"
                     )
                 yield from source.read(0, None)
@@ -283,7 +284,8 @@ def _av_blocks(view: View, container: Any, stream: Any) -> Iterator[np.ndarray]:
         found = frame.sample_rate, len(frame.layout.channels)
         if found != header:
             raise view.fault(
-                f"changes to {found[0]} Hz with {found[1]} channels; expected {header[0]} Hz with"
+                f"changes to {found[0]} Hz with {counted(found[1], 'channel')};"
+                f" expected {header[0]} Hz with"
                 f" {header[1]} as in its header"
             )
         for converted in interleaved.resample(frame):

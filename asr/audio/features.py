@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from asr.audio.container import MAX_RATE, MIN_RATE
 from asr.audio.waveform import as_waveform
 from asr.compatibility import torchaudio_functional
-from asr.errors import InputError, check_size
+from asr.errors import InputError, check_size, counted
 
 MAX_WINDOW = 2**16
 """Maximum number of samples in a window: more than a second at all common sample rates."""
@@ -194,7 +194,7 @@ def mfcc(
 def _of_one(waveform: Tensor | np.ndarray, settings: FeatureSettings) -> Tensor:
     waveform = as_waveform(waveform)
     if len(waveform) < settings.win_length:
-        found = f"waveform has {len(waveform)} samples"
+        found = f"waveform has {counted(len(waveform), 'sample')}"
         raise ValueError(f"{found}; one window takes {settings.win_length}")
     lengths = torch.tensor([len(waveform)], device=waveform.device)
     return _features(settings, waveform.device)(waveform[None], lengths)[0][:, 0]
@@ -301,11 +301,13 @@ class Features(nn.Module):
         shortest, longest = (int(length) for length in sample_lengths.aminmax())
         if shortest < self.settings.win_length:
             raise ValueError(
-                f"a waveform has {shortest} samples; one window needs {self.settings.win_length}"
+                f"a waveform has {counted(shortest, 'sample')};"
+                f" one window needs {self.settings.win_length}"
             )
         if longest > waveforms.shape[1]:
             raise ValueError(
-                f"a sample length is {longest}; waveforms has {waveforms.shape[1]} samples"
+                f"a sample length is {longest};"
+                f" waveforms has {counted(waveforms.shape[1], 'sample')}"
             )
 
 

@@ -19,7 +19,7 @@ from asr.audio.cancellation import ChannelPower
 from asr.audio.container import check_rate
 from asr.audio.decoders import Source, open_source
 from asr.audio.memory import free_memory
-from asr.errors import InputError
+from asr.errors import InputError, counted
 
 SUFFIXES = (
     *(".flac", ".wav", ".sph", ".opus", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".wma", ".webm"),
@@ -102,7 +102,8 @@ def read_audio(
         with open_source(path) as source:
             if channel is not None and not 0 <= channel < source.channels:
                 raise InputError(
-                    f"{path}: has {source.channels} channels; expected channel {channel} among them"
+                    f"{path}: has {counted(source.channels, 'channel')};"
+                    f" expected channel {channel} among them"
                     " (the first is 0)"
                 )
             waveform, power = _waveform(path, source, channel, wanted, longest)

@@ -19,6 +19,7 @@ from asr.audio.extent import (
     riff_kind,
 )
 from asr.audio.signatures import begins_aiff, begins_au, begins_caf, begins_nist, unpack
+from asr.errors import counted
 
 _AIFF_SAMPLE_WIDTHS = {b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1, b"raw ": 1}
 _AIFF_PLAIN = (b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64")
@@ -113,7 +114,8 @@ def _check_description(view: View, start: int) -> None:
     width = math.ceil(bits / 8) * channels * per_packet
     if form == b"lpcm" and packet != width:
         raise view.fault(
-            f"its header says {channels} channels of {bits} bits in packets of {packet} bytes;"
+            f"its header says {counted(channels, 'channel')} of {bits} bits in packets of"
+            f" {packet} bytes;"
             f" expected {width}"
         )
 

@@ -19,6 +19,7 @@ from asr.audio.extent import (
     riff_kind,
 )
 from asr.audio.signatures import W64_RIFF, begins_w64, begins_wav, unpack
+from asr.errors import counted
 
 _PLAIN_CODES = (1, 3, 0xFFFE)  # integers, floats, and the extensible format of either
 _MPEG_CODES = (0x50, 0x55)
@@ -120,7 +121,8 @@ def _check_format(view: View, form: tuple[int, ...]) -> None:
     width = math.ceil(bits / 8)
     if align < channels * width:
         raise view.fault(
-            f"has a damaged header: {channels} channels of {bits} bits in {align} bytes; expected"
+            f"has a damaged header: {counted(channels, 'channel')} of {bits} bits in {align}"
+            " bytes; expected"
             f" {channels * width} or more"
         )
     if width == 3 and align == 4 * channels:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asr.audio import load
 from asr.audio.container import check_rate
-from asr.errors import expecting
+from asr.errors import check_dense, expecting
 
 
 def load_audio(
@@ -61,9 +61,10 @@ def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:
         waveform: (samples,), float32.
 
     Raises:
-        ValueError: `samples` is not (samples,), is empty, or has values that are not floats, not
-            finite or far outside [-1, 1].
+        ValueError: `samples` is not (samples,) or not dense, is empty, or has values that are not
+            floats, not finite or far outside [-1, 1].
     """
+    check_dense(name, samples)
     with expecting(name, samples, "samples in a tensor or an array"):
         found = torch.as_tensor(samples).detach()
     if found.ndim != 1:

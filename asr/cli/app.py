@@ -5,6 +5,7 @@ The commands import heavy modules themselves: `asr --help` and `asr score` don't
 
 import io
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from asr.cli.lm import lm
 from asr.cli.manifest import manifest
 from asr.cli.score import score
 from asr.cli.transcribe import transcribe
+from asr.cli.usage import run
 from asr.errors import reported
 
 app = typer.Typer(
@@ -31,12 +33,12 @@ app.command()(manifest)
 app.add_typer(lm)
 
 
-def main() -> None:
-    """Run the command line, `asr`."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, `asr`, and exit; its arguments are by default `sys.argv`'s."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may not be UTF-8
     with reported("asr"):  # also for what is still in stdout's buffer
-        app(prog_name="asr")
+        run(app, "asr", sys.argv[1:] if arguments is None else arguments)
 
 
 def _version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from asr.cli.output import print_lines
 from asr.errors import InputError, printable, reported
+from asr.files import path_of
 
 if TYPE_CHECKING:
     from asr.lm.ngram import NgramModel
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 def info(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A trained model's folder.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            parser=path_of,
+            help="A trained model's folder.",
+            show_default=False,
+        ),
     ],
 ) -> None:
     """Describe a model: tokens or units, layers, parameters, training data, results."""

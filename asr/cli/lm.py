@@ -9,8 +9,9 @@ import typer
 
 from asr.cli.options import Device, ReportFormat
 from asr.cli.output import print_json, print_lines, print_row
+from asr.cli.usage import refuse
 from asr.errors import InputError, listed, reported, say
-from asr.files import write_text
+from asr.files import path_of, write_text
 
 if TYPE_CHECKING:
     from asr.lm.protocol import LanguageModel
@@ -27,13 +28,17 @@ lm = typer.Typer(
 Model = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="A language model's folder, ARPA or KenLM file.", show_default=False
+        metavar="MODEL",
+        parser=path_of,
+        help="A language model's folder, ARPA or KenLM file.",
+        show_default=False,
     ),
 ]
 Text = Annotated[
     Path,
     typer.Argument(
         metavar="TEXT",
+        parser=path_of,
         help="One sentence per line, or a manifest (.jsonl); may be .gz, .bz2 or .xz; - for stdin.",
     ),
 ]
@@ -137,14 +142,14 @@ def sample(
     ] = ReportFormat.text,
 ) -> None:
     """Sample texts from a model, unit by unit, until the end of the sentence."""
-    from asr.lm.bench.sampling import SamplingSettings
-    from asr.lm.bench.sampling import sample as draw
-
-    try:
-        settings = SamplingSettings(temperature, top_k, top_p, unknown)
-    except InputError as error:
-        raise typer.BadParameter(str(error)) from None
     with reported("asr lm sample"):
+        from asr.lm.bench.sampling import SamplingSettings
+        from asr.lm.bench.sampling import sample as draw
+
+        try:
+            settings = SamplingSettings(temperature, top_k, top_p, unknown)
+        except InputError as error:  # it starts with the setting's name
+            refuse("asr lm sample", f"--{str(error).replace('_', '-', 1)}")
         _refuse_kenlm(model)
         loaded = _load(model, Device.cpu, [prompt])
         _warn_of_unknown(loaded.vocabulary, prompt)
@@ -164,6 +169,7 @@ def agree(
         Path | None,
         typer.Argument(
             metavar="PAIRS",
+            parser=path_of,
             help="Lines `GOOD<TAB>BAD` or `GOOD<TAB>BAD<TAB>GROUP`.",
             show_default="English subject-verb agreement",
         ),
@@ -211,6 +217,7 @@ def inspect(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=path_of,
             help="Write an HTML page that colours the text by the activation of a hidden unit.",
             show_default=False,
         ),

@@ -10,7 +10,7 @@ import typer
 
 from asr.cli.output import print_json
 from asr.errors import InputError, listed, one_line, reported, say
-from asr.files import composed, read_text
+from asr.files import composed, path_of, read_text
 
 PROGRAM = "asr manifest"
 
@@ -20,6 +20,7 @@ def manifest(
         list[Path],
         typer.Argument(
             metavar="AUDIO...",
+            parser=path_of,
             help="Audio files, or folders, which are searched recursively.",
             show_default=False,
         ),
@@ -28,6 +29,7 @@ def manifest(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=path_of,
             help="Texts: lines `ID TEXT`, or `ID<TAB>TEXT` or `PATH<TAB>TEXT` if every line has a"
             " tab. By default the text of a.wav is read from a.txt beside it.",
             show_default=False,

@@ -8,8 +8,9 @@ import typer
 
 from asr.cli.options import ReportFormat
 from asr.cli.output import print_json, print_lines
+from asr.cli.usage import refuse
 from asr.errors import printable, reported, say
-from asr.files import finite_or_none
+from asr.files import finite_or_none, path_of
 
 if TYPE_CHECKING:
     from asr.scoring.error_rates import Alignment
@@ -27,13 +28,19 @@ def score(
     reference: Annotated[
         Path,
         typer.Argument(
-            metavar="REFERENCE", help="Reference texts; - for standard input.", show_default=False
+            metavar="REFERENCE",
+            parser=path_of,
+            help="Reference texts; - for standard input.",
+            show_default=False,
         ),
     ],
     hypothesis: Annotated[
         Path,
         typer.Argument(
-            metavar="HYPOTHESIS", help="Recognised texts; - for standard input.", show_default=False
+            metavar="HYPOTHESIS",
+            parser=path_of,
+            help="Recognised texts; - for standard input.",
+            show_default=False,
         ),
     ],
     format: Annotated[
@@ -98,7 +105,7 @@ def score(
     otherwise line by line.
     """
     if alignments and format is not ReportFormat.text:
-        raise typer.BadParameter("needs --format text", param_hint="--alignments")
+        refuse("asr score", f"--format is {format.value}; expected text with --alignments")
     with reported("asr score"):
         from asr.scoring.error_rates import align_words
         from asr.scoring.hints import hints

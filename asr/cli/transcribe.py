@@ -13,8 +13,9 @@ import typer
 
 from asr.cli.options import Device
 from asr.cli.output import STDOUT, json_line, name_of, print_json, print_row
+from asr.cli.usage import refuse
 from asr.errors import InputError, has_one_line, one_line, printable, reported, say
-from asr.files import finite_or_none, write_text
+from asr.files import finite_or_none, path_of, write_text
 
 if TYPE_CHECKING:
     from asr.recognizer import Transcript
@@ -41,11 +42,20 @@ def transcribe(
     audio: Annotated[
         list[Path],
         typer.Argument(
-            metavar="AUDIO...", help="Audio files; - for standard input.", show_default=False
+            metavar="AUDIO...",
+            parser=path_of,
+            help="Audio files; - for standard input.",
+            show_default=False,
         ),
     ],
     model: Annotated[
-        Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="DIR",
+            parser=path_of,
+            help="A trained model's folder.",
+            show_default=False,
+        ),
     ],
     format: Annotated[
         TranscriptFormat, typer.Option(help="Lines `PATH<TAB>TEXT`, or one JSON object per line.")
@@ -54,6 +64,7 @@ def transcribe(
         Path | None,
         typer.Option(
             metavar="DIR",
+            parser=path_of,
             help="Write one file per recording to this folder, instead of lines to stdout.",
             show_default=False,
         ),
@@ -76,6 +87,7 @@ def transcribe(
         Path | None,
         typer.Option(
             metavar="DIR|FILE",
+            parser=path_of,
             help="Search with this language model, instead of the model's own.",
             show_default=False,
         ),
@@ -92,6 +104,7 @@ def transcribe(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=path_of,
             help="Make phrases more likely, such as names: one per line, optionally followed by a"
             " tab and a bonus in nats per token (default 2).",
             show_default=False,
@@ -110,13 +123,15 @@ def transcribe(
     """
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
-        from asr.decoder import refuse_greedy
+        from asr.decoder import refuse_greedy, search_of
 
-        try:
-            given = {"--lm": lm, "--beam-width": beam_width, "--phrases": phrases}
-            refuse_greedy(decoder or "", given)
-        except InputError as error:
-            raise typer.BadParameter(str(error)) from None
+        if decoder:
+            try:
+                given = {"--lm": lm, "--beam-width": beam_width, "--phrases": phrases}
+                refuse_greedy(decoder, given)
+                search_of(decoder.value)
+            except InputError as error:  # it starts with the setting's name
+                refuse(PROGRAM, f"--{error}")
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
 

@@ -12,7 +12,7 @@ import soundfile
 
 from asr.corpus.download import download, unpack
 from asr.corpus.manifest import Utterance, write_manifest
-from asr.errors import InputError
+from asr.errors import InputError, counted
 from asr.files import read_text, write_text
 
 SUFFIXES = (".flac", ".wav", ".sph", ".opus", ".ogg", ".mp3")
@@ -302,7 +302,7 @@ def verify(
         recording, (samples, digest) = recordings[id], facts[id]
         if recording.samples != samples:
             problems.append(
-                f"{recording.path}: has {recording.samples} samples; expected {samples}"
+                f"{recording.path}: has {counted(recording.samples, 'sample')}; expected {samples}"
             )
         elif digest and recording.digest != digest:
             problems.append(f"{recording.path}: its samples differ from the official recording's")
@@ -401,7 +401,8 @@ def _read(path: Path, sample_rate: int | None, exact: bool) -> Recording:
     with soundfile.SoundFile(path) as file:
         if sample_rate and (file.samplerate != sample_rate or file.channels != 1):
             raise InputError(
-                f"has {file.channels} channels at {file.samplerate} Hz; expected 1 at {sample_rate}"
+                f"has {counted(file.channels, 'channel')} at {file.samplerate} Hz;"
+                f" expected 1 at {sample_rate}"
             )
         if not file.frames:
             raise InputError("has no samples")
@@ -412,7 +413,9 @@ def _read(path: Path, sample_rate: int | None, exact: bool) -> Recording:
             return Recording(path, file.frames, file.samplerate, "")
         samples = file.read(dtype="int16")
         if len(samples) != file.frames:
-            raise InputError(f"has {len(samples)} samples; its header says {file.frames}")
+            raise InputError(
+                f"has {counted(len(samples), 'sample')}; its header says {file.frames}"
+            )
         rate = file.samplerate
     digest = hashlib.sha256(samples.astype("<i2").tobytes()).hexdigest()[:16]
     return Recording(path, len(samples), rate, digest)

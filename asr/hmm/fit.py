@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.errors import expecting, listed, texts_of
+from asr.errors import check_dense, counted, expecting, listed, texts_of
 from asr.hmm.em import (
     Expected,
     expect,
@@ -219,6 +219,7 @@ def _utterance(
     place: str = "",
 ) -> _Utterance:
     """Check one utterance; `place` is its index in error messages."""
+    check_dense(f"features{place}", features)
     with expecting(f"features{place}", features, "a tensor or an array, (T, F)"):
         rows = torch.as_tensor(features).detach()
     words = _words(text)
@@ -232,7 +233,7 @@ def _utterance(
     graph = utterance_graph([tokenizer.pronunciations(word) for word in words], topology)
     if len(rows) < graph.shortest:
         states = f"the states of {' '.join(words)!r} take {graph.shortest}"
-        raise ValueError(f"features{place} has {len(rows)} frames; {states}")
+        raise ValueError(f"features{place} has {counted(len(rows), 'frame')}; {states}")
     return _Utterance(rows, words, graph)
 
 

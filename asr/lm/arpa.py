@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from asr.audio.memory import free_memory
-from asr.errors import InputError
+from asr.errors import InputError, counted
 from asr.files import MAX_LINE_BYTES, naming_lack_of_memory, replacing
 from asr.lm.ngram_trie import NgramTrie, make_ngram_trie
 from asr.text.normalisation import canonical
@@ -301,7 +301,7 @@ class _Reader:
                 self.fail(f"is {order}-gram {size + 1}; expected {size}, as the file says above")
             if len(fields) not in (end, end + 1):
                 shown = f"{end}" if highest else f"{end} or {end + 1}"
-                self.fail(f"has {len(fields)} fields; expected {shown}")
+                self.fail(f"has {counted(len(fields), 'field')}; expected {shown}")
             try:
                 log_prob = float(fields[0])
                 backoff = float(fields[end]) if len(fields) > end else 0.0

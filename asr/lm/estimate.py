@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.errors import InputError, check_size, texts_of
+from asr.errors import InputError, check_size, counted, texts_of
 from asr.lm.ngram import NgramModel
 from asr.lm.ngram_trie import MAX_ORDER, NgramTrie, make_ngram_trie
 from asr.lm.vocabulary import EOS, Unit, Vocabulary
@@ -36,7 +36,9 @@ class EstimateSettings:
     def __post_init__(self) -> None:
         check_size("order", self.order, 1, MAX_ORDER)
         if not 1 <= len(self.prune) <= self.order:
-            raise InputError(f"prune has {len(self.prune)} counts; expected 1 to {self.order}")
+            raise InputError(
+                f"prune has {counted(len(self.prune), 'count')}; expected 1 to {self.order}"
+            )
         if self.prune[0] != 0 or list(self.prune) != sorted(self.prune):
             raise InputError(f"prune is {list(self.prune)}; expected 0 and counts that don't fall")
 

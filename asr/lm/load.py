@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asr.config import from_dict
-from asr.errors import InputError
+from asr.errors import InputError, shortened
 from asr.files import naming_lack_of_memory
 from asr.folder import (
     DESCRIPTION,
@@ -162,17 +162,16 @@ def _loaded(
         with Path(path).open("rb") as file:
             is_kenlm = file.read(len(KENLM_MAGIC)) == KENLM_MAGIC
         return KenlmModel(path, words, device) if is_kenlm else read_ngram(path).to(device)
-    values = read_description(path)
+    values = read_description(path, "a language model's folder or file")
+    if "features" in values:
+        raise InputError(f"{path}: is an acoustic model's folder; expected a language model")
     match values.get("kind"):
         case "rnnlm":
             return _load_rnnlm(path, values).to(device)
         case "ngram":
             return load_ngram(path).to(device)
-        case None:
-            raise InputError(f"{path}: is an acoustic model's folder; expected a language model")
-    raise InputError(
-        f"{Path(path) / DESCRIPTION}: kind is {values['kind']!r:.80}; expected rnnlm or ngram"
-    )
+    found = shortened(values["kind"]) if "kind" in values else "missing"
+    raise InputError(f"{Path(path) / DESCRIPTION}: kind is {found}; expected rnnlm or ngram")
 
 
 def load_lm(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.errors import InputError
+from asr.errors import InputError, counted
 from asr.folder import (
     DESCRIPTION,
     WEIGHTS,
@@ -56,7 +56,9 @@ class NgramModel:
     def __post_init__(self) -> None:
         if len(self.vocabulary.symbols) != self.trie.n_units:
             symbols, units = len(self.vocabulary.symbols), self.trie.n_units
-            raise ValueError(f"vocabulary has {symbols} symbols; expected the trie's {units}")
+            raise ValueError(
+                f"vocabulary has {counted(symbols, 'symbol')}; expected the trie's {units}"
+            )
 
     @property
     def order(self) -> int:

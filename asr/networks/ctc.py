@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.compatibility import torchaudio_functional
-from asr.errors import expecting
+from asr.errors import check_dense, counted, expecting
 from asr.text.tokenizer import BLANK
 
 
@@ -120,7 +120,8 @@ def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) ->
     _check(log_probs, tokens)
     if len(log_probs) < frames_needed(tokens):
         raise ValueError(
-            f"log_probs has {len(log_probs)} frames; the tokens need {frames_needed(tokens)}"
+            f"log_probs has {counted(len(log_probs), 'frame')};"
+            f" the tokens need {frames_needed(tokens)}"
         )
     if not tokens:
         return torch.full((len(log_probs),), BLANK)
@@ -134,7 +135,7 @@ def checked_log_probs(log_probs: Tensor | np.ndarray) -> Tensor:
     """Check the log-probabilities of one utterance, and convert them to a tensor without gradient.
 
     Raises:
-        ValueError: they are not (T, C) or not floats, or have NaN or a number above 0.
+        ValueError: they are not (T, C), not dense or not floats, or have NaN or a number above 0.
     """
     found = _as_tensor("log_probs", log_probs).detach()
     if found.ndim != 2 or found.shape[1] == 0:
@@ -154,6 +155,7 @@ def frames_needed(tokens: Sequence[int]) -> int:
 
 
 def _as_tensor(name: str, values: object) -> Tensor:
+    check_dense(name, values)
     with expecting(name, values, "numbers in a tensor or an array"):
         if isinstance(values, np.ndarray):  # torch takes no other byte order and no steps below 0
             values = np.require(values, values.dtype.newbyteorder("="), ["C", "W"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr.errors import counted
 from asr.scoring.error_rates import ErrorCounts
 
 
@@ -98,12 +99,14 @@ def paired_gain(
     _check_samples(samples)
     if len(counts) != len(others):
         raise ValueError(
-            f"counts has {len(counts)} utterances, others {len(others)}; expected the same number"
+            f"counts has {counted(len(counts), 'utterance')}, others {len(others)};"
+            " expected the same number"
         )
     for index, (count, other) in enumerate(zip(counts, others, strict=True)):
         if count.words != other.words:
             raise ValueError(
-                f"counts[{index}] has {count.words} words, others[{index}] {other.words};"
+                f"counts[{index}] has {counted(count.words, 'word')}, others[{index}]"
+                f" {other.words};"
                 " expected the same utterance"
             )
     fewer = [other.errors - count.errors for count, other in zip(counts, others, strict=True)]

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any, Literal
 
-from asr.errors import InputError, listed
+from asr.errors import InputError, counted, listed
 from asr.files import json_object, parse_json
 from asr.scoring.entries import Entry, Reading
 
@@ -94,7 +94,9 @@ def read_table(text: str, path: Path, delimiter: str, is_hypothesis: bool) -> Re
                     )
                 continue
             if len(cells) != len(names):
-                raise InputError(f"{place}: has {len(cells)} columns; expected {len(names)}")
+                raise InputError(
+                    f"{place}: has {counted(len(cells), 'column')}; expected {len(names)}"
+                )
             rows.append((place, dict(zip(names, cells, strict=True))))
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: not a table: {error}") from None

@@ -93,18 +93,29 @@ def _hypotheses(results: list[Any], length: int, space: SearchSpace) -> list[Hyp
     return list(found.values())[: space.settings.n_best]
 
 
+def import_flashlight() -> Any:
+    """The module of flashlight-text's decoders.
+
+    Raises:
+        InputError: flashlight-text is not installed.
+    """
+    try:
+        from flashlight.lib.text import decoder
+    except ImportError:
+        raise InputError(
+            "decoder is flashlight, whose package is not installed; expected it after:"
+            " pip install flashlight-text"
+        ) from None
+    return decoder
+
+
 @lru_cache(maxsize=1)
 def _engine(space: SearchSpace) -> _Engine:
     """Build flashlight-text's decoder for a search space."""
-    try:
-        from flashlight.lib.text import decoder as flashlight
-        from flashlight.lib.text.dictionary import Dictionary
-    except ImportError:
-        raise InputError(
-            "decoder is flashlight: flashlight-text is not installed; expected it after:"
-            " pip install flashlight-text"
-        ) from None
-    _check(space)
+    flashlight = import_flashlight()
+    from flashlight.lib.text.dictionary import Dictionary
+
+    check_supported(space)
     settings, separator = space.settings, space.tokenizer.separator
     silence = -1 if separator is None else separator
     lm: Any = flashlight.ZeroLM()
@@ -135,7 +146,7 @@ def _engine(space: SearchSpace) -> _Engine:
     return _Engine(flashlight.LexiconDecoder(bound, tree, lm, silence, BLANK, unk, [], False), lm)
 
 
-def _check(space: SearchSpace) -> None:
+def check_supported(space: SearchSpace) -> None:
     """Raise InputError if flashlight-text doesn't support what a search space asks for."""
     wrong = None
     if space.boosts is not None:
@@ -150,6 +161,8 @@ def _check(space: SearchSpace) -> None:
         wrong = "supports only n-gram language models"
     if wrong:
         raise InputError(f"decoder is flashlight, which {wrong}; expected decoder beam")
+    if space.lm is not None:
+        _import_kenlm()
 
 
 def _names(space: SearchSpace) -> list[str]:
@@ -169,8 +182,7 @@ def _names(space: SearchSpace) -> list[str]:
 
 def _kenlm(space: SearchSpace, names: Any) -> Any:
     """The n-gram model, loaded by flashlight-text's KenLM."""
-    from flashlight.lib.text.decoder.kenlm import KenLM
-
+    KenLM = _import_kenlm()
     if isinstance(space.lm, KenlmModel):
         return KenLM(str(space.lm.path), names)
     assert isinstance(space.lm, NgramModel)
@@ -178,6 +190,17 @@ def _kenlm(space: SearchSpace, names: Any) -> Any:
         path = Path(folder) / "lm.arpa"
         write_ngram(path, space.lm)
         return KenLM(str(path), names)
+
+
+def _import_kenlm() -> Any:
+    try:
+        from flashlight.lib.text.decoder.kenlm import KenLM
+    except ImportError:
+        raise InputError(
+            "decoder is flashlight, whose package has no KenLM and so no language models;"
+            " expected it after: pip install --force-reinstall flashlight-text"
+        ) from None
+    return KenLM
 
 
 def _spellings(trie: Trie) -> Iterator[tuple[int, list[int]]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from asr.errors import counted
 from asr.networks.ctc import checked_log_probs
 from asr.search.nbest import Hypothesis, spelled
 from asr.text.tokenizer import BLANK, Tokenizer, tokenizer_of
@@ -48,4 +49,6 @@ def greedy_search(
 def check_symbols(tokenizer: Tokenizer, C: int) -> None:
     """Raise ValueError if there are not C symbols."""
     if len(tokenizer.symbols) != C:
-        raise ValueError(f"symbols has {len(tokenizer.symbols)}; log_probs has {C} columns")
+        raise ValueError(
+            f"symbols has {len(tokenizer.symbols)}; log_probs has {counted(C, 'column')}"
+        )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asr.errors import counted
 from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.search.backtrace import list_best
 from asr.search.candidates import extend, highest_extra, set_least_scores
@@ -60,7 +61,9 @@ def hmm_beam_search(
     """
     C = len(space.tokenizer.symbols)
     if len(topology.pdfs) != C:
-        raise ValueError(f"topology has {len(topology.pdfs)} tokens; the tokenizer has {C}")
+        raise ValueError(
+            f"topology has {counted(len(topology.pdfs), 'token')}; the tokenizer has {C}"
+        )
     return search_all("emissions", emissions, space, hmm_method(topology, space))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asr.errors import check_dense
 from asr.text.tokenizer import Tokenizer, spelled_words
 
 Frames = Tensor | np.ndarray
@@ -84,6 +85,7 @@ def checked_frames(name: str, frames: Frames, n_columns: int) -> np.ndarray:
     Raises:
         ValueError: the shape is wrong, or a value is NaN or +inf, which no search can compare.
     """
+    check_dense(name, frames)
     if isinstance(frames, Tensor):
         frames = frames.detach().to("cpu", torch.float64).numpy()
     rows = np.require(frames, np.float64, ["C", "W"])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from asr.errors import counted
 from asr.search.backtrace import WORDS
 from asr.search.language_models import ASKED, UNREAD, LMStates
 from asr.search.nbest import Frames, Hypothesis, checked_frames
@@ -76,7 +77,9 @@ class Searches:
             ValueError: an array or their number is wrong, or a value is NaN or +inf.
         """
         if len(frames) != self.n:
-            raise ValueError(f"frames are of {len(frames)} utterances; expected {self.n}")
+            raise ValueError(
+                f"frames are of {counted(len(frames), 'utterance')}; expected {self.n}"
+            )
         self._run([checked_frames("frames", some, self.n_columns) for some in frames], 0)
 
     def nbests(self, n_best: int | None = None) -> list[list[Hypothesis]]:

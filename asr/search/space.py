@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from asr.errors import InputError, check_size
+from asr.errors import InputError, check_size, counted
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import EOS, UNK
 from asr.search.lexicon_tree import Trie
@@ -113,9 +113,11 @@ class SearchSpace:
         C = len(self.tokenizer.symbols)
         if self.lexicon is not None and self.lexicon.children.shape[1] != C:
             found = self.lexicon.children.shape[1]
-            raise ValueError(f"lexicon is of {found} tokens; expected {C}")
+            raise ValueError(f"lexicon is of {counted(found, 'token')}; expected {C}")
         if self.boosts is not None and self.boosts.after.shape[1] != C:
-            raise ValueError(f"boosts are of {self.boosts.after.shape[1]} tokens; expected {C}")
+            raise ValueError(
+                f"boosts are of {counted(self.boosts.after.shape[1], 'token')}; expected {C}"
+            )
         _ = self.units  # raises InputError here, not in the middle of a search
 
     @property

@@ -61,7 +61,7 @@ def beam_search(
     Raises:
         InputError: a file can't be used, the symbols spell no word of the lexicon, the language
             model has no unit for a symbol, or a number is out of range.
-        ValueError: `log_probs` is not (T, C) or has NaN, or there are not C symbols.
+        ValueError: `log_probs` is not (T, C), is sparse or has NaN, or there are not C symbols.
 
     Source: Hannun et al. 2014, arXiv:1408.2873, algorithm 1.
     """

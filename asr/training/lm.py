@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from asr.errors import InputError, check_size
+from asr.errors import InputError, check_size, counted
 from asr.files import read_json, write_json
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Unit, Vocabulary, vocabulary_from_dict
@@ -131,7 +131,8 @@ class LMData(pl.LightningDataModule):
         self.dev = encode(data.dev, self.vocabulary, folder / f"dev-{key}.units")
         if len(self.train) < data.rows:
             raise InputError(
-                f"{data.train}: has {len(self.train)} units; expected at least one for each row:"
+                f"{data.train}: has {counted(len(self.train), 'unit')};"
+                " expected at least one for each row:"
                 f" lower data.rows ({data.rows})"
             )
 

@@ -294,7 +294,7 @@ def test_invalid_spans_are_refused():
     spans = [Span(0, "a", 0, 1), Span(2, "b", 2, 3)]
     with pytest.raises(ValueError, match=r"spans are of words \[0, 2\]; expected 3 words, in ord"):
         word_segments(spans, ["a", "x", "b"], times)
-    with pytest.raises(ValueError, match="alignment has 1 tokens; word_of has 2"):
+    with pytest.raises(ValueError, match="alignment has 1 token; word_of has 2"):
         ctc_spans(torch.tensor([0, 1, 1, 0]), ["<blank>", "a"], [0, 0])
 
 

@@ -153,7 +153,7 @@ def test_a_few_headers_of_frames_are_not_mp3(tmp_path):
 
 def test_joined_files_of_two_rates_are_refused(tmp_path):
     path = saved(tmp_path / "a.mp3", mp3(), mp3(sample_rate=22050))
-    assert_refused(path, r"is 2 recordings joined: number 2 has 22050 Hz and 1 channels")
+    assert_refused(path, r"is 2 recordings joined: number 2 has 22050 Hz and 1 channel")
     path = saved(tmp_path / "a.mp3", mp3(), mp3(channels=2))
     assert_refused(path, r"number 2 has 44100 Hz and 2 channels")
 

@@ -86,7 +86,7 @@ def test_padding_after_the_samples_is_ignored(tmp_path, container):
 def test_a_second_file_of_another_kind_is_refused(tmp_path, container):
     first = encoded(SAMPLES, container)
     saved(tmp_path / "a", first, encoded(noise(500), container))
-    assert_refused(tmp_path / "a", r"is 2 recordings joined: number 2 has 16000 Hz and 1 channels")
+    assert_refused(tmp_path / "a", r"is 2 recordings joined: number 2 has 16000 Hz and 1 channel")
     saved(tmp_path / "a", first, encoded(SAMPLES, container, sample_rate=8000))
     assert_refused(tmp_path / "a", r"number 2 has 8000 Hz and 2 channels; expected 16000 Hz and 2")
     saved(tmp_path / "a", first, first[:-1000])

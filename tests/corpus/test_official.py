@@ -142,7 +142,7 @@ def test_every_unusable_recording_is_named(tmp_path, exact):
     assert list(recordings) == ["good"]
     found = {line.split(":")[0].rpartition("/")[2]: line for line in problems}
     assert set(found) == {"fast.wav", "stereo.wav", "empty.wav", "cut.flac", "text.wav"}
-    assert "has 1 channels at 16000 Hz; expected 1 at 8000" in found["fast.wav"]
+    assert "has 1 channel at 16000 Hz; expected 1 at 8000" in found["fast.wav"]
     assert "has 2 channels" in found["stereo.wav"]
     assert "has no samples" in found["empty.wav"]
 

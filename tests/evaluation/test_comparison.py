@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -131,6 +132,8 @@ def test_the_recipe_saves_tuned_weights_in_the_model(tone_model, tmp_path, capsy
         (["--lm", "x"], "expected beam or flashlight with --lm"),
         (["--tune", "dev"], "expected beam or flashlight with --tune"),
         (["--beam-width", "9"], "expected beam or flashlight with --beam-width"),
+        (["--decoder", "beam", "--lm", ""], "--lm or --rescorer is ''; expected a path"),
+        (["--out", ""], "argument --out: invalid path_of value: ''"),
         (["--decoder", "beam", "--beam-width", "0"], "--beam-width is 0; expected 1 or more"),
         (["--decoder", "beam", "--rescorer", "x"], "--rescorer needs --tune"),
         (["--decoder", "beam", "--lm", "a/x.arpa", "--lm", "b/x"], "--lm: two are called x"),
@@ -175,6 +178,15 @@ def test_existing_results_are_not_overwritten(tone_model, tmp_path, capsys):
     assert told in capsys.readouterr().err
     systems = json.loads((tmp_path / "results.json").read_text())["systems"]
     assert [system["name"] for system in systems] == ["greedy", "beam"]
+
+
+def test_a_missing_decoder_package_is_named_before_audio_is_read(tone_model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "flashlight.lib.text", None)
+    arguments = ["--model", tone_model, "--manifest", "nope.jsonl", "--device", "cpu"]
+    with pytest.raises(SystemExit, match="2"):
+        run_script("recipes/evaluate.py", *arguments, "--decoder", "flashlight")
+    line = "--decoder is flashlight, whose package is not installed; expected it after: pip install"
+    assert f"evaluate: error: {line} flashlight-text\n" in capsys.readouterr().err
 
 
 def test_systems_are_named_after_their_search(tone_model, tmp_path):

@@ -72,7 +72,7 @@ def changed(folder, values=None, weights=None):
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"kind": "rnn"}, "is a language model's folder; expected an acoustic model's"),
+        ({"kind": "rnn"}, "model.json: kind is 'rnn'; expected hmm, hybrid, or none for CTC"),
         ({"topology": 7}, "model.json: topology is 7; expected values by name"),
         ({"topology.n_states": "three"}, "model.json: topology: n_states is 'three'; expected int"),
         ({"topology.n_pdfs": 0}, "model.json: topology: n_pdfs is 0; expected 1 or more"),

@@ -175,7 +175,7 @@ def test_arguments_that_do_not_fit_are_refused():
         (([one, two[:, :1]], texts), r"features\[1\] has shape \(\d+, 1\); expected \(T, 2\)"),
         (([one[0], two], texts), r"features\[0\] has shape \(2,\) .* expected \(T, F\)"),
         (([one, nan], texts), r"features\[1\] has values that are not finite"),
-        (([one, two[:1]], texts), rf"features\[1\] has 1 frames; the states of '{other}' take"),
+        (([one, two[:1]], texts), rf"features\[1\] has 1 frame; the states of '{other}' take"),
     ]:
         with pytest.raises(ValueError, match=message):
             fit_hmm(*given, LEXICON)
@@ -186,7 +186,7 @@ def test_arguments_that_do_not_fit_are_refused():
     hmm = fit_hmm(features, texts, LEXICON, 1, 1, n_passes=1)
     with pytest.raises(ValueError, match=r"features has shape \(\d+, 1\); expected \(T, 2\)"):
         hmm.align(one[:, :1], text)
-    with pytest.raises(ValueError, match="features has 1 frames; the states of 'ab' take 2"):
+    with pytest.raises(ValueError, match="features has 1 frame; the states of 'ab' take 2"):
         hmm.align(one[:1], "ab")
     with pytest.raises(ValueError, match="no pronunciation in the lexicon for six"):
         hmm.align(one, "six")

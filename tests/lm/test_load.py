@@ -199,6 +199,20 @@ def test_acoustic_and_language_models_are_distinguished(folder, tmp_path):
         load_language_model(tmp_path / "ctc")
     with pytest.raises(InputError, match=r"lm: is a language model's folder; expected an acoustic"):
         load_model(folder)
+    (tmp_path / "ctc" / "model.json").write_text('{"format": 1, "kind": "hmm", "features": {}}')
+    with pytest.raises(InputError, match=r"ctc: is an acoustic model's folder; expected a languag"):
+        load_language_model(tmp_path / "ctc")
+
+
+def test_what_is_no_language_model_is_named_as_such(tmp_path):
+    expected = r"expected a language model's folder or file$"
+    with pytest.raises(InputError, match=f"^the path is ''; {expected}"):
+        load_language_model("")
+    with pytest.raises(InputError, match=f"^{tmp_path}: has no model.json; {expected}"):
+        load_language_model(tmp_path)
+    (tmp_path / "model.json").write_text('{"format": 1}')
+    with pytest.raises(InputError, match=r"model.json: kind is missing; expected rnnlm or ngram$"):
+        load_language_model(tmp_path)
 
 
 def test_an_arpa_file_can_be_loaded(tmp_path):
@@ -217,7 +231,7 @@ def test_a_path_without_a_language_model_is_reported(folder, tmp_path):
         load_language_model(tmp_path / "text.txt")
     shutil.rmtree(folder)
     folder.mkdir()
-    with pytest.raises(InputError, match=r"lm: has no model.json; expected a trained model's fold"):
+    with pytest.raises(InputError, match=r"lm: has no model.json; expected a language model's f"):
         load_language_model(folder)
 
 

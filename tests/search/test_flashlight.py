@@ -143,6 +143,14 @@ def test_a_missing_flashlight_text_is_reported_with_the_fix(monkeypatch):
         flashlight_search([torch.zeros(3, 7)], SearchSpace(PHONES))
 
 
+def test_a_flashlight_text_without_kenlm_is_reported_with_the_fix(monkeypatch):
+    pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
+    monkeypatch.setitem(__import__("sys").modules, "flashlight.lib.text.decoder.kenlm", None)
+    space, log_probs = decoders()["words"]
+    with pytest.raises(InputError, match="pip install --force-reinstall flashlight-text"):
+        flashlight_search(log_probs, space)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

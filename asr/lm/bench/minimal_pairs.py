@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.errors import InputError
+from asr.errors import InputError, counted
 from asr.files import read_text
 from asr.text.normalisation import canonical
 
@@ -80,7 +80,7 @@ def _pair(between: int, item: int, numbers: tuple[int, ...]) -> Pair:
     begin = f"the {subject} {words}" if words else f"the {subject}"
     good, bad = (f"{begin} {verb[n]} {predicate}" for n in (numbers[0], 1 - numbers[0]))
     attractors = sum(number != numbers[0] for number in numbers[1:])
-    groups = _counted(between, "word") + " between", _counted(attractors, "attractor")
+    groups = counted(between, "word") + " between", counted(attractors, "attractor")
     return Pair(good, bad, groups)
 
 
@@ -89,10 +89,6 @@ def _nouns(kind: str, item: int) -> Iterator[tuple[str, str]]:
     nouns = _NOUNS[kind]
     for step in (0, 5, 10):
         yield nouns[(item + step) % len(nouns)]
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 _ITEMS = {0: 24, 1: 16, 2: 8}

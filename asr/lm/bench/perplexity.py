@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from asr.errors import InputError, texts_of
+from asr.errors import InputError, counted, texts_of
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import UNK, Vocabulary
 from asr.text.sentences import without_marks
@@ -179,7 +179,7 @@ def _parts(
         yield _Part(Total(log_prob, length, 1, len(word) + space), word, unknown, letters)
         first += length
     if first != len(units):
-        raise ValueError(f"{sentence!r} has {len(units)} units; its words have {first}")
+        raise ValueError(f"{sentence!r} has {counted(len(units), 'unit')}; its words have {first}")
     yield _Part(Total(float(scores[-1]), 1, 1, 1))
 
 
