@@ -25,6 +25,7 @@ from asr.decoder import (
     refuse_greedy,
 )
 from asr.errors import InputError, is_out_of_memory
+from asr.installed import model_folder
 from asr.model import Model, check_log_probs, load_model
 from asr.text.phrases import Phrases
 from asr.text.tokenizer import Tokenizer
@@ -239,12 +240,12 @@ def load(
 
     >>> recognizer = asr.load("exp/digits/ctc")
 
-    Arguments that are not given are taken from the folder's `decoding.json`. Without that file the
-    decoder is greedy, or, if the tokens are phones, a beam search over the words of the model's
-    lexicon.
+    `asr models` lists the models that have a name. Arguments that are not given are taken from the
+    folder's `decoding.json`. Without that file the decoder is greedy, or, if the tokens are phones,
+    a beam search over the words of the model's lexicon.
 
     Args:
-        folder: a folder written by a recipe.
+        folder: a folder written by a recipe, or the name of an installed model.
         device: cpu, cuda, or auto for cuda if there is a GPU.
         decoder: greedy, beam or flashlight; beam if a language model or phrases are given.
         lm: path of a language model to use in the search; rescoring is then turned off.
@@ -263,6 +264,7 @@ def load(
     given = {"lm": lm, "phrases": phrases, "beam_width": beam_width}
     refuse_greedy(decoder or "", given)
     on = pick_device(device)
+    folder = model_folder(folder)
     model = load_model(folder, on)
     untuned = UNTUNED_OF[model.kind]
     plain = replace(untuned, lm_weight=0.0, word_bonus=0.0)

@@ -11,6 +11,7 @@ FLOORS = [
     {"errors"},
     {"compatibility", "files"},
     {"config", "folder"},
+    {"installed"},
     {"audio", "text", "scoring"},
     {"networks"},
     {"lm", "hmm"},

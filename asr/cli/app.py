@@ -13,6 +13,7 @@ import typer
 from asr.cli.info import info
 from asr.cli.lm import lm
 from asr.cli.manifest import manifest
+from asr.cli.models import install_model, models
 from asr.cli.score import score
 from asr.cli.transcribe import transcribe
 from asr.cli.usage import run
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.command()(transcribe)
 app.command()(score)
 app.command()(info)
+app.command()(models)
+app.command("install-model")(install_model)
 app.command()(manifest)
 app.add_typer(lm)
 

@@ -22,7 +22,7 @@ def info(
         typer.Argument(
             metavar="MODEL",
             parser=path_of,
-            help="A trained model's folder.",
+            help="A trained model's folder, or the name of an installed model.",
             show_default=False,
         ),
     ],
@@ -30,7 +30,9 @@ def info(
     """Describe a model: tokens or units, layers, parameters, training data, results."""
     with reported("asr info"):
         from asr.folder import read_description
+        from asr.installed import model_folder
 
+        model = model_folder(model)
         description = read_description(model)
         if "vocabulary" in description:
             rows = _language_model(model, description)
