@@ -34,7 +34,10 @@ range, beyond which log-probabilities would become NaN."""
 
 
 def write_folder(
-    folder: str | Path, description: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
+    folder: str | Path,
+    description: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    half: bool = False,
 ) -> None:
     """Write a model's folder; other files in it stay.
 
@@ -42,6 +45,7 @@ def write_folder(
         folder: created if it doesn't exist.
         description: plain values by name, without the format version.
         weights: tensors by name; no two may share memory.
+        half: whether float32 is written as float16, in half the space and with three digits.
 
     Raises:
         InputError: the weights can't be written, for example because the disk is full.
@@ -49,9 +53,12 @@ def write_folder(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.contiguous().cpu() for name, value in weights.items()}
+    if half:
+        tensors = {n: t.half() if t.dtype == torch.float32 else t for n, t in tensors.items()}
     with replacing(folder / WEIGHTS) as partial:
         try:
-            save_file({name: value.contiguous().cpu() for name, value in weights.items()}, partial)
+            save_file(tensors, partial)
         except SafetensorError as error:  # safetensors raises this, not OSError, on a full disk
             raise InputError(f"{folder / WEIGHTS}: can't be written: {error}") from None
         partial.chmod(0o666 & ~_umask())  # safetensors makes it readable by the owner only
@@ -173,7 +180,7 @@ def read_weights(
     """Read the weights of a model's folder, on the CPU.
 
     Every model loads its weights through this function. It accepts only finite numbers whose
-    absolute value is at most `MAX_ABS_WEIGHT`.
+    absolute value is at most `MAX_ABS_WEIGHT`, and float16 in place of float32, which it converts.
 
     Args:
         folder: the model's folder.
@@ -203,6 +210,8 @@ def read_weights(
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: can't be read as weights: {error}") from None
     for name in sorted(expected):
+        if (weights[name].dtype, expected[name].dtype) == (torch.float16, torch.float32):
+            weights[name] = weights[name].float()
         there, wanted = _dtype_and_shape(weights[name]), _dtype_and_shape(expected[name])
         if there != wanted:
             raise _other_weights(path, name, there, wanted)

@@ -150,8 +150,14 @@ class GmmSizes:
         check_size("max_components", self.max_components, 1, MAX_COMPONENTS)
 
 
-def save_model(folder: str | Path, model: Model) -> None:
-    """Write a model's folder; other files in it stay."""
+def save_model(folder: str | Path, model: Model, half: bool = False) -> None:
+    """Write a model's folder; other files in it stay.
+
+    Args:
+        folder: created if it doesn't exist.
+        model: the trained model.
+        half: see `asr.folder.write_folder`.
+    """
     acoustic, topology = model.acoustic, model.topology
     description: dict[str, Any] = {"features": asdict(model.features.settings)}
     if acoustic.kind is not None:
@@ -162,7 +168,7 @@ def save_model(folder: str | Path, model: Model) -> None:
         sizes = HmmSizes(topology.pdfs.shape[1], len(topology.silence), S)
         description["topology"] = asdict(sizes)
     description |= {"tokenizer": model.tokenizer.to_dict(), "trained_on": model.trained_on}
-    write_folder(folder, description, _weights(model))
+    write_folder(folder, description, _weights(model), half)
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Model:

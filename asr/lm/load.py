@@ -32,13 +32,16 @@ KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 """The first bytes of a binary KenLM file."""
 
 
-def save_rnnlm(folder: str | Path, model: RNNLM, trained_on: dict[str, Any]) -> None:
+def save_rnnlm(
+    folder: str | Path, model: RNNLM, trained_on: dict[str, Any], half: bool = False
+) -> None:
     """Write a recurrent language model's folder; other files in it stay.
 
     Args:
         folder: created if it doesn't exist.
         model: the trained model.
         trained_on: a description of the training, as plain values.
+        half: see `asr.folder.write_folder`.
     """
     description = {
         "kind": "rnnlm",
@@ -46,7 +49,7 @@ def save_rnnlm(folder: str | Path, model: RNNLM, trained_on: dict[str, Any]) -> 
         "vocabulary": model.vocabulary.to_dict(),
         "trained_on": trained_on,
     }
-    write_folder(folder, description, model.state_dict())
+    write_folder(folder, description, model.state_dict(), half)
 
 
 def load_language_model(

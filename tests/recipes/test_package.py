@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import load_script, run_script
+from safetensors.torch import load_file
+
+import asr
+from asr.decoder import DecoderSettings, save_decoding
+from asr.errors import InputError
+from asr.lm.load import load_language_model, save_rnnlm
+from asr.lm.ngram import save_ngram
+from asr.lm.rnnlm import RNNLM, RNNLMSettings
+from asr.lm.vocabulary import Vocabulary
+from asr.model import load_model, save_model
+from asr.search.space import BeamSettings
+from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import PhoneTokenizer
+
+
+@pytest.fixture
+def model(tone_model, tmp_path):
+    """A model with an n-gram in the search, and an RNN that rescores with it."""
+    folder = tmp_path / "whole"
+    save_model(folder, load_model(tone_model))
+    (folder / "checkpoints").mkdir()
+    texts = ["a b a", "b a", "a a b", "b"] * 5
+    ngram = asr.train_ngram(texts, order=2, discount_fallback=True)
+    save_ngram(tmp_path / "ngram", ngram, {}, {"texts": 20})
+    vocabulary = Vocabulary("word", ("<unk>", "<eos>", "a", "b"))
+    torch.manual_seed(0)
+    save_rnnlm(
+        tmp_path / "rnn",
+        RNNLM(vocabulary, RNNLMSettings(embedding_size=4, hidden_size=4, n_layers=1)),
+        {},
+    )
+    paths = str(tmp_path / "ngram"), str(tmp_path / "rnn")
+    beam = BeamSettings(lm_weight=0.5, n_best=5)
+    settings = DecoderSettings("beam", beam, paths[0], "", paths, (0.3, 0.4))
+    save_decoding(folder, settings)
+    return folder
+
+
+def test_a_packaged_model_gives_the_same_in_half_the_space(model, tmp_path, capsys):
+    (tmp_path / "card.md").write_text("# Tones\n")
+    out = tmp_path / "small"
+    run_script("recipes/package.py", "--model", model, "--out", out, "--card", tmp_path / "card.md")
+    assert capsys.readouterr().out.startswith(f"{out}: 0.0 MB")
+    assert (out / "README.md").read_text() == "# Tones\n"
+    assert {path.name for path in out.iterdir()} == {
+        *("model.json", "weights.safetensors", "decoding.json", "decoding", "README.md")
+    }
+    assert sorted(path.name for path in (out / "decoding").iterdir()) == ["lm", "rescorer-2"]
+    weights = load_file(out / "weights.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.float16}
+    assert json.loads((out / "decoding" / "lm" / "model.json").read_text())["packed"] is True
+    rnn = load_language_model(out / "decoding" / "rescorer-2")
+    assert {w.dtype for w in rnn.state_dict().values()} == {torch.float32}
+    whole, small = asr.load(model), asr.load(out)
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    rows = whole.log_probs(noise.astype(np.float32))
+    np.testing.assert_allclose(small.log_probs(noise.astype(np.float32)), rows, atol=0.02)
+    one, other = (r.decoder.nbests([rows])[0] for r in (whole, small))
+    assert [h.words for h in other] == [h.words for h in one]
+    np.testing.assert_allclose([h.total for h in other], [h.total for h in one], rtol=1e-3)
+
+
+def test_words_of_a_model_without_phones_are_refused(model, tmp_path):
+    (tmp_path / "words").write_text("a\n")
+    arguments = "--model", model, "--out", tmp_path / "small", "--words", tmp_path / "words"
+    with pytest.raises(InputError, match="expected a model of phones, not char"):
+        run_script("recipes/package.py", *arguments)
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_lexicon_keeps_the_words_that_are_named(tmp_path):
+    package = load_script("recipes/package.py")
+    tokenizer = PhoneTokenizer.from_lexicon(
+        Lexicon({"one": (("W", "AH", "N"),), "two": (("T", "UW"), ("T", "UH")), "ah": (("AH",),)})
+    )
+    found = package.with_words(tokenizer, ["two"], tmp_path)
+    assert found.symbols == tokenizer.symbols
+    assert found.lexicon.pronunciations == {"two": (("T", "UW"), ("T", "UH"))}
+    with pytest.raises(InputError, match="the model's lexicon has no three"):
+        package.with_words(tokenizer, ["two", "three"], tmp_path)
