@@ -1,32 +1,24 @@
-"""`asr transcribe`: audio files -> texts, one line per file."""
+"""`asr transcribe`: audio files -> transcripts, as lines on stdout or as files."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from asr.cli.options import Device
-from asr.cli.output import STDOUT, json_line, name_of, print_json, print_row
-from asr.errors import InputError, has_one_line, one_line, printable, reported, say
-from asr.files import finite_or_none, write_text
+from asr.cli.output import STDOUT, name_of, print_content, print_json, print_row
+from asr.errors import InputError, has_one_line, one_line, reported, say
+from asr.files import write_text
 
 if TYPE_CHECKING:
     from asr.recognizer import Transcript
+    from asr.transcribing.writers import Format
 
 PROGRAM = "asr transcribe"
-
-
-class TranscriptFormat(StrEnum):
-    """Output format."""
-
-    txt = "txt"
-    json = "json"
 
 
 class Decoder(StrEnum):
@@ -48,13 +40,18 @@ def transcribe(
         Path, typer.Option(metavar="DIR", help="A trained model's folder.", show_default=False)
     ],
     format: Annotated[
-        TranscriptFormat, typer.Option(help="Lines `PATH<TAB>TEXT`, or one JSON object per line.")
-    ] = TranscriptFormat.txt,
+        str,
+        typer.Option(
+            metavar="FORMAT,...",
+            help="txt (lines `PATH<TAB>TEXT`), json (one object per line), srt, vtt, ctm or"
+            " textgrid; several with --out.",
+        ),
+    ] = "txt",
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write one file per recording to this folder, instead of lines to stdout.",
+            help="Write one file per recording and format to this folder, instead of to stdout.",
             show_default=False,
         ),
     ] = None,
@@ -117,33 +114,134 @@ def transcribe(
             refuse_greedy(decoder or "", given)
         except InputError as error:
             raise typer.BadParameter(str(error)) from None
+        formats = _formats(format)
+        if not out:
+            _check_stdout(formats, audio)
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
 
         likely = read_phrases(phrases) if phrases else None
-        files = _files(audio, out, format) if out else [None] * len(audio)
+        files = _files(audio, out, formats) if out else []
         recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
-        failed = 0
-        for path, file in zip(audio, files, strict=True):
-            if file is not None and file.exists():
+        failed: list[Path] = []
+        for number, path in enumerate(audio):
+            missing = [file for file in files[number] if not file.path.exists()] if out else []
+            if out and not missing:
                 continue
-            try:
+            with _failures_as_lines(path, failed):
                 with _warnings_as_lines(AudioWarning):
                     transcript = recognizer.transcribe(path, channel)
-                if file is not None:
-                    write_text(file, _content(path, transcript, format), exclusive=True)
-                elif format is TranscriptFormat.json:
-                    print_json(_values(path, transcript))
-                else:
-                    print_row(name_of(path), transcript.text)
-            except Exception as error:
-                if _ends_all(error):
-                    raise
-                failed += 1
-                named = isinstance(error, OSError) or str(error).startswith(f"{path}:")
-                say(PROGRAM, f"{'' if named else f'{path}: '}{one_line(error)}")
+                if not out:
+                    _print(formats[0], transcript, path, channel)
+                for file in missing:
+                    with _failures_as_lines(path, failed):
+                        _write(file, transcript, path, channel)
     if failed:
         raise typer.Exit(1)
+
+
+class _File(NamedTuple):
+    """An output file."""
+
+    format: "Format"
+    path: Path
+
+
+def _formats(names: str) -> list["Format"]:
+    """The formats in a list such as `srt,json`."""
+    from asr.transcribing.writers import SUFFIX
+
+    formats = [format for name in names.split(",") for format in SUFFIX if format == name]
+    if len(set(formats)) < len(names.split(",")):
+        message = f"is {names!r}; expected one or more of {','.join(SUFFIX)}, each once"
+        raise typer.BadParameter(message, param_hint="--format")
+    return formats
+
+
+def _check_stdout(formats: list["Format"], audio: list[Path]) -> None:
+    """Refuse what one stream can't hold; files can, with --out.
+
+    Raises:
+        typer.BadParameter: there are several formats, or several recordings in a format whose
+            files have one recording.
+        InputError: two recordings have the same name in CTM.
+    """
+    from asr.transcribing.writers import recording_name
+
+    alone = formats[0] in ("srt", "vtt", "textgrid")
+    if len(formats) > 1 or (alone and len(audio) > 1):
+        what = f"{len(formats)} formats" if len(formats) > 1 else f"{len(audio)} recordings"
+        message = f"is {','.join(formats)}, for {what} on standard output; expected --out DIR"
+        raise typer.BadParameter(message, param_hint="--format")
+    if formats == ["ctm"]:
+        _check_names([recording_name(path) for path in audio], audio)
+
+
+def _files(audio: list[Path], out: Path, formats: list["Format"]) -> list[list[_File]]:
+    """The output files of each recording; a line on stderr names each that exists already.
+
+    Raises:
+        InputError: two recordings have the same output file, or all output files exist already.
+    """
+    from asr.transcribing.writers import SUFFIX, recording_name
+
+    names = [recording_name(path) for path in audio]
+    _check_names([str(out / f"{name}{SUFFIX[formats[0]]}") for name in names], audio)
+    files = [
+        [_File(format, out / f"{name}{SUFFIX[format]}") for format in formats] for name in names
+    ]
+    paths = [file.path for those in files for file in those]
+    there = [path for path in paths if path.exists()]
+    if len(there) == len(paths):
+        raise InputError(f"{paths[0]}: already exists; expected a new file")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; expected a folder, or a new name")
+    for path in there:
+        say(PROGRAM, f"{path}: already exists and is kept")
+    out.mkdir(parents=True, exist_ok=True)
+    return files
+
+
+def _check_names(names: list[str], audio: list[Path]) -> None:
+    """Raise InputError if two recordings would have the same name in the output."""
+    sources: dict[str, Path] = {}
+    for name, path in zip(names, audio, strict=True):
+        if name in sources:
+            raise InputError(
+                f"{name}: would be the output of both {sources[name]} and {path};"
+                " expected different file names"
+            )
+        sources[name] = path
+
+
+def _print(format: "Format", transcript: "Transcript", audio: Path, channel: int | None) -> None:
+    from asr.transcribing.writers import as_text, json_values
+
+    if format == "txt":
+        print_row(name_of(audio), transcript.text)
+    elif format == "json":
+        print_json(json_values(transcript, audio))
+    else:
+        print_content(as_text(format, transcript, audio, channel))
+
+
+def _write(file: _File, transcript: "Transcript", audio: Path, channel: int | None) -> None:
+    from asr.transcribing.writers import as_text
+
+    write_text(file.path, as_text(file.format, transcript, audio, channel), exclusive=True)
+
+
+@contextmanager
+def _failures_as_lines(audio: Path, failed: list[Path]) -> Iterator[None]:
+    """Print an error that concerns one recording as a line on stderr, and add it to `failed`."""
+    try:
+        yield
+    except Exception as error:
+        if _ends_all(error):
+            raise
+        failed.append(audio)
+        named = isinstance(error, OSError) or str(error).startswith(f"{audio}:")
+        say(PROGRAM, f"{'' if named else f'{audio}: '}{one_line(error)}")
 
 
 @contextmanager
@@ -168,43 +266,3 @@ def _ends_all(error: Exception) -> bool:
     if isinstance(error, BrokenPipeError) or not has_one_line(error):
         return True
     return isinstance(error, OSError) and error.filename == STDOUT
-
-
-def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]:
-    """The output file of each recording; a line on stderr names each file that exists already.
-
-    Raises:
-        InputError: two recordings have the same output file, or all output files exist already.
-    """
-    stems = ["stdin" if path == Path("-") else path.stem for path in audio]
-    files = [out / f"{stem}.{format.value}" for stem in stems]
-    sources: dict[Path, Path] = {}
-    for path, file in zip(audio, files, strict=True):
-        if file in sources:
-            raise InputError(
-                f"{file}: would be the output of both {sources[file]} and {path};"
-                " expected different file names"
-            )
-        sources[file] = path
-    there = [file for file in files if file.exists()]
-    if len(there) == len(files):
-        raise InputError(f"{files[0]}: already exists; expected a new file")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; expected a folder, or a new name")
-    for file in there:
-        say(PROGRAM, f"{file}: already exists and is kept")
-    out.mkdir(parents=True, exist_ok=True)
-    return files
-
-
-def _values(path: Path, transcript: "Transcript") -> dict[str, Any]:
-    log_prob = finite_or_none(transcript.log_prob)
-    # bytes of a name that are not UTF-8 are escaped, because JSON can't hold them
-    audio = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return {"audio": audio, **asdict(transcript), "log_prob": log_prob}
-
-
-def _content(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
-    if format is TranscriptFormat.json:
-        return json_line(_values(path, transcript)) + "\n"
-    return printable(transcript.text) + "\n"
