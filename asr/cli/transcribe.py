@@ -168,10 +168,12 @@ def _check_stdout(formats: list["Format"], audio: list[Path]) -> None:
     """
     from asr.transcribing.writers import recording_name
 
-    alone = formats[0] in ("srt", "vtt", "textgrid")
-    if len(formats) > 1 or (alone and len(audio) > 1):
-        what = f"{len(formats)} formats" if len(formats) > 1 else f"{len(audio)} recordings"
-        message = f"is {','.join(formats)}, for {what} on standard output; expected --out DIR"
+    message = ""
+    if len(formats) > 1:
+        message = f"standard output takes one format, not {len(formats)}; expected --out DIR"
+    elif formats[0] in ("srt", "vtt", "textgrid") and len(audio) > 1:
+        message = f"{formats[0]} holds one recording, not {len(audio)}; expected --out DIR"
+    if message:
         raise typer.BadParameter(message, param_hint="--format")
     if formats == ["ctm"]:
         _check_names([recording_name(path) for path in audio], audio)

@@ -18,6 +18,9 @@ MAX_MS = 7000
 GAP_MS = 80
 """Milliseconds between two captions, two frames of a film: the viewer sees the text change."""
 
+SHORT_GAP_MS = 500
+"""A caption that ends less than this before the next one is shown until `GAP_MS` before it."""
+
 
 class Caption(NamedTuple):
     """A text on the screen."""
@@ -33,11 +36,11 @@ def captions(words: Sequence[Word]) -> list[Caption]:
     Of all divisions that keep the limits above, the one with the smallest penalty is taken. There
     are penalties for each caption, for pauses inside captions, for captions and lines that end
     within a phrase, and for lines of different lengths. Phrases are recognised by pauses,
-    punctuation, and English conjunctions, prepositions and articles.
+    punctuation, and English function words, which begin them.
 
     A caption appears with its first word. It disappears after its last word and `MIN_MS`, but
-    `GAP_MS` before the next one. If no division shows all captions for `MIN_MS`, as little time as
-    possible is missing.
+    `GAP_MS` before the next one. If no division shows every caption for `MIN_MS`, as little time
+    as possible is missing in all.
 
     Args:
         words: in order of time, as in a `Transcript`; they don't overlap.
@@ -68,6 +71,11 @@ def captions(words: Sequence[Word]) -> list[Caption]:
     return found[::-1]
 
 
+def milliseconds(seconds: float) -> int:
+    """A time in whole milliseconds; every format rounds like this."""
+    return round(1000 * seconds)
+
+
 class _Penalty(NamedTuple):
     missing_ms: int  # by how much captions are too short; compared first
     looks: float
@@ -91,22 +99,28 @@ class _Text(NamedTuple):
 _CAPTION = 1.0
 _PAUSE_INSIDE = 5.0  # a second, beyond _PAUSE_S
 _UNEQUAL_LINES = 1.0  # if one line is longer by MAX_LINE
-_AFTER_FUNCTION_WORD = 2.0
+_CAPTION_BORDER = 2.0  # times the penalty of a line's end
+_AFTER_FUNCTION_WORD = 3.0
 _WITHIN_PHRASE = 1.0
 _BEFORE_FUNCTION_WORD = 0.5
-_AFTER_COMMA = 0.2
+_AFTER_CLAUSE = 0.2
 
 _PAUSE_S = 0.3  # separates phrases as well as the end of a sentence does
 
-_CONJUNCTIONS = "and or but nor because although though if unless that than while when where who"
+_SENTENCE_ENDS = tuple(".?!…。？！")
+_CLAUSE_ENDS = tuple(",;:–—、，；：")
+
+_CONJUNCTIONS = (
+    "and or but nor because although though if unless that than while when where which who"
+)
 _PREPOSITIONS = (
     "about above across after against along among around as at before behind below beneath beside"
     " between beyond by down during except for from in inside into like near of off on onto out"
-    " over past since through to toward towards under until up upon which with within without"
+    " over past since through to toward towards under until up upon with within without"
 )
-_PHRASES_BEGIN = frozenset(f"{_CONJUNCTIONS} {_PREPOSITIONS}".split())
 _DETERMINERS = "a an the my your his her its our their every"
-_NO_PHRASES_END = _PHRASES_BEGIN | frozenset(_DETERMINERS.split())
+_PRONOUNS = "i he she we they"
+_FUNCTION_WORDS = frozenset(f"{_CONJUNCTIONS} {_PREPOSITIONS} {_DETERMINERS} {_PRONOUNS}".split())
 
 
 def _measured(words: Sequence[Word]) -> _Text:
@@ -115,8 +129,8 @@ def _measured(words: Sequence[Word]) -> _Text:
     borders = [_border(before, after) for before, after in pairwise(words)]
     return _Text(
         words=[word.text for word in words],
-        starts=[round(1000 * word.start) for word in words],
-        ends=[round(1000 * word.end) for word in words],
+        starts=[milliseconds(word.start) for word in words],
+        ends=[milliseconds(word.end) for word in words],
         offsets=list(accumulate((len(word.text) + 1 for word in words), initial=0)),
         borders=[0.0, *borders, 0.0],
         pauses=list(accumulate(inside, initial=0.0)),
@@ -125,14 +139,14 @@ def _measured(words: Sequence[Word]) -> _Text:
 
 def _border(before: Word, after: Word) -> float:
     """Penalty of the end of a line or a caption between two words."""
-    ending = before.text.rstrip("\"')]}»”’")[-1:]
-    if ending in (*".?!…。？！",):
+    ending = before.text.rstrip("\"')]}»”’")
+    if ending.endswith(_SENTENCE_ENDS):
         return 0.0
-    if ending in (*",;:—–、，；：",):
-        penalty = _AFTER_COMMA
-    elif before.text.lower() in _NO_PHRASES_END:
+    if ending.endswith(_CLAUSE_ENDS):
+        penalty = _AFTER_CLAUSE
+    elif before.text.lower() in _FUNCTION_WORDS:
         penalty = _AFTER_FUNCTION_WORD
-    elif after.text.lower() in _PHRASES_BEGIN:
+    elif after.text.lower() in _FUNCTION_WORDS:
         penalty = _BEFORE_FUNCTION_WORD
     else:
         penalty = _WITHIN_PHRASE
@@ -147,7 +161,10 @@ def _penalty(text: _Text, first: int, end: int) -> _Penalty | None:
         return None
     shown = _end_ms(text, first, end) - text.starts[first]
     pauses = text.pauses[end - 1] - text.pauses[first]
-    return _Penalty(max(0, MIN_MS - shown), _CAPTION + text.borders[end] + pauses + line.penalty)
+    return _Penalty(
+        max(0, MIN_MS - shown),
+        _CAPTION + _CAPTION_BORDER * text.borders[end] + pauses + line.penalty,
+    )
 
 
 class _FirstLine(NamedTuple):
@@ -175,11 +192,12 @@ def _length(text: _Text, first: int, end: int) -> int:
 def _end_ms(text: _Text, first: int, end: int) -> int:
     """When a caption disappears."""
     start = text.starts[first]
-    shown_until = min(max(text.ends[end - 1], start + MIN_MS), start + MAX_MS)
-    if end == len(text.words):
-        return shown_until
-    following = text.starts[end]
-    return min(shown_until, following - min(GAP_MS, (following - start) // 2))
+    shown_until = max(text.ends[end - 1], start + MIN_MS)
+    if end < len(text.words):
+        following = text.starts[end]
+        if following - shown_until < SHORT_GAP_MS:
+            shown_until = following - min(GAP_MS, (following - start) // 2)
+    return min(shown_until, start + MAX_MS)
 
 
 def _caption(text: _Text, first: int, end: int) -> Caption:

@@ -12,7 +12,7 @@ from asr.alignment.times import Word
 from asr.errors import InputError, printable
 from asr.files import finite_or_none, json_line
 from asr.recognizer import Transcript
-from asr.transcribing.captions import captions
+from asr.transcribing.captions import captions, milliseconds
 
 Format = Literal["txt", "json", "srt", "vtt", "ctm", "textgrid"]
 
@@ -83,8 +83,8 @@ def json_values(transcript: Transcript, audio: str | Path) -> dict[str, Any]:
         "words": [
             {
                 "word": word.text,
-                "start": round(word.start, 3),
-                "end": round(word.end, 3),
+                "start": milliseconds(word.start) / 1000,
+                "end": milliseconds(word.end) / 1000,
                 "confidence": round(word.confidence, 4),
             }
             for word in transcript.words
@@ -135,13 +135,13 @@ def as_ctm(transcript: Transcript, audio: str | Path, channel: int | None = None
     """
     words = _timed_words(transcript)
     _refuse(words, _SCLITE_NOTATION, "CTM")
-    recording = _field(_utf8(recording_name(audio)).replace("\\", "\\\\"))
+    recording = _ctm_name(audio)
     lines = []
     for word in words:
-        start, end = round(1000 * word.start), round(1000 * word.end)
+        start, end = milliseconds(word.start), milliseconds(word.end)
         times = f"{start / 1000:.3f} {(end - start) / 1000:.3f}"
-        text = _field(word.text)
-        lines.append(f"{recording} {(channel or 0) + 1} {times} {text} {word.confidence:.4f}\n")
+        confidence = f"{word.confidence:.4f}"
+        lines.append(f"{recording} {(channel or 0) + 1} {times} {word.text} {confidence}\n")
     return "".join(lines)
 
 
@@ -194,8 +194,8 @@ item []:
 """
 
 _SRT_FORMATTING = re.compile(r"</?(?:[bius]|font)\b.*>|\{\\", re.I)
-# `asr.scoring.notation` reads it: alternatives, tags, and optional or empty words
-_SCLITE_NOTATION = re.compile(r"[{};]|.\*$|^@$|^<alt(?:_begin|_end)?>$", re.I)
+# what sclite and `asr.scoring.notation` don't take for a part of the word
+_SCLITE_NOTATION = re.compile(r"[{};\\\s]|.\*$|^@$|^<alt(?:_begin|_end)?>$", re.I)
 
 
 def _refuse(words: Sequence[Word], special: re.Pattern[str], format: str) -> None:
@@ -228,11 +228,11 @@ def _clock(milliseconds: int, point: str) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
 
 
-def _field(text: str) -> str:
-    """A text as one field of a line whose fields are separated by blanks."""
-    escaped = printable(text).replace(" ", r"\x20")
-    escaped = re.sub(r"\s", lambda found: ascii(found.group())[1:-1], escaped)
-    return re.sub("^;", r"\\x3b", escaped)  # two begin a comment
+def _ctm_name(audio: str | Path) -> str:
+    """The recording's name without blanks, and not beginning like a comment."""
+    name = printable(_utf8(recording_name(audio)).replace("\\", "\\\\"))
+    name = re.sub("^;", r"\\x3b", name).replace(" ", r"\x20")
+    return re.sub(r"\s", lambda found: ascii(found.group())[1:-1], name)
 
 
 def _utf8(path: str | Path) -> str:
