@@ -5,18 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 from asr.cli.options import Device
-from asr.cli.output import STDOUT, name_of, print_content, print_json, print_row
-from asr.errors import InputError, has_one_line, one_line, reported, say
-from asr.files import write_text
-
-if TYPE_CHECKING:
-    from asr.recognizer import Transcript
-    from asr.transcribing.writers import Format
+from asr.errors import STDOUT, InputError, has_one_line, one_line, reported, say
 
 PROGRAM = "asr transcribe"
 
@@ -101,12 +95,21 @@ def transcribe(
     If a file can't be used, or stdout can't print its text, stderr has the file's name and the
     reason, the other files are still done, and the exit status is 1. Warnings, such as channels
     that cancel each other, go to stderr too. In lines of text, control characters in a name are
-    escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name.
+    escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name, and CTM
+    the name without folder and suffix, with blanks as \\x20. Without --out, srt, vtt and textgrid
+    are for one recording.
 
     With --out no file is overwritten: to continue after a failure, run the same command again.
     """
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
+        from asr.cli.transcript_output import (
+            check_stdout,
+            output_files,
+            parse_formats,
+            print_transcript,
+            write_transcript,
+        )
         from asr.decoder import refuse_greedy
 
         try:
@@ -114,14 +117,14 @@ def transcribe(
             refuse_greedy(decoder or "", given)
         except InputError as error:
             raise typer.BadParameter(str(error)) from None
-        formats = _formats(format)
+        formats = parse_formats(format)
         if not out:
-            _check_stdout(formats, audio)
+            check_stdout(formats, audio)
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
 
         likely = read_phrases(phrases) if phrases else None
-        files = _files(audio, out, formats) if out else []
+        files = output_files(audio, out, formats, PROGRAM) if out else []
         recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
         failed: list[Path] = []
         for number, path in enumerate(audio):
@@ -132,105 +135,12 @@ def transcribe(
                 with _warnings_as_lines(AudioWarning):
                     transcript = recognizer.transcribe(path, channel)
                 if not out:
-                    _print(formats[0], transcript, path, channel)
+                    print_transcript(formats[0], transcript, path, channel)
                 for file in missing:
                     with _failures_as_lines(path, failed):
-                        _write(file, transcript, path, channel)
+                        write_transcript(file, transcript, path, channel)
     if failed:
         raise typer.Exit(1)
-
-
-class _File(NamedTuple):
-    """An output file."""
-
-    format: "Format"
-    path: Path
-
-
-def _formats(names: str) -> list["Format"]:
-    """The formats in a list such as `srt,json`."""
-    from asr.transcribing.writers import SUFFIX
-
-    formats = [format for name in names.split(",") for format in SUFFIX if format == name]
-    if len(set(formats)) < len(names.split(",")):
-        message = f"is {names!r}; expected one or more of {','.join(SUFFIX)}, each once"
-        raise typer.BadParameter(message, param_hint="--format")
-    return formats
-
-
-def _check_stdout(formats: list["Format"], audio: list[Path]) -> None:
-    """Refuse what one stream can't hold; files can, with --out.
-
-    Raises:
-        typer.BadParameter: there are several formats, or several recordings in a format whose
-            files have one recording.
-        InputError: two recordings have the same name in CTM.
-    """
-    from asr.transcribing.writers import recording_name
-
-    message = ""
-    if len(formats) > 1:
-        message = f"standard output takes one format, not {len(formats)}; expected --out DIR"
-    elif formats[0] in ("srt", "vtt", "textgrid") and len(audio) > 1:
-        message = f"{formats[0]} holds one recording, not {len(audio)}; expected --out DIR"
-    if message:
-        raise typer.BadParameter(message, param_hint="--format")
-    if formats == ["ctm"]:
-        _check_names([recording_name(path) for path in audio], audio)
-
-
-def _files(audio: list[Path], out: Path, formats: list["Format"]) -> list[list[_File]]:
-    """The output files of each recording; a line on stderr names each that exists already.
-
-    Raises:
-        InputError: two recordings have the same output file, or all output files exist already.
-    """
-    from asr.transcribing.writers import SUFFIX, recording_name
-
-    names = [recording_name(path) for path in audio]
-    _check_names([str(out / f"{name}{SUFFIX[formats[0]]}") for name in names], audio)
-    files = [
-        [_File(format, out / f"{name}{SUFFIX[format]}") for format in formats] for name in names
-    ]
-    paths = [file.path for those in files for file in those]
-    there = [path for path in paths if path.exists()]
-    if len(there) == len(paths):
-        raise InputError(f"{paths[0]}: already exists; expected a new file")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; expected a folder, or a new name")
-    for path in there:
-        say(PROGRAM, f"{path}: already exists and is kept")
-    out.mkdir(parents=True, exist_ok=True)
-    return files
-
-
-def _check_names(names: list[str], audio: list[Path]) -> None:
-    """Raise InputError if two recordings would have the same name in the output."""
-    sources: dict[str, Path] = {}
-    for name, path in zip(names, audio, strict=True):
-        if name in sources:
-            raise InputError(
-                f"{name}: would be the output of both {sources[name]} and {path};"
-                " expected different file names"
-            )
-        sources[name] = path
-
-
-def _print(format: "Format", transcript: "Transcript", audio: Path, channel: int | None) -> None:
-    from asr.transcribing.writers import as_text, json_values
-
-    if format == "txt":
-        print_row(name_of(audio), transcript.text)
-    elif format == "json":
-        print_json(json_values(transcript, audio))
-    else:
-        print_content(as_text(format, transcript, audio, channel))
-
-
-def _write(file: _File, transcript: "Transcript", audio: Path, channel: int | None) -> None:
-    from asr.transcribing.writers import as_text
-
-    write_text(file.path, as_text(file.format, transcript, audio, channel), exclusive=True)
 
 
 @contextmanager

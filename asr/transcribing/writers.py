@@ -1,10 +1,12 @@
-"""transcript -> the content of a txt, JSON, SRT, WebVTT, CTM or TextGrid file."""
+"""transcript -> the content of a txt, JSON, SRT, WebVTT, CTM or TextGrid file.
+
+All times of words are in whole milliseconds.
+"""
 
 import html
 import os
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
@@ -41,7 +43,7 @@ def as_text(
     Raises:
         InputError: the format can't hold one of the words.
         ValueError: the format needs words with times, and the transcript has a text without words,
-            or words that overlap or lie outside the recording.
+            or words that overlap or are outside the recording.
     """
     match format:
         case "txt":
@@ -72,8 +74,8 @@ def as_json(transcript: Transcript, audio: str | Path) -> str:
 def json_values(transcript: Transcript, audio: str | Path) -> dict[str, Any]:
     r"""What the JSON object of a transcript holds: audio, text, log_prob, duration and words.
 
-    Times are in seconds, those of words in whole milliseconds; a log-probability that is not finite
-    is None. Bytes of a path that are not UTF-8 are escaped, as in \xe9.
+    Times are in seconds. A log-probability that is not finite is None. Bytes of a path that are not
+    UTF-8 are escaped, as in \xe9.
     """
     return {
         "audio": _utf8(audio),
@@ -151,11 +153,11 @@ def as_textgrid(transcript: Transcript) -> str:
     Raises:
         ValueError: see `as_text`.
     """
-    duration = round(transcript.duration, 6)
-    intervals: list[tuple[float, float, str]] = []
-    now = 0.0
-    for word in _timed_words(transcript):
-        start, end = round(word.start, 6), round(word.end, 6)
+    words, duration = _timed_words(transcript), milliseconds(transcript.duration)
+    intervals: list[tuple[int, int, str]] = []
+    now = 0
+    for word in words:
+        start, end = milliseconds(word.start), milliseconds(word.end)
         if start > now:
             intervals.append((now, start, ""))
         intervals.append((start, end, printable(word.text).replace('"', '""')))
@@ -164,11 +166,11 @@ def as_textgrid(transcript: Transcript) -> str:
         intervals.append((now, duration, ""))
     rows = [
         f"        intervals [{number}]:\n"
-        f"            xmin = {start}\n            xmax = {end}\n"
+        f"            xmin = {start / 1000}\n            xmax = {end / 1000}\n"
         f'            text = "{text}"\n'
         for number, (start, end, text) in enumerate(intervals, 1)
     ]
-    return _TEXTGRID.format(duration=duration, count=len(intervals)) + "".join(rows)
+    return _TEXTGRID.format(duration=duration / 1000, count=len(intervals)) + "".join(rows)
 
 
 def recording_name(audio: str | Path) -> str:
@@ -209,16 +211,18 @@ def _refuse(words: Sequence[Word], special: re.Pattern[str], format: str) -> Non
 
 def _timed_words(transcript: Transcript) -> Sequence[Word]:
     """The words, checked for formats that show times."""
-    words, duration = transcript.words, transcript.duration
-    if transcript.text.strip() and not words:
+    if transcript.text.strip() and not transcript.words:
         raise ValueError(f"transcript has the text {transcript.text!r}, but no words with times")
-    for word in words:
-        if not 0 <= word.start < word.end <= duration:
-            raise ValueError(f"transcript has {word}; expected start < end, within {duration} s")
-    for before, after in pairwise(words):
-        if after.start < before.end:
-            raise ValueError(f"transcript has {after} after {before}; expected no overlap")
-    return words
+    now, duration = 0, milliseconds(transcript.duration)
+    for word in transcript.words:
+        start, end = milliseconds(word.start), milliseconds(word.end)
+        if not now <= start < end <= duration:
+            raise ValueError(
+                f"transcript has {word}; expected a start from {now / 1000} s on, then an end up to"
+                f" {duration / 1000} s"
+            )
+        now = end
+    return transcript.words
 
 
 def _clock(milliseconds: int, point: str) -> str:
