@@ -26,8 +26,8 @@ class Caption(NamedTuple):
     """A text on the screen."""
 
     lines: tuple[str, ...]  # one or two
-    start: int  # milliseconds from the start of the recording
-    end: int
+    start_ms: int  # from the start of the recording
+    end_ms: int
 
 
 def captions(words: Sequence[Word]) -> list[Caption]:
@@ -89,8 +89,8 @@ class _Text(NamedTuple):
     """N words, as the search needs them."""
 
     words: list[str]
-    starts: list[int]  # milliseconds
-    ends: list[int]
+    start_ms: list[int]
+    end_ms: list[int]
     offsets: list[int]  # (N + 1,) characters before each word, with a blank after each
     borders: list[float]  # (N + 1,) penalty of a border before each word
     pauses: list[float]  # (N,) penalty of the pauses before each word, if all were inside a caption
@@ -129,8 +129,8 @@ def _measured(words: Sequence[Word]) -> _Text:
     borders = [_border(before, after) for before, after in pairwise(words)]
     return _Text(
         words=[word.text for word in words],
-        starts=[milliseconds(word.start) for word in words],
-        ends=[milliseconds(word.end) for word in words],
+        start_ms=[milliseconds(word.start) for word in words],
+        end_ms=[milliseconds(word.end) for word in words],
         offsets=list(accumulate((len(word.text) + 1 for word in words), initial=0)),
         borders=[0.0, *borders, 0.0],
         pauses=list(accumulate(inside, initial=0.0)),
@@ -155,11 +155,11 @@ def _border(before: Word, after: Word) -> float:
 
 def _penalty(text: _Text, first: int, end: int) -> _Penalty | None:
     """Penalty of the caption of words[first:end]; None if they don't fit into one."""
-    line = _first_line(text, first, end)
-    too_long = text.ends[end - 1] - text.starts[first] > MAX_MS and end - first > 1
-    if line is None or too_long:
+    too_long = text.end_ms[end - 1] - text.start_ms[first] > MAX_MS and end - first > 1
+    line = None if too_long else _first_line(text, first, end)
+    if line is None:
         return None
-    shown = _end_ms(text, first, end) - text.starts[first]
+    shown = _end_ms(text, first, end) - text.start_ms[first]
     pauses = text.pauses[end - 1] - text.pauses[first]
     return _Penalty(
         max(0, MIN_MS - shown),
@@ -191,10 +191,10 @@ def _length(text: _Text, first: int, end: int) -> int:
 
 def _end_ms(text: _Text, first: int, end: int) -> int:
     """When a caption disappears."""
-    start = text.starts[first]
-    shown_until = max(text.ends[end - 1], start + MIN_MS)
+    start = text.start_ms[first]
+    shown_until = max(text.end_ms[end - 1], start + MIN_MS)
     if end < len(text.words):
-        following = text.starts[end]
+        following = text.start_ms[end]
         if following - shown_until < SHORT_GAP_MS:
             shown_until = following - min(GAP_MS, (following - start) // 2)
     return min(shown_until, start + MAX_MS)
@@ -204,4 +204,4 @@ def _caption(text: _Text, first: int, end: int) -> Caption:
     line = _first_line(text, first, end)
     middle = line.end if line else end
     lines = [" ".join(words) for words in (text.words[first:middle], text.words[middle:end])]
-    return Caption(tuple(filter(None, lines)), text.starts[first], _end_ms(text, first, end))
+    return Caption(tuple(filter(None, lines)), text.start_ms[first], _end_ms(text, first, end))

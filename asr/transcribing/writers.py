@@ -105,7 +105,7 @@ def as_srt(transcript: Transcript) -> str:
     _refuse(words, _SRT_FORMATTING, "SRT")
     blocks = []
     for number, caption in enumerate(captions(words), 1):
-        times = f"{_clock(caption.start, ',')} --> {_clock(caption.end, ',')}"
+        times = f"{_clock(caption.start_ms, ',')} --> {_clock(caption.end_ms, ',')}"
         blocks.append("\n".join([str(number), times, *map(printable, caption.lines)]) + "\n")
     return "\n".join(blocks)
 
@@ -118,7 +118,7 @@ def as_vtt(transcript: Transcript) -> str:
     """
     blocks = ["WEBVTT\n"]
     for caption in captions(_timed_words(transcript)):
-        times = f"{_clock(caption.start, '.')} --> {_clock(caption.end, '.')}"
+        times = f"{_clock(caption.start_ms, '.')} --> {_clock(caption.end_ms, '.')}"
         lines = (html.escape(printable(line), quote=False) for line in caption.lines)
         blocks.append("\n".join([times, *lines]) + "\n")
     return "\n".join(blocks)

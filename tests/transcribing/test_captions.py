@@ -96,18 +96,21 @@ def test_every_word_comes_once_and_limits_hold(seed):
     ]
     for caption, lines in zip(found, as_division(words, found), strict=True):
         first = words[lines[0][0]]
-        assert caption.start == round(1000 * first.start)
+        assert caption.start_ms == round(1000 * first.start)
         assert 1 <= len(lines) <= 2
         assert all(len(line) <= MAX_LINE or len(line.split()) == 1 for line in caption.lines)
         assert max(map(len, caption.lines)) <= MAX_LINE or len(caption.lines) == 1
-        assert 0 < caption.end - caption.start <= MAX_MS
+        assert 0 < caption.end_ms - caption.start_ms <= MAX_MS
         last = words[lines[-1][-1]]
-        early_ms = round(1000 * last.end) - caption.end
+        early_ms = round(1000 * last.end) - caption.end_ms
         assert early_ms <= GAP_MS or len(lines[0]) == 1  # a word of more than 7 s
     for caption, after in itertools.pairwise(found):
-        room = after.start - caption.start
-        assert caption.end <= after.start - min(GAP_MS, room // 2)
-        assert not GAP_MS < after.start - caption.end < 500 or caption.end - caption.start == MAX_MS
+        room = after.start_ms - caption.start_ms
+        assert caption.end_ms <= after.start_ms - min(GAP_MS, room // 2)
+        assert (
+            not GAP_MS < after.start_ms - caption.end_ms < 500
+            or caption.end_ms - caption.start_ms == MAX_MS
+        )
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -118,7 +121,7 @@ def test_speech_of_usual_speed_is_shown_for_a_second(seed):
         text = "x" * generator.randint(1, 12)
         words.append(Word(text, now, now + 0.06 * len(text) + 0.05, 0.5))
         now = words[-1].end + generator.choice([0, 0, 0.1, 0.7])
-    assert all(caption.end - caption.start >= MIN_MS for caption in captions(words))
+    assert all(caption.end_ms - caption.start_ms >= MIN_MS for caption in captions(words))
 
 
 def spoken(text, pause_after=(), pause_s=0.6):

@@ -44,7 +44,7 @@ def written(tmp_path, format, transcript, audio="talk.wav"):
 
 def shown(found):
     """Captions as (text, start, end) with times in milliseconds."""
-    return [("\n".join(caption.lines), caption.start, caption.end) for caption in found]
+    return [("\n".join(caption.lines), caption.start_ms, caption.end_ms) for caption in found]
 
 
 def milliseconds(clock):
