@@ -103,6 +103,17 @@ def write_json(path: str | Path, values: Any) -> None:
     write_text(path, text + "\n")
 
 
+def json_line(values: Any) -> str:
+    """A JSON value as one line, with control characters escaped.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    # JSON readers turn these escapes into the same characters again
+    return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
 def finite_or_none(value: float) -> float | None:
     """None for infinity and NaN, which JSON lacks; other numbers are unchanged."""
     return value if math.isfinite(value) else None
@@ -306,6 +317,7 @@ def _is_running(process: int) -> bool:
 
 
 _LINE_END = re.compile(rb"[\r\n]")
+_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # json.dumps escapes those below
 _HOST = os.uname().nodename.replace("/", "_") if hasattr(os, "uname") else ""
 _PACKED = {
     b"\x1f\x8b": "compressed with gzip",

@@ -12,6 +12,7 @@ import pytest
 from asr import files
 from asr.errors import InputError
 from asr.files import (
+    json_line,
     json_object,
     parse_json,
     read_json,
@@ -214,3 +215,10 @@ def test_a_line_longer_than_any_text_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"a\.txt: has a line of more than 1,048,576 bytes; exp"):
         read_lines(path, "words")
     assert len(read_text(path)) == files.MAX_LINE_BYTES
+
+
+@pytest.mark.parametrize("text", ["\x7f\x9b31m", "a\u2028b\u202e", "é語👍"])
+def test_escaped_json_line_parses_to_the_same_value(text):
+    line = json_line({"text": text})
+    assert json.loads(line) == {"text": text}
+    assert all(character.isprintable() for character in line)

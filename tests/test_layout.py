@@ -19,6 +19,7 @@ FLOORS = [
     {"decoder", "alignment", "training"},
     {"recognizer"},
     {"evaluation"},
+    {"transcribing"},
     {"cli"},
 ]
 """Modules and folders of the package; each imports only from floors above it in this list."""

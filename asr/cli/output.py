@@ -3,12 +3,12 @@
 import errno
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from typing import Any
 
 from asr.errors import STDOUT, printable
+from asr.files import json_line
 
 
 def print_row(*cells: str) -> None:
@@ -54,19 +54,20 @@ def print_json(values: Any) -> None:
     _print(text)
 
 
-def json_line(values: Any) -> str:
-    """A JSON value as one line, with control characters escaped."""
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    # JSON readers turn these escapes into the same characters again
-    return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+def print_content(content: str) -> None:
+    """Print the content of a text file, which may be empty, unchanged.
+
+    Raises:
+        OSError: stdout can't be written; the error's filename is `asr.errors.STDOUT`.
+        UnicodeEncodeError: stdout's encoding lacks a character; nothing is printed.
+    """
+    if content:
+        _print(content.removesuffix("\n"))
 
 
 def name_of(path: object) -> str:
     r"""A path for `print_row`, with each \ doubled, so that no two paths look the same."""
     return str(path).replace("\\", "\\\\")
-
-
-_CONTROL = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # json.dumps escapes those below
 
 
 def _print(line: str) -> None:

@@ -1,33 +1,20 @@
-"""`asr transcribe`: audio files -> texts, one line per file."""
+"""`asr transcribe`: audio files -> transcripts, as lines on stdout or as files."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from asr.cli.options import Device
-from asr.cli.output import STDOUT, json_line, name_of, print_json, print_row
 from asr.cli.usage import refuse
-from asr.errors import InputError, has_one_line, one_line, printable, reported, say
-from asr.files import finite_or_none, path_of, write_text
-
-if TYPE_CHECKING:
-    from asr.recognizer import Transcript
+from asr.errors import STDOUT, InputError, has_one_line, one_line, reported, say
+from asr.files import path_of
 
 PROGRAM = "asr transcribe"
-
-
-class TranscriptFormat(StrEnum):
-    """Output format."""
-
-    txt = "txt"
-    json = "json"
 
 
 class Decoder(StrEnum):
@@ -58,14 +45,19 @@ def transcribe(
         ),
     ],
     format: Annotated[
-        TranscriptFormat, typer.Option(help="Lines `PATH<TAB>TEXT`, or one JSON object per line.")
-    ] = TranscriptFormat.txt,
+        str,
+        typer.Option(
+            metavar="FORMAT,...",
+            help="txt (lines `PATH<TAB>TEXT`), json (one object per line), srt, vtt, ctm or"
+            " textgrid; several with --out.",
+        ),
+    ] = "txt",
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             parser=path_of,
-            help="Write one file per recording to this folder, instead of lines to stdout.",
+            help="Write one file per recording and format to this folder, instead of to stdout.",
             show_default=False,
         ),
     ] = None,
@@ -117,12 +109,21 @@ def transcribe(
     If a file can't be used, or stdout can't print its text, stderr has the file's name and the
     reason, the other files are still done, and the exit status is 1. Warnings, such as channels
     that cancel each other, go to stderr too. In lines of text, control characters in a name are
-    escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name.
+    escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name, and CTM
+    the name without folder and suffix, with blanks as \\x20. Without --out, srt, vtt and textgrid
+    are for one recording.
 
     With --out no file is overwritten: to continue after a failure, run the same command again.
     """
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
+        from asr.cli.transcript_output import (
+            check_stdout,
+            output_files,
+            parse_formats,
+            print_transcript,
+            write_transcript,
+        )
         from asr.decoder import refuse_greedy, search_of
 
         if decoder:
@@ -132,33 +133,43 @@ def transcribe(
                 search_of(decoder.value)
             except InputError as error:  # it starts with the setting's name
                 refuse(PROGRAM, f"--{error}")
+        formats = parse_formats(format)
+        if not out:
+            check_stdout(formats, audio)
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
 
         likely = read_phrases(phrases) if phrases else None
-        files = _files(audio, out, format) if out else [None] * len(audio)
+        files = output_files(audio, out, formats) if out else []
         recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
-        failed = 0
-        for path, file in zip(audio, files, strict=True):
-            if file is not None and file.exists():
+        failed: list[Path] = []
+        for number, path in enumerate(audio):
+            missing = [file for file in files[number] if not file.path.exists()] if out else []
+            if out and not missing:
                 continue
-            try:
+            with _failures_as_lines(path, failed):
                 with _warnings_as_lines(AudioWarning):
                     transcript = recognizer.transcribe(path, channel)
-                if file is not None:
-                    write_text(file, _content(path, transcript, format), exclusive=True)
-                elif format is TranscriptFormat.json:
-                    print_json(_values(path, transcript))
-                else:
-                    print_row(name_of(path), transcript.text)
-            except Exception as error:
-                if _ends_all(error):
-                    raise
-                failed += 1
-                named = isinstance(error, OSError) or str(error).startswith(f"{path}:")
-                say(PROGRAM, f"{'' if named else f'{path}: '}{one_line(error)}")
+                if not out:
+                    print_transcript(formats[0], transcript, path, channel)
+                for file in missing:
+                    with _failures_as_lines(path, failed):
+                        write_transcript(file, transcript, path, channel)
     if failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _failures_as_lines(audio: Path, failed: list[Path]) -> Iterator[None]:
+    """Print an error that concerns one recording as a line on stderr, and add it to `failed`."""
+    try:
+        yield
+    except Exception as error:
+        if _ends_all(error):
+            raise
+        failed.append(audio)
+        named = isinstance(error, OSError) or str(error).startswith(f"{audio}:")
+        say(PROGRAM, f"{'' if named else f'{audio}: '}{one_line(error)}")
 
 
 @contextmanager
@@ -183,43 +194,3 @@ def _ends_all(error: Exception) -> bool:
     if isinstance(error, BrokenPipeError) or not has_one_line(error):
         return True
     return isinstance(error, OSError) and error.filename == STDOUT
-
-
-def _files(audio: list[Path], out: Path, format: TranscriptFormat) -> list[Path]:
-    """The output file of each recording; a line on stderr names each file that exists already.
-
-    Raises:
-        InputError: two recordings have the same output file, or all output files exist already.
-    """
-    stems = ["stdin" if path == Path("-") else path.stem for path in audio]
-    files = [out / f"{stem}.{format.value}" for stem in stems]
-    sources: dict[Path, Path] = {}
-    for path, file in zip(audio, files, strict=True):
-        if file in sources:
-            raise InputError(
-                f"{file}: would be the output of both {sources[file]} and {path};"
-                " expected different file names"
-            )
-        sources[file] = path
-    there = [file for file in files if file.exists()]
-    if len(there) == len(files):
-        raise InputError(f"{files[0]}: already exists; expected a new file")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; expected a folder, or a new name")
-    for file in there:
-        say(PROGRAM, f"{file}: already exists and is kept")
-    out.mkdir(parents=True, exist_ok=True)
-    return files
-
-
-def _values(path: Path, transcript: "Transcript") -> dict[str, Any]:
-    log_prob = finite_or_none(transcript.log_prob)
-    # bytes of a name that are not UTF-8 are escaped, because JSON can't hold them
-    audio = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return {"audio": audio, **asdict(transcript), "log_prob": log_prob}
-
-
-def _content(path: Path, transcript: "Transcript", format: TranscriptFormat) -> str:
-    if format is TranscriptFormat.json:
-        return json_line(_values(path, transcript)) + "\n"
-    return printable(transcript.text) + "\n"

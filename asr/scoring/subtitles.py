@@ -30,7 +30,7 @@ def is_subtitles(lines: Lines) -> bool:
 
 
 def read_subtitles(lines: Lines, path: Path) -> Reading:
-    """Read all subtitles of a file as one utterance.
+    """Read all subtitles of a file as one utterance; WebVTT may have none.
 
     Numbers, times, cue names, tags, notes and styles are removed. So are the signs for a new
     speaker (`-` and `>>` at the beginning of a line) and for music.
@@ -68,12 +68,12 @@ def _is_vtt(row: str) -> bool:
 def _names_of_cues(lines: Lines, is_vtt: bool, path: Path) -> set[int]:
     """Indices of the lines with a cue's number or, in WebVTT, its name: right before a time."""
     times = [number for number, (_, row) in enumerate(lines) if _TIMES.fullmatch(row)]
-    if not times:
+    if not times and not is_vtt:
         raise InputError(
             f"{path}: has no times; expected subtitles (00:00:01,000 --> 00:00:02,000)"
         )
     rows = ["", "", *(row.strip() for _, row in lines)]  # the n-th line is rows[n + 2]
-    are_numbered = rows[times[0] + 1].isdecimal()
+    are_numbered = bool(times) and rows[times[0] + 1].isdecimal()
     return {
         number - 1
         for number in times

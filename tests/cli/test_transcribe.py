@@ -12,10 +12,12 @@ from conftest import SAMPLE_RATE
 from test_decoder import write_lm
 from typer.testing import CliRunner
 
+from asr.alignment.times import Word
 from asr.cli.app import app
 from asr.decoder import DecoderSettings, save_decoding
 from asr.lm.load import KENLM_MAGIC
 from asr.recognizer import Recognizer, Transcript, load
+from asr.transcribing.writers import as_text
 
 
 @pytest.fixture
@@ -53,6 +55,10 @@ def test_one_json_object_per_file(tone_model, audio, recognizer):
         assert values["text"] == transcript.text
         assert values["duration"] == transcript.duration
         assert values["log_prob"] == pytest.approx(transcript.log_prob)
+        assert [word["word"] for word in values["words"]] == transcript.text.split()
+        times = [(word["start"], word["end"]) for word in values["words"]]
+        expected = [(word.start, word.end) for word in transcript.words]
+        np.testing.assert_allclose(times, expected, rtol=0, atol=0.00051)
 
 
 def test_infinite_log_prob_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
@@ -143,6 +149,42 @@ def test_other_files_are_done_after_a_damaged_one(tone_model, audio, tmp_path):
     assert len(lines) == 4
     for line, path in zip(lines, bad, strict=True):
         assert line.startswith(f"asr transcribe: {path}: ")
+
+
+def test_several_formats_are_written_at_once(tone_model, audio, tmp_path, recognizer):
+    out = tmp_path / "out"
+    out.mkdir()
+    kept = out / "train01.srt"
+    kept.write_text("mine")
+    done = transcribe(tone_model, "--format", "srt,json,ctm,textgrid", "--out", out, *audio[:2])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"asr transcribe: {kept}: already exists and is kept\n"
+    assert kept.read_text() == "mine"
+    suffixes = (".TextGrid", ".ctm", ".json", ".srt")
+    names = [f"train0{n}{suffix}" for n in range(2) for suffix in suffixes]
+    assert sorted(file.name for file in out.iterdir()) == names
+    for format, suffix in (("srt", ".srt"), ("ctm", ".ctm"), ("textgrid", ".TextGrid")):
+        expected = as_text(format, recognizer.transcribe(audio[0]), audio[0])
+        assert (out / f"train00{suffix}").read_text() == expected
+    words = json.loads((out / "train01.json").read_text())["words"]
+    assert " ".join(word["word"] for word in words) == recognizer.transcribe(audio[1]).text
+
+
+def test_ctm_of_several_recordings_is_one_file(tone_model, audio, recognizer):
+    done = transcribe(tone_model, "--format", "ctm", "--channel", 0, *audio)
+    assert (done.exit_code, done.stderr) == (0, "")
+    expected = [as_text("ctm", recognizer.transcribe(path), path, channel=0) for path in audio]
+    assert done.stdout == "".join(expected)
+
+
+def test_other_formats_are_written_after_one_lacks_a_word(tone_model, audio, tmp_path, monkeypatch):
+    odd = Transcript("@", -1.0, 2.0, lambda: (Word("@", 0.0, 1.0, 0.5),))
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: odd)
+    done = transcribe(tone_model, "--format", "ctm,vtt", "--out", tmp_path / "out", audio[0])
+    assert done.exit_code == 1
+    found = "has the word '@', which has a special meaning in CTM; expected another format"
+    assert done.stderr == f"asr transcribe: {audio[0]}: {found}\n"
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["train00.vtt"]
 
 
 @pytest.mark.parametrize("format", ["txt", "json"])

@@ -12,7 +12,11 @@ WRONG = [
     ([*TRANSCRIBE, "--beam-width", "0"], "--beam-width is 0; expected a whole number, 1 or more"),
     ([*TRANSCRIBE, "--channel=-1"], "--channel is -1; expected a whole number, 0 or more"),
     ([*TRANSCRIBE, "--channel", "left one"], "--channel is 'left one'; expected a whole number, 0"),
-    ([*TRANSCRIBE, "--format", "doc"], "--format is doc; expected txt, json"),
+    (
+        [*TRANSCRIBE, "--format", "doc"],
+        "--format is 'doc'; expected one or more of txt, json, srt, vtt, ctm, textgrid, each once",
+    ),
+    ([*TRANSCRIBE, "--format", "srt,json"], "--format is srt,json; expected one without --out DIR"),
     ([*TRANSCRIBE, "--device", "tpu"], "--device is tpu; expected auto, cpu, cuda"),
     ([*TRANSCRIBE, "--decoder", ""], "--decoder is ''; expected greedy, beam, flashlight"),
     ([*TRANSCRIBE, "--lm", ""], "--lm is ''; expected a path"),

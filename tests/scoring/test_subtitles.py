@@ -69,11 +69,17 @@ def test_spoken_numbers_are_kept():
     ]
 
 
+@pytest.mark.parametrize("content", ["WEBVTT\n", "WEBVTT\n\nNOTE nothing was said\n"])
+def test_webvtt_of_silence_is_one_empty_text(content):
+    assert texts(content) == [""]
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
         ("go left\n", "a.srt: has no times"),
         ("go left\n\n" + SRT, "a.srt:1: has a text without a time"),
+        ("WEBVTT\n\ngo left\n", "a.srt:3: has a text without a time"),
         (VTT + "\ngo right\n", "a.srt:19: has a text without a time"),
     ],
 )

@@ -1,0 +1,243 @@
+"""transcript -> the content of a txt, JSON, SRT, WebVTT, CTM or TextGrid file.
+
+All times of words are in whole milliseconds.
+"""
+
+import html
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, assert_never
+
+from asr.alignment.times import Word
+from asr.errors import InputError, printable
+from asr.files import finite_or_none, json_line
+from asr.recognizer import Transcript
+from asr.transcribing.captions import captions, milliseconds
+
+Format = Literal["txt", "json", "srt", "vtt", "ctm", "textgrid"]
+
+SUFFIX: dict[Format, str] = {
+    "txt": ".txt",
+    "json": ".json",
+    "srt": ".srt",
+    "vtt": ".vtt",
+    "ctm": ".ctm",
+    "textgrid": ".TextGrid",
+}
+"""The usual suffix of each format's files."""
+
+
+def as_text(
+    format: Format, transcript: Transcript, audio: str | Path, channel: int | None = None
+) -> str:
+    """The content of a file in any of the formats.
+
+    Args:
+        format: its name.
+        transcript: of one recording.
+        audio: the recording's path; only JSON and CTM have it.
+        channel: the transcribed channel, from 0; None for the mean of all. Only CTM has it.
+
+    Raises:
+        InputError: the format can't hold one of the words.
+        ValueError: the format needs words with times, and the transcript has a text without words,
+            or words that overlap or are outside the recording.
+    """
+    match format:
+        case "txt":
+            return as_txt(transcript)
+        case "json":
+            return as_json(transcript, audio)
+        case "srt":
+            return as_srt(transcript)
+        case "vtt":
+            return as_vtt(transcript)
+        case "ctm":
+            return as_ctm(transcript, audio, channel)
+        case "textgrid":
+            return as_textgrid(transcript)
+    assert_never(format)
+
+
+def as_txt(transcript: Transcript) -> str:
+    """The text in a line."""
+    return printable(transcript.text) + "\n"
+
+
+def as_json(transcript: Transcript, audio: str | Path) -> str:
+    """A JSON object in a line; see `json_values`."""
+    return json_line(json_values(transcript, audio)) + "\n"
+
+
+def json_values(transcript: Transcript, audio: str | Path) -> dict[str, Any]:
+    r"""What the JSON object of a transcript holds: audio, text, log_prob, duration and words.
+
+    Times are in seconds. A log-probability that is not finite is None. Bytes of a path that are not
+    UTF-8 are escaped, as in \xe9.
+    """
+    return {
+        "audio": _utf8(audio),
+        "text": transcript.text,
+        "log_prob": finite_or_none(transcript.log_prob),
+        "duration": transcript.duration,
+        "words": [
+            {
+                "word": word.text,
+                "start": milliseconds(word.start) / 1000,
+                "end": milliseconds(word.end) / 1000,
+                "confidence": round(word.confidence, 4),
+            }
+            for word in transcript.words
+        ],
+    }
+
+
+def as_srt(transcript: Transcript) -> str:
+    """SubRip subtitles.
+
+    Raises:
+        InputError: a word looks like SubRip's formatting, such as `<i>`.
+        ValueError: see `as_text`.
+    """
+    words = _timed_words(transcript)
+    _refuse(words, _SRT_FORMATTING, "SRT")
+    blocks = []
+    for number, caption in enumerate(captions(words), 1):
+        times = f"{_clock(caption.start_ms, ',')} --> {_clock(caption.end_ms, ',')}"
+        blocks.append("\n".join([str(number), times, *map(printable, caption.lines)]) + "\n")
+    return "\n".join(blocks)
+
+
+def as_vtt(transcript: Transcript) -> str:
+    """WebVTT subtitles.
+
+    Raises:
+        ValueError: see `as_text`.
+    """
+    blocks = ["WEBVTT\n"]
+    for caption in captions(_timed_words(transcript)):
+        times = f"{_clock(caption.start_ms, '.')} --> {_clock(caption.end_ms, '.')}"
+        lines = (html.escape(printable(line), quote=False) for line in caption.lines)
+        blocks.append("\n".join([times, *lines]) + "\n")
+    return "\n".join(blocks)
+
+
+def as_ctm(transcript: Transcript, audio: str | Path, channel: int | None = None) -> str:
+    r"""NIST's CTM: a line `recording channel start duration word confidence` for each word.
+
+    The recording is the name of the file without its suffix. Blanks and control characters in it
+    are escaped (\x20, \n), and each \ is doubled. Channels are counted from 1, as NIST does; the
+    mean of all channels is 1.
+
+    Raises:
+        InputError: a word has a special meaning in CTM, such as `{`.
+        ValueError: see `as_text`.
+    """
+    words = _timed_words(transcript)
+    _refuse(words, _SCLITE_NOTATION, "CTM")
+    recording = _ctm_name(audio)
+    lines = []
+    for word in words:
+        start, end = milliseconds(word.start), milliseconds(word.end)
+        times = f"{start / 1000:.3f} {(end - start) / 1000:.3f}"
+        confidence = f"{word.confidence:.4f}"
+        lines.append(f"{recording} {(channel or 0) + 1} {times} {word.text} {confidence}\n")
+    return "".join(lines)
+
+
+def as_textgrid(transcript: Transcript) -> str:
+    """Praat's TextGrid in its long text format: a tier of words, with empty intervals between them.
+
+    Raises:
+        ValueError: see `as_text`.
+    """
+    words, duration = _timed_words(transcript), milliseconds(transcript.duration)
+    intervals: list[tuple[int, int, str]] = []
+    now = 0
+    for word in words:
+        start, end = milliseconds(word.start), milliseconds(word.end)
+        if start > now:
+            intervals.append((now, start, ""))
+        intervals.append((start, end, printable(word.text).replace('"', '""')))
+        now = end
+    if now < duration:
+        intervals.append((now, duration, ""))
+    rows = [
+        f"        intervals [{number}]:\n"
+        f"            xmin = {start / 1000}\n            xmax = {end / 1000}\n"
+        f'            text = "{text}"\n'
+        for number, (start, end, text) in enumerate(intervals, 1)
+    ]
+    return _TEXTGRID.format(duration=duration / 1000, count=len(intervals)) + "".join(rows)
+
+
+def recording_name(audio: str | Path) -> str:
+    """The name of a recording in CTM, and of its files: the path's last part without suffix."""
+    return "stdin" if str(audio) == "-" else Path(audio).stem
+
+
+_TEXTGRID = """\
+File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = {duration}
+tiers? <exists>
+size = 1
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "words"
+        xmin = 0
+        xmax = {duration}
+        intervals: size = {count}
+"""
+
+_SRT_FORMATTING = re.compile(r"</?(?:[bius]|font)\b.*>|\{\\", re.I)
+# what sclite and `asr.scoring.notation` don't take for a part of the word
+_SCLITE_NOTATION = re.compile(r"[{};\\\s]|.\*$|^@$|^<alt(?:_begin|_end)?>$", re.I)
+
+
+def _refuse(words: Sequence[Word], special: re.Pattern[str], format: str) -> None:
+    found = next((word.text for word in words if special.search(word.text)), None)
+    if found is not None:
+        raise InputError(
+            f"has the word {found!r}, which has a special meaning in {format}; expected another"
+            " format"
+        )
+
+
+def _timed_words(transcript: Transcript) -> Sequence[Word]:
+    """The words, checked for formats that show times."""
+    if transcript.text.strip() and not transcript.words:
+        raise ValueError(f"transcript has the text {transcript.text!r}, but no words with times")
+    now, duration = 0, milliseconds(transcript.duration)
+    for word in transcript.words:
+        start, end = milliseconds(word.start), milliseconds(word.end)
+        if not now <= start < end <= duration:
+            raise ValueError(
+                f"transcript has {word}; expected a start from {now / 1000} s on, then an end up to"
+                f" {duration / 1000} s"
+            )
+        now = end
+    return transcript.words
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
+
+
+def _ctm_name(audio: str | Path) -> str:
+    """The recording's name without blanks, and not beginning like a comment."""
+    name = printable(_utf8(recording_name(audio)).replace("\\", "\\\\"))
+    name = re.sub("^;", r"\\x3b", name).replace(" ", r"\x20")
+    return re.sub(r"\s", lambda found: ascii(found.group())[1:-1], name)
+
+
+def _utf8(path: str | Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
