@@ -1,6 +1,8 @@
-"""English corpora for a published model -> data/en-small/{train,dev,test}.jsonl, lexicon.dic."""
+"""English corpora and novels -> data/en-small: {train,dev,test}.jsonl, lexicon.dic, text.txt."""
 
 import importlib.util
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +13,7 @@ from asr.corpus.letter_to_sound import write_english_lexicon
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import command_line, locate, refuse, write_manifests
 from asr.errors import reported
+from asr.files import read_text, write_text
 from asr.text.normalisation import normalise
 
 DATA = Path(__file__).parent.parent
@@ -22,12 +25,13 @@ SHORT = 3  # words; texts up to this length, such as commands, may be in several
 # slowest over 10 s has 7 characters a second
 LONG_S = 10.0
 SPARSE = 3.0  # characters a second
+REPEATS = 10  # of the transcripts in the text for language models, beside 14 million words
 
 Splits = Mapping[str, Sequence[Utterance]]
 
 
 def prepare(data_root: Path | None, out: Path) -> None:
-    """Check all corpora; write the three manifests, and a lexicon of train and dev.
+    """Check all corpora; write the three manifests, a lexicon of train and dev, and the text.
 
     stdout has what was left out, and each corpus's share.
 
@@ -42,6 +46,7 @@ def prepare(data_root: Path | None, out: Path) -> None:
     write_manifests(out, splits)
     known = [*splits["train"], *splits["dev"]]
     write_english_lexicon(out / "lexicon.dic", (utterance.text for utterance in known))
+    write_lm_text(out / "text.txt", splits, read_novels(data_root))
     print("\n".join(table(splits)))
 
 
@@ -135,6 +140,30 @@ def without_sparse(utterances: Sequence[Utterance]) -> list[Utterance]:
     for one in sparse:
         print(f"  {one.id}: {one.duration:.1f} s for {one.text!r}")
     return [utterance for utterance in utterances if utterance not in sparse]
+
+
+def read_novels(data_root: Path | None) -> list[str]:
+    """The sentences of `data/novels/train.txt`, which is made first if it is missing."""
+    path = DATA / "novels" / "train.txt"
+    if not path.exists():
+        command = [sys.executable, path.with_name("prepare.py"), "--out", path.parent]
+        subprocess.run([*command, *(["--data-root", data_root] if data_root else [])], check=True)
+    return read_text(path).splitlines()
+
+
+def write_lm_text(path: Path, splits: Splits, sentences: Iterable[str]) -> None:
+    """Write the text for language models: the novels, and the transcripts of train repeatedly.
+
+    Sentences of the novels that are texts of dev or test, of more than `SHORT` words, are left out;
+    a line on stdout has their number.
+    """
+    held_out = {one.text for split in ("dev", "test") for one in splits[split]}
+    held_out = {text for text in held_out if len(text.split()) > SHORT}
+    sentences = list(sentences)
+    kept = [sentence for sentence in sentences if sentence not in held_out]
+    print(f"{path.name}: {len(sentences) - len(kept)} sentences left out, as in dev or test")
+    transcripts = [one.text for one in splits["train"]] * REPEATS
+    write_text(path, "\n".join([*kept, *transcripts]) + "\n")
 
 
 def table(splits: Splits) -> list[str]:

@@ -73,6 +73,7 @@ def en_small(monkeypatch):
 
     module = load("en-small")
     monkeypatch.setattr(module, "read_corpus", read_corpus)
+    monkeypatch.setattr(module, "read_novels", lambda _: ["It was she", "she had never seen it"])
     return module
 
 
@@ -97,6 +98,14 @@ def test_the_lexicon_has_the_words_of_train_and_dev(en_small, tmp_path):
     for split in ("train", "dev"):
         assert not lexicon.missing(word for item in splits[split] for word in item.text.split())
     assert lexicon.pronunciations["boys"] == (("B", "OY", "Z"),)
+
+
+def test_the_text_has_the_novels_without_held_out_texts_and_train(en_small, tmp_path, capsys):
+    en_small.prepare(None, tmp_path)
+    lines = (tmp_path / "text.txt").read_text().splitlines()
+    texts = [item.text for item in read_all(tmp_path)["train"]]
+    assert lines == ["It was she", *texts * en_small.REPEATS]
+    assert "text.txt: 1 sentences left out, as in dev or test\n" in capsys.readouterr().out
 
 
 def test_corpora_of_few_speakers_are_all_in_train(en_small, tmp_path):
@@ -178,8 +187,9 @@ def test_each_corpus_is_read_with_its_own_folder_of_downloads(tmp_path, monkeypa
 
 
 @needs_corpora
-def test_the_real_corpora_share_no_speaker_and_no_sentence(tmp_path, capsys):
+def test_the_real_corpora_share_no_speaker_and_no_sentence(tmp_path, monkeypatch, capsys):
     module = load("en-small")
+    monkeypatch.setattr(module, "read_novels", lambda _: [])  # they take half a minute
     module.prepare(Path(ASR_DATA), tmp_path)
     splits = read_all(tmp_path)
     assert sizes(splits) == {
