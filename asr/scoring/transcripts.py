@@ -1,7 +1,7 @@
 """Two files of transcripts -> pairs of a reference and a hypothesis."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,12 +22,14 @@ class Pairs:
         hypotheses: the recognised texts, one for each reference.
         ids: of the utterances; None if the files were paired line by line.
         notes: messages for the user on how the files were read.
+        entries: what the files say of each utterance: of its reference and of its hypothesis.
     """
 
     references: list[str]
     hypotheses: list[str]
     ids: list[str] | None
     notes: list[str] = field(default_factory=list, compare=False)
+    entries: EntryPairs = field(default_factory=list, compare=False)
 
 
 def read_pairs(
@@ -69,16 +71,46 @@ def read_pairs(
             an id occurs twice or in one file only; `with_ids` is None and it is unclear whether
             lines have ids.
     """
+    (pairs,) = read_systems(reference, [hypothesis], with_ids, missing_is_deleted, rules)
+    return pairs
+
+
+def read_systems(
+    reference: str | Path,
+    hypotheses: Sequence[str | Path],
+    with_ids: bool | None = None,
+    missing_is_deleted: bool = False,
+    rules: Rules | None = None,
+) -> list[Pairs]:
+    """Pair one file of references with the hypotheses of several systems; see `read_pairs`.
+
+    All systems have the same utterances in the same order, and are compared by the same rules: if
+    one file of hypotheses makes the case of words irrelevant, it is so for all.
+
+    Raises:
+        InputError: as `read_pairs`; a file is given twice; or the utterances of two systems differ.
+    """
+    _check_given_once(hypotheses)
     as_lines = with_ids is not None
+    rules = rules or Rules()
     said = read_transcripts(Path(reference), as_lines=as_lines)
-    heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
-    notes: list[str] = []
-    pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
-    if not pairs:
-        raise InputError(f"{reference}: has no utterance to score; expected at least one")
-    references, hypotheses = _compared(pairs, notation, rules or Rules(), as_lines, notes)
-    ids = [said.id for said, _ in pairs] if by_id else None
-    return Pairs(references, hypotheses, ids, notes)
+    found = []
+    for hypothesis in hypotheses:
+        heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
+        notes: list[str] = []
+        found.append((*pair_entries(said, heard, with_ids, missing_is_deleted, notes), notes))
+        if not found[-1][0]:
+            raise InputError(f"{reference}: has no utterance to score; expected at least one")
+        _check_same_utterances(said.path, hypotheses[0], found[0], hypothesis, found[-1])
+    ignore_case = rules.ignore_case
+    if ignore_case is None:
+        ignore_case = any(any(notation) for _, notation, _, _ in found)
+    systems = []
+    for pairs, notation, by_id, notes in found:
+        references, recognised = _compared(pairs, notation, rules, ignore_case, as_lines, notes)
+        ids = [said.id for said, _ in pairs] if by_id else None
+        systems.append(Pairs(references, recognised, ids, notes, pairs))
+    return systems
 
 
 def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
@@ -105,15 +137,43 @@ def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
 _ALTERNATIVES = re.compile(r"(?<!\S)\{(?: [^{}]*)? /(?: [^{}]*)? \}(?!\S)")
 
 
+Found = tuple[EntryPairs, tuple[str, str], bool, list[str]]
+"""The pairs, their notation, whether they were paired by id, and notes; see `pair_entries`."""
+
+
+def _check_given_once(hypotheses: Sequence[str | Path]) -> None:
+    names = list(map(str, hypotheses))
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{twice[0]}: is given twice; expected each hypothesis once")
+
+
+def _check_same_utterances(
+    reference: Path, first: str | Path, of_first: Found, other: str | Path, of_other: Found
+) -> None:
+    """Raise InputError if two systems are not compared with the same references."""
+    ways = ["by id" if by_id else "line by line" for _, _, by_id, _ in (of_first, of_other)]
+    if ways[0] != ways[1]:
+        raise InputError(
+            f"{other}: is paired {ways[1]}, but {first} {ways[0]}; expected the same for all"
+            " hypotheses"
+        )
+    texts = [[(said.id, said.text) for said, _ in pairs] for pairs, *_ in (of_first, of_other)]
+    if texts[0] != texts[1]:
+        raise InputError(
+            f"{other}: divides {reference} into other utterances than {first} does; expected"
+            " hypotheses in the same format, and for CTM an STM as reference"
+        )
+
+
 def _compared(
     pairs: EntryPairs,
     notation: tuple[str, str],
     rules: Rules,
+    ignore_case: bool,
     as_lines: bool,
     notes: list[str],
 ) -> tuple[list[str], list[str]]:
     """Reduce the pairs to the plain texts that are compared: references and hypotheses."""
-    ignore_case = any(notation) if rules.ignore_case is None else rules.ignore_case
     references, hypotheses = [], []
     has_capitals = False
     for said, heard in pairs:
