@@ -1,13 +1,18 @@
 """`asr score`: references and hypotheses -> error rates."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.output import print_json, print_lines
-from asr.errors import reported, say
+from asr.cli.output import print_json, print_lines, print_page
+from asr.errors import InputError, reported, say
+from asr.files import write_text
+
+if TYPE_CHECKING:
+    from asr.scoring.systems import System, Values
 
 
 class ScoreFormat(StrEnum):
@@ -105,6 +110,23 @@ def score(
         bool,
         typer.Option("--alignments", help="Print the alignment of each utterance with errors."),
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the page to this new file, instead of stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The page plays the recordings in this folder, named after the ids or the"
+            " manifest's paths.",
+            show_default="the audio files that the references name",
+        ),
+    ] = None,
 ) -> None:
     """Word and character error rates of recognised texts, with a 95 % interval.
 
@@ -117,37 +139,78 @@ def score(
     """
     if alignments and format is not ScoreFormat.text:
         raise typer.BadParameter("needs --format text", param_hint="--alignments")
+    for name, given in (("--out", out), ("--audio", audio)):
+        if given is not None and format is not ScoreFormat.html:
+            raise typer.BadParameter("needs --format html", param_hint=name)
     with reported("asr score"):
-        from asr.cli.score_results import (
-            alignment_lines,
-            comparison_lines,
-            group_lines,
-            system_lines,
-        )
         from asr.scoring.hints import hints
         from asr.scoring.notation import Rules
-        from asr.scoring.systems import aligned_system, score_values, system_names
+        from asr.scoring.systems import aligned_system, has_field, score_values, system_names
         from asr.scoring.transcripts import read_systems
         from asr.text import normalisation
 
+        if out and out.exists():
+            raise InputError(f"{out}: already exists; expected a new file")
         rules = Rules(
             ignore_case, optional, fragments, normalisation.normalise if normalise else None
         )
         deleted = missing is Missing.deletions
         pairs = read_systems(reference, hypotheses, ids, deleted, rules)
         systems = list(map(aligned_system, system_names(hypotheses), pairs))
+        if format is ScoreFormat.html and by is None and has_field(pairs[0], "speaker"):
+            by = "speaker"
         values = score_values(systems, by, reference)
-        for system in systems:
-            for note in [*system.pairs.notes, *hints(system.alignments)]:
-                say("asr score", f"{system.name}: {note}" if len(systems) > 1 else note)
+        notes = [
+            f"{system.name}: {note}" if len(systems) > 1 else note
+            for system in systems
+            for note in [*system.pairs.notes, *hints(system.alignments)]
+        ]
+        for note in notes:
+            say("asr score", note)
         if format is ScoreFormat.json:
             print_json(values)
-            return
-        lines = alignment_lines(systems) if alignments else []
-        if len(systems) == 1:
-            lines += system_lines(values, systems[0].alignments)
+        elif format is ScoreFormat.text:
+            print_lines(_lines(systems, values, alignments))
         else:
-            lines += comparison_lines(values["systems"])
-        if by is not None:
-            lines += ["", *group_lines(values)]
-        print_lines(lines)
+            page = _page(reference, systems, values, notes, audio, out)
+            if out:
+                write_text(out, page, exclusive=True)
+            else:
+                print_page(page)
+
+
+def _lines(systems: Sequence["System"], values: "Values", with_alignments: bool) -> list[str]:
+    from asr.cli.score_results import (
+        alignment_lines,
+        comparison_lines,
+        group_lines,
+        system_lines,
+    )
+
+    lines = alignment_lines(systems) if with_alignments else []
+    if len(systems) == 1:
+        lines += system_lines(values, systems[0].alignments)
+    else:
+        lines += comparison_lines(values["systems"])
+    return [*lines, "", *group_lines(values)] if "by" in values else lines
+
+
+def _page(
+    reference: Path,
+    systems: Sequence["System"],
+    values: "Values",
+    notes: Sequence[str],
+    audio: Path | None,
+    out: Path | None,
+) -> str:
+    from asr.scoring.recordings import find_recordings, playing_notes
+    from asr.scoring.score_page import score_page
+    from asr.scoring.systems import system_names
+
+    pairs = [system.pairs for system in systems]
+    recordings = find_recordings([said for said, _ in pairs[0].entries], audio)
+    unplayed = playing_notes(pairs, recordings)
+    for note in unplayed:
+        say("asr score", note)
+    (name,) = system_names([reference])
+    return score_page(f"Word errors: {name}", systems, values, recordings, [*notes, *unplayed], out)

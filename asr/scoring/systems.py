@@ -95,6 +95,11 @@ def score_values(systems: Sequence[System], by: str | None, path: str | Path) ->
     return grouped | {"systems": named}
 
 
+def has_field(pairs: Pairs, field: str) -> bool:
+    """Whether every reference has a value of this field, such as speaker."""
+    return all(said.fields.get(field) for said, _ in pairs.entries)
+
+
 def field_values(pairs: Pairs, field: str, path: str | Path) -> list[str]:
     """The value of a field of each reference, as text; "" where it is empty or null.
 
