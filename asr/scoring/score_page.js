@@ -29,36 +29,49 @@ function percent(rate) {
 
 const interval = of => of.utterances === 1 ? "" : `${percent(of.wer_low)} to ${percent(of.wer_high)}`;
 const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
+// an item of an alignment is a word that was recognised, or the pair of an error
+const isError = item => typeof item !== "string";
+const pairOf = item => isError(item) ? item : [item, item];
 const kindOf = ([said, heard]) => said === "" ? "insertion" : heard === "" ? "deletion" : "substitution";
 
+/** The errors of an alignment by kind, its rate, and both texts in lower case. */
 function count(alignment) {
   const counts = { substitution: 0, deletion: 0, insertion: 0, words: 0 };
+  let [reference, hypothesis] = ["", ""];
   for (const item of alignment) {
-    const kind = typeof item === "string" ? null : kindOf(item);
-    if (kind) counts[kind] += 1;
-    if (kind !== "insertion") counts.words += 1;
+    const [said, heard] = pairOf(item);
+    if (said) {
+      counts.words += 1;
+      reference += ` ${said}`;
+    }
+    if (heard) hypothesis += ` ${heard}`;
+    if (isError(item)) counts[kindOf(item)] += 1;
   }
   counts.errors = counts.substitution + counts.deletion + counts.insertion;
   counts.wer = counts.words ? counts.errors / counts.words : counts.errors ? Infinity : 0;
+  counts.searched = `${reference}\n${hypothesis}`.toLowerCase();
   return counts;
 }
 
 data.utterances.forEach((utterance, place) => {
   utterance.place = place;
   utterance.counts = utterance.alignments.map(count);
-  const words = utterance.alignments.flat(2).filter(word => word);
-  utterance.searched = `${utterance.id} ${utterance.group} `.toLowerCase();
-  for (const alignment of utterance.alignments) {
-    for (const side of [0, 1]) {
-      const text = alignment.map(item => typeof item === "string" ? item : item[side]);
-      utterance.searched += `\n${text.filter(word => word).join(" ").toLowerCase()}`;
-    }
-  }
-  utterance.rightToLeft = RIGHT_TO_LEFT.test(words.join(" "));
+  utterance.searched = [
+    `${utterance.id} ${utterance.group}`.toLowerCase(),
+    ...utterance.counts.map(counts => counts.searched),
+  ].join("\n");
 });
 
 // what the reader has chosen
 const chosen = { system: 0, text: "", group: null, length: null, confusion: null };
+
+/** How the value of each filter is called. */
+const NAMES = {
+  group: value => value || "(empty)",
+  length: value => `${value} ${value === "1" ? "word" : "words"}`,
+  confusion: value => value.split("\n").map(word => word || "\u2205").join(" \u2192 "),
+};
 
 // ---- rates
 
@@ -136,11 +149,12 @@ const gains = of => `${percent(of.gain_low)} to ${percent(of.gain_high)}`;
 
 // ---- charts
 
+const byName = new Intl.Collator("en", { numeric: true });
 const charts = []; // functions that draw them again
 const ORDERS = {
   "most errors": () => 0, // as given
   "highest WER": (one, other) => (other.wer ?? Infinity) - (one.wer ?? Infinity),
-  name: (one, other) => one.group.localeCompare(other.group, "en", { numeric: true }),
+  name: (one, other) => byName.compare(one.group, other.group),
 };
 
 /** A chart of the systems' groups in `list`; a click on a row filters the utterances. */
@@ -160,7 +174,7 @@ function showChart(title, list, filter, orders) {
       const row = add(rows, "button", "bar");
       row.type = "button";
       const name = add(row, "span");
-      add(name, "bdi", "", group || "(empty)");
+      add(name, "bdi", "", NAMES[filter](group));
       add(name, "small", "", `${plural(utterances, "utterance")}, ${plural(words, "word")}`);
       const bars = add(row, "span");
       named.forEach((of, number) => {
@@ -187,6 +201,9 @@ function toggles(button, filter, value) {
   button.onclick = () => {
     chosen[filter] = chosen[filter] === value ? null : value;
     choose();
+    if (chosen[filter] === null) return;
+    get("utterances").scrollIntoView();
+    get("found").focus({ preventScroll: true });
   };
 }
 
@@ -199,7 +216,7 @@ function showConfusions() {
   const times = new Map();
   for (const utterance of data.utterances) {
     for (const item of utterance.alignments[chosen.system]) {
-      if (typeof item === "string") continue;
+      if (!isError(item)) continue;
       const known = times.get(keyOf(item));
       if (known) known.times += 1; else times.set(keyOf(item), { item, times: 1 });
     }
@@ -231,13 +248,12 @@ function showConfusions() {
 // ---- utterances
 
 const mine = utterance => utterance.counts[chosen.system];
-const byId = (one, other) => one.id.localeCompare(other.id, "en", { numeric: true });
 const SORTS = {
   "number of errors": (one, other) => mine(other).errors - mine(one).errors,
   WER: (one, other) => (mine(one).wer === mine(other).wer ? 0 : mine(other).wer - mine(one).wer),
   "words, longest first": (one, other) => mine(other).words - mine(one).words,
   "words, shortest first": (one, other) => mine(one).words - mine(other).words,
-  id: byId,
+  id: (one, other) => byName.compare(one.id, other.id),
   "order of the file": (one, other) => one.place - other.place,
 };
 const SHOWS = { all: () => true, "with errors": utterance => mine(utterance).errors > 0 };
@@ -263,7 +279,7 @@ function found() {
       && (chosen.group === null || utterance.group === chosen.group)
       && (chosen.length === null || utterance.length === chosen.length)
       && (chosen.confusion === null || utterance.alignments[chosen.system].some(
-        item => typeof item !== "string" && keyOf(item) === chosen.confusion))
+        item => isError(item) && keyOf(item) === chosen.confusion))
       && utterance.searched.includes(text))
     .sort(SORTS[get("sort").value]);
 }
@@ -276,19 +292,16 @@ function choose() {
   const utterances = found();
   const status = get("found");
   status.textContent = `${utterances.length.toLocaleString("en")} of ${plural(data.utterances.length, "utterance")}`;
-  const names = {
-    group: value => `${data.by}: ${value || "(empty)"}`,
-    length: value => `${value} words`,
-    confusion: value => value.split("\n").map(word => word || "\u2205").join(" \u2192 "),
-  };
-  for (const filter of Object.keys(names)) {
+  for (const filter of Object.keys(NAMES)) {
     if (chosen[filter] === null) continue;
-    const chip = add(status, "button", "chip", names[filter](chosen[filter]));
+    const chip = add(status, "button", "chip");
+    add(chip, "bdi", "", NAMES[filter](chosen[filter]));
     chip.type = "button";
     chip.title = "remove this filter";
     chip.onclick = () => {
       chosen[filter] = null;
       choose();
+      status.focus();
     };
   }
   showUtterances(utterances);
@@ -353,8 +366,8 @@ function showUtterance(parent, utterance) {
 
 /** The systems in one part if all have the same reference words; else each in a part of its own. */
 function parts(utterance) {
-  const said = utterance.alignments.map(alignment => alignment
-    .map(item => typeof item === "string" ? item : item[0]).filter(word => word).join(" "));
+  const said = utterance.alignments.map(
+    alignment => alignment.map(item => pairOf(item)[0]).filter(word => word).join(" "));
   const numbers = systems.map((_, number) => number);
   return said.every(text => text === said[0]) ? [numbers] : numbers.map(number => [number]);
 }
@@ -362,7 +375,8 @@ function parts(utterance) {
 /** The reference and what each system recognised, word below word. */
 function showWords(parent, utterance, numbers) {
   const words = add(parent, "div", "words");
-  if (utterance.rightToLeft) words.dir = "rtl";
+  const text = utterance.alignments[numbers[0]].flat().join(" ");
+  if (RIGHT_TO_LEFT.test(text)) words.dir = "rtl";
   const labels = add(words, "span", "column labels");
   add(labels, "span", "", "ref");
   for (const number of numbers) {
@@ -387,8 +401,8 @@ function columns(utterance, numbers) {
     let heard = 0;
     const starts = utterance.starts[number];
     for (const item of utterance.alignments[number]) {
-      const [said, word] = typeof item === "string" ? [item, item] : item;
-      const kind = typeof item === "string" ? null : kindOf(item);
+      const [said, word] = pairOf(item);
+      const kind = isError(item) ? kindOf(item) : null;
       const cell = { said, word, kind, start: word && starts ? starts[heard] : null };
       if (word) heard += 1;
       if (kind === "insertion") {
@@ -475,7 +489,7 @@ function follow(article, utterance, audio) {
 function start() {
   showSystems();
   if (data.by !== null) showChart(`By ${data.by}`, "groups", "group", Object.keys(ORDERS));
-  showChart("By words in the reference", "lengths", "length", ["name", "most errors", "highest WER"]);
+  showChart("By length of the reference", "lengths", "length", ["name", "most errors", "highest WER"]);
   showConfusions();
   for (const [id, names] of [["show", SHOWS], ["sort", SORTS]]) {
     for (const name of Object.keys(names)) add(get(id), "option", "", name);
