@@ -58,16 +58,16 @@ def system_names(paths: Sequence[str | Path]) -> list[str]:
         paths: different ones.
     """
     # bytes of a name that are not UTF-8 are escaped, because JSON can't hold them
-    parts = [Path(os.fsencode(path).decode("utf-8", "backslashreplace")).parts for path in paths]
-    if len(parts) == 1:
-        return [parts[0][-1]]
-    ends = zip(*(part[:0:-1] for part in parts), strict=False)  # a path keeps its first part
-    n_common = len(list(takewhile(lambda names: len(set(names)) == 1, ends)))
-    parts = [part[: len(part) - n_common] for part in parts]
-    for n in range(1, max(map(len, parts))):
+    given = [Path(os.fsencode(path).decode("utf-8", "backslashreplace")) for path in paths]
+    parts = [path.parts[1:] if path.is_absolute() else path.parts for path in given]
+    if len(parts) > 1:
+        ends = zip(*(part[:0:-1] for part in parts), strict=False)  # each keeps its first part
+        n_common = len(list(takewhile(lambda names: len(set(names)) == 1, ends)))
+        parts = [part[: len(part) - n_common] for part in parts]
+    for n in range(1, max(map(len, parts)) + 1):
         if len({part[-n:] for part in parts}) == len(parts):
             return ["/".join(part[-n:]) for part in parts]
-    return [str(Path(*part)) for part in parts]
+    return [str(path) for path in given]
 
 
 def score_values(systems: Sequence[System], by: str | None, path: str | Path) -> Values:
