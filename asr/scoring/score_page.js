@@ -135,9 +135,11 @@ function showSystems() {
   const notes = [...data.notes];
   if (several) {
     notes.unshift(
-      `Gains are over ${systems[0].name}, with their 95 % intervals; p is two-sided, from a paired`
-      + " test. An empty p: alternatives in the references differ in their number of words.",
+      `Gains are over ${systems[0].name}, with their 95 % intervals; p is two-sided, from a paired test.`,
     );
+  }
+  if (systems.slice(1).some(system => system.p === null)) {
+    notes.unshift("No p where systems chose alternatives of the references with other numbers of words.");
   }
   for (const note of notes) add(get("notes"), "li", "", note);
   const first = systems[0];
@@ -155,6 +157,7 @@ const ORDERS = {
   "most errors": () => 0, // as given
   "highest WER": (one, other) => (other.wer ?? Infinity) - (one.wer ?? Infinity),
   name: (one, other) => byName.compare(one.group, other.group),
+  length: (one, other) => byName.compare(one.group, other.group),
 };
 
 /** A chart of the systems' groups in `list`; a click on a row filters the utterances. */
@@ -229,7 +232,9 @@ function showConfusions() {
     const found = sorted.filter(each => kindOf(each.item) === kind);
     const column = add(get("confusions"), "div");
     const total = found.reduce((sum, each) => sum + each.times, 0);
-    add(column, "h3", "", `${plural(total, kind)}, ${found.length.toLocaleString("en")} different`);
+    const heading = add(column, "h3");
+    if (several) letter(heading, chosen.system);
+    heading.append(`${plural(total, kind)}, ${found.length.toLocaleString("en")} different`);
     const rows = add(column, "div", "rows");
     for (const { item, times } of found.slice(0, SHOWN_CONFUSIONS)) {
       const row = add(rows, "button", "confusion");
@@ -291,7 +296,8 @@ function choose() {
   }
   const utterances = found();
   const status = get("found");
-  status.textContent = `${utterances.length.toLocaleString("en")} of ${plural(data.utterances.length, "utterance")}`;
+  status.textContent = `${utterances.length.toLocaleString("en")} of`
+    + ` ${plural(data.utterances.length, "utterance")}`;
   for (const filter of Object.keys(NAMES)) {
     if (chosen[filter] === null) continue;
     const chip = add(status, "button", "chip");
@@ -307,8 +313,8 @@ function choose() {
   showUtterances(utterances);
 }
 
-const BLOCK = 25; // utterances that are drawn together
-const PRINTED = 20; // blocks
+const BLOCK = 10; // utterances that are drawn together
+const PRINTED = 50; // blocks
 const blocks = new Map(); // element -> its utterances
 let drawing;
 
@@ -423,11 +429,11 @@ function columns(utterance, numbers) {
 }
 
 function showHeard(column, article, utterance, cell) {
-  if (!cell) {
-    add(column, "span", "heard");
+  const isPlayable = utterance.audio && cell && cell.start !== null;
+  if (!cell || (!cell.kind && !isPlayable)) { // most words: as few elements as possible
+    add(column, "bdi", "heard", cell ? cell.word : "");
     return;
   }
-  const isPlayable = utterance.audio && cell.start !== null;
   const made = add(column, isPlayable ? "button" : "span", "heard");
   add(made, "bdi", "", cell.word || cell.said);
   if (cell.kind) {
@@ -488,8 +494,8 @@ function follow(article, utterance, audio) {
 
 function start() {
   showSystems();
-  if (data.by !== null) showChart(`By ${data.by}`, "groups", "group", Object.keys(ORDERS));
-  showChart("By length of the reference", "lengths", "length", ["name", "most errors", "highest WER"]);
+  if (data.by !== null) showChart(`By ${data.by}`, "groups", "group", ["most errors", "highest WER", "name"]);
+  showChart("By length of the reference", "lengths", "length", ["length", "most errors", "highest WER"]);
   showConfusions();
   for (const [id, names] of [["show", SHOWS], ["sort", SORTS]]) {
     for (const name of Object.keys(names)) add(get(id), "option", "", name);

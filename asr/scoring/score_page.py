@@ -59,9 +59,10 @@ def page_data(
     Returns:
         data: `systems` as in `score_values`, each also with `lengths`, its rates by the number of
             reference words; the field `by` of the groups; `notes`; and `utterances`. Each of these
-            has `id`, `group`, `length`, `audio`, and for each system its alignment and the times of
-            its recognised words. In an alignment, a text is a word recognised correctly, and a pair
-            is an error: the reference's word and the recognised one, "" where there is none.
+            has `id`, `group`, `length`, `audio`, and for each system its alignment and, with audio,
+            the times at which its recognised words start. In an alignment, a text is a word that
+            was recognised, and a pair is an error: the reference's word and the recognised one, ""
+            where there is none.
     """
     pairs = systems[0].pairs
     ids = pairs.ids or [str(number) for number in range(1, len(pairs.references) + 1)]
@@ -88,6 +89,8 @@ def page_data(
                 ],
                 "starts": [
                     word_starts(*system.pairs.entries[number], system.pairs.hypotheses[number])
+                    if recordings[number]
+                    else None
                     for system in systems
                 ],
             }

@@ -262,9 +262,10 @@ def test_wrong_usage_exits_with_2(write):
 
 
 def test_score_does_not_import_torch(write, tmp_path):
-    write("ref.txt", "a b c\n" * 130)
+    for name in ("ref.txt", "hyp.txt"):
+        write(name, "a b c\n" * 130)
     program = (
-        "import sys; sys.argv = ['asr', 'score', 'ref.txt', 'ref.txt']\n"
+        "import sys; sys.argv = ['asr', 'score', *'ref.txt ref.txt hyp.txt --format html'.split()]\n"
         "from asr.cli.app import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code in (0, None)\n"

@@ -240,5 +240,5 @@ def test_a_browser_draws_only_the_utterances_in_sight(tmp_path):
     """
     page = page_of(systems_of(references, hypotheses))
     n_blocks, at_first, filled, cleared = in_browser(tmp_path, page, script)
-    assert (n_blocks, filled, cleared) == (24, 600, 0)
-    assert at_first == 25
+    assert (n_blocks, filled, cleared) == (60, 600, 0)
+    assert at_first == 10
