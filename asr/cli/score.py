@@ -40,7 +40,7 @@ def score(
     hypotheses: Annotated[
         list[Path],
         typer.Argument(
-            metavar="HYPOTHESIS...",
+            metavar="HYPOTHESIS",
             help="Recognised texts, a file for each system; - for standard input.",
             show_default=False,
         ),

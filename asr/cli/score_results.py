@@ -41,13 +41,12 @@ def comparison_lines(systems: Sequence[Values]) -> list[str]:
         for values in systems
     ]
     first = systems[0]
-    words = "" if any(values["over"] is None for values in systems[1:]) else _words(first)
-    return [
-        *_table([titles, *rows]),
-        "",
-        f"{first['utterances']} utterances{words} (paired by {first['paired_by']});"
-        f" p: two-sided, paired, against {printable(first['name'])}",
-    ]
+    words = f", {first['words']} words" if len({each["words"] for each in systems}) == 1 else ""
+    note = f"p: two-sided, paired, against {printable(first['name'])}"
+    if any(values["p"] is None for values in systems[1:]):
+        note += "; none if systems fit alternatives with other numbers of words"
+    utterances = f"{first['utterances']} utterances{words} (paired by {first['paired_by']})"
+    return [*_table([titles, *rows]), "", f"{utterances}; {note}"]
 
 
 def group_lines(values: Values) -> list[str]:
@@ -89,10 +88,6 @@ def alignment_lines(systems: Sequence[System]) -> list[str]:
 
 
 _KINDS = ("substitutions", "deletions", "insertions")
-
-
-def _words(values: Values) -> str:
-    return f", {values['words']} words"
 
 
 def _interval(values: Values) -> str:

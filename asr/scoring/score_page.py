@@ -11,8 +11,6 @@ from urllib.parse import quote
 from asr.scoring.recordings import Recording, word_starts
 from asr.scoring.systems import System, Values, field_values, group_values
 
-FOLDER = Path(__file__).parent
-
 
 def score_page(
     title: str,
@@ -38,13 +36,14 @@ def score_page(
     data = page_data(systems, values, recordings, notes, page)
     parts = {
         "TITLE": html.escape(title),
-        "STYLE": (FOLDER / "score_page.css").read_text(encoding="utf-8"),
-        "SCRIPT": (FOLDER / "score_page.js").read_text(encoding="utf-8"),
+        "STYLE": _read("score_page.css"),
+        "SCRIPT": _read("score_page.js") + _read("score_page_utterances.js"),
         # escaped, because "<" could end the script element
         "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    template = (FOLDER / "score_page.html").read_text(encoding="utf-8")
-    return re.sub("@(TITLE|STYLE|SCRIPT|DATA)@", lambda found: parts[found[1]], template)
+    return re.sub(
+        "@(TITLE|STYLE|SCRIPT|DATA)@", lambda found: parts[found[1]], _read("score_page.html")
+    )
 
 
 def page_data(
@@ -103,6 +102,11 @@ def length_range(n_words: int) -> str:
     """The range of lengths that a number of words is in: 0, 1, 2-3, 4-7, 8-15, ..."""
     first: int = 1 << n_words.bit_length() >> 1
     return f"{first}-{2 * first - 1}" if first > 1 else str(first)
+
+
+def _read(name: str) -> str:
+    """A file beside this one: the page's frame, style or program."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _audio_values(recording: Recording | None, page: Path | None) -> Values | None:

@@ -96,8 +96,9 @@ def score_values(systems: Sequence[System], by: str | None, path: str | Path) ->
 
 
 def has_field(pairs: Pairs, field: str) -> bool:
-    """Whether every reference has a value of this field, such as speaker."""
-    return all(said.fields.get(field) for said, _ in pairs.entries)
+    """Whether every reference has a text in this field, such as speaker."""
+    values = (said.fields.get(field) for said, _ in pairs.entries)
+    return all(isinstance(value, str) and value for value in values)
 
 
 def field_values(pairs: Pairs, field: str, path: str | Path) -> list[str]:

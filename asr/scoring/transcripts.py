@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.errors import InputError
 from asr.files import write_text
@@ -94,22 +95,23 @@ def read_systems(
     as_lines = with_ids is not None
     rules = rules or Rules()
     said = read_transcripts(Path(reference), as_lines=as_lines)
-    found = []
+    found: list[_Paired] = []
     for hypothesis in hypotheses:
         heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
         notes: list[str] = []
-        found.append((*pair_entries(said, heard, with_ids, missing_is_deleted, notes), notes))
-        if not found[-1][0]:
+        paired = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
+        found.append(_Paired(heard.path, *paired, notes))
+        if not found[-1].pairs:
             raise InputError(f"{reference}: has no utterance to score; expected at least one")
-        _check_same_utterances(said.path, hypotheses[0], found[0], hypothesis, found[-1])
+        _check_same_utterances(said.path, found[0], found[-1])
     ignore_case = rules.ignore_case
     if ignore_case is None:
-        ignore_case = any(any(notation) for _, notation, _, _ in found)
+        ignore_case = any(any(each.notation) for each in found)
     systems = []
-    for pairs, notation, by_id, notes in found:
-        references, recognised = _compared(pairs, notation, rules, ignore_case, as_lines, notes)
-        ids = [said.id for said, _ in pairs] if by_id else None
-        systems.append(Pairs(references, recognised, ids, notes, pairs))
+    for each in found:
+        references, recognised = _compared(each, rules, ignore_case, as_lines)
+        ids = [said.id for said, _ in each.pairs] if each.by_id else None
+        systems.append(Pairs(references, recognised, ids, each.notes, each.pairs))
     return systems
 
 
@@ -137,8 +139,22 @@ def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
 _ALTERNATIVES = re.compile(r"(?<!\S)\{(?: [^{}]*)? /(?: [^{}]*)? \}(?!\S)")
 
 
-Found = tuple[EntryPairs, tuple[str, str], bool, list[str]]
-"""The pairs, their notation, whether they were paired by id, and notes; see `pair_entries`."""
+class _Paired(NamedTuple):
+    """A file of hypotheses, paired with the references; see `pair_entries`.
+
+    Args:
+        path: of the hypotheses.
+        pairs: a reference and a hypothesis for each utterance.
+        notation: of the references and of the hypotheses.
+        by_id: whether they were paired by id.
+        notes: messages for the user.
+    """
+
+    path: Path
+    pairs: EntryPairs
+    notation: tuple[str, str]
+    by_id: bool
+    notes: list[str]
 
 
 def _check_given_once(hypotheses: Sequence[str | Path]) -> None:
@@ -147,36 +163,30 @@ def _check_given_once(hypotheses: Sequence[str | Path]) -> None:
         raise InputError(f"{twice[0]}: is given twice; expected each hypothesis once")
 
 
-def _check_same_utterances(
-    reference: Path, first: str | Path, of_first: Found, other: str | Path, of_other: Found
-) -> None:
+def _check_same_utterances(reference: Path, first: _Paired, other: _Paired) -> None:
     """Raise InputError if two systems are not compared with the same references."""
-    ways = ["by id" if by_id else "line by line" for _, _, by_id, _ in (of_first, of_other)]
-    if ways[0] != ways[1]:
+    if first.by_id != other.by_id:
+        ways = ["by id" if each.by_id else "line by line" for each in (other, first)]
         raise InputError(
-            f"{other}: is paired {ways[1]}, but {first} {ways[0]}; expected the same for all"
-            " hypotheses"
+            f"{other.path}: is paired {ways[0]}, but {first.path} {ways[1]}; expected the same for"
+            " all hypotheses"
         )
-    texts = [[(said.id, said.text) for said, _ in pairs] for pairs, *_ in (of_first, of_other)]
+    texts = [[(said.id, said.text) for said, _ in each.pairs] for each in (first, other)]
     if texts[0] != texts[1]:
         raise InputError(
-            f"{other}: divides {reference} into other utterances than {first} does; expected"
-            " hypotheses in the same format, and for CTM an STM as reference"
+            f"{other.path}: divides {reference} into other utterances than {first.path} does;"
+            " expected hypotheses in the same format, and for CTM an STM as reference"
         )
 
 
 def _compared(
-    pairs: EntryPairs,
-    notation: tuple[str, str],
-    rules: Rules,
-    ignore_case: bool,
-    as_lines: bool,
-    notes: list[str],
+    paired: _Paired, rules: Rules, ignore_case: bool, as_lines: bool
 ) -> tuple[list[str], list[str]]:
     """Reduce the pairs to the plain texts that are compared: references and hypotheses."""
+    notation = paired.notation
     references, hypotheses = [], []
     has_capitals = False
-    for said, heard in pairs:
+    for said, heard in paired.pairs:
         texts = said.text, heard.text
         if ignore_case:
             texts = without_case(said.text), without_case(heard.text)
@@ -188,7 +198,7 @@ def _compared(
         references.append(reference)
         hypotheses.append(hypothesis)
     if has_capitals and rules.ignore_case is None and not rules.normalise:
-        notes.append("case is ignored, as in sclite; with --match-case it counts")
+        paired.notes.append("case is ignored, as in sclite; with --match-case it counts")
     return references, hypotheses
 
 

@@ -265,7 +265,8 @@ def test_score_does_not_import_torch(write, tmp_path):
     for name in ("ref.txt", "hyp.txt"):
         write(name, "a b c\n" * 130)
     program = (
-        "import sys; sys.argv = ['asr', 'score', *'ref.txt ref.txt hyp.txt --format html'.split()]\n"
+        "import sys; sys.argv = ['asr', 'score', 'ref.txt']\n"
+        "sys.argv += ['ref.txt', 'hyp.txt', '--format', 'html']\n"
         "from asr.cli.app import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code in (0, None)\n"
@@ -298,6 +299,17 @@ def test_several_systems_are_rows_of_one_table(write):
     alone = json.loads(score(reference, first, "--ids", "--format", "json").stdout)
     assert alone.items() < values["systems"][0].items()
     assert [system["name"] for system in values["systems"]] == ["one.txt", "two.trn"]
+
+
+def test_alternatives_with_other_numbers_of_words_have_no_p(write):
+    reference = write("ref.trn", "{ a / b c } d (u1)\n")
+    first, second = write("a.trn", "a d (u1)\n"), write("b.trn", "b c x (u1)\n")
+    values = json.loads(score(reference, first, second, "--format", "json").stdout)
+    assert [(each["words"], each["p"]) for each in values["systems"]] == [(2, None), (3, None)]
+    assert score(reference, first, second).stdout.splitlines()[-1] == (
+        "1 utterances (paired by id); p: two-sided, paired, against a.trn; none if systems fit"
+        " alternatives with other numbers of words"
+    )
 
 
 def test_case_counts_for_all_systems_or_for_none(write):
