@@ -68,7 +68,7 @@ def word_starts(said: Entry, heard: Entry, hypothesis: str) -> list[float] | Non
         given = heard.fields.get("words")
         offset = _part(said)[0] or 0.0
         starts = [
-            start + offset
+            round(start + offset, 3)
             for word in (given if isinstance(given, list) else [])
             if (start := _start_of(word)) is not None
         ]

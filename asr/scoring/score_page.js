@@ -23,9 +23,9 @@ function add(parent, tag, name, text) {
 /** A rate as `asr score` prints it: two digits, and ties to the even one as in Python. */
 function percent(rate) {
   if (rate === null) return "infinite";
-  const value = 100 * rate;
-  const isTieToRoundDown = (value * 8) % 4 === 1; // .125 and .625
-  return (isTieToRoundDown ? value - 0.005 : value).toFixed(2);
+  const size = Math.abs(100 * rate);
+  const isTieToRoundDown = (size * 8) % 4 === 1; // .125 and .625
+  return (rate < 0 ? "-" : "") + (isTieToRoundDown ? size - 0.005 : size).toFixed(2);
 }
 
 const interval = of => of.utterances === 1 ? "" : `${percent(of.wer_low)} to ${percent(of.wer_high)}`;
@@ -152,11 +152,12 @@ const gains = of => `${percent(of.gain_low)} to ${percent(of.gain_high)}`;
 
 // ---- charts
 
+const highestFirst = (one, other) => one === other ? 0 : other - one; // both may be infinite
 const byName = new Intl.Collator("en", { numeric: true });
 const charts = []; // functions that draw them again
 const ORDERS = {
   "most errors": () => 0, // as given
-  "highest WER": (one, other) => (other.wer ?? Infinity) - (one.wer ?? Infinity),
+  "highest WER": (one, other) => highestFirst(one.wer ?? Infinity, other.wer ?? Infinity),
   name: (one, other) => byName.compare(one.group, other.group),
   length: (one, other) => byName.compare(one.group, other.group),
 };

@@ -5,7 +5,7 @@
 const mine = utterance => utterance.counts[chosen.system];
 const SORTS = {
   "number of errors": (one, other) => mine(other).errors - mine(one).errors,
-  WER: (one, other) => (mine(one).wer === mine(other).wer ? 0 : mine(other).wer - mine(one).wer),
+  WER: (one, other) => highestFirst(mine(one).wer, mine(other).wer),
   "words, longest first": (one, other) => mine(other).words - mine(one).words,
   "words, shortest first": (one, other) => mine(one).words - mine(other).words,
   id: (one, other) => byName.compare(one.id, other.id),
@@ -66,7 +66,7 @@ function choose() {
 // ---- the list
 
 const BLOCK = 10; // utterances that are drawn together
-const PRINTED = 50; // blocks
+const PRINTED = 20; // blocks
 const blocks = new Map(); // element -> its utterances
 let drawing;
 
@@ -246,8 +246,9 @@ function follow(article, utterance, audio) {
 
 function start() {
   showSystems();
-  if (data.by !== null) showChart(`By ${data.by}`, "groups", "group", ["most errors", "highest WER", "name"]);
-  showChart("By length of the reference", "lengths", "length", ["length", "most errors", "highest WER"]);
+  const orders = ["most errors", "highest WER"];
+  if (data.by !== null) showChart(`By ${data.by}`, "groups", "group", [...orders, "name"]);
+  showChart("By length of the reference", "lengths", "length", ["length", ...orders]);
   showConfusions();
   for (const [id, names] of [["show", SHOWS], ["sort", SORTS]]) {
     for (const name of Object.keys(names)) add(get(id), "option", "", name);
@@ -272,7 +273,10 @@ function start() {
   get("tools").onsubmit = () => false;
   const hasTimes = each => each.audio && each.starts.some(starts => starts !== null);
   get("playable").hidden = !data.utterances.some(hasTimes);
-  window.onbeforeprint = () => [...blocks.keys()].slice(0, PRINTED).forEach(fill);
+  window.onbeforeprint = () => {
+    [...blocks.keys()].slice(0, PRINTED).forEach(fill);
+    get("printed").hidden = blocks.size <= PRINTED;
+  };
   choose();
 }
 

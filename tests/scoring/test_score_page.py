@@ -220,7 +220,7 @@ def test_a_browser_shows_hostile_texts_and_plays_words(tmp_path):
 
 @needs_chromium
 def test_percentages_are_rounded_as_in_python(tmp_path):
-    rates = [n / 800 for n in range(800)] + [n / 773 for n in range(773)]
+    rates = [n / 800 for n in range(-800, 800)] + [n / 773 for n in range(-773, 773)]
     script = f"document.body.textContent = JSON.stringify({rates}.map(percent))"
     page = page_of(systems_of(["a"], ["a"]))
     assert in_browser(tmp_path, page, script) == [f"{100 * rate:.2f}" for rate in rates]
