@@ -66,7 +66,7 @@ function choose() {
 // ---- the list
 
 const BLOCK = 10; // utterances that are drawn together
-const PRINTED = 20; // blocks
+const PRINTED = 10; // blocks: browsers lay out paper slowly
 const blocks = new Map(); // element -> its utterances
 let drawing;
 
@@ -273,7 +273,9 @@ function start() {
   get("tools").onsubmit = () => false;
   const hasTimes = each => each.audio && each.starts.some(starts => starts !== null);
   get("playable").hidden = !data.utterances.some(hasTimes);
+  window.onafterprint = choose;
   window.onbeforeprint = () => {
+    drawing.disconnect(); // on paper, everything is in sight
     [...blocks.keys()].slice(0, PRINTED).forEach(fill);
     get("printed").hidden = blocks.size <= PRINTED;
   };
