@@ -40,6 +40,16 @@ def print_lines(lines: Iterable[str]) -> None:
         raise failure
 
 
+def print_page(page: str) -> None:
+    """Print a page as it stands.
+
+    Raises:
+        OSError: stdout can't be written; the error's filename is `asr.errors.STDOUT`.
+        UnicodeEncodeError: stdout's encoding lacks a character; nothing is printed.
+    """
+    _print(page.removesuffix("\n"))
+
+
 def print_json(values: Any) -> None:
     """Print a JSON value as one line, in ASCII if stdout's encoding lacks one of its characters.
 

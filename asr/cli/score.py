@@ -1,20 +1,27 @@
 """`asr score`: references and hypotheses -> error rates."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import ReportFormat
-from asr.cli.output import print_json, print_lines
+from asr.cli.output import print_json, print_lines, print_page
 from asr.cli.usage import refuse
-from asr.errors import printable, reported, say
-from asr.files import finite_or_none, path_of
+from asr.errors import InputError, reported, say
+from asr.files import path_of, write_text
 
 if TYPE_CHECKING:
-    from asr.scoring.error_rates import Alignment
-    from asr.scoring.transcripts import Pairs
+    from asr.scoring.systems import System, Values
+
+
+class ScoreFormat(StrEnum):
+    """Output format."""
+
+    text = "text"
+    json = "json"
+    html = "html"
 
 
 class Missing(StrEnum):
@@ -34,18 +41,30 @@ def score(
             show_default=False,
         ),
     ],
-    hypothesis: Annotated[
-        Path,
+    hypotheses: Annotated[
+        list[Path],
         typer.Argument(
             metavar="HYPOTHESIS",
             parser=path_of,
-            help="Recognised texts; - for standard input.",
+            help="Recognised texts, a file for each system; - for standard input.",
             show_default=False,
         ),
     ],
     format: Annotated[
-        ReportFormat, typer.Option(help="A table, or one JSON object with rates as fractions.")
-    ] = ReportFormat.text,
+        ScoreFormat,
+        typer.Option(
+            help="A table, one JSON object with rates as fractions, or a page for a browser."
+        ),
+    ] = ScoreFormat.text,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Also group utterances by a field of the references, such as speaker, in a"
+            " manifest, a table or an STM.",
+            show_default=False,
+        ),
+    ] = None,
     normalise: Annotated[
         bool,
         typer.Option(
@@ -96,101 +115,109 @@ def score(
         bool,
         typer.Option("--alignments", help="Print the alignment of each utterance with errors."),
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=path_of,
+            help="Write the page to this new file, instead of stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=path_of,
+            help="The page plays the recordings in this folder, named after the ids or the"
+            " manifest's paths.",
+            show_default="the audio files that the references name",
+        ),
+    ] = None,
 ) -> None:
     """Word and character error rates of recognised texts, with a 95 % interval.
 
-    Both files may be plain lines of text, "id text" lines (Kaldi), the output of `asr transcribe`,
+    Several systems are compared with the first by a paired test over utterances.
+
+    All files may be plain lines of text, "id text" lines (Kaldi), the output of `asr transcribe`,
     JSON, CSV or TSV with columns text and id or audio, sclite's trn, STM and CTM, or subtitles
     (srt, vtt). They may be compressed with gzip. Texts are paired by id if both files have ids,
     otherwise line by line.
     """
-    if alignments and format is not ReportFormat.text:
+    if alignments and format is not ScoreFormat.text:
         refuse("asr score", f"--format is {format.value}; expected text with --alignments")
+    for name, given in (("--out", out), ("--audio", audio)):
+        if given is not None and format is not ScoreFormat.html:
+            refuse("asr score", f"--format is {format.value}; expected html with {name}")
     with reported("asr score"):
-        from asr.scoring.error_rates import align_words
         from asr.scoring.hints import hints
         from asr.scoring.notation import Rules
-        from asr.scoring.transcripts import read_pairs
+        from asr.scoring.systems import aligned_system, has_field, score_values, system_names
+        from asr.scoring.transcripts import read_systems
         from asr.text import normalisation
 
+        if out and out.exists():
+            raise InputError(f"{out}: already exists; expected a new file")
         rules = Rules(
             ignore_case, optional, fragments, normalisation.normalise if normalise else None
         )
         deleted = missing is Missing.deletions
-        pairs = read_pairs(reference, hypothesis, ids, deleted, rules)
-        aligned = align_words(pairs.references, pairs.hypotheses)
-        values = _score_values(pairs, aligned)
-        for note in [*pairs.notes, *hints(aligned)]:
+        pairs = read_systems(reference, hypotheses, ids, deleted, rules)
+        systems = list(map(aligned_system, system_names(hypotheses), pairs))
+        if format is ScoreFormat.html and by is None and has_field(pairs[0], "speaker"):
+            by = "speaker"
+        values = score_values(systems, by, reference)
+        notes = [
+            f"{system.name}: {note}" if len(systems) > 1 else note
+            for system in systems
+            for note in [*system.pairs.notes, *hints(system.alignments)]
+        ]
+        for note in notes:
             say("asr score", note)
-        if format is ReportFormat.json:
+        if format is ScoreFormat.json:
             print_json(values)
-            return
-        shown = _alignment_lines(pairs, aligned) if alignments else []
-        print_lines([*shown, *_score_text(values, aligned).split("\n")])
+        elif format is ScoreFormat.text:
+            print_lines(_lines(systems, values, alignments))
+        else:
+            page = _page(reference, systems, values, notes, audio, out)
+            if out:
+                write_text(out, page, exclusive=True)
+            else:
+                print_page(page)
 
 
-Values = dict[str, float | int | str | None]
+def _lines(systems: Sequence["System"], values: "Values", with_alignments: bool) -> list[str]:
+    from asr.cli.score_results import (
+        alignment_lines,
+        comparison_lines,
+        group_lines,
+        system_lines,
+    )
+
+    lines = alignment_lines(systems) if with_alignments else []
+    if len(systems) == 1:
+        lines += system_lines(values, systems[0].alignments)
+    else:
+        lines += comparison_lines(values["systems"])
+    return [*lines, "", *group_lines(values)] if "by" in values else lines
 
 
-def _score_values(pairs: "Pairs", alignments: list["Alignment"]) -> Values:
-    from asr.scoring.bootstrap import bootstrap_interval
-    from asr.scoring.error_rates import ErrorCounts, character_errors, count_errors
+def _page(
+    reference: Path,
+    systems: Sequence["System"],
+    values: "Values",
+    notes: Sequence[str],
+    audio: Path | None,
+    out: Path | None,
+) -> str:
+    from asr.scoring.recordings import find_recordings, playing_notes
+    from asr.scoring.score_page import score_page
+    from asr.scoring.systems import system_names
 
-    counts = [count_errors(alignment) for alignment in alignments]
-    total = sum(counts, ErrorCounts())
-    characters = sum(character_errors(pairs.references, pairs.hypotheses), ErrorCounts())
-    low, high = bootstrap_interval(counts)
-    wrong = sum(count.errors > 0 for count in counts)
-    return {
-        "wer": finite_or_none(total.rate),
-        "wer_low": finite_or_none(low),
-        "wer_high": finite_or_none(high),
-        "cer": finite_or_none(characters.rate),
-        "substitutions": total.substitutions,
-        "deletions": total.deletions,
-        "insertions": total.insertions,
-        "words": total.words,
-        "characters": characters.words,
-        "utterances": len(counts),
-        "utterances_with_errors": wrong,
-        "sentence_error_rate": wrong / len(counts),
-        "paired_by": "line" if pairs.ids is None else "id",
-    }
-
-
-def _alignment_lines(pairs: "Pairs", alignments: list["Alignment"]) -> list[str]:
-    from asr.scoring.error_rates import alignment_text, count_errors
-
-    names = pairs.ids or [f"line {number}" for number in range(1, len(alignments) + 1)]
-    return [
-        line
-        for name, alignment in zip(names, alignments, strict=True)
-        if count_errors(alignment).errors
-        for line in (printable(name), *alignment_text(alignment).split("\n"), "")
-    ]
-
-
-def _score_text(values: Values, alignments: list["Alignment"]) -> str:
-    from asr.scoring.error_rates import confusions
-
-    interval = ""
-    if values["utterances"] != 1:  # a single utterance gives no interval
-        low, high = _percent(values["wer_low"]), _percent(values["wer_high"])
-        interval = f"  (95 % interval {low} to {high})"
-    lines = [
-        f"WER  {_percent(values['wer'])} %{interval}",
-        f"     {values['substitutions']} substitutions, {values['deletions']} deletions and"
-        f" {values['insertions']} insertions in {values['words']} words",
-        f"CER  {_percent(values['cer'])} %  of {values['characters']} characters,"
-        " including spaces between words",
-        f"SER  {_percent(values['sentence_error_rate'])} %  {values['utterances_with_errors']}"
-        f" of {values['utterances']} utterances have errors (paired by {values['paired_by']})",
-    ]
-    if most := confusions(alignments)[:10]:
-        lines += ["", "most frequent errors (reference -> hypothesis)"]
-        lines += [f"{times:5}  {said or '*'} -> {heard or '*'}" for said, heard, times in most]
-    return "\n".join(lines)
-
-
-def _percent(rate: float | int | str | None) -> str:
-    return f"{100 * rate:.2f}" if isinstance(rate, int | float) else "infinite"
+    pairs = [system.pairs for system in systems]
+    recordings = find_recordings([said for said, _ in pairs[0].entries], audio)
+    unplayed = playing_notes(pairs, recordings)
+    for note in unplayed:
+        say("asr score", note)
+    (name,) = system_names([reference])
+    return score_page(f"Word errors: {name}", systems, values, recordings, [*notes, *unplayed], out)

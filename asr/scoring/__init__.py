@@ -2,5 +2,6 @@
 
 Files in reading order: `word_graphs`, `error_rates`, `bootstrap`, `hints`; from files to texts:
 `entries`, `notation`, `lines`, `tables`, `subtitles`, `timed`, `pauses`, `forms`, `ids`,
-`pairing`, `transcripts`.
+`pairing`, `transcripts`; from texts to a report: `systems`, `recordings`,
+`score_page`.
 """

@@ -121,6 +121,10 @@ def paired_gain(
     )
 
 
+_BLOCK = 100_000
+"""Maximum number of utterances drawn at once, unless a single sample has more."""
+
+
 def _chance(fewer: np.ndarray, samples: int, seed: int) -> float:
     """Two-sided p-value of a sum of (utterances,) differences under random sign flips."""
     generator = np.random.default_rng(seed)
@@ -136,9 +140,14 @@ def _drawn(
     """Errors and words of each sample, (samples,): sums over utterances drawn with replacement."""
     generator = np.random.default_rng(seed)
     table = np.array([errors, words])
-    draws = (generator.integers(len(errors), size=len(errors)) for _ in range(samples))
-    sums = np.array([table.take(draw, axis=1).sum(axis=1) for draw in draws])
-    return sums[:, 0], sums[:, 1]
+    block = max(1, _BLOCK // len(errors))
+    sums = []
+    for first in range(0, samples, block):
+        shape = min(block, samples - first), len(errors)
+        draws = generator.integers(len(errors), size=shape)
+        sums.append(table.take(draws, axis=1).sum(axis=2))
+    found = np.concatenate(sums, axis=1)
+    return found[0], found[1]
 
 
 def _rates(errors: np.ndarray, words: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """The content of a file of transcripts, independent of its format."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Entry:
         id: "" if it has none.
         audio: resolved path of the recording if the file has it, else "".
         words: the words of `text` with their times, only of a CTM file.
+        fields: everything that the file says of the utterance, by name, such as its speaker;
+            empty for formats without named fields.
     """
 
     place: str
@@ -44,6 +48,7 @@ class Entry:
     id: str = ""
     audio: str = ""
     words: tuple[TimedWord, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Segment:
         begin: seconds.
         end: seconds.
         text: in sclite's notation.
+        speaker: name of the speaker.
     """
 
     place: str
@@ -86,6 +92,7 @@ class Segment:
     begin: float
     end: float
     text: str
+    speaker: str = ""
 
 
 @dataclass(frozen=True)

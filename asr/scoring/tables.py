@@ -142,4 +142,5 @@ def _entry(row: Row, place: str, folder: Path, is_hypothesis: bool) -> Entry:
         row[text],
         row[id] if id else recording,
         str((folder / recording).resolve()) if recording else "",
+        fields=row,
     )

@@ -65,7 +65,8 @@ def read_stm(lines: Lines) -> list[Segment]:
                 f"{place}: ends at {end} s, before it begins at {begin} s; expected begin, then end"
             )
         text = _LABEL.sub("", found[6] or "", count=1) if (found[6] or "")[:1] == "<" else found[6]
-        segments.append(Segment(place, (found[1], found[2]), begin, end, (text or "").strip()))
+        channel, text = (found[1], found[2]), (text or "").strip()
+        segments.append(Segment(place, channel, begin, end, text, speaker=found[3]))
     return segments
 
 
@@ -95,11 +96,7 @@ def segment_readings(segments: Sequence[Segment]) -> list[Reading]:
     """Interpretations of STM paired with other formats than CTM: by segment, channel, recording."""
     readings = [
         Reading(
-            [
-                Entry(each.place, each.text, segment_name(each))
-                for each in segments
-                if not _out(each)
-            ],
+            [_segment_entry(each) for each in segments if not _out(each)],
             has_ids=True,
             notation="timed",
         )
@@ -145,9 +142,10 @@ def words_in_segments(
             end = len(rest) if is_last else next(middles, len(rest))
             heard, rest = rest[:end], rest[end:]
             if not _out(segment):
-                id, text = segment_name(segment), " ".join(word.text for word in heard)
+                text = " ".join(word.text for word in heard)
                 place = heard[0].place if heard else segment.place
-                pairs.append((Entry(segment.place, segment.text, id), Entry(place, text, id)))
+                recognised = Entry(place, text, segment_name(segment), words=tuple(heard))
+                pairs.append((_segment_entry(segment), recognised))
     position = {segment.place: index for index, segment in enumerate(segments)}
     return sorted(pairs, key=lambda pair: position[pair[0].place])
 
@@ -155,6 +153,15 @@ def words_in_segments(
 def segment_name(segment: Segment) -> str:
     """The name of a segment: its recording, channel and times."""
     return f"{' '.join(segment.channel)} {segment.begin:.2f} {segment.end:.2f}"
+
+
+def _segment_entry(segment: Segment) -> Entry:
+    fields = {
+        "speaker": segment.speaker,
+        "offset": segment.begin,
+        "duration": segment.end - segment.begin,
+    }
+    return Entry(segment.place, segment.text, segment_name(segment), fields=fields)
 
 
 def _ctm_fields(place: str, row: str) -> tuple[Channel, float | None, float | None, str]:

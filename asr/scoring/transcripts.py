@@ -1,9 +1,10 @@
 """Two files of transcripts -> pairs of a reference and a hypothesis."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.errors import InputError
 from asr.files import write_text
@@ -22,12 +23,14 @@ class Pairs:
         hypotheses: the recognised texts, one for each reference.
         ids: of the utterances; None if the files were paired line by line.
         notes: messages for the user on how the files were read.
+        entries: what the files say of each utterance: of its reference and of its hypothesis.
     """
 
     references: list[str]
     hypotheses: list[str]
     ids: list[str] | None
     notes: list[str] = field(default_factory=list, compare=False)
+    entries: EntryPairs = field(default_factory=list, compare=False)
 
 
 def read_pairs(
@@ -69,16 +72,47 @@ def read_pairs(
             an id occurs twice or in one file only; `with_ids` is None and it is unclear whether
             lines have ids.
     """
+    (pairs,) = read_systems(reference, [hypothesis], with_ids, missing_is_deleted, rules)
+    return pairs
+
+
+def read_systems(
+    reference: str | Path,
+    hypotheses: Sequence[str | Path],
+    with_ids: bool | None = None,
+    missing_is_deleted: bool = False,
+    rules: Rules | None = None,
+) -> list[Pairs]:
+    """Pair one file of references with the hypotheses of several systems; see `read_pairs`.
+
+    All systems have the same utterances in the same order, and are compared by the same rules: if
+    one file of hypotheses makes the case of words irrelevant, it is so for all.
+
+    Raises:
+        InputError: as `read_pairs`; a file is given twice; or the utterances of two systems differ.
+    """
+    _check_given_once(hypotheses)
     as_lines = with_ids is not None
+    rules = rules or Rules()
     said = read_transcripts(Path(reference), as_lines=as_lines)
-    heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
-    notes: list[str] = []
-    pairs, notation, by_id = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
-    if not pairs:
-        raise InputError(f"{reference}: has no utterance to score; expected at least one")
-    references, hypotheses = _compared(pairs, notation, rules or Rules(), as_lines, notes)
-    ids = [said.id for said, _ in pairs] if by_id else None
-    return Pairs(references, hypotheses, ids, notes)
+    found: list[_Paired] = []
+    for hypothesis in hypotheses:
+        heard = read_transcripts(Path(hypothesis), True, as_lines, may_be_empty=missing_is_deleted)
+        notes: list[str] = []
+        paired = pair_entries(said, heard, with_ids, missing_is_deleted, notes)
+        found.append(_Paired(heard.path, *paired, notes))
+        if not found[-1].pairs:
+            raise InputError(f"{reference}: has no utterance to score; expected at least one")
+        _check_same_utterances(said.path, found[0], found[-1])
+    ignore_case = rules.ignore_case
+    if ignore_case is None:
+        ignore_case = any(any(each.notation) for each in found)
+    systems = []
+    for each in found:
+        references, recognised = _compared(each, rules, ignore_case, as_lines)
+        ids = [said.id for said, _ in each.pairs] if each.by_id else None
+        systems.append(Pairs(references, recognised, ids, each.notes, each.pairs))
+    return systems
 
 
 def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
@@ -105,18 +139,54 @@ def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
 _ALTERNATIVES = re.compile(r"(?<!\S)\{(?: [^{}]*)? /(?: [^{}]*)? \}(?!\S)")
 
 
+class _Paired(NamedTuple):
+    """A file of hypotheses, paired with the references; see `pair_entries`.
+
+    Args:
+        path: of the hypotheses.
+        pairs: a reference and a hypothesis for each utterance.
+        notation: of the references and of the hypotheses.
+        by_id: whether they were paired by id.
+        notes: messages for the user.
+    """
+
+    path: Path
+    pairs: EntryPairs
+    notation: tuple[str, str]
+    by_id: bool
+    notes: list[str]
+
+
+def _check_given_once(hypotheses: Sequence[str | Path]) -> None:
+    names = list(map(str, hypotheses))
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{twice[0]}: is given twice; expected each hypothesis once")
+
+
+def _check_same_utterances(reference: Path, first: _Paired, other: _Paired) -> None:
+    """Raise InputError if two systems are not compared with the same references."""
+    if first.by_id != other.by_id:
+        ways = ["by id" if each.by_id else "line by line" for each in (other, first)]
+        raise InputError(
+            f"{other.path}: is paired {ways[0]}, but {first.path} {ways[1]}; expected the same for"
+            " all hypotheses"
+        )
+    texts = [[(said.id, said.text) for said, _ in each.pairs] for each in (first, other)]
+    if texts[0] != texts[1]:
+        raise InputError(
+            f"{other.path}: divides {reference} into other utterances than {first.path} does;"
+            " expected hypotheses in the same format, and for CTM an STM as reference"
+        )
+
+
 def _compared(
-    pairs: EntryPairs,
-    notation: tuple[str, str],
-    rules: Rules,
-    as_lines: bool,
-    notes: list[str],
+    paired: _Paired, rules: Rules, ignore_case: bool, as_lines: bool
 ) -> tuple[list[str], list[str]]:
     """Reduce the pairs to the plain texts that are compared: references and hypotheses."""
-    ignore_case = any(notation) if rules.ignore_case is None else rules.ignore_case
+    notation = paired.notation
     references, hypotheses = [], []
     has_capitals = False
-    for said, heard in pairs:
+    for said, heard in paired.pairs:
         texts = said.text, heard.text
         if ignore_case:
             texts = without_case(said.text), without_case(heard.text)
@@ -128,7 +198,7 @@ def _compared(
         references.append(reference)
         hypotheses.append(hypothesis)
     if has_capitals and rules.ignore_case is None and not rules.normalise:
-        notes.append("case is ignored, as in sclite; with --match-case it counts")
+        paired.notes.append("case is ignored, as in sclite; with --match-case it counts")
     return references, hypotheses
 
 

@@ -16,6 +16,7 @@ from asr.scoring.transcripts import Pairs, read_pairs, write_trn
 def write(tmp_path):
     def write(name, content):
         path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
         path.write_text(content, encoding="utf-8")
         return path
 
@@ -261,12 +262,168 @@ def test_wrong_usage_exits_with_2(write):
 
 
 def test_score_does_not_import_torch(write, tmp_path):
-    write("ref.txt", "a b c\n" * 130)
+    for name in ("ref.txt", "hyp.txt"):
+        write(name, "a b c\n" * 130)
     program = (
-        "import sys; sys.argv = ['asr', 'score', 'ref.txt', 'ref.txt']\n"
+        "import sys; sys.argv = ['asr', 'score', 'ref.txt']\n"
+        "sys.argv += ['ref.txt', 'hyp.txt', '--format', 'html']\n"
         "from asr.cli.app import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code in (0, None)\n"
         "assert not {'torch', 'lightning', 'librosa'} & set(sys.modules)"
     )
     assert python("-c", program, cwd=tmp_path).returncode == 0
+
+
+def table_rows(output):
+    return [line.split() for line in output.splitlines()]
+
+
+def test_several_systems_are_rows_of_one_table(write):
+    reference = write("ref.txt", "utt1 the cat\nutt2 a b c\n")
+    first = write("one.txt", "utt2 a c\nutt1 the hat\n")
+    second = write("two.trn", "the cat (utt1)\na b d e (utt2)\n")
+    result = score(reference, first, second, "--alignments", "--ids")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "utt1  one.txt\nREF:  the cat\nHYP:  the hat\nEval:     S\n\n"
+        "utt2  one.txt\nREF:  a b c\nHYP:  a * c\nEval:   D\n\n"
+        "utt2  two.trn\nREF:  a b c *\nHYP:  a b d e\nEval:     S I\n\n"
+        "system   WER %   95 % interval  S  D  I  CER %   SER %       p\n"
+        "one.txt  40.00  33.33 to 50.00  1  1  0  25.00  100.00\n"
+        "two.trn  40.00   0.00 to 66.67  1  0  1  25.00   50.00  1.0000\n"
+        "\n"
+        "2 utterances, 5 words (paired by id); p: two-sided, paired, against one.txt\n"
+    )
+    values = json.loads(score(reference, first, second, "--ids", "--format", "json").stdout)
+    alone = json.loads(score(reference, first, "--ids", "--format", "json").stdout)
+    assert alone.items() < values["systems"][0].items()
+    assert [system["name"] for system in values["systems"]] == ["one.txt", "two.trn"]
+
+
+def test_alternatives_with_other_numbers_of_words_have_no_p(write):
+    reference = write("ref.trn", "{ a / b c } d (u1)\n")
+    first, second = write("a.trn", "a d (u1)\n"), write("b.trn", "b c x (u1)\n")
+    values = json.loads(score(reference, first, second, "--format", "json").stdout)
+    assert [(each["words"], each["p"]) for each in values["systems"]] == [(2, None), (3, None)]
+    assert score(reference, first, second).stdout.splitlines()[-1] == (
+        "1 utterances (paired by id); p: two-sided, paired, against a.trn; none if systems fit"
+        " alternatives with other numbers of words"
+    )
+
+
+def test_case_counts_for_all_systems_or_for_none(write):
+    # sclite's trn makes it irrelevant, and the other file must not be at a disadvantage
+    files = write("ref.txt", "u1 Yes\n"), write("a.txt", "u1 yes\n"), write("b.trn", "yes (u1)\n")
+    values = json.loads(score(*files, "--ids", "--format", "json").stdout)
+    assert [system["wer"] for system in values["systems"]] == [0.0, 0.0]
+    values = json.loads(score(*files, "--ids", "--match-case", "--format", "json").stdout)
+    assert [system["wer"] for system in values["systems"]] == [1.0, 1.0]
+
+
+def test_systems_with_other_utterances_are_refused(write):
+    reference = write("ref.jsonl", json_lines({"id": "u1", "text": "a"}, {"id": "u2", "text": "b"}))
+    by_id = write("id.txt", "u1 a\nu2 b\n")
+    for hypothesis, message in (
+        (by_id, f"{by_id}: is given twice; expected each hypothesis once"),
+        (
+            write("line.txt", "a\nb\n"),
+            f"{reference.parent}/line.txt: is paired line by line, but {by_id} by id; expected the"
+            " same for all hypotheses",
+        ),
+        (
+            write("less.txt", "u1 a\n"),
+            f"{reference}: id 'u2' is not in {reference.parent}/less.txt; expected the same ids, or"
+            " --missing deletions",
+        ),
+    ):
+        result = score(reference, by_id, hypothesis)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"asr score: {message}\n"
+
+
+def test_ctm_that_is_cut_differently_for_each_system_is_refused(write):
+    words = [f"x 1 {n / 2:.2f} 0.30 w{n % 9}" for n in range(120)]
+    reference = write("ref.ctm", "\n".join(words) + "\n")
+    other = write("a.ctm", "\n".join(words) + "\n")
+    late = write("b.ctm", "\n".join([*words[:40], "x 1 20.00 9.00 w", *words[60:]]) + "\n")
+    result = score(reference, other, late)
+    assert result.stderr == (
+        f"asr score: {late}: divides {reference} into other utterances than {other} does; expected"
+        " hypotheses in the same format, and for CTM an STM as reference\n"
+    )
+
+
+MANIFEST = [
+    {"id": "u1", "text": "a b", "speaker": "ann"},
+    {"id": "u2", "text": "c d", "speaker": "bob"},
+    {"id": "u3", "text": "e", "speaker": "ann"},
+]
+
+
+def test_groups_of_a_field_are_a_table(write):
+    reference = write("ref.jsonl", json_lines(*MANIFEST))
+    one, two = write("a.txt", "u1 a b\nu2 x\nu3 e f\n"), write("b.txt", "u1 a b\nu2 c d\nu3 e\n")
+    lines = score(reference, one, "--by", "speaker").stdout.split("\n\n")[-1].splitlines()
+    assert lines == [
+        "speaker  utterances  words   WER %   95 % interval  S  D  I",
+        "bob               1      2  100.00                  1  1  0",
+        "ann               2      3   33.33  0.00 to 100.00  0  0  1",
+    ]
+    lines = score(reference, one, two, "--by", "speaker").stdout.split("\n\n")[-1]
+    assert [row[:4] for row in table_rows(lines)[1:]] == [
+        ["bob", "a.txt", "1", "2"],
+        ["bob", "b.txt", "1", "2"],
+        ["ann", "a.txt", "2", "3"],
+        ["ann", "b.txt", "2", "3"],
+    ]
+    values = json.loads(score(reference, one, "--by", "speaker", "--format", "json").stdout)
+    assert values["by"] == "speaker"
+    groups = {each["group"]: each for each in values["groups"]}
+    assert list(groups) == ["bob", "ann"]
+    assert groups["ann"] == {
+        "group": "ann",
+        "utterances": 2,
+        "wer": 1 / 3,
+        "wer_low": 0.0,
+        "wer_high": 1.0,
+        "substitutions": 0,
+        "deletions": 0,
+        "insertions": 1,
+        "words": 3,
+    }
+
+
+def test_speakers_of_an_stm_are_groups(write):
+    reference = write("ref.stm", "x 1 ann 0.00 1.00 a\nx 1 bob 1.00 2.00 b\n")
+    hypothesis = write("hyp.ctm", "x 1 0.10 0.20 a\nx 1 1.10 0.20 c\n")
+    found = score(reference, hypothesis, "--by", "speaker").stdout.splitlines()[-2:]
+    assert [row.split()[:4] for row in found] == [
+        ["bob", "1", "1", "100.00"],
+        ["ann", "1", "1", "0.00"],
+    ]
+
+
+def test_a_page_is_written_to_stdout_or_a_new_file(write, tmp_path):
+    reference = write("ref.jsonl", json_lines(*MANIFEST))
+    hypothesis = write("hyp.txt", "u1 a b\nu2 x\nu3 e f\n")
+    page = tmp_path / "page.html"
+    result = score(reference, hypothesis, "--format", "html")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("<!DOCTYPE html>")
+    assert '"by":"speaker"' in result.stdout  # without --by
+    written = score(reference, hypothesis, "--format", "html", "--out", page)
+    assert (written.exit_code, written.stdout) == (0, "")
+    assert page.read_text(encoding="utf-8") == result.stdout
+    again = score(reference, hypothesis, "--format", "html", "--out", page)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert again.stderr == f"asr score: {page}: already exists; expected a new file\n"
+
+
+def test_recordings_of_a_page_come_from_a_folder(write, tmp_path):
+    files = write("ref.txt", "u1 a\nu2 b\n"), write("hyp.txt", "u1 a\nu2 b\n")
+    write("wav/u2.wav", "")
+    result = score(*files, "--ids", "--format", "html", "--audio", tmp_path / "wav")
+    assert f'"address":"file://{tmp_path}/wav/u2.wav"' in result.stdout
+    for option in ("--out", "--audio"):
+        assert score(*files, "--ids", option, tmp_path / "new").exit_code == 2

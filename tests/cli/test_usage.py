@@ -33,9 +33,11 @@ WRONG = [
         "--decoder is greedy, which uses the acoustic model alone; expected beam or flashlight with"
         " --beam-width",
     ),
-    (["score", "a", ""], "HYPOTHESIS is ''; expected a path"),
+    (["score", "a", ""], "HYPOTHESIS has ''; expected a path"),
+    (["score", "a", "b", "--out", ""], "--out is ''; expected a path"),
+    (["score", "a", "b", "--out", "c"], "--format is text; expected html with --out"),
     (["score", "a"], "HYPOTHESIS is missing; expected a path"),
-    (["score", "a", "b", "c"], "got unexpected extra argument"),
+    (["models", "a"], "got unexpected extra argument"),
     (["score", "a", "b", "--missing", "x"], "--missing is x; expected refuse, deletions"),
     (
         ["score", "a", "b", "--format", "json", "--alignments"],
