@@ -46,8 +46,7 @@ class Aligned(NamedTuple):
     spans: list[Span]  # in frames
     times: np.ndarray  # (T + 1,), seconds: frame t lasts from times[t] to times[t + 1]
     units: list[TimedLabel]  # for an HMM also the silences
-    words: list[TimedLabel]
-    confidences: list[float]  # of the words; `Word` defines them
+    words: tuple[Word, ...]
     log_prob: float  # of the most probable alignment; for an HMM log p(features, path)
 
 
@@ -92,9 +91,7 @@ def recognised_words(
     if not words:
         return ()
     path = _align(model, torch.as_tensor(log_probs), words, hypothesis.tokens)
-    timed = _timed(model, path, words, duration)
-    pairs = zip(timed.words, timed.confidences, strict=True)
-    return tuple(Word(*label, confidence=confidence) for label, confidence in pairs)
+    return _timed(model, path, words, duration).words
 
 
 class _Path(NamedTuple):
@@ -127,15 +124,11 @@ def _timed(model: Model, path: _Path, words: list[str], duration: float) -> Alig
     T, features, network = len(path.numbers), model.features.settings, model.acoustic.settings
     _check_duration(T, features, duration, network)
     times = frame_times(T, features, duration, network)
-    return Aligned(
-        path.numbers,
-        path.spans,
-        times,
-        unit_segments(path.spans, times, path.spread),
-        word_segments(path.spans, words, times, path.spread),
-        _confidences(path, len(words)),
-        path.log_prob,
-    )
+    units = unit_segments(path.spans, times, path.spread)
+    labels = word_segments(path.spans, words, times, path.spread)
+    pairs = zip(labels, _confidences(path, len(words)), strict=True)
+    timed = tuple(Word(*label, confidence=confidence) for label, confidence in pairs)
+    return Aligned(path.numbers, path.spans, times, units, timed, path.log_prob)
 
 
 def _confidences(path: _Path, n_words: int) -> list[float]:

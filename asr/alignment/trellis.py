@@ -172,7 +172,8 @@ def _shorten(
     """Find the frames of the shortest paths to each state and from it on.
 
     Args:
-        sources, destinations: (A,), the arcs, sorted by destination.
+        sources: (A,), the states that the arcs leave.
+        destinations: (A,), the states that they lead to, sorted.
         before: (Q,), 1 for states where paths start, else a large number; changed.
         after: (Q,), the same for states where paths end; changed.
     """
@@ -201,7 +202,8 @@ def _advance(
     Args:
         states: the states of a text.
         frames: (B, C), the log_probs.
-        lows, highs: (B,), the first and the last state to compute.
+        lows: (B,), the first state to compute in each frame.
+        highs: (B,), the last state to compute in each frame.
         rows: (R, 2 + W), from `_rows`; row 0 has the scores in the frame before the block, row 1 is
             for its first frame, and so on; after the last row comes row 0. Changed.
         lowest: the state of the rows' column 2.
