@@ -23,6 +23,7 @@ from asr.audio.features import FeatureSettings
 from asr.errors import InputError, listed
 from asr.hmm.graph import token_spans, utterance_graph
 from asr.hmm.topology import Topology
+from asr.hmm.trees import middle_phone
 from asr.model import Model, check_log_probs
 from asr.networks.acoustic import AcousticSettings
 from asr.search.nbest import Hypothesis
@@ -48,6 +49,12 @@ class Aligned(NamedTuple):
     units: list[TimedLabel]  # for an HMM also the silences
     words: tuple[Word, ...]
     log_prob: float  # of the most probable alignment; for an HMM log p(features, path)
+
+    @property
+    def phones(self) -> list[TimedLabel]:
+        """The units without silences and spaces; triphones are named by their middle phone."""
+        spoken = (unit for unit in self.units if unit.label.strip())
+        return [unit._replace(label=middle_phone(unit.label)) for unit in spoken]
 
 
 def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration: float) -> Aligned:

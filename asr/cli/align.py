@@ -83,8 +83,8 @@ def align(
             raise InputError(f"{out}: already exists; expected a new file")
         from asr.recognizer import pick_device
 
-        transcript, units = _aligned(audio, text, model, channel, pick_device(device))
-        content = _content(format, transcript, str(audio), units if phones else None)
+        transcript, timed = _aligned(audio, text, model, channel, pick_device(device))
+        content = _content(format, transcript, str(audio), timed if phones else None)
         if out is not None:
             write_text(out, content, exclusive=True)
         else:
@@ -94,12 +94,10 @@ def align(
 def _aligned(
     audio: Path, text: Path, folder: Path, channel: int | None, device: Any
 ) -> tuple["Transcript", list["TimedLabel"]]:
-    """The text as a transcript with the times of its words, and its units."""
+    """The text as a transcript with the times of its words, and its phones."""
     from asr.alignment.aligner import align_text
     from asr.alignment.pieces import log_probs_in_pieces
-    from asr.alignment.times import SILENT_UNIT
     from asr.audio.waveform import load_audio
-    from asr.hmm.trees import middle_phone
     from asr.model import load_model
     from asr.recognizer import Recognizer, Transcript
     from asr.text.spelling import spellable_words
@@ -116,12 +114,7 @@ def _aligned(
         found = align_text(recognizer.model, log_probs, said, duration)
     except InputError as error:
         raise InputError(f"{audio}: {error}") from None
-    units = [
-        unit._replace(label=middle_phone(unit.label))
-        for unit in found.units
-        if unit.label != SILENT_UNIT
-    ]
-    return Transcript(said, found.log_prob, duration, lambda: found.words), units
+    return Transcript(said, found.log_prob, duration, lambda: found.words), found.phones
 
 
 def _content(
@@ -136,7 +129,7 @@ def _content(
         format: the format.
         transcript: the text with its words.
         name: of the audio file.
-        phones: the units with their times; None to leave them out.
+        phones: the phones with their times; None to leave them out.
     """
     match format:
         case AlignmentFormat.ctm:

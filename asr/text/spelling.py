@@ -8,8 +8,9 @@ from asr.text.tokenizer import BLANK, Tokenizer, spellings
 def spellable_words(text: str, tokenizer: Tokenizer, place: str = "text") -> list[str]:
     """The words of a written text, in the form that a model spells.
 
-    The words are converted to the case of the model. From words that it can't spell, punctuation
-    is removed, see `asr.text.normalisation.normalise`: "well-known," may become two words.
+    The words are converted to the case of the model. Punctuation is removed (see
+    `asr.text.normalisation.normalise`) from words that it can't spell, so "well-known," may become
+    two words, and from those with an apostrophe at either end, unless they are in its lexicon.
 
     Args:
         text: the text, with any line breaks.
@@ -25,7 +26,12 @@ def spellable_words(text: str, tokenizer: Tokenizer, place: str = "text") -> lis
     """
     words = [in_case(word, tokenizer.case) for word in canonical(text, place).split()]
     written = spellings(dict.fromkeys(words), tokenizer)
-    forms = {word: [word] if written[word] else _without_marks(word) for word in written}
+    # an apostrophe at the edge of a word is mostly a quotation mark
+    is_plain = {word: bool(tokenizer.words) or word == word.strip("'") for word in written}
+    forms = {
+        word: [word] if spelled and is_plain[word] else _without_marks(word)
+        for word, spelled in written.items()
+    }
     found = [form for word in words for form in forms[word]]
     if not found:
         raise InputError(f"{place}: has no word; expected the text of the recording")
