@@ -87,8 +87,8 @@ def most_probable_path(states: States, log_probs: np.ndarray) -> tuple[float, np
 
     Args:
         states: the states of a text.
-        log_probs: (T, C), or an HMM's emissions, (T, S); natural logs, without NaN; computed with
-            as float32.
+        log_probs: (T, C), or an HMM's emissions, (T, S); natural logs, without NaN; converted
+            to float32.
 
     Returns:
         log_prob: log-probability of the path; -inf if no path is possible.
@@ -212,9 +212,9 @@ def _advance(
         frame, low, width = frames[number], lows[number], highs[number] + 1 - lows[number]
         old, new = rows[number % len(rows)], rows[(number + 1) % len(rows)]
         begin = low - lowest
-        found, columns = new[begin + 2 :], states.columns[low:]
+        found, columns = new[begin + _NEAR :], states.columns[low:]
         stay, step, skip = states.near[0][low:], states.near[1][low:], states.near[2][low:]
-        same, before, two_before = old[begin + 2 :], old[begin + 1 :], old[begin:]
+        same, before, two_before = old[begin + _NEAR :], old[begin + 1 :], old[begin:]
         for i in range(width):  # in this form it is compiled to vector instructions
             score, other = same[i] + stay[i], before[i] + step[i]
             score = score if score > other else other
@@ -223,7 +223,7 @@ def _advance(
         for arc in range(states.far[low], states.far[low + width]):
             source, i = states.far_sources[arc], states.far_destinations[arc] - low
             if source >= lowest:
-                score = old[source - lowest + 2] + states.far_weights[arc]
+                score = old[source - lowest + _NEAR] + states.far_weights[arc]
                 found[i] = max(found[i], score)
         for i in range(width):
             found[i] += frame[columns[i]]
@@ -242,14 +242,14 @@ def _trace(states: States, path: np.ndarray, rows: np.ndarray, lowest: int) -> N
     for number in range(len(path) - 2, -1, -1):
         scores, state = rows[number], path[number + 1]
         best, best_source = -math.inf, state
-        for step in range(3):
-            score = scores[state - step - lowest + 2] + states.near[step, state]
+        for step in range(1 + _NEAR):
+            score = scores[state - step - lowest + _NEAR] + states.near[step, state]
             if score > best:
                 best, best_source = score, state - step
         for arc in range(states.far[state], states.far[state + 1]):
             source = states.far_sources[arc]
             if source >= lowest:
-                score = scores[source - lowest + 2] + states.far_weights[arc]
+                score = scores[source - lowest + _NEAR] + states.far_weights[arc]
                 if score > best:
                     best, best_source = score, source
         path[number] = best_source

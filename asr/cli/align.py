@@ -81,9 +81,7 @@ def align(
     with reported(PROGRAM):
         if out is not None and out.exists():
             raise InputError(f"{out}: already exists; expected a new file")
-        from asr.recognizer import pick_device
-
-        transcript, timed = _aligned(audio, text, model, channel, pick_device(device))
+        transcript, timed = _aligned(audio, text, model, channel, device)
         content = _content(format, transcript, str(audio), timed if phones else None)
         if out is not None:
             write_text(out, content, exclusive=True)
@@ -92,19 +90,18 @@ def align(
 
 
 def _aligned(
-    audio: Path, text: Path, folder: Path, channel: int | None, device: Any
+    audio: Path, text: Path, folder: Path, channel: int | None, device: Device
 ) -> tuple["Transcript", list["TimedLabel"]]:
     """The text as a transcript with the times of its words, and its phones."""
     from asr.alignment.aligner import align_text
     from asr.alignment.pieces import log_probs_in_pieces
     from asr.audio.waveform import load_audio
     from asr.model import load_model
-    from asr.recognizer import Recognizer, Transcript
+    from asr.recognizer import Recognizer, Transcript, pick_device
     from asr.text.spelling import spellable_words
 
-    recognizer = Recognizer(load_model(folder, device))
-    stdin = Path("/dev/stdin")
-    written = read_text(stdin if text == Path("-") else text)
+    recognizer = Recognizer(load_model(folder, pick_device(device)))
+    written = read_text("/dev/stdin" if text == Path("-") else text)
     said = " ".join(spellable_words(written, recognizer.tokenizer, str(text)))
     waveform = load_audio(audio, recognizer.sample_rate, channel)
     recognizer.check_length(waveform, str(audio))
