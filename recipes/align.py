@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from asr.alignment.aligner import align_text
-from asr.alignment.times import SILENT_UNIT, TimedLabel, boundary_accuracy, boundary_errors
+from asr.alignment.pieces import log_probs_in_pieces
+from asr.alignment.times import TimedLabel, boundary_accuracy, boundary_errors
 from asr.corpus.manifest import Utterance, check_audio, read_manifest, write_manifest
+from asr.corpus.recordings import load_utterance
 from asr.errors import InputError, reported
-from asr.evaluation.log_probs import recognise_manifest
 from asr.evaluation.text_case import case_fault
 from asr.files import path_of
-from asr.hmm.trees import middle_phone
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 
@@ -45,11 +45,10 @@ def main() -> None:
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)
-    recognised = recognise_manifest(recognizer, utterances, check_durations=False)
     found, problems = [], []
-    for utterance, log_probs in zip(utterances, recognised.log_probs, strict=True):
+    for utterance in utterances:
         try:
-            found.append(aligned(recognizer, utterance, log_probs))
+            found.append(aligned(recognizer, utterance))
         except InputError as error:
             problems.append(f"{utterance.id}: {error}")
     if problems:
@@ -62,13 +61,14 @@ def main() -> None:
     print(options.out)
 
 
-def aligned(recognizer: Recognizer, utterance: Utterance, log_probs: Tensor) -> Utterance:
-    """The utterance with the times of its words and phones."""
+def aligned(recognizer: Recognizer, utterance: Utterance) -> Utterance:
+    """The utterance with the times of its words and phones; it may be hours long."""
+    waveform = torch.from_numpy(load_utterance(utterance, recognizer.sample_rate))
+    recognizer.check_length(waveform, utterance.audio)
+    log_probs = log_probs_in_pieces(recognizer.model, waveform, utterance.audio)
     found = align_text(recognizer.model, log_probs, utterance.text, utterance.duration)
-    phones = [
-        s._replace(label=middle_phone(s.label)) for s in found.units if s.label != SILENT_UNIT
-    ]
-    return replace(utterance, words=rounded(found.words), phones=rounded(phones))
+    words = [TimedLabel(word.text, word.start, word.end) for word in found.words]
+    return replace(utterance, words=rounded(words), phones=rounded(found.phones))
 
 
 def rounded(labels: Sequence[TimedLabel]) -> tuple[TimedLabel, ...]:

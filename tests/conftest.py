@@ -186,6 +186,14 @@ def tone_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model"
 
 
+@pytest.fixture(scope="session")
+def compiled_alignment() -> None:
+    """The alignment, compiled: the first time it says so on stderr."""
+    from asr.alignment.trellis import ctc_states, most_probable_path
+
+    most_probable_path(ctc_states([1]), np.zeros((2, 2), dtype=np.float32))
+
+
 def signal_at(monkeypatch, training, step, hook="training_step", number=signal.SIGINT):
     """Send this process a signal in a hook of a training after a number of steps."""
     original = getattr(training, hook)

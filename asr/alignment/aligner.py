@@ -1,7 +1,7 @@
 """model, log_probs and a text -> start and end of each unit and word, by forced alignment."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -21,18 +21,23 @@ from asr.alignment.times import (
 )
 from asr.audio.features import FeatureSettings
 from asr.errors import InputError, counted, listed
-from asr.hmm.graph import pad_graphs, token_spans, utterance_graph
-from asr.hmm.paths import viterbi
+from asr.hmm.graph import token_spans, utterance_graph
 from asr.hmm.topology import Topology
+from asr.hmm.trees import middle_phone
 from asr.model import Model, check_log_probs
 from asr.networks.acoustic import AcousticSettings
-from asr.networks.ctc import ctc_align, frames_needed
 from asr.search.nbest import Hypothesis
 from asr.text.normalisation import canonical
 from asr.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from asr.alignment.trellis import States
+
 SPREAD = 0.06
 """Seconds by which a CTC token is extended beyond its spike on either side, if there is room."""
+
+
+_AT_ONCE = 4096  # frames whose posteriors are computed together
 
 
 class Aligned(NamedTuple):
@@ -42,11 +47,22 @@ class Aligned(NamedTuple):
     spans: list[Span]  # in frames
     times: np.ndarray  # (T + 1,), seconds: frame t lasts from times[t] to times[t + 1]
     units: list[TimedLabel]  # for an HMM also the silences
-    words: list[TimedLabel]
+    words: tuple[Word, ...]
+    log_prob: float  # of the most probable alignment; for an HMM log p(features, path)
+
+    @property
+    def phones(self) -> list[TimedLabel]:
+        """The units without silences and spaces; triphones are named by their middle phone."""
+        spoken = (unit for unit in self.units if unit.label.strip())
+        return [unit._replace(label=middle_phone(unit.label)) for unit in spoken]
 
 
 def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration: float) -> Aligned:
     """Forced alignment of a text. An HMM also chooses the most probable pronunciations.
+
+    The alignment is the most probable one of all, also for an hour of audio; see
+    `asr.alignment.trellis.most_probable_path` for the memory. Words that were not said get times
+    too, and a low confidence.
 
     Args:
         model: a model of any kind.
@@ -56,8 +72,8 @@ def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration
 
     Raises:
         InputError: a word can't be spelled; the text is empty and the HMM has no silence; there
-            are too few frames for the text; the number of frames does not match the duration; or
-            `log_probs` has NaN.
+            are too few frames for the text, or the model gives it the probability 0; the number of
+            frames does not match the duration; or `log_probs` has NaN.
     """
     check_log_probs(log_probs, "alignment")
     words = canonical(text).split()
@@ -82,15 +98,7 @@ def recognised_words(
     if not words:
         return ()
     path = _align(model, torch.as_tensor(log_probs), words, hypothesis.tokens)
-    frames: list[list[int]] = [[] for _ in words]
-    for span in path.spans:
-        if span.word is not None:
-            frames[span.word] += range(span.first, span.last + 1)
-    timed = _timed(model, path, words, duration).words
-    return tuple(
-        Word(*label, confidence=float(np.exp(path.log_probs[own].mean())))
-        for label, own in zip(timed, frames, strict=True)
-    )
+    return _timed(model, path, words, duration).words
 
 
 class _Path(NamedTuple):
@@ -100,6 +108,7 @@ class _Path(NamedTuple):
     spans: list[Span]
     log_probs: np.ndarray  # (T,), float64, posterior of each frame's token, or of its state
     spread: float  # seconds by which a unit is extended on either side
+    log_prob: float  # of the path
 
 
 def _align(
@@ -122,41 +131,48 @@ def _timed(model: Model, path: _Path, words: list[str], duration: float) -> Alig
     T, features, network = len(path.numbers), model.features.settings, model.acoustic.settings
     _check_duration(T, features, duration, network)
     times = frame_times(T, features, duration, network)
-    return Aligned(
-        path.numbers,
-        path.spans,
-        times,
-        unit_segments(path.spans, times, path.spread),
-        word_segments(path.spans, words, times, path.spread),
-    )
+    units = unit_segments(path.spans, times, path.spread)
+    labels = word_segments(path.spans, words, times, path.spread)
+    pairs = zip(labels, _confidences(path, len(words)), strict=True)
+    timed = tuple(Word(*label, confidence=confidence) for label, confidence in pairs)
+    return Aligned(path.numbers, path.spans, times, units, timed, path.log_prob)
+
+
+def _confidences(path: _Path, n_words: int) -> list[float]:
+    frames: list[list[int]] = [[] for _ in range(n_words)]
+    for span in path.spans:
+        if span.word is not None:
+            frames[span.word] += range(span.first, span.last + 1)
+    return [float(np.exp(path.log_probs[own].mean())) for own in frames]
 
 
 def _ctc(
     tokenizer: Tokenizer, log_probs: Tensor, words: list[str], tokens: Sequence[int] | None
 ) -> _Path:
+    from asr.alignment.trellis import ctc_states  # takes time to import
+
     if tokens is None:
         tokens, word_of = spell(words, tokenizer)
-        if len(log_probs) < frames_needed(tokens):
-            raise _too_short(len(log_probs), frames_needed(tokens))
     else:
         word_of = words_of_tokens(tokens, words, tokenizer)
-    path = ctc_align(log_probs, tokens)
-    own = log_probs.gather(1, path[:, None])[:, 0].double().numpy()
-    return _Path(path.numpy(), ctc_spans(path, tokenizer.symbols, word_of), own, SPREAD)
+    states = ctc_states(tokens)
+    log_prob, path = _most_probable_path(states, log_probs)
+    alignment = torch.from_numpy(states.columns[path]).long()
+    own = log_probs.gather(1, alignment[:, None])[:, 0].double().numpy()
+    spans = ctc_spans(alignment, tokenizer.symbols, word_of)
+    return _Path(alignment.numpy(), spans, own, SPREAD, log_prob)
 
 
 def _hmm(tokenizer: Tokenizer, topology: Topology, emissions: Tensor, words: list[str]) -> _Path:
+    from asr.alignment.trellis import hmm_states
+
     if missing := sorted(set(words) - set(tokenizer.words)):
         raise InputError(f"no pronunciation in the model's lexicon for {listed(missing)}")
     if not words and not topology.silence:
         raise InputError("the text is empty; expected words, since the HMM has no silence")
     graph = utterance_graph([tokenizer.spellings(word) for word in words], topology)
-    if len(emissions) < graph.shortest:
-        raise _too_short(len(emissions), graph.shortest)
-    lengths = torch.tensor([len(emissions)])
-    graphs = pad_graphs([graph])
-    _, alignment = viterbi(emissions[:, None], lengths, graphs, topology.self_loops)
-    path = alignment[:, 0].numpy()
+    states = hmm_states(graph, topology.self_loops.cpu().numpy())
+    log_prob, path = _most_probable_path(states, emissions)
     found = [
         Span(None, SILENT_UNIT, some.first, some.last)
         if some.word < 0
@@ -164,8 +180,24 @@ def _hmm(tokenizer: Tokenizer, topology: Topology, emissions: Tensor, words: lis
         for some in token_spans(graph, path.tolist())
     ]
     pdfs = torch.from_numpy(graph.pdfs[path])
-    own = emissions.log_softmax(1).gather(1, pdfs[:, None])[:, 0].double().numpy()
-    return _Path(path, found, own, 0.0)
+    posteriors = [
+        some.log_softmax(1).gather(1, own[:, None])[:, 0]
+        for some, own in zip(emissions.split(_AT_ONCE), pdfs.split(_AT_ONCE), strict=True)
+    ]
+    return _Path(path, found, torch.cat(posteriors).double().numpy(), 0.0, log_prob)
+
+
+def _most_probable_path(states: "States", log_probs: Tensor) -> tuple[float, np.ndarray]:
+    from asr.alignment.trellis import most_probable_path
+
+    if len(log_probs) < states.shortest:
+        raise InputError(
+            f"has {counted(len(log_probs), 'frame')}; the text needs {states.shortest}"
+        )
+    log_prob, path = most_probable_path(states, log_probs.numpy())
+    if not len(path):
+        raise InputError("the model gives the text the probability 0; expected another text")
+    return log_prob, path
 
 
 def _check_duration(
@@ -180,7 +212,3 @@ def _check_duration(
             f"has about {fewest / features.sample_rate:.2f} s of audio; its duration is given as"
             f" {duration:.2f} s"
         )
-
-
-def _too_short(found: int, needed: int) -> InputError:
-    return InputError(f"has {counted(found, 'frame')}; the text needs {needed}")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.align import align
 from asr.cli.info import info
 from asr.cli.lm import lm
 from asr.cli.manifest import manifest
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(transcribe)
+app.command()(align)
 app.command()(score)
 app.command()(info)
 app.command()(models)

@@ -40,16 +40,12 @@ class Recognised:
         return [utterance.text for utterance in self.utterances]
 
 
-def recognise_manifest(
-    recognizer: Recognizer, utterances: Sequence[Utterance], check_durations: bool = True
-) -> Recognised:
+def recognise_manifest(recognizer: Recognizer, utterances: Sequence[Utterance]) -> Recognised:
     """Compute the log-probabilities of a manifest's utterances.
 
     Args:
         recognizer: recogniser of the acoustic model.
         utterances: the utterances of the manifest.
-        check_durations: whether to raise an error for the first audio file that is not as long as
-            the manifest says. Use False if the caller reports all such files itself.
 
     Returns:
         recognised: the log-probabilities, in the order of `utterances`.
@@ -70,8 +66,7 @@ def recognise_manifest(
         waveforms = [load_utterance(utterance, recognizer.sample_rate) for utterance in bucket]
         for utterance, waveform in zip(bucket, waveforms, strict=True):
             recognizer.check_length(waveform, utterance.audio)
-            if check_durations:
-                check_duration(utterance, len(waveform) / recognizer.sample_rate)
+            check_duration(utterance, len(waveform) / recognizer.sample_rate)
         samples += sum(map(len, waveforms))
         rows = recognizer.log_probs(waveforms)
         for utterance, log_probs in zip(bucket, rows, strict=True):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
-from asr.alignment.times import Word
+from asr.alignment.times import TimedLabel, Word
 from asr.errors import InputError, printable
 from asr.files import finite_or_none, json_line
 from asr.recognizer import Transcript
@@ -30,7 +30,11 @@ SUFFIX: dict[Format, str] = {
 
 
 def as_text(
-    format: Format, transcript: Transcript, audio: str | Path, channel: int | None = None
+    format: Format,
+    transcript: Transcript,
+    audio: str | Path,
+    channel: int | None = None,
+    phones: Sequence[TimedLabel] | None = None,
 ) -> str:
     """The content of a file in any of the formats.
 
@@ -39,6 +43,8 @@ def as_text(
         transcript: of one recording.
         audio: the recording's path; only JSON and CTM have it.
         channel: the transcribed channel, from 0; None for the mean of all. Only CTM has it.
+        phones: the times of the phones or other units of the words, which only JSON and TextGrid
+            have; None to leave them out.
 
     Raises:
         InputError: the format can't hold one of the words.
@@ -49,7 +55,7 @@ def as_text(
         case "txt":
             return as_txt(transcript)
         case "json":
-            return as_json(transcript, audio)
+            return as_json(transcript, audio, phones)
         case "srt":
             return as_srt(transcript)
         case "vtt":
@@ -57,7 +63,7 @@ def as_text(
         case "ctm":
             return as_ctm(transcript, audio, channel)
         case "textgrid":
-            return as_textgrid(transcript)
+            return as_textgrid(transcript, phones)
     assert_never(format)
 
 
@@ -66,18 +72,22 @@ def as_txt(transcript: Transcript) -> str:
     return printable(transcript.text) + "\n"
 
 
-def as_json(transcript: Transcript, audio: str | Path) -> str:
+def as_json(
+    transcript: Transcript, audio: str | Path, phones: Sequence[TimedLabel] | None = None
+) -> str:
     """A JSON object in a line; see `json_values`."""
-    return json_line(json_values(transcript, audio)) + "\n"
+    return json_line(json_values(transcript, audio, phones)) + "\n"
 
 
-def json_values(transcript: Transcript, audio: str | Path) -> dict[str, Any]:
-    r"""What the JSON object of a transcript holds: audio, text, log_prob, duration and words.
+def json_values(
+    transcript: Transcript, audio: str | Path, phones: Sequence[TimedLabel] | None = None
+) -> dict[str, Any]:
+    r"""What the JSON object of a transcript holds: audio, text, log_prob, duration, words, phones.
 
     Times are in seconds. A log-probability that is not finite is None. Bytes of a path that are not
     UTF-8 are escaped, as in \xe9.
     """
-    return {
+    values: dict[str, Any] = {
         "audio": _utf8(audio),
         "text": transcript.text,
         "log_prob": finite_or_none(transcript.log_prob),
@@ -92,6 +102,16 @@ def json_values(transcript: Transcript, audio: str | Path) -> dict[str, Any]:
             for word in transcript.words
         ],
     }
+    if phones is not None:
+        values["phones"] = [
+            {
+                "phone": phone.label,
+                "start": milliseconds(phone.start) / 1000,
+                "end": milliseconds(phone.end) / 1000,
+            }
+            for phone in phones
+        ]
+    return values
 
 
 def as_srt(transcript: Transcript) -> str:
@@ -147,30 +167,19 @@ def as_ctm(transcript: Transcript, audio: str | Path, channel: int | None = None
     return "".join(lines)
 
 
-def as_textgrid(transcript: Transcript) -> str:
-    """Praat's TextGrid in its long text format: a tier of words, with empty intervals between them.
+def as_textgrid(transcript: Transcript, phones: Sequence[TimedLabel] | None = None) -> str:
+    """Praat's TextGrid in its long text format: tiers of words and phones; gaps are empty.
 
     Raises:
         ValueError: see `as_text`.
     """
-    words, duration = _timed_words(transcript), milliseconds(transcript.duration)
-    intervals: list[tuple[int, int, str]] = []
-    now = 0
-    for word in words:
-        start, end = milliseconds(word.start), milliseconds(word.end)
-        if start > now:
-            intervals.append((now, start, ""))
-        intervals.append((start, end, printable(word.text).replace('"', '""')))
-        now = end
-    if now < duration:
-        intervals.append((now, duration, ""))
-    rows = [
-        f"        intervals [{number}]:\n"
-        f"            xmin = {start / 1000}\n            xmax = {end / 1000}\n"
-        f'            text = "{text}"\n'
-        for number, (start, end, text) in enumerate(intervals, 1)
-    ]
-    return _TEXTGRID.format(duration=duration / 1000, count=len(intervals)) + "".join(rows)
+    words = [TimedLabel(word.text, word.start, word.end) for word in _timed_words(transcript)]
+    tiers = {"words": words} if phones is None else {"words": words, "phones": phones}
+    end = milliseconds(transcript.duration)
+    head = _TEXTGRID.format(end=end / 1000, count=len(tiers))
+    return head + "".join(
+        _tier(number, name, labels, end) for number, (name, labels) in enumerate(tiers.items(), 1)
+    )
 
 
 def recording_name(audio: str | Path) -> str:
@@ -183,21 +192,45 @@ File type = "ooTextFile"
 Object class = "TextGrid"
 
 xmin = 0
-xmax = {duration}
+xmax = {end}
 tiers? <exists>
-size = 1
+size = {count}
 item []:
-    item [1]:
+"""
+
+_TIER = """\
+    item [{number}]:
         class = "IntervalTier"
-        name = "words"
+        name = "{name}"
         xmin = 0
-        xmax = {duration}
+        xmax = {end}
         intervals: size = {count}
 """
 
 _SRT_FORMATTING = re.compile(r"</?(?:[bius]|font)\b.*>|\{\\", re.I)
 # what sclite and `asr.scoring.notation` don't take for a part of the word
 _SCLITE_NOTATION = re.compile(r"[{};\\\s]|.\*$|^@$|^<alt(?:_begin|_end)?>$", re.I)
+
+
+def _tier(number: int, name: str, labels: Sequence[TimedLabel], end: int) -> str:
+    """A tier of a TextGrid, which covers the recording up to `end`, in milliseconds."""
+    intervals: list[tuple[int, int, str]] = []
+    now = 0
+    for label, *times in [*labels, TimedLabel("", end / 1000, end / 1000)]:
+        start, stop = map(milliseconds, times)
+        if start > now:
+            intervals.append((now, start, ""))
+        if stop > start:
+            intervals.append((start, stop, printable(label).replace('"', '""')))
+        now = stop
+    rows = [
+        f"        intervals [{row}]:\n"
+        f"            xmin = {start / 1000}\n            xmax = {stop / 1000}\n"
+        f'            text = "{text}"\n'
+        for row, (start, stop, text) in enumerate(intervals, 1)
+    ]
+    tier = _TIER.format(number=number, name=name, end=end / 1000, count=len(intervals))
+    return tier + "".join(rows)
 
 
 def _refuse(words: Sequence[Word], special: re.Pattern[str], format: str) -> None:

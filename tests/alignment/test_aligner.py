@@ -54,8 +54,10 @@ def test_an_hmm_aligns_phones_and_words_and_chooses_pronunciations():
     assert [label for label, *_ in found.units] == [label for label, *_ in expected]
     times = [time for _, *some in found.units for time in some]
     np.testing.assert_allclose(times, [time for _, *some in expected for time in some], atol=1e-9)
-    assert [word for word, *_ in found.words] == ["see", "he"]
-    assert found.words[1][1:] == pytest.approx((0.12, 0.17))
+    assert [word.text for word in found.words] == ["see", "he"]
+    assert found.words[1].start == pytest.approx(0.12)
+    assert found.words[1].end == pytest.approx(0.17)
+    assert [label for label, *_ in found.phones] == ["S", "IY", "IY"]
     assert len(found.path) == len(path)
 
 
@@ -66,14 +68,16 @@ def test_ctc_spikes_are_extended_into_the_blanks_beside_them():
     path = [0] * 10 + [2] + [0] * 20 + [3] + [0] * 4 + [1] + [0] * 3 + [2, 2] + [0] * 10
     found = align_text(model, planted(path, 4), "ab a", duration=len(path) / 100)
     assert found.path.tolist() == path
-    a, b, _, last = found.units
+    a, b, space, last = found.units
+    assert space.label == " "
+    assert found.phones == [a, b, last]
     assert (a.label, b.label, last.label) == ("a", "b", "a")
     assert a == ("a", pytest.approx(0.10), pytest.approx(0.11 + SPREAD))
     assert b.start == pytest.approx(0.31 - SPREAD)
     assert b.end == pytest.approx(0.34)  # extended by half of the blanks
-    assert found.words == [
-        TimedLabel("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
-        TimedLabel("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
+    assert [(word.text, word.start, word.end) for word in found.words] == [
+        ("ab", pytest.approx(0.10), pytest.approx(0.32 + 0.04)),
+        ("a", pytest.approx(0.40 - 0.04), pytest.approx(0.42)),
     ]
 
 
@@ -98,9 +102,9 @@ def test_an_empty_text_aligns_with_silence():
     silence = hmm().topology.silence[0]
     found = align_text(hmm(), planted([silence] * 5, 7), "", duration=0.05)
     assert found.units == [TimedLabel(SILENT_UNIT, 0.0, 0.05)]
-    assert found.words == []
+    assert found.words == ()
     found = align_text(ctc(), planted([0] * 5, 3), "", duration=0.15)
-    assert found.units == found.words == []
+    assert (found.units, found.words) == ([], ())
 
 
 def test_an_empty_text_is_refused_by_an_hmm_without_silence():
@@ -110,11 +114,38 @@ def test_an_empty_text_is_refused_by_an_hmm_without_silence():
         align_text(mute, planted([0] * 5, 7), "", duration=0.05)
 
 
+@pytest.mark.parametrize("kind", ["ctc", "hmm"])
+def test_a_text_of_twenty_minutes_is_found_where_it_was_planted(kind):
+    generator = np.random.default_rng(0)
+    seconds = 20 * 60
+    gaps = generator.integers(10, 150, 1200)  # frames between the starts of words
+    starts = gaps.cumsum()[gaps.cumsum() < 100 * seconds - 10]
+    if kind == "ctc":
+        model, path, text = ctc(1), np.zeros(100 * seconds, int), " ".join(["ab"] * len(starts))
+        path[starts], path[starts + 5] = 1, 2
+    else:
+        model, text = hmm(), " ".join(["see"] * len(starts))
+        (_, iy, s), silence = model.topology.pdfs[1:].tolist(), model.topology.silence[0]
+        path = np.full(100 * seconds, silence)
+        for place, pdf in enumerate([s[0], s[1], s[1], iy[0], iy[0], iy[1]]):
+            path[starts + place] = pdf
+    found = align_text(model, planted(path, 7 if kind == "hmm" else 3, -3.0), text, seconds)
+    assert len(found.words) == len(starts) > 1000
+    assert [span.first for span in found.spans if span.unit in ("a", "S")] == starts.tolist()
+    assert [span.last for span in found.spans if span.unit in ("b", "IY")] == list(starts + 5)
+
+
+def test_a_text_without_probability_is_refused():
+    line = "the model gives the text the probability 0; expected another text"
+    with pytest.raises(InputError, match=line):
+        align_text(ctc(), planted([0] * 5, 3, -np.inf), "ab", duration=0.15)
+
+
 def test_an_nfd_text_aligns_as_nfc():
     phones = PhoneTokenizer.from_lexicon(Lexicon({"é": (("S", "IY"),), "h": (("HH",),)}))
     model = replace(hmm(), tokenizer=phones)
     found = align_text(model, planted([2, 2, 3, 3], 7), "e\N{COMBINING ACUTE ACCENT}", 0.04)
-    assert [word.label for word in found.words] == ["é"]
+    assert [word.text for word in found.words] == ["é"]
 
 
 @pytest.mark.parametrize(("model", "hop"), [(hmm(), 1), (ctc(1), 1), (ctc(3), 3)])
@@ -153,7 +184,7 @@ def test_confidence_is_the_mean_over_the_tokens_frames():
     assert best.text == "go on"
     words = recognised_words(model, log_probs, best, duration=0.09)
     aligned = align_text(model, log_probs, "go on", duration=0.09)
-    assert [(word.text, word.start, word.end) for word in words] == aligned.words
+    assert words == aligned.words
     sure = [(0.6 * 0.8 * 0.9) ** (1 / 3), (0.7 * 0.4) ** (1 / 2)]  # blanks and " " left out
     assert [word.confidence for word in words] == pytest.approx(sure, rel=1e-5)
     assert recognised_words(model, log_probs, Hypothesis((), 0.0, words=()), 0.09) == ()

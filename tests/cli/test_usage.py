@@ -37,6 +37,16 @@ WRONG = [
     (["score", "a", "b", "--out", ""], "--out is ''; expected a path"),
     (["score", "a", "b", "--out", "c"], "--format is text; expected html with --out"),
     (["score", "a"], "HYPOTHESIS is missing; expected a path"),
+    (["align", "a.wav", "--model", "m"], "TEXT is missing; expected a path"),
+    (["align", "-", "-", "--model", "m"], "TEXT is standard input, as AUDIO is; expected a file"),
+    (
+        ["align", "a", "b", "--model", "m", "--phones"],
+        "--format is ctm; expected textgrid or json with --phones",
+    ),
+    (
+        ["align", "a", "b", "--model", "m", "--format", "doc"],
+        "--format is doc; expected ctm, textgrid, json, srt, vtt",
+    ),
     (["models", "a"], "got unexpected extra argument"),
     (["score", "a", "b", "--missing", "x"], "--missing is x; expected refuse, deletions"),
     (

@@ -38,6 +38,7 @@ def planted(utterance):
     return tuple((letter, 0.06 + 0.15 * n, 0.15 + 0.15 * n) for n, letter in letters)
 
 
+@pytest.mark.usefixtures("compiled_alignment")
 def test_tones_are_aligned_and_boundary_errors_are_printed(tones, dev, tmp_path, capsys):
     known = [replace(u, phones=planted(u)) for u in dev[:3]]
     other = replace(dev[3], phones=(("x", 0.0, 0.1),))
