@@ -16,6 +16,7 @@ FLOORS = [
     {"lm", "hmm"},
     {"search", "corpus", "model"},
     {"decoder", "alignment", "training"},
+    {"transcript"},
     {"recognizer"},
     {"evaluation"},
     {"cli"},
