@@ -1,5 +1,6 @@
 """Frames of a waveform -> probabilities of speech, by the network of silero-vad."""
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,7 @@ FRAME_LENGTH = 512
 SAMPLE_RATE = 16000
 """Sample rate of the frames, in Hz."""
 
+_THRESHOLD = 0.5  # of the probability
 _CONTEXT = 64  # samples before each frame that the network also takes
 _N_BINS = 129  # frequencies of its spectrum
 
@@ -43,7 +45,7 @@ class SileroDetector:
 
     @torch.no_grad()
     def add(self, frames: np.ndarray) -> np.ndarray:
-        """Probabilities of the next frames, less 0.5.
+        """Probabilities of the next frames, less the threshold of 0.5.
 
         Args:
             frames: (T, FRAME_LENGTH), float32, without overlap.
@@ -57,7 +59,7 @@ class SileroDetector:
         self._context = waveform[-_CONTEXT:].clone()
         windows = waveform.unfold(0, _CONTEXT + FRAME_LENGTH, FRAME_LENGTH)
         probabilities, self._state = self._network(windows, self._state)
-        return (probabilities - 0.5).numpy()
+        return (probabilities - _THRESHOLD).numpy()
 
     def finish(self) -> np.ndarray:
         """Scores of frames that `add` has not returned: there are none."""
@@ -97,7 +99,9 @@ def _load_network() -> _Network:
     if spec is None or spec.origin is None:
         raise InputError("silero-vad is not installed; expected it: pip install -e '.[vad]'")
     path = Path(spec.origin).parent / "data" / "silero_vad.jit"
-    found = torch.jit.load(path, "cpu").state_dict()
+    with warnings.catch_warnings():  # torch.jit.load is deprecated, but nothing else reads the file
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = torch.jit.load(path, "cpu").state_dict()
     weights = {"stft.weight": found["_model.stft.forward_basis_buffer"]}
     for name in ("weight", "bias"):
         for n in range(4):
