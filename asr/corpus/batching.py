@@ -61,7 +61,7 @@ def batches_by_length(lengths: Sequence[float], max_total: float) -> list[list[i
     """
     order = np.argsort(lengths, kind="stable")
     ends = np.cumsum(bucket_sizes(lengths, max_total), dtype=np.int64)
-    return [batch.tolist() for batch in np.split(order, ends[:-1])] if len(order) else []
+    return [batch.tolist() for batch in np.split(order, ends[:-1]) if len(batch)]
 
 
 def check_batch_s(batch_s: float) -> None:
