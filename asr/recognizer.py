@@ -1,8 +1,9 @@
 """audio file -> Transcript: all stages from audio to text."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import cast, get_args, overload
 
@@ -12,9 +13,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.alignment.aligner import recognised_words
-from asr.alignment.times import Word
-from asr.audio.memory import free_memory
-from asr.audio.waveform import as_waveform, load_audio, resample
+from asr.audio.load import read_blocks
+from asr.audio.segments import SegmentSettings, speech_segments, windows
+from asr.audio.waveform import as_waveform, resample
+from asr.corpus.batching import batches_by_length
 from asr.decoder import (
     UNTUNED_OF,
     Decoder,
@@ -29,45 +31,10 @@ from asr.installed import model_folder
 from asr.model import Model, check_log_probs, load_model
 from asr.text.phrases import Phrases
 from asr.text.tokenizer import Tokenizer
+from asr.transcript import Transcript, joined
 
-# memory for a second of audio: features and networks of the usual sizes take 0.9 to 1.5 MB
-_BYTES_PER_SECOND = 2 << 20
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """The recognised text of one recording.
-
-    Args:
-        text: the words of the best hypothesis.
-        log_prob: the hypothesis's natural log-probability, as the search computes it.
-        duration: duration of the recording, in seconds.
-        find_words: computes `words`; if None, `words` is empty.
-    """
-
-    text: str
-    log_prob: float
-    duration: float
-    find_words: InitVar[Callable[[], tuple[Word, ...]] | None] = None
-
-    def __post_init__(self, find_words: Callable[[], tuple[Word, ...]] | None) -> None:
-        self.__dict__["_find_words"] = find_words
-
-    @cached_property
-    def words(self) -> tuple[Word, ...]:
-        """The words of the text, each with `text`, `start`, `end` (seconds) and `confidence`.
-
-        The words are aligned on first use; until then the transcript keeps the model and the
-        log-probabilities in memory. `asr.alignment.times.Word` defines the confidence.
-        """
-        find_words = self.__dict__["_find_words"]
-        words = find_words() if find_words else ()
-        self.__dict__["_find_words"] = None
-        return words
-
-    def __getstate__(self) -> dict[str, object]:
-        _ = self.words  # aligned before copying or pickling, which then leaves out the model
-        return dict(self.__dict__)
+_BATCH_S = 60.0  # seconds of audio in a batch of segments, padding included
+_WINDOW_S = 300.0  # seconds of segments that are sorted by length to make batches
 
 
 class Recognizer:
@@ -80,10 +47,17 @@ class Recognizer:
         model: a model from `asr.model.load_model`.
         decoder: turns the model's log-probabilities into text. The default, greedy search, can't
             be used with an HMM.
+        segmentation: how long recordings are cut into segments.
     """
 
-    def __init__(self, model: Model, decoder: Decoder | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        decoder: Decoder | None = None,
+        segmentation: SegmentSettings | None = None,
+    ) -> None:
         self.model = model
+        self.segmentation = segmentation or SegmentSettings()
         self.device = model.features.mean.device
         self.decoder = decoder or Decoder(DecoderSettings(), model.tokenizer, self.device)
 
@@ -108,11 +82,16 @@ class Recognizer:
         channel: int | None = None,
         sample_rate: int | None = None,
     ) -> Transcript:
-        """Transcribe an audio file or samples.
+        """Transcribe an audio file or samples of any length.
 
         >>> transcript = recognizer.transcribe("a.wav")
         >>> transcript.text, transcript.words[0].start
         >>> recognizer.transcribe(samples, sample_rate=44100).text
+
+        A recording of more than 30 s, `segmentation.max_segment_s`, is recognised in segments,
+        which are cut at pauses; where there is no speech, there are no words. The memory for a
+        file does not depend on its length. The transcript has the sum of the segments'
+        log-probabilities. If the model normalises each utterance, it normalises each segment.
 
         Args:
             audio: path of a file or a pipe in any format that soundfile or PyAV reads, `-` for
@@ -132,39 +111,67 @@ class Recognizer:
         if isinstance(audio, str | Path):
             if sample_rate is not None:
                 raise ValueError(f"sample_rate is {sample_rate}; a file has its own: {audio}")
-            longest_s = self._longest_s()
-            waveform = load_audio(audio, self.sample_rate, channel, longest_s=longest_s)
             place = str(audio)
+            blocks = read_blocks(audio, self.sample_rate, channel)
         else:
-            waveform = self._resampled(audio, channel, sample_rate)
             place = "audio"
-        self.check_length(waveform, place)
+            blocks = iter([self._resampled(audio, channel, sample_rate).numpy(force=True)])
+        longest = int(self.segmentation.max_segment_s * self.sample_rate)
         try:
-            log_probs = self.log_probs(waveform)
-            check_log_probs(log_probs, place)
-            return self.transcript(log_probs, len(waveform))
+            start = _first_samples(blocks, longest + 1)
+            if len(start) > longest:
+                return self._transcribe_long(chain([start], blocks), place)
+            self.check_length(start, place)
+            return self._transcribe_batch([start], place)[0]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            found = f"{len(waveform) / self.sample_rate:.0f} s"
             raise InputError(
-                f"{place}: has {found} of audio, which needs more memory than there is; expected a"
-                " shorter recording"
+                f"{place}: needs more memory than there is; expected enough to recognise"
+                f" {self.segmentation.max_segment_s:g} s at once"
             ) from None
 
-    def _longest_s(self) -> float:
-        """The longest audio that fits into memory, in seconds."""
-        memory = free_memory()
-        if self.device.type == "cuda":
-            memory = min(memory, torch.cuda.mem_get_info(self.device)[0])
-        return max(10.0, memory / _BYTES_PER_SECOND)
+    def _transcribe_long(self, blocks: Iterable[np.ndarray], place: str) -> Transcript:
+        n_samples = 0
 
-    def transcript(self, log_probs: Tensor | np.ndarray, samples: int) -> Transcript:
-        """Decode log-probabilities, (T, C), that were computed from `samples` samples."""
-        best = self.decoder.nbests([log_probs])[0][0]
-        duration = samples / self.sample_rate
-        find_words = partial(recognised_words, self.model, log_probs, best, duration)
-        return Transcript(best.text, best.log_prob, duration, find_words)
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal n_samples
+            for block in blocks:
+                n_samples += len(block)
+                yield block
+
+        pieces = []
+        segments = speech_segments(counted(), self.sample_rate, self.segmentation)
+        for window in windows(segments, int(_WINDOW_S * self.sample_rate)):
+            waveforms = [segment.waveform for segment in window]
+            found: dict[int, Transcript] = {}
+            for batch in batches_by_length(list(map(len, waveforms)), _BATCH_S * self.sample_rate):
+                transcripts = self._transcribe_batch([waveforms[n] for n in batch], place)
+                for n, transcript in zip(batch, transcripts, strict=True):
+                    _ = transcript.words  # aligned now, to forget the log-probabilities
+                    found[n] = transcript
+            for n, segment in enumerate(window):
+                pieces.append((segment.start / self.sample_rate, found[n]))
+        return joined(pieces, n_samples / self.sample_rate)
+
+    def _transcribe_batch(self, waveforms: list[np.ndarray], place: str) -> list[Transcript]:
+        log_probs = self.log_probs(waveforms)
+        for rows in log_probs:
+            check_log_probs(rows, place)
+        return self.transcripts(log_probs, [len(waveform) for waveform in waveforms])
+
+    def transcripts(
+        self, log_probs: Sequence[Tensor | np.ndarray], samples: Sequence[int]
+    ) -> list[Transcript]:
+        """Decode log-probabilities, each (T, C), and each computed from so many samples."""
+        found = []
+        for rows, length, nbest in zip(
+            log_probs, samples, self.decoder.nbests(log_probs), strict=True
+        ):
+            best, duration = nbest[0], length / self.sample_rate
+            find_words = partial(recognised_words, self.model, rows, best, duration)
+            found.append(Transcript(best.text, best.log_prob, duration, find_words))
+        return found
 
     @overload
     def log_probs(self, waveform: Tensor | np.ndarray) -> Tensor: ...
@@ -226,6 +233,17 @@ class Recognizer:
         if sample_rate is None:
             raise ValueError("sample_rate is missing; expected that of the samples, in Hz")
         return resample(waveform, sample_rate, self.sample_rate)
+
+
+def _first_samples(blocks: Iterator[np.ndarray], count: int) -> np.ndarray:
+    """The first blocks joined: `count` samples or more, or all that there are."""
+    taken, n_taken = [], 0
+    for block in blocks:
+        taken.append(block)
+        n_taken += len(block)
+        if n_taken >= count:
+            break
+    return np.concatenate(taken)
 
 
 def load(

@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 
 import asr
 from asr.audio.load import read_audio
+from asr.audio.segments import SegmentSettings, speech_segments
 from asr.corpus.manifest import read_manifest
 from asr.errors import InputError
-from asr.recognizer import load
+from asr.recognizer import Recognizer, load
 from asr.search.greedy import greedy_search
 
 
@@ -187,3 +188,82 @@ def test_a_copy_of_a_transcript_has_its_words_without_the_model(recognizer, dupl
     assert again == transcript
     assert again.words == transcript.words != ()
     assert len(pickle.dumps(transcript)) < 2000
+
+
+# Long recordings
+
+
+def long_recording():
+    """Texts, and samples of about 50 s with pauses of near-silence between them."""
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(["a", "b"], size=3 + n % 4)) for n in range(25)]
+    parts = []
+    for n, text in enumerate(texts):
+        pause = generator.normal(0, 0.003, int(generator.uniform(1.0, 2.0) * SAMPLE_RATE))
+        parts += [pause, spoken(text, seed=n)]
+    return texts, np.concatenate(parts).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def by_energy(recognizer):
+    # silero-vad takes tones for no speech
+    return Recognizer(recognizer.model, recognizer.decoder, SegmentSettings("energy"))
+
+
+def test_long_recordings_have_the_words_of_their_segments(by_energy, monkeypatch):
+    monkeypatch.setattr("asr.recognizer._WINDOW_S", 7.0)
+    monkeypatch.setattr("asr.recognizer._BATCH_S", 4.0)
+    texts, samples = long_recording()
+    found = by_energy.transcribe(samples, sample_rate=SAMPLE_RATE)
+    assert len(samples) > 30 * SAMPLE_RATE
+    expected = list(speech_segments([samples], SAMPLE_RATE, by_energy.segmentation))
+    alone = [by_energy.transcribe(s.waveform, sample_rate=SAMPLE_RATE) for s in expected]
+    assert len(expected) == len(texts)
+    assert [segment.text for segment in found.segments] == [a.text for a in alone if a.text]
+    assert found.text == " ".join(a.text for a in alone if a.text)
+    assert found.log_prob == pytest.approx(sum(a.log_prob for a in alone), rel=1e-5)
+    assert found.duration == len(samples) / SAMPLE_RATE
+    words = [
+        (word.text, segment.start / SAMPLE_RATE + word.start, word.confidence)
+        for segment, piece in zip(expected, alone, strict=True)
+        for word in piece.words
+    ]
+    assert [word.text for word in found.words] == [text for text, _, _ in words]
+    for word, (_, start, confidence) in zip(found.words, words, strict=True):
+        assert word.start == pytest.approx(start, abs=1e-9)
+        assert word.confidence == pytest.approx(confidence, abs=1e-4)
+    assert asr.wer([" ".join(texts)], [found.text]).rate < 0.5
+
+
+def test_a_long_file_equals_its_samples(by_energy, tmp_path, monkeypatch):
+    monkeypatch.setattr("asr.audio.decoders._BLOCK", 50_000)
+    _, samples = long_recording()
+    soundfile.write(tmp_path / "long.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    found = by_energy.transcribe(tmp_path / "long.wav")
+    assert found == by_energy.transcribe(samples, sample_rate=SAMPLE_RATE)
+    assert found.words == by_energy.transcribe(samples, sample_rate=SAMPLE_RATE).words
+    assert pickle.loads(pickle.dumps(found)).segments == found.segments != ()
+
+
+def test_up_to_30_s_are_recognised_in_one_piece(by_energy, recognizer):
+    samples = long_recording()[1][: 30 * SAMPLE_RATE]
+    found = by_energy.transcribe(samples, sample_rate=SAMPLE_RATE)
+    assert found == recognizer.transcripts([recognizer.log_probs(samples)], [len(samples)])[0]
+    (segment,) = found.segments
+    assert (segment.text, segment.start, segment.end) == (found.text, 0, 30)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.003, 0.3])
+def test_silence_and_noise_alone_give_no_words(by_energy, level):
+    samples = np.random.default_rng(0).normal(0, level, 40 * SAMPLE_RATE).astype(np.float32)
+    found = by_energy.transcribe(samples, sample_rate=SAMPLE_RATE)
+    assert (found.text, found.log_prob, found.words, found.segments) == ("", 0.0, (), ())
+    assert found.duration == 40
+
+
+def test_damage_late_in_a_long_file_is_reported(by_energy, tmp_path):
+    _, samples = long_recording()
+    samples[45 * SAMPLE_RATE] = np.nan
+    soundfile.write(tmp_path / "long.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"long.wav: has NaN as sample 360000 \(45\.000 s\)"):
+        by_energy.transcribe(tmp_path / "long.wav")

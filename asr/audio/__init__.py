@@ -2,5 +2,5 @@
 
 Files in reading order: `content`, `container`, `mpeg`, `signatures`, `extent`, `wav`, `plain`,
 `voc`, `flac`, `ogg`, `matroska`, `media`, `inspection`, `decoders`, `memory`,
-`cancellation`, `load`, `waveform`, `augment`, `features`.
+`cancellation`, `load`, `waveform`, `silero`, `voice_activity`, `segments`, `augment`, `features`.
 """

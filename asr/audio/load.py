@@ -7,8 +7,9 @@ file is inspected first, and all its audio is read.
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,6 @@ def read_audio(
     channel: int | None = None,
     offset_s: float = 0.0,
     duration_s: float | None = None,
-    longest_s: float | None = None,
 ) -> np.ndarray:
     """The waveform of an audio file, or of a part of it, at the requested sample rate.
 
@@ -78,16 +78,14 @@ def read_audio(
         offset_s: start of the part, in seconds.
         duration_s: duration of the part, in seconds; None reads to the end. The waveform is
             shorter if the file ends earlier.
-        longest_s: maximum duration, in seconds, if the caller knows better how much fits into
-            memory. A longer waveform is refused, if possible before it is decoded.
 
     Returns:
         waveform: (samples,), float32, at least one sample.
 
     Raises:
-        InputError: the file does not exist, is not audio, is damaged, cut short or too long, has
-            no samples, lacks the channel, ends before the offset, or has samples that are not
-            finite or far outside [-1, 1].
+        InputError: the file does not exist, is not audio, is damaged, cut short or too long for
+            the memory, has no samples, lacks the channel, ends before the offset, or has samples
+            that are not finite or far outside [-1, 1].
         ValueError: `sample_rate`, `offset_s` or `duration_s` is out of range.
 
     Warns:
@@ -97,46 +95,35 @@ def read_audio(
     """
     wanted = _wanted(sample_rate, offset_s, duration_s)
     path = Path(path)
-    longest = None if longest_s is None else int(longest_s * sample_rate)
     try:
-        with open_source(path) as source:
-            if channel is not None and not 0 <= channel < source.channels:
-                raise InputError(
-                    f"{path}: has {counted(source.channels, 'channel')};"
-                    f" expected channel {channel} among them"
-                    " (the first is 0)"
-                )
-            waveform, power = _waveform(path, source, channel, wanted, longest)
+        blocks = _blocks(path, channel, wanted, partial(_check_memory, path, sample_rate))
+        return np.concatenate(list(blocks))
     except MemoryError:
         raise InputError(f"{path}: needs more memory than is free; expected a part of it") from None
-    if not len(waveform):
-        raise InputError(
-            f"{path}: ends before {offset_s:g} s; expected audio from there on"
-            if wanted.start
-            else f"{path}: holds 0 samples; expected at least one"
-        )
-    if source.n_tracks > 1:
-        warnings.warn(
-            f"{path}: has {source.n_tracks} sound tracks; the first is read",
-            AudioWarning,
-            stacklevel=2,
-        )
-    if source.n_unread > _MAX_IGNORED_BYTES:
-        warnings.warn(
-            f"{path}: its last {source.n_unread} bytes are ignored: they are in no known audio"
-            " format",
-            AudioWarning,
-            stacklevel=2,
-        )
-    if cancelled := power.cancelled_share():
-        warnings.warn(
-            f"{path}: its {source.channels} channels cancel each other in their mean, which is all"
-            f" but silent in {cancelled:.0%} of its sound; choose one: --channel 0, or"
-            " channel=0 in Python",
-            AudioWarning,
-            stacklevel=2,
-        )
-    return waveform
+
+
+def read_blocks(
+    path: str | Path, sample_rate: int, channel: int | None = None
+) -> Iterator[np.ndarray]:
+    """The waveform of an audio file in blocks, for recordings that are longer than the memory.
+
+    Args:
+        path: as for `read_audio`.
+        sample_rate: sample rate of the waveform, in Hz.
+        channel: number of the channel, from 0; None for the mean of all channels.
+
+    Yields:
+        block: (samples,), float32, of any length, at most about a minute. Joined, the blocks are
+            what `read_audio` returns, with at least one sample.
+
+    Raises:
+        InputError: as for `read_audio`. Damage may be found only after some blocks.
+        ValueError: `sample_rate` is out of range.
+
+    Warns:
+        AudioWarning: as for `read_audio`, after the last block.
+    """
+    return _blocks(Path(path), channel, _wanted(sample_rate, 0.0, None), lambda *lengths: None)
 
 
 def read_info(path: str | Path) -> AudioInfo:
@@ -189,47 +176,89 @@ def _wanted(sample_rate: int, offset_s: float, duration_s: float | None) -> _Wan
     return _Wanted(sample_rate, start, count)
 
 
-def _waveform(
-    path: Path, source: Source, channel: int | None, wanted: _Wanted, longest: int | None
-) -> tuple[np.ndarray, ChannelPower]:
-    """The waveform, of at most `longest` samples, and the power of the mean and the channels."""
+def _blocks(
+    path: Path, channel: int | None, wanted: _Wanted, check_length: Callable[[int, int], None]
+) -> Iterator[np.ndarray]:
+    """The waveform in blocks, and warnings after the last one.
+
+    `check_length` may refuse the number of samples that the waveform has at least, given the
+    number of them that were read; it is called as soon as that is known.
+    """
+    with open_source(path) as source:
+        if channel is not None and not 0 <= channel < source.channels:
+            raise InputError(
+                f"{path}: has {counted(source.channels, 'channel')}; expected channel {channel}"
+                " among them (the first is 0)"
+            )
+        power = ChannelPower(source.sample_rate)
+        n_read = 0
+        for block in _wanted_blocks(path, source, channel, wanted, power, check_length):
+            n_read += len(block)
+            yield block
+    if not n_read:
+        raise InputError(
+            f"{path}: ends before {wanted.start / wanted.sample_rate:g} s; expected audio from"
+            " there on"
+            if wanted.start
+            else f"{path}: holds 0 samples; expected at least one"
+        )
+    for message in _doubts(source, power):
+        warnings.warn(f"{path}: {message}", AudioWarning, stacklevel=3)
+
+
+def _wanted_blocks(
+    path: Path,
+    source: Source,
+    channel: int | None,
+    wanted: _Wanted,
+    power: ChannelPower,
+    check_length: Callable[[int, int], None],
+) -> Iterator[np.ndarray]:
     span = _span(wanted, source.sample_rate)
-    power = ChannelPower(source.sample_rate)
     if source.samples is not None:
         if span.start >= source.samples:
-            return np.zeros(0, np.float32), power
+            return
         length = source.samples * wanted.sample_rate // source.sample_rate - wanted.start
-        _check_length(path, min(length, wanted.length or length), wanted.sample_rate, longest)
+        check_length(min(length, wanted.length or length), 0)
     blocks: Iterable[np.ndarray] = source.read(span.start, span.stop)
     blocks = _mono(blocks, path, channel, (span.start, source.sample_rate), power)
     blocks = _resample(blocks, source.sample_rate, wanted.sample_rate)
-    kept = [np.zeros(0, np.float32)]
-    n_kept, skip = 0, span.skip
+    n_read, skip = 0, span.skip
     for block in blocks:
         block, skip = block[skip:], max(0, skip - len(block))
         if wanted.length is not None:
-            block = block[: wanted.length - n_kept]
-        kept.append(block)
-        n_kept += len(block)
+            block = block[: wanted.length - n_read]
+        n_read += len(block)
         if source.samples is None:
-            _check_length(path, n_kept, wanted.sample_rate, longest, n_kept)
-        if n_kept == wanted.length:
-            break
-    return np.concatenate(kept), power
-
-
-def _check_length(
-    path: Path, length: int, sample_rate: int, longest: int | None, n_held: int = 0
-) -> None:
-    """Refuse more than `longest` samples, or more than fit into memory with `n_held` held now."""
-    if longest is None:
-        if length < _ALWAYS_FITS:
+            check_length(n_read, n_read)
+        yield block
+        if n_read == wanted.length:
             return
-        longest = max(_ALWAYS_FITS, (free_memory() // 4 + n_held) // _COPIES)
+
+
+def _check_memory(path: Path, sample_rate: int, length: int, n_read: int) -> None:
+    """Refuse a waveform that does not fit into memory, of which `n_read` samples are there now."""
+    if length < _ALWAYS_FITS:
+        return
+    longest = max(_ALWAYS_FITS, (free_memory() // 4 + n_read) // _COPIES)
     if length > longest:
         raise InputError(
             f"{path}: has {length / sample_rate:.0f} s of audio or more; expected at most"
             f" {longest / sample_rate:.0f} s, which fit into memory"
+        )
+
+
+def _doubts(source: Source, power: ChannelPower) -> Iterator[str]:
+    """What the user should know of a file that was read."""
+    if source.n_tracks > 1:
+        yield f"has {source.n_tracks} sound tracks; the first is read"
+    if source.n_unread > _MAX_IGNORED_BYTES:
+        yield f"its last {source.n_unread} bytes are ignored: they are in no known audio format"
+    if cancelled := power.cancelled_share():
+        yield (
+            f"its {source.channels} channels cancel each other in their mean, which is all"
+            f" but silent in {cancelled:.0%} of its sound; choose one: --channel 0, or"
+            " channel=0 in Python"
         )
 
 

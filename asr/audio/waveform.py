@@ -18,7 +18,6 @@ def load_audio(
     channel: int | None = None,
     offset_s: float = 0.0,
     duration_s: float | None = None,
-    longest_s: float | None = None,
 ) -> Tensor:
     """The waveform of an audio file, or of a part of it, at the requested sample rate.
 
@@ -33,8 +32,6 @@ def load_audio(
         channel: number of the channel, from 0; None for the mean of all channels.
         offset_s: start of the part, in seconds.
         duration_s: duration of the part, in seconds; None reads to the end.
-        longest_s: maximum duration, in seconds, if the caller knows better how much fits into
-            memory. A longer waveform is refused, if possible before it is decoded.
 
     Returns:
         waveform: (samples,), float32, at least one sample.
@@ -46,8 +43,7 @@ def load_audio(
     Warns:
         AudioWarning: see `asr.audio.load.read_audio`.
     """
-    part = offset_s, duration_s, longest_s
-    return torch.from_numpy(load.read_audio(path, sample_rate, channel, *part))
+    return torch.from_numpy(load.read_audio(path, sample_rate, channel, offset_s, duration_s))
 
 
 def as_waveform(samples: Tensor | np.ndarray, name: str = "waveform") -> Tensor:

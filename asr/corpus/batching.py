@@ -46,6 +46,24 @@ def bucket_sizes(lengths: Sequence[float], max_total: float) -> list[int]:
     return [*sizes, size] if size else sizes
 
 
+def batches_by_length(lengths: Sequence[float], max_total: float) -> list[list[int]]:
+    """Batches of utterances of about the same length, shortest first.
+
+    Args:
+        lengths: as for `bucket_sizes`.
+        max_total: as for `bucket_sizes`.
+
+    Returns:
+        batches: indices of the utterances in each batch.
+
+    Raises:
+        ValueError: `max_total` is not above 0.
+    """
+    order = np.argsort(lengths, kind="stable")
+    ends = np.cumsum(bucket_sizes(lengths, max_total), dtype=np.int64)
+    return [batch.tolist() for batch in np.split(order, ends[:-1]) if len(batch)]
+
+
 def check_batch_s(batch_s: float) -> None:
     """Raise InputError if the setting `data.batch_s` is not above 0, or not finite."""
     if not 0 < batch_s < math.inf:

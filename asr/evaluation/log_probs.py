@@ -4,10 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
-from asr.corpus.batching import bucket_sizes
+from asr.corpus.batching import batches_by_length
 from asr.corpus.manifest import Utterance, check_duration
 from asr.corpus.recordings import load_utterance
 from asr.errors import InputError
@@ -60,8 +59,7 @@ def recognise_manifest(recognizer: Recognizer, utterances: Sequence[Utterance]) 
     found: dict[int, Tensor] = {}
     samples = 0
     durations = [utterance.duration for utterance in utterances]
-    order = np.argsort(durations, kind="stable")
-    for indices in np.split(order, np.cumsum(bucket_sizes(durations, BATCH_S))[:-1]):
+    for indices in batches_by_length(durations, BATCH_S):
         bucket = [utterances[index] for index in indices]
         waveforms = [load_utterance(utterance, recognizer.sample_rate) for utterance in bucket]
         for utterance, waveform in zip(bucket, waveforms, strict=True):
@@ -72,7 +70,7 @@ def recognise_manifest(recognizer: Recognizer, utterances: Sequence[Utterance]) 
         for utterance, log_probs in zip(bucket, rows, strict=True):
             check_log_probs(log_probs, utterance.audio)
         # copied, because a row of a batch would keep the whole batch in memory
-        found |= {int(i): log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
+        found |= {i: log_probs.clone() for i, log_probs in zip(indices, rows, strict=True)}
     return Recognised(
         utterances,
         [found[index] for index in range(len(utterances))],

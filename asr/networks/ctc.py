@@ -116,7 +116,7 @@ def ctc_align(log_probs: Tensor | np.ndarray, tokens: Sequence[int] | Tensor) ->
             are not whole numbers in one row, or one is the blank or not one of the C tokens.
     """
     tokens = _checked_tokens(tokens)
-    log_probs = checked_log_probs(log_probs).float().cpu()
+    log_probs = checked_log_probs(log_probs).float().cpu().contiguous()
     _check(log_probs, tokens)
     if len(log_probs) < frames_needed(tokens):
         raise ValueError(

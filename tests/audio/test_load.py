@@ -13,7 +13,7 @@ import soxr
 from audio_files import write_av
 
 from asr.audio import load
-from asr.audio.load import AudioInfo, AudioWarning, read_audio, read_info
+from asr.audio.load import AudioInfo, AudioWarning, read_audio, read_blocks, read_info
 from asr.errors import InputError
 
 LOSSLESS = {".wav": "WAV", ".flac": "FLAC", ".sph": "NIST", ".aiff": "AIFF"}
@@ -152,19 +152,6 @@ def test_channels_that_cancel_in_most_of_a_recording_cause_a_warning(tmp_path):
         read_audio(write(tmp_path / "a.wav", less), 16000)
 
 
-def test_a_waveform_longer_than_allowed_is_refused(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.wav", noise(160000))
-    assert len(read_audio(path, 16000, longest_s=10.0)) == 160000
-    refused(path, r"has 10 s of audio or more; expected at most 9 s", longest_s=9.0)
-    assert len(read_audio(path, 16000, duration_s=8.0, longest_s=9.0)) == 128000
-    chained = tmp_path / "b.wav"  # only decoding gives its length
-    chained.write_bytes(path.read_bytes() * 3)
-    assert len(read_audio(chained, 16000, longest_s=30.0)) == 480000
-    refused(
-        chained, r"has \d+ s of audio or more; expected at most 29 s, which fit", longest_s=29.0
-    )
-
-
 def test_a_recording_that_fits_into_memory_is_read_whole(tmp_path, monkeypatch):
     path = tmp_path / "long.wav"
     soundfile.write(path, np.zeros(1 << 20, np.float32), 16000)
@@ -213,6 +200,47 @@ def test_reading_a_part_takes_no_memory_for_the_rest(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10e6
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+@pytest.mark.parametrize("sample_rate", [44100, 16000, 48000])
+def test_joined_blocks_equal_the_waveform(tmp_path, monkeypatch, suffix, sample_rate):
+    path = write(tmp_path / f"a{suffix}", noise(2 * 44100, channels=2), 44100)
+    monkeypatch.setattr("asr.audio.decoders._BLOCK", 10000)
+    blocks = list(read_blocks(path, sample_rate))
+    assert len(blocks) > 10
+    np.testing.assert_array_equal(np.concatenate(blocks), read_audio(path, sample_rate))
+    one = np.concatenate(list(read_blocks(path, sample_rate, channel=1)))
+    np.testing.assert_array_equal(one, read_audio(path, sample_rate, channel=1))
+
+
+def test_blocks_take_no_memory_for_the_rest(tmp_path):
+    path = write(tmp_path / "a.wav", np.zeros((120 * 48000, 2)), 48000)
+    tracemalloc.start()
+    assert sum(map(len, read_blocks(path, 16000))) == 120 * 16000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_blocks_are_refused_and_warned_of_like_the_waveform(tmp_path):
+    samples = noise(48000, channels=2)
+    samples[:, 1] = -samples[:, 0]
+    path = write(tmp_path / "a.wav", samples)
+    with pytest.warns(AudioWarning, match="its 2 channels cancel each other"):
+        list(read_blocks(path, 16000))
+    with pytest.raises(InputError, match="has 2 channels; expected channel 2 among them"):
+        list(read_blocks(path, 16000, channel=2))
+    with pytest.raises(ValueError, match="sample_rate is 0"):
+        read_blocks(path, 0)
+    with pytest.raises(InputError, match="holds 0 samples"):
+        list(read_blocks(write(tmp_path / "b.wav", np.zeros(0)), 16000))
+    with pytest.raises(InputError, match="is cut short"):
+        list(read_blocks(damage(path, lambda data: data[: len(data) // 2]), 16000))
+    samples[40000] = np.nan
+    write(path, samples, subtype="FLOAT")
+    with pytest.raises(InputError, match="has NaN as sample 40000"):
+        list(read_blocks(path, 16000))
 
 
 def test_info_has_rate_channels_and_length(tmp_path):

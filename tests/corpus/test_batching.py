@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from asr.corpus.batching import BucketSampler, UtteranceDraw, bucket_sizes
+from asr.corpus.batching import BucketSampler, UtteranceDraw, batches_by_length, bucket_sizes
 
 
 def random_lengths(n=100, seed=0):
@@ -38,6 +38,15 @@ def test_batches_are_as_large_as_the_bound_allows(max_total, seed):
 def test_an_utterance_longer_than_the_bound_is_a_batch_of_its_own():
     assert bucket_sizes([30, 2, 50, 1, 3], max_total=6) == [2, 1, 1, 1]
     assert bucket_sizes([], max_total=6) == []
+
+
+def test_batches_have_each_utterance_once_from_the_shortest_to_the_longest():
+    lengths = random_lengths()
+    batches = batches_by_length(lengths, max_total=20)
+    assert [len(batch) for batch in batches] == bucket_sizes(lengths, 20)
+    assert [lengths[n] for n in chain.from_iterable(batches)] == sorted(lengths)
+    assert sorted(chain.from_iterable(batches)) == list(range(len(lengths)))
+    assert batches_by_length([], max_total=20) == []
 
 
 # --- epochs -----------------------------------------------------------------------------------

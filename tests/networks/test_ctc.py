@@ -104,6 +104,12 @@ def test_alignment_avoids_impossible_frames():
     assert ctc_align(log_probs, (1, 2)).tolist() == [1, 2, 0]
 
 
+def test_a_row_of_a_batch_is_aligned_like_a_copy_of_it():
+    batch = torch.stack([random_log_probs(seed=seed) for seed in range(3)], dim=1)  # (T, N, C)
+    for n in range(3):
+        assert torch.equal(ctc_align(batch[:, n], [1, 2]), ctc_align(batch[:, n].clone(), [1, 2]))
+
+
 def test_half_precision_is_converted_to_float32():
     log_probs = random_log_probs().to(torch.bfloat16)
     assert log_probability(log_probs, (1,)) == log_probability(log_probs.float(), (1,))

@@ -1,0 +1,112 @@
+"""The recognised text of a recording: words and segments with their times."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from asr.alignment.times import Word
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech in a long recording, which was recognised in one piece.
+
+    Args:
+        text: its words.
+        start: start in seconds from the start of the recording.
+        end: end in seconds from the start of the recording.
+        confidence: from 0 to 1, the geometric mean of its words' confidences.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The recognised text of one recording.
+
+    Args:
+        text: the words of the best hypothesis.
+        log_prob: the hypothesis's natural log-probability, as the search computes it.
+        duration: duration of the recording, in seconds.
+        find_words: computes `words`; if None, `words` is empty.
+        parts: the segments of a long recording that have words; None for a recording that was
+            recognised in one piece.
+    """
+
+    text: str
+    log_prob: float
+    duration: float
+    find_words: InitVar[Callable[[], tuple[Word, ...]] | None] = None
+    parts: InitVar[tuple[Segment, ...] | None] = None
+
+    def __post_init__(
+        self,
+        find_words: Callable[[], tuple[Word, ...]] | None,
+        parts: tuple[Segment, ...] | None,
+    ) -> None:
+        self.__dict__["_find_words"] = find_words
+        self.__dict__["_parts"] = parts
+
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
+        """The words of the text, each with `text`, `start`, `end` (seconds) and `confidence`.
+
+        The words are aligned on first use; until then the transcript keeps the model and the
+        log-probabilities in memory. `asr.alignment.times.Word` defines the confidence.
+        """
+        find_words = self.__dict__["_find_words"]
+        words = find_words() if find_words else ()
+        self.__dict__["_find_words"] = None
+        return words
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The stretches of speech in which words were recognised, in order.
+
+        A recording that was recognised in one piece is one segment, or none if it has no words.
+        """
+        parts = self.__dict__["_parts"]
+        if parts is not None:
+            return parts
+        return as_segment(self.text, self.words, 0.0, self.duration)
+
+    def __getstate__(self) -> dict[str, object]:
+        _ = self.words  # aligned before copying or pickling, which then leaves out the model
+        return dict(self.__dict__)
+
+
+def joined(pieces: Sequence[tuple[float, Transcript]], duration: float) -> Transcript:
+    """The transcript of a long recording from those of its segments.
+
+    Args:
+        pieces: start of each segment in seconds, and its transcript, in order.
+        duration: duration of the recording, in seconds.
+
+    Returns:
+        transcript: with the texts joined by blanks and the sum of the log-probabilities; 0 if
+            there is no segment. Segments without words are left out.
+    """
+    words: list[Word] = []
+    segments: list[Segment] = []
+    for start, piece in pieces:
+        own = [replace(w, start=start + w.start, end=start + w.end) for w in piece.words]
+        words += own
+        segments += as_segment(piece.text, own, start, start + piece.duration)
+    text = " ".join(segment.text for segment in segments)
+    log_prob = sum(piece.log_prob for _, piece in pieces)
+    return Transcript(text, log_prob, duration, lambda: tuple(words), tuple(segments))
+
+
+def as_segment(text: str, words: Sequence[Word], start: float, end: float) -> tuple[Segment, ...]:
+    """One segment, or none if there are no words."""
+    if not text:
+        return ()
+    # the words of a transcript that was made without them
+    confidences = [word.confidence for word in words] or [np.nan]
+    return (Segment(text, start, end, float(np.exp(np.mean(np.log(confidences))))),)

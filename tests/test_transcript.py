@@ -1,0 +1,41 @@
+import math
+
+import pytest
+
+from asr.alignment.times import Word
+from asr.transcript import Segment, Transcript, joined
+
+
+def piece(*words, log_prob=-1.0, duration=2.0):
+    text = " ".join(word.text for word in words)
+    return Transcript(text, log_prob, duration, lambda: words)
+
+
+def test_times_of_joined_transcripts_are_those_of_the_recording():
+    pieces = [
+        (3.0, piece(Word("a", 0.1, 0.3, 0.9), Word("b", 0.5, 0.7, 0.4))),
+        (7.5, piece(log_prob=-0.5)),
+        (9.0, piece(Word("c", 0.25, 0.5, 0.5), log_prob=-2.0, duration=1.0)),
+    ]
+    found = joined(pieces, 12.0)
+    assert (found.text, found.log_prob, found.duration) == ("a b c", -3.5, 12.0)
+    assert found.words == (
+        Word("a", 3.1, 3.3, 0.9),
+        Word("b", 3.5, 3.7, 0.4),
+        Word("c", 9.25, 9.5, 0.5),
+    )
+    both, last = found.segments
+    assert (both.text, both.start, both.end) == ("a b", 3.0, 5.0)
+    assert both.confidence == pytest.approx(math.sqrt(0.9 * 0.4))
+    assert last == Segment("c", 9.0, 10.0, pytest.approx(0.5))
+
+
+def test_nothing_joined_is_an_empty_transcript():
+    found = joined([], 60.0)
+    assert (found.text, found.log_prob, found.words, found.segments) == ("", 0, (), ())
+
+
+def test_a_recording_in_one_piece_is_one_segment_if_it_has_words():
+    word = Word("a", 0.1, 0.3, 0.9)
+    assert piece(word).segments == (Segment("a", 0.0, 2.0, pytest.approx(0.9)),)
+    assert piece().segments == ()
