@@ -42,8 +42,10 @@ def model_folder(name: str | Path) -> Path:
             is meant.
 
     Raises:
-        InputError: it is a name, but of no installed model.
+        InputError: it is empty, or a name, but of no installed model.
     """
+    if not str(name):
+        raise InputError("the path is ''; expected a trained model's folder")
     path, models = Path(name), installed_models()
     if (path / DESCRIPTION).is_file() or str(name) != path.name:
         return path

@@ -61,6 +61,11 @@ def test_an_unknown_name_is_refused_with_the_known_ones(places):
         model_folder("x")
 
 
+def test_an_empty_name_is_refused():
+    with pytest.raises(InputError, match="the path is ''"):
+        model_folder("")
+
+
 def test_an_installed_model_has_its_parts_and_no_checkpoints(places):
     source = make_model(places / "exp" / "run")
     folder = install_model(source, "mine-1.0")
