@@ -29,11 +29,12 @@ from asr.decoder import (
 from asr.errors import InputError, is_out_of_memory
 from asr.installed import model_folder
 from asr.model import Model, check_log_probs, load_model
+from asr.networks.kernels import limit_kernels
 from asr.text.phrases import Phrases
 from asr.text.tokenizer import Tokenizer
 from asr.transcript import Transcript, joined
 
-_BATCH_S = 60.0  # seconds of audio in a batch of segments, padding included
+_BATCH_S = 30.0  # seconds of audio in a batch of segments, padding included
 _WINDOW_S = 300.0  # seconds of segments that are sorted by length to make batches
 
 
@@ -282,6 +283,7 @@ def load(
     given = {"lm": lm, "phrases": phrases, "beam_width": beam_width}
     refuse_greedy(decoder or "", given)
     on = pick_device(device)
+    limit_kernels()  # the segments of long recordings have many lengths
     folder = model_folder(folder)
     model = load_model(folder, on)
     untuned = UNTUNED_OF[model.kind]

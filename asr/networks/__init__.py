@@ -1,4 +1,4 @@
 """features -> log_probs.
 
-Files in reading order: `recurrent`, `acoustic`, `ctc`.
+Files in reading order: `kernels`, `recurrent`, `acoustic`, `ctc`.
 """
