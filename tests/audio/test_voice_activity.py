@@ -55,8 +55,8 @@ def test_planted_speech_is_found_in_noise(kind, snr_db, by_energy, by_silero, de
     noisy = waveform + np.float32(0.05 * 10 ** (-snr_db / 20)) * noise(kind, len(waveform))
     missed, false = misses_and_false_alarms(in_segments(noisy, detector), speech)
     assert missed <= (by_energy if detector == "energy" else by_silero)
-    # the last digits fade for some time
-    assert false <= (0.11 if snr_db == 90 else 0.03)
+    # digits fade for some time, which is heard where there is little noise in the band of speech
+    assert false <= (0.11 if snr_db >= 20 else 0.03)
 
 
 @needs_corpora
