@@ -56,7 +56,7 @@ def test_planted_speech_is_found_in_noise(kind, snr_db, by_energy, by_silero, de
     missed, false = misses_and_false_alarms(in_segments(noisy, detector), speech)
     assert missed <= (by_energy if detector == "energy" else by_silero)
     # the last digits fade for some time
-    assert false <= (0.11 if snr_db == 90 else 0.03)
+    assert false <= (0.11 if snr_db >= 20 else 0.03)
 
 
 @needs_corpora
