@@ -99,14 +99,17 @@ def joined(pieces: Sequence[tuple[float, Transcript]], duration: float) -> Trans
         words += own
         segments += as_segment(piece.text, own, start, start + piece.duration)
     text = " ".join(segment.text for segment in segments)
-    log_prob = sum(piece.log_prob for _, piece in pieces)
+    log_prob = sum((piece.log_prob for _, piece in pieces), 0.0)
     return Transcript(text, log_prob, duration, lambda: tuple(words), tuple(segments))
 
 
 def as_segment(text: str, words: Sequence[Word], start: float, end: float) -> tuple[Segment, ...]:
-    """One segment, or none if there are no words."""
+    """One segment from `start` to `end`, in seconds, or none if the text has no words.
+
+    Its confidence is NaN if the text has words, but `words` is empty.
+    """
     if not text:
         return ()
-    # the words of a transcript that was made without them
-    confidences = [word.confidence for word in words] or [np.nan]
-    return (Segment(text, start, end, float(np.exp(np.mean(np.log(confidences))))),)
+    with np.errstate(divide="ignore"):  # log(0)
+        logs = np.log([word.confidence for word in words] or [np.nan])
+    return (Segment(text, start, end, float(np.exp(logs.mean()))),)

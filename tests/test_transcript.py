@@ -39,3 +39,5 @@ def test_a_recording_in_one_piece_is_one_segment_if_it_has_words():
     word = Word("a", 0.1, 0.3, 0.9)
     assert piece(word).segments == (Segment("a", 0.0, 2.0, pytest.approx(0.9)),)
     assert piece().segments == ()
+    assert piece(word, Word("b", 0.4, 0.6, 0.0)).segments[0].confidence == 0
+    assert math.isnan(Transcript("a", -1.0, 2.0).segments[0].confidence)
