@@ -141,6 +141,6 @@ def test_a_file_that_shrinks_while_it_is_decoded_is_refused(tmp_path, container,
     subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(container, "PCM_16")
     path = saved(tmp_path / "a", encoded(noise(400_000), container, subtype))
     monkeypatch.setattr("asr.audio.decoders._BLOCK", 5000)
-    # `_check_memory` is called before the first block
+    # `_check_memory` is called before and between the blocks
     monkeypatch.setattr("asr.audio.load._check_memory", lambda *_: os.truncate(path, 1000))
     assert_refused(path, r"is cut short or damaged|has changed while it was read")
