@@ -1,4 +1,4 @@
-"""waveform -> waveform with another speed, reverberation or noise; features -> masked features."""
+"""waveform -> waveform of another speed, room, noise or line; features -> masked features."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import torch
 from asr.errors import InputError, check_size
 
 SPEED_OF_SOUND = 343.0  # m/s, in air at 20 °C
+TELEPHONE_RATE = 8000  # Hz
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class AugmentSettings:
     noise_probability: float = 0.0  # share of the utterances
     noise_dir: str = ""  # folder of noise recordings; empty: coloured noise and babble
     snr_db: tuple[float, float] = (5.0, 25.0)  # lowest and highest, in dB
+    telephone_probability: float = 0.0  # share of the utterances
     n_time_masks: int = 0  # per utterance
     time_mask_frames: int = 100  # largest width, in feature frames (before stacking)
     time_mask_share: float = 0.2  # largest width, as a share of the utterance's own frames
@@ -36,9 +38,9 @@ class AugmentSettings:
     def __post_init__(self) -> None:
         if not self.speeds or not all(0.1 <= speed <= 10 for speed in self.speeds):
             raise InputError(f"augment.speeds is {self.speeds}; expected factors from 0.1 to 10")
-        for name in ("reverb_probability", "noise_probability", "time_mask_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"augment.{name} is {getattr(self, name)}; expected 0 to 1")
+        for name in ("reverb", "noise", "telephone"):
+            check_share(f"augment.{name}_probability", getattr(self, f"{name}_probability"))
+        check_share("augment.time_mask_share", self.time_mask_share)
         if len(self.snr_db) != 2 or not -math.inf < self.snr_db[0] <= self.snr_db[1] < math.inf:
             raise InputError(
                 f"augment.snr_db is {self.snr_db}; expected the lowest and the highest, in dB"
@@ -47,6 +49,17 @@ class AugmentSettings:
             check_size(f"augment.{name}", getattr(self, name), 0, 1000)
         for name in ("time_mask_frames", "freq_mask_bins"):
             check_size(f"augment.{name}", getattr(self, name), 0, 10**6)
+
+    @property
+    def changes_waveforms(self) -> bool:
+        """Whether `WaveformAugmenter` changes any waveform."""
+        return max(self.reverb_probability, self.noise_probability, self.telephone_probability) > 0
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise InputError if a setting is not from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is {value}; expected 0 to 1")
 
 
 def spec_augment(
@@ -114,7 +127,7 @@ def _random_spans(
 
 @dataclass(frozen=True)
 class WaveformAugmenter:
-    """Adds a random room and then random noise to a waveform.
+    """Adds a random room and then random noise to a waveform, which a telephone may transmit.
 
     It does not change the speed. The caller draws that from `settings.speeds` and uses
     `change_speed` first, since batching by length must know the speed before the audio is read.
@@ -155,6 +168,9 @@ class WaveformAugmenter:
         if generator.random() < settings.noise_probability:
             noise = self._noise(len(waveform), generator)
             waveform = add_noise(waveform, noise, generator.uniform(*settings.snr_db))
+        # no number is drawn if it is off, so that other settings give the same as before
+        if settings.telephone_probability and generator.random() < settings.telephone_probability:
+            waveform = through_telephone(waveform, self.sample_rate)
         return waveform
 
     def _impulse_response(self, generator: np.random.Generator) -> np.ndarray:
@@ -213,6 +229,33 @@ def add_noise(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndar
         )
     scale = _rms(waveform) * 10 ** (-snr_db / 20)
     return (waveform + scale * _unit(noise)).astype(np.float32)
+
+
+def through_telephone(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The waveform as a digital telephone line transmits it: 8,000 samples a second, 8 bits each.
+
+    Args:
+        waveform: (samples,), float32, of any level; its peak becomes the highest of the codes.
+        sample_rate: sample rate of the waveform, in Hz; that of the result too.
+
+    Returns:
+        waveform: (samples,), float32.
+
+    Raises:
+        ValueError: the waveform is not (samples,).
+
+    Source: ITU-T G.711, mu-law, here its continuous form with mu = 255.
+    """
+    _check(waveform, "waveform")
+    rate = min(sample_rate, TELEPHONE_RATE)
+    line = soxr.resample(waveform, sample_rate, rate)
+    peak = np.abs(line).max(initial=0.0)
+    if not peak:
+        return np.zeros_like(waveform)
+    codes = np.round(127 * np.log1p(255 * np.abs(line) / peak) / math.log(256))
+    received = np.sign(line) * np.expm1(codes / 127 * math.log(256)) / 255 * peak
+    result = soxr.resample(received.astype(np.float32), rate, sample_rate)[: len(waveform)]
+    return np.pad(result, (0, len(waveform) - len(result)))
 
 
 def coloured_noise(

@@ -114,7 +114,7 @@ def varied(
             noises or of impulse responses has no recording.
     """
     dataset = SpeechDataset(utterances, tokenizer, sample_rate, augment.speeds, seed=seed)
-    if augment.noise_probability or augment.reverb_probability:
+    if augment.changes_waveforms:
         dataset.augmenter = WaveformAugmenter(
             augment,
             sample_rate,

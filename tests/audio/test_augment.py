@@ -18,6 +18,7 @@ from asr.audio.augment import (
     room_impulse_response,
     simulate_room,
     spec_augment,
+    through_telephone,
 )
 from asr.errors import InputError
 
@@ -45,6 +46,7 @@ def power(waveform):
         ({"speeds": (1.0, 0.0)}, r"speeds is \(1.0, 0.0\); expected factors from 0.1 to 10"),
         ({"speeds": ()}, r"speeds is \(\); expected factors from 0.1 to 10"),
         ({"noise_probability": 1.5}, "noise_probability is 1.5; expected 0 to 1"),
+        ({"telephone_probability": -1}, "telephone_probability is -1; expected 0 to 1"),
         ({"reverb_probability": math.nan}, "reverb_probability is nan; expected 0 to 1"),
         ({"snr_db": (25.0, 5.0)}, r"snr_db is \(25.0, 5.0\); expected the lowest and the highest"),
         ({"time_mask_share": -0.1}, "time_mask_share is -0.1; expected 0 to 1"),
@@ -199,6 +201,38 @@ def test_silence_stays_silent_and_silent_noise_adds_nothing():
     assert np.array_equal(reverberate(silence, noise), silence)
 
 
+def test_a_telephone_keeps_the_band_below_4_khz_and_nothing_above():
+    generator = np.random.default_rng(0)
+    waveform = generator.standard_normal(16001).astype(np.float32)
+    found = through_telephone(waveform, 16000)
+    assert (found.shape, found.dtype) == (waveform.shape, np.float32)
+    power = np.abs(np.fft.rfft([waveform, found])) ** 2
+    hz = np.fft.rfftfreq(len(waveform), 1 / 16000)
+    before, after = (power[:, (hz > 300) & (hz < 3400)].sum(1), power[:, hz > 4200].sum(1))
+    np.testing.assert_allclose(before[1] / before[0], 1.0, rtol=0.01)
+    assert after[1] < 1e-4 * after[0]
+
+
+@pytest.mark.parametrize("level", [1.0, 0.01])
+def test_a_telephones_codes_have_the_noise_of_8_bits_at_any_level(level):
+    time = np.arange(80000) / 8000
+    waveform = (level * np.sin(2 * np.pi * 441.7 * time)).astype(np.float32)
+    noise = through_telephone(waveform, 8000) - waveform
+    snr_db = 10 * np.log10(np.mean(waveform**2) / np.mean(noise**2))
+    assert 36 < snr_db < 40  # 38 dB, as for mu-law with a full sine (G.711)
+
+
+def test_a_silent_telephone_stays_silent():
+    silence = np.zeros(100, np.float32)
+    np.testing.assert_array_equal(through_telephone(silence, 16000), silence)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 999])
+def test_a_telephone_keeps_any_length(samples):
+    waveform = np.ones(samples, np.float32)
+    assert through_telephone(waveform, 44100).shape == (samples,)
+
+
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
 def test_coloured_noise_falls_by_its_exponent(exponent):
     noise = coloured_noise(1 << 16, exponent, np.random.default_rng(0), lowest=1 / 400)
@@ -322,6 +356,7 @@ def test_simulated_rooms_depend_on_the_generator_and_differ():
 
 
 def test_settings_that_are_off_change_nothing():
+    assert not AugmentSettings(n_time_masks=2, speeds=(0.9, 1.1)).changes_waveforms
     waveform = white(1000, seed=0)
     augment = WaveformAugmenter(AugmentSettings(), SAMPLE_RATE)
     assert np.array_equal(augment(waveform, np.random.default_rng(0)), waveform)
@@ -342,11 +377,14 @@ def test_the_same_generator_gives_the_same_waveforms():
     assert not all(map(np.array_equal, first, other))
 
 
-@pytest.mark.parametrize("name", ["reverb_probability", "noise_probability"])
+@pytest.mark.parametrize(
+    "name", ["reverb_probability", "noise_probability", "telephone_probability"]
+)
 def test_the_probability_is_the_share_of_changed_waveforms(name):
     waveform = white(500, seed=0)
     augment = WaveformAugmenter(AugmentSettings(**{name: 0.3}), SAMPLE_RATE)
     generator = np.random.default_rng(0)
+    assert augment.settings.changes_waveforms
     changed = sum(not np.array_equal(augment(waveform, generator), waveform) for _ in range(1000))
     assert changed == pytest.approx(300, abs=4 * math.sqrt(1000 * 0.3 * 0.7))
 
