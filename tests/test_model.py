@@ -160,7 +160,7 @@ def test_unexpected_weights_are_reported(folder):
     shutil.copy(path, folder / "sound")
     name = "acoustic.output.bias"
     for changed, line in [
-        (weights | {name: weights[name].half()}, r"float16 \[4\]; expected float32 \[4\]"),
+        (weights | {name: weights[name].double()}, r"float64 \[4\]; expected float32 \[4\]"),
         (
             weights | {"more": torch.zeros(4)},
             r"more is float32 \[4\]; expected nothing of that name",
@@ -171,6 +171,15 @@ def test_unexpected_weights_are_reported(folder):
             load_model(folder)
     shutil.copy(folder / "sound", path)
     load_model(folder)
+
+
+def test_weights_of_half_the_digits_are_read_as_float32(folder):
+    whole = load_model(folder)
+    save_model(folder, whole, half=True)
+    assert {w.dtype for w in load_file(folder / "weights.safetensors").values()} == {torch.float16}
+    for name, weight in load_model(folder).acoustic.state_dict().items():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, whole.acoustic.state_dict()[name].half().float())
 
 
 def test_saving_again_keeps_other_files(folder):

@@ -60,15 +60,17 @@ def _command_names(group: Any, arguments: Sequence[str]) -> list[str]:
 
 def _line(error: Any, arguments: Sequence[str], program: str) -> str:
     """An error of the parser in one line; `arguments` are those of `program`, with its command."""
-    param = getattr(error, "param", None)
-    if param is None:  # an unknown option or command, or too many arguments
+    kind, param = type(error).__name__, getattr(error, "param", None)
+    if kind == "NoSuchOption":  # worded differently by each release
+        return f"no such option: {error.option_name}; see {program} --help"
+    if param is None:  # an unknown command, too many arguments, or an option without its value
         message = " ".join(error.format_message().split()).rstrip(".")
         return f"{message[0].lower()}{message[1:]}; see {program} --help"
     is_option = param.param_type_name == "option"
     name = max(param.opts, key=len) if is_option else param.metavar.rstrip(".")
     given, _, _ = error.ctx.command.make_parser(error.ctx).parse_args(list(arguments))
     found = given.get(param.name)
-    if found is None:
+    if kind == "MissingParameter":
         state = "is missing"
     elif isinstance(found, str):
         state = f"is {found if _PLAIN.fullmatch(found) else shortened(found)}"

@@ -27,7 +27,7 @@ WRONG = [
     (["transcribe", "a.wav"], "--model is missing; expected a path"),
     (["transcribe", "--model", "m"], "AUDIO is missing; expected a path"),
     (["transcribe", "--model"], "option '--model' requires an argument; see asr transcribe --help"),
-    (["transcribe", "--modl", "m"], "no such option: --modl (Possible options: "),
+    (["transcribe", "--modl", "m"], "no such option: --modl; see asr transcribe --help"),
     (
         [*TRANSCRIBE, "--decoder", "greedy", "--beam-width", "4"],
         "--decoder is greedy, which uses the acoustic model alone; expected beam or flashlight with"
