@@ -139,16 +139,16 @@ def test_a_phrase_that_the_tokens_cannot_spell_has_file_and_line(tone_model, aud
 def test_other_files_are_done_after_a_damaged_one(tone_model, audio, tmp_path):
     (tmp_path / "cut.wav").write_bytes(audio[0].read_bytes()[:3000])
     soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)
-    bad = [tmp_path / "cut.wav", tmp_path / "nope.wav", tmp_path / "short.wav", tmp_path]
-    done = transcribe(tone_model, bad[0], audio[0], bad[1], audio[1], bad[2], bad[3])
+    bad = [tmp_path / "cut.wav", tmp_path / "nope.wav", tmp_path / "short.wav"]
+    done = transcribe(tone_model, bad[0], audio[0], bad[1], audio[1], bad[2])
     assert done.exit_code == 1
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
         str(path) for path in audio[:2]
     ]
-    lines = done.stderr.splitlines()
-    assert len(lines) == 4
+    *lines, last = done.stderr.splitlines()
     for line, path in zip(lines, bad, strict=True):
         assert line.startswith(f"asr transcribe: {path}: ")
+    assert last == "asr transcribe: 3 of 5 recordings failed"
 
 
 def test_several_formats_are_written_at_once(tone_model, audio, tmp_path, recognizer):
@@ -158,7 +158,7 @@ def test_several_formats_are_written_at_once(tone_model, audio, tmp_path, recogn
     kept.write_text("mine")
     done = transcribe(tone_model, "--format", "srt,json,ctm,textgrid", "--out", out, *audio[:2])
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr == f"asr transcribe: {kept}: already exists and is kept\n"
+    assert done.stderr == ""
     assert kept.read_text() == "mine"
     suffixes = (".TextGrid", ".ctm", ".json", ".srt")
     names = [f"train0{n}{suffix}" for n in range(2) for suffix in suffixes]
@@ -184,7 +184,7 @@ def test_other_formats_are_written_after_one_lacks_a_word(tone_model, audio, tmp
     assert done.exit_code == 1
     found = "has the word '@', which has a special meaning in CTM; expected another format"
     assert done.stderr == f"asr transcribe: {audio[0]}: {found}\n"
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["train00.vtt"]
+    assert sorted(files_in(tmp_path / "out")) == ["failed.tsv", "train00.vtt"]
 
 
 @pytest.mark.parametrize("format", ["txt", "json"])
@@ -194,7 +194,8 @@ def test_out_writes_one_file_per_recording(tone_model, audio, tmp_path, recogniz
     assert done.exit_code == 1
     assert done.stdout == ""
     assert "nope.wav" in done.stderr
-    files = sorted(out.iterdir())
+    files = sorted(out.glob(f"*.{format}"))
+    assert len(list(out.iterdir())) == len(files) + 1  # and failed.tsv
     assert [file.name for file in files] == [f"train0{n}.{format}" for n in range(3)]
     for file, path in zip(files, audio, strict=True):
         text = file.read_text()
@@ -202,23 +203,74 @@ def test_out_writes_one_file_per_recording(tone_model, audio, tmp_path, recogniz
         assert found == recognizer.transcribe(path).text
         assert text.count("\n") == 1
 
-    before = files[0].read_text()
-    again = transcribe(tone_model, "--out", out, "--format", format, audio[2], audio[0])
-    assert again.exit_code == 1
-    line = f"asr transcribe: {files[2]}: already exists; expected a new file\n"
-    assert (again.stdout, again.stderr) == ("", line)
-    assert files[0].read_text() == before
+
+@pytest.fixture
+def talks(audio, tmp_path):
+    """A folder with recordings in two subfolders, and a text."""
+    for name, path in zip(("x.wav", "deep/x.WAV", "deep/y.wav"), audio, strict=True):
+        (tmp_path / "talks" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "talks" / name)
+    (tmp_path / "talks" / "x.txt").write_text("one")
+    return tmp_path / "talks"
 
 
-def test_two_recordings_with_one_output_file_are_refused(tone_model, audio, tmp_path):
-    other = tmp_path / audio[0].name
-    other.write_bytes(audio[0].read_bytes())
-    done = transcribe(tone_model, "--out", tmp_path / "out", audio[0], other)
-    assert done.exit_code == 1
-    file = tmp_path / "out" / "train00.txt"
-    line = f"asr transcribe: {file}: would be the output of both {audio[0]} and {other}; expected"
-    assert done.stderr == f"{line} different file names\n"
+def files_in(folder):
+    """The content of each file in a folder and its subfolders."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_recording_given_twice_is_refused_with_out(tone_model, talks, tmp_path):
+    done = transcribe(tone_model, "--out", tmp_path / "out", talks / "x.wav", talks)
+    line = f"asr transcribe: {talks / 'x.wav'}: is given twice; expected each recording once\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", line)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_searched_and_its_tree_is_kept(tone_model, talks, tmp_path, recognizer):
+    done = transcribe(tone_model, "--format", "srt,txt", "--out", tmp_path / "out", talks)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    found = files_in(tmp_path / "out")
+    assert sorted(found) == [
+        f"{name}{suffix}" for name in ("deep/x", "deep/y", "x") for suffix in (".srt", ".txt")
+    ]
+    text = recognizer.transcribe(talks / "deep" / "y.wav").text
+    assert found["deep/y.txt"].decode() == text + "\n"
+
+
+def test_a_quoted_pattern_finds_files_below_its_folder(tone_model, talks, tmp_path):
+    done = transcribe(tone_model, talks / "**" / "[xy].wav")
+    assert done.stderr == ""
+    names = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert names == [str(talks / "deep" / "y.wav"), str(talks / "x.wav")]
+    transcribe(tone_model, "--out", tmp_path / "out", talks / "**" / "*.[wW]*")
+    assert sorted(files_in(tmp_path / "out")) == ["deep/x.txt", "deep/y.txt", "x.txt"]
+
+
+def test_the_same_command_continues(tone_model, talks, tmp_path):
+    out = tmp_path / "out"
+    command = [tone_model, "--format", "srt,txt", "--out", out, talks]
+    damaged = talks / "deep" / "y.wav"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:3000])
+    done = transcribe(*command)
+    assert done.exit_code == 1
+    failure, count = done.stderr.splitlines()
+    assert count == "asr transcribe: 1 of 3 recordings failed"
+    reason = failure.removeprefix(f"asr transcribe: {damaged}: ")
+    assert (out / "failed.tsv").read_text() == f"{damaged}\t{reason}\n"
+
+    damaged.write_bytes(whole)
+    (out / "x.srt").unlink()  # a recording is done if it has all formats
+    (out / "x.txt").write_text("mine")
+    done = transcribe(*command)
+    line = "asr transcribe: 1 of 3 recordings are done already\n"
+    assert (done.exit_code, done.stderr) == (0, line)
+    assert len(files_in(out)) == 6  # without failed.tsv
+    assert (out / "x.txt").read_text() == "mine"
+    done = transcribe(*command)
+    line = "asr transcribe: 3 of 3 recordings are done already\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", line)
 
 
 def test_channel_option_uses_one_channel(tone_model, audio, recognizer, tmp_path):
