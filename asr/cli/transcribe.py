@@ -103,6 +103,14 @@ def transcribe(
             show_default=False,
         ),
     ] = None,
+    batch_s: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Recognise files of up to 30 s in batches of similar length: seconds of audio per"
+            " batch, or 0 for one file at a time.",
+        ),
+    ] = 60,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """Transcribe audio files.
@@ -119,6 +127,7 @@ def transcribe(
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
         from asr.cli.audio_files import find_audio
+        from asr.cli.progress import progress_bar
         from asr.cli.transcript_output import (
             check_stdout,
             is_output,
@@ -144,6 +153,7 @@ def transcribe(
             check_stdout(formats, [path for path, _ in recordings])
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
+        from asr.transcribing.files import transcribe_files
 
         likely = read_phrases(phrases) if phrases else None
         files = output_files(recordings, out, formats) if out else [[]] * len(recordings)
@@ -154,15 +164,19 @@ def transcribe(
         failures: dict[Path, str] = {}
         if paths:
             recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
-        for path in paths:
-            with _failures_as_lines(path, failures):
-                with _warnings_as_lines(AudioWarning):
-                    transcript = recognizer.transcribe(path, channel)
-                if not out:
-                    print_transcript(formats[0], transcript, path, channel)
-                for file in missing[path]:
+            results = transcribe_files(recognizer, paths, channel, batch_s)
+            bar = progress_bar(len(paths), "recordings")
+            with _warnings_as_lines(AudioWarning), bar as advance:
+                for path, result in zip(paths, results, strict=True):
                     with _failures_as_lines(path, failures):
-                        write_transcript(file, transcript, path, channel)
+                        if isinstance(result, Exception):
+                            raise result
+                        if not out:
+                            print_transcript(formats[0], result, path, channel)
+                        for file in missing[path]:
+                            with _failures_as_lines(path, failures):
+                                write_transcript(file, result, path, channel)
+                    advance()
         if failures and len(recordings) > 1:
             say(PROGRAM, f"{len(failures)} of {len(recordings)} recordings failed")
         if out:

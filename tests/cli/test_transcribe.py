@@ -2,13 +2,14 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLE_RATE
+from conftest import SAMPLE_RATE, spoken
 from test_decoder import write_lm
 from typer.testing import CliRunner
 
@@ -63,7 +64,7 @@ def test_one_json_object_per_file(tone_model, audio, recognizer):
 
 def test_infinite_log_prob_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
     nothing = Transcript("", -math.inf, 0.1)
-    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: nothing)
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_batch", lambda *_: [nothing])
     done = transcribe(tone_model, "--format", "json", audio[0])
     assert done.exit_code == 0
     values = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
@@ -179,7 +180,7 @@ def test_ctm_of_several_recordings_is_one_file(tone_model, audio, recognizer):
 
 def test_other_formats_are_written_after_one_lacks_a_word(tone_model, audio, tmp_path, monkeypatch):
     odd = Transcript("@", -1.0, 2.0, lambda: (Word("@", 0.0, 1.0, 0.5),))
-    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: odd)
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_batch", lambda *_: [odd])
     done = transcribe(tone_model, "--format", "ctm,vtt", "--out", tmp_path / "out", audio[0])
     assert done.exit_code == 1
     found = "has the word '@', which has a special meaning in CTM; expected another format"
@@ -273,6 +274,91 @@ def test_the_same_command_continues(tone_model, talks, tmp_path):
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", line)
 
 
+@pytest.fixture
+def many(tmp_path):
+    """A folder with 60 recordings in three subfolders."""
+    for number in range(60):
+        path = tmp_path / "many" / "abc"[number % 3] / f"{number // 3}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = " ".join("ab"[number >> bit & 1] for bit in range(2 + number % 4))
+        soundfile.write(path, spoken(text, seed=number), SAMPLE_RATE)
+    return tmp_path / "many"
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import asr.cli.app, asr.cli.transcript_output, asr.recognizer, asr.transcribing.files
+
+out, kills, arguments = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+
+def kill_at(number):
+    seen = 0
+    def hook(event, values):
+        nonlocal seen
+        if event.split(".")[0] in ("open", "os") and values and str(values[0]).startswith(out):
+            seen += 1
+            if seen == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+for kill in kills:
+    child = os.fork()
+    if not child:
+        kill_at(int(kill))
+        asr.cli.app.main(arguments)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    files = {str(p.relative_to(out)): p.read_text() for p in Path(out).rglob("*.*") if p.is_file()}
+    print(json.dumps([status, files]), flush=True)
+"""
+"""Runs a command several times, each killed when it uses the output folder for the n-th time; after
+each run, prints the exit status and the files."""
+
+
+def test_killed_runs_continue_to_the_same_files(tone_model, many, tmp_path):
+    options = ["--format", "srt,txt", "--batch-s", 2, many]
+    done = transcribe(tone_model, "--out", tmp_path / "whole", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
+    expected = files_in(tmp_path / "whole")
+    assert len(expected) == 120
+
+    out = tmp_path / "out"
+    kills = [*np.random.default_rng(0).integers(1, 200, size=8), 10**9]
+    command = ["transcribe", "--model", tone_model, "--device", "cpu", "--out", out, *options]
+    runs = subprocess.run(
+        [sys.executable, "-c", KILLED, out, ",".join(map(str, kills)), *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    *killed, (status, _) = map(json.loads, runs.stdout.splitlines())
+    n_files = []
+    for killed_status, files in killed:
+        assert killed_status == -signal.SIGKILL
+        whole = {name: text for name, text in files.items() if not name.endswith(".partial")}
+        assert whole == {name: expected[name].decode() for name in whole}
+        n_files.append(len(whole))
+    assert n_files == sorted(n_files)
+    assert n_files[-1] > n_files[0]
+    assert (status, runs.stdout.count("\n")) == (0, 9)
+    assert files_in(out) == expected
+    assert runs.stderr.splitlines()[-1].endswith(" of 60 recordings are done already")
+
+
+@pytest.mark.parametrize("batch_s", [0, 1, 60])
+def test_stdout_has_the_order_of_the_input(tone_model, many, recognizer, batch_s):
+    damaged = many / "b" / "7.wav"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    order = np.random.default_rng(0).permutation(sorted(many.rglob("*.wav")))
+    done = transcribe(tone_model, "--batch-s", batch_s, *order)
+    lines = [f"{p}\t{recognizer.transcribe(p).text}" for p in order if p != damaged]
+    assert (done.exit_code, done.stdout.splitlines()) == (1, lines)
+    failure, count = done.stderr.splitlines()
+    assert failure.startswith(f"asr transcribe: {damaged}: ")
+    assert count == "asr transcribe: 1 of 60 recordings failed"
+
+
 def test_channel_option_uses_one_channel(tone_model, audio, recognizer, tmp_path):
     waveform, _ = soundfile.read(audio[0], dtype="float32")
     both = np.stack([np.zeros_like(waveform), waveform], axis=1)
@@ -329,7 +415,7 @@ def test_other_files_are_done_after_a_search_lacks_memory(tone_model, audio, mon
         return original(self, log_probs, samples)
 
     monkeypatch.setattr("asr.recognizer.Recognizer.transcripts", fails_once)
-    done = transcribe(tone_model, audio[0], audio[1])
+    done = transcribe(tone_model, "--batch-s", 0, audio[0], audio[1])
     assert done.exit_code == 1
     assert done.stdout.startswith(f"{audio[1]}\t")
     assert done.stderr.startswith(f"asr transcribe: {audio[0]}: needs more memory than there is")
