@@ -116,13 +116,16 @@ def transcribe(
     """Transcribe audio files.
 
     If a file can't be used, or stdout can't print its text, stderr has the file's name and the
-    reason, the other files are still done, and the exit status is 1. Warnings, such as channels
+    reason, the other files are still done, and the exit status is 1; with --out, failed.tsv lists
+    these files too. Warnings, such as channels
     that cancel each other, go to stderr too. In lines of text, control characters in a name are
     escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name, and CTM
     the name without folder and suffix, with blanks as \\x20. Without --out, srt, vtt and textgrid
     are for one recording.
 
-    With --out no file is overwritten: to continue after a failure, run the same command again.
+    With --out the files of a folder mirror its tree, and recordings of the same name keep their
+    folders. No transcript is overwritten: to continue after a failure, run the same command again.
+    Recordings that have all their files are done and left out.
     """
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning

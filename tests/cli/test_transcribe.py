@@ -288,7 +288,7 @@ def many(tmp_path):
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-import asr.cli.app, asr.cli.transcript_output, asr.recognizer, asr.transcribing.files
+import asr.alignment.trellis, asr.cli.app, asr.cli.transcript_output, asr.transcribing.files
 
 out, kills, arguments = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
 
@@ -323,7 +323,7 @@ def test_killed_runs_continue_to_the_same_files(tone_model, many, tmp_path):
     assert len(expected) == 120
 
     out = tmp_path / "out"
-    kills = [*np.random.default_rng(0).integers(1, 200, size=8), 10**9]
+    kills = [*np.random.default_rng(0).integers(1, 200, size=3), *range(40, 46), 10**9]
     command = ["transcribe", "--model", tone_model, "--device", "cpu", "--out", out, *options]
     runs = subprocess.run(
         [sys.executable, "-c", KILLED, out, ",".join(map(str, kills)), *map(str, command)],
@@ -341,7 +341,7 @@ def test_killed_runs_continue_to_the_same_files(tone_model, many, tmp_path):
         n_files.append(len(whole))
     assert n_files == sorted(n_files)
     assert n_files[-1] > n_files[0]
-    assert (status, runs.stdout.count("\n")) == (0, 9)
+    assert (status, len(killed)) == (0, 9)
     assert files_in(out) == expected
     assert runs.stderr.splitlines()[-1].endswith(" of 60 recordings are done already")
 
