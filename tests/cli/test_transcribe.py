@@ -228,7 +228,9 @@ def test_a_recording_given_twice_is_refused_with_out(tone_model, talks, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_is_searched_and_its_tree_is_kept(tone_model, talks, tmp_path, recognizer):
+def test_a_folder_is_searched_and_its_tree_is_kept(
+    tone_model, compiled_alignment, talks, tmp_path, recognizer
+):
     done = transcribe(tone_model, "--format", "srt,txt", "--out", tmp_path / "out", talks)
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     found = files_in(tmp_path / "out")
@@ -248,7 +250,7 @@ def test_a_quoted_pattern_finds_files_below_its_folder(tone_model, talks, tmp_pa
     assert sorted(files_in(tmp_path / "out")) == ["deep/x.txt", "deep/y.txt", "x.txt"]
 
 
-def test_the_same_command_continues(tone_model, talks, tmp_path):
+def test_the_same_command_continues(tone_model, compiled_alignment, talks, tmp_path):
     out = tmp_path / "out"
     command = [tone_model, "--format", "srt,txt", "--out", out, talks]
     damaged = talks / "deep" / "y.wav"
@@ -315,7 +317,7 @@ for kill in kills:
 each run, prints the exit status and the files."""
 
 
-def test_killed_runs_continue_to_the_same_files(tone_model, many, tmp_path):
+def test_killed_runs_continue_to_the_same_files(tone_model, compiled_alignment, many, tmp_path):
     options = ["--format", "srt,txt", "--batch-s", 2, many]
     done = transcribe(tone_model, "--out", tmp_path / "whole", *options)
     assert (done.exit_code, done.stderr) == (0, "")
