@@ -146,7 +146,7 @@ class Recognizer:
             channel: as for `transcribe`.
 
         Raises:
-            InputError: as `transcribe`.
+            InputError: the file can't be used, or is shorter than one window.
 
         Warns:
             AudioWarning: as `transcribe`.
@@ -154,11 +154,19 @@ class Recognizer:
         return self._started(read_blocks(audio, self.sample_rate, channel), str(audio))
 
     def transcribe_batch(self, audio: Sequence[StartedAudio]) -> list[Transcript]:
-        """Transcribe recordings of up to 30 s together, with the results of one by one.
+        """Transcribe recordings of up to 30 s together.
+
+        The transcripts are those of `transcribe`, up to the rounding of floats.
+
+        Args:
+            audio: from `start_reading`; none is long. Similar lengths need the least padding.
+
+        Returns:
+            transcripts: one for each recording.
 
         Raises:
-            InputError: the model gives NaN for a recording, or there is too little memory. Nothing
-                is known of the other recordings.
+            InputError: the model gives NaN for a recording, or there is too little memory; the
+                other recordings are not transcribed either.
             ValueError: a recording is long.
         """
         for number, one in enumerate(audio):
@@ -170,6 +178,9 @@ class Recognizer:
 
     def transcribe_long(self, audio: StartedAudio) -> Transcript:
         """Transcribe a recording in segments that are cut at pauses; see `transcribe`.
+
+        Args:
+            audio: from `start_reading`. Its rest is read, so it can be transcribed once.
 
         Raises:
             InputError: as `transcribe`.

@@ -92,8 +92,11 @@ def output_files(
 
 
 def is_output(path: Path) -> bool:
-    """Whether a file beside audio has the name of a transcript, a text or `failed.tsv`."""
-    return path.suffix in (*SUFFIX.values(), ".jsonl") or path.name == _FAILED
+    """Whether a file beside audio has the name of a transcript, a manifest or `failed.tsv`.
+
+    So has one that a killed program has left.
+    """
+    return path.suffix in (*SUFFIX.values(), ".jsonl", ".partial") or path.name == _FAILED
 
 
 def missing_files(files: Sequence[OutputFile]) -> list[OutputFile]:

@@ -7,6 +7,7 @@ from asr.cli.audio_files import AudioFile
 from asr.cli.transcript_output import (
     OutputFile,
     check_stdout,
+    is_output,
     missing_files,
     output_files,
     parse_formats,
@@ -97,6 +98,19 @@ def test_a_file_as_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(InputError, match=r"out: is a file; expected a folder"):
         output_files([AudioFile(AUDIO[0])], tmp_path / "out", ["vtt"])
+
+
+def test_files_of_earlier_runs_are_outputs():
+    names = [
+        "x.srt",
+        "x.TextGrid",
+        "x.txt",
+        "failed.tsv",
+        "x.srt.host-1-2.partial",
+        "x.raw",
+        "x.tsv",
+    ]
+    assert [is_output(Path(name)) for name in names] == [True] * 5 + [False] * 2
 
 
 def test_failures_are_replaced_and_removed(tmp_path):
