@@ -54,7 +54,7 @@ def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}-{threading.get_ident()}.partial")
-    _remove_leftovers(path)
+    _remove_leftovers(path.parent, f"{glob.escape(path.name)}.")
     try:
         if exclusive and os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, "already exists; expected a new file", str(path))
@@ -62,8 +62,9 @@ def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         if exclusive:
-            path.open("x").close()  # fails if another program has just made it
-        os.replace(partial, path)
+            _rename_to_new(partial, path)
+        else:
+            os.replace(partial, path)
     except OSError as error:
         if error.filename in (None, str(partial), partial):
             error.filename = str(path)
@@ -72,6 +73,11 @@ def replacing(path: str | Path, exclusive: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary files that killed processes of this machine have left in a folder."""
+    _remove_leftovers(Path(folder), "*.")
 
 
 def write_text(path: str | Path, text: str, exclusive: bool = False) -> None:
@@ -296,11 +302,30 @@ def _read(path: str | Path, what: str, has_lines: bool = False) -> str:
         raise InputError(f"{path}: can't be read: {error.strerror}; expected {what}") from None
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` that killed processes of this machine have left behind."""
-    begin = f"{path.name}.{_HOST}-"
-    for partial in path.parent.glob(f"{glob.escape(begin)}*.partial"):
-        process = partial.name.removeprefix(begin).partition("-")[0]
+def _rename_to_new(partial: Path, path: Path) -> None:
+    """Rename a file to a new name in one step.
+
+    Raises:
+        OSError: `path` exists, or can't be made.
+    """
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # the file system has no hard links
+        path.open("x").close()
+        os.replace(partial, path)
+    else:
+        partial.unlink()
+
+
+def _remove_leftovers(folder: Path, begin: str) -> None:
+    """Remove temporary files that killed processes of this machine have left in a folder.
+
+    Their names begin with the glob pattern `begin`.
+    """
+    for partial in folder.glob(f"{begin}{glob.escape(_HOST)}-*.partial"):
+        process = partial.name.rpartition(f".{_HOST}-")[2].partition("-")[0]
         if process.isdecimal() and not _is_running(int(process)):
             with suppress(OSError):
                 partial.unlink()

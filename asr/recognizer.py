@@ -1,11 +1,12 @@
 """audio file -> Transcript: all stages from audio to text."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import cast, get_args, overload
+from typing import NamedTuple, cast, get_args, overload
 
 import numpy as np
 import torch
@@ -36,6 +37,23 @@ from asr.transcript import Transcript, joined
 
 _BATCH_S = 30.0  # seconds of audio in a batch of segments, padding included
 _WINDOW_S = 300.0  # seconds of segments that are sorted by length to make batches
+
+
+class StartedAudio(NamedTuple):
+    """A recording whose first samples are read; of up to 30 s, all of them.
+
+    Args:
+        place: the file's path, for error messages.
+        waveform: (samples,), float32, at the model's rate.
+        rest: the blocks after `waveform`, each (samples,); none if the recording is not long.
+        is_long: whether the waveform is longer than `SegmentSettings.max_segment_s`, so that the
+            recording is recognised in segments.
+    """
+
+    place: str
+    waveform: np.ndarray
+    rest: Iterator[np.ndarray]
+    is_long: bool
 
 
 class Recognizer:
@@ -112,18 +130,78 @@ class Recognizer:
         if isinstance(audio, str | Path):
             if sample_rate is not None:
                 raise ValueError(f"sample_rate is {sample_rate}; a file has its own: {audio}")
-            place = str(audio)
-            blocks = read_blocks(audio, self.sample_rate, channel)
+            started = self.start_reading(audio, channel)
         else:
-            place = "audio"
-            blocks = iter([self._resampled(audio, channel, sample_rate).numpy(force=True)])
+            waveform = self._resampled(audio, channel, sample_rate).numpy(force=True)
+            started = self._started(iter([waveform]), "audio")
+        if started.is_long:
+            return self.transcribe_long(started)
+        return self.transcribe_batch([started])[0]
+
+    def start_reading(self, audio: str | Path, channel: int | None = None) -> StartedAudio:
+        """Read a file for `transcribe_batch`, or the first 30 s of a longer one.
+
+        Args:
+            audio: as for `transcribe`.
+            channel: as for `transcribe`.
+
+        Raises:
+            InputError: the file can't be used, or is shorter than one window.
+
+        Warns:
+            AudioWarning: as `transcribe`.
+        """
+        return self._started(read_blocks(audio, self.sample_rate, channel), str(audio))
+
+    def transcribe_batch(self, audio: Sequence[StartedAudio]) -> list[Transcript]:
+        """Transcribe recordings of up to 30 s together.
+
+        The transcripts are those of `transcribe`, up to the rounding of floats.
+
+        Args:
+            audio: from `start_reading`; none is long. Similar lengths need the least padding.
+
+        Returns:
+            transcripts: one for each recording.
+
+        Raises:
+            InputError: the model gives NaN for a recording, or there is too little memory; the
+                other recordings are not transcribed either.
+            ValueError: a recording is long.
+        """
+        for number, one in enumerate(audio):
+            if one.is_long:
+                raise ValueError(f"audio[{number}] is long; expected it in transcribe_long")
+        places = [one.place for one in audio]
+        with self._naming_lack_of_memory(", ".join(places)):
+            return self._transcribe_waveforms([one.waveform for one in audio], places)
+
+    def transcribe_long(self, audio: StartedAudio) -> Transcript:
+        """Transcribe a recording in segments that are cut at pauses; see `transcribe`.
+
+        Args:
+            audio: from `start_reading`. Its rest is read, so it can be transcribed once.
+
+        Raises:
+            InputError: as `transcribe`.
+
+        Warns:
+            AudioWarning: as `transcribe`.
+        """
+        with self._naming_lack_of_memory(audio.place):
+            return self._transcribe_segments(chain([audio.waveform], audio.rest), audio.place)
+
+    def _started(self, blocks: Iterator[np.ndarray], place: str) -> StartedAudio:
         longest = int(self.segmentation.max_segment_s * self.sample_rate)
+        with self._naming_lack_of_memory(place):
+            waveform = _first_samples(blocks, longest + 1)
+        self.check_length(waveform, place)
+        return StartedAudio(place, waveform, blocks, len(waveform) > longest)
+
+    @contextmanager
+    def _naming_lack_of_memory(self, place: str) -> Iterator[None]:
         try:
-            start = _first_samples(blocks, longest + 1)
-            if len(start) > longest:
-                return self._transcribe_long(chain([start], blocks), place)
-            self.check_length(start, place)
-            return self._transcribe_batch([start], place)[0]
+            yield
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -132,7 +210,7 @@ class Recognizer:
                 f" {self.segmentation.max_segment_s:g} s at once"
             ) from None
 
-    def _transcribe_long(self, blocks: Iterable[np.ndarray], place: str) -> Transcript:
+    def _transcribe_segments(self, blocks: Iterable[np.ndarray], place: str) -> Transcript:
         n_samples = 0
 
         def counted() -> Iterator[np.ndarray]:
@@ -147,7 +225,8 @@ class Recognizer:
             waveforms = [segment.waveform for segment in window]
             found: dict[int, Transcript] = {}
             for batch in batches_by_length(list(map(len, waveforms)), _BATCH_S * self.sample_rate):
-                transcripts = self._transcribe_batch([waveforms[n] for n in batch], place)
+                together = [waveforms[n] for n in batch]
+                transcripts = self._transcribe_waveforms(together, [place] * len(batch))
                 for n, transcript in zip(batch, transcripts, strict=True):
                     _ = transcript.words  # aligned now, to forget the log-probabilities
                     found[n] = transcript
@@ -155,9 +234,11 @@ class Recognizer:
                 pieces.append((segment.start / self.sample_rate, found[n]))
         return joined(pieces, n_samples / self.sample_rate)
 
-    def _transcribe_batch(self, waveforms: list[np.ndarray], place: str) -> list[Transcript]:
+    def _transcribe_waveforms(
+        self, waveforms: list[np.ndarray], places: Sequence[str]
+    ) -> list[Transcript]:
         log_probs = self.log_probs(waveforms)
-        for rows in log_probs:
+        for rows, place in zip(log_probs, places, strict=True):
             check_log_probs(rows, place)
         return self.transcripts(log_probs, [len(waveform) for waveform in waveforms])
 

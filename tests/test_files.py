@@ -18,6 +18,7 @@ from asr.files import (
     read_json,
     read_lines,
     read_text,
+    remove_leftovers,
     replacing,
     write_json,
     write_text,
@@ -95,6 +96,33 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
     running, elsewhere = f"a.{here}-{os.getppid()}-1.partial", f"a.{here}x-{gone.pid}-1.partial"
     left = {running, elsewhere, "a.b.partial", "a"}
     assert {file.name for file in tmp_path.iterdir()} == left
+
+
+def test_leftovers_in_a_folder_are_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = os.uname().nodename
+    (tmp_path / f"a.{here}-{gone.pid}-1.partial").write_text("half")
+    (tmp_path / f"b.srt.{here}-{gone.pid}-1.partial").write_text("half")
+    running = tmp_path / f"a.{here}-{os.getppid()}-1.partial"
+    running.write_text("of a process that runs")
+    (tmp_path / "a").write_text("whole")
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a", running]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_appears_whole(tmp_path, monkeypatch, links):
+    if not links:  # as on FAT
+
+        def no_links(*paths):
+            raise PermissionError(1, "Operation not permitted", *paths)
+
+        monkeypatch.setattr(files.os, "link", no_links)
+    write_text(tmp_path / "a", "text", exclusive=True)
+    with pytest.raises(FileExistsError):
+        write_text(tmp_path / "a", "other", exclusive=True)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "text"}
 
 
 def test_threads_may_write_the_same_file(tmp_path):

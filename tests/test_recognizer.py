@@ -267,3 +267,21 @@ def test_damage_late_in_a_long_file_is_reported(by_energy, tmp_path):
     soundfile.write(tmp_path / "long.wav", samples, SAMPLE_RATE, subtype="FLOAT")
     with pytest.raises(InputError, match=r"long.wav: has NaN as sample 360000 \(45\.000 s\)"):
         by_energy.transcribe(tmp_path / "long.wav")
+
+
+def test_started_recordings_are_transcribed_together_or_in_segments(by_energy, tmp_path):
+    longest = round(by_energy.segmentation.max_segment_s * SAMPLE_RATE)
+    audio = []
+    for number, n_samples in enumerate((longest, longest + 1, 2000)):
+        samples = np.resize(spoken("a b a b b", seed=number), n_samples)
+        soundfile.write(tmp_path / f"{number}.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+        audio.append(by_energy.start_reading(tmp_path / f"{number}.wav"))
+    assert [one.is_long for one in audio] == [False, True, False]
+    found = by_energy.transcribe_batch([audio[0], audio[2]])
+    found.insert(1, by_energy.transcribe_long(audio[1]))
+    for number, transcript in enumerate(found):
+        expected = by_energy.transcribe(tmp_path / f"{number}.wav")
+        assert (transcript.text, transcript.duration) == (expected.text, expected.duration)
+        assert transcript.log_prob == pytest.approx(expected.log_prob, abs=1e-4)
+    with pytest.raises(ValueError, match=r"audio\[1\] is long; expected it in transcribe_long"):
+        by_energy.transcribe_batch(audio)

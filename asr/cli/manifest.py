@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.audio_files import check_given_once, find_audio
 from asr.cli.output import print_json
 from asr.errors import InputError, listed, one_line, reported, say
 from asr.files import composed, path_of, read_text
@@ -21,7 +22,8 @@ def manifest(
         typer.Argument(
             metavar="AUDIO...",
             parser=path_of,
-            help="Audio files, or folders, which are searched recursively.",
+            help="Audio files, folders, which are searched recursively, or quoted patterns such as"
+            " 'talks/**/*.mp3'.",
             show_default=False,
         ),
     ],
@@ -68,40 +70,14 @@ def manifest(
 
 
 def _files(audio: Iterable[Path], text: Path | None) -> list[Path]:
-    """The given files, and the audio files in the given folders, sorted by name.
+    """The given recordings; see `find_audio`. Texts and manifests may be beside them."""
 
-    A line on stderr names the other files of a folder, except texts and manifests.
+    def is_text(path: Path) -> bool:
+        return path == text or path.suffix.lower() in (".txt", ".jsonl")
 
-    Raises:
-        InputError: a folder has no audio file, or a file is given twice.
-    """
-    from asr.audio.load import SUFFIXES
-
-    found: dict[str, Path] = {}
-    for path in audio:
-        files = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if not p.is_dir())
-            # not pipes: nobody may ever write into them; but broken links, which are an error
-            files = [p for p in inside if p.suffix.lower() in SUFFIXES and _is_file_or_link(p)]
-            if not files:
-                raise InputError(
-                    f"{path}: has no audio file; expected names such as a{SUFFIXES[0]}"
-                )
-            texts = (".txt", ".jsonl")
-            others = [p for p in inside if p not in files and p != text]
-            others = [p for p in others if p.suffix.lower() not in texts]
-            if others:
-                what = f"leaves out what is not an audio file: {listed([p.name for p in others])}"
-                say(PROGRAM, f"{path}: {what}")
-        for file in files:
-            if found.setdefault(os.path.abspath(file), file) is not file:
-                raise InputError(f"{file}: is given twice; expected each recording once")
-    return list(found.values())
-
-
-def _is_file_or_link(path: Path) -> bool:
-    return path.is_file() or (path.is_symlink() and not path.exists())
+    files = find_audio(audio, PROGRAM, is_text)
+    check_given_once(files)
+    return [path for path, _ in files]
 
 
 def _ids(paths: Sequence[Path]) -> list[str]:

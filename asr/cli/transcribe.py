@@ -11,7 +11,7 @@ import typer
 
 from asr.cli.options import Device
 from asr.cli.usage import refuse
-from asr.errors import STDOUT, InputError, has_one_line, one_line, reported, say
+from asr.errors import STDOUT, InputError, has_one_line, one_line, printable, reported, say
 from asr.files import path_of
 
 PROGRAM = "asr transcribe"
@@ -31,7 +31,8 @@ def transcribe(
         typer.Argument(
             metavar="AUDIO...",
             parser=path_of,
-            help="Audio files; - for standard input.",
+            help="Audio files, folders, which are searched recursively, or quoted patterns such as"
+            " 'talks/**/*.mp3'; - for standard input.",
             show_default=False,
         ),
     ],
@@ -102,26 +103,42 @@ def transcribe(
             show_default=False,
         ),
     ] = None,
+    batch_s: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Recognise files of up to 30 s in batches of similar length: seconds of audio per"
+            " batch, or 0 for one file at a time.",
+        ),
+    ] = 60,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
 ) -> None:
     """Transcribe audio files.
 
     If a file can't be used, or stdout can't print its text, stderr has the file's name and the
-    reason, the other files are still done, and the exit status is 1. Warnings, such as channels
+    reason, the other files are still done, and the exit status is 1; with --out, failed.tsv lists
+    these files too. Warnings, such as channels
     that cancel each other, go to stderr too. In lines of text, control characters in a name are
     escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name, and CTM
     the name without folder and suffix, with blanks as \\x20. Without --out, srt, vtt and textgrid
     are for one recording.
 
-    With --out no file is overwritten: to continue after a failure, run the same command again.
+    With --out the files of a folder mirror its tree, and recordings of the same name keep their
+    folders. No transcript is overwritten: to continue after a failure, run the same command again.
+    Recordings that have all their files are done and left out.
     """
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
+        from asr.cli.audio_files import find_audio
+        from asr.cli.progress import progress_bar
         from asr.cli.transcript_output import (
             check_stdout,
+            is_output,
+            missing_files,
             output_files,
             parse_formats,
             print_transcript,
+            write_failures,
             write_transcript,
         )
         from asr.decoder import refuse_greedy, search_of
@@ -134,42 +151,55 @@ def transcribe(
             except InputError as error:  # it starts with the setting's name
                 refuse(PROGRAM, f"--{error}")
         formats = parse_formats(format)
+        recordings = find_audio(audio, PROGRAM, is_output)
         if not out:
-            check_stdout(formats, audio)
+            check_stdout(formats, [path for path, _ in recordings])
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
+        from asr.transcribing.files import transcribe_files
 
         likely = read_phrases(phrases) if phrases else None
-        files = output_files(audio, out, formats) if out else []
-        recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
-        failed: list[Path] = []
-        for number, path in enumerate(audio):
-            missing = [file for file in files[number] if not file.path.exists()] if out else []
-            if out and not missing:
-                continue
-            with _failures_as_lines(path, failed):
-                with _warnings_as_lines(AudioWarning):
-                    transcript = recognizer.transcribe(path, channel)
-                if not out:
-                    print_transcript(formats[0], transcript, path, channel)
-                for file in missing:
-                    with _failures_as_lines(path, failed):
-                        write_transcript(file, transcript, path, channel)
-    if failed:
+        files = output_files(recordings, out, formats) if out else [[]] * len(recordings)
+        missing = {r.path: missing_files(f) for r, f in zip(recordings, files, strict=True)}
+        paths = [path for path, _ in recordings if not out or missing[path]]
+        if n_done := len(recordings) - len(paths):
+            say(PROGRAM, f"{n_done} of {len(recordings)} recordings are done already")
+        failures: dict[Path, str] = {}
+        if paths:
+            recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
+            results = transcribe_files(recognizer, paths, channel, batch_s)
+            bar = progress_bar(len(paths), "recordings")
+            with _warnings_as_lines(AudioWarning), bar as advance:
+                for path, result in zip(paths, results, strict=True):
+                    with _failures_as_lines(path, failures):
+                        if isinstance(result, Exception):
+                            raise result
+                        if not out:
+                            print_transcript(formats[0], result, path, channel)
+                        for file in missing[path]:
+                            with _failures_as_lines(path, failures):
+                                write_transcript(file, result, path, channel)
+                    advance()
+        if failures and len(recordings) > 1:
+            say(PROGRAM, f"{len(failures)} of {len(recordings)} recordings failed")
+        if out:
+            write_failures(out, failures)
+    if failures:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _failures_as_lines(audio: Path, failed: list[Path]) -> Iterator[None]:
-    """Print an error that concerns one recording as a line on stderr, and add it to `failed`."""
+def _failures_as_lines(audio: Path, failures: dict[Path, str]) -> Iterator[None]:
+    """Print an error that concerns one recording as a line on stderr, and add it to `failures`."""
     try:
         yield
     except Exception as error:
         if _ends_all(error):
             raise
-        failed.append(audio)
+        line = one_line(error)
         named = isinstance(error, OSError) or str(error).startswith(f"{audio}:")
-        say(PROGRAM, f"{'' if named else f'{audio}: '}{one_line(error)}")
+        say(PROGRAM, f"{'' if named else f'{audio}: '}{line}")
+        failures.setdefault(audio, line.removeprefix(f"{printable(str(audio))}: "))
 
 
 @contextmanager

@@ -1,19 +1,22 @@
 """formats, recordings, transcripts -> stdout or files; imports torch."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.cli.audio_files import AudioFile, check_given_once
 from asr.cli.output import name_of, print_content, print_json, print_row
 from asr.cli.usage import refuse
-from asr.errors import InputError, say
-from asr.files import write_text
+from asr.errors import InputError, printable
+from asr.files import remove_leftovers, write_text
 from asr.recognizer import Transcript
 from asr.transcribing.writers import SUFFIX, Format, as_text, json_values, recording_name
 
 PROGRAM = "asr transcribe"
 
 _ONE_RECORDING: tuple[Format, ...] = ("srt", "vtt", "textgrid")
+_FAILED = "failed.tsv"
 
 
 class OutputFile(NamedTuple):
@@ -57,11 +60,13 @@ def check_stdout(formats: Sequence[Format], audio: Sequence[Path]) -> None:
 
 
 def output_files(
-    audio: Sequence[Path], out: Path, formats: Sequence[Format]
+    audio: Sequence[AudioFile], out: Path, formats: Sequence[Format]
 ) -> list[list[OutputFile]]:
     """The files of each recording, one for each format. The folder is made.
 
-    A line on stderr names each file that exists already.
+    The files of a folder argument mirror its tree. Recordings whose files would have the same name
+    keep the folders below the innermost one that they share: `a/x.wav` and `b/x.wav` are written
+    to `a/x.srt` and `b/x.srt`. Temporary files that a killed program has left are removed.
 
     Args:
         audio: the recordings.
@@ -69,24 +74,51 @@ def output_files(
         formats: one or more.
 
     Raises:
-        InputError: two recordings have the same file, all files exist already, or `out` is a file.
+        InputError: a recording is given twice, two recordings have the same file, or `out` is a
+            file.
     """
-    names = [recording_name(path) for path in audio]
-    _check_names([str(out / f"{name}{SUFFIX[formats[0]]}") for name in names], audio)
-    files = [
+    check_given_once(audio)
+    names = _output_names(audio)
+    _check_names([f"{out / name}{SUFFIX[formats[0]]}" for name in names], [a.path for a in audio])
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; expected a folder, or a new name")
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in {(out / name).parent for name in names}:
+        remove_leftovers(folder)
+    return [
         [OutputFile(format, out / f"{name}{SUFFIX[format]}") for format in formats]
         for name in names
     ]
-    paths = [file.path for those in files for file in those]
-    there = [path for path in paths if path.exists()]
-    if len(there) == len(paths):
-        raise InputError(f"{paths[0]}: already exists; expected a new file")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; expected a folder, or a new name")
-    for path in there:
-        say(PROGRAM, f"{path}: already exists and is kept")
-    out.mkdir(parents=True, exist_ok=True)
-    return files
+
+
+def is_output(path: Path) -> bool:
+    """Whether a file beside audio has the name of a transcript, a manifest or `failed.tsv`.
+
+    So has one that a killed program has left.
+    """
+    return path.suffix in (*SUFFIX.values(), ".jsonl", ".partial") or path.name == _FAILED
+
+
+def missing_files(files: Sequence[OutputFile]) -> list[OutputFile]:
+    """Those of a recording's files that don't exist; a recording without any is done."""
+    return [file for file in files if not file.path.exists()]
+
+
+def write_failures(out: Path, failures: Mapping[Path, str]) -> None:
+    r"""Write `failed.tsv`, with a line `PATH<TAB>REASON` for each recording that failed.
+
+    Paths are written as on stdout: control characters are escaped, and each \ is doubled. If
+    nothing failed, the file of an earlier run is removed.
+
+    Raises:
+        OSError: the file can't be written or removed.
+    """
+    file = out / _FAILED
+    if failures:
+        rows = (f"{printable(name_of(path))}\t{reason}\n" for path, reason in failures.items())
+        write_text(file, "".join(rows))
+    else:
+        file.unlink(missing_ok=True)
 
 
 def print_transcript(
@@ -118,7 +150,27 @@ def write_transcript(
         InputError: the format can't hold one of the words.
         OSError: the file can't be written, or exists.
     """
+    file.path.parent.mkdir(parents=True, exist_ok=True)
     write_text(file.path, as_text(file.format, transcript, audio, channel), exclusive=True)
+
+
+def _output_names(audio: Sequence[AudioFile]) -> list[str]:
+    """The path of each recording's files below the output folder, without suffix."""
+    names = [_name_in(file.folder or file.path.parent, file.path) for file in audio]
+    same: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        same.setdefault(name, []).append(number)
+    for numbers in same.values():
+        if len(numbers) > 1:
+            folders = [os.path.abspath(audio[number].path.parent) for number in numbers]
+            shared = Path(os.path.commonpath(folders))
+            for number, folder in zip(numbers, folders, strict=True):
+                names[number] = _name_in(shared, Path(folder, audio[number].path.name))
+    return names
+
+
+def _name_in(folder: Path, audio: Path) -> str:
+    return str(audio.relative_to(folder).with_name(recording_name(audio)))
 
 
 def _check_names(names: Sequence[str], audio: Sequence[Path]) -> None:

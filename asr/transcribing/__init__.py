@@ -1,4 +1,4 @@
-"""transcripts -> files: txt, JSON, SRT, WebVTT, CTM and Praat's TextGrid.
+"""audio files -> transcripts -> files: txt, JSON, SRT, WebVTT, CTM and Praat's TextGrid.
 
-Files in reading order: `captions`, `writers`.
+Files in reading order: `files`, `captions`, `writers`.
 """

@@ -2,13 +2,14 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import SAMPLE_RATE
+from conftest import SAMPLE_RATE, spoken
 from test_decoder import write_lm
 from typer.testing import CliRunner
 
@@ -63,7 +64,7 @@ def test_one_json_object_per_file(tone_model, audio, recognizer):
 
 def test_infinite_log_prob_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
     nothing = Transcript("", -math.inf, 0.1)
-    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: nothing)
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_batch", lambda *_: [nothing])
     done = transcribe(tone_model, "--format", "json", audio[0])
     assert done.exit_code == 0
     values = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
@@ -139,16 +140,16 @@ def test_a_phrase_that_the_tokens_cannot_spell_has_file_and_line(tone_model, aud
 def test_other_files_are_done_after_a_damaged_one(tone_model, audio, tmp_path):
     (tmp_path / "cut.wav").write_bytes(audio[0].read_bytes()[:3000])
     soundfile.write(tmp_path / "short.wav", np.zeros(100), SAMPLE_RATE)
-    bad = [tmp_path / "cut.wav", tmp_path / "nope.wav", tmp_path / "short.wav", tmp_path]
-    done = transcribe(tone_model, bad[0], audio[0], bad[1], audio[1], bad[2], bad[3])
+    bad = [tmp_path / "cut.wav", tmp_path / "nope.wav", tmp_path / "short.wav"]
+    done = transcribe(tone_model, bad[0], audio[0], bad[1], audio[1], bad[2])
     assert done.exit_code == 1
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
         str(path) for path in audio[:2]
     ]
-    lines = done.stderr.splitlines()
-    assert len(lines) == 4
+    *lines, last = done.stderr.splitlines()
     for line, path in zip(lines, bad, strict=True):
         assert line.startswith(f"asr transcribe: {path}: ")
+    assert last == "asr transcribe: 3 of 5 recordings failed"
 
 
 def test_several_formats_are_written_at_once(tone_model, audio, tmp_path, recognizer):
@@ -158,7 +159,7 @@ def test_several_formats_are_written_at_once(tone_model, audio, tmp_path, recogn
     kept.write_text("mine")
     done = transcribe(tone_model, "--format", "srt,json,ctm,textgrid", "--out", out, *audio[:2])
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr == f"asr transcribe: {kept}: already exists and is kept\n"
+    assert done.stderr == ""
     assert kept.read_text() == "mine"
     suffixes = (".TextGrid", ".ctm", ".json", ".srt")
     names = [f"train0{n}{suffix}" for n in range(2) for suffix in suffixes]
@@ -179,12 +180,12 @@ def test_ctm_of_several_recordings_is_one_file(tone_model, audio, recognizer):
 
 def test_other_formats_are_written_after_one_lacks_a_word(tone_model, audio, tmp_path, monkeypatch):
     odd = Transcript("@", -1.0, 2.0, lambda: (Word("@", 0.0, 1.0, 0.5),))
-    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe", lambda *_: odd)
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_batch", lambda *_: [odd])
     done = transcribe(tone_model, "--format", "ctm,vtt", "--out", tmp_path / "out", audio[0])
     assert done.exit_code == 1
     found = "has the word '@', which has a special meaning in CTM; expected another format"
     assert done.stderr == f"asr transcribe: {audio[0]}: {found}\n"
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["train00.vtt"]
+    assert sorted(files_in(tmp_path / "out")) == ["failed.tsv", "train00.vtt"]
 
 
 @pytest.mark.parametrize("format", ["txt", "json"])
@@ -194,7 +195,8 @@ def test_out_writes_one_file_per_recording(tone_model, audio, tmp_path, recogniz
     assert done.exit_code == 1
     assert done.stdout == ""
     assert "nope.wav" in done.stderr
-    files = sorted(out.iterdir())
+    files = sorted(out.glob(f"*.{format}"))
+    assert len(list(out.iterdir())) == len(files) + 1  # and failed.tsv
     assert [file.name for file in files] == [f"train0{n}.{format}" for n in range(3)]
     for file, path in zip(files, audio, strict=True):
         text = file.read_text()
@@ -202,23 +204,161 @@ def test_out_writes_one_file_per_recording(tone_model, audio, tmp_path, recogniz
         assert found == recognizer.transcribe(path).text
         assert text.count("\n") == 1
 
-    before = files[0].read_text()
-    again = transcribe(tone_model, "--out", out, "--format", format, audio[2], audio[0])
-    assert again.exit_code == 1
-    line = f"asr transcribe: {files[2]}: already exists; expected a new file\n"
-    assert (again.stdout, again.stderr) == ("", line)
-    assert files[0].read_text() == before
+
+@pytest.fixture
+def talks(audio, tmp_path):
+    """A folder with recordings in two subfolders, and a text."""
+    for name, path in zip(("x.wav", "deep/x.WAV", "deep/y.wav"), audio, strict=True):
+        (tmp_path / "talks" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "talks" / name)
+    (tmp_path / "talks" / "x.txt").write_text("one")
+    return tmp_path / "talks"
 
 
-def test_two_recordings_with_one_output_file_are_refused(tone_model, audio, tmp_path):
-    other = tmp_path / audio[0].name
-    other.write_bytes(audio[0].read_bytes())
-    done = transcribe(tone_model, "--out", tmp_path / "out", audio[0], other)
-    assert done.exit_code == 1
-    file = tmp_path / "out" / "train00.txt"
-    line = f"asr transcribe: {file}: would be the output of both {audio[0]} and {other}; expected"
-    assert done.stderr == f"{line} different file names\n"
+def files_in(folder):
+    """The content of each file in a folder and its subfolders."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_recording_given_twice_is_refused_with_out(tone_model, talks, tmp_path):
+    done = transcribe(tone_model, "--out", tmp_path / "out", talks / "x.wav", talks)
+    line = f"asr transcribe: {talks / 'x.wav'}: is given twice; expected each recording once\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", line)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_searched_and_its_tree_is_kept(
+    tone_model, compiled_alignment, talks, tmp_path, recognizer
+):
+    done = transcribe(tone_model, "--format", "srt,txt", "--out", tmp_path / "out", talks)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    found = files_in(tmp_path / "out")
+    assert sorted(found) == [
+        f"{name}{suffix}" for name in ("deep/x", "deep/y", "x") for suffix in (".srt", ".txt")
+    ]
+    text = recognizer.transcribe(talks / "deep" / "y.wav").text
+    assert found["deep/y.txt"].decode() == text + "\n"
+
+
+def test_a_quoted_pattern_finds_files_below_its_folder(tone_model, talks, tmp_path):
+    done = transcribe(tone_model, talks / "**" / "[xy].wav")
+    assert done.stderr == ""
+    names = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert names == [str(talks / "deep" / "y.wav"), str(talks / "x.wav")]
+    transcribe(tone_model, "--out", tmp_path / "out", talks / "**" / "*.[wW]*")
+    assert sorted(files_in(tmp_path / "out")) == ["deep/x.txt", "deep/y.txt", "x.txt"]
+
+
+def test_the_same_command_continues(tone_model, compiled_alignment, talks, tmp_path):
+    out = tmp_path / "out"
+    command = [tone_model, "--format", "srt,txt", "--out", out, talks]
+    damaged = talks / "deep" / "y.wav"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:3000])
+    done = transcribe(*command)
+    assert done.exit_code == 1
+    failure, count = done.stderr.splitlines()
+    assert count == "asr transcribe: 1 of 3 recordings failed"
+    reason = failure.removeprefix(f"asr transcribe: {damaged}: ")
+    assert (out / "failed.tsv").read_text() == f"{damaged}\t{reason}\n"
+
+    damaged.write_bytes(whole)
+    (out / "x.srt").unlink()  # a recording is done if it has all formats
+    (out / "x.txt").write_text("mine")
+    done = transcribe(*command)
+    line = "asr transcribe: 1 of 3 recordings are done already\n"
+    assert (done.exit_code, done.stderr) == (0, line)
+    assert len(files_in(out)) == 6  # without failed.tsv
+    assert (out / "x.txt").read_text() == "mine"
+    done = transcribe(*command)
+    line = "asr transcribe: 3 of 3 recordings are done already\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", line)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A folder with 60 recordings in three subfolders."""
+    for number in range(60):
+        path = tmp_path / "many" / "abc"[number % 3] / f"{number // 3}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = " ".join("ab"[number >> bit & 1] for bit in range(2 + number % 4))
+        soundfile.write(path, spoken(text, seed=number), SAMPLE_RATE)
+    return tmp_path / "many"
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import asr.alignment.trellis, asr.cli.app, asr.cli.transcript_output, asr.transcribing.files
+
+out, kills, arguments = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+
+def kill_at(number):
+    seen = 0
+    def hook(event, values):
+        nonlocal seen
+        if event.split(".")[0] in ("open", "os") and values and str(values[0]).startswith(out):
+            seen += 1
+            if seen == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+for kill in kills:
+    child = os.fork()
+    if not child:
+        kill_at(int(kill))
+        asr.cli.app.main(arguments)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    files = {str(p.relative_to(out)): p.read_text() for p in Path(out).rglob("*.*") if p.is_file()}
+    print(json.dumps([status, files]), flush=True)
+"""
+"""Runs a command several times, each killed when it uses the output folder for the n-th time; after
+each run, prints the exit status and the files."""
+
+
+def test_killed_runs_continue_to_the_same_files(tone_model, compiled_alignment, many, tmp_path):
+    options = ["--format", "srt,txt", "--batch-s", 2, many]
+    done = transcribe(tone_model, "--out", tmp_path / "whole", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
+    expected = files_in(tmp_path / "whole")
+    assert len(expected) == 120
+
+    out = tmp_path / "out"
+    kills = [*np.random.default_rng(0).integers(1, 200, size=3), *range(40, 46), 10**9]
+    command = ["transcribe", "--model", tone_model, "--device", "cpu", "--out", out, *options]
+    runs = subprocess.run(
+        [sys.executable, "-c", KILLED, out, ",".join(map(str, kills)), *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    *killed, (status, _) = map(json.loads, runs.stdout.splitlines())
+    n_files = []
+    for killed_status, files in killed:
+        assert killed_status == -signal.SIGKILL
+        whole = {name: text for name, text in files.items() if not name.endswith(".partial")}
+        assert whole == {name: expected[name].decode() for name in whole}
+        n_files.append(len(whole))
+    assert n_files == sorted(n_files)
+    assert n_files[-1] > n_files[0]
+    assert (status, len(killed)) == (0, 9)
+    assert files_in(out) == expected
+    assert runs.stderr.splitlines()[-1].endswith(" of 60 recordings are done already")
+
+
+@pytest.mark.parametrize("batch_s", [0, 1, 60])
+def test_stdout_has_the_order_of_the_input(tone_model, many, recognizer, batch_s):
+    damaged = many / "b" / "7.wav"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    order = np.random.default_rng(0).permutation(sorted(many.rglob("*.wav")))
+    done = transcribe(tone_model, "--batch-s", batch_s, *order)
+    lines = [f"{p}\t{recognizer.transcribe(p).text}" for p in order if p != damaged]
+    assert (done.exit_code, done.stdout.splitlines()) == (1, lines)
+    failure, count = done.stderr.splitlines()
+    assert failure.startswith(f"asr transcribe: {damaged}: ")
+    assert count == "asr transcribe: 1 of 60 recordings failed"
 
 
 def test_channel_option_uses_one_channel(tone_model, audio, recognizer, tmp_path):
@@ -277,7 +417,7 @@ def test_other_files_are_done_after_a_search_lacks_memory(tone_model, audio, mon
         return original(self, log_probs, samples)
 
     monkeypatch.setattr("asr.recognizer.Recognizer.transcripts", fails_once)
-    done = transcribe(tone_model, audio[0], audio[1])
+    done = transcribe(tone_model, "--batch-s", 0, audio[0], audio[1])
     assert done.exit_code == 1
     assert done.stdout.startswith(f"{audio[1]}\t")
     assert done.stderr.startswith(f"asr transcribe: {audio[0]}: needs more memory than there is")

@@ -3,12 +3,16 @@ from pathlib import Path
 import pytest
 
 from asr.alignment.times import Word
+from asr.cli.audio_files import AudioFile
 from asr.cli.transcript_output import (
     OutputFile,
     check_stdout,
+    is_output,
+    missing_files,
     output_files,
     parse_formats,
     print_transcript,
+    write_failures,
     write_transcript,
 )
 from asr.errors import InputError
@@ -52,31 +56,71 @@ def test_what_stdout_cannot_hold_needs_out(formats, message, capsys):
     assert capsys.readouterr().err == f"asr transcribe: --format is {message}\n"
 
 
-def test_two_recordings_with_one_name_are_refused(tmp_path):
-    audio = [*AUDIO, Path("b/two.wav")]
+def test_two_recordings_with_one_name_in_ctm_are_refused():
     both = r"would be the output of both a/two.flac and b/two.wav; expected different file names"
     with pytest.raises(InputError, match=f"^two: {both}"):
-        check_stdout(["ctm"], audio)
-    with pytest.raises(InputError, match=f"^{tmp_path}/two.srt: {both}"):
-        output_files(audio, tmp_path, ["srt", "ctm"])
+        check_stdout(["ctm"], [*AUDIO, Path("b/two.wav")])
 
 
-def test_files_that_exist_are_named(tmp_path, capsys):
-    (tmp_path / "one.TextGrid").write_text("mine")
-    files = output_files([*AUDIO, Path("-")], tmp_path, ["textgrid", "vtt"])
-    assert files == [
-        [
-            OutputFile("textgrid", tmp_path / f"{name}.TextGrid"),
-            OutputFile("vtt", tmp_path / f"{name}.vtt"),
-        ]
-        for name in ("one", "two", "stdin")
+@pytest.mark.parametrize(
+    ("audio", "expected"),
+    [
+        ([("a/x.wav", None), ("b/y.wav", None), ("-", None)], ["x", "y", "stdin"]),
+        ([("a/x.wav", "a"), ("a/c/x.wav", "a"), ("d/y.wav", None)], ["x", "c/x", "y"]),
+        ([("a/x.wav", "a"), ("b/x.wav", "b"), ("b/y.wav", "b")], ["a/x", "b/x", "y"]),
+        ([("e/a/c/x.wav", "e/a"), ("e/b/c/x.wav", "e/b")], ["a/c/x", "b/c/x"]),
+        ([("a/x.wav", None), ("x.wav", None)], ["a/x", "x"]),
+    ],
+)
+def test_equal_names_keep_their_folders(tmp_path, audio, expected):
+    recordings = [AudioFile(Path(path), folder and Path(folder)) for path, folder in audio]
+    files = output_files(recordings, tmp_path, ["srt"])
+    assert files == [[OutputFile("srt", tmp_path / f"{name}.srt")] for name in expected]
+    write_transcript(files[0][0], TRANSCRIPT, AUDIO[0], None)
+    assert output_files(recordings, tmp_path, ["srt"]) == files  # those that exist change nothing
+
+
+def test_missing_files_are_those_that_do_not_exist(tmp_path):
+    (files,) = output_files([AudioFile(AUDIO[0])], tmp_path, ["srt", "vtt"])
+    write_transcript(files[0], TRANSCRIPT, AUDIO[0], None)
+    assert missing_files(files) == files[1:]
+
+
+def test_names_that_folders_cannot_tell_apart_are_refused(tmp_path):
+    audio = [AudioFile(Path("a/x.wav")), AudioFile(Path("a/x.mp3"))]
+    both = "x.srt: would be the output of both a/x.wav and a/x.mp3; expected different file names"
+    with pytest.raises(InputError, match=both):
+        output_files(audio, tmp_path / "out", ["srt", "vtt"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_as_folder_is_refused(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match=r"out: is a file; expected a folder"):
+        output_files([AudioFile(AUDIO[0])], tmp_path / "out", ["vtt"])
+
+
+def test_files_of_earlier_runs_are_outputs():
+    names = [
+        "x.srt",
+        "x.TextGrid",
+        "x.txt",
+        "failed.tsv",
+        "x.srt.host-1-2.partial",
+        "x.raw",
+        "x.tsv",
     ]
-    line = f"asr transcribe: {tmp_path}/one.TextGrid: already exists and is kept\n"
-    assert capsys.readouterr().err == line
-    with pytest.raises(InputError, match=r"one\.TextGrid: already exists; expected a new file"):
-        output_files(AUDIO[:1], tmp_path, ["textgrid"])
-    with pytest.raises(InputError, match=r"one\.TextGrid: is a file; expected a folder"):
-        output_files(AUDIO, tmp_path / "one.TextGrid", ["vtt"])
+    assert [is_output(Path(name)) for name in names] == [True] * 5 + [False] * 2
+
+
+def test_failures_are_replaced_and_removed(tmp_path):
+    write_failures(tmp_path, {Path("a\tb\\.wav"): "is damaged"})
+    assert (tmp_path / "failed.tsv").read_text() == "a\\tb\\\\.wav\tis damaged\n"
+    write_failures(tmp_path, {Path("c.wav"): "is cut"})
+    assert (tmp_path / "failed.tsv").read_text() == "c.wav\tis cut\n"
+    for _ in range(2):
+        write_failures(tmp_path, {})
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_not_overwritten(tmp_path):

@@ -1,0 +1,44 @@
+"""A progress bar on stderr, for people only."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+
+@contextmanager
+def progress_bar(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """A bar with the number of things that are done and the time left.
+
+    There is no bar for a single thing, if stderr is not a terminal, or if stdout is one, whose
+    lines show the progress. Lines on stderr stand above the bar. It is removed at the end.
+
+    Args:
+        total: number of things.
+        what: their name, in the plural.
+
+    Yields:
+        advance: to call when one thing is done.
+    """
+    if total < 2 or not _is_terminal(sys.stderr) or _is_terminal(sys.stdout):
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    progress = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        f"{what}, time left",
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # rich would print it on stderr
+    )
+    with progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()

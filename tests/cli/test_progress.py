@@ -1,0 +1,45 @@
+import io
+import sys
+
+import pytest
+
+from asr.cli.progress import progress_bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(monkeypatch, stdout, stderr):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with progress_bar(3, "recordings") as advance:
+        for number in range(3):
+            print(f"text {number}", file=sys.stdout)
+            print(f"warning {number}", file=sys.stderr)
+            advance()
+    return stdout.getvalue(), stderr.getvalue()
+
+
+def test_a_terminal_has_a_bar_below_the_lines(monkeypatch):
+    out, err = shown(monkeypatch, io.StringIO(), Terminal())
+    assert out == "text 0\ntext 1\ntext 2\n"
+    for part in ("0/3", "3/3", "recordings, time left", "warning 0", "warning 2"):
+        assert part in err
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr"),
+    [(io.StringIO, io.StringIO), (Terminal, Terminal), (Terminal, io.StringIO)],
+)
+def test_there_is_no_bar_in_pipes_or_between_texts(monkeypatch, stdout, stderr):
+    out, err = shown(monkeypatch, stdout(), stderr())
+    assert (out, err) == ("text 0\ntext 1\ntext 2\n", "warning 0\nwarning 1\nwarning 2\n")
+
+
+def test_closed_streams_have_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress_bar(2, "recordings") as advance:
+        advance()
