@@ -125,6 +125,39 @@ def test_a_new_file_appears_whole(tmp_path, monkeypatch, links):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "text"}
 
 
+KILLED = """
+import os, signal, sys
+from asr.files import write_text
+
+path, number, exclusive = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True"
+seen = 0
+
+def hook(event, values):
+    global seen
+    if event.split(".")[0] in ("open", "os") and values and str(values[0]).startswith(path):
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+write_text(path, "whole", exclusive)
+"""
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_write_killed_at_any_step_leaves_no_part_of_a_file(tmp_path, exclusive):
+    path = tmp_path / "a"
+    for step in range(1, 20):
+        path.unlink(missing_ok=True)
+        command = [sys.executable, "-c", KILLED, path, str(step), str(exclusive)]
+        if subprocess.run(command).returncode == 0:
+            break
+        assert not path.exists() or path.read_text() == "whole"
+    assert step > 3
+    files.remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_threads_may_write_the_same_file(tmp_path):
     texts = [str(n) * 1000 for n in range(4)]
     with ThreadPoolExecutor(4) as pool:
