@@ -175,12 +175,20 @@ def test_missing_weights_are_reported(folder):
 def test_unexpected_weights_are_reported(folder):
     path = folder / "weights.safetensors"
     weights = load_file(path)
-    save_file(weights | {"output.bias": weights["output.bias"].half()}, path)
-    with pytest.raises(InputError, match=r"output.bias is float16 \[11\]; expected float32 \[11\]"):
+    save_file(weights | {"output.bias": weights["output.bias"].double()}, path)
+    with pytest.raises(InputError, match=r"output.bias is float64 \[11\]; expected float32 \[11\]"):
         load_language_model(folder)
     save_file(weights | {"embedding.weight": torch.zeros(11, 4)}, path)
     with pytest.raises(InputError, match=r"embedding.weight is .*; expected nothing of that name"):
         load_language_model(folder)
+
+
+def test_weights_of_half_the_digits_are_read_as_float32(folder, tmp_path):
+    whole = load_language_model(folder)
+    save_rnnlm(tmp_path / "half", whole, {}, half=True)
+    for name, weight in load_language_model(tmp_path / "half").state_dict().items():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, whole.state_dict()[name].half().float())
 
 
 def test_a_pickle_is_never_read(folder):
