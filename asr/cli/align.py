@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import Device
+from asr.cli.options import Device, ModelOption
 from asr.cli.output import print_content
 from asr.cli.usage import refuse
 from asr.errors import InputError, reported
@@ -48,15 +48,7 @@ def align(
             show_default=False,
         ),
     ],
-    model: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            parser=path_of,
-            help="A trained model's folder, or the name of an installed model.",
-            show_default=False,
-        ),
-    ],
+    model: ModelOption,
     format: Annotated[
         AlignmentFormat,
         typer.Option(help="CTM lines, Praat's TextGrid, a JSON object, or subtitles."),

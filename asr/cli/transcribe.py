@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asr.cli.options import Device
+from asr.cli.options import Device, ModelOption
 from asr.cli.usage import refuse
 from asr.errors import STDOUT, InputError, has_one_line, one_line, printable, reported, say
 from asr.files import path_of
@@ -36,15 +36,7 @@ def transcribe(
             show_default=False,
         ),
     ],
-    model: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            parser=path_of,
-            help="A trained model's folder.",
-            show_default=False,
-        ),
-    ],
+    model: ModelOption,
     format: Annotated[
         str,
         typer.Option(

@@ -39,7 +39,8 @@ def test_there_is_no_bar_in_pipes_or_between_texts(monkeypatch, stdout, stderr):
     assert (out, err) == ("text 0\ntext 1\ntext 2\n", "warning 0\nwarning 1\nwarning 2\n")
 
 
-def test_closed_streams_have_no_bar(monkeypatch):
+def test_closed_streams_have_no_bar(monkeypatch, capfd):
     monkeypatch.setattr(sys, "stderr", None)
     with progress_bar(2, "recordings") as advance:
         advance()
+    assert capfd.readouterr() == ("", "")
