@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
     monkeypatch.setattr(asr.training.stream, "BLOCK", 500)
     vocabulary = Vocabulary.from_texts(["a b c d"])
     peaks = []
-    for times in (8, 1, 8):  # the first time, Python fills its own caches
+    for times in (8, 1, 200):  # the first time, Python fills its own caches
         source = tmp_path / f"{len(peaks)}.txt"
         source.write_text("a b c d d c b a b\n" * 200 * times)
         tracemalloc.start()
@@ -211,7 +211,9 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
             chunks[ChunkDraw(place, 0)]
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < peaks[1] + 20_000  # bytes; the text has 14,000 more units
+    # in bytes: the text has 717,000 more, and so have its units with 2 each; a busy process has
+    # been seen to take 160,000 more by itself
+    assert peaks[2] < peaks[1] + 350_000
 
 
 def test_an_incomplete_stream_is_written_again(tmp_path):
