@@ -72,7 +72,7 @@ class Lexicon:
 
     def missing(self, words: Iterable[str]) -> list[str]:
         """The words that have no pronunciation in the lexicon, sorted, each once."""
-        return sorted(set(words) - self.pronunciations.keys())
+        return sorted({word for word in words if word not in self.pronunciations})
 
     def lines(self, notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
         """The lexicon in Sphinx's format, for `parse_lexicon`: `word(2)  PHONE PHONE # note`."""
