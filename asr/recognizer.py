@@ -281,7 +281,9 @@ def load(
         folder: a folder written by a recipe, or the name of an installed model.
         device: cpu, cuda, or auto for cuda if there is a GPU.
         decoder: greedy, beam or flashlight; beam if a language model or phrases are given.
-        lm: path of a language model to use in the search; rescoring is then turned off.
+            Confidences are not calibrated if the folder's decoder is another.
+        lm: path of a language model to use in the search; rescoring and the calibration of
+            confidences are then turned off.
         beam_width: number of prefixes kept after every frame.
         phrases: phrases to make more likely, with the nats added for each of their tokens; 2 is a
             good start. Those of a file are from `asr.text.phrases.read_phrases`.
