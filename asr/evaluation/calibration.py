@@ -89,9 +89,9 @@ def calibration_error(confidences: np.ndarray, right: np.ndarray, n_bins: int = 
     Raises:
         ValueError: as for `reliability`.
 
-    Source: Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning",
-    section "Calibration measures"; Guo et al. 2017, arXiv:1706.04599, equation 3. Both have bins of
-    equal width, of which most are empty for words that are nearly all right.
+    Source: Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning";
+    Guo et al. 2017, arXiv:1706.04599, equation 3, with bins of equal width, of which most are
+    nearly empty when most words have a confidence near 1.
     """
     bins = reliability(confidences, right, n_bins)
     distances = [abs(some.confidence - some.right) for some in bins]

@@ -69,6 +69,6 @@ def word_posteriors(nbest: Sequence[Hypothesis], scale: float = 1.0) -> np.ndarr
         ValueError: as for `hypothesis_posteriors` and `word_matches`.
 
     Source: Wessel et al. 2001, "Confidence measures for large vocabulary continuous speech
-    recognition", section III.C, on n-best lists.
+    recognition", on n-best lists.
     """
     return hypothesis_posteriors(nbest, scale) @ word_matches(nbest)
