@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -30,6 +30,7 @@ from asr.lm.load import load_language_model, with_words
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import EOS, UNK
 from asr.model import CTC, HMM, HYBRID
+from asr.search.confidence import ConfidenceWeights
 from asr.search.greedy import greedy_search
 from asr.search.lexicon_tree import make_lexicon_tree
 from asr.search.nbest import Frames, Hypothesis, spelled
@@ -85,6 +86,8 @@ class DecoderSettings:
         lm_precision: number format of recurrent language models, in search and rescoring.
             bfloat16 takes half the time on processors that support it; log-probabilities of
             sentences then differ by about 0.1.
+        confidence: weights that calibrate the confidences of words, fitted on what the decoder with
+            these settings recognises; None to keep the acoustic model's confidences.
     """
 
     decoder: DecoderName = "greedy"
@@ -95,6 +98,7 @@ class DecoderSettings:
     lm_weights: tuple[float, ...] = ()
     word_bonus: float = 0.0
     lm_precision: LMPrecision = "float32"
+    confidence: ConfidenceWeights | None = None
 
     def __post_init__(self) -> None:
         if len(self.rescorers) != len(self.lm_weights):
@@ -111,6 +115,9 @@ class DecoderSettings:
                 f"lm_weights is {list(self.lm_weights)}, word_bonus {self.word_bonus}; expected"
                 " numbers"
             )
+        weights = self.confidence
+        if weights and not (all(map(math.isfinite, astuple(weights))) and weights.scale > 0):
+            raise InputError(f"confidence is {weights}; expected numbers, and a scale above 0")
         given = {"lm": self.lm, "lexicon": self.lexicon, "rescorers": self.rescorers}
         refuse_greedy(self.decoder, given)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.alignment.aligner import recognised_words
+from asr.alignment.times import Word
 from asr.audio.load import read_blocks
 from asr.audio.segments import SegmentSettings, speech_segments, windows
 from asr.audio.waveform import as_waveform, resample
@@ -31,6 +32,7 @@ from asr.errors import InputError, is_out_of_memory
 from asr.installed import model_folder
 from asr.model import Model, check_log_probs, load_model
 from asr.networks.kernels import limit_kernels
+from asr.search.nbest import Hypothesis
 from asr.text.phrases import Phrases
 from asr.text.tokenizer import Tokenizer
 from asr.transcript import Transcript, joined
@@ -251,9 +253,21 @@ class Recognizer:
             log_probs, samples, self.decoder.nbests(log_probs), strict=True
         ):
             best, duration = nbest[0], length / self.sample_rate
-            find_words = partial(recognised_words, self.model, rows, best, duration)
+            find_words = partial(self._words, rows, nbest, duration)
             found.append(Transcript(best.text, best.log_prob, duration, find_words))
         return found
+
+    def _words(
+        self, rows: Tensor | np.ndarray, nbest: Sequence[Hypothesis], duration: float
+    ) -> tuple[Word, ...]:
+        words = recognised_words(self.model, rows, nbest[0], duration)
+        weights = self.decoder.settings.confidence
+        if weights is None:
+            return words
+        confidences = weights.calibrated(np.array([w.confidence for w in words]), nbest).tolist()
+        return tuple(
+            replace(word, confidence=own) for word, own in zip(words, confidences, strict=True)
+        )
 
     @overload
     def log_probs(self, waveform: Tensor | np.ndarray) -> Tensor: ...
@@ -348,7 +362,9 @@ def load(
         folder: a folder written by a recipe, or the name of an installed model.
         device: cpu, cuda, or auto for cuda if there is a GPU.
         decoder: greedy, beam or flashlight; beam if a language model or phrases are given.
-        lm: path of a language model to use in the search; rescoring is then turned off.
+            Confidences are not calibrated if the folder's decoder is another.
+        lm: path of a language model to use in the search; rescoring and the calibration of
+            confidences are then turned off.
         beam_width: number of prefixes kept after every frame.
         phrases: phrases to make more likely, with the nats added for each of their tokens; 2 is a
             good start. Those of a file are from `asr.text.phrases.read_phrases`.
@@ -376,6 +392,8 @@ def load(
         settings = DecoderSettings("beam")
     if lm and not settings.lm:
         settings = replace(settings, beam=untuned)
+    if lm or (decoder and decoder != settings.decoder):
+        settings = replace(settings, confidence=None)  # fitted on what another search recognises
     if decoder:
         settings = replace(settings, decoder=cast(DecoderName, decoder))
     if lm:

@@ -23,6 +23,7 @@ from asr.decoder import (
 from asr.errors import InputError, printable, reported
 from asr.evaluation.comparison import Comparison
 from asr.evaluation.log_probs import Recognised, recognise_manifest
+from asr.evaluation.picture import draw_reliability
 from asr.evaluation.result_files import refuse_others, write_results, write_texts
 from asr.evaluation.results import table
 from asr.evaluation.text_case import case_fault
@@ -75,7 +76,11 @@ def main() -> None:
     if (out / "results.json").exists():
         _say(f"{out}: had results; those of the same ways of decoding are replaced")
     for system in comparison.systems:
-        write_texts(out, test.utterances, system.hypotheses, system.result.name)
+        name = system.result.name
+        write_texts(out, test.utterances, system.hypotheses, name)
+        if len(system.right):
+            picture = out / f"reliability.{name}.png"
+            draw_reliability(picture, name, system.confidences, system.right)
     results = [system.result for system in comparison.systems]
     write_results(out, options.model, options.manifest, results, recognizer.device)
     print("\n".join(map(printable, [*table(results), str(out)])))
@@ -110,7 +115,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="number format of recurrent language models; default float32",
     )
     parser.add_argument(
-        "--tune", type=path_of, help="development manifest: tune weights on it and save them"
+        "--tune",
+        type=path_of,
+        help="development manifest: tune weights and calibrate confidences on it, and save them",
     )
     parser.add_argument(
         "--out", type=path_of, help="folder of the results; default: MODEL/NAME-OF-MANIFEST"

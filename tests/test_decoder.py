@@ -23,6 +23,7 @@ from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import Vocabulary
 from asr.networks.ctc import log_probability
 from asr.recognizer import load
+from asr.search.confidence import ConfidenceWeights
 from asr.search.greedy import greedy_search
 from asr.search.phrases import PhraseBoosts
 from asr.search.space import BeamSettings
@@ -339,6 +340,10 @@ def test_arguments_override_the_folders_settings(tone_model, tmp_path):
             '{"word_bonus": NaN}',
             "decoding.json: has NaN; expected a finite number",
         ),
+        (
+            '{"confidence": {"bias": 0, "acoustic": 1, "posterior": 1, "scale": 0}}',
+            "decoding.json: .*a scale above 0",
+        ),
         ('{"rescorers": ["a"]}', "lm_weights has 0 numbers; expected one for each of the 1"),
     ],
 )
@@ -362,6 +367,23 @@ def test_saved_settings_are_plain_json(tmp_path):
     values = json.loads((tmp_path / "decoding.json").read_text())
     assert values["decoder"] == "beam"
     assert values["beam"]["lm_weight"] == 1.5
+
+
+def test_confidence_weights_are_saved_and_are_dropped_with_the_search(tone_model, tmp_path):
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.3)
+    weights = ConfidenceWeights(bias=-0.5, acoustic=0.25, posterior=1.0, scale=0.5)
+    shutil.copytree(tone_model, tmp_path / "model")
+    save_decoding(tmp_path / "model", replace(beam(), confidence=weights))
+    assert load_decoding(tmp_path / "model").confidence == weights
+    assert load(tmp_path / "model", beam_width=7).decoder.settings.confidence == weights
+    assert load(tmp_path / "model", decoder="beam").decoder.settings.confidence == weights
+    assert load(tmp_path / "model", lm=lm).decoder.settings.confidence is None
+    assert load(tmp_path / "model", decoder="greedy").decoder.settings.confidence is None
+
+
+def test_files_without_confidence_weights_give_acoustic_confidences(tmp_path):
+    (tmp_path / "decoding.json").write_text('{"decoder": "beam"}')
+    assert load_decoding(tmp_path).confidence is None
 
 
 def test_a_phone_model_is_decoded_to_words(tones, tmp_path):

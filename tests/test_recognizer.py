@@ -12,8 +12,10 @@ import asr
 from asr.audio.load import read_audio
 from asr.audio.segments import SegmentSettings, speech_segments
 from asr.corpus.manifest import read_manifest
+from asr.decoder import Decoder, DecoderSettings
 from asr.errors import InputError
 from asr.recognizer import Recognizer, load
+from asr.search.confidence import ConfidenceWeights
 from asr.search.greedy import greedy_search
 
 
@@ -169,6 +171,21 @@ def test_times_of_words_are_those_of_the_tones(recognizer, utterances):
             assert 0.2 < word.confidence <= 1
             ends = word.end
     assert right > len(utterances) / 2
+
+
+def test_words_have_calibrated_confidences_if_the_decoder_has_weights(recognizer):
+    weights = ConfidenceWeights(bias=1.0, acoustic=0.5, posterior=0.25, scale=1.0)
+    settings = DecoderSettings(confidence=weights)
+    calibrated = Recognizer(recognizer.model, Decoder.load(settings, recognizer.tokenizer))
+    samples = spoken("a b", seed=0)
+    before = recognizer.transcribe(samples, sample_rate=SAMPLE_RATE).words
+    after = calibrated.transcribe(samples, sample_rate=SAMPLE_RATE).words
+    acoustic = np.array([word.confidence for word in before]).clip(1e-4, 1 - 1e-4)
+    # greedy search has one hypothesis, whose posterior counts as 1 - 1e-4
+    odds = 1 + 0.5 * np.log(acoustic / (1 - acoustic)) - 0.25 * np.log(1e-4 / (1 - 1e-4))
+    expected = 1 / (1 + np.exp(-odds))
+    np.testing.assert_allclose([word.confidence for word in after], expected, rtol=1e-6)
+    assert [word.start for word in after] == [word.start for word in before] != []
 
 
 def test_words_are_aligned_once_and_only_on_use(recognizer, monkeypatch):

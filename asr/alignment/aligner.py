@@ -83,7 +83,7 @@ def align_text(model: Model, log_probs: Tensor | np.ndarray, text: str, duration
 def recognised_words(
     model: Model, log_probs: Tensor | np.ndarray, hypothesis: Hypothesis, duration: float
 ) -> tuple[Word, ...]:
-    """The words of a hypothesis, with their times and the acoustic model's confidence.
+    """The words of a hypothesis, with their times and acoustic confidences.
 
     Args:
         model: a model of any kind.
@@ -99,6 +99,26 @@ def recognised_words(
         return ()
     path = _align(model, torch.as_tensor(log_probs), words, hypothesis.tokens)
     return _timed(model, path, words, duration).words
+
+
+def acoustic_confidences(
+    model: Model, log_probs: Tensor | np.ndarray, hypothesis: Hypothesis
+) -> np.ndarray:
+    """The acoustic confidences of a hypothesis's words, without their times.
+
+    Args:
+        model: a model of any kind.
+        log_probs: (T, C), or an HMM's emissions, (T, S).
+        hypothesis: the result of a search in these log-probabilities, with its words.
+
+    Returns:
+        confidences: (words,), from 0 to 1, float64; `Word` defines them.
+    """
+    words = list(hypothesis.words or ())
+    if not words:
+        return np.empty(0)
+    path = _align(model, torch.as_tensor(log_probs), words, hypothesis.tokens)
+    return np.array(_confidences(path, len(words)))
 
 
 class _Path(NamedTuple):
@@ -143,7 +163,8 @@ def _confidences(path: _Path, n_words: int) -> list[float]:
     for span in path.spans:
         if span.word is not None:
             frames[span.word] += range(span.first, span.last + 1)
-    return [float(np.exp(path.log_probs[own].mean())) for own in frames]
+    # normalised in float32, a log-probability may be above 0 by a rounding error
+    return [min(1.0, float(np.exp(path.log_probs[own].mean()))) for own in frames]
 
 
 def _ctc(

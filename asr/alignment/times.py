@@ -29,12 +29,15 @@ class Word:
         text: the word.
         start: start of the word's first unit, in seconds from the start of the recording.
         end: end of the word's last unit, in seconds from the start of the recording.
-        confidence: from 0 to 1, the geometric mean of the acoustic model's posteriors of the
-            word's tokens, over their frames in the most probable alignment of the whole text;
-            blanks between the tokens are left out. For an HMM, the same for the posteriors of the
-            word's states, with equal priors for all states. The language model has no influence
-            on it. It is not calibrated: of the words with confidence 0.9, more or less than 90 %
-            may be right.
+        confidence: from 0 to 1. If the decoder has `confidence` weights, that is, if it was tuned
+            on development data, it is the probability that a recognised word is right, computed
+            from the n-best list and the acoustic confidence by `asr.search.confidence`. Otherwise,
+            and for a text that was aligned, it is the acoustic confidence: the geometric mean of
+            the acoustic model's posteriors of the word's tokens, over their frames in the most
+            probable alignment of the whole text; blanks between the tokens are left out. For an
+            HMM, the same for the posteriors of the word's states, with equal priors for all states.
+            The language model has no influence on the acoustic confidence, and it is not
+            calibrated: of the words with 0.9, more or less than 90 % may be right.
     """
 
     text: str

@@ -8,13 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.alignment.aligner import acoustic_confidences
 from asr.decoder import Decoder, DecoderSettings
 from asr.errors import listed
+from asr.evaluation.calibration import words_right
 from asr.evaluation.log_probs import Recognised
-from asr.evaluation.results import SystemResult, compared, system_result
+from asr.evaluation.results import SystemResult, compared, system_result, with_calibration
 from asr.recognizer import Recognizer
+from asr.search.confidence import fit_confidence
 from asr.search.nbest import Hypothesis
-from asr.search.rescore import RescoreWeights, hypothesis_errors, lm_log_probs, text_of, united
+from asr.search.rescore import (
+    RescoreWeights,
+    hypothesis_errors,
+    lm_log_probs,
+    rescore,
+    text_of,
+    united,
+)
 from asr.search.tuning import (
     LM_WEIGHTS,
     LONE_WORD_BONUSES,
@@ -36,11 +46,15 @@ class System:
         result: error rates and other figures.
         hypotheses: recognised texts, one for each utterance.
         settings: the decoder's settings.
+        confidences: (words,), confidences of all recognised words; empty for an oracle.
+        right: (words,), bool, whether these words are right.
     """
 
     result: SystemResult
     hypotheses: list[str]
     settings: DecoderSettings
+    confidences: np.ndarray = field(default_factory=lambda: np.empty(0))
+    right: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
 
 
 @dataclass
@@ -72,7 +86,8 @@ class Comparison:
         language model, the word bonus is tuned, because without it long words are recognised as
         several short ones. Tuning repeats two steps until the weights stay the same: search with
         the current weights, then choose the best weights for all hypotheses found so far. This
-        takes a few searches; a grid would take dozens.
+        takes a few searches; a grid would take dozens. At last, the confidences of words are
+        calibrated on the development data.
 
         Args:
             name: the system's name.
@@ -83,9 +98,12 @@ class Comparison:
         needs_word_bonus = self.recognizer.model.kind.needs_word_bonus
         if (settings.lm or needs_word_bonus) and self.dev is not None:
             decoder = self._tuned(name, decoder, self.dev)
+        settings = decoder.settings
+        if self.dev is not None:
+            settings = self._calibrated(settings, decoder.nbests(self.dev.log_probs), self.dev)
         started = time.perf_counter()
         nbests = decoder.nbests(self.test.log_probs)
-        return self._add(name, nbests, time.perf_counter() - started, decoder.settings)
+        return self._add(name, nbests, time.perf_counter() - started, settings)
 
     def all_ways(
         self, settings: DecoderSettings, lms: Sequence[str], rescorers: Sequence[str]
@@ -138,6 +156,8 @@ class Comparison:
         _report_ends(name, found.at_end)
         tuned = found.weights
         settings = replace(settings, lm_weights=tuned.lm_weights, word_bonus=tuned.word_bonus)
+        nbests = [rescore(n, s, tuned) for n, s in zip(nbests, scores, strict=True)]
+        settings = self._calibrated(settings, nbests, self.dev)
         decoder = decoder.weighted(settings)
         started = time.perf_counter()
         nbests = decoder.nbests(self.test.log_probs)
@@ -197,6 +217,34 @@ class Comparison:
         write_tuning(self.out, found, f"tuning.{name}")
         return found
 
+    def _calibrated(
+        self, settings: DecoderSettings, nbests: Sequence[Sequence[Hypothesis]], dev: Recognised
+    ) -> DecoderSettings:
+        """The settings with weights that calibrate confidences, fitted on development data."""
+        acoustic, right = self._acoustic_confidences(nbests, dev)
+        weights = fit_confidence(nbests, acoustic, right) if any(map(len, right)) else None
+        return replace(settings, confidence=weights)
+
+    def _confidences(
+        self, nbests: Sequence[Sequence[Hypothesis]], settings: DecoderSettings
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Confidences of all words recognised in the test set, and whether these are right."""
+        confidences, right = self._acoustic_confidences(nbests, self.test)
+        if weights := settings.confidence:
+            pairs = zip(confidences, nbests, strict=True)
+            confidences = [weights.calibrated(own, nbest) for own, nbest in pairs]
+        return np.concatenate(confidences), np.concatenate(right)
+
+    def _acoustic_confidences(
+        self, nbests: Sequence[Sequence[Hypothesis]], recognised: Recognised
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The same for each utterance, with the acoustic model's confidences."""
+        best = [nbest[0] for nbest in nbests]
+        pairs = zip(recognised.log_probs, best, strict=True)
+        model = self.recognizer.model
+        acoustic = [acoustic_confidences(model, rows, hypothesis) for rows, hypothesis in pairs]
+        return acoustic, words_right(recognised.references, [h.text for h in best])
+
     def _add(
         self,
         name: str,
@@ -211,12 +259,14 @@ class Comparison:
         result = system_result(
             name, self.test.references, texts, self.test.audio_s, seconds, decoding
         )
+        confidences, right = self._confidences(nbests, settings)
+        result = with_calibration(result, confidences, right)
         if self.systems:
             other = over or self.systems[0]
             result = compared(
                 result, self.test.references, texts, other.result.name, other.hypotheses
             )
-        self.systems.append(System(result, texts, settings))
+        self.systems.append(System(result, texts, settings, confidences, right))
         return self.systems[-1]
 
     def _add_oracle(

@@ -1,4 +1,4 @@
-"""Spectrogram, HMM alignment and posteriors of an utterance -> a picture on one time axis."""
+"""An utterance's alignment and posteriors, or confidences of many words -> pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr.alignment.times import SILENT_UNIT, TimedLabel
+from asr.evaluation.calibration import reliability
 from asr.files import replacing
 
 if TYPE_CHECKING:
@@ -69,6 +70,58 @@ def draw_alignment(
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
+
+
+def draw_reliability(
+    path: str | Path, title: str, confidences: np.ndarray, right: np.ndarray
+) -> None:
+    """Write a reliability diagram: the share of right words over their confidence.
+
+    Each bin of words is a point with the 95 % interval of its share; points on the diagonal are
+    calibrated. Below is the number of words with each confidence.
+
+    Args:
+        path: path of the PNG file.
+        title: title of the picture.
+        confidences: (words,), from 0 to 1.
+        right: (words,), bool.
+
+    Raises:
+        ValueError: as for `asr.evaluation.calibration.reliability`.
+
+    Source: DeGroot and Fienberg 1983, "The comparison and evaluation of forecasters"; the intervals
+    are those of Wilson 1927, "Probable inference, the law of succession, and statistical
+    inference".
+    """
+    from matplotlib.figure import Figure
+
+    bins = reliability(confidences, right)
+    means, shares, words = map(np.array, zip(*bins, strict=True))
+    centres, halves = _wilson(shares, words)
+    figure = Figure(figsize=(5, 6.5), layout="constrained")
+    plot, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    plot.plot([0, 1], [0, 1], "--", color="0.6", label="calibrated")
+    plot.vlines(means, centres - halves, centres + halves, color="tab:blue", linewidth=1)
+    plot.plot(means, shares, "o-", color="tab:blue", markersize=4, label="words, 95 % intervals")
+    plot.set_title(title)
+    plot.set_ylabel("share of right words")
+    plot.legend(loc="upper left")
+    counts.hist(confidences, bins=50, range=(0, 1), color="tab:blue")
+    counts.set_ylabel("words")
+    counts.set_xlabel("confidence")
+    counts.set_xlim(0, 1)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+
+
+def _wilson(shares: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres and half lengths of the 95 % intervals of shares of so many words."""
+    z = 1.96
+    weights = 1 + z**2 / counts
+    centres = (shares + z**2 / (2 * counts)) / weights
+    halves = z * np.sqrt(shares * (1 - shares) / counts + (z / (2 * counts)) ** 2) / weights
+    return centres, halves
 
 
 def _draw_path(

@@ -1,9 +1,13 @@
 """references and hypotheses -> error rates and other figures of a system."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from asr.evaluation.calibration import calibration_error, normalised_cross_entropy
 from asr.evaluation.provenance import peak_memory_mb
 from asr.scoring.bootstrap import bootstrap_interval, paired_gain
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
@@ -37,6 +41,10 @@ class SystemResult:
         gain_low: lower end of the gain's 95 % bootstrap interval.
         gain_high: upper end of this interval.
         p: probability of so large a difference by chance.
+        ece: expected calibration error of the words' confidences, from 0 to 1; None if no word was
+            recognised, or for oracles. See `asr.evaluation.calibration`.
+        nce: normalised cross entropy of the confidences, 1 at most; None if `ece` is None, or if
+            all words are right, or all wrong.
     """
 
     name: str
@@ -59,6 +67,8 @@ class SystemResult:
     gain_low: float | None = None
     gain_high: float | None = None
     p: float | None = None
+    ece: float | None = None
+    nce: float | None = None
 
 
 def system_result(
@@ -131,6 +141,29 @@ def compared(
     )
 
 
+def with_calibration(
+    result: SystemResult, confidences: np.ndarray, right: np.ndarray
+) -> SystemResult:
+    """Add the calibration of confidences to the results of a system.
+
+    Args:
+        result: results of the system.
+        confidences: (words,), confidences of all recognised words, from 0 to 1.
+        right: (words,), bool, whether these words are right.
+
+    Raises:
+        ValueError: the numbers of words differ, or a confidence is not from 0 to 1.
+    """
+    if not len(confidences) and not len(right):
+        return result
+    nce = normalised_cross_entropy(confidences, right)
+    return replace(
+        result,
+        ece=calibration_error(confidences, right),
+        nce=None if math.isnan(nce) else nce,
+    )
+
+
 def table(results: Sequence[SystemResult]) -> list[str]:
     """Lines that compare the systems of one manifest, for people to read."""
     width = max(len(result.name) for result in results)
@@ -144,6 +177,9 @@ def table(results: Sequence[SystemResult]) -> list[str]:
         )
         if r.gain is not None:
             line += f"; {_gain(r.gain, r.gain_low, r.gain_high)} {r.over}, p {r.p:.4f}"
+        if r.ece is not None:
+            line += f"; confidences: ECE {r.ece:.4f}"
+            line += f", NCE {r.nce:.3f}" if r.nce is not None else ""
         lines.append(line)
     return lines
 

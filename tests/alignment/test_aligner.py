@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr.alignment.aligner import SPREAD, align_text, recognised_words
+from asr.alignment.aligner import SPREAD, acoustic_confidences, align_text, recognised_words
 from asr.alignment.times import SILENT_UNIT, TimedLabel
 from asr.audio.features import Features, FeatureSettings
 from asr.errors import InputError
@@ -187,7 +187,10 @@ def test_confidence_is_the_mean_over_the_tokens_frames():
     assert words == aligned.words
     sure = [(0.6 * 0.8 * 0.9) ** (1 / 3), (0.7 * 0.4) ** (1 / 2)]  # blanks and " " left out
     assert [word.confidence for word in words] == pytest.approx(sure, rel=1e-5)
-    assert recognised_words(model, log_probs, Hypothesis((), 0.0, words=()), 0.09) == ()
+    assert acoustic_confidences(model, log_probs, best).tolist() == [w.confidence for w in words]
+    empty = Hypothesis((), 0.0, words=())
+    assert recognised_words(model, log_probs, empty, 0.09) == ()
+    assert acoustic_confidences(model, log_probs, empty).shape == (0,)
 
 
 def test_words_are_timed_by_their_recognised_pronunciation():

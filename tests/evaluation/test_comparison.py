@@ -1,6 +1,6 @@
 import json
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,12 +9,13 @@ from conftest import run_script
 from test_decoder import write_lm
 
 from asr.corpus.manifest import read_manifest, write_manifest
-from asr.decoder import DecoderSettings, load_decoding
+from asr.decoder import Decoder, DecoderSettings, load_decoding
 from asr.errors import InputError
 from asr.evaluation.comparison import ROUNDS, Comparison
 from asr.evaluation.log_probs import recognise_manifest
 from asr.model import load_model, save_model
-from asr.recognizer import load
+from asr.recognizer import Recognizer, load
+from asr.search.confidence import fit_confidence
 from asr.search.space import BeamSettings
 from asr.search.tuning import Tuning
 from asr.text.lexicon import Lexicon
@@ -53,6 +54,30 @@ def test_each_system_is_reported_with_its_gain(recognised, tmp_path):
     for name in ("tuning.beam-lm", "tuning.beam-lm-rescored"):
         assert (tmp_path / "out" / f"{name}.tsv").exists()
         assert (tmp_path / "out" / f"{name}.png").exists()
+
+
+def test_confidences_are_calibrated_on_the_development_data(recognised, tmp_path):
+    recognizer, dev = recognised
+    lm = write_lm(tmp_path / "lm.arpa", a=-0.5, b=-0.5)
+    comparison = Comparison(recognizer, dev, dev, tmp_path / "out")
+    plain = comparison.search("greedy", DecoderSettings())
+    assert plain.settings.confidence.scale == 1.0  # one hypothesis has no alternative
+    informed = comparison.search("beam-lm", DecoderSettings("beam", BeamSettings(), lm))
+    rescored = comparison.rescore(informed, [lm])
+    *_, oracle = comparison.systems
+    assert (oracle.result.ece, len(oracle.right)) == (None, 0)
+    for system in (informed, rescored):
+        assert system.result.ece < 0.2
+        decoder = Decoder.load(system.settings, recognizer.tokenizer)
+        samples = [round(u.duration * recognizer.sample_rate) for u in dev.utterances]
+        found = Recognizer(recognizer.model, decoder).transcripts(dev.log_probs, samples)
+        confidences = [word.confidence for transcript in found for word in transcript.words]
+        np.testing.assert_allclose(confidences, system.confidences, rtol=1e-6)
+        again = fit_confidence(
+            decoder.nbests(dev.log_probs),
+            *comparison._acoustic_confidences(decoder.nbests(dev.log_probs), dev),
+        )
+        assert astuple(again) == pytest.approx(astuple(system.settings.confidence), rel=1e-6)
 
 
 def test_without_development_data_weights_stay_as_they_are(recognised, tmp_path):

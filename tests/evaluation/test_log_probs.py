@@ -90,6 +90,7 @@ def test_asr_score_counts_the_same_errors_as_the_recipe(tone_model, manifest, tm
         *("name", "wer", "wer_low", "wer_high", "cer"),
         *("substitutions", "deletions", "insertions", "words"),
         *("utterances", "wrong_utterances", "audio_s", "real_time_factor", "peak_memory_mb"),
+        *("ece", "nce"),
     ]
     assert system["name"] == "greedy"
 

@@ -1,8 +1,15 @@
 import numpy as np
 from matplotlib.image import imread
+from scipy.stats import binomtest
 
 from asr.alignment.times import SILENT_UNIT, TimedLabel
-from asr.evaluation.picture import UnitCurves, _peaks, draw_alignment
+from asr.evaluation.picture import (
+    UnitCurves,
+    _peaks,
+    _wilson,
+    draw_alignment,
+    draw_reliability,
+)
 
 
 def test_each_stretch_of_a_unit_is_labelled_once_at_its_peak():
@@ -33,4 +40,22 @@ def test_all_plots_share_one_time_axis(tmp_path):
     draw_alignment(tmp_path / "new" / "picture.png", "so", spectrogram, states, tracks)
     picture = imread(tmp_path / "new" / "picture.png")
     assert picture.shape[0] > 800
+    assert picture[..., :3].std() > 0.1
+
+
+def test_intervals_of_shares_are_those_of_scipy():
+    counts, right = np.array([1, 7, 40, 40]), np.array([1, 3, 0, 39])
+    centres, halves = _wilson(right / counts, counts)
+    for n, (low, high) in enumerate(zip(centres - halves, centres + halves, strict=True)):
+        interval = binomtest(right[n], counts[n]).proportion_ci(method="wilson")
+        np.testing.assert_allclose([low, high], interval, atol=1e-5)
+
+
+def test_reliability_is_drawn(tmp_path):
+    generator = np.random.default_rng(0)
+    confidences = generator.uniform(size=500)
+    right = generator.uniform(size=500) < confidences
+    draw_reliability(tmp_path / "new" / "one.png", "beam", confidences, right)
+    picture = imread(tmp_path / "new" / "one.png")
+    assert picture.shape[0] > 600
     assert picture[..., :3].std() > 0.1

@@ -1,9 +1,10 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from asr.evaluation.results import compared, system_result, table
+from asr.evaluation.results import compared, system_result, table, with_calibration
 from asr.scoring.bootstrap import Gain, paired_gain
 from asr.scoring.error_rates import word_errors
 
@@ -63,3 +64,22 @@ def test_a_negative_gain_is_reported_as_above():
     better, worse = table(results)
     assert better.endswith("; 12.50% (-5.00% to 30.00%) below zero, p 0.2000")
     assert worse.endswith("; 12.50% (-5.00% to 30.00%) above zero, p 0.2000")
+
+
+def test_calibration_is_added_and_reported():
+    right = np.array([True, True, False, True])
+    found = with_calibration(system("one"), np.array([0.9, 0.8, 0.1, 1.0]), right)
+    assert found.ece == pytest.approx((0.1 + 0.2 + 0.1) / 4)
+    entropy = -3 * math.log(0.75) - math.log(0.25)
+    assert found.nce == pytest.approx(1 + math.log(0.9 * 0.8 * 0.9) / entropy, abs=1e-6)
+    (line,) = table([found])
+    assert line.endswith(f"; confidences: ECE 0.1000, NCE {found.nce:.3f}")
+
+
+def test_without_wrong_words_there_is_no_cross_entropy():
+    found = with_calibration(system("one"), np.array([0.9, 0.7]), np.array([True, True]))
+    assert (found.ece, found.nce) == (pytest.approx(0.2), None)
+    assert table([found])[0].endswith("; confidences: ECE 0.2000")
+    without = with_calibration(system("one"), np.empty(0), np.empty(0, dtype=bool))
+    assert without == system("one")
+    assert "confidences" not in table([without])[0]
