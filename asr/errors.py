@@ -5,8 +5,11 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 STDOUT = "standard output"
 """Used in messages in place of a file's name."""
@@ -111,6 +114,14 @@ def one_line(error: Exception) -> str:
     if len(text) > MAX_LINE:
         text = f"{text[: MAX_LINE // 2]} ... {text[-MAX_LINE // 4 :]} (of {len(text):,} characters)"
     return text
+
+
+def attempt(function: Callable[..., Result], *arguments: Any) -> Result | Exception:
+    """The result of a call, or its exception, of any kind: the caller raises or reports it."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
 
 
 def counted(number: int, noun: str) -> str:

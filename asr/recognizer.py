@@ -19,6 +19,7 @@ from asr.audio.load import read_blocks
 from asr.audio.segments import SegmentSettings, speech_segments, windows
 from asr.audio.waveform import as_waveform, resample
 from asr.corpus.batching import batches_by_length
+from asr.corpus.reading import read_ahead
 from asr.decoder import (
     UNTUNED_OF,
     Decoder,
@@ -28,7 +29,7 @@ from asr.decoder import (
     load_decoding,
     refuse_greedy,
 )
-from asr.errors import InputError, is_out_of_memory
+from asr.errors import InputError, attempt, is_out_of_memory
 from asr.installed import model_folder
 from asr.model import Model, check_log_probs, load_model
 from asr.networks.kernels import limit_kernels
@@ -171,12 +172,50 @@ class Recognizer:
                 other recordings are not transcribed either.
             ValueError: a recording is long.
         """
+        return self._decoded(audio, self._batch_log_probs(audio))
+
+    def transcribe_batches(
+        self, batches: Sequence[Sequence[StartedAudio]]
+    ) -> Iterator[list[Transcript] | Exception]:
+        """Transcribe batches like `transcribe_batch`; one that fails does not stop the others.
+
+        On a GPU, a thread computes the network's output for the next batch during the search.
+
+        Args:
+            batches: each as for `transcribe_batch`.
+
+        Yields:
+            transcripts: those of a batch, or the exception that was raised for it, of any kind.
+        """
+        computed = read_ahead(partial(attempt, self._batch_log_probs), batches, self.batches_ahead)
+        for batch, log_probs in zip(batches, computed, strict=True):
+            if isinstance(log_probs, Exception):
+                yield log_probs
+            else:
+                yield attempt(self._decoded, batch, log_probs)
+
+    @property
+    def batches_ahead(self) -> int:
+        """Number of batches that the network is ahead of the search.
+
+        It is 1 on a GPU. On a CPU it is 0, because both would share the same processors.
+        """
+        return int(self.device.type != "cpu")
+
+    def _batch_log_probs(self, audio: Sequence[StartedAudio]) -> list[Tensor]:
         for number, one in enumerate(audio):
             if one.is_long:
                 raise ValueError(f"audio[{number}] is long; expected it in transcribe_long")
-        places = [one.place for one in audio]
-        with self._naming_lack_of_memory(", ".join(places)):
-            return self._transcribe_waveforms([one.waveform for one in audio], places)
+        with self._naming_lack_of_memory(", ".join(one.place for one in audio)):
+            return self._checked_log_probs(
+                [one.waveform for one in audio], [one.place for one in audio]
+            )
+
+    def _decoded(
+        self, audio: Sequence[StartedAudio], log_probs: Sequence[Tensor]
+    ) -> list[Transcript]:
+        with self._naming_lack_of_memory(", ".join(one.place for one in audio)):
+            return self.transcripts(log_probs, [len(one.waveform) for one in audio])
 
     def transcribe_long(self, audio: StartedAudio) -> Transcript:
         """Transcribe a recording in segments that are cut at pauses; see `transcribe`.
@@ -224,25 +263,34 @@ class Recognizer:
         pieces = []
         segments = speech_segments(counted(), self.sample_rate, self.segmentation)
         for window in windows(segments, int(_WINDOW_S * self.sample_rate)):
-            waveforms = [segment.waveform for segment in window]
-            found: dict[int, Transcript] = {}
-            for batch in batches_by_length(list(map(len, waveforms)), _BATCH_S * self.sample_rate):
-                together = [waveforms[n] for n in batch]
-                transcripts = self._transcribe_waveforms(together, [place] * len(batch))
-                for n, transcript in zip(batch, transcripts, strict=True):
-                    _ = transcript.words  # aligned now, to forget the log-probabilities
-                    found[n] = transcript
-            for n, segment in enumerate(window):
-                pieces.append((segment.start / self.sample_rate, found[n]))
+            transcripts = self._transcribe_window([part.waveform for part in window], place)
+            for segment, transcript in zip(window, transcripts, strict=True):
+                pieces.append((segment.start / self.sample_rate, transcript))
         return joined(pieces, n_samples / self.sample_rate)
 
-    def _transcribe_waveforms(
+    def _transcribe_window(self, waveforms: Sequence[np.ndarray], place: str) -> list[Transcript]:
+        lengths = [len(waveform) for waveform in waveforms]
+        batches = batches_by_length(lengths, _BATCH_S * self.sample_rate)
+
+        def log_probs_of(batch: list[int]) -> list[Tensor]:
+            return self._checked_log_probs([waveforms[n] for n in batch], [place] * len(batch))
+
+        found: dict[int, Transcript] = {}
+        computed = read_ahead(log_probs_of, batches, self.batches_ahead)
+        for batch, log_probs in zip(batches, computed, strict=True):
+            transcripts = self.transcripts(log_probs, [lengths[n] for n in batch])
+            for n, transcript in zip(batch, transcripts, strict=True):
+                _ = transcript.words  # aligned now, to forget the log-probabilities
+                found[n] = transcript
+        return [found[n] for n in range(len(waveforms))]
+
+    def _checked_log_probs(
         self, waveforms: list[np.ndarray], places: Sequence[str]
-    ) -> list[Transcript]:
+    ) -> list[Tensor]:
         log_probs = self.log_probs(waveforms)
         for rows, place in zip(log_probs, places, strict=True):
             check_log_probs(rows, place)
-        return self.transcripts(log_probs, [len(waveform) for waveform in waveforms])
+        return log_probs
 
     def transcripts(
         self, log_probs: Sequence[Tensor | np.ndarray], samples: Sequence[int]

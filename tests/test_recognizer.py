@@ -1,5 +1,6 @@
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -302,3 +303,40 @@ def test_started_recordings_are_transcribed_together_or_in_segments(by_energy, t
         assert transcript.log_prob == pytest.approx(expected.log_prob, abs=1e-4)
     with pytest.raises(ValueError, match=r"audio\[1\] is long; expected it in transcribe_long"):
         by_energy.transcribe_batch(audio)
+
+
+def test_the_network_is_a_batch_ahead_of_the_search(by_energy, tmp_path, monkeypatch):
+    batches = []
+    for number in range(5):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, spoken("a b", seed=number), SAMPLE_RATE)
+        batches.append([by_energy.start_reading(path)])
+    expected = [by_energy.transcribe_batch(batch) for batch in batches]
+    assert by_energy.batches_ahead == 0
+    assert list(by_energy.transcribe_batches(batches)) == expected
+
+    computed = [threading.Event() for _ in batches]
+    log_probs, transcripts = Recognizer.log_probs, Recognizer.transcripts
+    searched = 0
+
+    def compute(self, waveforms):
+        found = log_probs(self, waveforms)
+        next(event for event in computed if not event.is_set()).set()
+        return found
+
+    def search(self, *arguments):
+        nonlocal searched
+        searched += 1
+        assert computed[min(searched, len(batches) - 1)].wait(60)  # the next batch's
+        return transcripts(self, *arguments)
+
+    monkeypatch.setattr(Recognizer, "batches_ahead", 1)  # as on a GPU
+    monkeypatch.setattr(Recognizer, "log_probs", compute)
+    monkeypatch.setattr(Recognizer, "transcripts", search)
+    assert list(by_energy.transcribe_batches(batches)) == expected
+
+    _, samples = long_recording()
+    monkeypatch.undo()
+    one_by_one = by_energy.transcribe(samples, sample_rate=SAMPLE_RATE)
+    monkeypatch.setattr(Recognizer, "batches_ahead", 1)
+    assert by_energy.transcribe(samples, sample_rate=SAMPLE_RATE) == one_by_one

@@ -1,20 +1,20 @@
 """audio files -> transcripts: read in a thread, recognised in batches."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from asr.corpus.batching import batches_by_length
+from asr.errors import attempt
 from asr.recognizer import Recognizer, StartedAudio
 from asr.transcript import Transcript
 
 _WINDOW_BATCHES = 4  # batches of audio that are sorted by length; three windows are in memory
 
 _Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 def transcribe_files(
@@ -48,22 +48,14 @@ def transcribe_files(
     if not batch_s >= 0:
         raise ValueError(f"batch_s is {batch_s}; expected 0 or more seconds")
     batch_samples = batch_s * recognizer.sample_rate
-    started = (_attempt(recognizer.start_reading, path, channel) for path in paths)
+    started = (attempt(recognizer.start_reading, path, channel) for path in paths)
     with closing(_made_ahead(_windows(started, _WINDOW_BATCHES * batch_samples))) as windows:
         for short, last in windows:
             yield from _transcribe_short(recognizer, short, batch_samples)
             if isinstance(last, StartedAudio):
-                yield _attempt(recognizer.transcribe_long, last)
+                yield attempt(recognizer.transcribe_long, last)
             elif last:
                 yield last
-
-
-def _attempt(function: Callable[..., _Result], *arguments: Any) -> _Result | Exception:
-    """The result of a call, or its exception, of any kind: the caller raises or reports it."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        return error
 
 
 class _Window(NamedTuple):
@@ -120,21 +112,24 @@ def _transcribe_short(
     found: dict[int, Transcript | Exception] = {}
     n_yielded = 0
     lengths = [len(one.waveform) for one in audio]
-    for batch in batches_by_length(lengths, max(batch_samples, 1)):
-        results = _transcribe_batch(recognizer, [audio[number] for number in batch])
-        found.update(zip(batch, results, strict=True))
+    batches = batches_by_length(lengths, max(batch_samples, 1))
+    started = [[audio[number] for number in batch] for batch in batches]
+    together = recognizer.transcribe_batches(started)
+    for numbers, batch, results in zip(batches, started, together, strict=True):
+        if isinstance(results, Exception):
+            found.update(zip(numbers, _one_by_one(recognizer, batch, results), strict=True))
+        else:
+            found.update(zip(numbers, results, strict=True))
         while n_yielded in found:
             yield found.pop(n_yielded)
             n_yielded += 1
 
 
-def _transcribe_batch(
-    recognizer: Recognizer, batch: Sequence[StartedAudio]
-) -> Sequence[Transcript | Exception]:
-    results = _attempt(recognizer.transcribe_batch, batch)
-    if not isinstance(results, Exception):
-        return results
+def _one_by_one(
+    recognizer: Recognizer, batch: Sequence[StartedAudio], error: Exception
+) -> list[Transcript | Exception]:
+    """The results of a batch that failed, as not all its recordings may fail alone."""
     if len(batch) == 1:
-        return [results]
-    # one by one, as not all may fail
-    return [result for audio in batch for result in _transcribe_batch(recognizer, [audio])]
+        return [error]
+    alone = recognizer.transcribe_batches([[audio] for audio in batch])
+    return [one if isinstance(one, Exception) else one[0] for one in alone]

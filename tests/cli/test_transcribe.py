@@ -64,7 +64,7 @@ def test_one_json_object_per_file(tone_model, audio, recognizer):
 
 def test_infinite_log_prob_is_null_in_json(tone_model, audio, recognizer, monkeypatch):
     nothing = Transcript("", -math.inf, 0.1)
-    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_batch", lambda *_: [nothing])
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcripts", lambda *_: [nothing])
     done = transcribe(tone_model, "--format", "json", audio[0])
     assert done.exit_code == 0
     values = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
@@ -180,7 +180,7 @@ def test_ctm_of_several_recordings_is_one_file(tone_model, audio, recognizer):
 
 def test_other_formats_are_written_after_one_lacks_a_word(tone_model, audio, tmp_path, monkeypatch):
     odd = Transcript("@", -1.0, 2.0, lambda: (Word("@", 0.0, 1.0, 0.5),))
-    monkeypatch.setattr("asr.recognizer.Recognizer.transcribe_batch", lambda *_: [odd])
+    monkeypatch.setattr("asr.recognizer.Recognizer.transcripts", lambda *_: [odd])
     done = transcribe(tone_model, "--format", "ctm,vtt", "--out", tmp_path / "out", audio[0])
     assert done.exit_code == 1
     found = "has the word '@', which has a special meaning in CTM; expected another format"

@@ -50,14 +50,14 @@ def test_results_are_those_of_one_by_one(recognizer, paths, batch_s):
 
 
 def test_batches_are_of_similar_length_and_bounded(recognizer, paths, monkeypatch):
-    original = Recognizer.transcribe_batch
+    original = Recognizer.transcribe_batches
     batches = []
 
-    def spy(self, audio):
-        batches.append([len(one.waveform) / SAMPLE_RATE for one in audio])
-        return original(self, audio)
+    def spy(self, groups):
+        batches.extend([len(one.waveform) / SAMPLE_RATE for one in group] for group in groups)
+        return original(self, groups)
 
-    monkeypatch.setattr(Recognizer, "transcribe_batch", spy)
+    monkeypatch.setattr(Recognizer, "transcribe_batches", spy)
     list(transcribe_files(recognizer, [path for path in paths if "3" not in path.stem], batch_s=2))
     assert max(map(len, batches)) > 1
     for batch in batches:
@@ -79,15 +79,18 @@ def test_a_damaged_file_in_the_middle_stops_no_other(recognizer, paths):
             assert_same(result, recognizer.transcribe(path))
 
 
-def test_a_recording_that_fails_in_a_batch_fails_alone(recognizer, paths, monkeypatch):
-    original = Recognizer.transcribe_batch
+@pytest.mark.parametrize("stage", ["log_probs", "transcripts"])
+def test_a_recording_that_fails_in_a_batch_fails_alone(recognizer, paths, stage, monkeypatch):
+    original = getattr(Recognizer, stage)
+    soundfile.write(paths[4], spoken("a b a b", seed=4), SAMPLE_RATE)
+    faulty = len(recognizer.start_reading(paths[4]).waveform)
 
-    def refuse_one(self, audio):
-        if str(paths[4]) in [one.place for one in audio]:
+    def refuse_one(self, batch, samples=None):
+        if faulty in (samples or [len(waveform) for waveform in batch]):
             raise RuntimeError("a bug")
-        return original(self, audio)
+        return original(self, batch, samples) if samples else original(self, batch)
 
-    monkeypatch.setattr(Recognizer, "transcribe_batch", refuse_one)
+    monkeypatch.setattr(Recognizer, stage, refuse_one)
     results = list(transcribe_files(recognizer, paths[:6]))
     assert [isinstance(result, RuntimeError) for result in results] == [n == 4 for n in range(6)]
 
