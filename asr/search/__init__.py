@@ -2,6 +2,5 @@
 
 Files in reading order: `nbest`, `greedy`, `lexicon_tree`, `phrases`, `space`, `compiled`,
 `language_models`, `tables`, `prefixes`, `candidates`, `pruning`, `backtrace`, `searches`, `beam`,
-`hmm_beam`, `flashlight`, `rescore`, `posteriors`, `confidence`, `utterance`,
-`tuning`.
+`hmm_beam`, `flashlight`, `rescore`, `posteriors`, `confidence`, `utterance`, `tuning`.
 """

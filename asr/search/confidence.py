@@ -14,6 +14,7 @@ SCALES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 PENALTY = 1.0
 """Half of it times the squared weights is added to the loss, as scikit-learn's C=1 does."""
 
+_TOLERANCE = 1e-10  # nats
 _CLOSEST = 1e-4  # nearer to 0 or 1, development data of thousands of words can't tell a difference
 
 
@@ -136,9 +137,6 @@ def fit_logistic(evidence: np.ndarray, right: np.ndarray) -> tuple[float, np.nda
             if decrease < _TOLERANCE:  # only rounding errors are left
                 return loss, weights
         weights, loss = weights - step, shorter
-
-
-_TOLERANCE = 1e-10  # nats
 
 
 def _evidence(acoustic: np.ndarray, posteriors: np.ndarray) -> np.ndarray:
