@@ -82,7 +82,10 @@ def read_transcripts(
     form = FORMS.get(Path(name).suffix.lower()) or (
         "lines" if as_lines else _format_of_content(text, lines)
     )
-    if form == "json" and _are_objects(lines):  # NeMo calls its JSON lines .json
+    if form in ("json", "subtitles") and not text.strip() and not may_be_empty:
+        raise InputError(f"{path}: is empty; expected at least one line")
+    # NeMo calls its JSON lines .json; an empty file has no lines
+    if form == "json" and (_are_objects(lines) or not text.strip()):
         form = "jsonl"
     if form == "table" and not as_lines and not delimiter_of(lines[0][1] if lines else ""):
         # a .tsv of "id<TAB>text" lines may have no header

@@ -30,7 +30,7 @@ def is_subtitles(lines: Lines) -> bool:
 
 
 def read_subtitles(lines: Lines, path: Path) -> Reading:
-    """Read all subtitles of a file as one utterance; WebVTT may have none.
+    """Read all subtitles of a file as one utterance; there may be none in WebVTT or an empty file.
 
     Numbers, times, cue names, tags, notes and styles are removed. So are the signs for a new
     speaker (`-` and `>>` at the beginning of a line) and for music.
@@ -68,7 +68,7 @@ def _is_vtt(row: str) -> bool:
 def _names_of_cues(lines: Lines, is_vtt: bool, path: Path) -> set[int]:
     """Indices of the lines with a cue's number or, in WebVTT, its name: right before a time."""
     times = [number for number, (_, row) in enumerate(lines) if _TIMES.fullmatch(row)]
-    if not times and not is_vtt:
+    if not times and not is_vtt and any(row.strip() for _, row in lines):
         raise InputError(
             f"{path}: has no times; expected subtitles (00:00:01,000 --> 00:00:02,000)"
         )

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from benchmarks.score_against_sclite import FILES, our_counts, raw_counts, sclite_files
@@ -78,6 +79,23 @@ def test_an_empty_file_of_hypotheses_may_count_as_deletions(tmp_path, name, refe
     assert (found.references, found.hypotheses) == (["go left", "stop"], ["", ""])
     with pytest.raises(InputError, match=r"empty.txt: is empty; expected at least one line"):
         read_pairs(tmp_path / name, tmp_path / "empty.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("r.srt", "1\n00:00:00,000 --> 00:00:02,000\ngo left\n"),
+        ("r.json", '[{"id": "u1", "text": "go left"}]'),
+    ],
+)
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_empty_subtitles_and_json_are_called_empty(tmp_path, name, reference, content):
+    (tmp_path / name).write_text(reference)
+    hypothesis = (tmp_path / "empty").with_suffix(Path(name).suffix)
+    hypothesis.write_text(content)
+    with pytest.raises(InputError, match=r"empty\.\w+: is empty; expected at least one line"):
+        read_pairs(tmp_path / name, hypothesis)
+    assert read_pairs(tmp_path / name, hypothesis, missing_is_deleted=True).hypotheses == [""]
 
 
 def test_composed_and_decomposed_ids_are_the_same(pairs):
