@@ -53,7 +53,7 @@ PROGRAM = "transcribe_ray"
 MAX_TASK_RETRIES = 3
 """How often a batch is given to a worker again after one has died."""
 
-_MAX_BATCH = 32  # recordings that a worker gets at once; they are lost if it dies
+_MAX_BATCH = 32  # recordings that a worker gets at once; if it dies, all are done again
 _BATCHES_PER_WORKER = 4  # at least, so that workers finish at about the same time
 _OBJECT_STORE_BYTES = 100 << 20  # Ray keeps only paths and transcripts in it
 
@@ -108,7 +108,9 @@ def parse() -> argparse.Namespace:
         type=path_of,
         help="audio files, folders, which are searched recursively, or quoted patterns",
     )
-    parser.add_argument("--model", required=True, help="a trained model's folder, or its name")
+    parser.add_argument(
+        "--model", type=path_of, required=True, help="a trained model's folder, or its name"
+    )
     parser.add_argument(
         "--out", type=path_of, required=True, help="folder for one file per recording and format"
     )
@@ -173,7 +175,6 @@ def cluster(address: str | None, n_workers: int | None) -> Iterator[None]:
         OSError: there is no cluster at the address.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
     except ImportError:
