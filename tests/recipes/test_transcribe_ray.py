@@ -145,35 +145,31 @@ def test_a_recording_that_kills_every_worker_fails_alone(
     assert not ray.is_initialized()
 
 
-def test_nothing_is_started_if_all_is_done(tone_model, talks, tmp_path, capsys):
-    out = tmp_path / "out"
-    (out / "a").mkdir(parents=True)
-    (out / "a" / "0.txt").write_text("a b\n")
-    run_script(
-        SCRIPT, "--model", tone_model, "--out", out, "--address", "nowhere:1", talks / "a" / "0.wav"
-    )
+def test_nothing_is_started_if_all_is_done(talks, tmp_path, capsys):
+    (tmp_path / "0.txt").write_text("a b\n")
+    arguments = ["--model", "none", "--out", tmp_path, "--address", "nowhere:1"]
+    run_script(SCRIPT, *arguments, talks / "a" / "0.wav")
     assert capsys.readouterr().err == "transcribe_ray: 1 of 1 recordings are done already\n"
 
 
-def test_wrong_options_are_refused_before_workers_start(tone_model, talks, tmp_path, capsys):
-    options = ["--model", tone_model, "--out", tmp_path / "out", "--address", "nowhere:1"]
-    refused = {
-        "--workers is 0; expected 1 or more": ["--workers", 0, talks],
-        "--decoder is greedy, which uses the acoustic model alone": [
-            "--decoder",
-            "greedy",
-            "--lm",
-            "x",
-            talks,
-        ],
-        "--format is 'doc'; expected one or more of": ["--format", "doc", talks],
-    }
-    for line, wrong in refused.items():
-        with pytest.raises(SystemExit, match="2"):
-            run_script(SCRIPT, *options, *wrong)
-        assert line in capsys.readouterr().err
-    with pytest.raises(InputError, match="AUDIO is -; expected files"):
-        run_script(SCRIPT, *options, "-")
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (["--workers", "0"], "--workers is 0; expected 1 or more"),
+        (["--decoder", "greedy", "--lm", "x"], "--decoder is greedy, which uses the acoustic"),
+        (["--format", "doc"], "--format is 'doc'; expected one or more of"),
+    ],
+)
+def test_wrong_options_are_refused(wrong, line, talks, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_script(SCRIPT, "--model", "none", "--out", tmp_path / "out", *wrong, talks)
+    assert line in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="nowhere: no such folder"):
-        run_script(SCRIPT, "--model", tmp_path / "nowhere", *options[2:], talks)
+
+
+def test_what_workers_cannot_use_is_refused_before_they_start(talks, tmp_path):
+    arguments = ["--model", tmp_path / "none", "--out", tmp_path / "out", "--address", "nowhere:1"]
+    with pytest.raises(InputError, match="AUDIO is -; expected files"):
+        run_script(SCRIPT, *arguments, "-")
+    with pytest.raises(InputError, match="none: "):
+        run_script(SCRIPT, *arguments, talks)
