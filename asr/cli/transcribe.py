@@ -11,7 +11,7 @@ import typer
 
 from asr.cli.options import Device, ModelOption
 from asr.cli.usage import refuse
-from asr.errors import STDOUT, InputError, has_one_line, one_line, printable, reported, say
+from asr.errors import InputError, reported, say
 from asr.files import path_of
 
 PROGRAM = "asr transcribe"
@@ -125,6 +125,7 @@ def transcribe(
         from asr.cli.progress import progress_bar
         from asr.cli.transcript_output import (
             check_stdout,
+            failures_as_lines,
             is_output,
             missing_files,
             output_files,
@@ -142,7 +143,7 @@ def transcribe(
                 search_of(decoder.value)
             except InputError as error:  # it starts with the setting's name
                 refuse(PROGRAM, f"--{error}")
-        formats = parse_formats(format)
+        formats = parse_formats(format, PROGRAM)
         recordings = find_audio(audio, PROGRAM, is_output)
         if not out:
             check_stdout(formats, [path for path, _ in recordings])
@@ -163,13 +164,13 @@ def transcribe(
             bar = progress_bar(len(paths), "recordings")
             with _warnings_as_lines(AudioWarning), bar as advance:
                 for path, result in zip(paths, results, strict=True):
-                    with _failures_as_lines(path, failures):
+                    with failures_as_lines(PROGRAM, path, failures):
                         if isinstance(result, Exception):
                             raise result
                         if not out:
                             print_transcript(formats[0], result, path, channel)
                         for file in missing[path]:
-                            with _failures_as_lines(path, failures):
+                            with failures_as_lines(PROGRAM, path, failures):
                                 write_transcript(file, result, path, channel)
                     advance()
         if failures and len(recordings) > 1:
@@ -178,20 +179,6 @@ def transcribe(
             write_failures(out, failures)
     if failures:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _failures_as_lines(audio: Path, failures: dict[Path, str]) -> Iterator[None]:
-    """Print an error that concerns one recording as a line on stderr, and add it to `failures`."""
-    try:
-        yield
-    except Exception as error:
-        if _ends_all(error):
-            raise
-        line = one_line(error)
-        named = isinstance(error, OSError) or str(error).startswith(f"{audio}:")
-        say(PROGRAM, f"{'' if named else f'{audio}: '}{line}")
-        failures.setdefault(audio, line.removeprefix(f"{printable(str(audio))}: "))
 
 
 @contextmanager
@@ -209,10 +196,3 @@ def _warnings_as_lines(category: type[Warning]) -> Iterator[None]:
 
         warnings.showwarning = line  # type: ignore[assignment]
         yield
-
-
-def _ends_all(error: Exception) -> bool:
-    """Whether the other files would fail too: a bug in this package, or stdout can't be written."""
-    if isinstance(error, BrokenPipeError) or not has_one_line(error):
-        return True
-    return isinstance(error, OSError) and error.filename == STDOUT

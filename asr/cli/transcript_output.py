@@ -1,14 +1,15 @@
 """formats, recordings, transcripts -> stdout or files; imports torch."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from asr.cli.audio_files import AudioFile, check_given_once
 from asr.cli.output import name_of, print_content, print_json, print_row
 from asr.cli.usage import refuse
-from asr.errors import InputError, printable
+from asr.errors import STDOUT, InputError, has_one_line, one_line, printable, say
 from asr.files import remove_leftovers, write_text
 from asr.recognizer import Transcript
 from asr.transcribing.writers import SUFFIX, Format, as_text, json_values, recording_name
@@ -26,15 +27,15 @@ class OutputFile(NamedTuple):
     path: Path
 
 
-def parse_formats(names: str) -> list[Format]:
+def parse_formats(names: str, program: str) -> list[Format]:
     """The formats in a list such as `srt,json`.
 
-    If a name is not a format, or comes twice, the program exits with status 2.
+    If a name is not a format, or comes twice, `program` exits with status 2.
     """
     formats = [format for name in names.split(",") for format in SUFFIX if format == name]
     if len(set(formats)) < len(names.split(",")):
         known = ", ".join(SUFFIX)
-        refuse(PROGRAM, f"--format is {names!r}; expected one or more of {known}, each once")
+        refuse(program, f"--format is {names!r}; expected one or more of {known}, each once")
     return formats
 
 
@@ -102,6 +103,30 @@ def is_output(path: Path) -> bool:
 def missing_files(files: Sequence[OutputFile]) -> list[OutputFile]:
     """Those of a recording's files that don't exist; a recording without any is done."""
     return [file for file in files if not file.path.exists()]
+
+
+@contextmanager
+def failures_as_lines(program: str, audio: Path, failures: dict[Path, str]) -> Iterator[None]:
+    """Print an error that concerns one recording as a line on stderr, and add it to `failures`.
+
+    Args:
+        program: name of the program.
+        audio: the recording.
+        failures: recordings with the reasons of their failures; the first reason is kept.
+
+    Raises:
+        Exception: the other recordings would fail too: a bug in this package, or stdout can't be
+            written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _ends_all(error):
+            raise
+        line = one_line(error)
+        named = isinstance(error, OSError) or str(error).startswith(f"{audio}:")
+        say(program, f"{'' if named else f'{audio}: '}{line}")
+        failures.setdefault(audio, line.removeprefix(f"{printable(str(audio))}: "))
 
 
 def write_failures(out: Path, failures: Mapping[Path, str]) -> None:
@@ -183,3 +208,10 @@ def _check_names(names: Sequence[str], audio: Sequence[Path]) -> None:
                 " expected different file names"
             )
         sources[name] = path
+
+
+def _ends_all(error: Exception) -> bool:
+    """Whether the other files would fail too: a bug in this package, or stdout can't be written."""
+    if isinstance(error, BrokenPipeError) or not has_one_line(error):
+        return True
+    return isinstance(error, OSError) and error.filename == STDOUT

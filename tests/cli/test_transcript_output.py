@@ -23,13 +23,13 @@ TRANSCRIPT = Transcript("go", -1.0, 2.0, lambda: (Word("go", 0.5, 1.0, 0.75),))
 
 
 def test_formats_keep_their_order():
-    assert parse_formats("srt,json,txt") == ["srt", "json", "txt"]
+    assert parse_formats("srt,json,txt", "asr transcribe") == ["srt", "json", "txt"]
 
 
 @pytest.mark.parametrize("names", ["doc", "srt,doc", "srt,srt", "", "srt,", "srt, json", "SRT"])
 def test_other_formats_are_wrong_usage(names, capsys):
     with pytest.raises(SystemExit, match="2"):
-        parse_formats(names)
+        parse_formats(names, "asr transcribe")
     expected = "expected one or more of txt, json, srt, vtt, ctm, textgrid, each once"
     assert capsys.readouterr().err == f"asr transcribe: --format is {names!r}; {expected}\n"
 
