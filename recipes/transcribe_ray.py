@@ -42,7 +42,7 @@ from asr.cli.transcript_output import (
     write_transcript,
 )
 from asr.decoder import refuse_greedy, search_of
-from asr.errors import InputError, has_one_line, one_line, reported, say
+from asr.errors import InputError, counted, has_one_line, one_line, reported, say
 from asr.files import path_of
 from asr.recognizer import Recognizer, load
 from asr.text.phrases import read_phrases
@@ -244,8 +244,8 @@ def transcribed(
                 say(PROGRAM, f"warning: {warning}")
             yield rest.pop(number), result
     for path in rest.values():
-        attempts = MAX_TASK_RETRIES + 1
-        yield path, InputError(f"its worker died {attempts} times; expected enough memory for it")
+        times = counted(MAX_TASK_RETRIES + 1, "time")
+        yield path, InputError(f"its worker died {times}; expected enough memory for it")
 
 
 def outcomes(
