@@ -13,7 +13,7 @@ from asr.folder import DESCRIPTION, WEIGHTS
 PACKAGED = Path(__file__).parent / "models"
 """The models that come with the package."""
 
-DEFAULT = "en-small"
+DEFAULT_MODEL = "en-small"
 """Name of the model that commands use if no other is given."""
 
 PARTS = (DESCRIPTION, WEIGHTS, "decoding.json", "decoding", "README.md")
@@ -69,12 +69,12 @@ def default_model() -> Path:
         InputError: it is not installed.
     """
     models = installed_models()
-    if DEFAULT not in models:
+    if DEFAULT_MODEL not in models:
         raise InputError(
-            f"model is missing, and its default, {DEFAULT}, is not installed; expected a trained"
-            f" model's folder or the name of an installed model ({_known(models)})"
+            f"model is missing, and its default, {DEFAULT_MODEL}, is not installed; expected a"
+            f" trained model's folder or the name of an installed model ({_known(models)})"
         )
-    return models[DEFAULT]
+    return models[DEFAULT_MODEL]
 
 
 def install_model(source: Path, name: str) -> Path:

@@ -18,12 +18,12 @@ def models() -> None:
     given wherever a model's folder can: `asr info NAME`.
     """
     with reported("asr models"):
-        from asr.installed import DEFAULT, installed_models, model_places
+        from asr.installed import DEFAULT_MODEL, installed_models, model_places
 
         found = installed_models()
         for name, folder in found.items():
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            default = ["default"] if name == DEFAULT else []
+            default = ["default"] if name == DEFAULT_MODEL else []
             print_row(name_of(name), f"{size / 1e6:.1f} MB", name_of(folder), *default)
         if not found:
             places = ", ".join(map(str, model_places()))

@@ -19,10 +19,10 @@ ModelOption = Annotated[
         show_default="en-small, if it is installed",
     ),
 ]
-"""`--model`, an acoustic model; `given_or_default` finds its folder."""
+"""`--model`, an acoustic model; `model_or_default` finds its folder."""
 
 
-def given_or_default(program: str, model: Path | None) -> Path:
+def model_or_default(program: str, model: Path | None) -> Path:
     """The model of `--model`, or the default model; exit with status 2 if there is neither."""
     from asr.installed import default_model
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asr.cli.options import Device, ModelOption, given_or_default
+from asr.cli.options import Device, ModelOption, model_or_default
 from asr.cli.usage import refuse
 from asr.errors import STDOUT, InputError, has_one_line, one_line, printable, reported, say
 from asr.files import path_of
@@ -142,7 +142,7 @@ def transcribe(
                 search_of(decoder.value)
             except InputError as error:  # it starts with the setting's name
                 refuse(PROGRAM, f"--{error}")
-        model = given_or_default(PROGRAM, model)
+        model = model_or_default(PROGRAM, model)
         formats = parse_formats(format)
         recordings = find_audio(audio, PROGRAM, is_output)
         if not out:

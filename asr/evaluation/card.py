@@ -123,7 +123,7 @@ def read_measured(path: Path, folder: Path, settings: DecoderSettings) -> Measur
             "sha256": {"weights": str(digest)},
             "commit": str(commit),
             "machine": str(machine),
-            "systems": [*systems],
+            "systems": [_, *_] as systems,
         } if all(map(_is_system, systems)):
             pass
         case _:
@@ -206,28 +206,31 @@ def _percent(rate: float | None) -> str:
 
 def _is_system(values: Any) -> bool:
     match values:
-        case {"name": str(), "words": int(), "utterances": int()}:
-            rates = [values.get(rate, "missing") for rate in _RATES]
-            return all(rate is None or isinstance(rate, int | float) for rate in rates)
+        case {"name": str(), "words": int(), "utterances": int(), **more}:
+            rates = [more.get(rate, "missing") for rate in _RATES]
+            is_rated = all(rate is None or isinstance(rate, int | float) for rate in rates)
+            return is_rated and isinstance(more.get("decoding", {}), dict)
     return False
 
 
 def _decoding(system: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers that a system of `results.json` decodes with; greedy search has none there."""
-    if system.get("name") == "greedy":
-        return _numbers(asdict(DecoderSettings()))
-    return _numbers(system.get("decoding", {}))
+    is_greedy = system["name"] == "greedy"
+    return _numbers({"decoder": "greedy"} if is_greedy else system.get("decoding", {}))
 
 
 def _numbers(decoding: Mapping[str, Any]) -> dict[str, Any]:
     """The weights and the search of decoder settings, without paths of files."""
     if decoding.get("decoder") == "greedy":
         return {"decoder": "greedy"}
+    beam, lm_weights = dict(decoding.get("beam", {})), list(decoding.get("lm_weights", ()))
+    if not lm_weights:
+        beam.pop("n_best", None)  # without rescoring only the best one counts
     return {
         "decoder": decoding.get("decoder"),
-        "beam": {k: v for k, v in decoding.get("beam", {}).items() if k != "n_best"},
+        "beam": beam,
         "has_lm": bool(decoding.get("lm")),
-        "lm_weights": list(decoding.get("lm_weights", ())),
+        "lm_weights": lm_weights,
         "word_bonus": decoding.get("word_bonus"),
     }
 

@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 import asr
 from asr.decoder import DecoderSettings, save_decoding
 from asr.errors import InputError
+from asr.evaluation.card import licences_of
+from asr.installed import PACKAGED
 from asr.lm.load import load_language_model, save_rnnlm
 from asr.lm.ngram import save_ngram
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
@@ -48,7 +50,7 @@ def test_a_packaged_model_gives_the_same_in_half_the_space(model, tmp_path, caps
     out = tmp_path / "small"
     options = "--model", model, "--out", out, "--limits", tmp_path / "limits.md"
     run_script("recipes/package.py", *options)
-    sizes = rf"{out}: 0\.\d MB, 0\.\d MB in an archive, loaded in \d+\.\d\d s\n"
+    sizes = rf"{out}: 0\.\d MB, 0\.\d MB in an archive, loaded in \d+\.\d\d s of processor time\n"
     assert re.fullmatch(sizes, capsys.readouterr().out)
     card = (out / "README.md").read_text()
     assert card.startswith("# small\n")
@@ -77,7 +79,26 @@ def test_a_model_that_is_too_large_to_be_shipped_gives_a_warning(tone_model, cap
     monkeypatch.setattr(package, "MAX_BYTES", 1000)
     package.print_sizes(tone_model)
     warned = capsys.readouterr().err
-    assert warned.startswith(f"package: warning: {tone_model}: expected at most 0 MB and 2 s")
+    assert warned.startswith(f"package: warning: {tone_model}: has ")
+    assert warned.endswith("; expected at most 0 MB and 2 s if it is to come with the package\n")
+
+
+def test_models_that_come_with_the_package_are_small_and_described():
+    folders = [path.parent for path in PACKAGED.glob("*/model.json")]
+    if not folders:
+        pytest.skip("no model comes with the package")
+    package = load_script("recipes/package.py")
+    for folder in folders:
+        assert package.size(folder) <= package.MAX_BYTES
+        card = (folder / "README.md").read_text()
+        assert licences_of(card)
+        assert "Not measured." not in card
+
+
+def test_results_of_another_lexicon_are_refused(model, tmp_path):
+    arguments = "--model", model, "--out", tmp_path / "small", "--words", "words"
+    with pytest.raises(InputError, match="--results are of all words of the lexicon"):
+        run_script("recipes/package.py", *arguments, "--results", "results.json")
 
 
 def test_packaging_a_package_keeps_its_weights(model, tmp_path):
