@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from asr.errors import InputError, listed
@@ -11,6 +12,9 @@ from asr.folder import DESCRIPTION, WEIGHTS
 
 PACKAGED = Path(__file__).parent / "models"
 """The models that come with the package."""
+
+DEFAULT_MODEL = "en-small"
+"""Name of the model that commands use if no other is given."""
 
 PARTS = (DESCRIPTION, WEIGHTS, "decoding.json", "decoding", "README.md")
 """The files and folders of a model that are installed; others, such as checkpoints, are not."""
@@ -53,8 +57,24 @@ def model_folder(name: str | Path) -> Path:
         return models[path.name]
     if path.exists():
         return path  # `asr.folder` says what it lacks
-    known = f"one of {listed(list(models))}" if models else "none is installed"
-    raise InputError(f"{name}: is no folder and no installed model ({known}); expected either")
+    raise InputError(
+        f"{name}: is no folder and no installed model ({_known(models)}); expected either"
+    )
+
+
+def default_model() -> Path:
+    """The folder of the installed model en-small, which is used if no other is given.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    models = installed_models()
+    if DEFAULT_MODEL not in models:
+        raise InputError(
+            f"model is missing, and its default, {DEFAULT_MODEL}, is not installed; expected a"
+            f" trained model's folder or the name of an installed model ({_known(models)})"
+        )
+    return models[DEFAULT_MODEL]
 
 
 def install_model(source: Path, name: str) -> Path:
@@ -90,3 +110,7 @@ def install_model(source: Path, name: str) -> Path:
                 shutil.copyfile(source / part, made / part)
         os.rename(made, folder)
     return folder
+
+
+def _known(models: Mapping[str, Path]) -> str:
+    return f"one of {listed(list(models))}" if models else "none is installed"

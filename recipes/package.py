@@ -1,34 +1,45 @@
 """A trained model -> a folder of a few megabytes, to be published or installed by name.
 
-python recipes/package.py --model exp/en-small/ctc --out exp/en-small/package [--words FILE]
-  [--card README.md]
+python recipes/package.py --model exp/en-small/ctc --out asr/models/en-small [--words FILE]
+  [--corpora data/en-small/README.md] [--results FILE ...] [--limits FILE]
 
 Weights have half the digits, n-grams are packed, and checkpoints and results are left out. If
 the tokens are phones, --words FILE keeps only these words of the lexicon: one per line, or a
 dictionary.
---card FILE is copied to OUT/README.md: what the model was trained on, its licence, its error rates.
-Measure the folder with recipes/evaluate.py: its error rates may differ in the last digits.
+
+OUT/README.md is the model card. It has the hours and the licences of the training data from
+--corpora, the error rates from the results.json files of --results, and what the model does badly
+from --limits, as Markdown. Results have to be of MODEL. To state those of the rounded weights,
+package once, measure OUT with recipes/evaluate.py, and package OUT again with these results.
 """
 
 import argparse
-import shutil
 import tempfile
+import time
 import zipfile
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+from asr.cli.info import describe
 from asr.decoder import DecoderSettings, load_decoding, save_decoding
-from asr.errors import InputError, listed, reported
-from asr.files import path_of
-from asr.folder import read_description
+from asr.errors import InputError, listed, reported, say
+from asr.evaluation.card import CARD, CardFacts, model_card, read_corpora, read_measured
+from asr.files import file_digest, path_of, read_text, write_text
+from asr.folder import WEIGHTS, read_description
 from asr.lm.load import load_language_model, save_rnnlm
 from asr.lm.ngram import NgramModel, save_ngram
 from asr.lm.rnnlm import RNNLM
-from asr.model import load_model, save_model
+from asr.model import save_model
 from asr.recognizer import load
 from asr.text.lexicon import Lexicon, read_words
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer
+
+MAX_BYTES = 30_000_000
+"""Maximum size of a model that comes with the package."""
+
+MAX_LOAD_S = 2
+"""Maximum processor time for loading it, in seconds."""
 
 
 def main() -> None:
@@ -38,21 +49,33 @@ def main() -> None:
     parser.add_argument("--model", type=path_of, required=True, help="a trained model's folder")
     parser.add_argument("--out", type=path_of, required=True, help="a folder, which must be new")
     parser.add_argument("--words", type=path_of, help="the words to keep of a lexicon of phones")
-    parser.add_argument("--card", type=path_of, help="a description of the model, for people")
+    parser.add_argument("--corpora", type=path_of, help="README.md of the training data")
+    parser.add_argument(
+        "--results", type=path_of, nargs="+", default=[], help="results.json files of the model"
+    )
+    parser.add_argument("--limits", type=path_of, help="a text on what the model does badly")
     options = parser.parse_args()
     if options.out.exists():
         raise InputError(f"{options.out}: already exists; expected a new folder")
-    model = load_model(options.model)
+    if options.words and options.results:
+        raise InputError("--results are of all words of the lexicon; expected none with --words")
+    recognizer = load(options.model, "cpu")
+    model, decoding = recognizer.model, recognizer.decoder.settings
+    corpora, hours = options.corpora, model.trained_on.get("hours")
+    facts = CardFacts(
+        model.kind.title,
+        corpora=read_corpora(corpora, hours) if corpora else None,
+        measured=[read_measured(path, options.model, decoding) for path in options.results],
+        limits=read_text(options.limits) if options.limits else "",
+    )
     if options.words:
         words = read_words(options.words)
         model = replace(model, tokenizer=with_words(model.tokenizer, words, options.words))
     save_model(options.out, model, half=True)
     if settings := load_decoding(options.model):
         save_small_decoding(options.out, settings)
-    if options.card:
-        shutil.copyfile(options.card, options.out / "README.md")
-    load(options.out, "cpu")
-    print(f"{options.out}: {zipped_size(options.out) / 1e6:.1f} MB in an archive")
+    write_card(options.out, facts, options.model)
+    print_sizes(options.out)
 
 
 def with_words(tokenizer: Tokenizer, words: list[str], place: Path) -> PhoneTokenizer:
@@ -87,6 +110,37 @@ def save_small_lm(source: Path, folder: Path) -> None:
         save_ngram(folder, model, description["settings"], description["trained_on"], packed=True)
     elif isinstance(model, RNNLM):
         save_rnnlm(folder, model, description["trained_on"], half=True)
+
+
+def write_card(out: Path, facts: CardFacts, source: Path) -> None:
+    """Write the model card, with the packaged model's settings and size."""
+    facts = replace(
+        facts,
+        rows=describe(out),
+        size_mb=size(out) / 1e6,
+        is_rounded=file_digest(out / WEIGHTS) != file_digest(source / WEIGHTS),
+    )
+    write_text(out / CARD, model_card(out.resolve().name, facts))
+
+
+def print_sizes(out: Path) -> None:
+    """Print the size and the loading time of a folder; warn of those too large to come with asr."""
+    start = time.process_time()  # other programs may be busy
+    load(out, "cpu")
+    seconds, n_bytes = time.process_time() - start, size(out)
+    sizes = f"{n_bytes / 1e6:.1f} MB, {zipped_size(out) / 1e6:.1f} MB in an archive"
+    print(f"{out}: {sizes}, loaded in {seconds:.2f} s of processor time")
+    if n_bytes > MAX_BYTES or seconds > MAX_LOAD_S:
+        say(
+            "package",
+            f"warning: {out}: has {n_bytes / 1e6:.1f} MB and loads in {seconds:.2f} s; expected at"
+            f" most {MAX_BYTES / 1e6:.0f} MB and {MAX_LOAD_S} s if it is to come with the package",
+        )
+
+
+def size(folder: Path) -> int:
+    """Bytes of a folder's files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def zipped_size(folder: Path) -> int:

@@ -2,7 +2,7 @@ import pytest
 
 from asr import installed
 from asr.errors import InputError
-from asr.installed import install_model, installed_models, model_folder, model_places
+from asr.installed import default_model, install_model, installed_models, model_folder, model_places
 
 
 @pytest.fixture
@@ -59,6 +59,15 @@ def test_a_model_at_the_path_comes_before_an_installed_one(places):
 def test_an_unknown_name_is_refused_with_the_known_ones(places):
     with pytest.raises(InputError, match=r"^x: is no folder .* \(one of a, b, c, small\)"):
         model_folder("x")
+
+
+def test_the_default_model_is_the_first_en_small(places):
+    line = r"^model is missing, and its default, en-small, is not installed; .* \(one of a, b, c, "
+    with pytest.raises(InputError, match=line):
+        default_model()
+    for place in ("packaged", "second"):
+        make_model(places / place / "en-small")
+        assert default_model() == places / place / "en-small"
 
 
 def test_an_empty_name_is_refused():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import Device, ModelOption
+from asr.cli.options import Device, ModelOption, model_or_default
 from asr.cli.output import print_content
 from asr.cli.usage import refuse
 from asr.errors import InputError, reported
@@ -48,7 +48,7 @@ def align(
             show_default=False,
         ),
     ],
-    model: ModelOption,
+    model: ModelOption = None,
     format: Annotated[
         AlignmentFormat,
         typer.Option(help="CTM lines, Praat's TextGrid, a JSON object, or subtitles."),
@@ -86,6 +86,7 @@ def align(
     with reported(PROGRAM):
         from asr.transcribing.writers import as_text
 
+        model = model_or_default(PROGRAM, model)
         if out is not None and out.exists():
             raise InputError(f"{out}: already exists; expected a new file")
         transcript, timed = _aligned(audio, text, model, channel, device)

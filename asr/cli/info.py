@@ -1,6 +1,8 @@
 """`asr info`: a model's folder -> its description."""
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -27,20 +29,29 @@ def info(
         ),
     ],
 ) -> None:
-    """Describe a model: tokens or units, layers, parameters, training data, results."""
+    """Describe a model: folder, tokens or units, layers, training data, licences, results."""
     with reported("asr info"):
-        from asr.folder import read_description
         from asr.installed import model_folder
 
-        model = model_folder(model)
-        description = read_description(model)
-        if "vocabulary" in description:
-            rows = _language_model(model, description)
-        else:
-            from asr.model import load_model
-
-            rows = _rows(load_model(model)) + _decoding(model) + _measured(_results(model))
+        folder = model_folder(model)
+        rows = [("folder", str(folder)), *describe(folder)]
+        rows += _licences(folder) + _measured(_results(folder))
         print_lines(f"{name:<12}{printable(value)}" for name, value in rows)
+
+
+def describe(folder: Path) -> list[tuple[str, str]]:
+    """Names and values that describe a model: tokens or units, layers, training data, decoding.
+
+    Raises:
+        InputError: the folder is not a model's, or can't be used.
+    """
+    from asr.folder import read_description
+    from asr.model import load_model
+
+    description = read_description(folder)
+    if "vocabulary" in description:
+        return _language_model(folder, description)
+    return _rows(load_model(folder)) + _decoding(folder)
 
 
 def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
@@ -107,10 +118,25 @@ def _decoding(folder: Path) -> list[tuple[str, str]]:
         return []
     beam = settings.beam
     parts = [f"{settings.decoder}, {beam.beam_width} prefixes"]
-    parts += [f"{settings.lm} x {beam.lm_weight:g}"] if settings.lm else []
+    inside = partial(os.path.relpath, start=folder)
+    parts += [f"{inside(settings.lm)} x {beam.lm_weight:g}"] if settings.lm else []
     rescored = zip(settings.rescorers, settings.lm_weights, strict=True)
-    parts += [f"rescored by {path} x {weight:g}" for path, weight in rescored]
+    parts += [f"rescored by {inside(path)} x {weight:g}" for path, weight in rescored]
     return [("decodes by", ", ".join(parts))]
+
+
+def _licences(folder: Path) -> list[tuple[str, str]]:
+    """The licences of the training data, as the model card states them."""
+    from asr.evaluation.card import CARD, licences_of
+    from asr.files import read_text
+    from asr.folder import MAX_JSON_BYTES, check_bytes, inside
+
+    card = inside(folder, CARD)
+    if not card.is_file():
+        return []
+    check_bytes(card, MAX_JSON_BYTES)
+    licences = licences_of(read_text(card, "a model card"))
+    return [("licence", f"{corpus}: {licence}") for corpus, licence in licences]
 
 
 def _measured(results: list[dict[str, Any]]) -> list[tuple[str, str]]:

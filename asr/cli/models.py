@@ -12,18 +12,19 @@ from asr.files import path_of
 
 
 def models() -> None:
-    """List the installed models, one per line: name, megabytes and folder.
+    """List the installed models, one per line: name, megabytes, folder; the default is marked.
 
     They are in the folders of $ASR_MODELS, in ~/.local/share/asr and in the package. A name can be
     given wherever a model's folder can: `asr info NAME`.
     """
     with reported("asr models"):
-        from asr.installed import installed_models, model_places
+        from asr.installed import DEFAULT_MODEL, installed_models, model_places
 
         found = installed_models()
         for name, folder in found.items():
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            print_row(name_of(name), f"{size / 1e6:.1f} MB", name_of(folder))
+            default = ["default"] if name == DEFAULT_MODEL else []
+            print_row(name_of(name), f"{size / 1e6:.1f} MB", name_of(folder), *default)
         if not found:
             places = ", ".join(map(str, model_places()))
             say("asr models", f"no model is installed in {places}")

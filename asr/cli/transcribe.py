@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from asr.cli.options import Device, ModelOption
+from asr.cli.options import Device, ModelOption, model_or_default
 from asr.cli.usage import refuse
 from asr.errors import InputError, reported, say
 from asr.files import path_of
@@ -36,7 +36,7 @@ def transcribe(
             show_default=False,
         ),
     ],
-    model: ModelOption,
+    model: ModelOption = None,
     format: Annotated[
         str,
         typer.Option(
@@ -143,6 +143,7 @@ def transcribe(
                 search_of(decoder.value)
             except InputError as error:  # it starts with the setting's name
                 refuse(PROGRAM, f"--{error}")
+        model = model_or_default(PROGRAM, model)
         formats = parse_formats(format, PROGRAM)
         recordings = find_audio(audio, PROGRAM, is_output)
         if not out:

@@ -55,9 +55,19 @@ def test_info_shows_the_decoding_settings(tone_model, tmp_path):
         "beam", BeamSettings(lm_weight=0.5), lm=lm, rescorers=(lm,), lm_weights=(2.0,)
     )
     save_decoding(tmp_path / "model", settings)
-    line = "decodes by  beam, 50 prefixes, {0}/lm.arpa x 0.5, rescored by {0}/lm.arpa x 2"
-    expected = line.format(tmp_path / "model" / "decoding")
-    assert expected in info(tmp_path / "model").stdout
+    line = "decodes by  beam, 50 prefixes, decoding/lm.arpa x 0.5, rescored by decoding/lm.arpa x 2"
+    assert line in info(tmp_path / "model").stdout
+
+
+def test_info_shows_the_licences_of_the_model_card(tone_model, tmp_path):
+    shutil.copytree(tone_model, tmp_path / "model")
+    table = (
+        "| corpus | licence | to be named |\n|---|---|---|\n| One | CC0 1.0 | |\n| Two | CC BY |\n"
+    )
+    (tmp_path / "model" / "README.md").write_text(f"# model\n\n{table}")
+    found = rows(info(tmp_path / "model"))
+    assert found[0] == ("folder", str(tmp_path / "model"))
+    assert [value for name, value in found if name == "licence"] == ["One: CC0 1.0", "Two: CC BY"]
 
 
 def test_info_describes_a_language_model(tmp_path):
@@ -67,6 +77,7 @@ def test_info_describes_a_language_model(tmp_path):
     settings = "--model.order=2", "--model.discount_fallback=true"
     run_script("recipes/train_ngram.py", train, *settings, "--out", ngram)
     assert dict(rows(info(ngram))) | {"trained on": ""} == {
+        "folder": str(ngram),
         "units": "5 (word)",
         "n-grams": "6, 5 (of 1 to 2)",
         "trained on": "",
@@ -75,6 +86,7 @@ def test_info_describes_a_language_model(tmp_path):
     model = RNNLM(vocabulary, RNNLMSettings(embedding_size=3, hidden_size=4))
     save_rnnlm(lm, model, {"seed": 1})
     assert rows(info(lm)) == [
+        ("folder", str(lm)),
         ("units", "5 (word)"),
         ("layers", "1 x 4 lstm, embeddings of 3"),
         ("parameters", f"{sum(weight.numel() for weight in model.parameters()):,}"),

@@ -45,6 +45,17 @@ def test_an_installed_model_is_listed_described_and_loaded_by_its_name(tone_mode
     assert load("tones").symbols == load(tone_model).symbols
 
 
+def test_the_default_model_is_marked(place):
+    for name in ("en-small", "tones"):
+        (place / name).mkdir(parents=True)
+        (place / name / "model.json").write_text("{}")
+    listed = [line.split("\t") for line in run("models").stdout.splitlines()]
+    assert listed == [
+        ["en-small", "0.0 MB", str(place / "en-small"), "default"],
+        ["tones", "0.0 MB", str(place / "tones")],
+    ]
+
+
 def test_a_model_is_installed_from_an_archive(tone_model, place, server, tmp_path):
     with tarfile.open(tmp_path / "tones-1.tar.gz", "w:gz") as archive:
         archive.add(tone_model, "release/tones")

@@ -24,7 +24,6 @@ WRONG = [
     ([*TRANSCRIBE, "--phrases", ""], "--phrases is ''; expected a path"),
     ([*TRANSCRIBE, ""], "AUDIO has ''; expected a path"),
     (["transcribe", "a.wav", "--model", ""], "--model is ''; expected a path"),
-    (["transcribe", "a.wav"], "--model is missing; expected a path"),
     (["transcribe", "--model", "m"], "AUDIO is missing; expected a path"),
     (["transcribe", "--model"], "option '--model' requires an argument; see asr transcribe --help"),
     (["transcribe", "--modl", "m"], "no such option: --modl; see asr transcribe --help"),

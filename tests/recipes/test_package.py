@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from safetensors.torch import load_file
 import asr
 from asr.decoder import DecoderSettings, save_decoding
 from asr.errors import InputError
+from asr.evaluation.card import licences_of
+from asr.installed import PACKAGED
 from asr.lm.load import load_language_model, save_rnnlm
 from asr.lm.ngram import save_ngram
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
@@ -43,11 +46,16 @@ def model(tone_model, tmp_path):
 
 
 def test_a_packaged_model_gives_the_same_in_half_the_space(model, tmp_path, capsys):
-    (tmp_path / "card.md").write_text("# Tones\n")
+    (tmp_path / "limits.md").write_text("It knows two words.\n")
     out = tmp_path / "small"
-    run_script("recipes/package.py", "--model", model, "--out", out, "--card", tmp_path / "card.md")
-    assert capsys.readouterr().out.startswith(f"{out}: 0.0 MB")
-    assert (out / "README.md").read_text() == "# Tones\n"
+    options = "--model", model, "--out", out, "--limits", tmp_path / "limits.md"
+    run_script("recipes/package.py", *options)
+    sizes = rf"{out}: 0\.\d MB, 0\.\d MB in an archive, loaded in \d+\.\d\d s of processor time\n"
+    assert re.fullmatch(sizes, capsys.readouterr().out)
+    card = (out / "README.md").read_text()
+    assert card.startswith("# small\n")
+    assert "It knows two words.\n" in card
+    assert "    decodes by  beam, 50 prefixes, decoding/lm x 0.5, rescored by decoding/lm" in card
     assert {path.name for path in out.iterdir()} == {
         *("model.json", "weights.safetensors", "decoding.json", "decoding", "README.md")
     }
@@ -64,6 +72,41 @@ def test_a_packaged_model_gives_the_same_in_half_the_space(model, tmp_path, caps
     one, other = (r.decoder.nbests([rows])[0] for r in (whole, small))
     assert [h.words for h in other] == [h.words for h in one]
     np.testing.assert_allclose([h.total for h in other], [h.total for h in one], rtol=1e-3)
+
+
+def test_a_model_that_is_too_large_to_be_shipped_gives_a_warning(tone_model, capsys, monkeypatch):
+    package = load_script("recipes/package.py")
+    monkeypatch.setattr(package, "MAX_BYTES", 1000)
+    package.print_sizes(tone_model)
+    warned = capsys.readouterr().err
+    assert warned.startswith(f"package: warning: {tone_model}: has ")
+    assert warned.endswith("; expected at most 0 MB and 2 s if it is to come with the package\n")
+
+
+def test_models_that_come_with_the_package_are_small_and_described():
+    folders = [path.parent for path in PACKAGED.glob("*/model.json")]
+    if not folders:
+        pytest.skip("no model comes with the package")
+    package = load_script("recipes/package.py")
+    for folder in folders:
+        assert package.size(folder) <= package.MAX_BYTES
+        card = (folder / "README.md").read_text()
+        assert licences_of(card)
+        assert "Not measured." not in card
+
+
+def test_results_of_another_lexicon_are_refused(model, tmp_path):
+    arguments = "--model", model, "--out", tmp_path / "small", "--words", "words"
+    with pytest.raises(InputError, match="--results are of all words of the lexicon"):
+        run_script("recipes/package.py", *arguments, "--results", "results.json")
+
+
+def test_packaging_a_package_keeps_its_weights(model, tmp_path):
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    run_script("recipes/package.py", "--model", model, "--out", once)
+    run_script("recipes/package.py", "--model", once, "--out", twice)
+    for name in ("weights.safetensors", "decoding/lm/weights.safetensors"):
+        assert (twice / name).read_bytes() == (once / name).read_bytes()
 
 
 def test_words_of_a_model_without_phones_are_refused(model, tmp_path):
