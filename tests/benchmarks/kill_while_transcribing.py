@@ -79,7 +79,11 @@ def files_in(folder):
 
 
 def kill(command, out, n_more, later_s):
-    """Kill the command when it has written so many more files; return what it has left."""
+    """Kill the command when it has written so many more files.
+
+    Returns the number of files of each suffix that are there now, and whether it was killed: it may
+    have ended before.
+    """
     n_before = len(files_in(out))
     process = command.start(out)
     while process.poll() is None and len(files_in(out)) < n_before + n_more:
@@ -151,12 +155,13 @@ def measure(arguments, options, folder):
     command = Command(audio, arguments.model, [f"--batch-s={arguments.batch_s}", *options])
     command.finish(undisturbed)
     chosen = random.Random(arguments.seed)
-    most = round(1.6 * len(FORMATS) * arguments.files / (arguments.kills + 1))
-    for number in range(arguments.kills):
-        left, was_killed = kill(command, out, chosen.randint(0, most), LATER_S * chosen.random())
+    for n_left in range(arguments.kills, 0, -1):
+        n_missing = len(FORMATS) * arguments.files - len(files_in(out))
+        n_more = chosen.randint(0, 2 * n_missing // (n_left + 1))
+        left, was_killed = kill(command, out, n_more, LATER_S * chosen.random())
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left.items()))
         end = "killed" if was_killed else "ENDED before the kill"
-        print(f"{number + 1}: {end}, with {counts or 'no file'}", flush=True)
+        print(f"{arguments.kills - n_left + 1}: {end}, with {counts or 'no file'}", flush=True)
     print(f"at last: {command.finish(out).strip()}", flush=True)
     return compare(undisturbed, out, may_differ_in_digits=arguments.batch_s > 0)
 
