@@ -7,7 +7,8 @@ Each way recognises the same files in each round, and must find the same texts. 
 wall times in the same round, without the loading of the model; the median of the rounds decides.
 Where other programs run, a second thread gets less than a core. So the processor's seconds are
 shown too: those of one file after the other, divided by those of the busiest thread, are the most
-that the ratio can be on free cores.
+that the ratio can be on free cores. Threads of OpenMP count while they wait for each other, unless
+OMP_WAIT_POLICY=passive is set.
 
 Run: python tests/benchmarks/transcribe_workers.py --model DIR [--manifest FILE] [--files 130]
          [--decoder greedy] [--rounds 3] [--words]

@@ -81,10 +81,7 @@ def read_recordings(recognizer, manifests):
             noisy.append(utterance.id)
             continue
         try:
-            words = [
-                label._replace(label=" ".join(spellable_words(label.label, recognizer.tokenizer)))
-                for label in utterance.words
-            ]
+            words = [spelled(label, recognizer.tokenizer) for label in utterance.words]
         except InputError as error:
             refused.append(f"{utterance.id}: {error}")
             continue
@@ -92,6 +89,14 @@ def read_recordings(recognizer, manifests):
     if noisy:
         print(f"noise at full level in {len(noisy)} recordings, left out: {', '.join(noisy)}")
     return recordings, refused
+
+
+def spelled(label, tokenizer):
+    """A word with its times, spelled as the model does."""
+    words = spellable_words(label.label, tokenizer)
+    if len(words) > 1:
+        raise InputError(f"text: has {label.label!r}, which the model spells as {len(words)} words")
+    return label._replace(label=words[0])
 
 
 def find_errors(due: Sequence[TimedLabel], found: Sequence[Word]) -> Errors:
