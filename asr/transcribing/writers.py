@@ -84,13 +84,14 @@ def json_values(
 ) -> dict[str, Any]:
     r"""What the JSON object of a transcript holds: audio, text, log_prob, duration, words, phones.
 
-    Times are in seconds. A log-probability that is not finite is None. Bytes of a path that are not
-    UTF-8 are escaped, as in \xe9.
+    Times are in seconds. The log-probability is rounded to thousandths, since its further digits
+    depend on the recordings that are recognised in the same batch; None if it is not finite. Bytes
+    of a path that are not UTF-8 are escaped, as in \xe9.
     """
     values: dict[str, Any] = {
         "audio": _utf8(audio),
         "text": transcript.text,
-        "log_prob": finite_or_none(transcript.log_prob),
+        "log_prob": finite_or_none(round(transcript.log_prob, 3)),
         "duration": transcript.duration,
         "words": [
             {

@@ -121,6 +121,12 @@ def test_json_has_times_and_confidences_of_words():
     assert values["words"][-1]["end"] == 19.2
 
 
+@pytest.mark.parametrize("noise", [0.0, 3e-6])  # of a batch
+def test_json_rounds_log_prob_to_thousandths(noise):
+    values = json.loads(as_text("json", Transcript("", -123.4567 + noise, 1.0), "a.wav"))
+    assert values["log_prob"] == -123.457
+
+
 def test_all_formats_round_times_alike():
     word = Word("one", 0.3175, 0.6875, 1.0)  # 317.5 ms is rounded to even, 0.3175 s is not
     start, duration = as_text("ctm", transcript([word]), "a.wav").split()[2:4]
