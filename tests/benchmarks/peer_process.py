@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.load import read_audio
+from asr.installed import PARTS
 
 SAMPLE_RATE = 16_000
 
@@ -40,7 +41,7 @@ def load_pocketsphinx(model: str, lm: str) -> tuple[Recognise, list[Path]]:
         hypothesis = decoder.hyp()
         return hypothesis.hypstr if hypothesis else ""
 
-    return recognise, [Path(decoder.config[name]) for name in ("hmm", "lm", "dict")]
+    return recognise, files_in([Path(decoder.config[name]) for name in ("hmm", "lm", "dict")])
 
 
 def load_whisper(model: str, lm: str) -> tuple[Recognise, list[Path]]:
@@ -55,34 +56,39 @@ def load_whisper(model: str, lm: str) -> tuple[Recognise, list[Path]]:
         segments, _ = whisper.transcribe(waveform, language="en")
         return " ".join(segment.text.strip() for segment in segments)
 
-    return recognise, [folder]
+    return recognise, files_in([folder])
 
 
 def load_ours(model: str, lm: str) -> tuple[Recognise, list[Path]]:
-    """A model's folder as `asr transcribe` uses it; the parts that are installed with it."""
+    """A model's folder as `asr transcribe` uses it; the files that are installed with it."""
     import asr
-    from asr.installed import PARTS, model_folder
 
     recognizer = asr.load(model, device="cpu", lm=lm or None)
-    parts = [model_folder(model) / part for part in PARTS] + [Path(lm)] * bool(lm)
 
     def recognise(waveform: np.ndarray) -> str:
         return recognizer.transcribe(waveform, sample_rate=SAMPLE_RATE).text
 
-    return recognise, parts
+    return recognise, our_files(model, lm)
 
 
+def our_files(model: str, lm: str) -> list[Path]:
+    """The files of a model of ours, without those of its training, and of its language model."""
+    paths = [Path(model) / part for part in PARTS]
+    return files_in([*paths, Path(lm)] if lm else paths)
+
+
+def files_in(paths: list[Path]) -> list[Path]:
+    """The files among paths, and all files in the folders among them."""
+    found = [file for path in paths for file in (path, *sorted(path.rglob("*")))]
+    return [file for file in found if file.is_file()]
+
+
+# `model` and `lm` are for ours; the others have one model
 SYSTEMS = {
     "asr": load_ours,
     "pocketsphinx": load_pocketsphinx,
     "faster-whisper": load_whisper,
 }
-
-
-def size_mb(paths: list[Path]) -> float:
-    """The size of files and of all files in folders, in millions of bytes."""
-    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
 def peak_mb() -> float:
@@ -110,7 +116,7 @@ def main() -> None:
         "texts": [recognise(read_audio(path, SAMPLE_RATE)) for path in arguments.audio],
         "processor_s": time.process_time() - before,
         "peak_mb": peak_mb(),
-        "model_mb": size_mb(files),
+        "model_mb": sum(file.stat().st_size for file in files) / 1e6,
     }
     print(json.dumps(found))
 

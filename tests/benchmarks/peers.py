@@ -10,21 +10,22 @@ data/*/prepare.py. `--utterances N` takes N of each, evenly spaced.
 
 Each system recognises each test set in a fresh process with one thread:
 
-- WER with its 95 % bootstrap interval. All texts, references too, are normalised by
-  `spoken_numbers.scored_words`: lower case, no punctuation, abbreviations written out, and numbers
-  as words in that of their usual readings which has the fewest errors.
+- WER with its 95 % bootstrap interval. All texts, references too, are normalised in the same way
+  by spoken_numbers.py: lower case, no punctuation, abbreviations written out, and numbers as words,
+  in that of their usual readings which has the fewest errors.
 - Real-time factor: CPU seconds per second of audio, with the reading of files, without the loading
   of the model and without the first recording's first time.
 - Peak memory of the process, in MB, with the libraries and the reading of files.
-- Seconds from the start of the process to the first text: of the wall's clock, which counts, and of
-  the processor. Before, each system recognises one recording, so that its files are in the memory
-  of the operating system, and our loops are compiled.
+- Seconds of wall time and of CPU time from the start of the process to the first text. Each system
+  has recognised one recording before, in another process, so that its files are in the memory of
+  the operating system and our loops are compiled.
 - Size of the model's files in MB, without code.
 
-Other programs at work make all times larger, CPU time too: processors share caches and clock.
+Other programs at work make all times longer, CPU time too, since cores share caches: measure on an
+idle machine.
 
 The bars are for our model: WER of each set, real-time factor of all audio together, largest peak,
-median time to the first text, size. Exit 0 if all are met on all four sets.
+median wall time to the first text, size. Exit 0 if all are met on all four sets.
 
 `--out FILE` saves each measurement once it is made, with its texts; a later run with the same
 file makes only those that are not there. A measurement is there if the system's version (ours: the
@@ -36,6 +37,7 @@ Linux only, since it reads the peak from /proc.
 """
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -43,12 +45,11 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
 
-from peer_process import SYSTEMS
-from spoken_numbers import scored_words
+from peer_process import SYSTEMS, our_files
+from spoken_numbers import count_word_errors
 
 from asr.config import from_dict
 from asr.corpus.manifest import read_manifest
@@ -58,8 +59,7 @@ from asr.files import file_digest, finite_or_none, read_json, write_json
 from asr.folder import WEIGHTS
 from asr.installed import model_folder
 from asr.scoring.bootstrap import bootstrap_interval
-from asr.scoring.error_rates import ErrorCounts, word_errors
-from asr.scoring.notation import Rules, resolve, word_graph
+from asr.scoring.error_rates import ErrorCounts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = {
@@ -76,8 +76,16 @@ ONE_THREAD = dict.fromkeys(
 )
 
 
-class System(NamedTuple):
-    """What recognises: a name for the table, the kind in `SYSTEMS`, its version and options."""
+@dataclass(frozen=True)
+class System:
+    """What recognises.
+
+    Args:
+        name: in the table.
+        kind: of `SYSTEMS`.
+        version: of the packages; of our model the commit and the digest of its files.
+        options: of `peer_process.py`.
+    """
 
     name: str
     kind: str
@@ -90,9 +98,7 @@ class Measurement:
     """What a fresh process of a system recognised in a test set, and what it took.
 
     Args:
-        system: its name in the table.
-        version: of the packages; of our model the commit and the digest of the weights.
-        options: of `peer_process.py`.
+        system: what recognised.
         test_set: name of the corpus.
         ids: of the utterances.
         references: what was said, in the manifest's spelling.
@@ -105,9 +111,7 @@ class Measurement:
         model_mb: size of the model's files.
     """
 
-    system: str
-    version: str
-    options: list[str]
+    system: System
     test_set: str
     ids: list[str]
     references: list[str]
@@ -139,11 +143,10 @@ def ours(arguments):
     folder = model_folder(arguments.model)
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder}: has no {WEIGHTS}; expected a trained model's folder")
-    options = ["--model", str(folder)]
-    if arguments.lm:
-        options += ["--lm", str(arguments.lm)]
-    version = f"{commit()} {file_digest(folder / WEIGHTS)[:12]}"
-    return System(f"asr {Path(arguments.model).name}", "asr", version, tuple(options))
+    lm = str(arguments.lm or "")
+    digests = "".join(map(file_digest, our_files(str(folder), lm)))
+    version = f"{commit()} {hashlib.sha256(digests.encode()).hexdigest()[:12]}"
+    return System(f"asr {folder.name}", "asr", version, ("--model", str(folder), "--lm", lm))
 
 
 def peer(kind):
@@ -160,6 +163,9 @@ def chosen(manifest, count):
         prepare = manifest.parent.name
         raise InputError(f"{manifest}: is missing; run python data/{prepare}/prepare.py first")
     utterances = read_manifest(manifest)
+    for utterance in utterances:
+        if utterance.offset is not None:
+            raise InputError(f"{manifest}: {utterance.id} has an offset; expected whole files")
     count = min(count or len(utterances), len(utterances))
     return [utterances[n * len(utterances) // count] for n in range(count)]
 
@@ -179,9 +185,7 @@ def measure(system, test_set, utterances):
     if process.returncode:
         raise InputError(f"{system.name}, {test_set}: the process ended with {process.returncode}")
     return Measurement(
-        system=system.name,
-        version=system.version,
-        options=list(system.options),
+        system=system,
         test_set=test_set,
         ids=[utterance.id for utterance in utterances],
         references=[utterance.text for utterance in utterances],
@@ -194,25 +198,13 @@ def measure(system, test_set, utterances):
 
 def score(measurement):
     """The ErrorCounts of each utterance."""
-    rules = Rules(optional=False)
-    counts = []
-    for id, *texts in zip(measurement.ids, measurement.references, measurement.texts, strict=True):
-        graphs = [word_graph(scored_words(text), id, "timed", rules) for text in texts]
-        reference, hypothesis = resolve(*graphs)
-        counts += word_errors([reference], [hypothesis])
-    return counts
+    pairs = zip(measurement.references, measurement.texts, strict=True)
+    return [count_word_errors(reference, text) for reference, text in pairs]
 
 
 def collect(systems, test_sets, out):
     """The measurements of all systems and test sets, in this order; new ones are saved in `out`."""
-    saved = []
-    if out and out.exists():
-        items = read_json(out, "results of peers.py")["measurements"]
-        fields = Measurement.__dataclass_fields__
-        saved = [
-            from_dict(Measurement, {n: v for n, v in item.items() if n in fields}, str(out))
-            for item in items
-        ]
+    saved = read_measurements(out) if out and out.exists() else []
     found = []
     for system in systems:
         is_warm = False
@@ -226,19 +218,28 @@ def collect(systems, test_sets, out):
                 made = [measure(system, test_set, utterances)]
                 saved += made
                 if out:
-                    save(saved, out)
-            found.append(made[0])
+                    write_measurements(saved, out)
+            found += made[:1]
     return found
+
+
+def read_measurements(path):
+    items = read_json(path, "results of peers.py")["measurements"]
+    names = {field.name for field in fields(Measurement)}
+    return [
+        from_dict(Measurement, {name: item[name] for name in item if name in names}, str(path))
+        for item in items
+    ]
 
 
 def is_of(measurement, system, test_set, utterances):
     """Whether a measurement is what `measure` would measure."""
-    key = measurement.system, measurement.version, tuple(measurement.options), measurement.test_set
-    same_utterances = measurement.ids == [utterance.id for utterance in utterances]
-    return same_utterances and key == (system.name, system.version, system.options, test_set)
+    said = [(utterance.id, utterance.text) for utterance in utterances]
+    same = list(zip(measurement.ids, measurement.references, strict=True)) == said
+    return same and (measurement.system, measurement.test_set) == (system, test_set)
 
 
-def save(measurements, out):
+def write_measurements(measurements, path):
     """Write all measurements with their error rates as JSON."""
     items = []
     for measurement in measurements:
@@ -248,7 +249,7 @@ def save(measurements, out):
         rates = {"wer": finite_or_none(total.rate), "wer_low": low, "wer_high": high}
         speed = {"real_time_factor": measurement.real_time_factor}
         items.append(asdict(measurement) | rates | asdict(total) | speed)
-    write_json(out, {"commit": commit(), "machine": machine("cpu"), "measurements": items})
+    write_json(path, {"commit": commit(), "machine": machine("cpu"), "measurements": items})
 
 
 def print_table(measurements):
@@ -266,7 +267,7 @@ def print_table(measurements):
             f"{m.first_text_processor_s:.2f}",
             f"{m.model_mb:.1f}",
         )
-        print(f"{m.system:24}{m.test_set:14}" + "".join(f"{cell:>15}" for cell in cells))
+        print(f"{m.system.name:24}{m.test_set:14}" + "".join(f"{cell:>15}" for cell in cells))
 
 
 def all_bars_met(measurements):
@@ -277,16 +278,16 @@ def all_bars_met(measurements):
     audio_s = sum(m.audio_s for m in measurements)
     factor = sum(m.processor_s for m in measurements) / audio_s
     first_text_s = statistics.median(m.first_text_s for m in measurements)
-    bars = [(f"WER {name}", 100 * rates[name], 100 * WER_BARS[name], "%") for name in rates]
+    bars = [(f"WER {name}", 100 * rates[name], 100 * WER_BARS[name], " %") for name in rates]
     bars += [
         ("real-time factor", factor, REAL_TIME_BAR, ""),
-        ("peak memory", max(m.peak_mb for m in measurements), PEAK_BAR_MB, "MB"),
-        ("first text", first_text_s, FIRST_TEXT_BAR_S, "s"),
-        ("model", measurements[0].model_mb, MODEL_BAR_MB, "MB"),
+        ("peak memory", max(m.peak_mb for m in measurements), PEAK_BAR_MB, " MB"),
+        ("first text", first_text_s, FIRST_TEXT_BAR_S, " s"),
+        ("model", measurements[0].model_mb, MODEL_BAR_MB, " MB"),
     ]
     for name, value, bar, unit in bars:
         verdict = "met" if value <= bar else "missed"
-        print(f"{name}: {value:.4g} {unit}, at most {bar:g}: {verdict}")
+        print(f"{name}: {value:.4g}{unit}, at most {bar:g}{unit}: {verdict}")
     return all(value <= bar for _, value, bar, _ in bars) and set(rates) == set(WER_BARS)
 
 
@@ -302,6 +303,8 @@ def main():
     parser.add_argument("--utterances", type=int, help="of each test set (all)")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
     arguments = parser.parse_args()
+    if arguments.utterances is not None and arguments.utterances < 1:
+        parser.error(f"--utterances is {arguments.utterances}; expected 1 or more")
     with reported("peers"):
         test_sets = {
             name: chosen(arguments.data / name / "test.jsonl", arguments.utterances)
@@ -311,8 +314,7 @@ def main():
         measurements = collect(systems, test_sets, arguments.out)
         print(machine("cpu"))
         print_table(measurements)
-        own = {system.name for system in systems if system.kind == "asr"}
-        met = all_bars_met([m for m in measurements if m.system in own])
+        met = all_bars_met([m for m in measurements if m.system.kind == "asr"])
     sys.exit(0 if met else 1)
 
 

@@ -1,10 +1,9 @@
-"""text of any system -> the words to score, in which a number has all its usual readings.
+"""reference and recognised text -> ErrorCounts, where digits stand for all their usual readings.
 
-Corpora have numbers as words, as they were said; some systems write digits, and digits don't tell
-how they were said: 218 is "two hundred and eighteen", "two hundred eighteen", "two eighteen" or
-"two one eight". The text gets all of them as alternatives in sclite's notation,
-`{ two hundred and eighteen / two one eight / ... }`, and the scoring chooses the one with the
-fewest errors, so that no system has errors only because of its spelling.
+Corpora have numbers in words, as they were said. Some systems write digits, which don't tell how
+they were said: 218 is "two hundred and eighteen", "two hundred eighteen", "two eighteen" or "two
+one eight". All of them become alternatives in sclite's notation, and the scoring takes the one with
+the fewest errors, so that a system has no errors only because it writes digits.
 """
 
 import re
@@ -12,6 +11,8 @@ import runpy
 from pathlib import Path
 
 from asr.corpus.spoken_text import ENGLISH
+from asr.scoring.error_rates import ErrorCounts, word_errors
+from asr.scoring.notation import Rules, resolve, word_graph
 from asr.text.normalisation import normalise
 
 _SPOKEN = runpy.run_path(
@@ -28,13 +29,26 @@ _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\b")
 _PARTS = re.compile(r"\d+|[^\W\d]+(?:'[^\W\d]+)*")
 
 
+def count_word_errors(reference: str, hypothesis: str) -> ErrorCounts:
+    """Word errors of one text in the words of `scored_words`, with the best alternatives."""
+    graphs = [
+        word_graph(scored_words(text), what, "timed", Rules(optional=False))
+        for what, text in (("reference", reference), ("hypothesis", hypothesis))
+    ]
+    said, heard = resolve(*graphs)
+    return word_errors([said], [heard])[0]
+
+
 def scored_words(text: str) -> str:
-    """The words of a text in lower case, with alternatives for numbers, see the module.
+    """The words of a text in lower case, with alternatives for numbers in sclite's notation.
 
     Punctuation is removed and separates words, as in `normalise`; so does the border between a
     letter and a digit. Abbreviations such as mr are written out, as in the corpora's references.
     Thousands may have commas. $5 is "5 dollars", 3.5 is "3 point 5"; other marks in numbers
-    separate them.
+    separate them. Signs other than `SIGNS` are removed.
+
+    >>> scored_words("Enter 1-18, Mr. B.")
+    'enter one { eighteen / one eight } mister b'
     """
     text = _DOLLARS.sub(r"\1 dollars", _THOUSANDS.sub("", normalise(text)))
     for sign, words in SIGNS.items():

@@ -1,5 +1,9 @@
+import itertools
+import re
+
+import jiwer
 import pytest
-from benchmarks.spoken_numbers import readings, scored_words
+from benchmarks.spoken_numbers import count_word_errors, readings, scored_words
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,31 @@ def test_texts_become_the_words_to_score(text, expected):
 def test_words_to_score_are_normalised_already():
     words = "he hasn't said two hundred and eighteen"
     assert scored_words(words) == words
+
+
+def all_texts(alternatives):
+    """Each plain text of a text in sclite's notation, without nested braces."""
+    parts = re.split(r"[{}]", alternatives)
+    choices = [part.split("/") if n % 2 else [part] for n, part in enumerate(parts)]
+    return [" ".join("".join(chosen).split()) for chosen in itertools.product(*choices)]
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors"),
+    [
+        ("enter one oh four and one hundred and four", "Enter 104 and 104.", 0),
+        ("g f t u one three three two", "G-F-T-U-1332.", 0),
+        ("one five two one seven", "1-5-2-17", 0),
+        ("in nineteen oh five it rained", "In 1905, it reigned", 1),
+        ("two eighteen", "281", 2),
+        ("no", "", 1),
+    ],
+)
+def test_the_reading_with_the_fewest_errors_counts(reference, hypothesis, errors):
+    counts = count_word_errors(reference, hypothesis)
+    by_jiwer = [
+        jiwer.process_words(reference, text) for text in all_texts(scored_words(hypothesis))
+    ]
+    fewest = min(output.substitutions + output.deletions + output.insertions for output in by_jiwer)
+    assert counts.errors == fewest == errors
+    assert counts.words == len(reference.split())
