@@ -160,8 +160,8 @@ def peer(kind):
 def chosen(manifest, count):
     """`count` utterances of a manifest, evenly spaced; all if there are no more, or for None."""
     if not manifest.exists():
-        prepare = manifest.parent.name
-        raise InputError(f"{manifest}: is missing; run python data/{prepare}/prepare.py first")
+        corpus = manifest.parent.name
+        raise InputError(f"{manifest}: is missing; run python data/{corpus}/prepare.py first")
     utterances = read_manifest(manifest)
     for utterance in utterances:
         if utterance.offset is not None:

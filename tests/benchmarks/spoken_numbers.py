@@ -44,7 +44,7 @@ def scored_words(text: str) -> str:
 
     Punctuation is removed and separates words, as in `normalise`; so does the border between a
     letter and a digit. Abbreviations such as mr are written out, as in the corpora's references.
-    Thousands may have commas. $5 is "5 dollars", 3.5 is "3 point 5"; other marks in numbers
+    Thousands may have commas. $5 is "five dollars", 3.5 "three point five"; other marks in numbers
     separate them. Signs other than `SIGNS` are removed.
 
     >>> scored_words("Enter 1-18, Mr. B.")
