@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.load import read_audio
-from asr.installed import PARTS
 
 SAMPLE_RATE = 16_000
 
@@ -73,6 +72,8 @@ def load_ours(model: str, lm: str) -> tuple[Recognise, list[Path]]:
 
 def our_files(model: str, lm: str) -> list[Path]:
     """The files of a model of ours, without those of its training, and of its language model."""
+    from asr.installed import PARTS  # it loads torch
+
     paths = [Path(model) / part for part in PARTS]
     return files_in([*paths, Path(lm)] if lm else paths)
 
