@@ -254,7 +254,7 @@ def write_measurements(measurements, path):
 
 def print_table(measurements):
     heads = ("WER", "95 % interval", "RTF", "peak MB", "first text s", "CPU s", "model MB")
-    print(f"{'system':24}{'test set':14}" + "".join(f"{head:>15}" for head in heads))
+    print(f"{'system':24}{'test set':14}" + "".join(f"{head:>16}" for head in heads))
     for m in measurements:
         counts = score(m)
         low, high = bootstrap_interval(counts)
@@ -267,7 +267,7 @@ def print_table(measurements):
             f"{m.first_text_processor_s:.2f}",
             f"{m.model_mb:.1f}",
         )
-        print(f"{m.system.name:24}{m.test_set:14}" + "".join(f"{cell:>15}" for cell in cells))
+        print(f"{m.system.name:24}{m.test_set:14}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 def all_bars_met(measurements):
