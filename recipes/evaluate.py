@@ -8,14 +8,17 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from asr.corpus.manifest import check_audio, in_both, read_manifest
 from asr.corpus.recordings import check_durations
 from asr.decoder import (
     DECODING,
     UNTUNED_OF,
+    DecoderName,
     DecoderSettings,
     default_decoder,
+    load_decoding,
     refuse_greedy,
     save_decoding,
     search_of,
@@ -59,20 +62,7 @@ def main() -> None:
         )
 
     comparison = Comparison(recognizer, test, dev, out)
-    if "greedy" in (default, decoder):
-        comparison.search("greedy", DecoderSettings())
-    if decoder != "greedy":
-        untuned = UNTUNED_OF[model.kind]
-        width = untuned.beam_width if options.beam_width is None else options.beam_width
-        beam = replace(untuned, beam_width=width, n_best=width)
-        precision = options.lm_precision
-        settings = DecoderSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
-        found = comparison.all_ways(settings, options.lm, options.rescorer)
-        if dev:
-            save_decoding(options.model, found.settings)
-            place = options.model / DECODING
-            _say(f"{place}: the model now decodes with {found.result.name}")
-
+    decode(comparison, decoder, options)
     if (out / "results.json").exists():
         _say(f"{out}: had results; those of the same ways of decoding are replaced")
     for system in comparison.systems:
@@ -84,6 +74,27 @@ def main() -> None:
     results = [system.result for system in comparison.systems]
     write_results(out, options.model, options.manifest, results, recognizer.device)
     print("\n".join(map(printable, [*table(results), str(out)])))
+
+
+def decode(comparison: Comparison, decoder: DecoderName, options: argparse.Namespace) -> None:
+    """Decode in all ways that the options ask for; without any, also as the model was tuned to."""
+    model = comparison.recognizer.model
+    if "greedy" in (default_decoder(model.tokenizer), decoder):
+        comparison.search("greedy", DecoderSettings())
+    if decoder != "greedy":
+        untuned = UNTUNED_OF[model.kind]
+        width = untuned.beam_width if options.beam_width is None else options.beam_width
+        beam = replace(untuned, beam_width=width, n_best=width)
+        precision = options.lm_precision
+        settings = DecoderSettings(decoder, beam, lexicon=options.lexicon, lm_precision=precision)
+        found = comparison.all_ways(settings, options.lm, options.rescorer)
+        if options.tune:
+            save_decoding(options.model, found.settings)
+            place = options.model / DECODING
+            _say(f"{place}: the model now decodes with {found.result.name}")
+    is_plain = not (options.decoder or _search_options(options))
+    if is_plain and (tuned := load_decoding(options.model)):
+        comparison.decode("tuned", tuned)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -146,12 +157,17 @@ def refuse_unused(
     parser: argparse.ArgumentParser, decoder: str, options: argparse.Namespace
 ) -> None:
     """Exit with status 2 if an option is given that the decoder does not use."""
-    names = ("lm", "rescorer", "lexicon", "tune", "beam_width")
-    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     try:
-        refuse_greedy(decoder, given)
+        refuse_greedy(decoder, _search_options(options))
     except InputError as error:
         parser.error(str(error))
+
+
+def _search_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a search that are given, by name."""
+    names = ("lm", "rescorer", "lexicon", "tune", "beam_width")
+    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
+    return {name: value for name, value in given.items() if value}
 
 
 def _recognised(

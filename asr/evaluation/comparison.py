@@ -101,9 +101,18 @@ class Comparison:
         settings = decoder.settings
         if self.dev is not None:
             settings = self._calibrated(settings, decoder.nbests(self.dev.log_probs), self.dev)
-        started = time.perf_counter()
-        nbests = decoder.nbests(self.test.log_probs)
-        return self._add(name, nbests, time.perf_counter() - started, settings)
+        return self._decoded(name, decoder, settings)
+
+    def decode(self, name: str, settings: DecoderSettings) -> System:
+        """Decode the test set with settings as they are, rescorers included; add the system.
+
+        Args:
+            name: the system's name.
+            settings: all settings, such as those that a model was tuned to.
+        """
+        decoder = self._loaded(settings)
+        self._report_oov(name, decoder)
+        return self._decoded(name, decoder, settings)
 
     def all_ways(
         self, settings: DecoderSettings, lms: Sequence[str], rescorers: Sequence[str]
@@ -165,6 +174,11 @@ class Comparison:
         system = self._add(name, nbests, seconds, decoder.settings, base)
         self._add_oracle(f"{base.result.name}-oracle", nbests, decoder.settings)
         return system
+
+    def _decoded(self, name: str, decoder: Decoder, settings: DecoderSettings) -> System:
+        started = time.perf_counter()
+        nbests = decoder.nbests(self.test.log_probs)
+        return self._add(name, nbests, time.perf_counter() - started, settings)
 
     def _loaded(self, settings: DecoderSettings) -> Decoder:
         recognizer = self.recognizer

@@ -136,19 +136,25 @@ def test_the_recipe_saves_tuned_weights_in_the_model(tone_model, tmp_path, capsy
     try:
         run_script("recipes/evaluate.py", *arguments)
         kept = load_decoding(tone_model)
+        run_script("recipes/evaluate.py", *arguments[:6], "--out", tmp_path / "as_tuned")
     finally:
         (tone_model / "decoding.json").unlink(missing_ok=True)
     systems = json.loads((out / "results.json").read_text())["systems"]
     names = [system["name"] for system in systems]
     assert names == ["greedy", "beam", "beam-words", "beam-words-rescored", "beam-words-oracle"]
     printed = capsys.readouterr()
-    assert [line.split()[0] for line in printed.out.splitlines()[:-1]] == names
+    assert [line.split()[0] for line in printed.out.splitlines()[: len(names)]] == names
     assert (
         "utterances are in the test data too; weights are tuned on them, so error rates are too low"
         in printed.err
     )
     assert all((out / f"hypotheses.{name}.txt").exists() for name in names)
     assert len(kept.lm_weights) == 2  # the language model of the search, and the rescorer
+    as_tuned = json.loads((tmp_path / "as_tuned" / "results.json").read_text())["systems"]
+    assert [system["name"] for system in as_tuned] == ["greedy", "tuned"]
+    assert as_tuned[1]["decoding"]["lm_weights"] == systems[3]["decoding"]["lm_weights"]
+    for value in ("wer", "cer", "ece"):
+        assert as_tuned[1][value] == systems[3][value]
 
 
 @pytest.mark.parametrize(
