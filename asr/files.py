@@ -18,6 +18,12 @@ from asr.errors import InputError, is_out_of_memory
 MAX_DEPTH = 100
 """Maximum nesting depth of JSON. Python's own reader fails at some greater depth."""
 
+DESCRIPTION = "model.json"
+"""File with the description of a model, in its folder; see `asr.folder`."""
+
+WEIGHTS = "weights.safetensors"
+"""File with the weights of a model, in its folder."""
+
 MAX_LINE_BYTES = 1 << 20
 """Maximum size of a line of a word list, a dictionary or an ARPA file. A longer line is not text;
 a compressed one may unpack to any size."""

@@ -11,13 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from asr.errors import InputError, shortened
-from asr.files import read_json, replacing, write_json
+from asr.files import DESCRIPTION, WEIGHTS, read_json, replacing, write_json
 
 FORMAT = 1
 """Version of the format; increased whenever folders of an older release can't be read as before."""
-
-DESCRIPTION = "model.json"
-WEIGHTS = "weights.safetensors"
 
 MAX_JSON_BYTES = 2**27
 """Maximum size of a JSON file in bytes; a vocabulary of millions of words fits."""

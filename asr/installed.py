@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from asr.errors import InputError, listed
-from asr.folder import DESCRIPTION, WEIGHTS
+from asr.files import DESCRIPTION, WEIGHTS
 
 PACKAGED = Path(__file__).parent / "models"
 """The models that come with the package."""

@@ -1,6 +1,7 @@
 """The commit, machine and memory that results were measured with."""
 
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -46,6 +47,13 @@ def _processor() -> str:
 
 
 def peak_memory_mb() -> float:
-    """Peak memory of this process so far, in MiB."""
+    """Peak memory of this process so far, in MiB.
+
+    On Linux it is `VmHWM`: `ru_maxrss` begins with the memory of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+        return int(peak) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -14,7 +14,6 @@ Without manifests, the development and test utterances of LibriSpeech, which mus
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from asr.corpus.manifest import read_manifest
 from asr.corpus.recordings import load_utterance
 from asr.errors import reported
 from asr.evaluation.log_probs import recognise_manifest
-from asr.evaluation.provenance import machine
+from asr.evaluation.provenance import machine, peak_memory_mb
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANIFESTS = [ROOT / "data" / "librispeech" / f"{part}.jsonl" for part in ("dev", "test")]
@@ -70,7 +69,7 @@ def transcribe(model, audio, detector):
         "duration": transcript.duration,
         "processor_s": time.process_time() - before[0],
         "seconds": time.perf_counter() - before[1],
-        "peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "peak": 2**20 * peak_memory_mb(),
     }
     print(json.dumps(found))
 
