@@ -52,8 +52,10 @@ class Feeder(threading.Thread):
 
     def run(self):
         for _ in range(self.n_kills):
-            with self.pipe.open("wb"):  # waits for a reader
-                (process,) = readers_of(self.pipe)
+            with self.pipe.open("wb"):  # waits for a reader, whose own open may return later
+                while not (found := readers_of(self.pipe)):
+                    time.sleep(0.01)
+                (process,) = found
                 os.kill(process, signal.SIGKILL)
                 self.killed.append(process)
                 while readers_of(self.pipe):  # it ends a little later
