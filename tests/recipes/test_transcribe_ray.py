@@ -43,7 +43,7 @@ def pipe(tmp_path):
 
 
 class Feeder(threading.Thread):
-    """Kills the first processes that read a pipe, and gives a recording to the next one."""
+    """Kills the first processes that read a pipe, and gives a recording to all others."""
 
     def __init__(self, pipe, n_kills, content=b""):
         super().__init__(daemon=True)
@@ -60,7 +60,7 @@ class Feeder(threading.Thread):
                 self.killed.append(process)
                 while readers_of(self.pipe):  # it ends a little later
                     time.sleep(0.01)
-        if self.content:
+        while self.content:  # Ray may run the batch of a killed worker more than once
             self.pipe.write_bytes(self.content)
 
 
@@ -100,15 +100,12 @@ def test_files_are_those_of_asr_transcribe_though_a_worker_is_killed(
 ):
     options = ["--model", tone_model, "--device", "cpu", "--format", "txt,json,srt"]
     options += ["--batch-s", "0", talks, pipe, "--out"]
-    content = recording("a b b a")
-    feeder = Feeder(pipe, n_kills=1, content=content)
+    feeder = Feeder(pipe, n_kills=1, content=recording("a b b a"))
     feeder.start()
     with pytest.raises(SystemExit, match="1"):
         run_script(SCRIPT, "--workers", 2, *options, tmp_path / "cluster")
     assert len(feeder.killed) == 1
 
-    feeder = Feeder(pipe, n_kills=0, content=content)
-    feeder.start()
     done = CliRunner().invoke(app, ["transcribe", *map(str, options), str(tmp_path / "one")])
     assert done.exit_code == 1
     found = files_in(tmp_path / "cluster")
