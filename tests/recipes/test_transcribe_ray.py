@@ -58,10 +58,14 @@ class Feeder(threading.Thread):
                 (process,) = found
                 os.kill(process, signal.SIGKILL)
                 self.killed.append(process)
-                while readers_of(self.pipe):  # it ends a little later
-                    time.sleep(0.01)
+                self.wait_until_closed()
         while self.content:  # Ray may run the batch of a killed worker more than once
             self.pipe.write_bytes(self.content)
+            self.wait_until_closed()
+
+    def wait_until_closed(self):
+        while readers_of(self.pipe):
+            time.sleep(0.01)
 
 
 def readers_of(pipe):
