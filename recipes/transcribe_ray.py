@@ -31,15 +31,13 @@ import numpy as np
 
 from asr.audio.load import AudioWarning
 from asr.cli.audio_files import find_audio
-from asr.cli.progress import progress_bar
 from asr.cli.transcript_output import (
-    failures_as_lines,
     is_output,
-    missing_files,
-    output_files,
     parse_formats,
+    unwritten,
+    use_results,
     write_failures,
-    write_transcript,
+    write_transcripts,
 )
 from asr.decoder import refuse_greedy, search_of
 from asr.errors import InputError, counted, has_one_line, one_line, reported, say
@@ -67,29 +65,23 @@ def main() -> None:
     recordings = find_audio(options.audio, PROGRAM, is_output)
     if any(str(path) == "-" for path, _ in recordings):
         raise InputError("AUDIO is -; expected files, as workers can't read standard input")
-    files = output_files(recordings, options.out, formats)
-    missing = {r.path: missing_files(f) for r, f in zip(recordings, files, strict=True)}
-    paths = [path for path in missing if missing[path]]
-    if n_done := len(recordings) - len(paths):
-        say(PROGRAM, f"{n_done} of {len(recordings)} recordings are done already")
+    missing = unwritten(PROGRAM, recordings, options.out, formats)
+    paths = list(missing)
+
+    def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
+        write_transcripts(PROGRAM, missing[path], transcript, path, options.channel, failures)
+
     failures: dict[Path, str] = {}
     if paths:
         likely = read_phrases(options.phrases) if options.phrases else None
         search = (options.decoder, options.lm, options.beam_width, likely)
         load(options.model, "cpu", *search)  # refuses what can't be used before workers start
-        bar = progress_bar(len(paths), "recordings")
-        with bar as advance, cluster(options.address, options.workers):
+        with cluster(options.address, options.workers):
             device, n_workers = resources(options.device, options.workers)
             load_model = partial(load, options.model, device, *search)
             arguments = (Path.cwd(), load_model, options.channel, options.batch_s)
-            for path, result in transcribed(paths, arguments, device, n_workers):
-                with failures_as_lines(PROGRAM, path, failures):
-                    if isinstance(result, Exception):
-                        raise result
-                    for file in missing[path]:
-                        with failures_as_lines(PROGRAM, path, failures):
-                            write_transcript(file, result, path, options.channel)
-                advance()
+            results = transcribed(paths, arguments, device, n_workers)
+            failures = use_results(PROGRAM, results, len(paths), use)
     if failures and len(recordings) > 1:
         say(PROGRAM, f"{len(failures)} of {len(recordings)} recordings failed")
     write_failures(options.out, {path: failures[path] for path in paths if path in failures})

@@ -84,27 +84,32 @@ def test_exclusive_writing_refuses_an_existing_file(tmp_path):
     assert path.read_text() == "of another program"
 
 
-def test_leftovers_of_killed_processes_are_removed(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    here = os.uname().nodename
-    (tmp_path / f"a.{here}-{gone.pid}-1.partial").write_text("half")
-    (tmp_path / f"a.{here}-{os.getppid()}-1.partial").write_text("of a process that runs")
-    (tmp_path / f"a.{here}x-{gone.pid}-1.partial").write_text("of another machine")
+HERE = os.uname().nodename
+
+
+@pytest.fixture
+def ended():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path, ended):
+    (tmp_path / f"a.{HERE}-{ended}-1.partial").write_text("half")
+    (tmp_path / f"a.{HERE}-{os.getppid()}-1.partial").write_text("of a process that runs")
+    (tmp_path / f"a.{HERE}x-{ended}-1.partial").write_text("of another machine")
     (tmp_path / "a.b.partial").write_text("another file's")
     write_text(tmp_path / "a", "text")
-    running, elsewhere = f"a.{here}-{os.getppid()}-1.partial", f"a.{here}x-{gone.pid}-1.partial"
+    running, elsewhere = f"a.{HERE}-{os.getppid()}-1.partial", f"a.{HERE}x-{ended}-1.partial"
     left = {running, elsewhere, "a.b.partial", "a"}
     assert {file.name for file in tmp_path.iterdir()} == left
 
 
-def test_leftovers_in_a_folder_are_removed(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    here = os.uname().nodename
-    (tmp_path / f"a.{here}-{gone.pid}-1.partial").write_text("half")
-    (tmp_path / f"b.srt.{here}-{gone.pid}-1.partial").write_text("half")
-    running = tmp_path / f"a.{here}-{os.getppid()}-1.partial"
+def test_leftovers_in_a_folder_are_removed(tmp_path, ended):
+    (tmp_path / f"a.{HERE}-{ended}-1.partial").write_text("half")
+    (tmp_path / f"b.srt.{HERE}-{ended}-1.partial").write_text("half")
+    running = tmp_path / f"a.{HERE}-{os.getppid()}-1.partial"
     running.write_text("of a process that runs")
     (tmp_path / "a").write_text("whole")
     remove_leftovers(tmp_path)

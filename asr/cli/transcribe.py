@@ -109,11 +109,10 @@ def transcribe(
 
     If a file can't be used, or stdout can't print its text, stderr has the file's name and the
     reason, the other files are still done, and the exit status is 1; with --out, failed.tsv lists
-    these files too. Warnings, such as channels
-    that cancel each other, go to stderr too. In lines of text, control characters in a name are
-    escaped (\\n, \\t, \\x1b) and each \\ is doubled; JSON has the unchanged name, and CTM
-    the name without folder and suffix, with blanks as \\x20. Without --out, srt, vtt and textgrid
-    are for one recording.
+    these files too. Warnings, such as channels that cancel each other, go to stderr too. In lines
+    of text, control characters in a name are escaped (\\n, \\t, \\x1b) and each \\ is doubled;
+    JSON has the unchanged name, and CTM the name without folder and suffix, with blanks as \\x20.
+    Without --out, srt, vtt and textgrid are for one recording.
 
     With --out the files of a folder mirror its tree, and recordings of the same name keep their
     folders. No transcript is overwritten: to continue after a failure, run the same command again.
@@ -122,17 +121,16 @@ def transcribe(
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
         from asr.cli.audio_files import find_audio
-        from asr.cli.progress import progress_bar
         from asr.cli.transcript_output import (
+            OutputFile,
             check_stdout,
-            failures_as_lines,
             is_output,
-            missing_files,
-            output_files,
             parse_formats,
             print_transcript,
+            unwritten,
+            use_results,
             write_failures,
-            write_transcript,
+            write_transcripts,
         )
         from asr.decoder import refuse_greedy, search_of
 
@@ -151,29 +149,26 @@ def transcribe(
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
         from asr.transcribing.files import transcribe_files
+        from asr.transcript import Transcript
 
         likely = read_phrases(phrases) if phrases else None
-        files = output_files(recordings, out, formats) if out else [[]] * len(recordings)
-        missing = {r.path: missing_files(f) for r, f in zip(recordings, files, strict=True)}
-        paths = [path for path, _ in recordings if not out or missing[path]]
-        if n_done := len(recordings) - len(paths):
-            say(PROGRAM, f"{n_done} of {len(recordings)} recordings are done already")
+        paths = [path for path, _ in recordings]
+        missing: dict[Path, list[OutputFile]] = {}
+        if out:
+            missing = unwritten(PROGRAM, recordings, out, formats)
+            paths = list(missing)
+
+        def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
+            if not out:
+                print_transcript(formats[0], transcript, path, channel)
+            write_transcripts(PROGRAM, missing.get(path, ()), transcript, path, channel, failures)
+
         failures: dict[Path, str] = {}
         if paths:
             recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
-            results = transcribe_files(recognizer, paths, channel, batch_s)
-            bar = progress_bar(len(paths), "recordings")
-            with _warnings_as_lines(AudioWarning), bar as advance:
-                for path, result in zip(paths, results, strict=True):
-                    with failures_as_lines(PROGRAM, path, failures):
-                        if isinstance(result, Exception):
-                            raise result
-                        if not out:
-                            print_transcript(formats[0], result, path, channel)
-                        for file in missing[path]:
-                            with failures_as_lines(PROGRAM, path, failures):
-                                write_transcript(file, result, path, channel)
-                    advance()
+            results = zip(paths, transcribe_files(recognizer, paths, channel, batch_s), strict=True)
+            with _warnings_as_lines(AudioWarning):
+                failures = use_results(PROGRAM, results, len(paths), use)
         if failures and len(recordings) > 1:
             say(PROGRAM, f"{len(failures)} of {len(recordings)} recordings failed")
         if out:

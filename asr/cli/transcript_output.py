@@ -1,13 +1,14 @@
 """formats, recordings, transcripts -> stdout or files; imports torch."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from asr.cli.audio_files import AudioFile, check_given_once
 from asr.cli.output import name_of, print_content, print_json, print_row
+from asr.cli.progress import progress_bar
 from asr.cli.usage import refuse
 from asr.errors import STDOUT, InputError, has_one_line, one_line, printable, say
 from asr.files import remove_leftovers, write_text
@@ -100,9 +101,50 @@ def is_output(path: Path) -> bool:
     return path.suffix in (*SUFFIX.values(), ".jsonl", ".partial") or path.name == _FAILED
 
 
-def missing_files(files: Sequence[OutputFile]) -> list[OutputFile]:
-    """Those of a recording's files that don't exist; a recording without any is done."""
-    return [file for file in files if not file.path.exists()]
+def unwritten(
+    program: str, recordings: Sequence[AudioFile], out: Path, formats: Sequence[Format]
+) -> dict[Path, list[OutputFile]]:
+    """The recordings that lack some of their files, with these; see `output_files`.
+
+    A line on stderr says how many recordings are done already.
+    """
+    files = output_files(recordings, out, formats)
+    missing = {
+        recording.path: [file for file in own if not file.path.exists()]
+        for recording, own in zip(recordings, files, strict=True)
+    }
+    found = {path: own for path, own in missing.items() if own}
+    if n_done := len(recordings) - len(found):
+        say(program, f"{n_done} of {len(recordings)} recordings are done already")
+    return found
+
+
+def use_results(
+    program: str,
+    results: Iterable[tuple[Path, Transcript | Exception]],
+    n_results: int,
+    use: Callable[[Path, Transcript, dict[Path, str]], None],
+) -> dict[Path, str]:
+    """Use each transcript as soon as it is there, beside a progress bar.
+
+    Args:
+        program: name of the program.
+        results: recordings with their transcripts, or the exceptions that were raised for them.
+        n_results: number of results.
+        use: prints or writes the transcript of a recording; may add to the failures.
+
+    Returns:
+        failures: recordings with the reasons of their failures; each is a line on stderr too.
+    """
+    failures: dict[Path, str] = {}
+    with progress_bar(n_results, "recordings") as advance:
+        for path, result in results:
+            with failures_as_lines(program, path, failures):
+                if isinstance(result, Exception):
+                    raise result
+                use(path, result, failures)
+            advance()
+    return failures
 
 
 @contextmanager
@@ -127,6 +169,20 @@ def failures_as_lines(program: str, audio: Path, failures: dict[Path, str]) -> I
         named = isinstance(error, OSError) or str(error).startswith(f"{audio}:")
         say(program, f"{'' if named else f'{audio}: '}{line}")
         failures.setdefault(audio, line.removeprefix(f"{printable(str(audio))}: "))
+
+
+def write_transcripts(
+    program: str,
+    files: Sequence[OutputFile],
+    transcript: Transcript,
+    audio: Path,
+    channel: int | None,
+    failures: dict[Path, str],
+) -> None:
+    """Write a transcript to its files; one that fails is reported and does not stop the others."""
+    for file in files:
+        with failures_as_lines(program, audio, failures):
+            write_transcript(file, transcript, audio, channel)
 
 
 def write_failures(out: Path, failures: Mapping[Path, str]) -> None:

@@ -6,8 +6,10 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def commit() -> str:
@@ -27,8 +29,10 @@ def _git(*arguments: str, folder: Path) -> str:
     return "" if done.returncode else done.stdout.strip()
 
 
-def machine(device: torch.device | str) -> str:
+def machine(device: "torch.device | str") -> str:
     """A description of a device and its software, for results that include speed."""
+    import torch
+
     if torch.device(device).type == "cuda":
         processor = torch.cuda.get_device_name(device)
     else:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.load import read_audio
+from asr.evaluation.provenance import peak_memory_mb
 
 SAMPLE_RATE = 16_000
 
@@ -92,16 +93,6 @@ SYSTEMS = {
 }
 
 
-def peak_mb() -> float:
-    """Peak memory of this process, in millions of bytes.
-
-    Not `ru_maxrss`, which starts with the memory of the process that started this one.
-    """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(peak) * 1024 / 1e6
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("system", choices=SYSTEMS)
@@ -116,7 +107,7 @@ def main() -> None:
     found = {
         "texts": [recognise(read_audio(path, SAMPLE_RATE)) for path in arguments.audio],
         "processor_s": time.process_time() - before,
-        "peak_mb": peak_mb(),
+        "peak_mb": peak_memory_mb() * 2**20 / 1e6,  # millions of bytes
         "model_mb": sum(file.stat().st_size for file in files) / 1e6,
     }
     print(json.dumps(found))

@@ -8,10 +8,10 @@ from asr.cli.transcript_output import (
     OutputFile,
     check_stdout,
     is_output,
-    missing_files,
     output_files,
     parse_formats,
     print_transcript,
+    unwritten,
     write_failures,
     write_transcript,
 )
@@ -80,10 +80,16 @@ def test_equal_names_keep_their_folders(tmp_path, audio, expected):
     assert output_files(recordings, tmp_path, ["srt"]) == files  # those that exist change nothing
 
 
-def test_missing_files_are_those_that_do_not_exist(tmp_path):
-    (files,) = output_files([AudioFile(AUDIO[0])], tmp_path, ["srt", "vtt"])
-    write_transcript(files[0], TRANSCRIPT, AUDIO[0], None)
-    assert missing_files(files) == files[1:]
+def test_unwritten_files_are_those_that_do_not_exist(tmp_path, capsys):
+    recordings = [AudioFile(path) for path in AUDIO[:2]]
+    first, second = output_files(recordings, tmp_path, ["srt", "vtt"])
+    write_transcript(first[0], TRANSCRIPT, AUDIO[0], None)
+    missing = unwritten("program", recordings, tmp_path, ["srt", "vtt"])
+    assert missing == {AUDIO[0]: first[1:], AUDIO[1]: second}
+    assert capsys.readouterr().err == ""
+    write_transcript(first[1], TRANSCRIPT, AUDIO[0], None)
+    assert unwritten("program", recordings, tmp_path, ["srt", "vtt"]) == {AUDIO[1]: second}
+    assert capsys.readouterr().err == "program: 1 of 2 recordings are done already\n"
 
 
 def test_names_that_folders_cannot_tell_apart_are_refused(tmp_path):
