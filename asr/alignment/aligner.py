@@ -225,7 +225,7 @@ def _check_duration(
     T: int, features: FeatureSettings, duration: float, acoustic: AcousticSettings | None
 ) -> None:
     """Raise InputError if T frames differ from the duration by more than half a window."""
-    reduction = acoustic.time_reduction if acoustic else 1
+    reduction = acoustic.frames_per_output if acoustic else 1
     samples, half = duration * features.sample_rate, features.win_length / 2
     fewest = features.win_length + (T - 1) * reduction * features.hop_length
     if not fewest - half <= samples < fewest + reduction * features.hop_length + half:

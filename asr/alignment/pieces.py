@@ -43,7 +43,7 @@ def log_probs_in_pieces(
         ValueError: the waveform is shorter than a window.
     """
     settings, network = model.features.settings, model.acoustic.settings
-    reduction = network.time_reduction if network else 1
+    reduction = network.frames_per_output if network else 1
     hop = settings.hop_length * reduction  # samples from one output frame to the next
     per_piece, context = (
         max(1, round(seconds * settings.sample_rate / hop)) for seconds in (piece_s, context_s)

@@ -186,7 +186,7 @@ def frame_times(
     """
     if T < 1:
         raise ValueError(f"T is {T}; expected 1 or more")
-    reduction = model.time_reduction if model else 1
+    reduction = model.frames_per_output if model else 1
     # centre of the first output frame, in hops
     centre = 0.0 if model and model.conv_channels else (reduction - 1) / 2
     hops = centre + (np.arange(T + 1) - 0.5) * reduction

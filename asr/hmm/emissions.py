@@ -83,11 +83,11 @@ class HybridEmissions(nn.Module):
 
     def __init__(self, n_features: int, n_pdfs: int, settings: AcousticSettings) -> None:
         super().__init__()
+        needs = "expected 1: an HMM needs an output for every frame"
         if settings.time_reduction != 1:
-            raise InputError(
-                f"model.time_reduction is {settings.time_reduction}; expected 1: an HMM needs"
-                " an output for every frame"
-            )
+            raise InputError(f"model.time_reduction is {settings.time_reduction}; {needs}")
+        if settings.frames_per_output != 1:
+            raise InputError(f"model.pyramid is {settings.pyramid}; {needs}")
         self.network = AcousticModel(n_features, n_pdfs, settings)
         self.register_buffer("log_priors", torch.zeros(n_pdfs))
 

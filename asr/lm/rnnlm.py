@@ -13,17 +13,17 @@ from torch.nn import functional as F
 from asr.errors import InputError, check_size
 from asr.lm.protocol import text_log_prob
 from asr.lm.vocabulary import EOS, Vocabulary
+from asr.networks.cells import Cell, Initialisation, initialise
 from asr.networks.recurrent import (
     MAX_HIDDEN,
     MAX_LAYERS,
     MAX_WEIGHTS,
-    Cell,
     Dropout,
     RecurrentStack,
+    StackSettings,
     drop,
 )
 
-Initialisation = Literal["uniform", "xavier", "orthogonal"]
 SoftmaxKind = Literal["full", "adaptive"]
 
 TOGETHER = 4096
@@ -52,10 +52,7 @@ class RNNLMSettings:
         variational: whether all units of a chunk share one dropout mask, instead of one per unit.
         weight_drop: share of the recurrent weights that is set to 0 in training, drawn for each
             chunk.
-        initialisation: initialisation of the weights. "uniform": uniform within 1 / sqrt(n) of 0
-            for a matrix with n columns; "xavier": uniform within sqrt(6 / (rows + columns)) of 0;
-            "orthogonal": as "xavier", but with orthogonal recurrent matrices. The matrix of each
-            gate is initialised on its own.
+        initialisation: initial values of the matrices.
 
     Source: tied: Press and Wolf 2017, arXiv:1608.05859; Inan, Khosravi and Socher 2017,
     arXiv:1611.01462. Initialisations: Glorot and Bengio 2010; Saxe, McClelland and Ganguli 2014,
@@ -185,21 +182,23 @@ class RNNLM(nn.Module):
         self.embedding = None if settings.tied else nn.Embedding(V, settings.embedding_size)
         self.stack = RecurrentStack(
             settings.embedding_size,
-            settings.cell,
-            hidden_size,
-            settings.n_layers,
-            bidirectional=False,
-            dropout=Dropout(
-                settings.dropout_hidden,
-                settings.dropout_output,
-                settings.weight_drop,
-                settings.variational,
+            StackSettings(
+                settings.cell,
+                hidden_size,
+                settings.n_layers,
+                bidirectional=False,
+                dropout=Dropout(
+                    settings.dropout_hidden,
+                    settings.dropout_output,
+                    settings.weight_drop,
+                    settings.variational,
+                ),
             ),
         )
         self.projection = (
             None if output_size == hidden_size else nn.Linear(hidden_size, output_size)
         )
-        _initialise(self)
+        initialise(self, settings.initialisation)
 
     def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs of a chunk.
@@ -354,21 +353,5 @@ class RNNLM(nn.Module):
 
 
 @torch.no_grad()
-def _initialise(model: RNNLM) -> None:
-    """Initialise all matrices by the settings; biases keep their layers' initial values."""
-    kind, hidden_size = model.settings.initialisation, model.settings.hidden_size
-    for name, values in model.named_parameters():
-        if values.ndim == 1:
-            continue
-        # a recurrent layer's weight holds one matrix for each gate
-        for matrix in values.split(hidden_size if name.startswith("stack.") else len(values)):
-            if kind == "uniform":
-                nn.init.uniform_(matrix, -(matrix.shape[1] ** -0.5), matrix.shape[1] ** -0.5)
-            elif kind == "orthogonal" and "weight_hh" in name:
-                nn.init.orthogonal_(matrix)
-            else:
-                nn.init.xavier_uniform_(matrix)
-
-
 def _log_softmax(logits: Tensor) -> Tensor:
     return logits.log_softmax(1, torch.promote_types(logits.dtype, torch.float32))

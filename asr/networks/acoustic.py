@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from asr.audio.features import mask, stack_frames
 from asr.errors import InputError, check_size
-from asr.networks.recurrent import MAX_HIDDEN, MAX_LAYERS, Cell, RecurrentStack
+from asr.networks.cells import Cell, Initialisation
+from asr.networks.recurrent import (
+    MAX_HIDDEN,
+    MAX_LAYERS,
+    Dropout,
+    RecurrentStack,
+    StackSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,16 @@ class AcousticSettings:
         hidden_size: units of one layer in one direction.
         n_layers: number of recurrent layers.
         bidirectional: whether every layer reads in both directions.
+        projection_size: size of an LSTM's output after a learned projection; 0 for none.
+        pyramid: for each layer but the first, the number of frames of the layer below that it
+            reads as one; empty for one each. It reduces time further than `time_reduction`.
+        residual: whether a layer's input is added to its output, where both have the same size.
         dropout: share of each layer's output that is set to 0 in training.
         layer_norm: whether each recurrent layer's output is normalised frame by frame.
+        initialisation: initial values of the recurrent layers' matrices.
+        forget_bias: initial bias of an LSTM's forget gates.
+        output_sizes: sizes of the layers of rectified linear units between the recurrent layers and
+            the softmax; empty for none.
     """
 
     time_reduction: int = 3
@@ -32,8 +47,14 @@ class AcousticSettings:
     hidden_size: int = 256
     n_layers: int = 3
     bidirectional: bool = True
+    projection_size: int = 0
+    pyramid: tuple[int, ...] = ()
+    residual: bool = False
     dropout: float = 0.3
     layer_norm: bool = True
+    initialisation: Initialisation = "torch"
+    forget_bias: float = 1.0
+    output_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_size("model.time_reduction", self.time_reduction, 1, 100)
@@ -42,6 +63,34 @@ class AcousticSettings:
         check_size("model.n_layers", self.n_layers, 1, MAX_LAYERS)
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is {self.dropout}; expected from 0 to below 1")
+        for number, size in enumerate(self.output_sizes):
+            check_size(f"model.output_sizes[{number}]", size, 1, MAX_HIDDEN)
+        try:
+            _ = self.stack
+        except ValueError as error:
+            raise InputError(f"model.{error}") from None
+
+    @property
+    def stack(self) -> StackSettings:
+        """Settings of the recurrent layers."""
+        return StackSettings(
+            self.cell,
+            self.hidden_size,
+            self.n_layers,
+            self.bidirectional,
+            self.projection_size,
+            self.pyramid,
+            self.residual,
+            self.layer_norm,
+            self.initialisation,
+            self.forget_bias,
+            Dropout(self.dropout, self.dropout),
+        )
+
+    @property
+    def frames_per_output(self) -> int:
+        """Number of feature frames for each output frame, by all reductions together."""
+        return self.time_reduction * self.stack.time_reduction
 
 
 class AcousticModel(nn.Module):
@@ -69,16 +118,13 @@ class AcousticModel(nn.Module):
                 n_features, settings.conv_channels, settings.time_reduction
             )
             input_size = self.convolutions.output_size
-        self.stack = RecurrentStack(
-            input_size,
-            settings.cell,
-            settings.hidden_size,
-            settings.n_layers,
-            settings.bidirectional,
-            settings.dropout,
-            settings.layer_norm,
-        )
-        self.output = nn.Linear(self.stack.output_size, n_tokens)
+        self.stack = RecurrentStack(input_size, settings.stack)
+        self.hidden = nn.Sequential()
+        top_size = self.stack.output_size
+        for size in settings.output_sizes:
+            self.hidden.extend([nn.Linear(top_size, size), nn.ReLU(), nn.Dropout(settings.dropout)])
+            top_size = size
+        self.output = nn.Linear(top_size, n_tokens)
 
     def forward(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of a padded batch.
@@ -91,12 +137,19 @@ class AcousticModel(nn.Module):
             log_probs: (T', N, C), natural logarithms; each row's probabilities sum to 1.
             input_lengths: (N,), in frames of `log_probs`; see `n_frames`.
         """
+        outputs, lengths = self.stack(*self.reduced(features, input_lengths))
+        return self.log_probs(outputs), lengths
+
+    def reduced(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The recurrent layers' input, (T', N, F'), and its lengths; arguments as `forward`."""
         if self.convolutions is None:
-            reduced, lengths = stack_frames(features, input_lengths, self.settings.time_reduction)
-        else:
-            reduced, lengths = self.convolutions(features, input_lengths)
-        logits = self.output(self.stack(reduced, lengths))
-        return logits.float().log_softmax(dim=2), lengths
+            return stack_frames(features, input_lengths, self.settings.time_reduction)
+        reduced, lengths = self.convolutions(features, input_lengths)
+        return reduced, lengths
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        """(T, N, C), natural logarithms: of the recurrent layers' output, (T, N, H)."""
+        return self.output(self.hidden(outputs)).float().log_softmax(dim=2)
 
     @property
     def n_parameters(self) -> int:
@@ -115,18 +168,22 @@ class AcousticModel(nn.Module):
     def summary(self, hop_ms: float) -> tuple[str, str]:
         """A title and a line that describe the layers; features have a frame every `hop_ms` ms."""
         settings = self.settings
+        parts = [f"2 convolutions of {settings.conv_channels} channels"]
+        size = f"{settings.hidden_size}"
+        if settings.projection_size:
+            size += f" projected to {settings.projection_size}"
         directions = "bidirectional" if settings.bidirectional else "forward"
-        convolutions = f"2 convolutions of {settings.conv_channels} channels, "
-        line = f"{convolutions if settings.conv_channels else ''}{settings.n_layers} x"
-        line += f" {settings.hidden_size} {directions} {settings.cell},"
-        return "layers", f"{line} a frame every {hop_ms * settings.time_reduction:g} ms"
+        parts.append(f"{settings.n_layers} x {size} {directions} {settings.cell}")
+        parts += [f"{size} rectified linear units" for size in settings.output_sizes]
+        line = ", ".join(parts if settings.conv_channels else parts[1:])
+        return "layers", f"{line}, a frame every {hop_ms * settings.frames_per_output:g} ms"
 
     def check(self, place: str) -> None:
         """Check the weights read from the file `place`; here any finite weights are valid."""
 
     def n_frames(self, input_length: int) -> int:
         """Number of frames of `log_probs` for `input_length` frames of features."""
-        return -(-input_length // self.settings.time_reduction)
+        return -(-input_length // self.settings.frames_per_output)
 
 
 class Convolutions(nn.Module):

@@ -235,7 +235,7 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
 
     The loss of such an utterance would be infinite. Frames are counted at the highest speed.
     """
-    features, reduction = settings.features, settings.model.time_reduction
+    features, reduction = settings.features, settings.model.frames_per_output
     short = []
     for utterance, tokens in zip(dataset.utterances, dataset.tokens, strict=True):
         samples = round(utterance.duration * features.sample_rate / max(dataset.speeds))

@@ -1,0 +1,234 @@
+"""sequence -> sequence: an LSTM whose gates also see the cell, which torch does not have."""
+
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+class PeepholeLSTM(nn.Module):
+    """One LSTM layer of one direction with peepholes, called like `nn.LSTM`.
+
+    With x the input, h' and c' the output and the cell one frame before:
+
+        i = sigmoid(W_i x + U_i h' + p_i c' + b_i)
+        f = sigmoid(W_f x + U_f h' + p_f c' + b_f)
+        c = f c' + i tanh(W_g x + U_g h' + b_g)
+        o = sigmoid(W_o x + U_o h' + p_o c + b_o)
+        h = o tanh(c)
+
+    The peepholes p multiply value by value. Names, shapes and the order of the gates (i, f, g, o)
+    are those of `nn.LSTM`; `weight_peephole_l0` holds p_i, p_f and p_o.
+
+    Args:
+        input_size: number of values in a frame of the input.
+        hidden_size: H, number of units.
+
+    Source: Gers, Schraudolph and Schmidhuber 2002, "Learning precise timing with LSTM recurrent
+    networks"; Graves, Mohamed and Hinton 2013, arXiv:1303.5778, equations 3 to 7.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.weight_ih_l0 = _uniform(hidden_size, 4 * hidden_size, input_size)
+        self.weight_hh_l0 = _uniform(hidden_size, 4 * hidden_size, hidden_size)
+        self.bias_ih_l0 = _uniform(hidden_size, 4 * hidden_size)
+        self.bias_hh_l0 = _uniform(hidden_size, 4 * hidden_size)
+        self.weight_peephole_l0 = _uniform(hidden_size, 3, hidden_size)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: tuple[Tensor, Tensor] | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Outputs of all frames, and the state after each sequence's last frame.
+
+        Args:
+            inputs: (T, N, input_size).
+            state: output and cell before the first frame, (1, N, H) each; None for zeros.
+            lengths: (N,), int64, from 1 to T; None if all sequences have T frames.
+
+        Returns:
+            outputs: (T, N, H); undefined after a sequence's end.
+            state: output and cell after the last frame, (1, N, H) each.
+        """
+        weight = self.weight_hh_l0
+        received = F.linear(inputs, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
+        received = received.to(weight.dtype)  # the recurrence has full precision under autocast too
+        if state is None:
+            output = cell = weight.new_zeros(inputs.shape[1], self.hidden_size)
+        else:
+            output, cell = (part[0].to(weight.dtype) for part in state)
+        outputs, cells = _Recurrence.apply(received, weight, self.weight_peephole_l0, output, cell)
+        if lengths is None:
+            return outputs, (outputs[-1:], cells[-1:])
+        last = lengths - 1, torch.arange(len(lengths), device=lengths.device)
+        return outputs, (outputs[last][None], cells[last][None])
+
+    def step(self, received: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Output and cell one frame later, (N, H) each.
+
+        Args:
+            received: (N, 4 H): what the gates get from the input and the last output, with biases.
+            cell: (N, H), one frame before.
+        """
+        of_input, of_forget, of_output = self.weight_peephole_l0
+        i, f, g, o = received.chunk(4, 1)
+        i, f = (i + of_input * cell).sigmoid(), (f + of_forget * cell).sigmoid()
+        cell = f * cell + i * g.tanh()
+        return (o + of_output * cell).sigmoid() * cell.tanh(), cell
+
+
+class Slopes(NamedTuple):
+    """Derivatives of the equations, of every frame or of one.
+
+    Args:
+        gates: (..., 3, H), of the cell with respect to what i, f and g get.
+        cell: of the output with respect to the cell, with o held fixed.
+        output_gate: of the output with respect to what o gets.
+        forget: of the cell with respect to the cell before, with the gates held fixed.
+    """
+
+    gates: Tensor
+    cell: Tensor
+    output_gate: Tensor
+    forget: Tensor
+
+
+class _Recurrence(torch.autograd.Function):
+    """What the gates get from the inputs -> outputs and cells, (T, N, H) each.
+
+    Autograd would record a dozen operations for each frame. Here a frame is one matrix product and
+    a few operations in place, and the gradient of the weights is one product over all frames.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+        received, weight, peepholes, output, cell = given
+        T, N, H = *received.shape[:2], weight.shape[1]
+        received = received.contiguous()
+        gates = received.new_empty(T, N, 4, H)
+        outputs, cells = received.new_empty(T, N, H), received.new_empty(T, N, H)
+        forward_step, _ = _steps(received)
+        before = output.contiguous(), cell.contiguous()
+        for t in range(T):
+            forward_step(received[t], *before, weight, peepholes, gates[t], outputs[t], cells[t])
+            before = outputs[t], cells[t]
+        ctx.save_for_backward(weight, peepholes, output, cell, gates, outputs, cells)
+        return outputs, cells
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        weight, peepholes, output, cell, gates, outputs, cells = ctx.saved_tensors
+        of_outputs, of_cells = (part.contiguous() for part in gradients)
+        T, N, _, H = gates.shape
+        outputs_before = torch.cat([output[None], outputs[:-1]])
+        cells_before = torch.cat([cell[None], cells[:-1]])
+        slopes = slopes_of(gates, cells, cells_before)
+
+        of_gates = gates.new_empty(T + 1, N, 4, H)  # gradients of what the gates get
+        of_gates[T] = 0
+        of_cell = torch.zeros_like(cell)  # from the frames after
+        _, backward_step = _steps(gates)
+        for t in reversed(range(T)):
+            of_cell += of_cells[t]
+            at = Slopes(*(part[t] for part in slopes))
+            backward_step(
+                of_gates[t + 1], of_outputs[t], of_cell, weight, peepholes, at, of_gates[t]
+            )
+
+        of_output = of_gates[0].flatten(1) @ weight
+        of_received = of_gates[:T].flatten(2)
+        of_weight = of_received.flatten(0, 1).T @ outputs_before.flatten(0, 1)
+        i, f, _, o = of_gates[:T].unbind(2)
+        products = i * cells_before, f * cells_before, o * cells
+        of_peepholes = torch.stack([product.sum((0, 1)) for product in products])
+        return of_received, of_weight, of_peepholes, of_output, of_cell
+
+
+def slopes_of(gates: Tensor, cells: Tensor, cells_before: Tensor) -> Slopes:
+    """The derivatives at frames with these gates, (..., 4, H), and cells, (..., H)."""
+    i, f, g, o = gates.unbind(-2)
+    squashed = cells.tanh()
+    of_gates = [g * i * (1 - i), cells_before * f * (1 - f), i * (1 - g * g)]
+    of_cell = o * (1 - squashed * squashed)
+    return Slopes(torch.stack(of_gates, -2), of_cell, squashed * o * (1 - o), f)
+
+
+def forward_step(
+    received: Tensor,
+    output_before: Tensor,
+    cell_before: Tensor,
+    weight: Tensor,
+    peepholes: Tensor,
+    gates: Tensor,
+    output: Tensor,
+    cell: Tensor,
+) -> None:
+    """One frame: fill `gates`, (N, 4, H), `output` and `cell`, (N, H) each.
+
+    Args:
+        received: (N, 4 H), what the gates get from the input, with biases.
+        output_before: (N, H).
+        cell_before: (N, H).
+        weight: (4 H, H).
+        peepholes: (3, H).
+        gates: to be filled with i, f, tanh(...) and o.
+        output: to be filled.
+        cell: to be filled.
+    """
+    torch.addmm(received, output_before, weight.T, out=gates.view_as(received))
+    i, f, g, o = gates.unbind(1)
+    gates[:, :2].addcmul_(cell_before[:, None], peepholes[:2]).sigmoid_()
+    torch.mul(f, cell_before, out=cell).addcmul_(i, g.tanh_())
+    o.addcmul_(cell, peepholes[2]).sigmoid_()
+    torch.tanh(cell, out=output).mul_(o)
+
+
+def backward_step(
+    of_gates_after: Tensor,
+    of_output: Tensor,
+    of_cell: Tensor,
+    weight: Tensor,
+    peepholes: Tensor,
+    slopes: Slopes,
+    of_gates: Tensor,
+) -> None:
+    """One frame backwards: fill `of_gates`, (N, 4, H), and change `of_cell` to that before.
+
+    Args:
+        of_gates_after: (N, 4, H), gradients of what the gates get one frame later.
+        of_output: (N, H), gradient of the output, without what comes through the next frame.
+        of_cell: (N, H), gradient of the cell, without what comes through this frame's output.
+        weight: (4 H, H).
+        peepholes: (3, H).
+        slopes: of this frame.
+        of_gates: to be filled with the gradients of what i, f, g and o get.
+    """
+    of_output = torch.addmm(of_output, of_gates_after.flatten(1), weight)
+    i, f, _, o = of_gates.unbind(1)
+    torch.mul(of_output, slopes.output_gate, out=o)
+    of_cell.addcmul_(of_output, slopes.cell).addcmul_(o, peepholes[2])
+    torch.mul(of_cell[:, None], slopes.gates, out=of_gates[:, :3])
+    of_cell.mul_(slopes.forget).addcmul_(i, peepholes[0]).addcmul_(f, peepholes[1])
+
+
+def _steps(tensor: Tensor) -> tuple[Any, Any]:
+    """The functions for one frame: those for a GPU fuse all operations into one kernel."""
+    if tensor.is_cuda and tensor.dtype == torch.float32 and find_spec("triton"):
+        from asr.networks import peephole_gpu
+
+        return peephole_gpu.forward_step, peephole_gpu.backward_step
+    return forward_step, backward_step
+
+
+def _uniform(hidden_size: int, *shape: int) -> nn.Parameter:
+    """Values as those of torch's own layers."""
+    bound = hidden_size**-0.5
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
