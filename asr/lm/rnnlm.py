@@ -55,8 +55,7 @@ class RNNLMSettings:
         initialisation: initial values of the matrices.
 
     Source: tied: Press and Wolf 2017, arXiv:1608.05859; Inan, Khosravi and Socher 2017,
-    arXiv:1611.01462. Initialisations: Glorot and Bengio 2010; Saxe, McClelland and Ganguli 2014,
-    arXiv:1312.6120.
+    arXiv:1611.01462.
     """
 
     cell: Cell = "lstm"
@@ -352,6 +351,5 @@ class RNNLM(nn.Module):
         return outputs if self.projection is None else self.projection(outputs)
 
 
-@torch.no_grad()
 def _log_softmax(logits: Tensor) -> Tensor:
     return logits.log_softmax(1, torch.promote_types(logits.dtype, torch.float32))

@@ -89,6 +89,7 @@ def new_layer(
     return layer
 
 
+@torch.no_grad()
 def initialise(module: nn.Module, kind: Initialisation) -> None:
     """Initialise all matrices of a module; biases and peepholes stay as they are."""
     if kind == "torch":

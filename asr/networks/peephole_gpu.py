@@ -1,6 +1,6 @@
 """One frame of the peephole LSTM on a GPU, forward and backward, each in one Triton kernel.
 
-Each kernel does what the function of the same name in `asr.networks.peephole` does. A program
+Each kernel does what the function of the same name in `asr.networks.peephole_steps` does. A program
 computes one block of rows and units: it adds up its part of the matrix product, and applies the
 equations to the sums before they leave the registers.
 """
@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from asr.networks.peephole import Slopes
+from asr.networks.peephole_steps import Slopes
 
 ROWS, UNITS, INNER = 16, 32, 32
 """Sizes of a block: rows, units, and values that are multiplied and added at once."""
@@ -25,7 +25,7 @@ def forward_step(
     output: Tensor,
     cell: Tensor,
 ) -> None:
-    """One frame, see `asr.networks.peephole.forward_step`; all tensors are contiguous float32."""
+    """One frame, see `peephole_steps.forward_step`; all tensors are contiguous, float32."""
     N, H = output.shape
     grid = triton.cdiv(N, ROWS), triton.cdiv(H, UNITS)
     _forward[grid](
@@ -54,7 +54,7 @@ def backward_step(
     slopes: Slopes,
     of_gates: Tensor,
 ) -> None:
-    """One frame backwards, see `asr.networks.peephole.backward_step`."""
+    """One frame backwards, see `peephole_steps.backward_step`."""
     N, H = of_output.shape
     grid = triton.cdiv(N, ROWS), triton.cdiv(H, UNITS)
     _backward[grid](
