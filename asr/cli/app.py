@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.align import align
+from asr.cli.diagnose import diagnose
 from asr.cli.info import info
 from asr.cli.lm import lm
 from asr.cli.manifest import manifest
@@ -32,6 +33,7 @@ app.command()(transcribe)
 app.command()(align)
 app.command()(score)
 app.command()(info)
+app.command()(diagnose)
 app.command()(models)
 app.command("install-model")(install_model)
 app.command()(manifest)

@@ -155,7 +155,7 @@ def step(layer: nn.Module, received: Tensor, state: State) -> State:
         state: (N, H) each.
     """
     received = received.to(state[0].dtype)
-    recalled = _product(layer, "hh", state[0])
+    recalled = recall(layer, state[0])
     if isinstance(layer, nn.RNN):
         total = received + recalled
         return (total.relu() if layer.nonlinearity == "relu" else total.tanh(),)
@@ -176,6 +176,11 @@ def step(layer: nn.Module, received: Tensor, state: State) -> State:
 def receive(layer: nn.Module, inputs: Tensor) -> Tensor:
     """The product of a layer's inputs with their weights: (N, F) -> (N, R)."""
     return _product(layer, "ih", inputs)
+
+
+def recall(layer: nn.Module, outputs: Tensor) -> Tensor:
+    """The product of a layer's last outputs with their weights: (N, H) -> (N, R)."""
+    return _product(layer, "hh", outputs)
 
 
 def is_lstm(layer: nn.Module) -> bool:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
@@ -16,9 +18,10 @@ from asr.corpus.batching import check_batch_s
 from asr.corpus.cache import check_cache_gb
 from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance
-from asr.errors import InputError, listed
+from asr.errors import InputError, check_size, listed
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_loss, frames_needed
+from asr.networks.memory import MemoryCurve, network_gradients
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
 from asr.text.lexicon import named_lexicon
@@ -28,7 +31,7 @@ from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings, check_seed
 from asr.training.speech_data import SpeechData
 from asr.training.utterances import (
-    FiniteSteps,
+    CheckedSteps,
     digests_of_utterances,
     estimate_moments,
     features_of,
@@ -91,6 +94,9 @@ class CTCSettings:
         model: size of the network.
         optim: optimiser and learning-rate schedule.
         averaging: which epochs are averaged, and when training ends.
+        memory_every: number of epochs after which TensorBoard gets the network's memory anew: the
+            gradient of the outputs for the first dev utterance by the distance of the input; 0 for
+            never. See `asr.networks.memory`.
     """
 
     seed: int = 1
@@ -100,9 +106,15 @@ class CTCSettings:
     model: AcousticSettings = field(default_factory=AcousticSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
+    memory_every: int = 0
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        check_size("memory_every", self.memory_every, 0, 1_000_000)
+
+
+MEMORY_S = 2.0
+"""Distance up to which the network's memory is measured, in seconds."""
 
 
 class CTCData(SpeechData):
@@ -169,7 +181,7 @@ class CTCTraining(pl.LightningModule):
         self._references: list[str] = []
         self._hypotheses: list[str] = []
         self._dev_loss = 0.0
-        self._steps = FiniteSteps()
+        self._steps = CheckedSteps()
 
     @property
     def monitor(self) -> str:
@@ -206,7 +218,10 @@ class CTCTraining(pl.LightningModule):
         self._steps.clip(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        log_probs, input_lengths = self.acoustic(*features_of(batch, self.features))
+        features, input_lengths = features_of(batch, self.features)
+        if batch_idx == 0:
+            self._remembered = features[: input_lengths[0], :1]
+        log_probs, input_lengths = self.acoustic(features, input_lengths)
         losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
         self._dev_loss += losses.sum().item()
         rows = log_probs.float().cpu().numpy()
@@ -225,6 +240,27 @@ class CTCTraining(pl.LightningModule):
         if self.monitor == "dev_wer":
             self.log("dev_cer", characters.rate, sync_dist=True)
         self._references, self._hypotheses, self._dev_loss = [], [], 0.0
+        every = self.settings.memory_every
+        if every and (self.current_epoch + 1) % every == 0:
+            self._log_memory()
+
+    @rank_zero_only
+    def _log_memory(self) -> None:
+        """Log how far the network remembers in the first dev utterance, and the curve."""
+        frame_s = self.settings.features.hop_ms / 1000
+        curve = MemoryCurve(round(MEMORY_S / frame_s))
+        with torch.inference_mode(False):  # in which validation has no gradient
+            features = self._remembered.clone()
+            curve.add(*network_gradients(self.acoustic, features, torch.Generator().manual_seed(0)))
+        for name, direction in (("before", -1), ("after", 1)):
+            reach = 1000.0 * frame_s * curve.reach(direction)
+            self.log(f"memory/{name}_ms", reach, rank_zero_only=True)
+        if isinstance(self.logger, TensorBoardLogger):
+            from matplotlib.figure import Figure  # slow to import
+
+            figure = Figure(figsize=(7, 4), layout="constrained")
+            curve.draw(figure.subplots(), frame_s)
+            self.logger.experiment.add_figure("memory", figure, self.global_step)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return scheduled_optimizer(self, self.settings.optim)

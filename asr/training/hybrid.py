@@ -15,7 +15,7 @@ from asr.hmm.emissions import HybridEmissions
 from asr.hmm.topology import pdf_names
 from asr.training.hybrid_data import HybridSettings
 from asr.training.optim import scheduled_optimizer
-from asr.training.utterances import FiniteSteps, estimate_moments, features_of, seed_batch
+from asr.training.utterances import CheckedSteps, estimate_moments, features_of, seed_batch
 
 FEWEST_FRAMES = 10.0
 """Lower bound of a pdf's number of frames in its prior; see `log_priors`."""
@@ -47,7 +47,7 @@ class HybridTraining(pl.LightningModule):
         self.features = Features(settings.features)
         self.emissions = HybridEmissions(settings.features.n_features, n_pdfs, settings.model)
         self._masks = torch.Generator()
-        self._steps = FiniteSteps()
+        self._steps = CheckedSteps()
         self._dev = torch.zeros(3, dtype=torch.float64)  # loss, errors, frames
 
     def on_fit_start(self) -> None:

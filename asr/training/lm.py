@@ -233,7 +233,8 @@ class LMTraining(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        if not clip_finite(self, optimizer, gradient_clip_val, gradient_clip_algorithm):
+        norm = clip_finite(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if not math.isfinite(norm):
             step = self.trainer.global_step + 1
             print(
                 f"step {step} not taken: the gradient is not finite; all rows begin anew",

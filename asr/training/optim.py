@@ -75,8 +75,12 @@ def clip_finite(
     optimizer: torch.optim.Optimizer,
     value: float | None,
     algorithm: str | None,
-) -> bool:
-    """Clip the gradient and log its norm, or drop the gradient if it is not finite.
+) -> float:
+    """Clip the gradient, or drop it if it is not finite, and log what was done.
+
+    It logs `gradient_norm`, before clipping. Where the norm is clipped, it also logs the epoch's
+    means of `clipped`, the share of steps whose gradient was too large, and `clip_scale`, the
+    factor by which gradients were multiplied, 1 for those that were not too large.
 
     Without a gradient, the step changes neither the weights nor the optimiser. AdamW's own count of
     steps stays too, since it is the number of gradients in its moving averages. The learning rate
@@ -90,14 +94,19 @@ def clip_finite(
         algorithm: the trainer's `gradient_clip_algorithm`.
 
     Returns:
-        finite: whether the gradient is finite; the same in all processes, which share it.
+        norm: of the gradient before clipping, which may not be finite; the same in all processes,
+            which share it.
     """
     gradients = [p.grad for p in task.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     if not norm.isfinite():
         optimizer.zero_grad(set_to_none=True)
-        return False
+        return norm.item()
     task.log("gradient_norm", norm)
     if value:
         task.clip_gradients(optimizer, value, algorithm)
-    return True
+        if algorithm in (None, "norm"):
+            scale = (value / norm).clamp(max=1.0)
+            for name, part in (("clipped", (scale < 1).float()), ("clip_scale", scale)):
+                task.log(name, part, on_step=False, on_epoch=True, batch_size=1)
+    return norm.item()

@@ -1,10 +1,13 @@
-"""manifests -> batches of utterances for training networks; seeds of batches, skipped steps."""
+"""manifests -> batches of utterances for training networks; seeds of batches, steps."""
 
 import hashlib
+import math
 import sys
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytorch_lightning as pl
@@ -266,13 +269,21 @@ def seed_batch(task: pl.LightningModule, seed: int, batch_idx: int, masks: torch
     masks.manual_seed(int(for_masks))
 
 
-class FiniteSteps:
-    """Skips steps whose gradient is not finite, and names their utterances on stderr.
+EXPLODED = 10
+"""A gradient explodes if its norm is more than so many times the median of the steps before."""
 
-    These are the utterances whose loss is not finite, if there are any, else all of the step.
+
+class CheckedSteps:
+    """Skips steps whose gradient is not finite, and names the utterances of conspicuous steps.
+
+    A line on stderr names the utterances of a step that is skipped: those whose loss is not finite,
+    if there are any, else all. It also names those of a step whose gradient explodes, which is
+    clipped and taken; see `EXPLODED`. Steps are compared with the last 100 since the training
+    began or was resumed, and the first 20 with none.
     """
 
     def __init__(self) -> None:
+        self._norms: deque[float] = deque(maxlen=100)
         self._ids: list[str] = []  # of the batches since the last step
         self._ids_not_finite: list[str] = []
 
@@ -296,12 +307,18 @@ class FiniteSteps:
         value: float | None,
         algorithm: str | None,
     ) -> None:
-        """Call `asr.training.optim.clip_finite`; if the step is skipped, say so on stderr."""
-        if not clip_finite(task, optimizer, value, algorithm):
+        """Call `asr.training.optim.clip_finite`; a line on stderr if the step is conspicuous."""
+        norm = clip_finite(task, optimizer, value, algorithm)
+        step, usual = task.trainer.global_step + 1, median(self._norms) if self._norms else 0.0
+        if not math.isfinite(norm):
             what = "the loss" if self._ids_not_finite else "the gradient"
             named = listed(self._ids_not_finite or self._ids)
-            step = task.trainer.global_step + 1
             print(f"step {step} not taken: {what} is not finite: {named}", file=sys.stderr)
+        else:
+            if len(self._norms) >= 20 and norm > EXPLODED * usual:
+                what = f"the gradient's norm is {norm:.4g}, {norm / usual:.0f} times the median"
+                print(f"step {step}: {what}: {listed(self._ids)}", file=sys.stderr)
+            self._norms.append(norm)
         self._ids, self._ids_not_finite = [], []
 
 

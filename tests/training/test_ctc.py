@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import ROOT, SAMPLE_RATE, Tones, run_script, signal_at
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import asr
 import asr.corpus.recordings
@@ -26,7 +27,7 @@ from asr.training.callbacks import EpochLines
 from asr.training.checkpoints import average_weights
 from asr.training.ctc import CTCData, CTCSettings, CTCTraining, DataSettings
 from asr.training.optim import rate_at
-from asr.training.utterances import shuffled
+from asr.training.utterances import CheckedSteps, shuffled
 
 SCRIPT = "recipes/train_ctc.py"
 
@@ -585,3 +586,56 @@ def test_several_processes_share_the_batches_and_say_so(capsys):
     assert line.endswith("; data.batch_s=1.5 keeps steps as large\n")
     shuffled(dataset, 3.0, 0, SimpleNamespace(global_rank=0, world_size=1, is_global_zero=True))
     assert capsys.readouterr().err == ""
+
+
+def test_clipping_is_logged_as_share_and_scale(tones, tmp_path, capsys):
+    train(tones, tmp_path / "tight", "--trainer.max_epochs=1", "--trainer.gradient_clip_val=1e-6")
+    line = capsys.readouterr().err
+    assert " clipped 1.0000 " in line
+    assert float(re.search(r"clip_scale (\S+)", line)[1]) < 1e-3
+    train(tones, tmp_path / "wide", "--trainer.max_epochs=1", "--trainer.gradient_clip_val=1e6")
+    line = capsys.readouterr().err
+    assert " clip_scale 1.0000 clipped 0.0000 " in line
+
+
+def test_tensorboard_gets_the_networks_memory_at_the_chosen_interval(tones, tmp_path):
+    train(tones, tmp_path / "run", "--trainer.max_epochs=4", "--memory_every=2")
+    (folder,) = {path.parent for path in (tmp_path / "run").rglob("events.out.*")}
+    events = EventAccumulator(str(folder), size_guidance={"images": 0})
+    events.Reload()
+    for name in ("memory/before_ms", "memory/after_ms"):
+        assert len(events.Scalars(name)) == 2
+        assert 0 < events.Scalars(name)[-1].value <= 2000
+    assert len(events.Images("memory")) == 2
+
+
+class OneWeight:
+    """What `CheckedSteps` needs of a training task."""
+
+    def __init__(self):
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.trainer = SimpleNamespace(global_step=0)
+
+    def parameters(self):
+        return [self.weight]
+
+    def log(self, *args, **options):
+        pass
+
+    def clip_gradients(self, optimizer, value, algorithm):
+        torch.nn.utils.clip_grad_norm_(self.parameters(), value)
+
+
+def test_a_gradient_that_explodes_names_the_utterances_of_its_step(capsys):
+    task, steps = OneWeight(), CheckedSteps()
+    norms = [500.0, *[1.0 + 0.1 * (n % 5) for n in range(30)], 11.5, 13.2, 1.0]
+    for step, norm in enumerate(norms):
+        task.trainer.global_step = step
+        task.weight.grad = torch.tensor([norm])
+        steps.note([f"u{step}", f"v{step}"], torch.ones(2))
+        steps.clip(task, None, 5.0, "norm")
+        assert task.weight.grad.item() == pytest.approx(min(norm, 5.0))
+    # the first 20 steps are compared with none; the median is 1.2
+    assert capsys.readouterr().err.splitlines() == [
+        "step 33: the gradient's norm is 13.2, 11 times the median: u32, v32"
+    ]
