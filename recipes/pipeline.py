@@ -12,7 +12,7 @@ from asr.config import read_yaml
 from asr.errors import InputError
 from asr.folder import read_description
 
-KINDS = ("ctc", "hmm", "hybrid")
+KINDS = ("ctc", "hmm", "hybrid", "classifier")
 """Kinds of acoustic models: settings belong to the one that their file name begins with, or ctc."""
 
 SEEDLESS = ("hmm",)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from asr.config import parse, settings_parser
-from asr.errors import reported
+from asr.errors import InputError, reported
 from asr.evaluation.provenance import commit
 from asr.model import Model, save_model
 from asr.training.ctc import CTCData, CTCSettings, CTCTraining
@@ -17,9 +17,22 @@ from asr.training.run import Run, add_trainer_options
 
 
 def main() -> None:
-    parser = settings_parser("train_ctc", CTCSettings)
+    train("train_ctc", is_classifier=False)
+
+
+def train(program: str, is_classifier: bool) -> None:
+    """Train a model by the command line.
+
+    Args:
+        program: name of the recipe.
+        is_classifier: whether the network gives an utterance one output.
+    """
+    parser = settings_parser(program, CTCSettings)
     add_trainer_options(parser)
     settings, options, text = parse(parser, CTCSettings)
+    if settings.model.pooling != is_classifier:
+        found = settings.model.pooling
+        raise InputError(f"model.pooling is {found}; expected {is_classifier} with {program}")
     data = CTCData(settings)
     run = Run(Path(options.out), text, data.digests)
     if run.is_finished():

@@ -225,6 +225,8 @@ def _check_duration(
     T: int, features: FeatureSettings, duration: float, acoustic: AcousticSettings | None
 ) -> None:
     """Raise InputError if T frames differ from the duration by more than half a window."""
+    if acoustic and acoustic.pooling:
+        return
     reduction = acoustic.frames_per_output if acoustic else 1
     samples, half = duration * features.sample_rate, features.win_length / 2
     fewest = features.win_length + (T - 1) * reduction * features.hop_length

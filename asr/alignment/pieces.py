@@ -49,6 +49,8 @@ def log_probs_in_pieces(
         max(1, round(seconds * settings.sample_rate / hop)) for seconds in (piece_s, context_s)
     )
     T = -(-settings.n_frames(len(waveform)) // reduction)
+    if network and network.pooling:
+        T = 1  # the model hears the whole recording at once
     # the samples after the start of a part's last frame that its features need
     rest = settings.win_length - settings.hop_length
     found = []

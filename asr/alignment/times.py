@@ -176,7 +176,8 @@ def frame_times(
         T: number of frames of the acoustic model's output, or of the features without a model.
         features: settings of the features.
         duration: duration of the recording, in seconds.
-        model: the acoustic model; None for a model without time reduction, such as an HMM.
+        model: the acoustic model, whose only frame is the whole recording if it classifies whole
+            utterances; None for a model without time reduction, such as an HMM.
 
     Returns:
         times: (T + 1,), float64, seconds: frame t lasts from `times[t]` to `times[t + 1]`.
@@ -186,6 +187,8 @@ def frame_times(
     """
     if T < 1:
         raise ValueError(f"T is {T}; expected 1 or more")
+    if model and model.pooling:
+        return np.array([0.0, duration])
     reduction = model.frames_per_output if model else 1
     # centre of the first output frame, in hops
     centre = 0.0 if model and model.conv_channels else (reduction - 1) / 2

@@ -86,6 +86,8 @@ class HybridEmissions(nn.Module):
         needs = "expected 1: an HMM needs an output for every frame"
         if settings.time_reduction != 1:
             raise InputError(f"model.time_reduction is {settings.time_reduction}; {needs}")
+        if settings.pooling:
+            raise InputError("model.pooling is True; expected False: an HMM needs every frame")
         if settings.frames_per_output != 1:
             raise InputError(f"model.pyramid is {settings.pyramid}; {needs}")
         self.network = AcousticModel(n_features, n_pdfs, settings)

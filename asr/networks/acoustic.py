@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from asr.audio.features import mask, stack_frames
@@ -37,6 +38,8 @@ class AcousticSettings:
         layer_norm: whether each recurrent layer's output is normalised frame by frame.
         initialisation: initial values of the recurrent layers' matrices.
         forget_bias: initial bias of an LSTM's forget gates.
+        pooling: whether the network classifies whole utterances: the softmax reads the mean of the
+            recurrent layers' outputs over all frames, and there is one output frame.
         output_sizes: sizes of the layers of rectified linear units between the recurrent layers and
             the softmax; empty for none.
     """
@@ -54,6 +57,7 @@ class AcousticSettings:
     layer_norm: bool = True
     initialisation: Initialisation = "torch"
     forget_bias: float = 1.0
+    pooling: bool = False
     output_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -138,6 +142,10 @@ class AcousticModel(nn.Module):
             input_lengths: (N,), in frames of `log_probs`; see `n_frames`.
         """
         outputs, lengths = self.stack(*self.reduced(features, input_lengths))
+        if self.settings.pooling:
+            inside = mask(lengths, len(outputs))[:, :, None]
+            outputs = outputs.masked_fill(~inside, 0.0).sum(0, keepdim=True) / lengths[:, None]
+            lengths = torch.ones_like(lengths)
         return self.log_probs(outputs), lengths
 
     def reduced(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,6 +184,8 @@ class AcousticModel(nn.Module):
         parts.append(f"{settings.n_layers} x {size} {directions} {settings.cell}")
         parts += [f"{size} rectified linear units" for size in settings.output_sizes]
         line = ", ".join(parts if settings.conv_channels else parts[1:])
+        if settings.pooling:
+            return "layers", f"{line}, one output for an utterance"
         return "layers", f"{line}, a frame every {hop_ms * settings.frames_per_output:g} ms"
 
     def check(self, place: str) -> None:
@@ -183,7 +193,7 @@ class AcousticModel(nn.Module):
 
     def n_frames(self, input_length: int) -> int:
         """Number of frames of `log_probs` for `input_length` frames of features."""
-        return -(-input_length // self.settings.frames_per_output)
+        return 1 if self.settings.pooling else -(-input_length // self.settings.frames_per_output)
 
 
 class Convolutions(nn.Module):

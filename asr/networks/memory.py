@@ -103,6 +103,8 @@ def network_gradients(
 ) -> tuple[Tensor, Tensor]:
     """`squared_gradients` of a network's log-probabilities, with respect to its features.
 
+    For a network that classifies whole utterances, they are those of its frames before pooling.
+
     Args:
         network: in evaluation mode, unless dropout is wanted.
         features: (T, 1, F), of an utterance.
@@ -114,7 +116,8 @@ def network_gradients(
     """
 
     def log_probs(rows: Tensor) -> Tensor:
-        return network(rows, torch.full((rows.shape[1],), len(rows), device=rows.device))[0]
+        lengths = torch.full((rows.shape[1],), len(rows), device=rows.device)
+        return network.log_probs(network.stack(*network.reduced(rows, lengths))[0])
 
     frames, squares = squared_gradients(log_probs, features, generator)
     n = network.settings.frames_per_output

@@ -79,7 +79,7 @@ def clip_finite(
     """Clip the gradient, or drop it if it is not finite, and log what was done.
 
     It logs `gradient_norm`, before clipping. Where the norm is clipped, it also logs the epoch's
-    means of `clipped`, the share of steps whose gradient was too large, and `clip_scale`, the
+    means of `clipped`, the share of steps whose gradient was too large, and `clip/scale`, the
     factor by which gradients were multiplied, 1 for those that were not too large.
 
     Without a gradient, the step changes neither the weights nor the optimiser. AdamW's own count of
@@ -107,6 +107,6 @@ def clip_finite(
         task.clip_gradients(optimizer, value, algorithm)
         if algorithm in (None, "norm"):
             scale = (value / norm).clamp(max=1.0)
-            for name, part in (("clipped", (scale < 1).float()), ("clip_scale", scale)):
+            for name, part in (("clipped", (scale < 1).float()), ("clip/scale", scale)):
                 task.log(name, part, on_step=False, on_epoch=True, batch_size=1)
     return norm.item()

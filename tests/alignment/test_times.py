@@ -353,3 +353,8 @@ def test_phones_belong_to_words_in_any_pronunciation(seed):
         assert said in phones.pronunciations(word)
     # phones that belong to no word are words themselves, as in the result of a greedy search
     assert words_of_tokens([1, 3], ["AH", "N"], phones) == [0, 1]
+
+
+def test_the_only_frame_of_a_classifier_is_the_whole_recording():
+    model = AcousticSettings(pooling=True)
+    assert frame_times(1, FeatureSettings(), 1.25, model).tolist() == [0.0, 1.25]

@@ -3,6 +3,7 @@ import torch
 
 from asr.errors import InputError
 from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.networks.cells import GATES
 
 LENGTHS = [13, 7, 1, 12]
 SMALL = {"hidden_size": 8, "n_layers": 2, "dropout": 0.0}
@@ -42,11 +43,48 @@ def test_a_batch_equals_single_utterances(time_reduction, conv_channels):
         torch.testing.assert_close(together[: lengths[n], n], expected[:, 0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", GATES)
 def test_each_row_is_a_distribution(cell):
     log_probs, _ = model_of(cell=cell)(*batch()[1:])
     assert log_probs.dtype == torch.float32
     torch.testing.assert_close(log_probs.exp().sum(2), torch.ones(log_probs.shape[:2]))
+
+
+def test_a_pyramid_reduces_time_further():
+    model = model_of(time_reduction=2, pyramid=(3,))
+    assert model.settings.frames_per_output == 6
+    alone, features, input_lengths = batch()
+    together, lengths = model(features, input_lengths)
+    assert lengths.tolist() == [-(-length // 6) for length in LENGTHS]
+    assert lengths.tolist() == [model.n_frames(length) for length in LENGTHS]
+    for n, rows in enumerate(alone):
+        expected, _ = model(rows[:, None], input_lengths[n : n + 1])
+        torch.testing.assert_close(together[: lengths[n], n], expected[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_deep_output_network_is_a_stack_of_rectified_layers():
+    model = model_of(output_sizes=(5, 7))
+    _, features, input_lengths = batch()
+    outputs, lengths = model.stack(*model.reduced(features, input_lengths))
+    first, second = model.hidden[0], model.hidden[3]
+    assert (first.out_features, second.in_features, second.out_features) == (5, 5, 7)
+    hidden = second(first(outputs).relu()).relu()
+    expected = model.output(hidden).log_softmax(2)
+    found, found_lengths = model(features, input_lengths)
+    torch.testing.assert_close(found, expected)
+    assert found_lengths.equal(lengths)
+
+
+def test_pooling_gives_one_output_from_the_mean_of_an_utterances_own_frames():
+    model = model_of(pooling=True, time_reduction=2)
+    alone, features, input_lengths = batch()
+    found, lengths = model(features, input_lengths)
+    assert found.shape == (1, 4, 6)
+    assert lengths.tolist() == [1] * 4 == [model.n_frames(length) for length in LENGTHS]
+    for n, rows in enumerate(alone):
+        outputs, _ = model.stack(*model.reduced(rows[:, None], input_lengths[n : n + 1]))
+        expected = model.output(outputs[:, 0].mean(0)).log_softmax(0)
+        torch.testing.assert_close(found[0, n], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.bfloat16
@@ -78,6 +116,9 @@ def test_log_probs_depend_on_the_feature_frames_they_cover():
         ({"hidden_size": 0}, "model.hidden_size is 0; expected 1 or more"),
         ({"n_layers": -1}, "model.n_layers is -1; expected 1 or more"),
         ({"dropout": 1.0}, "model.dropout is 1.0; expected from 0 to below 1"),
+        ({"pyramid": (2, 2, 2)}, r"model.pyramid is \(2, 2, 2\); expected 2 numbers"),
+        ({"projection_size": 9000}, "model.projection_size is 9000; expected from 0 to below hid"),
+        ({"output_sizes": (5, 0)}, r"model.output_sizes\[1\] is 0; expected 1 or more"),
     ],
 )
 def test_invalid_settings_are_refused(values, message):
