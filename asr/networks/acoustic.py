@@ -182,6 +182,10 @@ class AcousticModel(nn.Module):
             size += f" projected to {settings.projection_size}"
         directions = "bidirectional" if settings.bidirectional else "forward"
         parts.append(f"{settings.n_layers} x {size} {directions} {settings.cell}")
+        parts += ["residual links"] if settings.residual else []
+        parts += (
+            [f"pyramid of {' x '.join(map(str, settings.pyramid))}"] if settings.pyramid else []
+        )
         parts += [f"{size} rectified linear units" for size in settings.output_sizes]
         line = ", ".join(parts if settings.conv_channels else parts[1:])
         if settings.pooling:
