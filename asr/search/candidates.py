@@ -60,7 +60,7 @@ def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> 
 
 @inner
 def may_follow(tables: Tables, before: int, token: int) -> bool:
-    """Whether a token, or BLANK for the end, may follow another: all but parts of syllables may."""
+    """Whether a token, or BLANK for the end, may follow another; a rule for Hangul's letters."""
     tokens = tables.tokens
     return tables.follows[tokens[before].position, tokens[token].position]
 

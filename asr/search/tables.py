@@ -89,8 +89,7 @@ def make_tables(space: SearchSpace) -> Tables:
     else:
         tokens["bonus"] = bonus
     if isinstance(tokenizer, JamoTokenizer):
-        positions = [position_of(symbol) for symbol in tokenizer.symbols[BLANK + 1 :]]
-        tokens["position"][BLANK + 1 :] = list(map(POSITIONS.index, positions))
+        tokens["position"] = [POSITIONS.index(position_of(each)) for each in tokenizer.symbols]
     bonuses = np.full(n_words + 3, bonus)
     bonuses[0], bonuses[-2], bonuses[-1] = 0.0, bonus + settings.unk_bonus, 0.0
     phrases, after_phrase, first_phrase = np.zeros(1, PHRASE), np.zeros((1, C), np.int32), 0

@@ -35,9 +35,16 @@ def compose(letters: str) -> str:
     becomes 아, the initial ㄱ becomes 그, and the final ㄱ 윽.
 
     Source: The Unicode Standard, section 3.12, "Standard Korean Syllable Blocks", which completes
-    them by invisible fillers; here by the letters that Korean spelling has for nothing to say.
+    them by invisible fillers; here by ㅇ, which Korean writes where no consonant is said, and ㅡ,
+    which it adds in loanwords.
     """
     return unicodedata.normalize("NFC", _SYLLABLE.sub(_completed, letters))
+
+
+def first_incomplete(letters: str) -> str:
+    """The letters of the first syllable that `compose` completes; empty if there is none."""
+    syllables = _SYLLABLE.finditer(letters)
+    return next((one[0] for one in syllables if not (one[1] and one[2])), "")
 
 
 def position_of(character: str) -> Position | None:

@@ -9,7 +9,7 @@ from itertools import chain, product
 from typing import Any, ClassVar
 
 from asr.errors import InputError, listed, printable, shortened
-from asr.text.jamo import compose, decompose, position_of
+from asr.text.jamo import compose, decompose, first_incomplete, position_of
 from asr.text.lexicon import Lexicon, parse_lexicon
 from asr.text.normalisation import Case, case_of
 from asr.text.subword import WORD_START, SubwordModel
@@ -142,9 +142,10 @@ class JamoTokenizer:
                 Hangul. Single letters such as ㅋ (U+314B) count as other characters.
         """
         letters = decompose(text)
-        if compose(letters) != unicodedata.normalize("NFC", text):
+        if lone := first_incomplete(letters):
+            codes = " ".join(f"U+{ord(letter):04X}" for letter in lone)
             raise InputError(
-                f"{place}: a letter of {shortened(text)} is in no whole syllable of modern Hangul"
+                f"{place}: jamo {lone!r} ({codes}) are no whole syllable; expected modern Hangul"
             )
         return _encode(letters, self._token, "letter", place)
 

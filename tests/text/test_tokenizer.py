@@ -66,8 +66,14 @@ def test_jamo_are_letters_of_syllables_and_other_characters():
 
 def test_jamo_in_no_syllable_are_refused():
     tokenizer = JamoTokenizer.from_texts(["각"])
-    for text in ("가\u1100", "\u11a8", "\u1161 각"):
-        with pytest.raises(InputError, match=r"^u1: .* is in no whole syllable of modern Hangul$"):
+    for text, codes in (
+        ("가\u1100", r"U\+1100"),
+        ("각\u11a8", r"U\+11A8"),
+        ("\u1161 각", r"U\+1161"),
+        ("\u1100\u11a8", r"U\+1100 U\+11A8"),
+        ("\u1112\u119e\u11ab", r"U\+1112"),  # a vowel of the 15th century
+    ):
+        with pytest.raises(InputError, match=rf"^u1: jamo .* \({codes}\) are no whole syllable;"):
             tokenizer.encode(text, place="u1")
     with pytest.raises(
         InputError, match=r"^u1: letter '\u1175' \(U\+1175\) is not in the alphabet;"
