@@ -33,7 +33,6 @@ def main() -> None:
     compared = corpus.conf / "compare.yaml"
     values = read_yaml(compared)
     titles = titles_of(values, compared)
-    decode = compared if "lm" in values else corpus.decode
     confs = [corpus.conf / f"{name}.yaml" for name in titles]
     for conf in confs:
         if not conf.exists():
@@ -41,6 +40,7 @@ def main() -> None:
     shown = utterance_of(corpus, confs[0], options.utterance)
     systems, models = [], {}
     for conf, title in zip(confs, titles.values(), strict=True):
+        decode = compared if "lm" in values else corpus.decode(conf)
         results = run(corpus, conf, options.seeds, decode=decode)
         model = models[kind_of(conf)] = load_model(results[0].parent)
         # other programs slow trainings down, so the shortest time is the best estimate

@@ -54,11 +54,15 @@ class Corpus:
         """Folder of the settings."""
         return self.root / "conf" / self.name
 
-    @property
-    def decode(self) -> Path | None:
-        """The file that names the language models of this corpus, if it exists."""
-        path = self.conf / "decode.yaml"
-        return path if path.exists() else None
+    def decode(self, conf: Path) -> Path | None:
+        """The file that names the language models for the settings in `conf`, if it exists.
+
+        Models of other tokens may need other language models: for ctc-jamo.yaml, it is
+        decode-jamo.yaml if that exists, else decode.yaml.
+        """
+        _, dash, name = conf.stem.partition("-")
+        paths = [self.conf / f"decode{end}.yaml" for end in (dash + name, "")]
+        return next((path for path in paths if path.exists()), None)
 
     def parts(self, conf: Path) -> list[Path]:
         """The manifests of train, dev and test (words or phones) for the settings in `conf`."""

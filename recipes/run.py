@@ -6,8 +6,9 @@ The settings are those of conf/CORPUS/ctc.yaml, and the model's folder is exp/CO
 --config FILE uses other settings; the name of the file begins with the kind of model: ctc, hmm or
 hybrid. The model's folder has the file's name.
 key=value changes a setting: `model.n_layers=4 trainer.max_epochs=20`.
-If conf/CORPUS/decode.yaml exists, the language models that it names are trained too. --greedy turns
-this off and decodes with greedy search alone.
+If conf/CORPUS/decode.yaml exists, the language models that it names are trained too; for
+ctc-NAME.yaml, decode-NAME.yaml goes first. --greedy turns this off and decodes with greedy search
+alone.
 A stage is skipped if its command and input files have not changed since it succeeded.
 """
 
@@ -29,7 +30,7 @@ def main() -> None:
     out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus))
     corpus = Corpus(ROOT, options.corpus, out, options.data_root)
     conf = options.config or corpus.conf / "ctc.yaml"
-    decode = None if options.greedy else corpus.decode
+    decode = None if options.greedy else corpus.decode(conf)
     results = run(corpus, conf, options.seeds, options.settings, decode)
     print("\n".join(report(results)))
     print(f"model: {results[-1].parent}")

@@ -132,7 +132,7 @@ def _word_ends(tokens: Sequence[int], start: int, word: str, tokenizer: Tokenize
         spelled = tokenizer.decode(tokens[start:end]).strip()
         if spelled == word:
             yield end
-        if len(spelled) >= len(word):
+        if len(spelled) > len(word):  # as long: a syllable may still get its final consonant
             return
 
 

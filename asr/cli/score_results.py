@@ -16,6 +16,8 @@ def system_lines(values: Values, alignments: Sequence[Alignment]) -> list[str]:
         f" {values['insertions']} insertions in {values['words']} words",
         f"CER  {_percent(values['cer'])} %  of {values['characters']} characters,"
         " including spaces between words",
+        f"     {_percent(values['cer_no_spaces'])} %  of"
+        f" {values['characters_no_spaces']} characters without spaces",
         f"SER  {_percent(values['sentence_error_rate'])} %  {values['utterances_with_errors']}"
         f" of {values['utterances']} utterances have errors (paired by {values['paired_by']})",
     ]

@@ -10,7 +10,7 @@ import numpy as np
 from asr.evaluation.calibration import calibration_error, normalised_cross_entropy
 from asr.evaluation.provenance import peak_memory_mb
 from asr.scoring.bootstrap import bootstrap_interval, paired_gain
-from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
+from asr.scoring.error_rates import ErrorCounts, cer, word_errors
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class SystemResult:
         wer_low: lower end of the 95 % bootstrap interval over utterances.
         wer_high: upper end of this interval.
         cer: character error rate, with the spaces between words; pooled like `wer`.
+        cer_no_spaces: character error rate of the texts without their spaces.
         substitutions: number of substituted words.
         deletions: number of deleted words.
         insertions: number of inserted words.
@@ -52,6 +53,7 @@ class SystemResult:
     wer_low: float
     wer_high: float
     cer: float
+    cer_no_spaces: float
     substitutions: int
     deletions: int
     insertions: int
@@ -102,7 +104,8 @@ def system_result(
         wer=pooled.rate,
         wer_low=low,
         wer_high=high,
-        cer=sum(character_errors(references, hypotheses), ErrorCounts()).rate,
+        cer=cer(references, hypotheses).rate,
+        cer_no_spaces=cer(references, hypotheses, spaces=False).rate,
         substitutions=pooled.substitutions,
         deletions=pooled.deletions,
         insertions=pooled.insertions,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from asr.config import from_dict
 from asr.errors import InputError
+from asr.text.jamo import decompose
 from asr.text.normalisation import (
     DEFAULT,
     Case,
@@ -251,5 +252,5 @@ def _units(text: str, unit: Unit, settings: TextSettings) -> list[str]:
         case "char":
             return list(text)
         case "jamo":
-            return list(unicodedata.normalize("NFD", text))
+            return list(decompose(text))
     raise ValueError(f"unit is {unit!r}; expected word, char, jamo or bpe")

@@ -77,7 +77,9 @@ def wer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> Err
     return sum(word_errors(*_texts(references, hypotheses)), ErrorCounts())
 
 
-def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
+def cer(
+    references: str | Sequence[str], hypotheses: str | Sequence[str], spaces: bool = True
+) -> ErrorCounts:
     """Character errors of one text, or of many texts together, including spaces between words.
 
     >>> asr.cer("three five", "three nine").rate
@@ -86,6 +88,7 @@ def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> Err
     Args:
         references: the correct text, or one text for each utterance.
         hypotheses: the recognised text, or as many texts.
+        spaces: whether the space between two words is a character; see `character_errors`.
 
     Returns:
         counts: of all utterances, in characters (code points); `words` counts reference characters.
@@ -93,7 +96,7 @@ def cer(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> Err
     Raises:
         ValueError: as for `wer`.
     """
-    return sum(character_errors(*_texts(references, hypotheses)), ErrorCounts())
+    return sum(character_errors(*_texts(references, hypotheses), spaces), ErrorCounts())
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
@@ -105,19 +108,28 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[Er
     return [count_errors(alignment) for alignment in align_words(references, hypotheses)]
 
 
-def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
+def character_errors(
+    references: Sequence[str], hypotheses: Sequence[str], spaces: bool = True
+) -> list[ErrorCounts]:
     """Character errors of each utterance, in code points.
 
     The space between two words is a character, as in `jiwer.cer`. Several white-space characters
     count as one space, and those at both ends of a text don't count. The number of errors is the
     smallest possible; other programs may split it differently into the three kinds.
 
+    Args:
+        references: the correct texts.
+        hypotheses: the recognised texts.
+        spaces: False to compare the texts without white space, where writers differ in it, as in
+            Korean, or have none.
+
     Raises:
         ValueError: the numbers of references and hypotheses differ.
     """
     _check_sequences(references, hypotheses)
+    space = " " if spaces else ""
     return [
-        _count_characters(" ".join(reference.split()), " ".join(hypothesis.split()))
+        _count_characters(space.join(reference.split()), space.join(hypothesis.split()))
         for reference, hypothesis in zip(references, hypotheses, strict=True)
     ]
 

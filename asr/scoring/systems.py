@@ -14,7 +14,7 @@ from asr.scoring.error_rates import (
     Alignment,
     ErrorCounts,
     align_words,
-    character_errors,
+    cer,
     count_errors,
 )
 from asr.scoring.transcripts import Pairs
@@ -163,13 +163,17 @@ def _rate_values(counts: Sequence[ErrorCounts]) -> Values:
 
 def _system_values(system: System, groups: Sequence[str] | None) -> Values:
     pairs, counts = system.pairs, system.counts
-    characters = sum(character_errors(pairs.references, pairs.hypotheses), ErrorCounts())
+    with_spaces = cer(pairs.references, pairs.hypotheses)
+    without = cer(pairs.references, pairs.hypotheses, spaces=False)
     wrong = sum(count.errors > 0 for count in counts)
     rates = _rate_values(counts)
     values = {name: rates.pop(name) for name in ("wer", "wer_low", "wer_high")}
-    values |= {"cer": finite_or_none(characters.rate), **rates}
     values |= {
-        "characters": characters.words,
+        "cer": finite_or_none(with_spaces.rate),
+        "cer_no_spaces": finite_or_none(without.rate),
+        **rates,
+        "characters": with_spaces.words,
+        "characters_no_spaces": without.words,
         "utterances": len(counts),
         "utterances_with_errors": wrong,
         "sentence_error_rate": wrong / len(counts),

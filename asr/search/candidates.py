@@ -36,7 +36,7 @@ def highest_extra(tables: Tables, prefix: Records) -> float:
 
 @inner
 def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> None:
-    """Extend a prefix by a token, in each way that the lexicon allows.
+    """Extend a prefix by a token, in each way that the lexicon and Hangul's syllables allow.
 
     Args:
         tree: the state of the search.
@@ -47,7 +47,7 @@ def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> 
     """
     before = tree.prefixes[parent].node
     after = np.int64(tables.children[before, token])
-    if after == NONE:
+    if after == NONE or not may_follow(tables, tree.prefixes[parent].token, token):
         return
     if tables.joined or token == tables.separator:  # a word may end
         ends = tables.nodes[after if tables.joined else before]
@@ -56,6 +56,13 @@ def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> 
         if not tables.joined or not ends.inner:
             return
     consider(tree, tables, parent, token, NO_WORD, after, mass)
+
+
+@inner
+def may_follow(tables: Tables, before: int, token: int) -> bool:
+    """Whether a token, or BLANK for the end, may follow another; a rule for Hangul's letters."""
+    tokens = tables.tokens
+    return tables.follows[tokens[before].position, tokens[token].position]
 
 
 @inner
@@ -167,7 +174,8 @@ def wait(tree: Tree, prefix: int, bound: float) -> None:
 def add_ends(tree: Tree, tables: Tables) -> None:
     """Add all complete hypotheses to the candidates, with the masses `coming` of their prefixes.
 
-    If no prefix ends with a complete word, all of them end, without the words they have begun.
+    If no prefix ends with a complete word and syllable, all of them end, without the words they
+    have begun.
     """
     now = tree.now[0]
     now.n_candidates, now.n_pending, now.is_full = 0, 0, 0
@@ -176,6 +184,8 @@ def add_ends(tree: Tree, tables: Tables) -> None:
         for number in tree.beam[: now.n_beam]:
             prefix = tree.prefixes[number]
             no_word_begun = tables.separator == NONE or prefix.token == BLANK
+            if whole and not may_follow(tables, prefix.token, BLANK):
+                continue
             if not whole or (prefix.node == ROOT and no_word_begun):
                 add_end(tree, tables, number, NO_WORD, prefix.coming)
             if whole and tables.separator != NONE:

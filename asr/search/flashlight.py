@@ -36,7 +36,8 @@ def flashlight_search(log_probs: Sequence[Frames], space: SearchSpace) -> list[l
 
     It tries every token in every frame and drops prefixes by `THRESHOLD`. It ignores `token_floor`,
     `score_floor` and `blank_skip`. Of hypotheses with the same text, only the best is returned.
-    Acoustic log-probabilities are those of the best alignment.
+    Acoustic log-probabilities are those of the best alignment. Without a lexicon, jamo may come in
+    any order, and the text completes their syllables.
 
     Args:
         log_probs: (T, C) of each utterance, natural logs.

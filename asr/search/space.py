@@ -87,6 +87,9 @@ class BeamSettings:
 class SearchSpace:
     """Everything that a search needs besides log_probs.
 
+    With a tokenizer of jamo, only tokens that form whole syllables are found. If no prefix of the
+    beam ends with a whole syllable, the text completes the last one; see `asr.text.jamo.compose`.
+
     The score of a hypothesis is its acoustic log-probability + lm_weight * the language model's
     log-probability, with the sentence's end, + word_bonus * words + boosts.
 

@@ -9,14 +9,21 @@ from asr.search.compiled import Records
 from asr.search.language_models import LMTables, make_lm_tables
 from asr.search.lexicon_tree import NONE, ROOT
 from asr.search.space import SearchSpace
+from asr.text.jamo import Position, may_follow, position_of
 from asr.text.subword import WORD_START
-from asr.text.tokenizer import BLANK, BpeTokenizer
+from asr.text.tokenizer import BLANK, BpeTokenizer, JamoTokenizer
 
 NODE = np.dtype([("first_word", "i8"), ("n_words", "i8"), ("inner", "i8"), ("ahead", "f8")])
 """A node of the lexicon, as in `Trie`, with its look-ahead times the language model's weight."""
 
-TOKEN = np.dtype([("bonus", "f8"), ("bonus_after_end", "f8"), ("ends_word", "i8")])
-"""Word bonuses without a lexicon: of a token; of a token after one with `ends_word`."""
+TOKEN = np.dtype(
+    [("bonus", "f8"), ("bonus_after_end", "f8"), ("ends_word", "i8"), ("position", "i8")]
+)
+"""Word bonuses without a lexicon: of a token; of a token after one with `ends_word`. The position
+of one of Hangul's letters, as a place in `POSITIONS`."""
+
+POSITIONS: tuple[Position | None, ...] = (None, "initial", "medial", "final")
+"""Positions in a syllable, see `asr.text.jamo`; None for BLANK and all other tokens."""
 
 PHRASE = np.dtype([("worth", "f8"), ("lent", "f8"), ("end", "f8")])
 """A state of the phrases, as in `PhraseBoosts`."""
@@ -49,6 +56,7 @@ class Tables(NamedTuple):
     end: int  # the end of the utterance, as a word
     end_node: int
     tokens: Records  # (C,), TOKEN
+    follows: np.ndarray  # (4, 4), bool, whether a position may follow another
     first_phrase: int  # the first state of the phrases
     after_phrase: np.ndarray  # (states, C), int32, as `after` in `PhraseBoosts`
     phrases: Records  # (states,), PHRASE
@@ -80,6 +88,8 @@ def make_tables(space: SearchSpace) -> Tables:
         tokens["ends_word"][[BLANK, tokenizer.separator]] = 1
     else:
         tokens["bonus"] = bonus
+    if isinstance(tokenizer, JamoTokenizer):
+        tokens["position"] = [POSITIONS.index(position_of(each)) for each in tokenizer.symbols]
     bonuses = np.full(n_words + 3, bonus)
     bonuses[0], bonuses[-2], bonuses[-1] = 0.0, bonus + settings.unk_bonus, 0.0
     phrases, after_phrase, first_phrase = np.zeros(1, PHRASE), np.zeros((1, C), np.int32), 0
@@ -107,6 +117,7 @@ def make_tables(space: SearchSpace) -> Tables:
         n_words + 1,
         len(nodes) - 1,
         tokens,
+        np.array([[may_follow(before, after) for after in POSITIONS] for before in POSITIONS]),
         first_phrase,
         after_phrase,
         phrases,

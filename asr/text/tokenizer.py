@@ -1,4 +1,4 @@
-"""Texts <-> tokens: characters, units, subword pieces, or phones."""
+"""Texts <-> tokens: characters, Hangul's letters, units, subword pieces, or phones."""
 
 import re
 import unicodedata
@@ -9,6 +9,7 @@ from itertools import chain, product
 from typing import Any, ClassVar
 
 from asr.errors import InputError, listed, printable, shortened
+from asr.text.jamo import compose, decompose, first_incomplete, position_of
 from asr.text.lexicon import Lexicon, parse_lexicon
 from asr.text.normalisation import Case, case_of
 from asr.text.subword import WORD_START, SubwordModel
@@ -70,6 +71,91 @@ class CharTokenizer:
             ValueError: a token is the blank or has no symbol.
         """
         return "".join(_decode(tokens, self.symbols))
+
+    @property
+    def separator(self) -> int | None:
+        """The token of the space between words; None if it is not among the symbols."""
+        return self._token.get(" ")
+
+    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
+        """Every token sequence that says the text: one, that of `encode`."""
+        return [self.encode(text, place)]
+
+    @property
+    def case(self) -> Case:
+        """The case of the symbols."""
+        return case_of(self.symbols[BLANK + 1 :])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tokenizer as plain values, for `tokenizer_from_dict`."""
+        return {"kind": self.kind, "symbols": list(self.symbols)}
+
+    @cached_property
+    def _token(self) -> dict[str, int]:
+        return _numbered(self.symbols)
+
+
+@dataclass(frozen=True)
+class JamoTokenizer:
+    """Hangul's letters (jamo), and all other characters <-> tokens.
+
+    Initial and final consonants are different tokens. Any tokens are decoded to whole syllables;
+    see `asr.text.jamo`. The tokens are the units of a language model of jamo.
+
+    Args:
+        symbols: (C,), what each token stands for; `symbols[0]` is CTC's blank.
+
+    Raises:
+        ValueError: the first symbol is not the blank, or a symbol is repeated, is not one character
+            or is not decomposed.
+    """
+
+    symbols: tuple[str, ...]
+    kind: ClassVar = "jamo"
+    words: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        _check_symbols(self.symbols)
+        for token, symbol in enumerate(self.symbols[1:], 1):
+            if len(symbol) != 1 or decompose(symbol) != symbol:
+                raise ValueError(
+                    f"symbols[{token}] is {symbol!r}; expected one letter or other character"
+                )
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> "JamoTokenizer":
+        """The tokenizer whose symbols are the letters and other characters of the texts, sorted."""
+        seen: set[str] = set()
+        for text in texts:
+            seen.update(decompose(text))
+        return cls((BLANK_SYMBOL, *sorted(seen)))
+
+    def encode(self, text: str, place: str = "text") -> tuple[int, ...]:
+        """The tokens of a text, one per letter or other character.
+
+        Args:
+            text: normalised like the texts of `from_texts`.
+            place: such as "utterance an251-fash-b"; the error message starts with it.
+
+        Raises:
+            InputError: a letter is not among the symbols, or is in no whole syllable of modern
+                Hangul. Single letters such as ㅋ (U+314B) count as other characters.
+        """
+        letters = decompose(text)
+        if lone := first_incomplete(letters):
+            codes = " ".join(f"U+{ord(letter):04X}" for letter in lone)
+            raise InputError(
+                f"{place}: jamo {lone!r} ({codes}) are no whole syllable; expected modern Hangul"
+            )
+        return _encode(letters, self._token, "letter", place)
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of the tokens, in whole syllables: for those of `encode`, what it was given.
+
+        Raises:
+            ValueError: a token is the blank or has no symbol.
+        """
+        return compose("".join(_decode(tokens, self.symbols)))
 
     @property
     def separator(self) -> int | None:
@@ -325,13 +411,14 @@ class PhoneTokenizer:
         return _numbered(self.symbols)
 
 
-Tokenizer = CharTokenizer | UnitTokenizer | BpeTokenizer | PhoneTokenizer
+Tokenizer = CharTokenizer | JamoTokenizer | UnitTokenizer | BpeTokenizer | PhoneTokenizer
 """All tokenizers have `symbols`, `separator`, `encode`, `decode`, `spellings` (all token sequences
 of a text), `words` (of the lexicon that is needed to decode words; else empty), `case` (of the
 training texts) and `to_dict`."""
 
 _FIELDS = {
     "char": ("symbols",),
+    "jamo": ("symbols",),
     "unit": ("symbols",),
     "bpe": ("model",),
     "phone": ("symbols", "lexicon"),
@@ -366,6 +453,8 @@ def tokenizer_from_dict(values: Mapping[str, Any], place: str) -> Tokenizer:
         match kind:
             case "char":
                 made: Tokenizer = CharTokenizer(tuple(values["symbols"]))
+            case "jamo":
+                made = JamoTokenizer(tuple(values["symbols"]))
             case "unit":
                 made = UnitTokenizer(tuple(values["symbols"]))
             case "bpe":
@@ -402,8 +491,9 @@ def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = N
 
     Args:
         symbols: (C,), what each token stands for; the first is CTC's blank, whatever its name. If
-            all others are single characters, they spell words, with " " between words. Otherwise
-            they are units, such as phones. For subword pieces, give a tokenizer.
+            all others are single characters, they spell words, with " " between words; Hangul's
+            letters (U+1100 and so on) spell syllables. Otherwise they are units, such as phones.
+            For subword pieces, give a tokenizer.
         lexicon: words with their pronunciations, if the symbols are units.
 
     Raises:
@@ -424,7 +514,8 @@ def tokenizer_of(symbols: Sequence[str] | Tokenizer, lexicon: Lexicon | None = N
                 " for subword pieces give the model's tokenizer"
             )
     if all(len(symbol) == 1 for symbol in names[1:]):
-        return CharTokenizer(names)
+        has_jamo = any(map(position_of, names[1:]))
+        return JamoTokenizer(names) if has_jamo else CharTokenizer(names)
     return UnitTokenizer(names) if lexicon is None else PhoneTokenizer(names, lexicon)
 
 
@@ -440,11 +531,12 @@ def spelled_words(tokens: Sequence[int], tokenizer: Tokenizer) -> list[tuple[str
     texts = _decode(tokens, tokenizer.symbols)
     if tokenizer.kind == "bpe":
         texts = [text.replace(WORD_START, " ") for text in texts]
-    elif tokenizer.kind != "char":
+    elif tokenizer.kind not in ("char", "jamo"):
         texts = [f" {text}" for text in texts]
     places = [place for place, text in enumerate(texts) for _ in text]
+    written = compose if tokenizer.kind == "jamo" else str
     words = re.finditer(r"\S+", "".join(texts))
-    return [(word[0], places[word.start()], places[word.end() - 1]) for word in words]
+    return [(written(word[0]), places[word.start()], places[word.end() - 1]) for word in words]
 
 
 def spellings(words: Iterable[str], tokenizer: Tokenizer) -> dict[str, tuple[tuple[int, ...], ...]]:

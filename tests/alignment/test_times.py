@@ -24,7 +24,13 @@ from asr.corpus.manifest import Utterance, read_manifest, write_manifest
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_align
 from asr.text.lexicon import parse_lexicon
-from asr.text.tokenizer import BpeTokenizer, CharTokenizer, PhoneTokenizer, UnitTokenizer
+from asr.text.tokenizer import (
+    BpeTokenizer,
+    CharTokenizer,
+    JamoTokenizer,
+    PhoneTokenizer,
+    UnitTokenizer,
+)
 
 SETTINGS = FeatureSettings()  # windows of 25 ms, every 10 ms
 STACKED = AcousticSettings(time_reduction=3)
@@ -323,6 +329,15 @@ def test_tokens_belong_to_the_words_that_they_spell():
     assert words_of_tokens([1, 1], [], letters) == [None, None]
     with pytest.raises(ValueError, match=r"tokens are \(2, 4\); expected those of 'no'"):
         words_of_tokens([2, 4], ["no"], letters)
+
+
+def test_jamo_belong_to_the_words_that_they_spell():
+    jamo = JamoTokenizer.from_texts(["한 국가"])
+    for text in ("한 하", "하 한 국가", "국 구가"):
+        tokens, expected = spell(text.split(), jamo)
+        assert words_of_tokens(tokens, text.split(), jamo) == expected
+    vowel = jamo.encode("하")[1]
+    assert words_of_tokens([vowel, *jamo.encode(" 한")], ["아", "한"], jamo) == [0, None, 1, 1, 1]
 
 
 def test_pieces_belong_to_the_words_that_they_spell():

@@ -187,11 +187,13 @@ def test_json_is_one_object_with_rates_as_fractions(write):
     assert values == {
         "wer": 0.75,
         "cer": 0.25,
+        "cer_no_spaces": 0.3,
         "substitutions": 1,
         "deletions": 1,
         "insertions": 1,
         "words": 4,
         "characters": 12,
+        "characters_no_spaces": 10,
         "utterances": 3,
         "utterances_with_errors": 3,
         "sentence_error_rate": 1.0,
@@ -212,6 +214,7 @@ def test_text_has_rates_counts_interval_and_confusions(write):
         "WER  40.00 %  (95 % interval 33.33 to 50.00)\n"
         "     1 substitutions, 1 deletions and 0 insertions in 5 words\n"
         "CER  25.00 %  of 12 characters, including spaces between words\n"
+        "     22.22 %  of 9 characters without spaces\n"
         "SER  100.00 %  2 of 2 utterances have errors (paired by id)\n\n"
         "most frequent errors (reference -> hypothesis)\n"
         "    1  b -> *\n"

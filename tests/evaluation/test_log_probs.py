@@ -87,7 +87,7 @@ def test_asr_score_counts_the_same_errors_as_the_recipe(tone_model, manifest, tm
     (system,) = results["systems"]
     # values that compare it with another system are left out
     assert list(system) == [
-        *("name", "wer", "wer_low", "wer_high", "cer"),
+        *("name", "wer", "wer_low", "wer_high", "cer", "cer_no_spaces"),
         *("substitutions", "deletions", "insertions", "words"),
         *("utterances", "wrong_utterances", "audio_s", "real_time_factor", "peak_memory_mb"),
         *("ece", "nce"),
@@ -99,7 +99,15 @@ def test_asr_score_counts_the_same_errors_as_the_recipe(tone_model, manifest, tm
         scored = CliRunner().invoke(app, ["score", *map(str, files), "--format", "json"])
         scores = json.loads(scored.stdout)
         assert scores["paired_by"] == "id"
-        for name in ("wer", "cer", "substitutions", "deletions", "insertions", "words"):
+        for name in (
+            "wer",
+            "cer",
+            "cer_no_spaces",
+            "substitutions",
+            "deletions",
+            "insertions",
+            "words",
+        ):
             assert scores[name] == system[name], name
         for name in ("wer_low", "wer_high"):
             assert scores[name] == system[name], name

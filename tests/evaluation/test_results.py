@@ -19,6 +19,7 @@ def test_figures_are_those_counted_by_hand():
     assert result.wer == 0.5
     assert result.wer_low <= 0.5 <= result.wer_high
     assert result.cer == 5 / 9  # x for b, blank and y; d and its blank
+    assert result.cer_no_spaces == 3 / 6
     assert (result.utterances, result.wrong_utterances) == (3, 2)
     assert (result.audio_s, result.real_time_factor) == (8.0, 0.25)
     assert result.decoding == {"beam_width": 4}

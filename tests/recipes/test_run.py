@@ -167,6 +167,19 @@ def test_language_models_of_decode_yaml_are_trained(home, monkeypatch, capsys):
     (conf / "tones" / "decode.yaml").unlink()
 
 
+def test_tokens_may_have_their_own_language_models(tmp_path):
+    corpus = pipeline.Corpus(tmp_path, "tones", tmp_path / "exp", None)
+    corpus.conf.mkdir(parents=True)
+    jamo, plain = corpus.conf / "decode-jamo.yaml", corpus.conf / "decode.yaml"
+    assert corpus.decode(Path("ctc-jamo.yaml")) is None
+    jamo.touch()
+    assert corpus.decode(Path("ctc-jamo.yaml")) == jamo
+    assert corpus.decode(Path("ctc.yaml")) is None
+    plain.touch()
+    assert corpus.decode(Path("ctc-jamo.yaml")) == jamo
+    assert corpus.decode(Path("ctc.yaml")) == corpus.decode(Path("ctc-mfcc.yaml")) == plain
+
+
 def test_results_depend_on_the_lexicon_and_the_language_models(home, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setattr(pipeline, "run_stage", lambda *a, **k: None)

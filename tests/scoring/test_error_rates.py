@@ -166,6 +166,18 @@ def test_wer_and_cer_agree_with_jiwer(seed):
     assert wer([], []) == cer([], []) == ErrorCounts()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_cer_without_spaces_is_that_of_closed_up_texts(seed):
+    generator = random.Random(seed)
+    texts = [random_text(generator, "ab cd", 16) for _ in range(18)]
+    closed = [text.replace(" ", "") for text in texts]
+    expected = jiwer.cer(["a", *closed[:9]], ["b", *closed[9:]])
+    counts = cer(["a", *texts[:9]], ["b", *texts[9:]], spaces=False)
+    assert counts.rate == pytest.approx(expected)
+    assert cer("할 수 있다", "할수 있다", spaces=False) == ErrorCounts(words=4)
+    assert cer("할 수 있다", "할수 있다").errors == 1
+
+
 @pytest.mark.parametrize("rate", [wer, cer])
 def test_invalid_arguments_are_refused(rate):
     for references, hypotheses, message in [

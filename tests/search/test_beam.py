@@ -1,5 +1,6 @@
 import itertools
 import re
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,17 @@ from asr.search.lexicon_tree import Trie
 from asr.search.nbest import Hypothesis
 from asr.search.phrases import PhraseBoosts
 from asr.search.space import BeamSettings, SearchSpace
-from asr.text.tokenizer import BLANK_SYMBOL, BpeTokenizer, CharTokenizer, UnitTokenizer
+from asr.text.tokenizer import (
+    BLANK_SYMBOL,
+    BpeTokenizer,
+    CharTokenizer,
+    JamoTokenizer,
+    UnitTokenizer,
+)
 
 ALL = BeamSettings(3000, 3000, token_floor=-np.inf, score_floor=-np.inf, recombine=False)
 CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))  # " " is token 1
+JAMO = JamoTokenizer((BLANK_SYMBOL, " ", "\u1100", "\u1161", "\u11a8"))
 PHONES = UnitTokenizer((BLANK_SYMBOL, "p", "q", "r"))
 
 
@@ -227,6 +235,37 @@ def test_an_open_lexicon_accepts_out_of_vocabulary_words(seed):
         expected[tokens, words] = log_prob, lm_log_prob, score
     trie = Trie.build(lexicon, 1, 4, open=True)
     expect(search(log_probs, SearchSpace(CHARS, settings, trie, lm)), expected)
+
+
+@pytest.mark.parametrize("open", [None, True])
+def test_jamo_are_found_in_whole_syllables_only(open):
+    log_probs = random_log_probs(6, 5, seed=1)
+    lm = TableLM(JAMO.symbols[1:], seed=2, unit="jamo")
+    trie = None if open is None else Trie.build({"가": [(2, 3)]}, JAMO.separator, 5, open)
+    whole = {}
+    for tokens, log_prob in enumerate_all(log_probs).items():
+        letters = "".join(JAMO.symbols[token] for token in tokens)
+        if unicodedata.normalize("NFD", JAMO.decode(tokens)) == letters:  # none was added
+            whole[tokens] = log_prob, of_units(lm, [token + 1 for token in tokens])
+    settings = replace(ALL, lm_weight=0.6)
+    nbest = search(log_probs, SearchSpace(JAMO, settings, trie, lm))
+    if open:  # exactly one space between words
+        whole = {t: v for t, v in whole.items() if JAMO.decode(t).split(" ") == _words(t)}
+    assert {h.tokens for h in nbest} == whole.keys()
+    for h in nbest:
+        assert (h.log_prob, h.lm_log_prob) == pytest.approx(whole[h.tokens], rel=1e-11)
+
+
+def _words(tokens):
+    return JAMO.decode(tokens).split() or [""]
+
+
+def test_an_unfinished_last_syllable_is_completed_if_no_syllable_ends():
+    log_probs = np.log([[0.01, 0.01, 0.96, 0.01, 0.01]])
+    space = SearchSpace(JAMO, BeamSettings(1, 1))
+    (hypothesis,) = search(log_probs, space)
+    assert hypothesis.tokens == (2,)
+    assert JAMO.decode(hypothesis.tokens) == "그"
 
 
 PHRASES = {(2,): 0.5, (2, 3): 0.8, (3, 2, 3): 0.3, (2, 1, 2): -0.4}

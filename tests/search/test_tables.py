@@ -8,7 +8,14 @@ from asr.search.lexicon_tree import NONE, ROOT, Trie
 from asr.search.phrases import PhraseBoosts
 from asr.search.space import BeamSettings, SearchSpace
 from asr.search.tables import make_tables
-from asr.text.tokenizer import BLANK, BLANK_SYMBOL, BpeTokenizer, CharTokenizer, UnitTokenizer
+from asr.text.tokenizer import (
+    BLANK,
+    BLANK_SYMBOL,
+    BpeTokenizer,
+    CharTokenizer,
+    JamoTokenizer,
+    UnitTokenizer,
+)
 
 CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))
 PHONES = UnitTokenizer((BLANK_SYMBOL, "p", "q", "r"))
@@ -120,6 +127,17 @@ def test_max_gain_is_a_bound_of_every_extension():
         gains = [*tables.tokens["bonus"], *tables.tokens["bonus_after_end"], *tables.bonuses]
         for gain in gains:
             assert (gain + tables.phrases["worth"] <= tables.max_gain).all()
+
+
+def test_jamo_may_follow_one_another_in_whole_syllables():
+    jamo = JamoTokenizer((BLANK_SYMBOL, " ", "\u1100", "\u1161", "\u11a8", "ㅋ"))
+    tables = make_tables(SearchSpace(jamo))
+    position = tables.tokens["position"]
+    follows = [tables.follows[position[before], position].tolist() for before in range(6)]
+    no_vowel, vowel_alone = [1, 1, 1, 0, 0, 1], [0, 0, 0, 1, 0, 0]
+    assert follows == [no_vowel, no_vowel, vowel_alone, [1, 1, 1, 0, 1, 1], no_vowel, no_vowel]
+    others = make_tables(SearchSpace(CHARS))
+    assert others.follows[others.tokens["position"], 0].all()
 
 
 @pytest.mark.parametrize(("skip", "limit"), [(1.0, np.inf), (0.9, np.log(0.9))])

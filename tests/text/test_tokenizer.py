@@ -10,11 +10,13 @@ from asr.text.tokenizer import (
     BLANK_SYMBOL,
     BpeTokenizer,
     CharTokenizer,
+    JamoTokenizer,
     PhoneTokenizer,
     UnitTokenizer,
     spelled_words,
     spellings,
     tokenizer_from_dict,
+    tokenizer_of,
 )
 
 LEXICON = parse_lexicon(["go G OW", "on AO N", "on(2) AA N", "a AH", "a(2) EY"], "words.dic")
@@ -34,6 +36,7 @@ def test_normalised_texts_round_trip(seed):
     texts = [normalise(text) for text in texts]
     for tokenizer in (
         CharTokenizer.from_texts(texts),
+        JamoTokenizer.from_texts(texts),
         UnitTokenizer.from_texts(texts),
         BpeTokenizer.from_texts(texts, n_pieces=40),
     ):
@@ -49,6 +52,43 @@ def test_characters_are_code_points_of_nfc():
     tokenizer = CharTokenizer.from_texts(["cafe\u0301"])
     assert tokenizer.symbols == (BLANK_SYMBOL, "a", "c", "f", "é")
     assert tokenizer.encode("cafe\u0301") == tokenizer.encode("café") == (2, 1, 3, 4)
+
+
+def test_jamo_are_letters_of_syllables_and_other_characters():
+    tokenizer = JamoTokenizer.from_texts(["각 a", "나ㅋ"])
+    assert tokenizer.symbols == (BLANK_SYMBOL, *" a\u1100\u1102\u1161\u11a8ㅋ")
+    assert tokenizer.encode("각 나") == (3, 5, 6, 1, 4, 5)
+    assert tokenizer.decode((3, 5, 6, 1, 4, 5)) == "각 나"
+    assert tokenizer.decode((6, 7, 3, 1, 5)) == "윽ㅋ그 아"  # each syllable is completed
+    assert tokenizer.separator == 1
+    assert JamoTokenizer.from_texts(["각"]).separator is None
+
+
+def test_jamo_in_no_syllable_are_refused():
+    tokenizer = JamoTokenizer.from_texts(["각"])
+    for text, codes in (
+        ("가\u1100", r"U\+1100"),
+        ("각\u11a8", r"U\+11A8"),
+        ("\u1161 각", r"U\+1161"),
+        ("\u1100\u11a8", r"U\+1100 U\+11A8"),
+        ("\u1112\u119e\u11ab", r"U\+1112"),  # a vowel of the 15th century
+    ):
+        with pytest.raises(InputError, match=rf"^u1: jamo .* \({codes}\) are no whole syllable;"):
+            tokenizer.encode(text, place="u1")
+    with pytest.raises(
+        InputError, match=r"^u1: letter '\u1175' \(U\+1175\) is not in the alphabet;"
+    ):
+        tokenizer.encode("기", place="u1")
+    for symbol in ("각", "é", "ab", ""):
+        with pytest.raises(ValueError, match=r"symbols\[1\] is .*; expected one letter or other"):
+            JamoTokenizer((BLANK_SYMBOL, symbol))
+
+
+def test_symbols_with_jamo_spell_syllables():
+    symbols = ("_", *" \u1100\u1102\u1161")
+    tokenizer = tokenizer_of(symbols)
+    assert tokenizer == JamoTokenizer((BLANK_SYMBOL, *symbols[1:]))
+    assert spelled_words((2, 4, 1, 3, 4, 2), tokenizer) == [("가", 0, 1), ("나그", 3, 5)]
 
 
 def test_units_are_separated_by_white_space():
@@ -113,6 +153,7 @@ def test_words_without_a_pronunciation_are_named():
     "tokenizer",
     [
         CharTokenizer.from_texts(["go on a"]),
+        JamoTokenizer.from_texts(["go on a"]),
         BpeTokenizer.from_texts(["go on a", "go on"], n_pieces=9),
         PhoneTokenizer.from_lexicon(LEXICON),
         UnitTokenizer.from_texts(["go on a"]),
@@ -212,7 +253,10 @@ def test_tokens_without_a_symbol_are_refused(token):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "syllable"}, "is of kind 'syllable'; expected one of char, unit, bpe, phone"),
+        (
+            {"kind": "syllable"},
+            "is of kind 'syllable'; expected one of char, jamo, unit, bpe, phone",
+        ),
         ({"kind": "char", "symbols": ["a", "b"]}, r"symbols\[0\] is 'a'; expected '<blank>'"),
         ({"kind": "char", "symbols": []}, r"symbols\[0\] is missing; expected '<blank>'"),
         (

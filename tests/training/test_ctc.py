@@ -439,6 +439,25 @@ def test_word_pieces_are_learned(tones, tmp_path, monkeypatch):
     assert min(values["dev_wer"]) < 0.2
 
 
+def test_jamo_are_learned(tones, tmp_path, monkeypatch):
+    for part in ("train", "dev"):
+        path = tones.folder / f"{part}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            row["text"] = row["text"].replace("a", "가").replace("b", "누")
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    values = logged(monkeypatch)
+    options = ["--trainer.max_epochs=20", "--model.dropout=0", "--augment.speeds=[1.0]"]
+    train(tones, tmp_path / "run", "--data.tokens=jamo", *options)
+    tokenizer = load_model(tmp_path / "run").tokenizer
+    assert tokenizer.symbols == ("<blank>", *" \u1100\u1102\u1161\u116e")
+    assert set(values) == {"dev_loss", "dev_wer", "dev_cer"}
+    assert min(values["dev_cer"]) < 0.2
+    assert set(asr.load(tmp_path / "run").transcribe(tones.folder / "dev00.wav").text) <= set(
+        " 가누"
+    )
+
+
 def test_all_words_without_pronunciation_are_named_before_training(tones, tmp_path):
     for part, number, text in (("train", 2, "a z"), ("train", 4, "q z"), ("dev", 1, "a y")):
         path = tones.folder / f"{part}.jsonl"
