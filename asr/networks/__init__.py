@@ -1,4 +1,5 @@
 """features -> log_probs.
 
-Files in reading order: `kernels`, `recurrent`, `acoustic`, `ctc`.
+Files in reading order: `kernels`, `recurrent`, `acoustic`, `ctc`, `cells`,
+`through_time`.
 """
