@@ -20,13 +20,8 @@ from asr.evaluation.gradient_costs import gradient_costs
 from asr.evaluation.provenance import commit, machine
 from asr.evaluation.remember_report import Remembered, draw_remembered, remember_table
 from asr.files import read_json, read_text, write_json, write_text
-from asr.training.remember import (
-    CountingResult,
-    RecallResult,
-    RememberSettings,
-    train_counting,
-    train_recall,
-)
+from asr.training.remember import CountingResult, RecallResult, train_counting, train_recall
+from asr.training.remember_settings import RememberSettings
 
 Result = TypeVar("Result", CountingResult, RecallResult)
 
@@ -42,13 +37,14 @@ def main() -> None:
     origin = {"commit": commit(), "machine": machine("cpu")}
     counting, recall = [], []
     for gradient in settings.gradients:
+        path = out / f"runs/counting-{gradient}.json"
         train = partial(train_counting, settings, gradient)
-        counting.append(kept(out / f"runs/counting-{gradient}.json", CountingResult, train))
+        counting.append(kept_or_trained(path, CountingResult, train))
     distances = settings.recall.distances
     for cell, gradient, distance in product(settings.recall.cells, settings.gradients, distances):
         path = out / f"runs/recall-{cell}-{gradient}-{distance}.json"
         train = partial(train_recall, settings, cell, gradient, distance)
-        recall.append(kept(path, RecallResult, train))
+        recall.append(kept_or_trained(path, RecallResult, train))
     results = Remembered(counting, recall, gradient_costs(settings))
 
     lines = remember_table(results)
@@ -70,7 +66,7 @@ def start_or_resume(out: Path, text: str) -> None:
     write_text(path, text)
 
 
-def kept(path: Path, kind: type[Result], train: Callable[[], Result]) -> Result:
+def kept_or_trained(path: Path, kind: type[Result], train: Callable[[], Result]) -> Result:
     """The result in a file; if there is none, the result of a training, which is written there."""
     if path.exists():
         return from_dict(kind, read_json(path, "a result"), str(path))

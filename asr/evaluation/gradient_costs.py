@@ -11,13 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from asr.training.remember import (
-    GradientName,
-    RememberSettings,
-    gradient_function,
-    recall_network,
-    recall_sequences,
-)
+from asr.training.remember import gradient_function, recall_network, recall_sequences
+from asr.training.remember_settings import GradientName, RememberSettings
 
 N_REPEATS = 3
 """Number of times that each gradient is computed; the shortest time counts."""
@@ -61,9 +56,10 @@ def peak_bytes(compute: Callable[[], object]) -> int:
     """The most bytes that the tensors made by a computation had at the same time.
 
     Every operation's result counts until its storage is freed, so that what autograd saves for the
-    backward pass counts too. Tensors that were there before do not count. The number is the same on
-    every machine. The peak of a process would include torch itself, and what the allocator keeps;
-    hooks on the tensors that autograd saves are not allowed within `torch.func`.
+    backward pass counts too. What was there before, and what exists only within an operation, does
+    not count. The number does not depend on the machine. Other ways do not work here: the peak of a
+    process includes torch itself and what its allocator keeps, and hooks on the tensors that
+    autograd saves are not allowed within `torch.func`.
 
     Args:
         compute: runs on the CPU, in this thread.

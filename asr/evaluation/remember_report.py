@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from asr.evaluation.gradient_costs import GradientCost
 from asr.files import replacing
 from asr.networks.cells import CellName
-from asr.training.remember import CountingResult, GradientName, RecallResult
+from asr.training.remember import CountingResult, RecallResult
+from asr.training.remember_settings import GradientName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +93,8 @@ def draw_remembered(path: str | Path, results: Remembered) -> None:
 
     cells = list(dict.fromkeys(result.cell for result in results.recall))
     figure = Figure(figsize=(3 * max(len(cells), 2), 7), layout="constrained")
-    above, below = figure.subfigures(2, 1)
+    grid = figure.add_gridspec(2, 1)
+    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     plots = above.subplots(1, len(cells), sharey=True, squeeze=False)[0]
     for plot, cell in zip(plots, cells, strict=True):
         _draw_accuracies(plot, [result for result in results.recall if result.cell == cell])
@@ -115,7 +117,7 @@ def _draw_accuracies(plot: "Axes", results: Sequence[RecallResult]) -> None:
     for gradient in dict.fromkeys(result.gradient for result in results):
         points = sorted((r.distance, r.accuracy) for r in results if r.gradient == gradient)
         plot.plot(*zip(*points, strict=True), STYLES[gradient], label=GRADIENTS[gradient])
-    plot.set_xscale("log", base=2)
+    _mark(plot, sorted({result.distance for result in results}))
     plot.set_xlabel("distractors")
     plot.set_ylim(0, 1.05)
 
@@ -126,10 +128,16 @@ def _draw_costs(plot: "Axes", values: dict[tuple[GradientName, int], float]) -> 
             (length, value) for (name, length), value in values.items() if name == gradient
         )
         plot.plot(*zip(*points, strict=True), STYLES[gradient], label=GRADIENTS[gradient])
-    plot.set_xscale("log", base=2)
+    _mark(plot, sorted({length for _, length in values}))
     plot.set_yscale("log")
     plot.set_xlabel("frames")
-    plot.legend(loc="upper left", fontsize=8)
+    plot.legend(fontsize=8)
+
+
+def _mark(plot: "Axes", numbers: Sequence[int]) -> None:
+    """A logarithmic axis with marks at these numbers."""
+    plot.set_xscale("log", base=2)
+    plot.set_xticks(numbers, map(str, numbers))
 
 
 def _row(name: str, cells: Sequence[object], head: bool = False) -> list[str]:

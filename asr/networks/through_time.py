@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, jacrev, vmap
+from torch.func import jacrev, vmap
 
 from asr.networks.cells import CellWeights, Step
 
@@ -131,22 +131,32 @@ def rtrl(network: Network, weights: Weights, sequences: Sequences) -> Gradient:
     jacobians = vmap(
         jacrev(_returned_twice(network.step), argnums=(1, 2), has_aux=True), in_dims=(0, 0, None)
     )
-    loss_gradients = grad_and_value(network.loss, argnums=(0, 2))
     names, state = list(weights.cell), sequences.state
     influence = state.new_zeros(*state.shape, sum(w.numel() for w in weights.cell.values()))
     total, by_cell = state.new_zeros(()), influence.new_zeros(influence.shape[2])
-    by_readout = {name: torch.zeros_like(tensor) for name, tensor in weights.readout.items()}
+    by_readout = [torch.zeros_like(tensor) for tensor in weights.readout.values()]
     for inputs, targets in zip(sequences.inputs, sequences.targets, strict=True):
         (from_state, from_weights), state = jacobians(inputs, state, weights.cell)
         direct = torch.cat([from_weights[name].flatten(2) for name in names], 2)
         influence = torch.baddbmm(direct, from_state, influence)  # (N, S, P)
-        (by_state, new), loss = loss_gradients(state[None], targets[None], weights.readout)
+        loss, by_state, *new = _loss_gradient(network.loss, state, targets, weights.readout)
         by_cell += by_state.flatten() @ influence.flatten(0, 1)
-        by_readout = {name: before + new[name] for name, before in by_readout.items()}
+        by_readout = [before + one for before, one in zip(by_readout, new, strict=True)]
         total += loss
     pieces = by_cell.split([weights.cell[name].numel() for name in names])
     cell = [piece.view_as(weights.cell[name]) for name, piece in zip(names, pieces, strict=True)]
-    return Gradient(total, weights.replaced([*cell, *by_readout.values()]), state)
+    return Gradient(total, weights.replaced([*cell, *by_readout]), state)
+
+
+def _loss_gradient(
+    loss_of: Loss, state: Tensor, targets: Tensor, readout: dict[str, Tensor]
+) -> list[Tensor]:
+    """The loss of one frame, and its gradient by the state and by each weight of the readout."""
+    with torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_() for tensor in (state, *readout.values())]
+        weights = dict(zip(readout, leaves[1:], strict=True))
+        loss = loss_of(leaves[0][None], targets[None], weights)
+    return [loss.detach(), *torch.autograd.grad(loss, leaves, materialize_grads=True)]
 
 
 def _checked_length(sequences: Sequences) -> int:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from asr.evaluation.gradient_costs import gradient_costs, peak_bytes
-from asr.training.remember import CostSettings, RecallSettings, RememberSettings
+from asr.training.remember_settings import CostSettings, RecallSettings, RememberSettings
 
 
 def test_tensors_count_until_they_are_freed():
