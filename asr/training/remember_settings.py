@@ -31,7 +31,7 @@ class UpdateSettings:
     n_updates: int = 400
     lr: float = 0.01
     max_grad_norm: float = 1.0
-    solved_loss: float = 0.01
+    solved_loss: float = 0.03
 
     def __post_init__(self) -> None:
         check_size("updates.n_updates", self.n_updates, 1, 10**9)
