@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from asr.networks.equations import gru_output, lstm_state, peephole_state
 from asr.networks.peephole import PeepholeLSTM
 
 Cell = Literal["rnn", "rnn-relu", "gru", "lstm", "lstm-peephole"]
@@ -160,14 +161,10 @@ def step(layer: nn.Module, received: Tensor, state: State) -> State:
         total = received + recalled
         return (total.relu() if layer.nonlinearity == "relu" else total.tanh(),)
     if isinstance(layer, nn.GRU):
-        reset, update = (received + recalled).sigmoid().chunk(3, 1)[:2]
-        new = (received.chunk(3, 1)[2] + reset * recalled.chunk(3, 1)[2]).tanh()
-        return (torch.lerp(new, state[0], update),)
+        return (gru_output(received, recalled, state[0]),)
     if isinstance(layer, PeepholeLSTM):
-        return layer.step(received + recalled, state[1])
-    i, f, g, o = (received + recalled).chunk(4, 1)
-    cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-    output = o.sigmoid() * cell.tanh()
+        return peephole_state(received + recalled, state[1], layer.weight_peephole_l0)
+    output, cell = lstm_state(received + recalled, state[1])
     if isinstance(layer, nn.LSTM) and layer.proj_size:
         output = F.linear(output, layer.get_parameter("weight_hr_l0"))
     return output, cell

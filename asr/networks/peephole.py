@@ -72,19 +72,6 @@ class PeepholeLSTM(nn.Module):
         last = lengths - 1, torch.arange(len(lengths), device=lengths.device)
         return outputs, (outputs[last][None], cells[last][None])
 
-    def step(self, received: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Output and cell one frame later, (N, H) each.
-
-        Args:
-            received: (N, 4 H): what the gates get from the input and the last output, with biases.
-            cell: (N, H), one frame before.
-        """
-        of_input, of_forget, of_output = self.weight_peephole_l0
-        i, f, g, o = received.chunk(4, 1)
-        i, f = (i + of_input * cell).sigmoid(), (f + of_forget * cell).sigmoid()
-        cell = f * cell + i * g.tanh()
-        return (o + of_output * cell).sigmoid() * cell.tanh(), cell
-
 
 class _Recurrence(torch.autograd.Function):
     """What the gates get from the inputs -> outputs and cells, (T, N, H) each.

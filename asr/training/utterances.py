@@ -270,7 +270,7 @@ def seed_batch(task: pl.LightningModule, seed: int, batch_idx: int, masks: torch
 
 
 EXPLODED = 10
-"""A gradient explodes if its norm is more than so many times the median of the steps before."""
+"""A clipped gradient explodes if its norm is so many times the median of the steps before."""
 
 
 class CheckedSteps:
@@ -315,7 +315,8 @@ class CheckedSteps:
             named = listed(self._ids_not_finite or self._ids)
             print(f"step {step} not taken: {what} is not finite: {named}", file=sys.stderr)
         else:
-            if len(self._norms) >= 20 and norm > EXPLODED * usual:
+            is_clipped = not value or norm > value
+            if is_clipped and len(self._norms) >= 20 and norm > EXPLODED * usual:
                 what = f"the gradient's norm is {norm:.4g}, {norm / usual:.0f} times the median"
                 print(f"step {step}: {what}: {listed(self._ids)}", file=sys.stderr)
             self._norms.append(norm)
