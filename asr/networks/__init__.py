@@ -1,4 +1,4 @@
-"""features -> log_probs.
+"""features -> log_probs; words -> their punctuation.
 
-Files in reading order: `kernels`, `recurrent`, `acoustic`, `ctc`.
+Files in reading order: `kernels`, `recurrent`, `acoustic`, `ctc`, `tagger`.
 """

@@ -1,5 +1,5 @@
 """text <-> tokens.
 
 Files in reading order: `normalisation`, `subword`, `lexicon`, `words`, `tokenizer`, `sentences`,
-`phrases`, `spelling`.
+`phrases`, `spelling`, `punctuation`.
 """

@@ -1,0 +1,219 @@
+"""words -> the punctuation mark after each word, and its case."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from asr.errors import InputError, check_size
+from asr.networks.recurrent import MAX_HIDDEN, MAX_LAYERS, Cell, RecurrentStack
+from asr.text.punctuation import CASES, MARKS, SENTENCE_ENDS, Tag
+
+AFFIX_LENGTHS = (1, 2, 3, 4)
+"""Numbers of letters of the beginnings and endings of words."""
+
+N_INPUTS = 1 + 2 * len(AFFIX_LENGTHS)
+"""I, the numbers that stand for a word: its own, and those of its beginnings and endings."""
+
+WINDOW = 600
+"""Maximum number of words that the network reads at once."""
+
+MARGIN = 50
+"""Number of words at either end of a window whose tags are taken from the neighbouring window."""
+
+_WINDOWS_TOGETHER = 8
+
+
+@dataclass(frozen=True)
+class TaggerSettings:
+    """Settings of the tagger.
+
+    Args:
+        embedding_size: size of the embeddings of words and of their beginnings and endings.
+        n_buckets: number of embeddings of beginnings and endings, which share them by their hashes.
+        cell: the kind of recurrent units.
+        hidden_size: number of recurrent units of a layer in one direction.
+        n_layers: number of recurrent layers.
+        dropout: share of the embeddings and of each layer's output that is set to 0 in training.
+    """
+
+    embedding_size: int = 96
+    n_buckets: int = 8192
+    cell: Cell = "gru"
+    hidden_size: int = 256
+    n_layers: int = 2
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_size("model.embedding_size", self.embedding_size, 1, MAX_HIDDEN)
+        check_size("model.n_buckets", self.n_buckets, 1, 2**24)
+        check_size("model.hidden_size", self.hidden_size, 1, MAX_HIDDEN)
+        check_size("model.n_layers", self.n_layers, 1, MAX_LAYERS)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout is {self.dropout}; expected from 0 to below 1")
+
+
+class TagLogProbs(NamedTuple):
+    """Natural log-probabilities of the tags of words.
+
+    Args:
+        marks: (..., 5), of `MARKS`.
+        cases: (..., 3), of `CASES`.
+    """
+
+    marks: Tensor
+    cases: Tensor
+
+
+class Tagger(nn.Module):
+    """A bidirectional recurrent network over the words of a text.
+
+    A word's input is the sum of its embedding and those of its first and last letters. All words
+    that are not in the list share one embedding; their beginnings and endings tell them apart.
+
+    Args:
+        words: the words with embeddings of their own, in small letters, each once.
+        settings: sizes of the network.
+
+    Source: Tilk and Alumäe 2016, "Bidirectional recurrent neural network with attention mechanism
+    for punctuation restoration", without the attention; Bojanowski et al. 2017, arXiv:1607.04606,
+    for hashed parts of words.
+    """
+
+    def __init__(self, words: Sequence[str], settings: TaggerSettings) -> None:
+        super().__init__()
+        self.words = tuple(words)
+        self.settings = settings
+        self._numbers = {word: number for number, word in enumerate(words, 1)}
+        size = settings.embedding_size
+        self.of_words = nn.Embedding(1 + len(words), size)
+        self.of_affixes = nn.EmbeddingBag(settings.n_buckets, size, mode="mean")
+        self.dropout = nn.Dropout(settings.dropout)
+        self.stack = RecurrentStack(
+            size,
+            settings.cell,
+            settings.hidden_size,
+            settings.n_layers,
+            dropout=settings.dropout,
+            layer_norm=True,
+        )
+        self.output = nn.Linear(self.stack.output_size, len(MARKS) + len(CASES))
+
+    def inputs(self, words: Sequence[str]) -> Tensor:
+        """(U, I), int64: the numbers that stand for U words in small letters."""
+        rows = [[self._numbers.get(word, 0), *self._affixes(word)] for word in words]
+        return torch.tensor(rows, dtype=torch.int64).reshape(-1, N_INPUTS)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> TagLogProbs:
+        """Log-probabilities of the tags of several texts.
+
+        Args:
+            inputs: (T, N, I), from `inputs`, padded with any of its numbers.
+            lengths: (N,), int64, numbers of words.
+
+        Returns:
+            log_probs: (T, N, 5) and (T, N, 3); undefined after the end of a text.
+        """
+        T, N = inputs.shape[:2]
+        affixes = self.of_affixes(inputs[:, :, 1:].flatten(0, 1)).view(T, N, -1)
+        embedded = self.dropout(self.of_words(inputs[:, :, 0]) + affixes)
+        marks, cases = self.output(self.stack(embedded, lengths)).split([len(MARKS), len(CASES)], 2)
+        return TagLogProbs(F.log_softmax(marks, 2), F.log_softmax(cases, 2))
+
+    @torch.no_grad()
+    def log_probs(self, words: Sequence[str]) -> TagLogProbs:
+        """Log-probabilities of the tags of a text of any length.
+
+        The network reads texts of more than `WINDOW` words in windows that overlap, so that each
+        word is read with at least `MARGIN` words on either side. The memory beside the result does
+        not depend on the text's length.
+
+        Args:
+            words: U words in small letters.
+
+        Returns:
+            log_probs: (U, 5) and (U, 3), on the CPU.
+        """
+        marks, cases = [torch.zeros(0, len(MARKS))], [torch.zeros(0, len(CASES))]
+        device = self.output.weight.device
+        spans = list(windows(len(words)))
+        for place in range(0, len(spans), _WINDOWS_TOGETHER):
+            some = spans[place : place + _WINDOWS_TOGETHER]
+            inputs = [self.inputs(words[one.begin : one.end]) for one in some]
+            lengths = torch.tensor([len(rows) for rows in inputs])
+            found = self(pad_sequence(inputs).to(device), lengths.to(device))
+            for n, one in enumerate(some):
+                kept = slice(one.first - one.begin, one.last - one.begin)
+                marks.append(found.marks[kept, n].float().cpu())
+                cases.append(found.cases[kept, n].float().cpu())
+        return TagLogProbs(torch.cat(marks), torch.cat(cases))
+
+    def tags(self, words: Sequence[str]) -> list[Tag]:
+        """The tags of a text of any length.
+
+        Args:
+            words: in small letters.
+        """
+        marks, cases = decided(self.log_probs(words))
+        pairs = zip(marks.tolist(), cases.tolist(), strict=True)
+        return [Tag(MARKS[mark], CASES[case]) for mark, case in pairs]
+
+    def _affixes(self, word: str) -> Iterator[int]:
+        for length in AFFIX_LENGTHS:
+            yield crc32(f"<{word[:length]}".encode()) % self.settings.n_buckets
+            yield crc32(f"{word[-length:]}>".encode()) % self.settings.n_buckets
+
+
+def decided(log_probs: TagLogProbs) -> tuple[Tensor, Tensor]:
+    """The most probable tags.
+
+    A sentence ends where the marks that end sentences are more probable together than a comma or
+    none; then the most probable of them is taken.
+
+    Args:
+        log_probs: (..., 5) and (..., 3).
+
+    Returns:
+        marks: (...), int64, indices in `MARKS`.
+        cases: (...), int64, indices in `CASES`.
+    """
+    ends = log_probs.marks[..., _FIRST_END:]
+    inside = log_probs.marks[..., :_FIRST_END]
+    is_end = ends.logsumexp(-1) > inside.max(-1).values
+    marks = torch.where(is_end, _FIRST_END + ends.argmax(-1), inside.argmax(-1))
+    return marks, log_probs.cases.argmax(-1)
+
+
+_FIRST_END = len(MARKS) - len(SENTENCE_ENDS)
+
+
+class Window(NamedTuple):
+    """A part of a text that the network reads at once.
+
+    Args:
+        begin: index of its first word.
+        end: index after its last word.
+        first: index of the first word whose tag is kept.
+        last: index after the last word whose tag is kept.
+    """
+
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
+def windows(n_words: int) -> Iterator[Window]:
+    """Windows over a text; every word is kept once, in order."""
+    first = 0
+    while first < n_words:
+        begin = max(0, first - MARGIN)
+        end = min(n_words, begin + WINDOW)
+        last = n_words if end == n_words else end - MARGIN
+        yield Window(begin, end, first, last)
+        first = last
