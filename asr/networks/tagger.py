@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.errors import InputError, check_size
 from asr.networks.recurrent import MAX_HIDDEN, MAX_LAYERS, Cell, RecurrentStack
-from asr.text.punctuation import CASES, MARKS, SENTENCE_ENDS, Tag
+from asr.scoring.detection import DetectionCounts, detection_counts
+from asr.text.punctuation import CASES, MARKS, SENTENCE_ENDS, Tag, with_capitals
 
 AFFIX_LENGTHS = (1, 2, 3, 4)
 """Numbers of letters of the beginnings and endings of words."""
@@ -154,14 +156,14 @@ class Tagger(nn.Module):
         return TagLogProbs(torch.cat(marks), torch.cat(cases))
 
     def tags(self, words: Sequence[str]) -> list[Tag]:
-        """The tags of a text of any length.
+        """The tags of a text of any length; its sentences begin with a capital.
 
         Args:
             words: in small letters.
         """
         marks, cases = decided(self.log_probs(words))
         pairs = zip(marks.tolist(), cases.tolist(), strict=True)
-        return [Tag(MARKS[mark], CASES[case]) for mark, case in pairs]
+        return with_capitals([Tag(MARKS[mark], CASES[case]) for mark, case in pairs])
 
     def _affixes(self, word: str) -> Iterator[int]:
         for length in AFFIX_LENGTHS:
@@ -189,6 +191,32 @@ def decided(log_probs: TagLogProbs) -> tuple[Tensor, Tensor]:
     return marks, log_probs.cases.argmax(-1)
 
 
+def tag_counts(
+    marks: np.ndarray, cases: np.ndarray, found_marks: np.ndarray, found_cases: np.ndarray
+) -> dict[str, DetectionCounts]:
+    """Compare tags with those that were found.
+
+    Args:
+        marks: (U,), indices in `MARKS`, of the reference.
+        cases: (U,), indices in `CASES`, of the reference.
+        found_marks: (U,), those of the hypothesis.
+        found_cases: (U,), likewise.
+
+    Returns:
+        counts: "sentence_ends", whichever of . ? ! it is; "commas"; "case", of words that are not
+            in small letters; "full_stops", "question_marks", "exclamation_marks".
+    """
+    counts = {
+        "sentence_ends": detection_counts(marks >= _FIRST_END, found_marks >= _FIRST_END),
+        "case": detection_counts(cases, found_cases),
+    }
+    for name, mark in _NAMES.items():
+        number = MARKS.index(mark)
+        counts[name] = detection_counts(marks == number, found_marks == number)
+    return counts
+
+
+_NAMES = {"commas": ",", "full_stops": ".", "question_marks": "?", "exclamation_marks": "!"}
 _FIRST_END = len(MARKS) - len(SENTENCE_ENDS)
 
 

@@ -106,21 +106,25 @@ def spelled(word: str, case: WordCase, spellings: Mapping[str, str]) -> str:
 def punctuated(
     words: Sequence[str], tags: Sequence[Tag], spellings: Mapping[str, str]
 ) -> list[str]:
-    """The words in their cases, each with its mark.
-
-    The first word and those after a full stop have a capital, whatever their tags say.
+    """The words in their cases, each followed by its mark.
 
     Args:
         words: in small letters.
         tags: one for each word.
         spellings: see `spelled`.
     """
+    return [
+        spelled(word, case, spellings) + mark
+        for word, (mark, case) in zip(words, tags, strict=True)
+    ]
+
+
+def with_capitals(tags: Sequence[Tag]) -> list[Tag]:
+    """The tags of a text, with a capital for the first word and those after a full stop."""
     found = []
     begins = True
-    for word, (mark, case) in zip(words, tags, strict=True):
-        if begins and case == "lower":
-            case = "capital"
-        found.append(spelled(word, case, spellings) + mark)
+    for mark, case in tags:
+        found.append(Tag(mark, "capital" if begins and case == "lower" else case))
         begins = mark == "."
     return found
 

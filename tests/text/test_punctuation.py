@@ -4,7 +4,16 @@ import pytest
 
 from asr.errors import InputError
 from asr.text.normalisation import normalise
-from asr.text.punctuation import CASES, MARKS, Tag, case_of_word, punctuated, spelled, written_words
+from asr.text.punctuation import (
+    CASES,
+    MARKS,
+    Tag,
+    case_of_word,
+    punctuated,
+    spelled,
+    with_capitals,
+    written_words,
+)
 
 NOVEL = (
     '"Now go, my dear," the Old Gentleman said -- at last; "why?" he asked... "NO! I\'m McNab\'s'
@@ -89,7 +98,7 @@ def test_words_in_their_cases():
 def test_sentences_begin_with_a_capital():
     words = ["he", "came", "the", "dog", "why", "he", "said", "no"]
     marks = ["", ".", "", "", "?", "", ",", "."]
-    tags = [Tag(mark, "lower") for mark in marks]
+    tags = with_capitals([Tag(mark, "lower") for mark in marks])
     assert " ".join(punctuated(words, tags, {})) == "He came. The dog why? he said, no."
     assert set(marks) <= set(MARKS)
 
