@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from asr.alignment.times import Word
+from asr.errors import counted
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ class Transcript:
             ValueError: there are more or fewer words.
         """
         if len(words) != (n_words := len(self.text.split())):
-            raise ValueError(f"words has {len(words)} words; expected {n_words}, as the text")
+            raise ValueError(
+                f"words has {counted(len(words), 'word')}; expected {n_words}, as the text has"
+            )
 
         def find_words() -> tuple[Word, ...]:
             if not self.words:  # the transcript has none

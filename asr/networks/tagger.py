@@ -203,8 +203,8 @@ def tag_counts(
         found_cases: (U,), likewise.
 
     Returns:
-        counts: "sentence_ends", whichever of . ? ! it is; "commas"; "case", of words that are not
-            in small letters; "full_stops", "question_marks", "exclamation_marks".
+        counts: "sentence_ends", whichever of . ! ? it is; "commas"; "case", of words that are not
+            in small letters; "full_stops", "exclamation_marks", "question_marks".
     """
     counts = {
         "sentence_ends": detection_counts(marks >= _FIRST_END, found_marks >= _FIRST_END),
@@ -216,7 +216,7 @@ def tag_counts(
     return counts
 
 
-_NAMES = {"commas": ",", "full_stops": ".", "question_marks": "?", "exclamation_marks": "!"}
+_NAMES = {"commas": ",", "full_stops": ".", "exclamation_marks": "!", "question_marks": "?"}
 _FIRST_END = len(MARKS) - len(SENTENCE_ENDS)
 
 

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 from asr.text.normalisation import TextSettings, canonical, lower_case, normalise
 
-MARKS = ("", ",", ".", "?", "!")
-"""What may follow a word, in the order of strength."""
+MARKS = ("", ",", ".", "!", "?")
+"""What may follow a word; where several marks meet, the last one of this list stays."""
 
-SENTENCE_ENDS = (".", "?", "!")
+SENTENCE_ENDS = (".", "!", "?")
 """The marks that end a sentence."""
 
 WordCase = Literal["lower", "capital", "upper"]
@@ -48,10 +48,10 @@ class WrittenWord(NamedTuple):
 def written_words(text: str, place: str = "text") -> list[WrittenWord]:
     """The words of a written text, as they are recognised, with their marks and cases.
 
-    Colons, semicolons and dashes between words count as commas. Of several marks the strongest
-    counts: "?!" is a question mark. A full stop before a small letter belongs to an abbreviation
-    and is left out; several, as in "well ... yes", count as a comma there. Quotation marks,
-    brackets and hyphens are left out.
+    Colons, semicolons and dashes between words count as commas. Of several marks the last one of
+    `MARKS` counts: "?!" is a question mark. A full stop before a small letter belongs to an
+    abbreviation and is left out; several, as in "well ... yes", count as a comma there. Quotation
+    marks, brackets and hyphens are left out.
 
     Args:
         text: one or more sentences.

@@ -125,9 +125,9 @@ def with_errors(
 ) -> TaggedWords:
     """Words with errors as a recogniser makes them.
 
-    The mark after a dropped word goes to the word before it, unless that has a stronger one. If a
-    sentence loses its first word, the next one begins it with a capital. The case of a replaced
-    word is `NOT_COUNTED`.
+    The mark after a dropped word goes to the word before it, unless that has a later one of
+    `MARKS`. If a sentence loses its first word, the next one begins it with a capital. The case of
+    a replaced word is `NOT_COUNTED`.
 
     Args:
         tagged: the words of a window; the first one is never dropped.

@@ -1,6 +1,7 @@
 """transcript -> the same words with punctuation and capitals, by a tagger's folder."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from asr.folder import (
 from asr.networks.tagger import Tagger, TaggerSettings
 from asr.text.normalisation import lower_case
 from asr.text.punctuation import punctuated
+from asr.transcribing.writers import Format
 from asr.transcript import Transcript
 
 KIND = "punctuation"
@@ -27,6 +29,9 @@ KIND = "punctuation"
 
 FOLDER = "punctuation"
 """The tagger's folder in that of an acoustic model."""
+
+SUBTITLES: tuple[Format, ...] = ("srt", "vtt")
+"""The formats that have punctuation if the model has a tagger."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +106,56 @@ def load_punctuation(folder: str | Path) -> Punctuation:
     return Punctuation(tagger.eval(), spellings, values["trained_on"])
 
 
-def punctuation_folder(model: str | Path) -> Path | None:
-    """The folder of the tagger in that of an acoustic model; None if it has none.
+@dataclass(frozen=True)
+class FormatPunctuation:
+    """Which formats have punctuation.
+
+    Args:
+        punctuation: None for no punctuation in any format.
+        formats: the formats that have it.
+    """
+
+    punctuation: Punctuation | None = None
+    formats: tuple[Format, ...] = ()
+
+    def versions(
+        self, transcript: Transcript, formats: Sequence[Format]
+    ) -> dict[Format, Transcript]:
+        """The transcript for each of some formats."""
+        found = dict.fromkeys(formats, transcript)
+        if self.punctuation and (marked := [one for one in formats if one in self.formats]):
+            found |= dict.fromkeys(marked, self.punctuation.punctuate(transcript))
+        return found
+
+
+def choose_punctuation(
+    model: str | Path, formats: Sequence[Format], asked: bool | None = None
+) -> FormatPunctuation:
+    """The punctuation of transcripts by an acoustic model.
+
+    Args:
+        model: the acoustic model's folder. Its folder `punctuation` has the tagger.
+        formats: the formats of the transcripts.
+        asked: whether all formats are to have punctuation, or none; None: subtitles, srt and vtt,
+            if the folder has a tagger.
 
     Raises:
-        InputError: the folder leads out of the model's.
+        InputError: the tagger's folder is damaged, or is missing and `asked` is true.
     """
+    marked = tuple(one for one in formats if asked or (asked is None and one in SUBTITLES))
+    if not marked:
+        return FormatPunctuation()
     folder = inside(model, FOLDER)
-    return folder if folder.exists() else None
+    if folder.exists():
+        return FormatPunctuation(load_punctuation(folder), marked)
+    if asked:
+        raise InputError(f"{folder}: does not exist; expected a tagger, for punctuation")
+    return FormatPunctuation()
 
 
 def _words(words: Any, place: str) -> list[str]:
-    is_list = isinstance(words, list) and all(isinstance(word, str) for word in words)
-    if not is_list or len(set(words)) < len(words):
-        found = "a list with something else" if isinstance(words, list) else shortened(words)
-        raise InputError(f"{place}: words is {found}; expected a list of words, each once")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"{place}: words is {shortened(words)}; expected a list of words")
+    if twice := [word for word, count in Counter(words).items() if count > 1]:
+        raise InputError(f"{place}: words has {shortened(twice[0])} twice; expected each word once")
     return words

@@ -80,7 +80,7 @@ def test_long_texts_have_the_tags_of_one_window(model, monkeypatch):
 def test_sentence_ends_count_together():
     # no mark is likelier than each of . ? ! but less likely than these together
     marks = torch.tensor(
-        [[0.4, 0.0, 0.3, 0.2, 0.1], [0.5, 0.3, 0.1, 0.1, 0.0], [0.2, 0.6, 0, 0, 0.2]]
+        [[0.4, 0.0, 0.3, 0.1, 0.2], [0.5, 0.3, 0.1, 0.1, 0.0], [0.2, 0.6, 0, 0, 0.2]]
     )
     cases = torch.tensor([[0.2, 0.5, 0.3], [0.5, 0.5, 0], [0, 0, 1.0]])
     found = decided(TagLogProbs(marks.log(), cases.log()))
