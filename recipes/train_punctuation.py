@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from asr.config import parse, settings_parser
 from asr.errors import reported
 from asr.evaluation.provenance import commit
-from asr.evaluation.punctuation import measure
+from asr.evaluation.punctuation import measure, tune_thresholds
 from asr.training.punctuation import PunctuationTraining
 from asr.training.punctuation_data import PunctuationData, PunctuationSettings
 from asr.training.run import Run, add_trainer_options
@@ -35,6 +35,7 @@ def main() -> None:
     task = PunctuationTraining(settings, words)
     minutes = run.fit(task, data, options.trainer, settings.averaging, task.monitor)
     tagger = task.model.cpu().float().eval()
+    tune_thresholds(tagger, settings.data.dev)
     measured = measure(tagger, settings.data.dev)
     trained_on = {
         "train": settings.data.train,

@@ -78,6 +78,9 @@ class Tagger(nn.Module):
     A word's input is the sum of its embedding and those of its first and last letters. All words
     that are not in the list share one embedding; their beginnings and endings tell them apart.
 
+    `thresholds` has the smallest probabilities of a sentence end, a comma and a capital that are
+    taken for one. They are 0.5 at first; `asr.evaluation.punctuation.tune_thresholds` sets them.
+
     Args:
         words: the words with embeddings of their own, in small letters, each once.
         settings: sizes of the network.
@@ -105,6 +108,7 @@ class Tagger(nn.Module):
             layer_norm=True,
         )
         self.output = nn.Linear(self.stack.output_size, len(MARKS) + len(CASES))
+        self.register_buffer("thresholds", torch.full((3,), 0.5))
 
     def inputs(self, words: Sequence[str]) -> Tensor:
         """(U, I), int64: the numbers that stand for U words in small letters."""
@@ -161,7 +165,7 @@ class Tagger(nn.Module):
         Args:
             words: in small letters.
         """
-        marks, cases = decided(self.log_probs(words))
+        marks, cases = decided(self.log_probs(words), self.get_buffer("thresholds").cpu())
         pairs = zip(marks.tolist(), cases.tolist(), strict=True)
         return with_capitals([Tag(MARKS[mark], CASES[case]) for mark, case in pairs])
 
@@ -171,24 +175,51 @@ class Tagger(nn.Module):
             yield crc32(f"{word[-length:]}>".encode()) % self.settings.n_buckets
 
 
-def decided(log_probs: TagLogProbs) -> tuple[Tensor, Tensor]:
-    """The most probable tags.
+def decided(log_probs: TagLogProbs, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+    """The tags that are taken.
 
-    A sentence ends where the marks that end sentences are more probable together than a comma or
-    none; then the most probable of them is taken.
+    Where the marks that end sentences together reach their threshold, the most probable of them is
+    taken; else a comma where it reaches its threshold. Likewise for the two cases with capitals.
 
     Args:
         log_probs: (..., 5) and (..., 3).
+        thresholds: (3,), probabilities of a sentence end, a comma and a capital.
 
     Returns:
         marks: (...), int64, indices in `MARKS`.
         cases: (...), int64, indices in `CASES`.
     """
-    ends = log_probs.marks[..., _FIRST_END:]
-    inside = log_probs.marks[..., :_FIRST_END]
-    is_end = ends.logsumexp(-1) > inside.max(-1).values
-    marks = torch.where(is_end, _FIRST_END + ends.argmax(-1), inside.argmax(-1))
-    return marks, log_probs.cases.argmax(-1)
+    found = probabilities(log_probs)
+    end, comma, capital = thresholds.tolist()
+    marks = (found.comma >= comma).long()  # the comma's index is 1
+    of_ends = _FIRST_END + log_probs.marks[..., _FIRST_END:].argmax(-1)
+    marks = torch.where(found.end >= end, of_ends, marks)
+    cases = 1 + log_probs.cases[..., 1:].argmax(-1)  # the index of small letters is 0
+    return marks, torch.where(found.capital >= capital, cases, 0)
+
+
+class TagProbabilities(NamedTuple):
+    """Probabilities that are compared with the thresholds.
+
+    Args:
+        end: (...), of all marks that end a sentence together.
+        comma: (...), of a comma.
+        capital: (...), of all cases but small letters.
+    """
+
+    end: Tensor
+    comma: Tensor
+    capital: Tensor
+
+
+def probabilities(log_probs: TagLogProbs) -> TagProbabilities:
+    """The probabilities that are compared with the thresholds.
+
+    Args:
+        log_probs: (..., 5) and (..., 3).
+    """
+    marks, cases = log_probs.marks.exp(), log_probs.cases.exp()
+    return TagProbabilities(marks[..., _FIRST_END:].sum(-1), marks[..., 1], cases[..., 1:].sum(-1))
 
 
 def tag_counts(
@@ -206,17 +237,21 @@ def tag_counts(
         counts: "sentence_ends", whichever of . ! ? it is; "commas"; "case", of words that are not
             in small letters; "full_stops", "exclamation_marks", "question_marks".
     """
-    counts = {
-        "sentence_ends": detection_counts(marks >= _FIRST_END, found_marks >= _FIRST_END),
-        "case": detection_counts(cases, found_cases),
-    }
-    for name, mark in _NAMES.items():
+
+    def of_mark(mark: str) -> DetectionCounts:
         number = MARKS.index(mark)
-        counts[name] = detection_counts(marks == number, found_marks == number)
-    return counts
+        return detection_counts(marks == number, found_marks == number)
+
+    return {
+        "sentence_ends": detection_counts(marks >= _FIRST_END, found_marks >= _FIRST_END),
+        "commas": of_mark(","),
+        "case": detection_counts(cases, found_cases),
+        "full_stops": of_mark("."),
+        "exclamation_marks": of_mark("!"),
+        "question_marks": of_mark("?"),
+    }
 
 
-_NAMES = {"commas": ",", "full_stops": ".", "exclamation_marks": "!", "question_marks": "?"}
 _FIRST_END = len(MARKS) - len(SENTENCE_ENDS)
 
 

@@ -69,8 +69,9 @@ class PunctuationTraining(pl.LightningModule):
         log_probs = self.model(batch.inputs, batch.lengths)
         self._dev_loss += total_loss(log_probs, batch).item()
         self._dev_words += batch.size
+        thresholds = self.model.get_buffer("thresholds")
         inside = (batch.marks != NOT_COUNTED).cpu()
-        found = (tags.cpu()[inside].numpy() for tags in decided(log_probs))
+        found = (tags.cpu()[inside].numpy() for tags in decided(log_probs, thresholds))
         expected = (tags.cpu()[inside].numpy() for tags in (batch.marks, batch.cases))
         counts = tag_counts(*expected, *found)
         for name in _LOGGED:

@@ -2,14 +2,22 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from conftest import run_script
 from sklearn.metrics import precision_recall_fscore_support
 from taggers import full_stops
 
 from asr.errors import InputError
 from asr.evaluation import punctuation
-from asr.evaluation.punctuation import measure, measured_table, measured_values
+from asr.evaluation.punctuation import (
+    best_threshold,
+    measure,
+    measured_table,
+    measured_values,
+    tune_thresholds,
+)
 from asr.networks.tagger import Tagger
+from asr.scoring.detection import detection_counts
 from asr.text.punctuation import CASES, MARKS, Tag
 from asr.transcribing.punctuation import save_punctuation
 
@@ -35,7 +43,7 @@ def test_rates_of_a_text_counted_by_hand(text):
     assert np.isnan(counts["commas"].precision)
     assert measured_values(found)["commas"]["precision"] is None
     line = measured_table(found).splitlines()[1]
-    expected = "sentence ends            3       10      0.300   1.000  0.462 (0.462 to 0.462)"
+    expected = "sentence ends             3       10      0.300   1.000  0.462 (0.462 to 0.462)"
     assert line == expected
 
 
@@ -70,6 +78,34 @@ def test_rates_are_those_of_scikit_learn(tmp_path, monkeypatch):
         rates = [counts.precision, counts.recall, counts.f1]
         np.testing.assert_allclose(rates, expected[:3], rtol=1e-12)
         assert found[name].low < counts.f1 < found[name].high
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_threshold_is_that_of_all_that_are_tried(seed):
+    generator = np.random.default_rng(seed)
+    found = generator.integers(1, 20, size=60) / 20  # many are equal
+    is_true = generator.random(60) < 0.6 * found
+
+    def f1(threshold):
+        return detection_counts(is_true, found >= threshold).f1
+
+    assert f1(best_threshold(found, is_true)) == max(f1(value) for value in np.arange(21) / 20)
+    assert best_threshold(found, np.zeros(60, dtype=bool)) == 0.5
+
+
+def test_tuned_thresholds_find_rare_tags(text):
+    """The tagger gives each word the same small probabilities, so all words get a tag or none."""
+    tagger = full_stops().tagger
+    with torch.no_grad():
+        tagger.output.bias.copy_(torch.tensor([2.0, -3, 0, 0, 0, 1, 0, -9]))
+    assert {tag.mark for tag in tagger.tags(["a", "b"])} == {""}
+    tune_thresholds(tagger, text)
+    assert {tag.mark for tag in tagger.tags(["a", "b"])} <= {".", "!", "?"}
+    assert {tag.case for tag in tagger.tags(["a", "b"])} == {"capital"}
+    end, _, capital = tagger.thresholds.tolist()
+    ends, small = 3 / (np.exp(2) + np.exp(-3) + 3), np.exp(1) / (np.exp(1) + 1 + np.exp(-9))
+    assert end == pytest.approx(ends, rel=1e-5)
+    assert capital == pytest.approx(1 - small, rel=1e-4)
 
 
 def test_the_recipe_prints_and_writes_the_rates(text, tmp_path, capsys):

@@ -83,9 +83,13 @@ def test_sentence_ends_count_together():
         [[0.4, 0.0, 0.3, 0.1, 0.2], [0.5, 0.3, 0.1, 0.1, 0.0], [0.2, 0.6, 0, 0, 0.2]]
     )
     cases = torch.tensor([[0.2, 0.5, 0.3], [0.5, 0.5, 0], [0, 0, 1.0]])
-    found = decided(TagLogProbs(marks.log(), cases.log()))
+    log_probs = TagLogProbs(marks.log(), cases.log())
+    found = decided(log_probs, torch.tensor([0.5, 0.5, 0.55]))
     assert [MARKS[n] for n in found[0]] == [".", "", ","]
     assert [CASES[n] for n in found[1]] == ["capital", "lower", "upper"]
+    found = decided(log_probs, torch.tensor([0.15, 0.3, 0.5]))
+    assert [MARKS[n] for n in found[0]] == [".", ".", "?"]
+    assert [CASES[n] for n in found[1]] == ["capital", "capital", "upper"]
 
 
 def test_tags_that_are_planted_are_learned(model):
