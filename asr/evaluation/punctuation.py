@@ -93,10 +93,10 @@ def tune_thresholds(tagger: Tagger, path: str | Path) -> None:
 
 
 def best_threshold(found: np.ndarray, is_true: np.ndarray) -> float:
-    """The threshold with the highest F1; 0.5 if nothing is true.
+    """The threshold with the highest F1, half-way between two probabilities; 0.5 if nothing is true.
 
     Args:
-        found: (U,), probabilities.
+        found: (U,), probabilities above 0.
         is_true: (U,), bool, which places have the tag.
     """
     if not is_true.any():
@@ -104,9 +104,9 @@ def best_threshold(found: np.ndarray, is_true: np.ndarray) -> float:
     order = np.argsort(-found, kind="stable")
     values, n_right = found[order], np.cumsum(is_true[order])
     f1 = 2 * n_right / (np.arange(1, len(values) + 1) + is_true.sum())
-    # only where the next probability is lower can a threshold lie
-    is_last = np.append(values[1:] < values[:-1], True)
-    return float(values[np.where(is_last, f1, -1.0).argmax()])
+    lower = np.append(values[1:], 0.0)
+    best = np.where(lower < values, f1, -1.0).argmax()  # a threshold can't separate equal values
+    return float(values[best] + lower[best]) / 2
 
 
 def measured_values(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:

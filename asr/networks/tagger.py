@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.errors import InputError, check_size
-from asr.networks.recurrent import MAX_HIDDEN, MAX_LAYERS, Cell, RecurrentStack
+from asr.networks.recurrent import MAX_HIDDEN, MAX_LAYERS, MAX_WEIGHTS, Cell, RecurrentStack
 from asr.scoring.detection import DetectionCounts, detection_counts
 from asr.text.punctuation import CASES, MARKS, SENTENCE_ENDS, Tag, with_capitals
 
@@ -85,6 +85,9 @@ class Tagger(nn.Module):
         words: the words with embeddings of their own, in small letters, each once.
         settings: sizes of the network.
 
+    Raises:
+        InputError: there are more than `MAX_WEIGHTS` weights.
+
     Source: Tilk and Alumäe 2016, "Bidirectional recurrent neural network with attention mechanism
     for punctuation restoration", without the attention; Bojanowski et al. 2017, arXiv:1607.04606,
     for hashed parts of words.
@@ -96,6 +99,8 @@ class Tagger(nn.Module):
         self.settings = settings
         self._numbers = {word: number for number, word in enumerate(words, 1)}
         size = settings.embedding_size
+        n_embedded = 1 + len(words) + settings.n_buckets
+        check_size("number of embedding weights", n_embedded * size, 1, MAX_WEIGHTS)
         self.of_words = nn.Embedding(1 + len(words), size)
         self.of_affixes = nn.EmbeddingBag(settings.n_buckets, size, mode="mean")
         self.dropout = nn.Dropout(settings.dropout)

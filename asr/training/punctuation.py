@@ -22,7 +22,8 @@ class PunctuationTraining(pl.LightningModule):
     """Cross-entropy of the mark and the case of each word.
 
     It logs `train_loss` and `dev_loss`, in nats per word, and on the development text the F1 of
-    `tag_counts` as `dev_sentence_ends`, `dev_commas` and `dev_case`.
+    `tag_counts` as `dev_sentence_ends`, `dev_commas` and `dev_case`, without the first and the last
+    words of windows.
 
     The dropout and the errors of a batch depend only on seed, epoch and number of the batch, so a
     resumed training gives the same weights as one without interruption. With several processes,
@@ -71,6 +72,8 @@ class PunctuationTraining(pl.LightningModule):
         self._dev_words += batch.size
         thresholds = self.model.get_buffer("thresholds")
         inside = (batch.marks != NOT_COUNTED).cpu()
+        inside[0] = False  # where a window begins and ends, so does a sentence
+        inside[batch.lengths.cpu() - 1, range(len(batch.lengths))] = False
         found = (tags.cpu()[inside].numpy() for tags in decided(log_probs, thresholds))
         expected = (tags.cpu()[inside].numpy() for tags in (batch.marks, batch.cases))
         counts = tag_counts(*expected, *found)

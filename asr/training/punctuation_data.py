@@ -45,8 +45,8 @@ class PunctuationDataSettings:
     dev: str = "dev.txt"
     max_size: int = 12_000
     min_count: int = 2
-    window: int = 100
-    rows: int = 32
+    window: int = 200
+    rows: int = 16
     replaced: float = 0.02
     dropped: float = 0.01
 

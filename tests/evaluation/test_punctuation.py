@@ -104,8 +104,8 @@ def test_tuned_thresholds_find_rare_tags(text):
     assert {tag.case for tag in tagger.tags(["a", "b"])} == {"capital"}
     end, _, capital = tagger.thresholds.tolist()
     ends, small = 3 / (np.exp(2) + np.exp(-3) + 3), np.exp(1) / (np.exp(1) + 1 + np.exp(-9))
-    assert end == pytest.approx(ends, rel=1e-5)
-    assert capital == pytest.approx(1 - small, rel=1e-4)
+    assert end == pytest.approx(ends / 2, rel=1e-5)
+    assert capital == pytest.approx((1 - small) / 2, rel=1e-4)
 
 
 def test_the_recipe_prints_and_writes_the_rates(text, tmp_path, capsys):

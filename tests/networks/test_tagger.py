@@ -132,5 +132,7 @@ def test_tags_that_are_planted_are_learned(model):
 def test_sizes_out_of_range_are_refused():
     with pytest.raises(InputError, match=r"model\.hidden_size is 0; expected 1 or more"):
         TaggerSettings(hidden_size=0)
+    with pytest.raises(InputError, match=r"number of embedding weights is \d+; expected at most"):
+        Tagger([], TaggerSettings(embedding_size=2**16, n_buckets=2**24))
     with pytest.raises(InputError, match=r"model\.dropout is 1\.5; expected from 0 to below 1"):
         TaggerSettings(dropout=1.5)

@@ -90,7 +90,7 @@ def names_of(tmp_path, **options):
 
 
 def test_texts_that_are_too_short_are_refused(text, tmp_path):
-    with pytest.raises(InputError, match=r"text\.txt: has \d+ windows of 100 words; expected eno"):
+    with pytest.raises(InputError, match=r"text\.txt: has \d+ windows of 200 words; expected eno"):
         PunctuationData(names_of(tmp_path)).read()
 
 
