@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of a tagger's punctuation and case on a punctuated text.
+"""Precision, recall and F1 of a model's punctuation and case on a punctuated text.
 
 python recipes/evaluate_punctuation.py --model exp/novels/punctuation
   --text data/novels/test-punctuated.txt [--out DIR]
@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="evaluate_punctuation", description=__doc__.splitlines()[0], allow_abbrev=False
     )
-    parser.add_argument("--model", type=path_of, required=True, help="a tagger's folder")
+    parser.add_argument("--model", type=path_of, required=True, help="a punctuation model's folder")
     parser.add_argument(
         "--text", type=path_of, required=True, help="a text with marks and capitals"
     )

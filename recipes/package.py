@@ -58,7 +58,9 @@ def main() -> None:
     )
     parser.add_argument("--limits", type=path_of, help="a text on what the model does badly")
     parser.add_argument(
-        "--punctuation", type=path_of, help="a tagger's folder (default: the model's own)"
+        "--punctuation",
+        type=path_of,
+        help="a punctuation model's folder (default: the model's own)",
     )
     options = parser.parse_args()
     if options.out.exists():

@@ -1,4 +1,4 @@
-"""Train a tagger of punctuation and case: settings -> data -> model -> fit -> save.
+"""Train a model of punctuation and case: settings -> data -> model -> fit -> save.
 
 python recipes/train_punctuation.py --config conf/novels/punctuation.yaml
   --out exp/novels/punctuation [--seed 2] ...

@@ -47,11 +47,12 @@ def describe(folder: Path) -> list[tuple[str, str]]:
     """
     from asr.folder import read_description
     from asr.model import load_model
+    from asr.transcribing.punctuation import KIND
 
     description = read_description(folder)
     if "vocabulary" in description:
         return _language_model(folder, description)
-    if description.get("kind") == "punctuation":
+    if description.get("kind") == KIND:
         return _punctuation(folder)
     return _rows(load_model(folder)) + _decoding(folder) + _own_punctuation(folder)
 
@@ -91,7 +92,7 @@ def _punctuation(folder: Path) -> list[tuple[str, str]]:
 
 
 def _own_punctuation(folder: Path) -> list[tuple[str, str]]:
-    """The tagger in an acoustic model's folder, if there is one."""
+    """What the punctuation model in an acoustic model's folder was trained on, if there is one."""
     from asr.folder import inside
     from asr.transcribing.punctuation import FOLDER
 

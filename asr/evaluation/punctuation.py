@@ -93,7 +93,7 @@ def tune_thresholds(tagger: Tagger, path: str | Path) -> None:
 
 
 def best_threshold(found: np.ndarray, is_true: np.ndarray) -> float:
-    """The threshold with the highest F1, half-way between two probabilities; 0.5 if nothing is true.
+    """The threshold with the highest F1, half-way between probabilities; 0.5 if nothing is true.
 
     Args:
         found: (U,), probabilities above 0.

@@ -75,7 +75,7 @@ class TagLogProbs(NamedTuple):
 class Tagger(nn.Module):
     """A bidirectional recurrent network over the words of a text.
 
-    A word's input is the sum of its embedding and those of its first and last letters. All words
+    A word's input is its embedding plus the mean of those of its beginnings and endings. All words
     that are not in the list share one embedding; their beginnings and endings tell them apart.
 
     `thresholds` has the smallest probabilities of a sentence end, a comma and a capital that are

@@ -149,7 +149,7 @@ def choose_punctuation(
     if folder.exists():
         return FormatPunctuation(load_punctuation(folder), marked)
     if asked:
-        raise InputError(f"{folder}: does not exist; expected a tagger, for punctuation")
+        raise InputError(f"{folder}: does not exist; expected a punctuation model")
     return FormatPunctuation()
 
 

@@ -27,6 +27,7 @@ LIBRISPEECH = Path("librispeech-lm-norm.txt.gz")
 LIBRISPEECH_URL = f"https://www.openslr.org/resources/11/{LIBRISPEECH}"
 SPLITS = ("train", "dev", "test")
 TITLE = "== "
+HELD_OUT = 0.02  # share of each book's words for dev and test together
 LONGEST_BOOK = 200_000  # lines; a longer text counts as several books, which bounds the memory
 
 
@@ -53,7 +54,7 @@ class Report:
     headings: int = 0
 
 
-def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
+def prepare(texts: Sequence[Path], out: Path, held_out: float = HELD_OUT) -> Report:
     """Write the three files; the last part of each book goes to test, the part before it to dev.
 
     Args:
@@ -268,7 +269,7 @@ def main() -> None:
     parser.add_argument(
         "--held-out",
         type=float,
-        default=0.02,
+        default=HELD_OUT,
         help="share of each book's words for dev and test (%(default)s)",
     )
     parser.add_argument(
@@ -280,6 +281,10 @@ def main() -> None:
         help="write the texts for train_punctuation.py instead: whole books go to dev and test",
     )
     options = parser.parse_args()
+    if options.punctuated and options.held_out != HELD_OUT:
+        parser.error(
+            "--held-out is for the texts of language models; expected none with --punctuated"
+        )
     if not 0 < options.held_out < 1:
         parser.error(f"--held-out is {options.held_out}; expected a share between 0 and 1")
     texts = find_texts(options)

@@ -95,6 +95,6 @@ def test_subtitles_have_punctuation_if_there_is_a_tagger(tmp_path):
 
 def test_a_missing_tagger_is_refused_only_if_it_is_asked_for(tmp_path):
     assert choose_punctuation(tmp_path, ["srt"], False).punctuation is None
-    message = re.escape(f"{tmp_path / 'punctuation'}: does not exist; expected a tagger")
+    message = re.escape(f"{tmp_path / 'punctuation'}: does not exist; expected a punctuation model")
     with pytest.raises(InputError, match=message):
         choose_punctuation(tmp_path, ["txt"], True)
