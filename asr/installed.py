@@ -16,7 +16,7 @@ PACKAGED = Path(__file__).parent / "models"
 DEFAULT_MODEL = "en-small"
 """Name of the model that commands use if no other is given."""
 
-PARTS = (DESCRIPTION, WEIGHTS, "decoding.json", "decoding", "README.md")
+PARTS = (DESCRIPTION, WEIGHTS, "decoding.json", "decoding", "punctuation", "README.md")
 """The files and folders of a model that are installed; others, such as checkpoints, are not."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
 from asr.alignment.times import Word
+from asr.errors import counted
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,34 @@ class Transcript:
         if parts is not None:
             return parts
         return as_segment(self.text, self.words, 0.0, self.duration)
+
+    def respelled(self, words: Sequence[str]) -> "Transcript":
+        """The transcript with its words in another spelling, with the same times and confidences.
+
+        Args:
+            words: the words of `text` in their new spelling.
+
+        Raises:
+            ValueError: there are more or fewer words.
+        """
+        if len(words) != (n_words := len(self.text.split())):
+            raise ValueError(
+                f"words has {counted(len(words), 'word')}; expected {n_words}, as the text has"
+            )
+
+        def find_words() -> tuple[Word, ...]:
+            if not self.words:  # the transcript has none
+                return ()
+            return tuple(
+                replace(word, text=text) for word, text in zip(self.words, words, strict=True)
+            )
+
+        parts: tuple[Segment, ...] | None = self.__dict__["_parts"]
+        if parts is not None:
+            left = iter(words)
+            texts = [" ".join(islice(left, len(part.text.split()))) for part in parts]
+            parts = tuple(replace(part, text=text) for part, text in zip(parts, texts, strict=True))
+        return Transcript(" ".join(words), self.log_prob, self.duration, find_words, parts)
 
     def __getstate__(self) -> dict[str, object]:
         _ = self.words  # aligned before copying or pickling, which then leaves out the model

@@ -2,6 +2,7 @@
 
 python recipes/package.py --model exp/en-small/ctc --out asr/models/en-small [--words FILE]
   [--corpora data/en-small/README.md] [--results FILE ...] [--limits FILE]
+  [--punctuation exp/novels/punctuation]
 
 Weights have half the digits, n-grams are packed, and checkpoints and results are left out. If
 the tokens are phones, --words FILE keeps only these words of the lexicon: one per line, or a
@@ -26,7 +27,7 @@ from asr.decoder import DecoderSettings, load_decoding, save_decoding
 from asr.errors import InputError, listed, reported, say
 from asr.evaluation.card import CARD, CardFacts, model_card, read_corpora, read_measured
 from asr.files import file_digest, path_of, read_text, write_text
-from asr.folder import WEIGHTS, read_description
+from asr.folder import WEIGHTS, inside, read_description
 from asr.lm.load import load_language_model, save_rnnlm
 from asr.lm.ngram import NgramModel, save_ngram
 from asr.lm.rnnlm import RNNLM
@@ -34,6 +35,8 @@ from asr.model import save_model
 from asr.recognizer import load
 from asr.text.lexicon import Lexicon, read_words
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer
+from asr.transcribing.punctuation import FOLDER as PUNCTUATION
+from asr.transcribing.punctuation import load_punctuation, save_punctuation
 
 MAX_BYTES = 30_000_000
 """Maximum size of a model that comes with the package."""
@@ -54,6 +57,11 @@ def main() -> None:
         "--results", type=path_of, nargs="+", default=[], help="results.json files of the model"
     )
     parser.add_argument("--limits", type=path_of, help="a text on what the model does badly")
+    parser.add_argument(
+        "--punctuation",
+        type=path_of,
+        help="a punctuation model's folder (default: the model's own)",
+    )
     options = parser.parse_args()
     if options.out.exists():
         raise InputError(f"{options.out}: already exists; expected a new folder")
@@ -74,6 +82,9 @@ def main() -> None:
     save_model(options.out, model, half=True)
     if settings := load_decoding(options.model):
         save_small_decoding(options.out, settings)
+    punctuation = options.punctuation or inside(options.model, PUNCTUATION)
+    if options.punctuation or punctuation.exists():
+        save_punctuation(options.out / PUNCTUATION, load_punctuation(punctuation))
     write_card(options.out, facts, options.model)
     print_sizes(options.out)
 

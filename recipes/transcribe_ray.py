@@ -42,9 +42,11 @@ from asr.cli.transcript_output import (
 from asr.decoder import refuse_greedy, search_of
 from asr.errors import InputError, counted, has_one_line, one_line, reported, say
 from asr.files import path_of
+from asr.installed import model_folder
 from asr.recognizer import Recognizer, load
 from asr.text.phrases import read_phrases
 from asr.transcribing.files import transcribe_files
+from asr.transcribing.punctuation import choose_punctuation
 from asr.transcript import Transcript
 
 PROGRAM = "transcribe_ray"
@@ -65,11 +67,13 @@ def main() -> None:
     recordings = find_audio(options.audio, PROGRAM, is_output)
     if any(str(path) == "-" for path, _ in recordings):
         raise InputError("AUDIO is -; expected files, as workers can't read standard input")
+    punctuation = choose_punctuation(model_folder(options.model), formats, options.punctuate)
     missing = unwritten(PROGRAM, recordings, options.out, formats)
     paths = list(missing)
 
     def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
-        write_transcripts(PROGRAM, missing[path], transcript, path, options.channel, failures)
+        versions = punctuation.versions(transcript, formats)
+        write_transcripts(PROGRAM, missing[path], versions, path, options.channel, failures)
 
     failures: dict[Path, str] = {}
     if paths:
@@ -120,6 +124,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lm", type=path_of, help="language model for the search")
     parser.add_argument("--beam-width", type=int, help="number of prefixes kept")
     parser.add_argument("--phrases", type=path_of, help="phrases to make more likely, one per line")
+    parser.add_argument(
+        "--punctuate",
+        action=argparse.BooleanOptionalAction,
+        help="put punctuation into the text; default as in `asr transcribe`",
+    )
     parser.add_argument(
         "--batch-s",
         type=int,

@@ -41,3 +41,25 @@ def test_a_recording_in_one_piece_is_one_segment_if_it_has_words():
     assert piece().segments == ()
     assert piece(word, Word("b", 0.4, 0.6, 0.0)).segments[0].confidence == 0
     assert math.isnan(Transcript("a", -1.0, 2.0).segments[0].confidence)
+
+
+def test_respelled_words_keep_their_times_and_confidences():
+    found = piece(Word("a", 0.1, 0.3, 0.9), Word("b", 0.5, 0.7, 0.4)).respelled(["A,", "b."])
+    assert found.text == "A, b."
+    assert found.words == (Word("A,", 0.1, 0.3, 0.9), Word("b.", 0.5, 0.7, 0.4))
+    assert Transcript("a", 0.0, 1.0).respelled(["A."]).words == ()
+    with pytest.raises(ValueError, match="words has 1 word; expected 2, as the text has"):
+        found.respelled(["A"])
+
+
+def test_words_are_aligned_only_when_the_respelled_ones_are_needed():
+    asked = []
+
+    def find_words():
+        asked.append(1)
+        return (Word("a", 0.1, 0.3, 0.9),)
+
+    found = Transcript("a", 0.0, 1.0, find_words).respelled(["A."])
+    assert (found.text, asked) == ("A.", [])
+    assert found.words[0].text == "A."
+    assert asked == [1]

@@ -47,11 +47,14 @@ def describe(folder: Path) -> list[tuple[str, str]]:
     """
     from asr.folder import read_description
     from asr.model import load_model
+    from asr.transcribing.punctuation import KIND
 
     description = read_description(folder)
     if "vocabulary" in description:
         return _language_model(folder, description)
-    return _rows(load_model(folder)) + _decoding(folder)
+    if description.get("kind") == KIND:
+        return _punctuation(folder)
+    return _rows(load_model(folder)) + _decoding(folder) + _own_punctuation(folder)
 
 
 def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str, str]]:
@@ -70,6 +73,33 @@ def _language_model(folder: Path, description: dict[str, Any]) -> list[tuple[str
         rows.append(("layers", f"{layers}, embeddings of {settings.embedding_size}"))
         rows.append(("parameters", f"{sum(weight.numel() for weight in model.parameters()):,}"))
     return [*rows, ("trained on", _listed(description["trained_on"]))]
+
+
+def _punctuation(folder: Path) -> list[tuple[str, str]]:
+    from asr.text.punctuation import MARKS
+    from asr.transcribing.punctuation import load_punctuation
+
+    found = load_punctuation(folder)
+    tagger, settings = found.tagger, found.tagger.settings
+    layers = f"{settings.n_layers} x {settings.hidden_size} {settings.cell} in both directions"
+    return [
+        ("model", f"punctuation ({' '.join(MARKS[1:])}) and case"),
+        ("words", f"{len(tagger.words):,}, others by {settings.n_buckets:,} parts of words"),
+        ("layers", f"{layers}, embeddings of {settings.embedding_size}"),
+        ("parameters", f"{sum(weight.numel() for weight in tagger.parameters()):,}"),
+        ("trained on", _listed(dict(found.trained_on))),
+    ]
+
+
+def _own_punctuation(folder: Path) -> list[tuple[str, str]]:
+    """What the punctuation model in an acoustic model's folder was trained on, if there is one."""
+    from asr.folder import inside
+    from asr.transcribing.punctuation import FOLDER
+
+    tagger = inside(folder, FOLDER)
+    if not tagger.exists():
+        return []
+    return [("punctuation", dict(_punctuation(tagger))["trained on"])]
 
 
 def _listed(values: dict[str, Any]) -> str:

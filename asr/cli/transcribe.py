@@ -95,6 +95,14 @@ def transcribe(
             show_default=False,
         ),
     ] = None,
+    punctuate: Annotated[
+        bool | None,
+        typer.Option(
+            "--punctuate/--no-punctuate",
+            help="Put punctuation and capitals into the text, with the model's folder punctuation.",
+            show_default="for srt and vtt, if the model has the folder",
+        ),
+    ] = None,
     batch_s: Annotated[
         int,
         typer.Option(
@@ -146,12 +154,15 @@ def transcribe(
         recordings = find_audio(audio, PROGRAM, is_output)
         if not out:
             check_stdout(formats, [path for path, _ in recordings])
+        from asr.installed import model_folder
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
         from asr.transcribing.files import transcribe_files
+        from asr.transcribing.punctuation import choose_punctuation
         from asr.transcript import Transcript
 
         likely = read_phrases(phrases) if phrases else None
+        punctuation = choose_punctuation(model_folder(model), formats, punctuate)
         paths = [path for path, _ in recordings]
         missing: dict[Path, list[OutputFile]] = {}
         if out:
@@ -159,9 +170,10 @@ def transcribe(
             paths = list(missing)
 
         def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
+            versions = punctuation.versions(transcript, formats)
             if not out:
-                print_transcript(formats[0], transcript, path, channel)
-            write_transcripts(PROGRAM, missing.get(path, ()), transcript, path, channel, failures)
+                print_transcript(formats[0], versions[formats[0]], path, channel)
+            write_transcripts(PROGRAM, missing.get(path, ()), versions, path, channel, failures)
 
         failures: dict[Path, str] = {}
         if paths:

@@ -174,15 +174,24 @@ def failures_as_lines(program: str, audio: Path, failures: dict[Path, str]) -> I
 def write_transcripts(
     program: str,
     files: Sequence[OutputFile],
-    transcript: Transcript,
+    versions: Mapping[Format, Transcript],
     audio: Path,
     channel: int | None,
     failures: dict[Path, str],
 ) -> None:
-    """Write a transcript to its files; one that fails is reported and does not stop the others."""
+    """Write the versions of a transcript; one that fails is reported and does not stop the others.
+
+    Args:
+        program: name of the program.
+        files: one or more.
+        versions: the transcript for the format of each file.
+        audio: the recording.
+        channel: see `asr.transcribing.writers.as_text`.
+        failures: recordings with the reasons of their failures; may be added to.
+    """
     for file in files:
         with failures_as_lines(program, audio, failures):
-            write_transcript(file, transcript, audio, channel)
+            write_transcript(file, versions[file.format], audio, channel)
 
 
 def write_failures(out: Path, failures: Mapping[Path, str]) -> None:

@@ -2,5 +2,5 @@
 
 Files in reading order: `provenance`, `calibration`, `results`, `result_files`, `text_case`,
 `log_probs`, `comparison`, `report`, `card`, `picture`, `views`, `diagnosis`, `diagnosis_page`,
-`gradient_costs`, `remember_report`.
+`gradient_costs`, `remember_report`, `punctuation`.
 """

@@ -37,10 +37,37 @@ def bootstrap_interval(
     """
     if not counts:
         raise ValueError("counts is empty; expected one for each utterance")
-    _check_samples(samples)
     errors, words = [count.errors for count in counts], [count.words for count in counts]
-    rates = _rates(*_drawn(errors, words, samples, seed))
-    return _interval(rates, confidence)
+    return ratio_interval(errors, words, confidence, samples, seed)
+
+
+def ratio_interval(
+    parts: Sequence[int],
+    wholes: Sequence[int],
+    confidence: float = 0.95,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Bootstrap confidence interval of sum(parts) / sum(wholes); see `bootstrap_interval`.
+
+    Args:
+        parts: one count for each unit, such as an utterance.
+        wholes: the counts that they are divided by, for the same units.
+        confidence: the fraction of the samples' ratios inside the interval.
+        samples: number of samples, each of as many units, drawn with replacement.
+        seed: of the random samples.
+
+    Returns:
+        low, high: quantiles of the samples' ratios; a ratio is 0 if its parts are.
+
+    Raises:
+        ValueError: there are no parts, the confidence is not between 0 and 1, or there are no
+            samples.
+    """
+    if not parts:
+        raise ValueError("parts is empty; expected a count for each unit")
+    _check_samples(samples)
+    return _interval(_rates(*_drawn(parts, wholes, samples, seed)), confidence)
 
 
 @dataclass(frozen=True)
@@ -135,7 +162,7 @@ def _chance(fewer: np.ndarray, samples: int, seed: int) -> float:
 
 
 def _drawn(
-    errors: list[int], words: list[int], samples: int, seed: int
+    errors: Sequence[int], words: Sequence[int], samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors and words of each sample, (samples,): sums over utterances drawn with replacement."""
     generator = np.random.default_rng(seed)

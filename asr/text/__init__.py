@@ -1,5 +1,5 @@
 """text <-> tokens.
 
 Files in reading order: `normalisation`, `jamo`, `subword`, `lexicon`, `words`, `tokenizer`,
-`sentences`, `phrases`, `spelling`.
+`sentences`, `phrases`, `spelling`, `punctuation`.
 """

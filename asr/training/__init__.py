@@ -2,6 +2,6 @@
 
 Files in reading order: `checkpoints`, `memory`, `callbacks`, `run`, `optim`, `utterances`,
 `speech_data`, `ctc`, `graphs`, `stream`, `hmm_settings`, `triphones`, `hmm_data`, `hmm`,
-`hybrid_data`, `hybrid`, `ngram`, `lm`,
-`remember_settings`, `remember`.
+`hybrid_data`, `hybrid`, `ngram`, `lm`, `remember_settings`, `remember`, `tagged_text`,
+`punctuation_data`, `punctuation`.
 """

@@ -1,18 +1,23 @@
-"""English novels, or any plain text -> data/novels/{train,dev,test}.txt, one sentence per line."""
+"""English novels, or any plain text -> data/novels/{train,dev,test}.txt, one sentence per line.
+
+With --punctuated -> {train,dev,test}-punctuated.txt.
+"""
 
 import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
+from punctuated import punctuated_line, split_of_book
 from spoken import spell_numbers, spell_titles
 
 from asr.corpus.download import download
 from asr.corpus.official import data_roots
-from asr.errors import InputError, listed, reported
+from asr.errors import InputError, counted, listed, reported
 from asr.files import replacing
 from asr.text.normalisation import normalise
 from asr.text.sentences import DAMAGED, open_bytes
@@ -22,6 +27,7 @@ LIBRISPEECH = Path("librispeech-lm-norm.txt.gz")
 LIBRISPEECH_URL = f"https://www.openslr.org/resources/11/{LIBRISPEECH}"
 SPLITS = ("train", "dev", "test")
 TITLE = "== "
+HELD_OUT = 0.02  # share of each book's words for dev and test together
 LONGEST_BOOK = 200_000  # lines; a longer text counts as several books, which bounds the memory
 
 
@@ -36,6 +42,7 @@ class Report:
         numbers: numbers that were spelled out.
         wordless: sentences without a letter, such as rows of asterisks; left out.
         unspeakable: sentences with a digit that is not part of a number; left out.
+        headings: sentences left out of the punctuated text, those without a word among them.
     """
 
     sentences: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
@@ -44,9 +51,10 @@ class Report:
     numbers: int = 0
     wordless: int = 0
     unspeakable: list[str] = field(default_factory=list)
+    headings: int = 0
 
 
-def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
+def prepare(texts: Sequence[Path], out: Path, held_out: float = HELD_OUT) -> Report:
     """Write the three files; the last part of each book goes to test, the part before it to dev.
 
     Args:
@@ -58,25 +66,65 @@ def prepare(texts: Sequence[Path], out: Path, held_out: float = 0.02) -> Report:
         InputError: a text can't be read, or is too short to give each file a sentence.
     """
     report = Report()
-    out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        paths = {split: stack.enter_context(replacing(out / f"{split}.txt")) for split in SPLITS}
-        files = {
-            split: stack.enter_context(path.open("w", encoding="utf-8"))
-            for split, path in paths.items()
-        }
+    with _files(out, "", texts, report) as files:
         for lines in books(texts):
             report.books += 1
             written = [line for one in sentences(lines) if (line := line_of(one, report))]
             for split, sentence in zip(split_of(written, held_out), written, strict=True):
-                files[split].write(sentence + "\n")
-                report.sentences[split] += 1
-                report.words[split] += len(sentence.split())
+                _write(files, split, sentence, report)
+    return report
+
+
+def prepare_punctuated(texts: Sequence[Path], out: Path) -> Report:
+    """Write the three punctuated files; whole books go to dev and test, see `split_of_book`.
+
+    Args:
+        texts: plain, .gz or .xz; UTF-8; 20 books or more.
+        out: folder of the files.
+
+    Raises:
+        InputError: a text can't be read, or there are fewer books.
+    """
+    report = Report()
+    with _files(out, "-punctuated", texts, report) as files:
+        for number, lines in enumerate(books(texts)):
+            report.books += 1
+            for sentence in sentences(lines):
+                if line := punctuated_line(sentence):
+                    _write(files, split_of_book(number), line, report)
+                else:
+                    report.headings += 1
+        if report.books < 20:
+            raise InputError(
+                f"{listed([str(text) for text in texts])}: has {counted(report.books, 'book')};"
+                " expected 20 or more, as whole books go to dev and test"
+            )
+    return report
+
+
+@contextmanager
+def _files(
+    out: Path, ending: str, texts: Sequence[Path], report: Report
+) -> Iterator[dict[str, TextIO]]:
+    """The files of the splits, each with a sentence at the end, or none of them changed."""
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        names = {split: out / f"{split}{ending}.txt" for split in SPLITS}
+        paths = {split: stack.enter_context(replacing(name)) for split, name in names.items()}
+        yield {
+            split: stack.enter_context(path.open("w", encoding="utf-8"))
+            for split, path in paths.items()
+        }
         for split, count in report.sentences.items():
             if not count:
                 place = listed([str(text) for text in texts])
                 raise InputError(f"{place}: too short: {split} has no sentence")
-    return report
+
+
+def _write(files: dict[str, TextIO], split: str, sentence: str, report: Report) -> None:
+    files[split].write(sentence + "\n")
+    report.sentences[split] += 1
+    report.words[split] += len(sentence.split())
 
 
 def books(texts: Iterable[Path]) -> Iterator[list[str]]:
@@ -221,29 +269,45 @@ def main() -> None:
     parser.add_argument(
         "--held-out",
         type=float,
-        default=0.02,
+        default=HELD_OUT,
         help="share of each book's words for dev and test (%(default)s)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent, help="folder of the files (%(default)s)"
     )
+    parser.add_argument(
+        "--punctuated",
+        action="store_true",
+        help="write the texts for train_punctuation.py instead: whole books go to dev and test",
+    )
     options = parser.parse_args()
+    if options.punctuated and options.held_out != HELD_OUT:
+        parser.error(
+            "--held-out is for the texts of language models; expected none with --punctuated"
+        )
     if not 0 < options.held_out < 1:
         parser.error(f"--held-out is {options.held_out}; expected a share between 0 and 1")
-    report = prepare(find_texts(options), options.out, options.held_out)
+    texts = find_texts(options)
+    if options.punctuated:
+        report = prepare_punctuated(texts, options.out)
+        left_out = f"{report.headings} headings and other sentences without a mark or a word"
+    else:
+        report = prepare(texts, options.out, options.held_out)
+        examples = "; ".join(line[:60] for line in report.unspeakable[:3])
+        left_out = (
+            f"{report.wordless} sentences without a word, {len(report.unspeakable)} with a"
+            f" digit outside a number{f', such as: {examples}' if examples else ''}"
+        )
+    ending = "-punctuated" if options.punctuated else ""
     for split in SPLITS:
         print(
-            f"{options.out / split}.txt: {report.sentences[split]} sentences,"
+            f"{options.out / split}{ending}.txt: {report.sentences[split]} sentences,"
             f" {report.words[split]} words",
             file=sys.stderr,
         )
-    print(f"{report.books} books; {report.numbers} numbers spelled out", file=sys.stderr)
-    examples = "; ".join(line[:60] for line in report.unspeakable[:3])
-    print(
-        f"left out: {report.wordless} sentences without a word, {len(report.unspeakable)} with a"
-        f" digit outside a number{f', such as: {examples}' if examples else ''}",
-        file=sys.stderr,
-    )
+    numbers = "" if options.punctuated else f"; {report.numbers} numbers spelled out"
+    print(f"{report.books} books{numbers}", file=sys.stderr)
+    print(f"left out: {left_out}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ _TITLE = re.compile(r"\b(?:(Mrs?|Dr)\b\.?|(Messrs|St|Capt|Col|Gen|Lieut|Rev|Hon|
 
 
 def spell_titles(text: str) -> str:
-    """The text with titles such as "Mr." as LibriSpeech's transcripts have them: "mister"."""
-    text = _TITLE.sub(lambda match: f"{TITLES[(match[1] or match[2]).lower()]} ", text)
+    """The text with titles such as "Mr." in words, as LibriSpeech's transcripts: "Mister"."""
+    text = _TITLE.sub(lambda match: f"{TITLES[(match[1] or match[2]).lower()].title()} ", text)
     return text.replace("&c", "et cetera").replace("&", " and ")
 
 

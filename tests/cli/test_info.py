@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 from conftest import run_script
+from taggers import save_full_stops
 from typer.testing import CliRunner
 
 from asr.cli.app import app
@@ -57,6 +58,20 @@ def test_info_shows_the_decoding_settings(tone_model, tmp_path):
     save_decoding(tmp_path / "model", settings)
     line = "decodes by  beam, 50 prefixes, decoding/lm.arpa x 0.5, rescored by decoding/lm.arpa x 2"
     assert line in info(tmp_path / "model").stdout
+
+
+def test_info_describes_a_tagger_and_names_that_of_an_acoustic_model(tone_model, tmp_path):
+    shutil.copytree(tone_model, tmp_path / "model")
+    assert "punctuation" not in dict(rows(info(tmp_path / "model")))
+    save_full_stops(tmp_path / "model")
+    assert dict(rows(info(tmp_path / "model")))["punctuation"] == "train novels.txt, words 2"
+    done = info(tmp_path / "model" / "punctuation")
+    assert done.exit_code == 0
+    values = dict(rows(done))
+    assert values["model"] == "punctuation (, . ! ?) and case"
+    assert values["words"] == "2, others by 16 parts of words"
+    assert values["layers"] == "1 x 4 gru in both directions, embeddings of 4"
+    assert values["trained on"] == "train novels.txt, words 2"
 
 
 def test_info_shows_the_licences_of_the_model_card(tone_model, tmp_path):

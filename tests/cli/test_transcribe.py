@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import SAMPLE_RATE, spoken
+from taggers import save_full_stops
 from test_decoder import write_lm
 from typer.testing import CliRunner
 
@@ -60,6 +61,52 @@ def test_one_json_object_per_file(tone_model, audio, recognizer):
         times = [(word["start"], word["end"]) for word in values["words"]]
         expected = [(word.start, word.end) for word in transcript.words]
         np.testing.assert_allclose(times, expected, rtol=0, atol=0.00051)
+
+
+@pytest.fixture
+def punctuating(tone_model, tmp_path):
+    """The folder of a model with a tagger that ends a sentence after every word."""
+    shutil.copytree(tone_model, tmp_path / "punctuating")
+    save_full_stops(tmp_path / "punctuating")
+    return tmp_path / "punctuating"
+
+
+def with_full_stops(text):
+    return " ".join(f"{word.upper()}." for word in text.split())
+
+
+def test_punctuation_changes_only_the_spelling(punctuating, audio, recognizer):
+    done = transcribe(punctuating, "--punctuate", "--format", "json", *audio)
+    assert done.exit_code == 0
+    for line, path in zip(done.stdout.splitlines(), audio, strict=True):
+        values, transcript = json.loads(line), recognizer.transcribe(path)
+        assert values["text"] == with_full_stops(transcript.text)
+        assert " ".join(word["word"] for word in values["words"]) == values["text"]
+        times = [(word["start"], word["end"]) for word in values["words"]]
+        expected = [(word.start, word.end) for word in transcript.words]
+        np.testing.assert_allclose(times, expected, rtol=0, atol=0.00051)
+
+
+@pytest.mark.parametrize(
+    ("options", "punctuated"),
+    [([], {"srt", "vtt"}), (["--punctuate"], {"txt", "srt", "vtt"}), (["--no-punctuate"], set())],
+)
+def test_subtitles_have_punctuation_by_default(punctuating, audio, tmp_path, options, punctuated):
+    out = tmp_path / "out"
+    formats = ["--format", "txt,srt,vtt", "--out", out]
+    assert transcribe(punctuating, *formats, *options, audio[0]).exit_code == 0
+    lines = {path.suffix[1:]: path.read_text().splitlines() for path in out.iterdir()}
+    assert set(lines) == {"txt", "srt", "vtt"}
+    assert {name for name, text in lines.items() if text[-1].endswith(".")} == punctuated
+
+
+def test_punctuation_without_a_tagger_is_refused(tone_model, audio):
+    done = transcribe(tone_model, "--punctuate", audio[0])
+    assert done.exit_code == 1
+    place = tone_model / "punctuation"
+    line = f"asr transcribe: {place}: does not exist; expected a punctuation model\n"
+    assert done.stderr == line
+    assert transcribe(tone_model, "--format", "srt", audio[0]).exit_code == 0
 
 
 def test_infinite_log_prob_is_null_in_json(tone_model, audio, recognizer, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import InputError
+from asr.text.normalisation import normalise
 
 HOME = Path(__file__).parent.parent.parent / "data" / "novels"
 
@@ -25,7 +26,8 @@ spoken = load("spoken")
 @pytest.fixture
 def novels(monkeypatch):
     monkeypatch.syspath_prepend(HOME)  # as when the script runs
-    monkeypatch.delitem(sys.modules, "spoken", raising=False)
+    for name in ("spoken", "punctuated"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.delenv("ASR_DATA", raising=False)
     return load("prepare")
 
@@ -86,7 +88,7 @@ def test_other_text_is_not_changed(written):
 def test_titles_are_written_out():
     text = "Mr. and Mrs Bold, Dr. Grantly & St. John's; Drake, stop. Gen Rev"
     assert spoken.spell_titles(text) == (
-        "mister and missus Bold, doctor Grantly  and  saint John's; Drake, stop. Gen Rev"
+        "Mister and Missus Bold, Doctor Grantly  and  Saint John's; Drake, stop. Gen Rev"
     )
 
 
@@ -163,6 +165,45 @@ def test_a_long_text_is_read_in_parts(novels, tmp_path, monkeypatch):
     report = novels.prepare([tmp_path / "x.txt"], tmp_path)
     assert report.books == 4
     assert report.sentences == {"train": 980, "dev": 10, "test": 10}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "line"),
+    [
+        ('"Why, Mr. Bold?" he said.', "Why, Mister Bold? he said."),
+        ("Mrs. J. F. Bold - at No. 7 - ate;", "Missus J F Bold, at number seven, ate,"),
+        ("30 men, and Mme. X. of St. Malo. . . .", "Thirty men, and Mme X of Saint Malo."),
+        ('"It was--" ', "It was,"),
+        ('"I!"', "I!"),
+        ("The _very_ man said, NEVER!", "The very man said, NEVER!"),
+        ("At 7.30 I had £1 9s. to pay.", "At seven thirty I had one pound nine shillings to pay."),
+        ("CLARA VAUGHAN.", ""),
+        ("Chapter XII.", ""),
+        ("Book the First.", ""),
+        ("Through the Postern Gate", ""),
+        ("No cou1d here.", ""),
+        ("* * *", ""),
+    ],
+)  # fmt: skip
+def test_lines_of_the_punctuated_text(novels, sentence, line):
+    assert novels.punctuated_line(sentence) == line
+    if line:  # the words are those of the text for language models
+        assert normalise(line) == novels.line_of(sentence, novels.Report())
+
+
+def test_whole_books_are_held_out(novels, tmp_path):
+    text = "".join(f"== {n}\nCHAPTER I\n\n{'very ' * n}Good, book {n}.\n" for n in range(45))
+    (tmp_path / "x.txt").write_text(text)
+    report = novels.prepare_punctuated([tmp_path / "x.txt"], tmp_path)
+    assert report.sentences == {"train": 41, "dev": 2, "test": 2}
+    assert report.headings == 45
+    for split, numbers in {"dev": (9, 29), "test": (19, 39)}.items():
+        lines = read(tmp_path, f"{split}-punctuated")
+        assert [line.count("ery ") for line in lines] == list(numbers)
+    (tmp_path / "y.txt").write_text("== 1\nOne book.\n")
+    with pytest.raises(InputError, match=r"y\.txt: has 1 book; expected 20 or more"):
+        novels.prepare_punctuated([tmp_path / "y.txt"], tmp_path)
+    assert read(tmp_path, "train-punctuated")[0] == "Good, book zero."
 
 
 def test_invalid_texts_are_refused(novels, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import load_script, run_script
 from safetensors.torch import load_file
+from taggers import full_stops
 
 import asr
 from asr.decoder import DecoderSettings, save_decoding
@@ -20,6 +21,7 @@ from asr.model import load_model, save_model
 from asr.search.space import BeamSettings
 from asr.text.lexicon import Lexicon
 from asr.text.tokenizer import PhoneTokenizer
+from asr.transcribing.punctuation import save_punctuation
 
 
 @pytest.fixture
@@ -72,6 +74,19 @@ def test_a_packaged_model_gives_the_same_in_half_the_space(model, tmp_path, caps
     one, other = (r.decoder.nbests([rows])[0] for r in (whole, small))
     assert [h.words for h in other] == [h.words for h in one]
     np.testing.assert_allclose([h.total for h in other], [h.total for h in one], rtol=1e-3)
+
+
+def test_a_package_has_the_punctuation_that_is_given_or_the_model_s_own(tone_model, tmp_path):
+    save_punctuation(tmp_path / "tagger", full_stops(), half=False)
+    options = "--model", tone_model, "--punctuation", tmp_path / "tagger"
+    run_script("recipes/package.py", *options, "--out", tmp_path / "first")
+    run_script("recipes/package.py", "--model", tmp_path / "first", "--out", tmp_path / "second")
+    for out in (tmp_path / "first", tmp_path / "second"):
+        weights = load_file(out / "punctuation" / "weights.safetensors")
+        assert {w.dtype for w in weights.values()} == {torch.float16}
+        assert "    punctuation train novels.txt, words 2" in (out / "README.md").read_text()
+    run_script("recipes/package.py", "--model", tone_model, "--out", tmp_path / "without")
+    assert not (tmp_path / "without" / "punctuation").exists()
 
 
 def test_a_model_that_is_too_large_to_be_shipped_gives_a_warning(tone_model, capsys, monkeypatch):

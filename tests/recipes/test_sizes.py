@@ -8,11 +8,14 @@ FEATURES = ("features.n_mels", "features.n_mfcc", "features.n_deltas", "features
 AUGMENT = ("augment.n_time_masks", "augment.n_freq_masks")
 HMM = ("model.n_states", "model.n_silence_states", "model.max_components")
 LM = ("model.embedding_size", "model.hidden_size", "model.n_layers", "data.rows", "data.chunk")
+TAGGER = ("model.embedding_size", "model.n_buckets", "model.hidden_size", "model.n_layers")
+WINDOWS = ("data.max_size", "data.window", "data.rows")
 
 OPTIONS = [
     *(("train_ctc", option) for option in (*CTC, *FEATURES, *AUGMENT)),
     *(("train_hmm", option) for option in (*HMM, *FEATURES)),
     *(("train_lm", option) for option in LM),
+    *(("train_punctuation", option) for option in (*TAGGER, *WINDOWS)),
     ("train_ngram", "model.order"),
 ]
 
