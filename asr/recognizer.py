@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.alignment.aligner import recognised_words
 from asr.alignment.times import Word
+from asr.alignment.transcript import Transcript, joined
 from asr.audio.load import read_blocks
 from asr.audio.segments import SegmentSettings, speech_segments, windows
 from asr.audio.waveform import as_waveform, resample
@@ -36,7 +37,6 @@ from asr.networks.kernels import limit_kernels
 from asr.search.nbest import Hypothesis
 from asr.text.phrases import Phrases
 from asr.text.tokenizer import Tokenizer
-from asr.transcript import Transcript, joined
 
 _BATCH_S = 30.0  # seconds of audio in a batch of segments, padding included
 _WINDOW_S = 300.0  # seconds of segments that are sorted by length to make batches

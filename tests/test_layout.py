@@ -17,7 +17,6 @@ FLOORS = [
     {"lm", "hmm"},
     {"search", "corpus", "model"},
     {"decoder", "alignment", "training"},
-    {"transcript"},
     {"recognizer"},
     {"evaluation"},
     {"transcribing"},

@@ -146,10 +146,10 @@ def transcribe(
         recordings = find_audio(audio, PROGRAM, is_output)
         if not out:
             check_stdout(formats, [path for path, _ in recordings])
+        from asr.alignment.transcript import Transcript
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
         from asr.transcribing.files import transcribe_files
-        from asr.transcript import Transcript
 
         likely = read_phrases(phrases) if phrases else None
         paths = [path for path, _ in recordings]
