@@ -17,6 +17,7 @@ FLOORS = [
     {"lm", "hmm"},
     {"search", "corpus", "model"},
     {"decoder", "alignment", "training"},
+    {"streaming"},
     {"recognizer"},
     {"evaluation"},
     {"transcribing"},

@@ -1,5 +1,5 @@
 """features -> log_probs.
 
 Files in reading order: `kernels`, `peephole_steps`, `peephole_gpu`, `peephole`, `cells`,
-`recurrent`, `acoustic`, `ctc`.
+`recurrent`, `chunks`, `acoustic`, `ctc`.
 """
