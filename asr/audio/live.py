@@ -1,10 +1,9 @@
 """Bytes of WAV or raw samples, while they arrive -> waveform in blocks."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +18,17 @@ _MAX_CHUNK = 1 << 20  # bytes of a chunk before the samples
 _WAV = (b"RIFF", b"RF64")
 _OTHERS = (b"fLaC", b"OggS", b"ID3\x03", b"ID3\x04", b"FORM", b".snd", b"RIFX", b"caff", b"NIST")
 _INTEGERS, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE  # codes of WAV's formats
+_FORMS = {*((_INTEGERS, bits) for bits in (8, 16, 24, 32)), (_FLOATS, 32), (_FLOATS, 64)}
+
+
+class BinaryReader(Protocol):
+    """What `read_live` needs of an open file, such as `sys.stdin.buffer`."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes; fewer at the end."""
+
+    def read1(self, size: int, /) -> bytes:
+        """The bytes that have arrived, at most so many; none at the end."""
 
 
 class _Form(NamedTuple):
@@ -32,7 +42,7 @@ class _Form(NamedTuple):
 
 
 def read_live(
-    file: io.BufferedIOBase, place: str, sample_rate: int, channel: int | None = None
+    file: BinaryReader, place: str, sample_rate: int, channel: int | None = None
 ) -> Iterator[np.ndarray]:
     """The waveform of a pipe whose other end may still be recording.
 
@@ -81,28 +91,37 @@ def read_live(
         warnings.warn(f"{place}: {doubt}", AudioWarning, stacklevel=2)
 
 
-def _read_header(file: io.BufferedIOBase, place: str) -> _Form:
+def _read_header(file: BinaryReader, place: str) -> _Form:
     """Read a WAV file's header after its first 4 bytes, up to the samples."""
-    damaged = InputError(f"{place}: has a damaged WAV header; expected chunks fmt and data")
     if file.read(8)[4:] != b"WAVE":
-        raise damaged
+        raise _damaged(place)
     form = None
     while len(chunk := file.read(8)) == 8:
         kind, size = chunk[:4], int.from_bytes(chunk[4:], "little")
         if kind == b"data":
             if form is None:
-                raise damaged
+                raise _damaged(place)
             return form._replace(size=size if 0 < size < UNKNOWN_SIZE else None)
         if size > _MAX_CHUNK:
-            raise damaged
+            raise _damaged(place)
         content = file.read(size + size % 2)
         if kind == b"fmt ":
             form = _form_of(content, place)
-    raise damaged
+    raise _damaged(place)
+
+
+def _damaged(place: str) -> InputError:
+    return InputError(f"{place}: has a damaged WAV header; expected chunks fmt and data")
 
 
 def _form_of(content: bytes, place: str) -> _Form:
-    """The form in a `fmt` chunk."""
+    """The form in a `fmt` chunk.
+
+    Raises:
+        InputError: it is not one that can be read.
+    """
+    if len(content) < 16:
+        raise _damaged(place)
     code, channels, sample_rate, align, bits = (
         int.from_bytes(content[first:end], "little")
         for first, end in ((0, 2), (2, 4), (4, 8), (12, 14), (14, 16))
@@ -117,14 +136,14 @@ def _form_of(content: bytes, place: str) -> _Form:
         or bits != 8 * (align // channels)
     ):
         raise InputError(
-            f"{place}: has samples of {bits} bits in WAV's format {code}; expected integers of 8,"
-            " 16, 24 or 32 bits or floats"
+            f"{place}: has {counted(channels, 'channel')} of {bits} bits in WAV's format {code};"
+            " expected integers of 8, 16, 24 or 32 bits, or floats"
         )
     check_rate(f"{place}: sample rate", sample_rate)
-    return _Form(code, channels, sample_rate, align // channels)
+    return _Form(code, channels, sample_rate, bits // 8)
 
 
-def _whole_frames(file: io.BufferedIOBase, head: bytes, form: _Form) -> Iterator[bytes]:
+def _whole_frames(file: BinaryReader, head: bytes, form: _Form) -> Iterator[bytes]:
     """The bytes of the samples in blocks of whole samples of all channels."""
     length, left = form.width * form.channels, form.size
     held = head

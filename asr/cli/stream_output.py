@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from asr.alignment.transcript import Transcript
 from asr.audio.content import STANDARD_INPUT
-from asr.audio.live import read_live
+from asr.audio.live import BinaryReader, read_live
 from asr.audio.load import read_blocks
 from asr.cli.output import print_content, print_json, print_row
 from asr.cli.progress import changing_line
@@ -68,7 +69,8 @@ def print_stream(
 
 def _pieces(audio: Path, sample_rate: int, channel: int | None) -> Iterator[np.ndarray]:
     if audio == STANDARD_INPUT:
-        yield from read_live(sys.stdin.buffer, str(audio), sample_rate, channel)
+        stdin = cast(BinaryReader, sys.stdin.buffer)  # typed without `read1`
+        yield from read_live(stdin, str(audio), sample_rate, channel)
         return
     length = max(1, round(_PIECE_S * sample_rate))
     for block in read_blocks(audio, sample_rate, channel):

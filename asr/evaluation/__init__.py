@@ -1,5 +1,5 @@
 """model and manifest -> measured systems.
 
 Files in reading order: `provenance`, `calibration`, `results`, `result_files`, `text_case`,
-`log_probs`, `comparison`, `report`, `card`, `picture`, `views`.
+`log_probs`, `comparison`, `streams`, `report`, `card`, `picture`, `views`.
 """

@@ -61,29 +61,28 @@ class FeatureStream:
 class _Sums(NamedTuple):
     """Sums over frames, in float64."""
 
-    count: float
+    n_frames: float
     values: Tensor  # (F,)
     squares: Tensor  # (F,)
 
     def plus(self, features: Tensor) -> "_Sums":
         """With the frames of features, (T, F)."""
         own = features.double()
-        return _Sums(
-            self.count + len(own), self.values + own.sum(0), self.squares + own.square().sum(0)
-        )
+        values, squares = self.values + own.sum(0), self.squares + own.square().sum(0)
+        return _Sums(self.n_frames + len(own), values, squares)
 
-    def limited(self, count: float) -> "_Sums":
-        """Scaled down to `count` frames if there are more, so that old frames are forgotten."""
-        scale = min(1.0, count / max(self.count, 1.0))
-        return _Sums(self.count * scale, self.values * scale, self.squares * scale)
+    def limited(self, n_frames: float) -> "_Sums":
+        """Scaled down to `n_frames` if there are more, so that old frames are forgotten."""
+        scale = min(1.0, n_frames / max(self.n_frames, 1.0))
+        return _Sums(self.n_frames * scale, self.values * scale, self.squares * scale)
 
 
 class Normaliser:
     """Normalises features as far as a stream is known.
 
-    A model that normalises each utterance gets the moments of the current segment so far and of the
-    segments with words before it, which count as `memory` frames at most. So the moments follow a
-    change of speaker, and a long silence does not change them. Other models have their own.
+    For a model that normalises each utterance, these are the moments of the current segment so far
+    and of the segments with words before it, which count as `memory` frames at most. So they follow
+    a change of speaker, and a long silence does not change them. Other models have their own.
 
     Args:
         features: the model's.
@@ -113,9 +112,9 @@ class Normaliser:
         if self._fixed:
             mean, std = self._fixed
             return (features - mean) / std
-        count, values, squares = self._past.plus(features)
-        mean = values / count
-        std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=MIN_STD)
+        n_frames, values, squares = self._past.plus(features)
+        mean = values / n_frames
+        std = (squares / n_frames - mean.square()).clamp(min=0).sqrt().clamp(min=MIN_STD)
         return ((features - mean) / std).to(features.dtype)
 
     def keep(self, features: Tensor) -> None:

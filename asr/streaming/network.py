@@ -6,6 +6,7 @@ from torch import Tensor
 from asr.errors import InputError
 from asr.hmm.emissions import GmmEmissions, HybridEmissions
 from asr.model import Acoustic
+from asr.networks.acoustic import AcousticModel
 
 
 class ChunkedNetwork:
@@ -27,9 +28,12 @@ class ChunkedNetwork:
                 "the model is an HMM with Gaussian mixtures; expected a CTC model or a hybrid for"
                 " a stream"
             )
-        is_hybrid = isinstance(acoustic, HybridEmissions)
-        self._network = acoustic.network if is_hybrid else acoustic
-        self._log_priors = acoustic.log_priors if is_hybrid else None
+        self._network: AcousticModel
+        self._log_priors: Tensor | None
+        if isinstance(acoustic, HybridEmissions):
+            self._network, self._log_priors = acoustic.network, acoustic.log_priors
+        else:
+            self._network, self._log_priors = acoustic, None
         self.restart()
 
     @property

@@ -73,7 +73,7 @@ def test_other_rates_and_channels_are_converted():
     ("data", "line"),
     [
         (encoded(noise(900), "FLAC"), "is no WAV; expected WAV, or raw 16-bit samples"),
-        (encoded(noise(900), "WAV", "ULAW"), "has samples of 8 bits in WAV's format 7; expected"),
+        (encoded(noise(900), "WAV", "ULAW"), "has 1 channel of 8 bits in WAV's format 7; expected"),
         (encoded(noise(900), "WAV")[:30], "has a damaged WAV header; expected chunks fmt and data"),
         (encoded(noise(900), "WAV")[:44], "holds 0 samples; expected at least one"),
         (b"", "holds 0 samples; expected at least one"),
