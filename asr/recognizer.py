@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.alignment.aligner import recognised_words
 from asr.alignment.times import Word
+from asr.alignment.transcript import Transcript, joined
 from asr.audio.load import read_blocks
 from asr.audio.segments import SegmentSettings, speech_segments, windows
 from asr.audio.waveform import as_waveform, resample
@@ -34,9 +35,9 @@ from asr.installed import model_folder
 from asr.model import Model, check_log_probs, load_model
 from asr.networks.kernels import limit_kernels
 from asr.search.nbest import Hypothesis
+from asr.streaming.stream import Stream, StreamResult, StreamSettings
 from asr.text.phrases import Phrases
 from asr.text.tokenizer import Tokenizer
-from asr.transcript import Transcript, joined
 
 _BATCH_S = 30.0  # seconds of audio in a batch of segments, padding included
 _WINDOW_S = 300.0  # seconds of segments that are sorted by length to make batches
@@ -140,6 +141,49 @@ class Recognizer:
         if started.is_long:
             return self.transcribe_long(started)
         return self.transcribe_batch([started])[0]
+
+    def stream(
+        self,
+        pieces: Iterable[Tensor | np.ndarray],
+        chunk_s: float = 1.0,
+        right_s: float = 0.5,
+        pause_s: float = 0.7,
+        memory_s: float = 20.0,
+        moments: tuple[Tensor, Tensor] | None = None,
+    ) -> Iterator[StreamResult]:
+        """Transcribe a stream while it arrives.
+
+        >>> for result in recognizer.stream(pieces):
+        ...     print(result.text, end="\\n" if result.is_final else "\\r")
+
+        After each chunk there is a result if the text has changed. A pause ends a segment, whose
+        final result has words with times and is decoded as a file is. Memory does not grow with the
+        length of the stream. How the stream is divided into pieces changes nothing.
+
+        Args:
+            pieces: the waveform, in pieces of any length, each (samples,), floats in [-1, 1) at the
+                model's rate, `sample_rate`.
+            chunk_s: as in `StreamSettings`, as the next three.
+            right_s: may be 0 for a network of one direction.
+            pause_s: infinite to end a segment only after `segmentation.max_segment_s`.
+            memory_s: only of use without `moments`.
+            moments: for a model that normalises each utterance, the mean and standard deviation of
+                the features, each (F,), if they are known; None for running moments.
+
+        Yields:
+            result: partial and final results, in order.
+
+        Raises:
+            InputError: the model is an HMM with Gaussian mixtures, the decoder is flashlight, a
+                setting is out of range, or the model gives NaN.
+            ValueError: a piece is not a waveform, or the moments don't fit the model.
+
+        Source: Zhang et al. 2016, arXiv:1510.08983, latency-controlled bidirectional LSTM.
+        """
+        longest = self.segmentation.max_segment_s
+        settings = StreamSettings(chunk_s, right_s, pause_s, longest, memory_s)
+        stream = Stream(self.model, self.decoder, self.transcripts, settings, moments)
+        return stream.results(pieces)
 
     def start_reading(self, audio: str | Path, channel: int | None = None) -> StartedAudio:
         """Read a file for `transcribe_batch`, or the first 30 s of a longer one.

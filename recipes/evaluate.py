@@ -2,6 +2,7 @@
 
 python recipes/evaluate.py --model exp/an4/ctc --manifest data/an4/test.jsonl
   [--decoder beam [--lm DIR|FILE ...] [--rescorer DIR|FILE ...] [--tune data/an4/dev.jsonl]]
+  [--stream "chunk_s=1.0,right_s=0.5;chunk_s=0.5,right_s=0.3"]
 """
 
 import argparse
@@ -24,15 +25,17 @@ from asr.decoder import (
     search_of,
 )
 from asr.errors import InputError, printable, reported
-from asr.evaluation.comparison import Comparison
+from asr.evaluation.comparison import Comparison, System
 from asr.evaluation.log_probs import Recognised, recognise_manifest
-from asr.evaluation.picture import draw_reliability
+from asr.evaluation.picture import draw_latency, draw_reliability
 from asr.evaluation.result_files import refuse_others, write_results, write_texts
 from asr.evaluation.results import table
+from asr.evaluation.streams import add_stream, parse_streams
 from asr.evaluation.text_case import case_fault
 from asr.files import path_of
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
+from asr.streaming.network import ChunkedNetwork
 
 
 def main() -> None:
@@ -47,6 +50,8 @@ def main() -> None:
         search_of(decoder, model.topology)  # before all audio is read
     except InputError as error:
         parser.error(f"--{error}")
+    if options.stream:
+        ChunkedNetwork(model.acoustic)  # the same
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
     files = f"{out}/references.txt and {out}/hypotheses.*.txt"
@@ -62,7 +67,10 @@ def main() -> None:
         )
 
     comparison = Comparison(recognizer, test, dev, out)
-    decode(comparison, decoder, options)
+    best = decode(comparison, decoder, options)
+    streams = [add_stream(comparison, best, settings).result for settings in options.stream]
+    if streams:
+        draw_latency(out / f"latency.{best.result.name}.png", best.result, streams)
     if (out / "results.json").exists():
         _say(f"{out}: had results; those of the same ways of decoding are replaced")
     for system in comparison.systems:
@@ -76,11 +84,15 @@ def main() -> None:
     print("\n".join(map(printable, [*table(results), str(out)])))
 
 
-def decode(comparison: Comparison, decoder: DecoderName, options: argparse.Namespace) -> None:
-    """Decode in all ways that the options ask for; without any, also as the model was tuned to."""
+def decode(comparison: Comparison, decoder: DecoderName, options: argparse.Namespace) -> System:
+    """Decode in all ways that the options ask for; without any, also as the model was tuned to.
+
+    Returns:
+        best: as the model was tuned to; else with rescoring, a language model, or what there is.
+    """
     model = comparison.recognizer.model
     if "greedy" in (default_decoder(model.tokenizer), decoder):
-        comparison.search("greedy", DecoderSettings())
+        found = comparison.search("greedy", DecoderSettings())
     if decoder != "greedy":
         untuned = UNTUNED_OF[model.kind]
         width = untuned.beam_width if options.beam_width is None else options.beam_width
@@ -94,7 +106,8 @@ def decode(comparison: Comparison, decoder: DecoderName, options: argparse.Names
             _say(f"{place}: the model now decodes with {found.result.name}")
     is_plain = not (options.decoder or _search_options(options))
     if is_plain and (tuned := load_decoding(options.model)):
-        comparison.decode("tuned", tuned)
+        found = comparison.decode("tuned", tuned)
+    return found
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -131,6 +144,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="development manifest: tune weights and calibrate confidences on it, and save them",
     )
     parser.add_argument(
+        "--stream",
+        action="append",
+        default=[],
+        help="recognise each utterance as a stream too, with these settings of StreamSettings;"
+        " several are separated by semicolons",
+    )
+    parser.add_argument(
         "--out", type=path_of, help="folder of the results; default: MODEL/NAME-OF-MANIFEST"
     )
     parser.add_argument(
@@ -147,6 +167,10 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error("--rescorer needs --tune: its weight is found on development data")
     if options.beam_width is not None and options.beam_width < 1:
         parser.error(f"--beam-width is {options.beam_width}; expected 1 or more")
+    try:
+        options.stream = [one for text in options.stream for one in parse_streams(text)]
+    except InputError as error:
+        parser.error(f"--stream is {error}")
     stems = [Path(lm).stem for lm in options.lm]
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         parser.error(f"--lm: two are called {twice[0]}, and their results would be, too")

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.alignment.transcript import Transcript
 from asr.audio.load import AudioWarning
 from asr.cli.audio_files import find_audio
 from asr.cli.transcript_output import (
@@ -47,7 +48,6 @@ from asr.recognizer import Recognizer, load
 from asr.text.phrases import read_phrases
 from asr.transcribing.files import transcribe_files
 from asr.transcribing.punctuation import choose_punctuation
-from asr.transcript import Transcript
 
 PROGRAM = "transcribe_ray"
 MAX_TASK_RETRIES = 3

@@ -17,7 +17,7 @@ FLOORS = [
     {"lm", "hmm"},
     {"search", "corpus", "model"},
     {"decoder", "alignment", "training"},
-    {"transcript"},
+    {"streaming"},
     {"recognizer"},
     {"evaluation"},
     {"transcribing"},

@@ -1,6 +1,6 @@
 """file -> waveform -> features.
 
 Files in reading order: `content`, `container`, `mpeg`, `signatures`, `extent`, `wav`, `plain`,
-`voc`, `flac`, `ogg`, `matroska`, `media`, `inspection`, `decoders`, `memory`,
-`cancellation`, `load`, `waveform`, `silero`, `voice_activity`, `segments`, `augment`, `features`.
+`voc`, `flac`, `ogg`, `matroska`, `media`, `inspection`, `decoders`, `memory`, `cancellation`,
+`load`, `live`, `waveform`, `silero`, `voice_activity`, `segments`, `augment`, `features`.
 """

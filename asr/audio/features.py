@@ -102,6 +102,9 @@ class FeatureSettings:
 FLOOR = 1e-10
 """Lower bound of mel energies, so that the logarithm of silence is finite."""
 
+MIN_STD = 1e-3
+"""Smallest standard deviation, so that rounding errors of a constant feature stay small."""
+
 _AT_ONCE = 4  # utterances whose spectra fit into the cache of a CPU
 
 
@@ -319,14 +322,13 @@ def moments(features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         input_lengths: (N,).
 
     Returns:
-        mean, std: (N, F); std is at least 1e-3, so that rounding errors of a constant feature stay
-            small.
+        mean, std: (N, F); std is at least `MIN_STD`.
     """
     inside = mask(input_lengths, len(features))[:, :, None]
     counts = input_lengths[:, None]
     mean = features.masked_fill(~inside, 0.0).sum(0) / counts
     deviation = (features - mean).masked_fill(~inside, 0.0)
-    return mean, (deviation.square().sum(0) / counts).sqrt().clamp(min=1e-3)
+    return mean, (deviation.square().sum(0) / counts).sqrt().clamp(min=MIN_STD)
 
 
 def mask(lengths: Tensor, T: int) -> Tensor:

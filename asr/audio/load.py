@@ -221,8 +221,8 @@ def _wanted_blocks(
         length = source.samples * wanted.sample_rate // source.sample_rate - wanted.start
         check_length(min(length, wanted.length or length), 0)
     blocks: Iterable[np.ndarray] = source.read(span.start, span.stop)
-    blocks = _mono(blocks, path, channel, (span.start, source.sample_rate), power)
-    blocks = _resample(blocks, source.sample_rate, wanted.sample_rate)
+    blocks = mono_blocks(blocks, path, channel, (span.start, source.sample_rate), power)
+    blocks = resampled_blocks(blocks, source.sample_rate, wanted.sample_rate)
     n_read, skip = 0, span.skip
     for block in blocks:
         block, skip = block[skip:], max(0, skip - len(block))
@@ -254,12 +254,18 @@ def _doubts(source: Source, power: ChannelPower) -> Iterator[str]:
         yield f"has {source.n_tracks} sound tracks; the first is read"
     if source.n_unread > _MAX_IGNORED_BYTES:
         yield f"its last {source.n_unread} bytes are ignored: they are in no known audio format"
-    if cancelled := power.cancelled_share():
-        yield (
-            f"its {source.channels} channels cancel each other in their mean, which is all"
-            f" but silent in {cancelled:.0%} of its sound; choose one: --channel 0, or"
-            " channel=0 in Python"
-        )
+    if doubt := doubt_of_mean(source.channels, power):
+        yield doubt
+
+
+def doubt_of_mean(channels: int, power: ChannelPower) -> str:
+    """What the user should know of the channels' mean; empty if it is as expected."""
+    if not (cancelled := power.cancelled_share()):
+        return ""
+    return (
+        f"its {channels} channels cancel each other in their mean, which is all but silent in"
+        f" {cancelled:.0%} of its sound; choose one: --channel 0, or channel=0 in Python"
+    )
 
 
 def _span(wanted: _Wanted, source_rate: int) -> _Span:
@@ -279,14 +285,28 @@ def _span(wanted: _Wanted, source_rate: int) -> _Span:
     return _Span(instant * (source_rate // common), stop, skip)
 
 
-def _mono(
+def mono_blocks(
     blocks: Iterable[np.ndarray],
     path: Path,
     channel: int | None,
     origin: tuple[int, int],
     power: ChannelPower,
 ) -> Iterator[np.ndarray]:
-    """One channel, or the mean of all. `origin`: number of the first sample, and sample rate."""
+    """One channel of blocks, or the mean of all.
+
+    Args:
+        blocks: each (samples, channels), float32.
+        path: path of the file, for error messages.
+        channel: number of the channel, from 0; None for the mean.
+        origin: number of the first sample, and the sample rate.
+        power: takes the channels' power, if their mean is used.
+
+    Yields:
+        block: (samples,).
+
+    Raises:
+        InputError: a sample is not finite or far outside [-1, 1].
+    """
     position, sample_rate = origin
     for block in blocks:
         chosen = block if channel is None else block[:, channel : channel + 1]
@@ -308,9 +328,10 @@ def _mono(
             yield mean
 
 
-def _resample(
+def resampled_blocks(
     blocks: Iterable[np.ndarray], source_rate: int, sample_rate: int
-) -> Iterable[np.ndarray]:
+) -> Iterator[np.ndarray]:
+    """Blocks, (samples,), at another sample rate; the last one may be empty."""
     if source_rate == sample_rate:
         yield from blocks
         return

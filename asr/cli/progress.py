@@ -1,9 +1,12 @@
-"""A progress bar on stderr, for people only."""
+"""What moves on stderr, for people only: a progress bar, and the text of a stream so far."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+from asr.errors import printable
 
 
 @contextmanager
@@ -38,6 +41,29 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[], None]]:
     with progress:
         task = progress.add_task("", total=total)
         yield lambda: progress.advance(task)
+
+
+@contextmanager
+def changing_line() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that is drawn again with each text; it is removed at the end.
+
+    There is no line if stderr is not a terminal.
+
+    Yields:
+        show: draws the line with a text; only the end of a long one. "" removes it.
+    """
+    if not _is_terminal(sys.stderr):
+        yield lambda text: None
+        return
+
+    def show(text: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r{printable(text)[-width:]}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -112,6 +112,15 @@ def transcribe(
         ),
     ] = 60,
     device: Annotated[Device, typer.Option(help="Where to run.")] = Device.auto,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Transcribe one recording while it arrives: each stretch of speech is printed"
+            " when it ends, and on a terminal the text so far. - takes WAV, or raw 16-bit samples"
+            " at the model's rate.",
+        ),
+    ] = False,
 ) -> None:
     """Transcribe audio files.
 
@@ -129,6 +138,7 @@ def transcribe(
     with reported(PROGRAM):
         from asr.audio.load import AudioWarning
         from asr.cli.audio_files import find_audio
+        from asr.cli.stream_output import check_stream, print_stream
         from asr.cli.transcript_output import (
             OutputFile,
             check_stdout,
@@ -152,18 +162,25 @@ def transcribe(
         model = model_or_default(PROGRAM, model)
         formats = parse_formats(format, PROGRAM)
         recordings = find_audio(audio, PROGRAM, is_output)
-        if not out:
-            check_stdout(formats, [path for path, _ in recordings])
+        paths = [path for path, _ in recordings]
+        if stream:
+            check_stream(formats, paths, out)
+        elif not out:
+            check_stdout(formats, paths)
+        from asr.alignment.transcript import Transcript
         from asr.installed import model_folder
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
         from asr.transcribing.files import transcribe_files
         from asr.transcribing.punctuation import choose_punctuation
-        from asr.transcript import Transcript
 
         likely = read_phrases(phrases) if phrases else None
         punctuation = choose_punctuation(model_folder(model), formats, punctuate)
-        paths = [path for path, _ in recordings]
+        if stream:
+            recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
+            with _warnings_as_lines(AudioWarning):
+                print_stream(recognizer, paths[0], formats[0], channel, punctuation)
+            return
         missing: dict[Path, list[OutputFile]] = {}
         if out:
             missing = unwritten(PROGRAM, recordings, out, formats)

@@ -1,4 +1,4 @@
-"""An utterance's alignment and posteriors, or confidences of many words -> pictures."""
+"""An utterance's alignment and posteriors, confidences of words, or results -> pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 
 from asr.alignment.times import SILENT_UNIT, TimedLabel
 from asr.evaluation.calibration import reliability
+from asr.evaluation.results import SystemResult
 from asr.files import replacing
 
 if TYPE_CHECKING:
@@ -110,6 +111,39 @@ def draw_reliability(
     counts.set_ylabel("words")
     counts.set_xlabel("confidence")
     counts.set_xlim(0, 1)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+
+
+def draw_latency(path: str | Path, whole: SystemResult, streams: Sequence[SystemResult]) -> None:
+    """Write a picture: the WER of streams over their latency, beside that of whole utterances.
+
+    Args:
+        path: path of the PNG file.
+        whole: result of the whole utterances.
+        streams: results with a latency.
+    """
+    from matplotlib.figure import Figure
+
+    ordered = sorted(streams, key=lambda result: (result.latency_s or 0.0, result.name))
+    latencies = [result.latency_s or 0.0 for result in ordered]
+    rates, low, high = (
+        [100 * getattr(result, name) for result in ordered]
+        for name in ("wer", "wer_low", "wer_high")
+    )
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    plot = figure.subplots()
+    plot.vlines(latencies, low, high, color="tab:blue", linewidth=1)
+    plot.plot(latencies, rates, "o", color="tab:blue", label="streams, 95 % intervals")
+    for result, latency, rate in zip(ordered, latencies, rates, strict=True):
+        name = result.name.removeprefix(f"{whole.name}-stream-")
+        plot.annotate(name, (latency, rate), (5, 5), textcoords="offset points", fontsize=8)
+    plot.axhline(100 * whole.wer, linestyle="--", color="0.6", label="whole utterances")
+    plot.set_title(f"{whole.name}: labels are chunk and right context in seconds", fontsize=10)
+    plot.set_xlabel("latency: chunk and right context (s)")
+    plot.set_ylabel("WER (%)")
+    plot.legend()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110, format="png")

@@ -71,6 +71,7 @@ class SystemResult:
     p: float | None = None
     ece: float | None = None
     nce: float | None = None
+    latency_s: float | None = None
 
 
 def system_result(
@@ -183,6 +184,8 @@ def table(results: Sequence[SystemResult]) -> list[str]:
         if r.ece is not None:
             line += f"; confidences: ECE {r.ece:.4f}"
             line += f", NCE {r.nce:.3f}" if r.nce is not None else ""
+        if r.latency_s is not None:
+            line += f"; latency {r.latency_s:g} s"
         lines.append(line)
     return lines
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from asr.audio.features import mask, stack_frames
 from asr.errors import InputError, check_size
 from asr.networks.cells import Cell, Initialisation
+from asr.networks.chunks import read_chunks
 from asr.networks.recurrent import (
     MAX_HIDDEN,
     MAX_LAYERS,
@@ -16,6 +17,9 @@ from asr.networks.recurrent import (
     RecurrentStack,
     StackSettings,
 )
+
+MAX_CHUNK = 2**16
+"""Maximum number of output frames in a chunk, and after it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class AcousticSettings:
             recurrent layers' outputs over all frames, and there is one output frame.
         output_sizes: sizes of the layers of rectified linear units between the recurrent layers and
             the softmax; empty for none.
+        chunk_frames: number of output frames in a chunk, if a bidirectional network is to read
+            utterances chunk by chunk, in training and later, so that it fits streams; 0 to read
+            whole utterances.
+        right_frames: number of output frames after a chunk that the backward direction sees.
     """
 
     time_reduction: int = 3
@@ -59,6 +67,8 @@ class AcousticSettings:
     forget_bias: float = 1.0
     pooling: bool = False
     output_sizes: tuple[int, ...] = ()
+    chunk_frames: int = 0
+    right_frames: int = 0
 
     def __post_init__(self) -> None:
         check_size("model.time_reduction", self.time_reduction, 1, 100)
@@ -69,6 +79,17 @@ class AcousticSettings:
             raise InputError(f"model.dropout is {self.dropout}; expected from 0 to below 1")
         for number, size in enumerate(self.output_sizes):
             check_size(f"model.output_sizes[{number}]", size, 1, MAX_HIDDEN)
+        check_size("model.chunk_frames", self.chunk_frames, 0, MAX_CHUNK)
+        check_size("model.right_frames", self.right_frames, 0, MAX_CHUNK)
+        if self.chunk_frames and not self.bidirectional:
+            raise InputError(
+                f"model.chunk_frames is {self.chunk_frames}; expected 0 for a network of one"
+                " direction, which needs no chunks"
+            )
+        if self.right_frames and not self.chunk_frames:
+            raise InputError(
+                f"model.right_frames is {self.right_frames}; expected 0 without chunk_frames"
+            )
         try:
             _ = self.stack
         except ValueError as error:
@@ -141,7 +162,12 @@ class AcousticModel(nn.Module):
             log_probs: (T', N, C), natural logarithms; each row's probabilities sum to 1.
             input_lengths: (N,), in frames of `log_probs`; see `n_frames`.
         """
-        outputs, lengths = self.stack(*self.reduced(features, input_lengths))
+        reduced, lengths = self.reduced(features, input_lengths)
+        if n_chunk := self.settings.chunk_frames:
+            n_right = self.settings.right_frames
+            outputs, lengths = read_chunks(self.stack, reduced, lengths, n_chunk, n_right)
+        else:
+            outputs, lengths = self.stack(reduced, lengths)
         if self.settings.pooling:
             inside = mask(lengths, len(outputs))[:, :, None]
             outputs = outputs.masked_fill(~inside, 0.0).sum(0, keepdim=True) / lengths[:, None]
@@ -158,6 +184,11 @@ class AcousticModel(nn.Module):
     def log_probs(self, outputs: Tensor) -> Tensor:
         """(T, N, C), natural logarithms: of the recurrent layers' output, (T, N, H)."""
         return self.output(self.hidden(outputs)).float().log_softmax(dim=2)
+
+    @property
+    def margin(self) -> int:
+        """Number of frames of `reduced` at an edge that depend on features beyond the edge."""
+        return self.convolutions.margin if self.convolutions else 0
 
     @property
     def n_parameters(self) -> int:
@@ -187,6 +218,8 @@ class AcousticModel(nn.Module):
             [f"pyramid of {' x '.join(map(str, settings.pyramid))}"] if settings.pyramid else []
         )
         parts += [f"{size} rectified linear units" for size in settings.output_sizes]
+        if settings.chunk_frames:
+            parts.append(f"chunks of {settings.chunk_frames} and {settings.right_frames} frames")
         line = ", ".join(parts if settings.conv_channels else parts[1:])
         if settings.pooling:
             return "layers", f"{line}, one output for an utterance"
@@ -221,6 +254,7 @@ class Convolutions(nn.Module):
         self.first = nn.Conv2d(1, n_channels, 5, stride=(time_reduction, 2), padding=2)
         self.second = nn.Conv2d(n_channels, n_channels, 3, stride=(1, 2), padding=1)
         self.output_size = n_channels * -(-n_features // 4)
+        self.margin = 1 + -(-2 // time_reduction)  # of the second convolution, and of the first
 
     def forward(self, features: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs of a padded batch.

@@ -7,10 +7,10 @@ from queue import Empty, Queue
 from threading import Event, Thread
 from typing import NamedTuple, TypeVar
 
+from asr.alignment.transcript import Transcript
 from asr.corpus.batching import batches_by_length
 from asr.errors import attempt
 from asr.recognizer import Recognizer, StartedAudio
-from asr.transcript import Transcript
 
 _WINDOW_BATCHES = 4  # batches of audio that are sorted by length; three windows are in memory
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from asr.alignment.transcript import Transcript
 from asr.config import from_dict
 from asr.errors import InputError, shortened
 from asr.folder import (
@@ -22,7 +23,6 @@ from asr.networks.tagger import Tagger, TaggerSettings
 from asr.text.normalisation import lower_case
 from asr.text.punctuation import punctuated
 from asr.transcribing.writers import Format
-from asr.transcript import Transcript
 
 KIND = "punctuation"
 """The value of `kind` in `model.json`."""

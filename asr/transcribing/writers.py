@@ -115,8 +115,8 @@ def json_values(
     return values
 
 
-def as_srt(transcript: Transcript) -> str:
-    """SubRip subtitles.
+def as_srt(transcript: Transcript, first_number: int = 1) -> str:
+    """SubRip subtitles, numbered from `first_number` on.
 
     Raises:
         InputError: a word looks like SubRip's formatting, such as `<i>`.
@@ -125,7 +125,7 @@ def as_srt(transcript: Transcript) -> str:
     words = _timed_words(transcript)
     _refuse(words, _SRT_FORMATTING, "SRT")
     blocks = []
-    for number, caption in enumerate(captions(words), 1):
+    for number, caption in enumerate(captions(words), first_number):
         times = f"{_clock(caption.start_ms, ',')} --> {_clock(caption.end_ms, ',')}"
         blocks.append("\n".join([str(number), times, *map(printable, caption.lines)]) + "\n")
     return "\n".join(blocks)
@@ -137,12 +137,26 @@ def as_vtt(transcript: Transcript) -> str:
     Raises:
         ValueError: see `as_text`.
     """
-    blocks = ["WEBVTT\n"]
+    cues = vtt_cues(transcript)
+    return "\n".join([VTT_HEADER, cues] if cues else [VTT_HEADER])
+
+
+VTT_HEADER = "WEBVTT\n"
+"""First line of WebVTT; a blank line follows it if there are cues."""
+
+
+def vtt_cues(transcript: Transcript) -> str:
+    """The subtitles of WebVTT without the header.
+
+    Raises:
+        ValueError: see `as_text`.
+    """
+    cues = []
     for caption in captions(_timed_words(transcript)):
         times = f"{_clock(caption.start_ms, '.')} --> {_clock(caption.end_ms, '.')}"
         lines = (html.escape(printable(line), quote=False) for line in caption.lines)
-        blocks.append("\n".join([times, *lines]) + "\n")
-    return "\n".join(blocks)
+        cues.append("\n".join([times, *lines]) + "\n")
+    return "\n".join(cues)
 
 
 def as_ctm(transcript: Transcript, audio: str | Path, channel: int | None = None) -> str:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from asr.cli.progress import progress_bar
+from asr.cli.progress import changing_line, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -44,3 +44,21 @@ def test_closed_streams_have_no_bar(monkeypatch, capfd):
     with progress_bar(2, "recordings") as advance:
         advance()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_changing_line_shows_the_end_of_each_text_and_is_removed(monkeypatch):
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setenv("COLUMNS", "6")
+    with changing_line() as show:
+        show("one")
+        show("one two\n")
+    assert stderr.getvalue() == "\rone\x1b[K\rtwo\\n\x1b[K\r\x1b[K"
+
+
+def test_there_is_no_changing_line_in_a_pipe(monkeypatch):
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with changing_line() as show:
+        show("one")
+    assert stderr.getvalue() == ""

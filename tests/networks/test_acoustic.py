@@ -124,3 +124,29 @@ def test_log_probs_depend_on_the_feature_frames_they_cover():
 def test_invalid_settings_are_refused(values, message):
     with pytest.raises(InputError, match=message):
         AcousticSettings(**values)
+
+
+def test_chunks_of_the_settings_are_read_in_training_and_after_it():
+    whole = model_of(conv_channels=3)
+    features, input_lengths = batch()[1:]
+    for chunk_frames, is_same in ((100, True), (2, False)):
+        chunked = model_of(conv_channels=3, chunk_frames=chunk_frames, right_frames=1)
+        for model in (whole, chunked):
+            model.train(chunk_frames == 100)
+        expected, lengths = whole(features, input_lengths)
+        found, found_lengths = chunked(features, input_lengths)
+        assert torch.equal(found_lengths, lengths)
+        assert torch.allclose(found[: lengths[0], 0], expected[: lengths[0], 0]) == is_same
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"chunk_frames": 4, "bidirectional": False}, "chunk_frames is 4; expected 0 for a netw"),
+        ({"right_frames": 4}, "right_frames is 4; expected 0 without chunk_frames"),
+        ({"chunk_frames": -1}, "chunk_frames is -1; expected 0 or more"),
+    ],
+)
+def test_impossible_chunks_are_refused(settings, line):
+    with pytest.raises(InputError, match=line):
+        AcousticSettings(**settings)

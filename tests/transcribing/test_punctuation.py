@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from taggers import full_stops, save_full_stops
 
 from asr.alignment.times import Word
+from asr.alignment.transcript import Transcript, joined
 from asr.errors import InputError
 from asr.folder import write_description
 from asr.networks.tagger import Tagger, TaggerSettings
@@ -17,7 +18,6 @@ from asr.transcribing.punctuation import (
     load_punctuation,
     save_punctuation,
 )
-from asr.transcript import Transcript, joined
 
 WORDS = (Word("A", 0.1, 0.3, 0.9), Word("mcnab", 0.5, 0.7, 0.4))
 

@@ -17,7 +17,7 @@ from asr.recognizer import Transcript
 from asr.scoring.forms import read_transcripts
 from asr.scoring.notation import Rules, word_graph
 from asr.transcribing.captions import captions
-from asr.transcribing.writers import SUFFIX, as_text
+from asr.transcribing.writers import SUFFIX, VTT_HEADER, as_srt, as_text, as_vtt, vtt_cues
 
 WORDS = (
     Word("one", 0.25, 0.6254, 0.912345),
@@ -195,6 +195,13 @@ def test_control_characters_are_escaped(format):
     content = as_text(format, transcript([Word("a\n\u2028b", 0, 1, 1)]), "a.wav")
     assert r"a\n\u2028b" in content
     assert "\u2028" not in content
+
+
+def test_subtitles_of_a_stream_follow_those_before_them():
+    blocks = list(srt.parse(as_srt(transcript(), first_number=7)))
+    assert [block.index for block in blocks] == list(range(7, 7 + len(captions(WORDS))))
+    assert as_vtt(transcript()) == f"{VTT_HEADER}\n{vtt_cues(transcript())}"
+    assert as_vtt(transcript(())) == VTT_HEADER
 
 
 def test_a_text_without_words_is_refused():

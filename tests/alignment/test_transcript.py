@@ -3,7 +3,7 @@ import math
 import pytest
 
 from asr.alignment.times import Word
-from asr.transcript import Segment, Transcript, joined
+from asr.alignment.transcript import Segment, Transcript, joined
 
 
 def piece(*words, log_prob=-1.0, duration=2.0):

@@ -1,0 +1,86 @@
+"""recogniser and manifest -> results of its utterances as streams, beside those of the whole."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from asr.config import from_dict
+from asr.corpus.manifest import Utterance
+from asr.corpus.recordings import load_utterance
+from asr.decoder import Decoder
+from asr.errors import InputError
+from asr.evaluation.comparison import Comparison, System
+from asr.evaluation.results import compared, system_result
+from asr.recognizer import Recognizer
+from asr.streaming.stream import StreamSettings
+
+
+def parse_streams(text: str) -> list[StreamSettings]:
+    """Settings of streams such as `chunk_s=1.0,right_s=0.5`, separated by semicolons.
+
+    Raises:
+        InputError: a setting is unknown, not a number or out of range.
+    """
+    return [_parsed(one) for one in text.split(";")]
+
+
+def stream_texts(
+    recognizer: Recognizer, utterances: Sequence[Utterance], settings: StreamSettings
+) -> list[str]:
+    """The recognised texts of utterances, each a stream of its own.
+
+    Args:
+        recognizer: a recogniser that can stream.
+        utterances: the utterances.
+        settings: how they are recognised.
+
+    Raises:
+        InputError: see `Recognizer.stream`, or an audio file can't be used.
+    """
+    recognizer = Recognizer(
+        recognizer.model,
+        recognizer.decoder,
+        replace(recognizer.segmentation, max_segment_s=settings.max_segment_s),
+    )
+    texts = []
+    for utterance in utterances:
+        waveform = load_utterance(utterance, recognizer.sample_rate)
+        results = recognizer.stream(
+            [waveform], settings.chunk_s, settings.right_s, settings.pause_s, settings.memory_s
+        )
+        texts.append(" ".join(result.text for result in results if result.is_final))
+    return texts
+
+
+def add_stream(comparison: Comparison, whole: System, settings: StreamSettings) -> System:
+    """Recognise the test set as streams, and add the system, compared with the whole utterances.
+
+    Args:
+        comparison: of the ways of decoding.
+        whole: how the final results are decoded, and what they are compared with.
+        settings: how the streams are recognised.
+    """
+    model, test = comparison.recognizer.model, comparison.test
+    device = comparison.recognizer.device
+    decoder = Decoder.load(whole.settings, model.tokenizer, device, topology=model.topology)
+    started = time.perf_counter()
+    texts = stream_texts(Recognizer(model, decoder), test.utterances, settings)
+    seconds = time.perf_counter() - started
+    name = f"{whole.result.name}-stream-{settings.chunk_s:g}-{settings.right_s:g}"
+    decoding = {**(whole.result.decoding or {}), "stream": asdict(settings)}
+    result = system_result(name, test.references, texts, test.audio_s, seconds, decoding)
+    result = replace(result, latency_s=settings.chunk_s + settings.right_s)
+    result = compared(result, test.references, texts, whole.result.name, whole.hypotheses)
+    comparison.systems.append(System(result, texts, whole.settings))
+    return comparison.systems[-1]
+
+
+def _parsed(text: str) -> StreamSettings:
+    values: dict[str, float] = {}
+    for pair in text.split(","):
+        name, _, value = pair.partition("=")
+        try:
+            values[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"{pair!r}; expected pairs such as chunk_s=1.0,right_s=0.5") from None
+    return from_dict(StreamSettings, values, repr(text))

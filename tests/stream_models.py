@@ -1,0 +1,81 @@
+"""Recognisers with small random networks, for tests of streams."""
+
+import numpy as np
+import torch
+
+from asr.audio.features import Features, FeatureSettings
+from asr.decoder import Decoder, DecoderSettings
+from asr.hmm.emissions import HybridEmissions
+from asr.hmm.topology import Topology
+from asr.model import Model
+from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.recognizer import Recognizer
+from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, PhoneTokenizer
+
+RATE = 2000
+CHARS = CharTokenizer((BLANK_SYMBOL, " ", "a", "b", "c"))
+PHONES = PhoneTokenizer(
+    (BLANK_SYMBOL, "P", "Q"), Lexicon({"pea": (("P",),), "queue": (("Q", "P"),)})
+)
+FEATURES = {"sample_rate": RATE, "n_mels": 6, "n_mfcc": 4, "low_hz": 50.0}
+MODEL = {"hidden_size": 8, "n_layers": 2, "dropout": 0.0, "time_reduction": 2}
+
+KINDS = {
+    "plain": ({}, {}),
+    "convolutions": ({}, {"conv_channels": 2, "time_reduction": 3}),
+    "deltas": ({"kind": "mfcc", "n_deltas": 2, "n_spliced": 1}, {"time_reduction": 1}),
+    "pyramid": ({}, {"pyramid": (2,), "cell": "gru"}),
+    "forward": ({"normalisation": "none"}, {"bidirectional": False}),
+}
+"""Settings of the features and of the network."""
+
+
+def recognizer_of(kind="plain", seed=0, decoder="greedy"):
+    """A CTC recogniser whose greedy text changes often, and has blanks between its tokens."""
+    features, network = KINDS[kind]
+    features = Features(FeatureSettings(**FEATURES | features)).eval()
+    torch.manual_seed(seed)
+    settings = AcousticSettings(**MODEL | network)
+    acoustic = AcousticModel(features.settings.n_features, 5, settings).eval()
+    with torch.no_grad():
+        acoustic.output.weight *= 12
+    model = Model(features, acoustic, CHARS)
+    return Recognizer(model, Decoder.load(DecoderSettings(decoder), CHARS))
+
+
+def hybrid_recognizer(seed=0):
+    """A hybrid with two states for each phone and one for the silence."""
+    features = Features(FeatureSettings(**FEATURES)).eval()
+    torch.manual_seed(seed)
+    settings = AcousticSettings(**MODEL | {"time_reduction": 1})
+    acoustic = HybridEmissions(6, 5, settings).eval()
+    with torch.no_grad():
+        acoustic.network.output.weight *= 6
+        acoustic.log_priors += torch.rand(5).log_softmax(0)
+    pdfs = torch.tensor([[-1, -1], [0, 1], [2, 3]])
+    topology = Topology(pdfs, (4,), torch.full((5,), 0.6).log())
+    model = Model(features, acoustic, PHONES, topology=topology)
+    decoder = Decoder.load(DecoderSettings("beam"), PHONES, topology=topology)
+    return Recognizer(model, decoder)
+
+
+def changing_noise(duration_s, seed=0):
+    """Noise whose loudness and colour change every tenth of a second."""
+    generator = np.random.default_rng(seed)
+    parts = []
+    for _ in range(round(10 * duration_s)):
+        noise = generator.normal(0, 10 ** generator.uniform(-3, -1), RATE // 10)
+        parts.append(np.convolve(noise, generator.normal(0, 1, 3), "same"))
+    return torch.from_numpy(np.concatenate(parts).clip(-1, 1).astype(np.float32))
+
+
+def random_pieces(waveform, seed=0):
+    """The same samples in pieces of 0 to 0.2 s."""
+    generator = np.random.default_rng(seed)
+    pieces, first = [], 0
+    while first < len(waveform):
+        end = first + int(generator.integers(0, RATE // 5))
+        pieces.append(waveform[first:end])
+        first = end
+    return pieces

@@ -1,0 +1,204 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLE_RATE, spoken
+from stream_models import (
+    KINDS,
+    RATE,
+    changing_noise,
+    hybrid_recognizer,
+    random_pieces,
+    recognizer_of,
+)
+
+from asr.audio.features import moments
+from asr.errors import InputError
+from asr.recognizer import load
+from asr.streaming.stream import Stream, StreamSettings
+
+
+def log_probs_of_segments(recognizer, waveform, settings, given=None):
+    """The log-probabilities of each segment, as the final results are decoded from them."""
+    found = []
+
+    def transcripts(rows, samples):
+        found.extend(rows)
+        return recognizer.transcripts(rows, samples)
+
+    stream = Stream(recognizer.model, recognizer.decoder, transcripts, settings, given)
+    list(stream.results([waveform]))
+    return found
+
+
+def moments_of(recognizer, waveform):
+    """Mean and standard deviation of an utterance's features, if the model uses them."""
+    features = recognizer.model.features
+    if features.settings.normalisation != "utterance":
+        return None
+    found = features.unnormalised(waveform[None], torch.tensor([len(waveform)]))
+    return tuple(some[0] for some in moments(*found))
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_change_nothing(kind, decoder):
+    recognizer, waveform = recognizer_of(kind, decoder=decoder), changing_noise(6)
+    options = {"chunk_s": 0.4, "right_s": 0.2, "pause_s": 0.04}
+    whole = list(recognizer.stream([waveform], **options))
+    assert sum(result.is_final for result in whole) > 2
+    assert sum(not result.is_final for result in whole) > 2
+    for seed in range(3):
+        assert list(recognizer.stream(random_pieces(waveform, seed), **options)) == whole
+
+
+def test_a_hybrid_streams_too():
+    recognizer, waveform = hybrid_recognizer(), changing_noise(4)
+    options = {"chunk_s": 0.4, "right_s": 0.2, "pause_s": 0.05}
+    whole = list(recognizer.stream([waveform], **options))
+    assert {word.text for result in whole for word in result.words} == {"pea", "queue"}
+    assert list(recognizer.stream(random_pieces(waveform), **options)) == whole
+    settings = StreamSettings(10.0, pause_s=math.inf)
+    (rows,) = log_probs_of_segments(recognizer, waveform, settings)
+    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_long_chunk_has_the_log_probs_of_the_whole(kind, given):
+    recognizer, waveform = recognizer_of(kind), changing_noise(3)[:-77]
+    settings = StreamSettings(chunk_s=4.0, pause_s=math.inf)
+    own = moments_of(recognizer, waveform) if given else None
+    (rows,) = log_probs_of_segments(recognizer, waveform, settings, own)
+    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-5)
+
+
+RIGHT = {"plain": 14, "convolutions": 7, "deltas": 23, "pyramid": 14, "forward": 14}
+"""Frames of the recurrent layers' input in 0.3 s of right context, without the margins."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chunk_sees_its_right_context_of_the_whole_features(kind):
+    recognizer, waveform = recognizer_of(kind), changing_noise(3)
+    settings = StreamSettings(chunk_s=0.48, right_s=0.3, pause_s=math.inf)
+    given = moments_of(recognizer, waveform)
+    (found,) = log_probs_of_segments(recognizer, waveform, settings, given)
+
+    network, features = recognizer.model.acoustic, recognizer.model.features
+    factor, n = network.stack.settings.time_reduction, 48 // network.settings.time_reduction
+    outputs, state = [], network.stack.zero_state(1)
+    with torch.no_grad():
+        reduced, _ = network.reduced(*features(waveform[None], torch.tensor([len(waveform)])))
+        for number in range(6):  # five chunks, and what is left when the stream ends
+            last = number == 5
+            inputs = reduced[number * n :][: None if last else n + RIGHT[kind]]
+            length, n_frames = torch.tensor([len(inputs)]), len(inputs) if last else n
+            own, state = network.stack.carry_chunk(inputs, state, length, n_frames)
+            outputs.append(own if last else own[: n // factor])
+        expected = network.log_probs(torch.cat(outputs))[:, 0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("right_s", [0.0, 0.3])
+def test_a_network_of_one_direction_has_the_log_probs_of_the_whole(right_s):
+    recognizer, waveform = recognizer_of("forward"), changing_noise(3)
+    settings = StreamSettings(0.2, right_s, pause_s=math.inf)
+    (rows,) = log_probs_of_segments(recognizer, waveform, settings)
+    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_result_needs_a_chunk_and_its_right_context(kind):
+    taken = 0
+
+    def pieces():
+        nonlocal taken
+        for sample in changing_noise(3).split(1):
+            taken += 1
+            yield sample
+
+    results = recognizer_of(kind).stream(pieces(), chunk_s=0.48, right_s=0.3)
+    first = next(results)
+    assert taken == round(0.78 * RATE)
+    assert (first.is_final, first.start) == (False, 0.0)
+    assert first.end == pytest.approx(0.48)
+    next(results)
+    assert (taken - round(0.78 * RATE)) % round(0.48 * RATE) == 0
+
+
+def test_pauses_end_segments_with_the_texts_and_times_of_files(tone_model):
+    recognizer = load(tone_model, "cpu")
+    texts, silence = ["a b a", "b b", "a a b b"], np.zeros(2 * SAMPLE_RATE)
+    noise = np.random.default_rng(1).normal(0, 0.003, len(silence))
+    parts = [part for n, text in enumerate(texts) for part in (silence + noise, spoken(text, n))]
+    waveform = np.concatenate([*parts, noise]).astype(np.float32)
+    given = moments_of(recognizer, torch.from_numpy(spoken("a b", 9)))  # the model knows no pauses
+    results = recognizer.stream([waveform], 0.5, 0.3, pause_s=0.5, moments=given)
+    finals = [result for result in results if result.is_final]
+    alone = [
+        recognizer.transcribe(spoken(t, n), sample_rate=SAMPLE_RATE) for n, t in enumerate(texts)
+    ]
+    assert [final.text for final in finals] == [transcript.text for transcript in alone]
+    start = 0.0
+    for n, (final, transcript) in enumerate(zip(finals, alone, strict=True)):
+        start += 2.0
+        expected = [start + word.start for word in transcript.words]
+        np.testing.assert_allclose([word.start for word in final.words], expected, atol=0.1)
+        start += len(spoken(texts[n], n)) / SAMPLE_RATE
+
+
+@pytest.mark.parametrize(("pause_s", "max_segment_s"), [(0.04, 30.0), (math.inf, 3.0)])
+def test_memory_is_that_of_one_segment(pause_s, max_segment_s):
+    recognizer, held = recognizer_of(), []
+    settings = StreamSettings(0.5, 0.2, pause_s, max_segment_s)
+    stream = Stream(recognizer.model, recognizer.decoder, recognizer.transcripts, settings)
+
+    def pieces():
+        for piece in changing_noise(40).split(RATE // 2):
+            yield piece
+            held.append(len(stream._frames) + len(stream._rows))
+
+    list(stream.results(pieces()))
+    assert max(held[40:]) <= 1.5 * max(held[:40]) < 900
+
+
+def test_long_segments_are_cut_and_nothing_is_lost():
+    recognizer, waveform = recognizer_of(), changing_noise(20)
+    settings = StreamSettings(0.5, 0.2, math.inf, 3.0)
+    rows = log_probs_of_segments(recognizer, waveform, settings)
+    lengths = [len(some) for some in rows]
+    assert sum(lengths) == len(recognizer.log_probs(waveform))
+    assert all(75 <= length < 150 for length in lengths[:-1])  # 3 s of frames of 20 ms
+
+
+def test_silence_gives_no_results(tone_model):
+    recognizer = load(tone_model, "cpu")
+    noise = np.random.default_rng(2).normal(0, 0.003, 20 * SAMPLE_RATE)
+    speech = spoken("a b", 0)
+    waveform = np.concatenate([speech, noise]).astype(np.float32)
+    given = moments_of(recognizer, torch.from_numpy(speech))
+    results = list(recognizer.stream([waveform], 0.5, 0.3, moments=given))
+    assert [result.text for result in results if result.is_final] == ["a b"]
+    assert results[-1].end < 2
+
+
+@pytest.mark.parametrize("samples", [0, 49])
+def test_a_stream_shorter_than_a_window_has_no_results(samples):
+    assert list(recognizer_of().stream([torch.zeros(samples)])) == []
+
+
+def test_what_cannot_stream_is_refused():
+    recognizer = recognizer_of()
+    refused = [
+        ({"chunk_s": 0.0}, "chunk_s is 0.0; expected more than 0"),
+        ({"right_s": -1.0}, "right_s is -1.0; expected 0 or more"),
+        ({"chunk_s": math.inf}, "chunk_s is inf; expected a number of seconds"),
+        ({"pause_s": math.nan}, "pause_s is nan; expected more than 0"),
+        ({"chunk_s": 0.001}, "chunk_s is 0.001; expected 0.02 or more, the model's frame"),
+    ]
+    for options, message in refused:
+        with pytest.raises(InputError, match=message):
+            recognizer.stream([], **options)
+    with pytest.raises(ValueError, match=r"pieces\[1\] has nan as sample 0"):
+        list(recognizer.stream([torch.zeros(1), torch.full((1,), math.nan)]))
