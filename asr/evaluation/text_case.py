@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from asr.text.normalisation import case_of
-from asr.text.tokenizer import Tokenizer, spellings
+from asr.text.tokenizer import BLANK, Tokenizer, UnitTokenizer, spellings
 
 _NAMES = {"lower": "small letters", "upper": "capitals", "keep": "small letters and capitals"}
 
@@ -20,6 +20,8 @@ def case_fault(texts: Sequence[str], tokenizer: Tokenizer) -> str:
     """
     words = [word for text in texts for word in text.split()]
     found, learned = case_of(words), tokenizer.case
+    if isinstance(tokenizer, UnitTokenizer):  # texts stay as they are, but the units have a case
+        learned = case_of(tokenizer.symbols[BLANK + 1 :])
     if found == learned or not any(word.lower() != word.upper() for word in words):
         return ""
     written = spellings(dict.fromkeys(words), tokenizer)

@@ -4,7 +4,7 @@ import pytest
 
 from asr.evaluation.text_case import case_fault
 from asr.text.lexicon import parse_lexicon
-from asr.text.tokenizer import CharTokenizer, PhoneTokenizer
+from asr.text.tokenizer import CharTokenizer, PhoneTokenizer, UnitTokenizer
 
 SMALL, CAPITAL, MIXED = (CharTokenizer.from_texts([text]) for text in ("one", "ONE", "One oNE"))
 
@@ -36,6 +36,7 @@ def test_texts_in_another_case_are_told_with_the_share_of_lost_words(texts, toke
     ("texts", "tokenizer"),
     [
         (["one two"], SMALL),
+        (["one"], UnitTokenizer.from_texts(["one", "two"])),
         (["ONE"], CAPITAL),
         (["One ONE"], MIXED),
         (["12", "中"], CAPITAL),
