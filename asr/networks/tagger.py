@@ -111,6 +111,9 @@ class Tagger(nn.Module):
         check_size("number of embedding weights", n_embedded * size, 1, MAX_WEIGHTS)
         self.of_words = nn.Embedding(1 + len(words), size)
         self.of_affixes = nn.EmbeddingBag(settings.n_buckets, size, mode="mean")
+        for table in (self.of_words, self.of_affixes):
+            # small, so that a rare word's random values soon count less than what it has learned
+            nn.init.normal_(table.weight, std=0.02)
         self.dropout = nn.Dropout(settings.dropout)
         stack = StackSettings(
             settings.cell,
