@@ -43,7 +43,7 @@ def test_results_have_a_row_for_each_setting_and_a_picture(folder, capsys):
     systems = {
         one["name"]: one for one in json.loads((out / "results.json").read_text())["systems"]
     }
-    assert list(systems) == ["greedy", "greedy-stream-0.4-0.2", "greedy-stream-10-0"]
+    assert list(systems) == ["greedy", "greedy-stream-0.4-0.2", "greedy-stream-10-0-pause_s=100"]
     whole, _, long = systems.values()
     assert [one.get("latency_s") for one in systems.values()] == [None, pytest.approx(0.6), 10.0]
     assert (long["wer"], long["over"], long["gain"]) == (whole["wer"], "greedy", 0.0)
