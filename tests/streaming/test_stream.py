@@ -44,7 +44,7 @@ def moments_of(recognizer, waveform):
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_pieces_change_nothing(kind, decoder):
-    recognizer, waveform = recognizer_of(kind, seed=1, decoder=decoder), changing_noise(6)
+    recognizer, waveform = recognizer_of(kind, decoder=decoder), changing_noise(6)
     options = {"chunk_s": 0.4, "right_s": 0.2, "pause_s": 0.06}
     whole = list(recognizer.stream([waveform], **options))
     assert sum(result.is_final for result in whole) > 1
@@ -64,14 +64,15 @@ def test_a_hybrid_streams_too():
     torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("given", [True, False])
+# running moments are summed in float64, those of files in float32
+@pytest.mark.parametrize(("given", "atol"), [(True, 1e-5), (False, 1e-4)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_long_chunk_has_the_log_probs_of_the_whole(kind, given):
+def test_one_long_chunk_has_the_log_probs_of_the_whole(kind, given, atol):
     recognizer, waveform = recognizer_of(kind), changing_noise(3)[:-77]
     settings = StreamSettings(chunk_s=4.0, pause_s=math.inf)
     own = moments_of(recognizer, waveform) if given else None
     (rows,) = log_probs_of_segments(recognizer, waveform, settings, own)
-    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-5)
+    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,7 +80,7 @@ def test_a_short_segment_is_read_anew_until_it_is_read_as_a_file(kind):
     recognizer, waveform = recognizer_of(kind), changing_noise(3)
     settings = StreamSettings(0.4, 0.2, pause_s=math.inf, reread_s=4)
     (rows,) = log_probs_of_segments(recognizer, waveform, settings)
-    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-5)
+    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-4)
 
 
 RIGHT = {"plain": 14, "convolutions": 7, "deltas": 23, "pyramid": 14, "forward": 14}
@@ -118,7 +119,7 @@ def test_a_network_of_one_direction_has_the_log_probs_of_the_whole(right_s):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_result_needs_a_chunk_and_its_right_context(kind):
-    recognizer, taken = recognizer_of(kind, seed=1), 0
+    recognizer, taken = recognizer_of(kind), 0
 
     def pieces():
         nonlocal taken
