@@ -11,6 +11,7 @@ from asr.decoder import Decoder
 from asr.errors import InputError
 from asr.evaluation.comparison import Comparison, System
 from asr.evaluation.results import compared, system_result
+from asr.files import finite_or_none
 from asr.recognizer import Recognizer
 from asr.streaming.stream import Stream, StreamSettings
 
@@ -62,7 +63,8 @@ def add_stream(comparison: Comparison, whole: System, settings: StreamSettings) 
     texts = stream_texts(Recognizer(model, decoder), test.utterances, settings)
     seconds = time.perf_counter() - started
     name = f"{whole.result.name}-stream-{_short_name(settings)}"
-    decoding = (whole.result.decoding or {}) | {"stream": asdict(settings)}
+    values = {field: finite_or_none(value) for field, value in asdict(settings).items()}
+    decoding = {**(whole.result.decoding or {}), "stream": values}
     result = system_result(name, test.references, texts, test.audio_s, seconds, decoding)
     result = replace(result, latency_s=settings.chunk_s + settings.right_s)
     result = compared(result, test.references, texts, whole.result.name, whole.hypotheses)
