@@ -148,7 +148,6 @@ class Recognizer:
         chunk_s: float = 1.0,
         right_s: float = 0.5,
         pause_s: float = 0.7,
-        memory_s: float = 20.0,
         moments: tuple[Tensor, Tensor] | None = None,
     ) -> Iterator[StreamResult]:
         """Transcribe a stream while it arrives.
@@ -163,10 +162,9 @@ class Recognizer:
         Args:
             pieces: the waveform, in pieces of any length, each (samples,), floats in [-1, 1) at the
                 model's rate, `sample_rate`.
-            chunk_s: as in `StreamSettings`, as the next three.
+            chunk_s: as in `StreamSettings`, as the next two.
             right_s: may be 0 for a network of one direction.
             pause_s: infinite to end a segment only after `segmentation.max_segment_s`.
-            memory_s: only of use without `moments`.
             moments: for a model that normalises each utterance, the mean and standard deviation of
                 the features, each (F,), if they are known; None for running moments.
 
@@ -181,7 +179,7 @@ class Recognizer:
         Source: Zhang et al. 2016, arXiv:1510.08983, latency-controlled bidirectional LSTM.
         """
         longest = self.segmentation.max_segment_s
-        settings = StreamSettings(chunk_s, right_s, pause_s, longest, memory_s)
+        settings = StreamSettings(chunk_s, right_s, pause_s, longest)
         stream = Stream(self.model, self.decoder, self.transcripts, settings, moments)
         return stream.results(pieces)
 

@@ -1,7 +1,10 @@
 """Recognisers with small random networks, for tests of streams."""
 
+import math
+
 import numpy as np
 import torch
+from conftest import PITCH_HZ, SAMPLE_RATE
 
 from asr.audio.features import Features, FeatureSettings
 from asr.decoder import Decoder, DecoderSettings
@@ -31,7 +34,7 @@ KINDS = {
 """Settings of the features and of the network."""
 
 
-def recognizer_of(kind="plain", seed=0, decoder="greedy"):
+def recognizer_of(kind="plain", seed=1, decoder="greedy"):
     """A CTC recogniser whose greedy text changes often, and has blanks between its tokens."""
     features, network = KINDS[kind]
     features = Features(FeatureSettings(**FEATURES | features)).eval()
@@ -58,6 +61,31 @@ def hybrid_recognizer(seed=0):
     model = Model(features, acoustic, PHONES, topology=topology)
     decoder = Decoder.load(DecoderSettings("beam"), PHONES, topology=topology)
     return Recognizer(model, decoder)
+
+
+def tone_recognizer():
+    """A network whose weights are set by hand: it writes the letters of `conftest.spoken`.
+
+    Each unit is on while the band of its letter's tone is loud.
+    """
+    settings = FeatureSettings(SAMPLE_RATE, n_mels=12, normalisation="none")
+    features = Features(settings).eval()
+    network = AcousticSettings(1, 0, "rnn", 2, 1, dropout=0.0, layer_norm=False)
+    acoustic = AcousticModel(12, 4, network).eval()
+    tokenizer = CharTokenizer((BLANK_SYMBOL, " ", "a", "b"))
+    with torch.no_grad():
+        for weight in acoustic.parameters():
+            weight.zero_()
+        acoustic.output.bias += torch.tensor([0.0, -20.0, 0.0, 0.0])
+        for unit, hz in enumerate(PITCH_HZ.values()):
+            tone = 0.3 * torch.sin(2 * math.pi * hz * torch.arange(400) / SAMPLE_RATE)
+            levels = features(tone[None], torch.tensor([400]))[0].mean((0, 1))
+            for layer in (acoustic.stack.forwards[0], acoustic.stack.backwards[0]):
+                layer.weight_ih_l0[unit, levels.argmax()] = 1.0
+                layer.bias_ih_l0[unit] = 3.0 - levels.max()
+            acoustic.output.weight[2 + unit, unit::2] = 5.0
+            acoustic.output.weight[0, unit::2] = -5.0
+    return Recognizer(Model(features, acoustic, tokenizer))
 
 
 def changing_noise(duration_s, seed=0):

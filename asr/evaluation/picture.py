@@ -126,8 +126,8 @@ def draw_latency(path: str | Path, whole: SystemResult, streams: Sequence[System
     """
     from matplotlib.figure import Figure
 
-    ordered = sorted(streams, key=lambda result: (result.latency_s or 0.0, result.name))
-    latencies = [result.latency_s or 0.0 for result in ordered]
+    ordered = sorted(streams, key=lambda result: result.name)
+    latencies = np.array([result.latency_s for result in ordered], dtype=float)
     rates, low, high = (
         [100 * getattr(result, name) for result in ordered]
         for name in ("wer", "wer_low", "wer_high")
@@ -143,6 +143,7 @@ def draw_latency(path: str | Path, whole: SystemResult, streams: Sequence[System
     plot.set_title(f"{whole.name}: labels are chunk and right context in seconds", fontsize=10)
     plot.set_xlabel("latency: chunk and right context (s)")
     plot.set_ylabel("WER (%)")
+    plot.margins(x=0.25)  # room for the labels
     plot.legend()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:

@@ -11,8 +11,9 @@ from asr.decoder import Decoder
 from asr.errors import InputError
 from asr.evaluation.comparison import Comparison, System
 from asr.evaluation.results import compared, system_result
+from asr.files import finite_or_none
 from asr.recognizer import Recognizer
-from asr.streaming.stream import StreamSettings
+from asr.streaming.stream import Stream, StreamSettings
 
 
 def parse_streams(text: str) -> list[StreamSettings]:
@@ -35,19 +36,14 @@ def stream_texts(
         settings: how they are recognised.
 
     Raises:
-        InputError: see `Recognizer.stream`, or an audio file can't be used.
+        InputError: as `Recognizer.stream`, or an audio file can't be used.
     """
-    recognizer = Recognizer(
-        recognizer.model,
-        recognizer.decoder,
-        replace(recognizer.segmentation, max_segment_s=settings.max_segment_s),
-    )
+    model, decoder = recognizer.model, recognizer.decoder
     texts = []
     for utterance in utterances:
         waveform = load_utterance(utterance, recognizer.sample_rate)
-        results = recognizer.stream(
-            [waveform], settings.chunk_s, settings.right_s, settings.pause_s, settings.memory_s
-        )
+        stream = Stream(model, decoder, recognizer.transcripts, settings)
+        results = stream.results([waveform])
         texts.append(" ".join(result.text for result in results if result.is_final))
     return texts
 
@@ -66,13 +62,21 @@ def add_stream(comparison: Comparison, whole: System, settings: StreamSettings) 
     started = time.perf_counter()
     texts = stream_texts(Recognizer(model, decoder), test.utterances, settings)
     seconds = time.perf_counter() - started
-    name = f"{whole.result.name}-stream-{settings.chunk_s:g}-{settings.right_s:g}"
-    decoding = {**(whole.result.decoding or {}), "stream": asdict(settings)}
+    name = f"{whole.result.name}-stream-{_short_name(settings)}"
+    values = {field: finite_or_none(value) for field, value in asdict(settings).items()}
+    decoding = {**(whole.result.decoding or {}), "stream": values}
     result = system_result(name, test.references, texts, test.audio_s, seconds, decoding)
     result = replace(result, latency_s=settings.chunk_s + settings.right_s)
     result = compared(result, test.references, texts, whole.result.name, whole.hypotheses)
     comparison.systems.append(System(result, texts, whole.settings))
     return comparison.systems[-1]
+
+
+def _short_name(settings: StreamSettings) -> str:
+    """Chunk and right context in seconds, and what else is not the default."""
+    usual = asdict(StreamSettings(settings.chunk_s, settings.right_s))
+    others = [f"{n}={x:g}" for n, x in asdict(settings).items() if x != usual[n]]
+    return "-".join([f"{settings.chunk_s:g}", f"{settings.right_s:g}", *others])
 
 
 def _parsed(text: str) -> StreamSettings:

@@ -10,13 +10,15 @@ from asr.model import Model
 
 
 def speech_scores(model: Model, rows: Tensor) -> np.ndarray:
-    """A score for each frame, (T,), above 0 if it is rather a token than blank or silence.
+    """A score for each frame, (T,), above 0 if it is rather a token than blank, space or silence.
 
     Args:
         model: a model of any kind.
         rows: (T, C), or an HMM's emissions, (T, S).
     """
     _, silent = model.columns[0]
+    if model.tokenizer.separator is not None:
+        silent = [*silent, model.tokenizer.separator]
     probabilities = model.acoustic.log_posteriors(rows).exp()[:, silent].sum(1)
     return (0.5 - probabilities).numpy(force=True)
 

@@ -32,6 +32,8 @@ class StreamSettings:
         max_segment_s: a longer segment is cut; see `asr.streaming.pauses.find_end`.
         memory_s: seconds of earlier segments that count for the running mean and variance of the
             features, if the model normalises each utterance.
+        reread_s: as long as a segment is not longer, it is read anew from its start with each
+            chunk, since its first frames gain most from a right context and from better moments.
 
     Raises:
         InputError: a value is out of range.
@@ -41,16 +43,17 @@ class StreamSettings:
     right_s: float = 0.5
     pause_s: float = 0.7
     max_segment_s: float = 30.0
-    memory_s: float = 20.0
+    memory_s: float = 10.0
+    reread_s: float = 4.0
 
     def __post_init__(self) -> None:
         for name in ("chunk_s", "pause_s", "max_segment_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected more than 0")
-        for name in ("right_s", "memory_s"):
+        for name in ("right_s", "memory_s", "reread_s"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        for name in ("chunk_s", "right_s", "max_segment_s"):
+        for name in ("chunk_s", "right_s", "max_segment_s", "reread_s"):
             if not getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number of seconds")
 
@@ -112,9 +115,9 @@ class Stream:
         self._search = PartialText(decoder, model.topology)
 
         self._output_length = audio.hop_length * self._network.frames_per_output  # in samples
-        n_chunk, self._longest = (
+        n_chunk, self._longest, self._reread = (
             round(seconds * audio.sample_rate) // self._output_length
-            for seconds in (settings.chunk_s, settings.max_segment_s)
+            for seconds in (settings.chunk_s, settings.max_segment_s, settings.reread_s)
         )
         if n_chunk < 1:
             frame_s = self._output_length / audio.sample_rate
@@ -129,6 +132,7 @@ class Stream:
 
         self._start = 0  # output frames of the stream before the segment
         self._frames = model.features.mean.new_zeros(0, audio.n_features)  # those of the segment
+        self._text = ""  # the last result's
         self._begin()
 
     def results(self, pieces: Iterable[Tensor | np.ndarray]) -> Iterator[StreamResult]:
@@ -143,12 +147,11 @@ class Stream:
             yield from self._final(len(self._rows)) if is_last else self._changed()
 
     def _begin(self) -> None:
-        """Forget the segment's output frames."""
+        """Forget what was read of the segment."""
         self._network.restart()
         self._search.restart()
         self._rows = torch.zeros(0, self._network.n_columns)
         self._scores = np.zeros(0)
-        self._text = ""  # the last result's
 
     @torch.no_grad()
     def _read(self, is_last: bool) -> None:
@@ -157,9 +160,11 @@ class Stream:
             n_outputs = -(-len(self._frames) // self._network.frames_per_output)
         else:
             n_outputs = self._network.n_ready(len(self._frames)) - self._right
-        n_new = n_outputs - len(self._rows)
-        if n_new <= 0:
+        if n_outputs <= len(self._rows):
             return
+        if n_outputs <= self._reread:
+            self._begin()
+        n_new = n_outputs - len(self._rows)
         features = self._normaliser.normalised(self._frames)
         rows = self._network.read(features, n_new, is_last)
         check_log_probs(rows, "stream")
@@ -195,6 +200,7 @@ class Stream:
         """Let the segment after so many output frames begin."""
         self._frames = self._frames[n_frames * self._network.frames_per_output :].clone()
         self._start += n_frames
+        self._text = ""
         self._begin()
 
     def _n_samples(self, n_frames: int) -> int:

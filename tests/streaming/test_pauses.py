@@ -61,9 +61,9 @@ def test_every_end_is_progress(pause):
         assert find_end(scores, pause, 20) > 0
 
 
-def test_scores_are_above_0_where_blank_or_silence_is_improbable():
+def test_scores_are_above_0_where_blank_space_and_silence_are_improbable():
     model = recognizer_of().model
-    rows = torch.log(torch.tensor([[0.6, 0.1, 0.1, 0.1, 0.1], [0.3, 0.4, 0.1, 0.1, 0.1]]))
+    rows = torch.log(torch.tensor([[0.2, 0.4, 0.2, 0.1, 0.1], [0.2, 0.1, 0.1, 0.1, 0.5]]))
     np.testing.assert_allclose(speech_scores(model, rows), [-0.1, 0.2], atol=1e-6)
     hybrid = hybrid_recognizer().model  # its silence is the last of five states
     posteriors = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.6]]).log()

@@ -11,11 +11,11 @@ from stream_models import (
     hybrid_recognizer,
     random_pieces,
     recognizer_of,
+    tone_recognizer,
 )
 
 from asr.audio.features import moments
 from asr.errors import InputError
-from asr.recognizer import load
 from asr.streaming.stream import Stream, StreamSettings
 
 
@@ -45,9 +45,9 @@ def moments_of(recognizer, waveform):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pieces_change_nothing(kind, decoder):
     recognizer, waveform = recognizer_of(kind, decoder=decoder), changing_noise(6)
-    options = {"chunk_s": 0.4, "right_s": 0.2, "pause_s": 0.04}
+    options = {"chunk_s": 0.4, "right_s": 0.2, "pause_s": 0.06}
     whole = list(recognizer.stream([waveform], **options))
-    assert sum(result.is_final for result in whole) > 2
+    assert sum(result.is_final for result in whole) > 1
     assert sum(not result.is_final for result in whole) > 2
     for seed in range(3):
         assert list(recognizer.stream(random_pieces(waveform, seed), **options)) == whole
@@ -64,14 +64,23 @@ def test_a_hybrid_streams_too():
     torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("given", [True, False])
+# running moments are summed in float64, those of files in float32
+@pytest.mark.parametrize(("given", "atol"), [(True, 1e-5), (False, 1e-4)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_long_chunk_has_the_log_probs_of_the_whole(kind, given):
+def test_one_long_chunk_has_the_log_probs_of_the_whole(kind, given, atol):
     recognizer, waveform = recognizer_of(kind), changing_noise(3)[:-77]
     settings = StreamSettings(chunk_s=4.0, pause_s=math.inf)
     own = moments_of(recognizer, waveform) if given else None
     (rows,) = log_probs_of_segments(recognizer, waveform, settings, own)
-    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-5)
+    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_short_segment_is_read_anew_until_it_is_read_as_a_file(kind):
+    recognizer, waveform = recognizer_of(kind), changing_noise(3)
+    settings = StreamSettings(0.4, 0.2, pause_s=math.inf, reread_s=4)
+    (rows,) = log_probs_of_segments(recognizer, waveform, settings)
+    torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-4)
 
 
 RIGHT = {"plain": 14, "convolutions": 7, "deltas": 23, "pyramid": 14, "forward": 14}
@@ -81,7 +90,7 @@ RIGHT = {"plain": 14, "convolutions": 7, "deltas": 23, "pyramid": 14, "forward":
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_chunk_sees_its_right_context_of_the_whole_features(kind):
     recognizer, waveform = recognizer_of(kind), changing_noise(3)
-    settings = StreamSettings(chunk_s=0.48, right_s=0.3, pause_s=math.inf)
+    settings = StreamSettings(0.48, 0.3, pause_s=math.inf, reread_s=0)
     given = moments_of(recognizer, waveform)
     (found,) = log_probs_of_segments(recognizer, waveform, settings, given)
 
@@ -110,7 +119,7 @@ def test_a_network_of_one_direction_has_the_log_probs_of_the_whole(right_s):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_result_needs_a_chunk_and_its_right_context(kind):
-    taken = 0
+    recognizer, taken = recognizer_of(kind), 0
 
     def pieces():
         nonlocal taken
@@ -118,34 +127,36 @@ def test_the_first_result_needs_a_chunk_and_its_right_context(kind):
             taken += 1
             yield sample
 
-    results = recognizer_of(kind).stream(pieces(), chunk_s=0.48, right_s=0.3)
+    results = recognizer.stream(pieces(), chunk_s=0.48, right_s=0.3)
     first = next(results)
     assert taken == round(0.78 * RATE)
     assert (first.is_final, first.start) == (False, 0.0)
     assert first.end == pytest.approx(0.48)
-    next(results)
-    assert (taken - round(0.78 * RATE)) % round(0.48 * RATE) == 0
+    for result in results:
+        assert result.is_final or (taken - round(0.78 * RATE)) % round(0.48 * RATE) == 0
 
 
-def test_pauses_end_segments_with_the_texts_and_times_of_files(tone_model):
-    recognizer = load(tone_model, "cpu")
-    texts, silence = ["a b a", "b b", "a a b b"], np.zeros(2 * SAMPLE_RATE)
-    noise = np.random.default_rng(1).normal(0, 0.003, len(silence))
-    parts = [part for n, text in enumerate(texts) for part in (silence + noise, spoken(text, n))]
-    waveform = np.concatenate([*parts, noise]).astype(np.float32)
-    given = moments_of(recognizer, torch.from_numpy(spoken("a b", 9)))  # the model knows no pauses
-    results = recognizer.stream([waveform], 0.5, 0.3, pause_s=0.5, moments=given)
+def test_pauses_end_segments_with_the_texts_and_times_of_what_was_said():
+    recognizer, texts = tone_recognizer(), ["a b a", "b b", "a a b b"]
+    generator = np.random.default_rng(1)
+    parts, starts, now = [], [], 0.0
+    for number, text in enumerate(texts):
+        silence = generator.normal(0, 0.003, (2 + number) * SAMPLE_RATE)
+        parts += [silence, spoken(text, number)]
+        starts.append(now + len(silence) / SAMPLE_RATE + 0.06)  # there is a gap before each tone
+        now += (len(silence) + len(parts[-1])) / SAMPLE_RATE
+    waveform = np.concatenate([*parts, silence]).astype(np.float32)
+    results = list(recognizer.stream([waveform], 0.5, 0.3))
     finals = [result for result in results if result.is_final]
-    alone = [
-        recognizer.transcribe(spoken(t, n), sample_rate=SAMPLE_RATE) for n, t in enumerate(texts)
-    ]
-    assert [final.text for final in finals] == [transcript.text for transcript in alone]
-    start = 0.0
-    for n, (final, transcript) in enumerate(zip(finals, alone, strict=True)):
-        start += 2.0
-        expected = [start + word.start for word in transcript.words]
-        np.testing.assert_allclose([word.start for word in final.words], expected, atol=0.1)
-        start += len(spoken(texts[n], n)) / SAMPLE_RATE
+    assert [final.text for final in finals] == [text.replace(" ", "") for text in texts]
+    assert results[-1] is finals[-1]  # nothing in the silence at the end
+    for final, start in zip(finals, starts, strict=True):
+        (word,) = final.words
+        assert word.text == final.text
+        assert word.start == pytest.approx(start, abs=0.08)  # spikes are widened by 60 ms
+        assert word.end == pytest.approx(start + 0.15 * len(final.text) - 0.06, abs=0.08)
+        assert final.start < word.start < word.end < final.end < word.end + 1.5
+        assert final.log_prob > -5
 
 
 @pytest.mark.parametrize(("pause_s", "max_segment_s"), [(0.04, 30.0), (math.inf, 3.0)])
@@ -170,17 +181,6 @@ def test_long_segments_are_cut_and_nothing_is_lost():
     lengths = [len(some) for some in rows]
     assert sum(lengths) == len(recognizer.log_probs(waveform))
     assert all(75 <= length < 150 for length in lengths[:-1])  # 3 s of frames of 20 ms
-
-
-def test_silence_gives_no_results(tone_model):
-    recognizer = load(tone_model, "cpu")
-    noise = np.random.default_rng(2).normal(0, 0.003, 20 * SAMPLE_RATE)
-    speech = spoken("a b", 0)
-    waveform = np.concatenate([speech, noise]).astype(np.float32)
-    given = moments_of(recognizer, torch.from_numpy(speech))
-    results = list(recognizer.stream([waveform], 0.5, 0.3, moments=given))
-    assert [result.text for result in results if result.is_final] == ["a b"]
-    assert results[-1].end < 2
 
 
 @pytest.mark.parametrize("samples", [0, 49])
