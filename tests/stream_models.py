@@ -34,12 +34,12 @@ KINDS = {
 """Settings of the features and of the network."""
 
 
-def recognizer_of(kind="plain", seed=1, decoder="greedy"):
-    """A CTC recogniser whose greedy text changes often, and has blanks between its tokens."""
+def recognizer_of(kind="plain", seed=1, decoder="greedy", **more):
+    """A CTC recogniser whose greedy text changes often; `more` are settings of its network."""
     features, network = KINDS[kind]
     features = Features(FeatureSettings(**FEATURES | features)).eval()
     torch.manual_seed(seed)
-    settings = AcousticSettings(**MODEL | network)
+    settings = AcousticSettings(**MODEL | network | more)
     acoustic = AcousticModel(features.settings.n_features, 5, settings).eval()
     with torch.no_grad():
         acoustic.output.weight *= 12

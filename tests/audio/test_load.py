@@ -159,14 +159,14 @@ def test_a_recording_that_fits_into_memory_is_read_whole(tmp_path, monkeypatch):
     needed = 8 << 20  # 4 bytes a sample, twice while blocks are joined
     monkeypatch.setattr(load, "_ALWAYS_FITS", 1000)
     monkeypatch.setattr(load, "free_memory", lambda: needed - 4 * sum(held))
-    resample = load._resample
+    resample = load.resampled_blocks
 
     def counted(*arguments):
         for block in resample(*arguments):
             held.append(len(block))
             yield block
 
-    monkeypatch.setattr(load, "_resample", counted)
+    monkeypatch.setattr(load, "resampled_blocks", counted)
     assert len(read_audio(path, 16000)) == 1 << 20
     held.clear()
     joined = tmp_path / "joined.wav"  # its length is not known before

@@ -109,6 +109,18 @@ def test_a_chunk_sees_its_right_context_of_the_whole_features(kind):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+def test_a_network_trained_on_chunks_streams_as_it_was_trained():
+    recognizer = recognizer_of(chunk_frames=24, right_frames=RIGHT["plain"])
+    waveform = changing_noise(3)
+    settings = StreamSettings(0.48, 0.3, pause_s=math.inf, reread_s=0)
+    given = moments_of(recognizer, waveform)
+    (rows,) = log_probs_of_segments(recognizer, waveform, settings, given)
+    expected = recognizer.log_probs(waveform)
+    n_frames = 5 * 24  # what is left when the stream ends is one chunk, however long
+    torch.testing.assert_close(rows[:n_frames], expected[:n_frames], rtol=0, atol=1e-5)
+    assert rows.shape == expected.shape
+
+
 @pytest.mark.parametrize("right_s", [0.0, 0.3])
 def test_a_network_of_one_direction_has_the_log_probs_of_the_whole(right_s):
     recognizer, waveform = recognizer_of("forward"), changing_noise(3)
