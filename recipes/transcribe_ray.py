@@ -47,7 +47,7 @@ from asr.installed import model_folder
 from asr.recognizer import Recognizer, load
 from asr.text.phrases import read_phrases
 from asr.transcribing.files import transcribe_files
-from asr.transcribing.punctuation import choose_punctuation
+from asr.transcribing.punctuation import FormatPunctuation, choose_punctuation
 
 PROGRAM = "transcribe_ray"
 MAX_TASK_RETRIES = 3
@@ -67,9 +67,11 @@ def main() -> None:
     recordings = find_audio(options.audio, PROGRAM, is_output)
     if any(str(path) == "-" for path, _ in recordings):
         raise InputError("AUDIO is -; expected files, as workers can't read standard input")
-    punctuation = choose_punctuation(model_folder(options.model), formats, options.punctuate)
     missing = unwritten(PROGRAM, recordings, options.out, formats)
     paths = list(missing)
+    punctuation = FormatPunctuation()
+    if paths:
+        punctuation = choose_punctuation(model_folder(options.model), formats, options.punctuate)
 
     def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
         versions = punctuation.versions(transcript, formats)

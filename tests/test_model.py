@@ -208,7 +208,9 @@ def test_an_unknown_kind_of_model_is_refused(folder, kind):
 @pytest.mark.parametrize("kind", [[], {}, 5, None, "x" * 1000])
 def test_an_unknown_kind_of_tokenizer_is_refused(folder, kind):
     edit(folder, tokenizer={"kind": kind, "symbols": ["<blank>"]})
-    with pytest.raises(InputError, match=r"tokenizer is of kind .*; expected one of char, unit"):
+    with pytest.raises(
+        InputError, match=r"tokenizer is of kind .*; expected one of char, jamo, unit"
+    ):
         load_model(folder)
 
 

@@ -172,11 +172,11 @@ def transcribe(
         from asr.recognizer import load
         from asr.text.phrases import read_phrases
         from asr.transcribing.files import transcribe_files
-        from asr.transcribing.punctuation import choose_punctuation
+        from asr.transcribing.punctuation import FormatPunctuation, choose_punctuation
 
         likely = read_phrases(phrases) if phrases else None
-        punctuation = choose_punctuation(model_folder(model), formats, punctuate)
         if stream:
+            punctuation = choose_punctuation(model_folder(model), formats, punctuate)
             recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
             with _warnings_as_lines(AudioWarning):
                 print_stream(recognizer, paths[0], formats[0], channel, punctuation)
@@ -185,6 +185,10 @@ def transcribe(
         if out:
             missing = unwritten(PROGRAM, recordings, out, formats)
             paths = list(missing)
+
+        punctuation = FormatPunctuation()
+        if paths:
+            punctuation = choose_punctuation(model_folder(model), formats, punctuate)
 
         def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
             versions = punctuation.versions(transcript, formats)
