@@ -13,6 +13,7 @@ from asr.model import HMM, Model
 from asr.networks.acoustic import AcousticModel
 from asr.networks.cells import read
 from asr.networks.memory import (
+    REACH_S,
     LayerRun,
     MemoryCurve,
     gates,
@@ -20,9 +21,6 @@ from asr.networks.memory import (
     network_gradients,
     squared_gradients,
 )
-
-REACH_S = 2.0
-"""Distance up to which gradients are measured, in seconds."""
 
 N_BINS = 40
 """Number of bins of a histogram."""

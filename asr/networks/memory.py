@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 N_PROBES = 32
 """Number of output frames of an utterance whose gradients are measured."""
 
+REACH_S = 2.0
+"""Distance up to which gradients are measured, in seconds."""
+
 
 class LayerRun(NamedTuple):
     """A layer of one direction that has read an utterance.

@@ -21,7 +21,7 @@ from asr.corpus.manifest import Utterance
 from asr.errors import InputError, check_size, listed
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_loss, frames_needed
-from asr.networks.memory import MemoryCurve, network_gradients
+from asr.networks.memory import REACH_S, MemoryCurve, network_gradients
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
 from asr.text.lexicon import named_lexicon
@@ -118,10 +118,6 @@ class CTCSettings:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_size("memory_every", self.memory_every, 0, 1_000_000)
-
-
-MEMORY_S = 2.0
-"""Distance up to which the network's memory is measured, in seconds."""
 
 
 class CTCData(SpeechData):
@@ -255,7 +251,7 @@ class CTCTraining(pl.LightningModule):
     def _log_memory(self) -> None:
         """Log how far the network remembers in the first dev utterance, and the curve."""
         frame_s = self.settings.features.hop_ms / 1000
-        curve = MemoryCurve(round(MEMORY_S / frame_s))
+        curve = MemoryCurve(round(REACH_S / frame_s))
         with torch.inference_mode(False):  # in which validation has no gradient
             features = self._remembered.clone()
             curve.add(*network_gradients(self.acoustic, features, torch.Generator().manual_seed(0)))
