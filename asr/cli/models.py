@@ -51,11 +51,13 @@ def install_model(
     with reported("asr install-model"), tempfile.TemporaryDirectory() as downloads:
         from asr import installed
         from asr.recognizer import load
+        from asr.transcribing.punctuation import choose_punctuation
 
         source = path_of(model)
         if model.startswith(("http://", "https://")):
             source = _downloaded(model, Path(downloads))
         load(source, "cpu")
+        choose_punctuation(source, ["srt"])  # loads it, if there is one
         print_row(name_of(installed.install_model(source, name or source.resolve().name)))
 
 

@@ -1,9 +1,11 @@
 """A recording, as it arrives -> lines on stdout, and the text so far on stderr; imports torch."""
 
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,6 +49,8 @@ def print_stream(
 ) -> None:
     """Print each segment of a recording when it ends, and on a terminal the text so far.
 
+    The first Ctrl-C ends standard input, so that the last segment is printed too.
+
     Args:
         recognizer: the recogniser.
         audio: the recording's path; `-` for standard input.
@@ -79,12 +83,36 @@ def print_stream(
 def _pieces(audio: Path, sample_rate: int, channel: int | None) -> Iterator[np.ndarray]:
     if audio == STANDARD_INPUT:
         stdin = cast(BinaryReader, sys.stdin.buffer)  # typed without `read1`
-        yield from read_live(stdin, str(audio), sample_rate, channel)
+        with _interrupt_ends() as is_ended:
+            for piece in read_live(stdin, str(audio), sample_rate, channel):
+                yield piece
+                if is_ended():
+                    return
         return
     length = max(1, round(_PIECE_S * sample_rate))
     for block in read_blocks(audio, sample_rate, channel):
         for first in range(0, len(block), length):
             yield block[first : first + length]
+
+
+@contextmanager
+def _interrupt_ends() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C only be noted: it ends the recording program too. A second interrupts.
+
+    Yields:
+        is_ended: whether there was one.
+    """
+    interrupts: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        interrupts.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(interrupts)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _transcript(result: StreamResult) -> Transcript:

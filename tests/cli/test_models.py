@@ -1,9 +1,11 @@
 import functools
 import http.server
+import shutil
 import tarfile
 import threading
 
 import pytest
+from taggers import save_full_stops
 from typer.testing import CliRunner
 
 from asr.cli.app import app
@@ -76,6 +78,16 @@ def test_what_is_no_model_is_not_installed(place, server, tmp_path):
     assert done.stderr == (
         f"asr install-model: {server}/no.tar: has no model.json; expected one model's folder\n"
     )
+    assert not place.exists()
+
+
+def test_a_model_whose_punctuation_is_damaged_is_not_installed(tone_model, place, tmp_path):
+    model = shutil.copytree(tone_model, tmp_path / "tones")
+    save_full_stops(model)
+    (model / "punctuation" / "weights.safetensors").write_bytes(b"")
+    done = run("install-model", model)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"asr install-model: {model / 'punctuation'}")
     assert not place.exists()
 
 

@@ -1,6 +1,10 @@
 import io
 import json
+import os
+import signal
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,6 +107,52 @@ def test_the_text_so_far_is_shown_on_a_terminal(folder, recognizer, capsys, monk
     shown = capsys.readouterr().err
     assert shown.count("\r") == shown.count("\x1b[K") > 3
     assert shown.endswith("\r\x1b[K")
+
+
+class Microphone:
+    """A recording without end, during which Ctrl-C is pressed once a second from `begin_s` on."""
+
+    def __init__(self, begin_s, end_s=600):
+        samples = 32767 * changing_noise(end_s).numpy()
+        self.samples, self.n_read, self.next_s = samples.astype("<i2"), 0, begin_s
+
+    def read(self, size):
+        return self.read1(size)
+
+    def read1(self, size):
+        size = min(size // 2, RATE // 10)
+        if self.n_read >= self.next_s * RATE:
+            self.next_s += 1
+            os.kill(os.getpid(), signal.SIGINT)
+        self.n_read += size
+        return self.samples[self.n_read - size : self.n_read].tobytes()
+
+
+def test_ctrl_c_ends_standard_input_and_the_last_segment_is_printed(
+    recognizer, monkeypatch, capsys
+):
+    microphone = Microphone(begin_s=3)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=microphone))
+    print_stream(recognizer, Path("-"), "txt")
+    assert 3 * RATE < microphone.n_read < 3.3 * RATE
+    heard = microphone.samples[: microphone.n_read] / 2.0**15
+    results = recognizer.stream([heard.astype(np.float32)])
+    finals = [result.text for result in results if result.is_final and result.text]
+    assert capsys.readouterr().out.splitlines() == finals
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_interrupts(recognizer, monkeypatch):
+    def read_live(*_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        yield np.zeros(RATE, np.float32)
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=None))
+    monkeypatch.setattr("asr.cli.stream_output.read_live", read_live)
+    with pytest.raises(KeyboardInterrupt):
+        print_stream(recognizer, Path("-"), "txt")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(
