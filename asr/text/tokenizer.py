@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,66 @@ BLANK_SYMBOL = "<blank>"
 
 
 @dataclass(frozen=True)
-class CharTokenizer:
+class SymbolTokenizer(ABC):
+    """What the tokenizers with a list of symbols have in common.
+
+    Args:
+        symbols: (C,), what each token stands for; `symbols[0]` is CTC's blank.
+
+    Raises:
+        ValueError: the first symbol is not the blank, or a symbol is repeated.
+    """
+
+    symbols: tuple[str, ...]
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.symbols[:1] != (BLANK_SYMBOL,):
+            found = repr(self.symbols[0]) if self.symbols else "missing"
+            raise ValueError(f"symbols[0] is {found}; expected {BLANK_SYMBOL!r}")
+        first: dict[str, int] = {}
+        for token, symbol in enumerate(self.symbols):
+            if symbol in first:
+                raise ValueError(
+                    f"symbols[{token}] is {symbol!r}, like symbols[{first[symbol]}];"
+                    " expected each symbol once"
+                )
+            first[symbol] = token
+
+    @abstractmethod
+    def encode(self, text: str, place: str = "text") -> tuple[int, ...]:
+        """The tokens of a text; `place` begins the message of an InputError."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the lexicon that is needed to decode words."""
+        return ()
+
+    @property
+    def separator(self) -> int | None:
+        """The token of the space between words; None if it is not among the symbols."""
+        return self._token.get(" ")
+
+    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
+        """Every token sequence that says the text: one, that of `encode`."""
+        return [self.encode(text, place)]
+
+    @property
+    def case(self) -> Case:
+        """The case of the symbols."""
+        return case_of(self.symbols[BLANK + 1 :])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tokenizer as plain values, for `tokenizer_from_dict`."""
+        return {"kind": self.kind, "symbols": list(self.symbols)}
+
+    @cached_property
+    def _token(self) -> dict[str, int]:
+        return _numbered(self.symbols)
+
+
+@dataclass(frozen=True)
+class CharTokenizer(SymbolTokenizer):
     """Characters <-> tokens; the space between words is a character like any other.
 
     A character is a code point of the text's composed form (NFC).
@@ -34,12 +94,10 @@ class CharTokenizer:
         ValueError: the first symbol is not the blank, or a symbol is repeated or not one character.
     """
 
-    symbols: tuple[str, ...]
     kind: ClassVar = "char"
-    words: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        _check_symbols(self.symbols)
+        super().__post_init__()
         for token, symbol in enumerate(self.symbols[1:], 1):
             if len(symbol) != 1:
                 raise ValueError(f"symbols[{token}] is {symbol!r}; expected one character")
@@ -72,31 +130,9 @@ class CharTokenizer:
         """
         return "".join(_decode(tokens, self.symbols))
 
-    @property
-    def separator(self) -> int | None:
-        """The token of the space between words; None if it is not among the symbols."""
-        return self._token.get(" ")
-
-    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
-        """Every token sequence that says the text: one, that of `encode`."""
-        return [self.encode(text, place)]
-
-    @property
-    def case(self) -> Case:
-        """The case of the symbols."""
-        return case_of(self.symbols[BLANK + 1 :])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The tokenizer as plain values, for `tokenizer_from_dict`."""
-        return {"kind": self.kind, "symbols": list(self.symbols)}
-
-    @cached_property
-    def _token(self) -> dict[str, int]:
-        return _numbered(self.symbols)
-
 
 @dataclass(frozen=True)
-class JamoTokenizer:
+class JamoTokenizer(SymbolTokenizer):
     """Hangul's letters (jamo), and all other characters <-> tokens.
 
     Initial and final consonants are different tokens. Any tokens are decoded to whole syllables;
@@ -110,12 +146,10 @@ class JamoTokenizer:
             or is not decomposed.
     """
 
-    symbols: tuple[str, ...]
     kind: ClassVar = "jamo"
-    words: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        _check_symbols(self.symbols)
+        super().__post_init__()
         for token, symbol in enumerate(self.symbols[1:], 1):
             if len(symbol) != 1 or decompose(symbol) != symbol:
                 raise ValueError(
@@ -157,31 +191,9 @@ class JamoTokenizer:
         """
         return compose("".join(_decode(tokens, self.symbols)))
 
-    @property
-    def separator(self) -> int | None:
-        """The token of the space between words; None if it is not among the symbols."""
-        return self._token.get(" ")
-
-    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
-        """Every token sequence that says the text: one, that of `encode`."""
-        return [self.encode(text, place)]
-
-    @property
-    def case(self) -> Case:
-        """The case of the symbols."""
-        return case_of(self.symbols[BLANK + 1 :])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The tokenizer as plain values, for `tokenizer_from_dict`."""
-        return {"kind": self.kind, "symbols": list(self.symbols)}
-
-    @cached_property
-    def _token(self) -> dict[str, int]:
-        return _numbered(self.symbols)
-
 
 @dataclass(frozen=True)
-class UnitTokenizer:
+class UnitTokenizer(SymbolTokenizer):
     """Units separated by spaces <-> tokens, such as phones: "h# k aw n".
 
     Args:
@@ -192,13 +204,10 @@ class UnitTokenizer:
             white space.
     """
 
-    symbols: tuple[str, ...]
     kind: ClassVar = "unit"
-    words: ClassVar[tuple[str, ...]] = ()
-    separator: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        _check_symbols(self.symbols)
+        super().__post_init__()
         for token, symbol in enumerate(self.symbols):
             if symbol.split() != [symbol]:
                 raise ValueError(f"symbols[{token}] is {symbol!r}; expected no white space")
@@ -229,22 +238,10 @@ class UnitTokenizer:
         """
         return " ".join(_decode(tokens, self.symbols))
 
-    def spellings(self, text: str, place: str = "text") -> list[tuple[int, ...]]:
-        """Every token sequence that says the text: one, that of `encode`."""
-        return [self.encode(text, place)]
-
     @property
     def case(self) -> Case:
         """Units have no case: texts are kept unchanged."""
         return "keep"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The tokenizer as plain values, for `tokenizer_from_dict`."""
-        return {"kind": self.kind, "symbols": list(self.symbols)}
-
-    @cached_property
-    def _token(self) -> dict[str, int]:
-        return _numbered(self.symbols)
 
 
 @dataclass(frozen=True)
@@ -318,7 +315,7 @@ class BpeTokenizer:
 
 
 @dataclass(frozen=True)
-class PhoneTokenizer:
+class PhoneTokenizer(SymbolTokenizer):
     """Words -> phones <-> tokens.
 
     Tokens are decoded to phones only; a search with the lexicon finds the words.
@@ -332,13 +329,11 @@ class PhoneTokenizer:
             among the symbols.
     """
 
-    symbols: tuple[str, ...]
     lexicon: Lexicon
     kind: ClassVar = "phone"
-    separator: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        _check_symbols(self.symbols)
+        super().__post_init__()
         if unknown := sorted(set(self.lexicon.phones) - self._token.keys()):
             word = next(
                 word
@@ -403,12 +398,7 @@ class PhoneTokenizer:
 
     def to_dict(self) -> dict[str, Any]:
         """The tokenizer as plain values, for `tokenizer_from_dict`."""
-        lines = self.lexicon.lines()
-        return {"kind": self.kind, "symbols": list(self.symbols), "lexicon": lines}
-
-    @cached_property
-    def _token(self) -> dict[str, int]:
-        return _numbered(self.symbols)
+        return super().to_dict() | {"lexicon": self.lexicon.lines()}
 
 
 Tokenizer = CharTokenizer | JamoTokenizer | UnitTokenizer | BpeTokenizer | PhoneTokenizer
@@ -573,20 +563,6 @@ def _is_texts(values: object) -> bool:
 
 def _numbered(symbols: Sequence[str]) -> dict[str, int]:
     return {symbol: token for token, symbol in enumerate(symbols) if token}
-
-
-def _check_symbols(symbols: tuple[str, ...]) -> None:
-    if symbols[:1] != (BLANK_SYMBOL,):
-        found = repr(symbols[0]) if symbols else "missing"
-        raise ValueError(f"symbols[0] is {found}; expected {BLANK_SYMBOL!r}")
-    first: dict[str, int] = {}
-    for token, symbol in enumerate(symbols):
-        if symbol in first:
-            raise ValueError(
-                f"symbols[{token}] is {symbol!r}, like symbols[{first[symbol]}];"
-                " expected each symbol once"
-            )
-        first[symbol] = token
 
 
 def _encode(pieces: Iterable[str], token: dict[str, int], what: str, place: str) -> tuple[int, ...]:
