@@ -1,12 +1,11 @@
 """A trained model -> a folder of a few megabytes, to be published or installed by name.
 
-python recipes/package.py --model exp/en-small/ctc --out asr/models/en-small [--words FILE]
+python recipes/package.py --model exp/en-small/ctc --out asr/models/en-small [--lm-words]
   [--corpora data/en-small/README.md] [--results FILE ...] [--limits FILE]
   [--punctuation exp/novels/punctuation]
 
-Weights have half the digits, n-grams are packed, and checkpoints and results are left out. If
-the tokens are phones, --words FILE keeps only these words of the lexicon: one per line, or a
-dictionary.
+Weights have half the digits, n-grams are packed, and checkpoints and results are left out. With
+--lm-words, a lexicon of phones keeps only the words that the search's language model knows.
 
 OUT/README.md is the model card. It has the hours and the licences of the training data from
 --corpora, the error rates from the results.json files of --results, and what the model does badly
@@ -24,16 +23,17 @@ from pathlib import Path
 
 from asr.cli.info import describe
 from asr.decoder import DecoderSettings, load_decoding, save_decoding
-from asr.errors import InputError, listed, reported, say
+from asr.errors import InputError, reported, say
 from asr.evaluation.card import CARD, CardFacts, model_card, read_corpora, read_measured
 from asr.files import file_digest, path_of, read_text, write_text
 from asr.folder import WEIGHTS, inside, read_description
 from asr.lm.load import load_language_model, save_rnnlm
 from asr.lm.ngram import NgramModel, save_ngram
+from asr.lm.protocol import LanguageModel
 from asr.lm.rnnlm import RNNLM
 from asr.model import save_model
 from asr.recognizer import load
-from asr.text.lexicon import Lexicon, read_words
+from asr.text.lexicon import Lexicon
 from asr.text.tokenizer import PhoneTokenizer, Tokenizer
 from asr.transcribing.punctuation import FOLDER as PUNCTUATION
 from asr.transcribing.punctuation import load_punctuation, save_punctuation
@@ -51,7 +51,11 @@ def main() -> None:
     )
     parser.add_argument("--model", type=path_of, required=True, help="a trained model's folder")
     parser.add_argument("--out", type=path_of, required=True, help="a folder, which must be new")
-    parser.add_argument("--words", type=path_of, help="the words to keep of a lexicon of phones")
+    parser.add_argument(
+        "--lm-words",
+        action="store_true",
+        help="keep only the words of the lexicon that the search's language model knows",
+    )
     parser.add_argument("--corpora", type=path_of, help="README.md of the training data")
     parser.add_argument(
         "--results", type=path_of, nargs="+", default=[], help="results.json files of the model"
@@ -65,8 +69,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.out.exists():
         raise InputError(f"{options.out}: already exists; expected a new folder")
-    if options.words and options.results:
-        raise InputError("--results are of all words of the lexicon; expected none with --words")
+    if options.lm_words and options.results:
+        raise InputError("--results are of all words of the lexicon; expected none with --lm-words")
     recognizer = load(options.model, "cpu")
     model, decoding = recognizer.model, recognizer.decoder.settings
     corpora, hours = options.corpora, model.trained_on.get("hours")
@@ -76,9 +80,9 @@ def main() -> None:
         measured=[read_measured(path, options.model, decoding) for path in options.results],
         limits=read_text(options.limits) if options.limits else "",
     )
-    if options.words:
-        words = read_words(options.words)
-        model = replace(model, tokenizer=with_words(model.tokenizer, words, options.words))
+    if options.lm_words:
+        lm = load_language_model(decoding.lm) if decoding.lm else None
+        model = replace(model, tokenizer=with_known_words(model.tokenizer, lm))
     save_model(options.out, model, half=True)
     if settings := load_decoding(options.model):
         save_small_decoding(options.out, settings)
@@ -89,18 +93,21 @@ def main() -> None:
     print_sizes(options.out)
 
 
-def with_words(tokenizer: Tokenizer, words: list[str], place: Path) -> PhoneTokenizer:
-    """The tokenizer with a smaller lexicon.
+def with_known_words(tokenizer: Tokenizer, lm: LanguageModel | None) -> PhoneTokenizer:
+    """The tokenizer with the words of its lexicon that a language model knows.
 
     Raises:
-        InputError: the tokens are not phones, or the lexicon lacks one of the words.
+        InputError: the tokens are not phones, or the language model is not one of words.
     """
     if not isinstance(tokenizer, PhoneTokenizer):
-        raise InputError(f"--words is {place}; expected a model of phones, not {tokenizer.kind}")
-    spoken = tokenizer.lexicon.pronunciations
-    if missing := [word for word in words if word not in spoken]:
-        raise InputError(f"{place}: the model's lexicon has no {listed(missing)}")
-    return replace(tokenizer, lexicon=Lexicon({word: spoken[word] for word in words}))
+        raise InputError(f"--lm-words is for a lexicon of phones; the model has {tokenizer.kind}")
+    if lm is None or lm.vocabulary.unit != "word":
+        raise InputError("--lm-words: the model's search has no language model of words")
+    known = set(lm.vocabulary.symbols)
+    spoken = tokenizer.lexicon.pronunciations.items()
+    return replace(
+        tokenizer, lexicon=Lexicon({word: said for word, said in spoken if word in known})
+    )
 
 
 def save_small_decoding(out: Path, settings: DecoderSettings) -> None:

@@ -169,15 +169,18 @@ def minutes_of(corpus: Corpus, conf: Path, model: Path) -> float:
     return minutes
 
 
-def prepare(data: Path, data_root: Path | None, outputs: Sequence[Path]) -> None:
+def prepare(
+    data: Path, data_root: Path | None, outputs: Sequence[Path], options: Sequence[str] = ()
+) -> None:
     """Make the manifests or texts of a corpus with its prepare.py.
 
     Args:
         data: folder of the script and of its outputs.
         data_root: folder with the original corpora; None for $ASR_DATA.
         outputs: files that the script writes.
+        options: further options of the script.
     """
-    command: Command = [data / "prepare.py", "--out", data]
+    command: Command = [data / "prepare.py", "--out", data, *options]
     command += ["--data-root", data_root] if data_root else []
     run_stage(
         command,
@@ -249,6 +252,26 @@ def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
     command: Command = [corpus.root / "recipes" / script, "--config", conf, "--out", model]
     command += [f"--data.{part}={path}" for part, path in texts.items()]
     run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
+
+
+def train_punctuation(corpus: Corpus, name: str) -> Path:
+    """Train a model of punctuation, after preparing its texts.
+
+    Args:
+        corpus: gives the folders of all.
+        name: of its settings in `conf` and of its folder beside the corpus's, such as
+            novels/punctuation.
+
+    Returns:
+        model: its folder.
+    """
+    conf, model = corpus.conf.parent / f"{name}.yaml", corpus.out.parent / name
+    texts = {part: corpus.root / _data(conf)[part] for part in ("train", "dev")}
+    prepare(texts["train"].parent, corpus.data_root, list(texts.values()), ["--punctuated"])
+    command: Command = [corpus.root / "recipes/train_punctuation.py", "--config", conf]
+    command += ["--out", model, *(f"--data.{part}={path}" for part, path in texts.items())]
+    run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
+    return model
 
 
 def _data(conf: Path) -> dict[str, Any]:

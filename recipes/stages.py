@@ -15,11 +15,7 @@ from asr.files import file_digest, read_text, write_text
 def run_stage(
     command: Sequence[str | Path], inputs: Sequence[Path], outputs: Sequence[Path]
 ) -> None:
-    """Run a Python script, unless it has succeeded with the same command and the same inputs.
-
-    The command is printed on stderr, with paths relative to the current folder. The script's own
-    stdout is discarded. Ctrl-C, SIGTERM and SIGHUP are passed on to the script once; then this
-    process waits until it ends, so that a training can save its state.
+    """Run a script as `run_script` does, unless it succeeded with the same command and inputs.
 
     Args:
         command: the script and its options.
@@ -27,25 +23,42 @@ def run_stage(
         outputs: files that it writes. A file beside the last one records the success.
 
     Raises:
-        SystemExit: the script failed; the status is the script's, or 128 plus the number of the
-            signal that ended it.
+        SystemExit: as for `run_script`.
         OSError: an input can't be read.
     """
     words = [str(word) for word in command]
     digest = hashlib.sha256("\0".join(words).encode())
     for path in sorted(inputs):
         digest.update(bytes.fromhex(file_digest(path)))
-    shown = shlex.join(["python", *(word.removeprefix(f"{Path.cwd()}/") for word in words)])
     done = outputs[-1].with_name(f".{outputs[-1].stem}.done")
     if done.exists() and read_text(done) == digest.hexdigest() and all(map(Path.exists, outputs)):
-        print(f"unchanged: {shown}", file=sys.stderr)
+        print(f"unchanged: {_shown(words)}", file=sys.stderr)
         return
-    print(shown, file=sys.stderr, flush=True)
     done.unlink(missing_ok=True)  # if the script fails now, its outputs are incomplete
+    run_script(words)
+    write_text(done, digest.hexdigest())
+
+
+def run_script(command: Sequence[str | Path]) -> None:
+    """Run a Python script.
+
+    The command is printed on stderr, with paths relative to the current folder. The script's own
+    stdout is discarded. Ctrl-C, SIGTERM and SIGHUP are passed on to the script once; then this
+    process waits until it ends, so that a training can save its state.
+
+    Raises:
+        SystemExit: the script failed; the status is the script's, or 128 plus the number of the
+            signal that ended it.
+    """
+    words = [str(word) for word in command]
+    print(_shown(words), file=sys.stderr, flush=True)
     status = _status([sys.executable, *words])
     if status:
         raise SystemExit(status if status > 0 else 128 - status)
-    write_text(done, digest.hexdigest())
+
+
+def _shown(words: Sequence[str]) -> str:
+    return shlex.join(["python", *(word.removeprefix(f"{Path.cwd()}/") for word in words)])
 
 
 def _status(command: list[str]) -> int:

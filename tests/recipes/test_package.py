@@ -111,7 +111,7 @@ def test_models_that_come_with_the_package_are_small_and_described():
 
 
 def test_results_of_another_lexicon_are_refused(model, tmp_path):
-    arguments = "--model", model, "--out", tmp_path / "small", "--words", "words"
+    arguments = "--model", model, "--out", tmp_path / "small", "--lm-words"
     with pytest.raises(InputError, match="--results are of all words of the lexicon"):
         run_script("recipes/package.py", *arguments, "--results", "results.json")
 
@@ -125,20 +125,22 @@ def test_packaging_a_package_keeps_its_weights(model, tmp_path):
 
 
 def test_words_of_a_model_without_phones_are_refused(model, tmp_path):
-    (tmp_path / "words").write_text("a\n")
-    arguments = "--model", model, "--out", tmp_path / "small", "--words", tmp_path / "words"
-    with pytest.raises(InputError, match="expected a model of phones, not char"):
+    arguments = "--model", model, "--out", tmp_path / "small", "--lm-words"
+    with pytest.raises(
+        InputError, match="--lm-words is for a lexicon of phones; the model has cha"
+    ):
         run_script("recipes/package.py", *arguments)
     assert not (tmp_path / "small").exists()
 
 
-def test_a_lexicon_keeps_the_words_that_are_named(tmp_path):
+def test_a_lexicon_keeps_the_words_that_the_language_model_knows():
     package = load_script("recipes/package.py")
     tokenizer = PhoneTokenizer.from_lexicon(
         Lexicon({"one": (("W", "AH", "N"),), "two": (("T", "UW"), ("T", "UH")), "ah": (("AH",),)})
     )
-    found = package.with_words(tokenizer, ["two"], tmp_path)
+    lm = asr.train_ngram(["two or two"], order=2, discount_fallback=True)
+    found = package.with_known_words(tokenizer, lm)
     assert found.symbols == tokenizer.symbols
     assert found.lexicon.pronunciations == {"two": (("T", "UW"), ("T", "UH"))}
-    with pytest.raises(InputError, match="the model's lexicon has no three"):
-        package.with_words(tokenizer, ["two", "three"], tmp_path)
+    with pytest.raises(InputError, match="the model's search has no language model of words"):
+        package.with_known_words(tokenizer, None)
