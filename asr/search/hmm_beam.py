@@ -28,10 +28,8 @@ class HmmTables(NamedTuple):
     loops: np.ndarray  # float64, log-probability of staying in the state
     moves: np.ndarray  # float64, log-probability of leaving the state
     n_silent: int  # Z
-    first_token: (
-        np.ndarray
-    )  # (nodes + 1,), int64, where each node of the lexicon begins in `tokens`
-    tokens: np.ndarray  # int64, the tokens that may follow each node
+    first_token: np.ndarray  # (nodes + 1,), int64, where those of each node begin in `tokens`
+    tokens: np.ndarray  # int64, the tokens that may follow each node of the lexicon
 
 
 def hmm_beam_search(

@@ -162,11 +162,8 @@ def start(tree: Tree, tables: Tables, state: int) -> None:
     tree.now[0] = np.zeros(1, NOW)[0]
     tree.now["n_prefixes"], tree.now["n_onsets"], tree.now["n_beam"] = EMPTY + 1, 1, 1
     first = np.zeros(1, PREFIX)  # node ROOT, token BLANK, no extensions
-    first["word"], first["phrase"], first["state"] = (
-        NONE,
-        tables.first_phrase,
-        tables.lm.first_state,
-    )
+    first["word"], first["phrase"] = NONE, tables.first_phrase
+    first["state"] = tables.lm.first_state
     first["extra"], first["total"] = tables.nodes["ahead"][ROOT], -math.inf
     tree.prefixes[: EMPTY + 1] = first
     tree.prefixes["total"][EMPTY] = 0.0
