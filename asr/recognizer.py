@@ -36,7 +36,8 @@ from asr.model import Model, check_log_probs, load_model
 from asr.networks.kernels import limit_kernels
 from asr.search.nbest import Hypothesis
 from asr.streaming.stream import Stream, StreamResult, StreamSettings
-from asr.text.phrases import Phrases
+from asr.text.normalisation import in_case
+from asr.text.phrases import Phrases, as_phrases
 from asr.text.tokenizer import Tokenizer
 
 _BATCH_S = 30.0  # seconds of audio in a batch of segments, padding included
@@ -457,7 +458,9 @@ def load(
             confidences are then turned off.
         beam_width: number of prefixes kept after every frame.
         phrases: phrases to make more likely, with the nats added for each of their tokens; 2 is a
-            good start. Those of a file are from `asr.text.phrases.read_phrases`.
+            good start. Those of a file are from `asr.text.phrases.read_phrases`. If the tokens are
+            phones, words that the lexicon lacks are pronounced by their letters, with a line on
+            stderr; see `asr.corpus.letter_to_sound.with_guesses`.
 
     Raises:
         InputError: the folder, the language model or a phrase can't be used, or there is no such
@@ -490,6 +493,12 @@ def load(
         settings = replace(settings, lm=str(lm), rescorers=(), lm_weights=(), word_bonus=0.0)
     if beam_width is not None:
         settings = replace(settings, beam=replace(settings.beam, beam_width=beam_width))
+    if phrases and model.tokenizer.words:
+        from asr.corpus.letter_to_sound import with_guesses  # takes time to import
+
+        case = model.tokenizer.case
+        words = [w for one in as_phrases(phrases) for w in in_case(one.text, case).split()]
+        model = replace(model, tokenizer=with_guesses(model.tokenizer, words, "phrases"))
     loaded = Decoder.load(settings, model.tokenizer, on, phrases, model.topology)
     return Recognizer(model, loaded)
 

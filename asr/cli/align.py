@@ -1,5 +1,6 @@
 """`asr align`: a recording and its text -> times of the words and phones."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,8 +76,9 @@ def align(
 ) -> None:
     """Find the times of the words of a recording of any length, whose text is known.
 
-    Case and punctuation are converted to those of the model; words that it can't spell, such as
-    numbers in digits, are named and nothing is aligned. Every word of the text gets times.
+    Case and punctuation are converted to those of the model. If its lexicon lacks words, such as
+    names, they are pronounced by their letters; words that it can't spell, such as numbers in
+    digits, are named and nothing is aligned. Every word of the text gets times.
     A confidence near 0 shows a word that was not said: compare it with those of its neighbours.
     """
     if phones and format not in (AlignmentFormat.textgrid, AlignmentFormat.json):
@@ -104,13 +106,17 @@ def _aligned(
     from asr.alignment.aligner import align_text
     from asr.alignment.pieces import log_probs_in_pieces
     from asr.audio.waveform import load_audio
+    from asr.corpus.letter_to_sound import with_guesses
     from asr.installed import model_folder
     from asr.model import load_model
     from asr.recognizer import Recognizer, Transcript, pick_device
-    from asr.text.spelling import spellable_words
+    from asr.text.spelling import spellable_words, unspelled_words
 
-    recognizer = Recognizer(load_model(model_folder(folder), pick_device(device)))
+    model = load_model(model_folder(folder), pick_device(device))
     written = read_text("/dev/stdin" if text == Path("-") else text)
+    unknown = unspelled_words(written, model.tokenizer, str(text))
+    model = replace(model, tokenizer=with_guesses(model.tokenizer, unknown, f"{PROGRAM}: {text}"))
+    recognizer = Recognizer(model)
     said = " ".join(spellable_words(written, recognizer.tokenizer, str(text)))
     waveform = load_audio(audio, recognizer.sample_rate, channel)
     recognizer.check_length(waveform, str(audio))

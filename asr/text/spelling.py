@@ -24,19 +24,10 @@ def spellable_words(text: str, tokenizer: Tokenizer, place: str = "text") -> lis
         InputError: the text has no word, words that can't be spelled, such as those with digits,
             or control characters.
     """
-    words = [in_case(word, tokenizer.case) for word in canonical(text, place).split()]
-    written = spellings(dict.fromkeys(words), tokenizer)
-    # an apostrophe at the edge of a word is mostly a quotation mark
-    is_plain = {word: bool(tokenizer.words) or word == word.strip("'") for word in written}
-    forms = {
-        word: [word] if spelled and is_plain[word] else _without_marks(word)
-        for word, spelled in written.items()
-    }
-    found = [form for word in words for form in forms[word]]
+    found = _spellable_forms(text, tokenizer, place)
     if not found:
         raise InputError(f"{place}: has no word; expected the text of the recording")
-    spelled = spellings(dict.fromkeys(found), tokenizer)
-    if missing := [word for word, some in spelled.items() if not some]:
+    if missing := _unspelled(found, tokenizer):
         expected = "words of its lexicon"
         if not tokenizer.words:
             expected = f"words of {shortened(''.join(tokenizer.symbols[BLANK + 1 :]))}"
@@ -46,6 +37,27 @@ def spellable_words(text: str, tokenizer: Tokenizer, place: str = "text") -> lis
             f" expected {expected}"
         )
     return found
+
+
+def unspelled_words(text: str, tokenizer: Tokenizer, place: str = "text") -> list[str]:
+    """The words that `spellable_words` would name because the model can't spell them, each once."""
+    return _unspelled(_spellable_forms(text, tokenizer, place), tokenizer)
+
+
+def _spellable_forms(text: str, tokenizer: Tokenizer, place: str) -> list[str]:
+    words = [in_case(word, tokenizer.case) for word in canonical(text, place).split()]
+    written = spellings(dict.fromkeys(words), tokenizer)
+    # an apostrophe at the edge of a word is mostly a quotation mark
+    is_plain = {word: bool(tokenizer.words) or word == word.strip("'") for word in written}
+    forms = {
+        word: [word] if spelled and is_plain[word] else _without_marks(word)
+        for word, spelled in written.items()
+    }
+    return [form for word in words for form in forms[word]]
+
+
+def _unspelled(words: list[str], tokenizer: Tokenizer) -> list[str]:
+    return [word for word, some in spellings(dict.fromkeys(words), tokenizer).items() if not some]
 
 
 def _without_marks(word: str) -> list[str]:

@@ -1,6 +1,8 @@
+import itertools
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +15,13 @@ from typer.testing import CliRunner
 
 from asr.alignment.aligner import align_text
 from asr.cli.app import app
+from asr.corpus import letter_to_sound
 from asr.corpus.manifest import read_manifest
+from asr.model import load_model, save_model
 from asr.recognizer import load
 from asr.scoring.timed import read_ctm
+from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import BLANK_SYMBOL, PhoneTokenizer
 
 pytestmark = pytest.mark.usefixtures("compiled_alignment")
 
@@ -157,3 +163,47 @@ def test_subtitles_have_the_words_in_order(tone_model, recording, text):
     done = align(tone_model, recording.audio, text, "--format", "srt")
     blocks = [block.splitlines() for block in done.stdout.split("\n\n")]
     assert " ".join(" ".join(block[2:]) for block in blocks) == recording.text
+
+
+@pytest.fixture
+def phone_model(tone_model, recording, tmp_path):
+    """The tone model with its letters as phones, whose lexicon lacks a word of the recording."""
+    model = load_model(tone_model)
+    assert model.tokenizer.symbols == (BLANK_SYMBOL, " ", "a", "b")
+    words = ["".join(letters) for n in range(1, 6) for letters in itertools.product("ab", repeat=n)]
+    words.remove(recording.text.split()[-1])
+    lexicon = Lexicon({word: (tuple(word.upper()),) for word in words})
+    phones = PhoneTokenizer((BLANK_SYMBOL, "SP", "A", "B"), lexicon)
+    save_model(tmp_path / "phones", replace(model, tokenizer=phones))
+    return tmp_path / "phones"
+
+
+def test_words_that_a_lexicon_of_phones_lacks_are_aligned_as_they_sound(
+    phone_model, recording, text, monkeypatch
+):
+    word = recording.text.split()[-1]
+    done = align(phone_model, recording.audio, text)
+    assert done.exit_code == 1
+    assert f"has words that the model can't spell: {word}; expected words of its" in done.stderr
+    monkeypatch.setattr(letter_to_sound, "FEWEST_WORDS", 10)
+    done = align(phone_model, recording.audio, text)
+    assert (done.exit_code, done.stderr) == (
+        0,
+        f"asr align: {text}: pronunciations of 1 word are guessed, which the model's lexicon"
+        f" lacks: {word}\n",
+    )
+    aligned = [line.split()[4] for line in done.stdout.splitlines()]
+    assert aligned == recording.text.split()
+
+
+def test_phrases_may_have_words_that_a_lexicon_of_phones_lacks(
+    phone_model, recording, monkeypatch, capsys
+):
+    word = recording.text.split()[-1]
+    monkeypatch.setattr(letter_to_sound, "FEWEST_WORDS", 10)
+    assert word not in load(phone_model, "cpu").transcribe(recording.audio).text.split()
+    recognizer = load(phone_model, "cpu", phrases={word.upper(): 20.0})
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"lexicon lacks: {word}")
+    transcript = recognizer.transcribe(recording.audio)
+    assert word in transcript.text.split()
+    assert [found.text for found in transcript.words] == transcript.text.split()

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from asr.corpus.letter_to_sound import N_SPECIAL, LetterToSound, align_letters
+from asr.corpus import letter_to_sound
+from asr.corpus.letter_to_sound import N_SPECIAL, LetterToSound, align_letters, with_guesses
 from asr.errors import InputError
+from asr.hmm.trees import context_lexicon
 from asr.lm.vocabulary import EOS
 from asr.text.lexicon import Lexicon
+from asr.text.tokenizer import CharTokenizer, PhoneTokenizer
 
 
 def splits(word, phones):
@@ -135,3 +138,27 @@ def test_words_that_can_not_be_pronounced_are_refused(word, line):
     model = LetterToSound.train(Lexicon(words), order=2)
     with pytest.raises(InputError, match=line):
         model.pronounce(word)
+
+
+def test_words_that_a_lexicon_lacks_are_added_as_they_sound(monkeypatch, capsys):
+    monkeypatch.setattr(letter_to_sound, "FEWEST_WORDS", 2000)
+    known, new = language(1, 2600), language(2, 20)
+    tokenizer = PhoneTokenizer.from_lexicon(Lexicon(known))
+    found = with_guesses(tokenizer, [*new, *known, "7up"], "t.txt")
+    assert found.symbols == tokenizer.symbols
+    assert found.lexicon.pronunciations == known | new
+    missing = sorted(new.keys() - known.keys())
+    line = f"t.txt: pronunciations of {len(missing)} words are guessed, which the model's lexicon"
+    assert capsys.readouterr().err.startswith(f"{line} lacks: {missing[0]}, ")
+
+
+def test_nothing_is_guessed_without_a_large_lexicon_of_phones(monkeypatch, capsys):
+    small = PhoneTokenizer.from_lexicon(Lexicon(language(1, 300)))
+    triphones = PhoneTokenizer.from_lexicon(context_lexicon(small.lexicon))
+    letters = CharTokenizer.from_texts(["a b"])
+    assert with_guesses(small, ["abab"], "t") is small
+    monkeypatch.setattr(letter_to_sound, "FEWEST_WORDS", 200)
+    for tokenizer in (triphones, letters):
+        assert with_guesses(tokenizer, ["abab"], "t") is tokenizer
+    assert with_guesses(small, ["7up", *small.words], "t") is small
+    assert capsys.readouterr().err == ""
