@@ -88,14 +88,15 @@ def words_of_tokens(
 
     Args:
         tokens: (U,), tokens of the hypothesis.
-        words: words of the hypothesis, which the tokens spell or, with phones, pronounce.
+        words: words of the hypothesis, which the tokens spell or, with phones, pronounce. More
+            tokens may follow: a search with a lexicon may end within a word.
         tokenizer: the acoustic model's tokenizer.
 
     Returns:
-        word_of: (U,), index of each token's word; None for tokens between words.
+        word_of: (U,), index of each token's word; None for tokens between and after words.
 
     Raises:
-        ValueError: the tokens are not those of the words.
+        ValueError: the tokens do not begin with those of the words.
     """
     between = [tokenizer.symbols[token].isspace() for token in tokens]
     # for each number of words: possible ends of the last word, each with the end of the word
@@ -108,10 +109,10 @@ def words_of_tokens(
             for end in _word_ends(tokens, start, word, tokenizer):
                 found.setdefault(end, (before, start))
         ends.append(found)
-    last = [end for end in ends[-1] if all(between[end:])]
-    if not last:
+    if not ends[-1]:
         raise ValueError(f"tokens are {tuple(tokens)}; expected those of {' '.join(words)!r}")
-    end = last[0]
+    whole = [end for end in ends[-1] if all(between[end:])]
+    end = whole[0] if whole else max(ends[-1])
     word_of: list[int | None] = [None] * len(tokens)
     for number in reversed(range(len(words))):
         before, start = ends[number + 1][end]

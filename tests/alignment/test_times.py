@@ -366,6 +366,11 @@ def test_phones_belong_to_words_in_any_pronunciation(seed):
     for number, word in enumerate(words):
         said = tuple(next(tokens) for _ in range(found.count(number)))
         assert said in phones.pronunciations(word)
+    # as if the search had ended within the last word
+    spoken = [token for one in spoken[:-1] for token in one]
+    unfinished = [phones.symbols.index("EH")] * 3
+    cut = words_of_tokens([*spoken, *unfinished], words[:-1], phones)
+    assert cut == [*words_of_tokens(spoken, words[:-1], phones), None, None, None]
     # phones that belong to no word are words themselves, as in the result of a greedy search
     assert words_of_tokens([1, 3], ["AH", "N"], phones) == [0, 1]
 
