@@ -128,8 +128,16 @@ class Microphone:
         return self.samples[self.n_read - size : self.n_read].tobytes()
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_ends_standard_input_and_the_last_segment_is_printed(
-    recognizer, monkeypatch, capsys
+    recognizer, monkeypatch, capsys, interruptible
 ):
     microphone = Microphone(begin_s=3)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=microphone))
@@ -142,7 +150,7 @@ def test_ctrl_c_ends_standard_input_and_the_last_segment_is_printed(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_second_ctrl_c_interrupts(recognizer, monkeypatch):
+def test_a_second_ctrl_c_interrupts(recognizer, monkeypatch, interruptible):
     def read_live(*_):
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
