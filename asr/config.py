@@ -73,6 +73,7 @@ class Parsed(NamedTuple):
     settings: Any  # an instance of the dataclass
     options: Namespace  # the options that are not fields of the dataclass
     text: str  # all settings and options except --out, defaults included, as YAML
+    defaults: str  # the same for a command line without options
 
 
 def settings_parser(program: str, settings: type) -> ArgumentParser:
@@ -118,7 +119,8 @@ def parse(parser: ArgumentParser, settings: type, arguments: Sequence[str] | Non
         raise SystemExit(2) from None
     chosen = settings(**{field.name: made[field.name] for field in fields(settings)})
     del values["out"]
-    return Parsed(chosen, made, parser.dump(values, skip_validation=True))
+    texts = (parser.dump(one, skip_validation=True) for one in (values, parser.get_defaults()))
+    return Parsed(chosen, made, *texts)
 
 
 def check_file(parser: ArgumentParser, path: str | Path) -> None:

@@ -27,7 +27,8 @@ Result = TypeVar("Result", CountingResult, RecallResult)
 
 
 def main() -> None:
-    settings, options, text = parse(settings_parser("remember", RememberSettings), RememberSettings)
+    parser = settings_parser("remember", RememberSettings)
+    settings, options, text, _ = parse(parser, RememberSettings)
     out = Path(options.out)
     start_or_resume(out, text)
     if (out / "results.json").exists():

@@ -29,12 +29,12 @@ def train(program: str, is_classifier: bool) -> None:
     """
     parser = settings_parser(program, CTCSettings)
     add_trainer_options(parser)
-    settings, options, text = parse(parser, CTCSettings)
+    settings, options, text, defaults = parse(parser, CTCSettings)
     if settings.model.pooling != is_classifier:
         found = settings.model.pooling
         raise InputError(f"model.pooling is {found}; expected {is_classifier} with {program}")
     data = CTCData(settings)
-    run = Run(Path(options.out), text, data.digests)
+    run = Run(Path(options.out), text, data.digests, defaults)
     if run.is_finished():
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return

@@ -22,9 +22,9 @@ def main() -> None:
     parser = settings_parser("train_hmm", HmmSettings)
     add_trainer_options(parser)
     parser.set_defaults({"trainer.max_epochs": 40, "trainer.gradient_clip_val": None})
-    settings, options, text = parse(parser, HmmSettings)
+    settings, options, text, defaults = parse(parser, HmmSettings)
     data = HmmData(settings)
-    run = Run(Path(options.out), text, data.digests)
+    run = Run(Path(options.out), text, data.digests, defaults)
     if run.is_finished():
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return

@@ -20,9 +20,9 @@ from asr.training.run import Run, add_trainer_options
 def main() -> None:
     parser = settings_parser("train_hybrid", HybridSettings)
     add_trainer_options(parser)
-    settings, options, text = parse(parser, HybridSettings)
+    settings, options, text, defaults = parse(parser, HybridSettings)
     data = HybridData(settings)
-    run = Run(Path(options.out), text, data.digests)
+    run = Run(Path(options.out), text, data.digests, defaults)
     if run.is_finished():
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return

@@ -22,9 +22,9 @@ from asr.training.run import Run, add_trainer_options
 def main() -> None:
     parser = settings_parser("train_lm", LMSettings)
     add_trainer_options(parser)
-    settings, options, text = parse(parser, LMSettings)
+    settings, options, text, defaults = parse(parser, LMSettings)
     data = LMData(settings)
-    run = Run(Path(options.out), text, data.digests)
+    run = Run(Path(options.out), text, data.digests, defaults)
     if run.is_finished():
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return

@@ -22,7 +22,7 @@ from asr.training.stream import digest_of_sentences
 def main() -> None:
     parser = settings_parser("train_ngram", NgramSettings)
     parser.add_argument("--arpa", action="store_true", help="write ngram.arpa.gz beside the model")
-    settings, options, _ = parse(parser, NgramSettings)
+    settings, options, *_ = parse(parser, NgramSettings)
     out, data = Path(options.out), settings.data
     texts = {"train": data.train, "sha256": digest_of_sentences(data.train)}
     if is_estimated(out, settings, texts["sha256"]):

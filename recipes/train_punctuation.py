@@ -22,9 +22,9 @@ from asr.transcribing.punctuation import Punctuation, save_punctuation
 def main() -> None:
     parser = settings_parser("train_punctuation", PunctuationSettings)
     add_trainer_options(parser)
-    settings, options, text = parse(parser, PunctuationSettings)
+    settings, options, text, defaults = parse(parser, PunctuationSettings)
     data = PunctuationData(settings)
-    run = Run(Path(options.out), text, data.digests)
+    run = Run(Path(options.out), text, data.digests, defaults)
     if run.is_finished():
         print(f"{run.out}: is trained already, with these settings", file=sys.stderr)
         return

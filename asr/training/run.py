@@ -91,12 +91,19 @@ class Run:
         out: the folder; nothing is written before training begins.
         settings: all settings as YAML.
         digests: name -> digest of the data.
+        defaults: all default settings as YAML.
 
     Raises:
         InputError: the folder holds a run with other settings, or on other data.
     """
 
-    def __init__(self, out: Path, settings: str, digests: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        settings: str,
+        digests: Mapping[str, str] | None = None,
+        defaults: str = "",
+    ) -> None:
         self.out = out
         self.folder = out / "checkpoints"
         self._settings = settings
@@ -104,12 +111,13 @@ class Run:
         there = any((self.folder / name).exists() for name in (LAST, BEFORE))
         if self.is_finished() or there:
             remedy = "give another --out, or remove the folder"
-            old = _read(out / "settings.yaml")
+            # an earlier version did not know all of the settings
+            old = _flat(yaml.safe_load(defaults) or {}) | _flat(_read(out / "settings.yaml"))
             # data are compared by digests, not by paths; the cache changes no result
             ignored = {f"data.{name}" for name in self._digests} | {"data.cache_gb"}
             found = [
-                f"{name} is {there} there, {now} now"
-                for name, there, now in _differences(old, yaml.safe_load(settings))
+                f"{name} is {there or repr(there)} there, {now or repr(now)} now"
+                for name, there, now in _differences(old, _flat(yaml.safe_load(settings)))
                 if name not in ignored
             ]
             if found:
@@ -324,16 +332,18 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """(name, old value, new value) of each difference."""
-    there, now = dict(_flat(old)), dict(_flat(new))
-    for name in sorted(there.keys() | now.keys()):
-        values = there.get(name, "missing"), now.get(name, "missing")
+    for name in sorted(old.keys() | new.keys()):
+        values = old.get(name, "missing"), new.get(name, "missing")
         if values[0] != values[1]:
             yield name, *values
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted names."""
+    flat = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -132,7 +132,7 @@ def train(settings, text, trainer, out, callbacks):
 def measure_time(arguments, options, folder):
     """The rows of `BareLoop`, without that of the first epoch."""
     options = ["--trainer.max_epochs", str(arguments.rounds + 1), *options]
-    settings, chosen, text = settings_of(arguments, options, folder)
+    settings, chosen, text, _ = settings_of(arguments, options, folder)
     n_units = N_STEPS * settings.data.rows * settings.data.chunk
     write_text(folder / "text.txt", n_units * 18 // 19)  # each sentence's end is a unit
     loops = []
@@ -158,7 +158,7 @@ def measure_memory(arguments, options, folder, n_words):
 def print_peak(arguments, options):
     """Train and print the peak memory, in a process of `measure_memory`."""
     options = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", *options]
-    settings, chosen, text = settings_of(arguments, options, arguments.peak_of)
+    settings, chosen, text, _ = settings_of(arguments, options, arguments.peak_of)
     train(settings, text, chosen.trainer, arguments.peak_of / "run", [])
     # not getrusage's peak, which starts with that of the parent process
     status = Path("/proc/self/status").read_text().split()

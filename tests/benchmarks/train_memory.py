@@ -73,7 +73,7 @@ def measure(corpus, epochs, options, out):
     words = ["--config", ROOT / "conf" / corpus / "ctc.yaml", "--out", out]
     words += ["--data.train", manifests[0], "--data.dev", manifests[1]]
     words += ["--trainer.max_epochs", epochs, "--trainer.accelerator", "cpu"]
-    settings, chosen, text = parse(parser, CTCSettings, [*map(str, words), *options])
+    settings, chosen, text, _ = parse(parser, CTCSettings, [*map(str, words), *options])
     data = CTCData(settings)
     pl.seed_everything(settings.seed, verbose=False)
     task = CTCTraining(settings, data.tokenizer)

@@ -114,7 +114,7 @@ def measure(corpus, rounds, options, out):
     words += ["--data.train", manifests[0], "--data.dev", manifests[1]]
     words += ["--trainer.max_epochs", rounds + 1, "--trainer.limit_val_batches", 0]
     words += ["--trainer.accelerator", "cpu"]
-    settings, chosen, text = parse(parser, CTCSettings, [*map(str, words), *options])
+    settings, chosen, text, _ = parse(parser, CTCSettings, [*map(str, words), *options])
     data = CTCData(settings)
     torch.manual_seed(settings.seed)
     task = CTCTraining(settings, data.tokenizer)

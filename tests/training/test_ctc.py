@@ -269,6 +269,20 @@ def test_a_finished_run_is_not_changed(tones, tmp_path, monkeypatch, capsys):
     assert contents(tmp_path / "run") == before
 
 
+def test_a_setting_that_an_older_version_did_not_know_had_its_default(tones, tmp_path, capsys):
+    out = tmp_path / "run"
+    train(tones, out)
+    settings = (out / "settings.yaml").read_text()
+    (out / "settings.yaml").write_text(settings.replace("  pooling: false\n", ""))
+    assert "pooling" not in (out / "settings.yaml").read_text()
+    capsys.readouterr()
+    train(tones, out)
+    assert capsys.readouterr().err.endswith("run: is trained already, with these settings\n")
+    (out / "settings.yaml").write_text(settings.replace("  cell: lstm\n", ""))
+    with pytest.raises(InputError, match=r"settings \(model.cell is lstm there, gru now\)"):
+        train(tones, out, "--model.cell=gru")
+
+
 def test_best_epochs_are_averaged_and_patience_ends_training(tones, tmp_path, monkeypatch):
     rates = iter([0.9, 0.5, 0.8, 0.4, 0.6, 0.7, 0.1])
 
