@@ -1,6 +1,7 @@
 import librosa
 import numpy as np
 import pytest
+import scipy
 import soundfile
 import torch
 
@@ -75,24 +76,18 @@ def test_an_implausible_rate_and_channels_are_refused_by_resample():
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000])
-def test_log_mel_equals_librosas(sample_rate):
+def test_log_mel_equals_numpys_spectrum_through_librosas_filters(sample_rate):
     waveform = noise(sample_rate)
     features = asr.log_mel(waveform, sample_rate, n_mels=30, window_ms=32, hop_ms=8, low_hz=40)
-    window, hop = round(0.032 * sample_rate), round(0.008 * sample_rate)
-    energies = librosa.feature.melspectrogram(
-        y=waveform,
-        sr=sample_rate,
-        n_fft=window,  # a power of 2
-        hop_length=hop,
-        window=np.hanning(window),
-        center=False,
-        n_mels=30,
-        fmin=40,
-        htk=True,
-        norm=None,
+    window, hop = round(0.032 * sample_rate), round(0.008 * sample_rate)  # a power of 2
+    filters = librosa.filters.mel(
+        sr=sample_rate, n_fft=window, n_mels=30, fmin=40, htk=True, norm=None
     )
+    # not by librosa.feature, which first compiles all of librosa's pitch tracking, for a minute
+    frames = np.lib.stride_tricks.sliding_window_view(waveform, window)[::hop]
+    energies = np.abs(np.fft.rfft(frames * np.hanning(window))) ** 2 @ filters.T
     assert features.dtype == torch.float32
-    np.testing.assert_allclose(features, np.log(np.maximum(energies.T, 1e-10)), atol=2e-4)
+    np.testing.assert_allclose(features, np.log(np.maximum(energies, 1e-10)), atol=2e-4)
     torch.testing.assert_close(
         features,
         asr.log_mel(torch.from_numpy(waveform), sample_rate, 30, 32, 8, 40),
@@ -101,14 +96,14 @@ def test_log_mel_equals_librosas(sample_rate):
     )
 
 
-def test_mfcc_equals_librosas():
+def test_mfcc_equals_scipys_transform_and_its_slopes():
     waveform = noise(16000)
     energies = asr.log_mel(waveform, 16000, n_mels=26)
-    expected = librosa.feature.mfcc(S=energies.numpy().T, n_mfcc=13, dct_type=2, norm="ortho").T
+    expected = scipy.fft.dct(energies.numpy(), type=2, norm="ortho")[:, :13]
     np.testing.assert_allclose(asr.mfcc(waveform, 16000), expected, atol=1e-4)
     with_deltas = asr.mfcc(waveform, 16000, n_deltas=2)
     assert with_deltas.shape == (98, 39)
-    deltas = librosa.feature.delta(expected.T, width=5, mode="nearest").T
+    deltas = scipy.signal.savgol_filter(expected, 5, 1, deriv=1, axis=0, mode="nearest")
     np.testing.assert_allclose(with_deltas[:, 13:26], deltas, atol=1e-4)
     assert asr.mfcc(waveform, 16000, n_mfcc=40).shape == (98, 40)
 
