@@ -124,10 +124,15 @@ def joined(pieces: Sequence[tuple[float, Transcript]], duration: float) -> Trans
     """
     words: list[Word] = []
     segments: list[Segment] = []
-    for start, piece in pieces:
-        own = [replace(w, start=start + w.start, end=start + w.end) for w in piece.words]
+    starts = [*(start for start, _ in pieces), duration]
+    for (start, piece), latest in zip(pieces, starts[1:], strict=True):
+        # a sum of floats may be a little more than the time when the next piece starts
+        own = [
+            replace(word, start=start + word.start, end=min(start + word.end, latest))
+            for word in piece.words
+        ]
         words += own
-        segments += as_segment(piece.text, own, start, start + piece.duration)
+        segments += as_segment(piece.text, own, start, min(start + piece.duration, latest))
     text = " ".join(segment.text for segment in segments)
     log_prob = sum((piece.log_prob for _, piece in pieces), 0.0)
     return Transcript(text, log_prob, duration, lambda: tuple(words), tuple(segments))

@@ -4,6 +4,7 @@ import pytest
 
 from asr.alignment.times import Word
 from asr.alignment.transcript import Segment, Transcript, joined
+from asr.transcribing.captions import milliseconds
 
 
 def piece(*words, log_prob=-1.0, duration=2.0):
@@ -28,6 +29,19 @@ def test_times_of_joined_transcripts_are_those_of_the_recording():
     assert (both.text, both.start, both.end) == ("a b", 3.0, 5.0)
     assert both.confidence == pytest.approx(math.sqrt(0.9 * 0.4))
     assert last == Segment("c", 9.0, 10.0, pytest.approx(0.5))
+
+
+def test_a_word_that_lasts_to_the_end_ends_in_the_recording():
+    """Also where the sum of two floats is more, and is rounded to the next millisecond."""
+    n_samples, n_before = 10_026_856, 19_263 * 512
+    start, duration = n_before / 16000, (n_samples - n_before) / 16000
+    assert milliseconds(start + duration) > milliseconds(n_samples / 16000)
+    pieces = [(start, piece(Word("a", 0.1, duration, 0.9), duration=duration))]
+    (word,) = joined(pieces, n_samples / 16000).words
+    assert word.end == n_samples / 16000
+    pieces.append((n_samples / 16000, piece(Word("b", 0.0, 1.0, 0.9), duration=1.0)))
+    found = joined(pieces, n_samples / 16000 + 1)
+    assert found.words[0].end == found.words[1].start == found.segments[0].end
 
 
 def test_nothing_joined_is_an_empty_transcript():
