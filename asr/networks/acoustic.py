@@ -162,12 +162,7 @@ class AcousticModel(nn.Module):
             log_probs: (T', N, C), natural logarithms; each row's probabilities sum to 1.
             input_lengths: (N,), in frames of `log_probs`; see `n_frames`.
         """
-        reduced, lengths = self.reduced(features, input_lengths)
-        if n_chunk := self.settings.chunk_frames:
-            n_right = self.settings.right_frames
-            outputs, lengths = read_chunks(self.stack, reduced, lengths, n_chunk, n_right)
-        else:
-            outputs, lengths = self.stack(reduced, lengths)
+        outputs, lengths = self.recurrent(*self.reduced(features, input_lengths))
         if self.settings.pooling:
             inside = mask(lengths, len(outputs))[:, :, None]
             outputs = outputs.masked_fill(~inside, 0.0).sum(0, keepdim=True) / lengths[:, None]
@@ -180,6 +175,16 @@ class AcousticModel(nn.Module):
             return stack_frames(features, input_lengths, self.settings.time_reduction)
         reduced, lengths = self.convolutions(features, input_lengths)
         return reduced, lengths
+
+    def recurrent(self, reduced: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The recurrent layers' output, (T'', N, H), and its lengths; arguments from `reduced`.
+
+        The layers read chunk by chunk if `chunk_frames` is not 0.
+        """
+        if n_chunk := self.settings.chunk_frames:
+            return read_chunks(self.stack, reduced, lengths, n_chunk, self.settings.right_frames)
+        outputs, lengths = self.stack(reduced, lengths)
+        return outputs, lengths
 
     def log_probs(self, outputs: Tensor) -> Tensor:
         """(T, N, C), natural logarithms: of the recurrent layers' output, (T, N, H)."""

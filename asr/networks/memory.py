@@ -21,7 +21,7 @@ REACH_S = 2.0
 
 
 class LayerRun(NamedTuple):
-    """A layer of one direction that has read an utterance.
+    """A layer of one direction that has read an utterance, or a chunk of it, from a state of zeros.
 
     Args:
         name: such as "layer 2 backward".
@@ -46,26 +46,33 @@ def layer_runs(network: AcousticModel, features: Tensor, hop_s: float) -> list[L
         hop_s: seconds from one frame of features to the next.
 
     Returns:
-        runs: of each layer and direction, from the lowest layer on.
+        runs: of each layer and direction, from the lowest layer on. The backward direction of a
+            network that reads chunk by chunk has a run for each chunk with its right context.
     """
-    stack = network.stack
-    named = [
-        (f"layer {depth + 1} {direction}", layer)
-        for depth in range(len(stack.forwards))
-        for direction, layers in (("forward", stack.forwards), ("backward", stack.backwards))
-        for layer in layers[depth : depth + 1]
-    ]
-    seen: dict[nn.Module, Tensor] = {}
+    seen: dict[nn.Module, list[Tensor]] = {}
 
     def keep(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen[layer] = given[0]
+        seen.setdefault(layer, []).append(given[0])
 
-    hooks = [layer.register_forward_pre_hook(keep) for _, layer in named]
+    stack = network.stack
+    layers = [*stack.forwards, *stack.backwards]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
     network(features[:, None], torch.tensor([len(features)], device=features.device))
     for hook in hooks:
         hook.remove()
-    seconds = len(features) * hop_s
-    return [LayerRun(name, layer, seen[layer], seconds / len(seen[layer])) for name, layer in named]
+    # a right context is a part of its own, after its chunk, and read anew in the next chunk
+    n_parts = 2 if network.settings.right_frames else 1
+    runs = []
+    frame_s = hop_s * network.settings.time_reduction
+    for depth, factor in enumerate(stack.factors):
+        frame_s *= factor
+        forward = stack.forwards[depth]
+        whole = torch.cat(seen[forward][::n_parts])
+        runs.append(LayerRun(f"layer {depth + 1} forward", forward, whole, frame_s))
+        for backward in stack.backwards[depth : depth + 1]:
+            name = f"layer {depth + 1} backward"
+            runs += [LayerRun(name, backward, chunk, frame_s) for chunk in seen[backward]]
+    return runs
 
 
 def squared_gradients(
@@ -120,7 +127,7 @@ def network_gradients(
 
     def log_probs(rows: Tensor) -> Tensor:
         lengths = torch.full((rows.shape[1],), len(rows), device=rows.device)
-        return network.log_probs(network.stack(*network.reduced(rows, lengths))[0])
+        return network.log_probs(network.recurrent(*network.reduced(rows, lengths))[0])
 
     frames, squares = squared_gradients(log_probs, features, generator)
     n = network.settings.frames_per_output

@@ -19,10 +19,11 @@ def test_a_histogram_counts_values_outside_in_its_outermost_bins():
     assert histogram.edges == (pytest.approx(2 / 6), pytest.approx(3 / 6))
 
 
-def model_of(cell="lstm"):
+def model_of(cell="lstm", **more):
     torch.manual_seed(0)
     settings = FeatureSettings(sample_rate=8000, n_mels=10)
-    network = AcousticModel(10, 3, AcousticSettings(cell=cell, hidden_size=4, n_layers=2)).eval()
+    sizes = AcousticSettings(cell=cell, hidden_size=4, n_layers=2, **more)
+    network = AcousticModel(10, 3, sizes).eval()
     return Model(Features(settings), network, CharTokenizer(("<blank>", "a", "b")))
 
 
@@ -40,6 +41,18 @@ def test_every_layer_is_measured_over_all_recordings():
         assert list(layer.histograms) == ["input", "forget", "output", "cells", "outputs"]
         assert all(one.counts.sum() == 4 * n_frames for one in layer.histograms.values())
         assert layer.memory.norms.nan_to_num(0.0).max() > 0
+
+
+def test_a_network_trained_on_chunks_is_measured_as_it_reads():
+    found = diagnose(model_of(chunk_frames=5, right_frames=2), waveforms())
+    assert [layer.frame_s for layer in found.layers] == pytest.approx([0.03] * 4)
+    forward, backward, *_ = found.layers
+    assert forward.histograms["input"].counts.sum() == 4 * (33 + 16)
+    contexts = 2 * 6 + 2 * 2 + 1  # seven chunks of 33 frames, four of 16
+    assert backward.histograms["input"].counts.sum() == 4 * (33 + 16 + contexts)
+    # an output sees at most its chunk and its right context, from the middle of three frames on
+    assert 0 < found.memory.reach(1) <= 3 * (5 + 2) - 2
+    assert backward.memory.norms[backward.memory.distances < -6].isnan().all()
 
 
 def test_the_same_seed_gives_the_same_numbers():

@@ -101,6 +101,35 @@ def test_gradients_of_a_one_way_network_come_from_before_the_output():
         assert (row[: centre + 2] > 0).all()
 
 
+def test_layers_of_a_network_in_chunks_are_seen_chunk_by_chunk():
+    acoustic = network(
+        time_reduction=2, pyramid=(2,), layer_norm=False, chunk_frames=3, right_frames=1
+    )
+    features = torch.randn(31, 5).double()  # 16 frames of the lowest layer, 8 of the output
+    runs = layer_runs(acoustic, features, hop_s=0.01)
+    names = [
+        f"layer {depth} {direction}"
+        for depth in (1, 2)
+        for direction in ("forward",) + 3 * ("backward",)
+    ]
+    assert [run.name for run in runs] == names
+    assert [len(run.inputs) for run in runs] == [16, 8, 8, 4, 8, 4, 4, 2]
+    assert [round(run.frame_s, 9) for run in runs] == [0.02] * 4 + [0.04] * 4
+    lowest, _ = acoustic.reduced(features[:, None], torch.tensor([31]))
+    torch.testing.assert_close(runs[0].inputs, lowest)
+    torch.testing.assert_close(runs[2].inputs, lowest[6:14].flip(0))
+
+
+def test_a_network_in_chunks_sees_no_further_than_its_right_context():
+    acoustic = network(time_reduction=1, chunk_frames=10, right_frames=4)
+    features = torch.randn(64, 1, 5).double()
+    centres, squares = network_gradients(acoustic, features, generator())
+    for centre, row in zip(centres.tolist(), squares, strict=True):
+        end = centre // 10 * 10 + 14
+        assert (row[end:] == 0).all()
+        assert (row[:end] > 0).all()
+
+
 def test_a_curve_has_no_value_where_no_utterance_reaches():
     curve = MemoryCurve(3)
     curve.add(torch.tensor([0]), torch.tensor([[4.0, 1.0]]))
