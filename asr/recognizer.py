@@ -35,7 +35,8 @@ from asr.installed import model_folder
 from asr.model import Model, check_log_probs, load_model
 from asr.networks.kernels import limit_kernels
 from asr.search.nbest import Hypothesis
-from asr.streaming.stream import Stream, StreamResult, StreamSettings
+from asr.streaming.settings import usual_settings
+from asr.streaming.stream import Stream, StreamResult
 from asr.text.normalisation import in_case
 from asr.text.phrases import Phrases, as_phrases
 from asr.text.tokenizer import Tokenizer
@@ -146,8 +147,8 @@ class Recognizer:
     def stream(
         self,
         pieces: Iterable[Tensor | np.ndarray],
-        chunk_s: float = 1.0,
-        right_s: float = 0.5,
+        chunk_s: float | None = None,
+        right_s: float | None = None,
         pause_s: float = 0.7,
         moments: tuple[Tensor, Tensor] | None = None,
     ) -> Iterator[StreamResult]:
@@ -163,8 +164,10 @@ class Recognizer:
         Args:
             pieces: the waveform, in pieces of any length, each (samples,), floats in [-1, 1) at the
                 model's rate, `sample_rate`.
-            chunk_s: as in `StreamSettings`, as the next two.
-            right_s: may be 0 for a network of one direction.
+            chunk_s: as in `StreamSettings`, as the next two; None for 1.0, or for the chunks that a
+                network was trained on.
+            right_s: None for 0.5, for the right context that a network was trained with, or for 0
+                if it has one direction.
             pause_s: infinite to end a segment only after `segmentation.max_segment_s`.
             moments: for a model that normalises each utterance, the mean and standard deviation of
                 the features, each (F,), if they are known; None for running moments.
@@ -179,8 +182,14 @@ class Recognizer:
 
         Source: Zhang et al. 2016, arXiv:1510.08983, latency-controlled bidirectional LSTM.
         """
-        longest = self.segmentation.max_segment_s
-        settings = StreamSettings(chunk_s, right_s, pause_s, longest)
+        usual = usual_settings(self.model)
+        settings = replace(
+            usual,
+            chunk_s=usual.chunk_s if chunk_s is None else chunk_s,
+            right_s=usual.right_s if right_s is None else right_s,
+            pause_s=pause_s,
+            max_segment_s=self.segmentation.max_segment_s,
+        )
         stream = Stream(self.model, self.decoder, self.transcripts, settings, moments)
         return stream.results(pieces)
 

@@ -34,9 +34,11 @@ KINDS = {
 """Settings of the features and of the network."""
 
 
-def recognizer_of(kind="plain", seed=1, decoder="greedy", **more):
+def recognizer_of(kind="plain", seed=1, decoder="greedy", normalisation=None, **more):
     """A CTC recogniser whose greedy text changes often; `more` are settings of its network."""
     features, network = KINDS[kind]
+    if normalisation:
+        features = features | {"normalisation": normalisation}
     features = Features(FeatureSettings(**FEATURES | features)).eval()
     torch.manual_seed(seed)
     settings = AcousticSettings(**MODEL | network | more)

@@ -35,6 +35,11 @@ class FeatureStream:
         """Number of frames that are ready after so many samples of a stream that goes on."""
         return max(0, self._features.settings.n_frames(samples) - self._margin)
 
+    def n_needed(self, n_frames: int) -> int:
+        """The least number of samples for which `n_ready` is `n_frames`, 1 or more."""
+        settings = self._features.settings
+        return (n_frames + self._margin - 1) * settings.hop_length + settings.win_length
+
     def add(self, samples: Tensor, is_last: bool = False) -> Tensor:
         """The frames, (T, F), that are ready with the next samples.
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from asr.errors import InputError
 from asr.hmm.emissions import GmmEmissions, HybridEmissions
 from asr.model import Acoustic
-from asr.networks.acoustic import AcousticModel
+from asr.networks.acoustic import AcousticModel, AcousticSettings
 
 
 class ChunkedNetwork:
@@ -39,6 +39,11 @@ class ChunkedNetwork:
         self.restart()
 
     @property
+    def settings(self) -> AcousticSettings:
+        """Settings of the network."""
+        return self._network.settings
+
+    @property
     def frames_per_output(self) -> int:
         """Number of feature frames for each output frame."""
         return self._network.settings.frames_per_output
@@ -61,13 +66,21 @@ class ChunkedNetwork:
         self._n_read = 0  # output frames of the segment
         self._state = self._network.stack.zero_state(1)
 
-    def read(self, features: Tensor, n_outputs: int, is_last: bool) -> Tensor:
+    def n_needed(self, n_outputs: int) -> int:
+        """The least number of frames for which `n_ready` is `n_outputs`."""
+        reduced = n_outputs * self._network.stack.settings.time_reduction + self._network.margin
+        return reduced * self._network.settings.time_reduction
+
+    def read(self, features: Tensor, n_outputs: int, n_right: int, is_last: bool) -> Tensor:
         """The log_probs or emissions, (n_outputs, C), of the next chunk.
 
         Args:
-            features: (T, F), the segment from its start to the end of the chunk's right context.
-            n_outputs: number of output frames in the chunk, at most `n_ready(T)`; with `is_last`,
-                all that there are.
+            features: (T, F), the segment from its start to the end of the chunk's right context, or
+                further.
+            n_outputs: number of output frames in the chunk; it ends at `n_ready(T)` at the latest,
+                with `is_last` at the end of the segment.
+            n_right: number of output frames after the chunk that the network sees, if there are so
+                many.
             is_last: whether the segment ends with the features.
         """
         network, stack = self._network, self._network.stack
@@ -78,7 +91,7 @@ class ChunkedNetwork:
         lengths = torch.tensor([len(window)], device=window.device)
         reduced, _ = network.reduced(window[:, None], lengths)
         end = len(reduced) if is_last else len(window) // factor - network.margin
-        inputs = reduced[margin:end]
+        inputs = reduced[margin:end][: (n_outputs + n_right) * stack.settings.time_reduction]
         lengths = torch.tensor([len(inputs)], device=inputs.device)
         n_frames = min(len(inputs), n_outputs * stack.settings.time_reduction)
         outputs, self._state = stack.carry_chunk(inputs, self._state, lengths, n_frames)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from asr.decoder import Decoder
+from asr.decoder import Decoder, DecoderName
 from asr.errors import InputError
 from asr.hmm.topology import Topology
 from asr.search.greedy import greedy_search
@@ -30,11 +30,7 @@ class PartialText:
     """
 
     def __init__(self, decoder: Decoder, topology: Topology | None) -> None:
-        if decoder.settings.decoder == "flashlight":
-            raise InputError(
-                "decoder is flashlight, which needs whole utterances; expected greedy or beam for"
-                " a stream"
-            )
+        refuse_flashlight(decoder.settings.decoder)
         self._tokenizer = decoder.tokenizer
         self._start = _starter(decoder.space, topology) if decoder.space else None
         self.restart()
@@ -57,6 +53,15 @@ class PartialText:
             (nbest,) = self._searches.nbests(1)
             return spelled(nbest, self._tokenizer)[0].text if nbest else ""
         return greedy_search(torch.cat(self._rows), self._tokenizer).text if self._rows else ""
+
+
+def refuse_flashlight(decoder: DecoderName) -> None:
+    """Raise InputError if streams can't be recognised with the decoder of this name."""
+    if decoder == "flashlight":
+        raise InputError(
+            "decoder is flashlight, which needs whole utterances; expected greedy or beam for a"
+            " stream"
+        )
 
 
 def _starter(space: SearchSpace, topology: Topology | None) -> Callable[[], "Searches"]:

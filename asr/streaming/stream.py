@@ -1,6 +1,5 @@
 """pieces of a waveform -> the text so far after each chunk, and each segment's final text."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,50 +11,12 @@ from asr.alignment.times import Word
 from asr.alignment.transcript import Transcript
 from asr.audio.waveform import as_waveform
 from asr.decoder import Decoder
-from asr.errors import InputError
 from asr.model import Model, check_log_probs
 from asr.streaming.features import FeatureStream, Normaliser
 from asr.streaming.network import ChunkedNetwork
 from asr.streaming.partial import PartialText
 from asr.streaming.pauses import find_end, speech_scores
-
-
-@dataclass(frozen=True)
-class StreamSettings:
-    """How a stream is recognised.
-
-    Args:
-        chunk_s: seconds between two results; rounded down to output frames of the network.
-        right_s: seconds of audio after a chunk that the network sees before it gives the chunk's
-            result. The first result needs `chunk_s` and `right_s` of audio.
-        pause_s: a pause of so many seconds ends a segment; infinite to end none.
-        max_segment_s: a longer segment is cut; see `asr.streaming.pauses.find_end`.
-        memory_s: seconds of earlier segments that count for the running mean and variance of the
-            features, if the model normalises each utterance.
-        reread_s: as long as a segment is not longer, it is read anew from its start with each
-            chunk, since its first frames gain most from a right context and from better moments.
-
-    Raises:
-        InputError: a value is out of range.
-    """
-
-    chunk_s: float = 1.0
-    right_s: float = 0.5
-    pause_s: float = 0.7
-    max_segment_s: float = 30.0
-    memory_s: float = 10.0
-    reread_s: float = 4.0
-
-    def __post_init__(self) -> None:
-        for name in ("chunk_s", "pause_s", "max_segment_s"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0")
-        for name in ("right_s", "memory_s", "reread_s"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        for name in ("chunk_s", "right_s", "max_segment_s", "reread_s"):
-            if not getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; expected a number of seconds")
+from asr.streaming.settings import StreamSettings, stream_sizes
 
 
 @dataclass(frozen=True)
@@ -105,46 +66,31 @@ class Stream:
         settings: StreamSettings,
         moments: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        audio = model.features.settings
         self._model = model
         self._transcripts = transcripts
+        self._sizes = stream_sizes(model, settings)
         self._features = FeatureStream(model.features)
-        memory = settings.memory_s * audio.sample_rate / audio.hop_length
-        self._normaliser = Normaliser(model.features, memory, moments)
+        self._normaliser = Normaliser(model.features, self._sizes.memory_frames, moments)
         self._network = ChunkedNetwork(model.acoustic)
         self._search = PartialText(decoder, model.topology)
 
-        self._output_length = audio.hop_length * self._network.frames_per_output  # in samples
-        n_chunk, self._longest, self._reread = (
-            round(seconds * audio.sample_rate) // self._output_length
-            for seconds in (settings.chunk_s, settings.max_segment_s, settings.reread_s)
-        )
-        if n_chunk < 1:
-            frame_s = self._output_length / audio.sample_rate
-            raise InputError(
-                f"chunk_s is {settings.chunk_s}; expected {frame_s:g} or more, the model's frame"
-            )
-        self._pause = settings.pause_s * audio.sample_rate / self._output_length
-        self._chunk = n_chunk * self._output_length  # in samples
-        self._first = self._chunk + round(settings.right_s * audio.sample_rate)
-        n_ready = self._network.n_ready(self._features.n_ready(self._first))
-        self._right = max(0, n_ready - n_chunk)  # output frames after a chunk
-
         self._start = 0  # output frames of the stream before the segment
-        self._frames = model.features.mean.new_zeros(0, audio.n_features)  # those of the segment
+        n_features = model.features.settings.n_features
+        self._frames = model.features.mean.new_zeros(0, n_features)  # those of the segment
         self._text = ""  # the last result's
         self._begin()
 
     def results(self, pieces: Iterable[Tensor | np.ndarray]) -> Iterator[StreamResult]:
         """See `Recognizer.stream`."""
-        for samples, is_last in _blocks(pieces, self._first, self._chunk):
+        sizes = self._sizes
+        for samples, is_last in _blocks(pieces, sizes.first_samples, sizes.chunk_samples):
             self._frames = torch.cat([self._frames, self._features.add(samples, is_last)])
             self._read(is_last)
-            while n_frames := find_end(self._scores, self._pause, self._longest):
+            while n_frames := find_end(self._scores, sizes.pause_frames, sizes.longest_frames):
                 yield from self._final(n_frames)
                 self._next_segment(n_frames)
                 self._read(is_last)
-            yield from self._final(len(self._rows)) if is_last else self._changed()
+            yield from self._final(len(self._rows), True) if is_last else self._changed()
 
     def _begin(self) -> None:
         """Forget what was read of the segment."""
@@ -156,17 +102,23 @@ class Stream:
     @torch.no_grad()
     def _read(self, is_last: bool) -> None:
         """Compute the output frames that the features allow."""
+        sizes = self._sizes
         if is_last:
             n_outputs = -(-len(self._frames) // self._network.frames_per_output)
         else:
-            n_outputs = self._network.n_ready(len(self._frames)) - self._right
+            n_outputs = self._network.n_ready(len(self._frames)) - sizes.right_frames
         if n_outputs <= len(self._rows):
             return
-        if n_outputs <= self._reread:
+        if n_outputs <= sizes.reread_frames:
             self._begin()
-        n_new = n_outputs - len(self._rows)
         features = self._normaliser.normalised(self._frames)
-        rows = self._network.read(features, n_new, is_last)
+        while n_left := n_outputs - len(self._rows):
+            # only what is read anew, or at the end of a stream or segment, has more than a chunk
+            n_new = n_left if n_left <= sizes.reread_frames else min(n_left, sizes.chunk_frames)
+            self._add(self._network.read(features, n_new, sizes.right_frames, is_last))
+
+    def _add(self, rows: Tensor) -> None:
+        """Add the next output frames, (T, C)."""
         check_log_probs(rows, "stream")
         self._scores = np.concatenate([self._scores, speech_scores(self._model, rows)])
         rows = rows.float().cpu()
@@ -180,7 +132,7 @@ class Stream:
             self._text = text
             yield StreamResult(text, False, self._time(0), self._time(len(self._rows)))
 
-    def _final(self, n_frames: int) -> Iterator[StreamResult]:
+    def _final(self, n_frames: int, is_last: bool = False) -> Iterator[StreamResult]:
         """The result of a segment of so many output frames; none if it has no words."""
         if not (self._text or (self._scores[:n_frames] > 0).any() or self._search.text()):
             return
@@ -189,11 +141,13 @@ class Stream:
             self._normaliser.keep(self._features_of(n_frames))
         if transcript.text or self._text:
             start = self._time(0)
+            end = start + transcript.duration
+            if not is_last:  # the windows of its last frames reach into the next segment
+                end = min(end, self._time(n_frames))
             words = tuple(
-                replace(word, start=start + word.start, end=start + word.end)
+                replace(word, start=start + word.start, end=min(start + word.end, end))
                 for word in transcript.words
             )
-            end = start + transcript.duration
             yield StreamResult(transcript.text, True, start, end, transcript.log_prob, words)
 
     def _next_segment(self, n_frames: int) -> None:
@@ -207,7 +161,7 @@ class Stream:
         """Number of samples of the segment's first output frames, to the end of their windows."""
         audio, n_features = self._model.features.settings, len(self._features_of(n_frames))
         if n_features == len(self._frames):  # the samples after the last window too
-            return self._features.n_samples - self._start * self._output_length
+            return self._features.n_samples - self._start * self._sizes.frame_samples
         return (n_features - 1) * audio.hop_length + audio.win_length
 
     def _features_of(self, n_frames: int) -> Tensor:
@@ -215,7 +169,7 @@ class Stream:
 
     def _time(self, n_frames: int) -> float:
         """Seconds from the start of the stream to the output frame of this number."""
-        n_samples = (self._start + n_frames) * self._output_length
+        n_samples = (self._start + n_frames) * self._sizes.frame_samples
         return n_samples / self._model.features.settings.sample_rate
 
 

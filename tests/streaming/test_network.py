@@ -6,6 +6,7 @@ from asr.errors import InputError
 from asr.hmm.emissions import GmmEmissions
 from asr.hmm.gmm import Gmm
 from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.streaming.features import FeatureStream
 from asr.streaming.network import ChunkedNetwork
 
 
@@ -17,22 +18,30 @@ def test_ready_frames_do_not_depend_on_later_features(kind):
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(40, F, generator=generator)
     for T in (1, 17, 24, 31):
-        n_ready = chunked.n_ready(T)
-        if not n_ready:
+        n_outputs = chunked.n_ready(T) - 2
+        if n_outputs < 1:
             continue
         chunked.restart()
         with torch.no_grad():
-            found = chunked.read(features[:T], n_ready, is_last=False)
+            found = chunked.read(features[:T], n_outputs, 2, is_last=False)
             other = torch.cat([features[:T], torch.randn(9, F, generator=generator)])
             # the same context of the backward direction, with other features behind it
             reduced, _ = network.reduced(other[:, None], torch.tensor([len(other)]))
-            n_frames = n_ready * network.stack.settings.time_reduction
-            end = T // network.settings.time_reduction - network.margin
-            length = torch.tensor([end])
-            state = network.stack.zero_state(1)
-            outputs, _ = network.stack.carry_chunk(reduced[:end], state, length, n_frames)
-            expected = network.log_probs(outputs[:n_ready])[:, 0]
+            factor = network.stack.settings.time_reduction
+            inputs = reduced[: (n_outputs + 2) * factor]
+            state, length = network.stack.zero_state(1), torch.tensor([len(inputs)])
+            outputs, _ = network.stack.carry_chunk(inputs, state, length, n_outputs * factor)
+            expected = network.log_probs(outputs[:n_outputs])[:, 0]
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_many_frames_are_needed_as_are_ready_then(kind):
+    model = recognizer_of(kind).model
+    for stage in (ChunkedNetwork(model.acoustic), FeatureStream(model.features)):
+        for n in (1, 7, 30):
+            assert stage.n_ready(stage.n_needed(n)) == n
+            assert stage.n_ready(stage.n_needed(n) - 1) == n - 1
 
 
 @pytest.mark.parametrize("time_reduction", [1, 2, 3, 4])
