@@ -33,9 +33,11 @@ from asr.evaluation.results import table
 from asr.evaluation.streams import add_stream, parse_streams
 from asr.evaluation.text_case import case_fault
 from asr.files import path_of
-from asr.model import load_model
+from asr.model import Model, load_model
 from asr.recognizer import Recognizer, pick_device
 from asr.streaming.network import ChunkedNetwork
+from asr.streaming.partial import refuse_flashlight
+from asr.streaming.settings import StreamSettings
 
 
 def main() -> None:
@@ -50,8 +52,10 @@ def main() -> None:
         search_of(decoder, model.topology)  # before all audio is read
     except InputError as error:
         parser.error(f"--{error}")
-    if options.stream:
-        ChunkedNetwork(model.acoustic)  # the same
+    tuned = tuned_settings(options)
+    settings_of_streams = parsed_streams(
+        parser, model, tuned.decoder if tuned else decoder, options
+    )
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
     files = f"{out}/references.txt and {out}/hypotheses.*.txt"
@@ -67,8 +71,8 @@ def main() -> None:
         )
 
     comparison = Comparison(recognizer, test, dev, out)
-    best = decode(comparison, decoder, options)
-    streams = [add_stream(comparison, best, settings).result for settings in options.stream]
+    best = decode(comparison, decoder, tuned, options)
+    streams = [add_stream(comparison, best, settings).result for settings in settings_of_streams]
     if streams:
         draw_latency(out / f"latency.{best.result.name}.png", best.result, streams)
     if (out / "results.json").exists():
@@ -84,7 +88,35 @@ def main() -> None:
     print("\n".join(map(printable, [*table(results), str(out)])))
 
 
-def decode(comparison: Comparison, decoder: DecoderName, options: argparse.Namespace) -> System:
+def tuned_settings(options: argparse.Namespace) -> DecoderSettings | None:
+    """How the model was tuned to decode, if the options ask for no way of decoding."""
+    is_plain = not (options.decoder or _search_options(options))
+    return load_decoding(options.model) if is_plain else None
+
+
+def parsed_streams(
+    parser: argparse.ArgumentParser, model: Model, decoder: DecoderName, options: argparse.Namespace
+) -> list[StreamSettings]:
+    """The settings of --stream; exit with status 2 if model or decoder can't use them."""
+    if not options.stream:
+        return []
+    ChunkedNetwork(model.acoustic)  # refuses a model that can't stream with any settings
+    try:
+        refuse_flashlight(decoder)
+    except InputError as error:
+        parser.error(f"--stream: {error}")
+    try:
+        return parse_streams(options.stream, model)
+    except InputError as error:
+        parser.error(f"--stream is {error}")
+
+
+def decode(
+    comparison: Comparison,
+    decoder: DecoderName,
+    tuned: DecoderSettings | None,
+    options: argparse.Namespace,
+) -> System:
     """Decode in all ways that the options ask for; without any, also as the model was tuned to.
 
     Returns:
@@ -104,8 +136,7 @@ def decode(comparison: Comparison, decoder: DecoderName, options: argparse.Names
             save_decoding(options.model, found.settings)
             place = options.model / DECODING
             _say(f"{place}: the model now decodes with {found.result.name}")
-    is_plain = not (options.decoder or _search_options(options))
-    if is_plain and (tuned := load_decoding(options.model)):
+    if tuned:
         found = comparison.decode("tuned", tuned)
     return found
 
@@ -148,7 +179,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="recognise each utterance as a stream too, with these settings of StreamSettings;"
-        " several are separated by semicolons",
+        " several are separated by semicolons; what is left out is as in Recognizer.stream",
     )
     parser.add_argument(
         "--out", type=path_of, help="folder of the results; default: MODEL/NAME-OF-MANIFEST"
@@ -167,10 +198,6 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error("--rescorer needs --tune: its weight is found on development data")
     if options.beam_width is not None and options.beam_width < 1:
         parser.error(f"--beam-width is {options.beam_width}; expected 1 or more")
-    try:
-        options.stream = [one for text in options.stream for one in parse_streams(text)]
-    except InputError as error:
-        parser.error(f"--stream is {error}")
     stems = [Path(lm).stem for lm in options.lm]
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         parser.error(f"--lm: two are called {twice[0]}, and their results would be, too")

@@ -12,17 +12,35 @@ from asr.errors import InputError
 from asr.evaluation.comparison import Comparison, System
 from asr.evaluation.results import compared, system_result
 from asr.files import finite_or_none
+from asr.model import Model
 from asr.recognizer import Recognizer
-from asr.streaming.stream import Stream, StreamSettings
+from asr.streaming.settings import StreamSettings, stream_sizes, usual_settings
+from asr.streaming.stream import Stream
 
 
-def parse_streams(text: str) -> list[StreamSettings]:
+def parse_streams(texts: Sequence[str], model: Model) -> list[StreamSettings]:
     """Settings of streams such as `chunk_s=1.0,right_s=0.5`, separated by semicolons.
 
+    Args:
+        texts: the settings; those that are left out are `usual_settings`.
+        model: recognises the streams.
+
     Raises:
-        InputError: a setting is unknown, not a number or out of range.
+        InputError: a setting is unknown, not a number, out of range for the model, or given twice;
+            two streams have the same settings; or the model can't recognise streams.
     """
-    return [_parsed(one) for one in text.split(";")]
+    usual, found = usual_settings(model), dict[str, StreamSettings]()
+    for text in ";".join(texts).split(";"):
+        settings = _parsed(text, usual)
+        try:
+            stream_sizes(model, settings)
+        except InputError as error:
+            raise InputError(f"{text!r}: {error}") from None
+        name = _short_name(settings)
+        if name in found:
+            raise InputError(f"{text!r}: has the settings of another stream; expected others")
+        found[name] = settings
+    return list(found.values())
 
 
 def stream_texts(
@@ -79,12 +97,15 @@ def _short_name(settings: StreamSettings) -> str:
     return "-".join([f"{settings.chunk_s:g}", f"{settings.right_s:g}", *others])
 
 
-def _parsed(text: str) -> StreamSettings:
+def _parsed(text: str, usual: StreamSettings) -> StreamSettings:
     values: dict[str, float] = {}
     for pair in text.split(","):
         name, _, value = pair.partition("=")
+        name = name.strip()
+        if name in values:
+            raise InputError(f"{text!r}: {name} is given twice; expected it once")
         try:
-            values[name.strip()] = float(value)
+            values[name] = float(value)
         except ValueError:
             raise InputError(f"{pair!r}; expected pairs such as chunk_s=1.0,right_s=0.5") from None
-    return from_dict(StreamSettings, values, repr(text))
+    return from_dict(StreamSettings, {**asdict(usual), **values}, repr(text))

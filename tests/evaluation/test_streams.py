@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import soundfile
@@ -6,11 +7,12 @@ from conftest import run_script
 from stream_models import RATE, changing_noise, recognizer_of
 
 from asr.corpus.manifest import Utterance, read_manifest, write_manifest
+from asr.decoder import DecoderSettings, save_decoding
 from asr.errors import InputError
 from asr.evaluation.streams import parse_streams, stream_texts
 from asr.model import save_model
 from asr.recognizer import load
-from asr.streaming.stream import StreamSettings
+from asr.streaming.settings import StreamSettings, usual_settings
 
 
 @pytest.fixture
@@ -62,8 +64,47 @@ def test_results_have_a_row_for_each_setting_and_a_picture(folder, capsys):
         ("chunk_s=1;", "''; expected pairs such as chunk_s=1.0,right_s=0.5"),
         ("chunk_s=0", "'chunk_s=0': chunk_s is 0.0; expected more than 0"),
         ("left_s=1", "'left_s=1': unknown setting left_s; expected one of"),
+        (
+            "chunk_s=1, chunk_s=2",
+            "'chunk_s=1, chunk_s=2': chunk_s is given twice; expected it once",
+        ),
+        ("chunk_s=1,right_s=0.5;chunk_s=1.0", "'chunk_s=1.0': has the settings of another stream"),
     ],
 )
 def test_settings_that_are_none_are_refused(text, line):
     with pytest.raises(InputError, match=f"^{line}"):
-        parse_streams(text)
+        parse_streams([text], recognizer_of().model)
+
+
+def test_settings_that_are_left_out_are_those_of_the_network():
+    model = recognizer_of(chunk_frames=20, right_frames=5).model
+    (own, other) = parse_streams(["pause_s=0.5; right_s=1,reread_s=2"], model)
+    assert own == replace(usual_settings(model), pause_s=0.5)
+    assert (own.chunk_s, own.reread_s) == (pytest.approx(0.4), 0.0)
+    assert (other.chunk_s, other.right_s, other.reread_s) == (own.chunk_s, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            ["--stream", "chunk_s=0.01"],
+            "--stream is 'chunk_s=0.01': chunk_s is 0.01; expected 0.02",
+        ),
+        (["--stream", "max_segment_s=0.01"], "--stream is 'max_segment_s=0.01': max_segment_s is"),
+        (["--decoder", "flashlight", "--stream", "chunk_s=1"], "--stream: decoder is flashlight"),
+    ],
+)
+def test_streams_that_cannot_be_are_refused_before_any_work(folder, options, line, capsys):
+    given = ("--model", folder / "model", "--manifest", folder / "nope.jsonl", "--device", "cpu")
+    with pytest.raises(SystemExit, match="2"):
+        run_script("recipes/evaluate.py", *given, *options)
+    assert f"evaluate: error: {line}" in capsys.readouterr().err
+
+
+def test_a_tuned_decoder_that_cannot_stream_is_refused_too(folder, capsys):
+    save_decoding(folder / "model", DecoderSettings("flashlight"))
+    given = ("--model", folder / "model", "--manifest", folder / "nope.jsonl", "--device", "cpu")
+    with pytest.raises(SystemExit, match="2"):
+        run_script("recipes/evaluate.py", *given, "--stream", "chunk_s=1")
+    assert "--stream: decoder is flashlight, which needs whole" in capsys.readouterr().err
