@@ -32,13 +32,12 @@ import numpy as np
 from asr.alignment.transcript import Transcript
 from asr.audio.load import AudioWarning
 from asr.cli.audio_files import find_audio
+from asr.cli.options import model_or_default
 from asr.cli.transcript_output import (
     is_output,
     parse_formats,
-    unwritten,
-    use_results,
-    write_failures,
-    write_transcripts,
+    tell_failures,
+    write_all,
 )
 from asr.decoder import refuse_greedy, search_of
 from asr.errors import InputError, counted, has_one_line, one_line, reported, say
@@ -67,30 +66,24 @@ def main() -> None:
     recordings = find_audio(options.audio, PROGRAM, is_output)
     if any(str(path) == "-" for path, _ in recordings):
         raise InputError("AUDIO is -; expected files, as workers can't read standard input")
-    missing = unwritten(PROGRAM, recordings, options.out, formats)
-    paths = list(missing)
-    punctuation = FormatPunctuation()
-    if paths:
-        punctuation = choose_punctuation(model_folder(options.model), formats, options.punctuate)
+    likely = read_phrases(options.phrases) if options.phrases else None
+    search = (options.decoder, options.lm, options.beam_width, likely)
 
-    def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
-        versions = punctuation.versions(transcript, formats)
-        write_transcripts(PROGRAM, missing[path], versions, path, options.channel, failures)
+    def punctuation() -> FormatPunctuation:
+        return choose_punctuation(model_folder(options.model), formats, options.punctuate)
 
-    failures: dict[Path, str] = {}
-    if paths:
-        likely = read_phrases(options.phrases) if options.phrases else None
-        search = (options.decoder, options.lm, options.beam_width, likely)
+    def results(paths: Sequence[Path]) -> Iterator[tuple[Path, Result]]:
         load(options.model, "cpu", *search)  # refuses what can't be used before workers start
         with cluster(options.address, options.workers):
             device, n_workers = resources(options.device, options.workers)
             load_model = partial(load, options.model, device, *search)
             arguments = (Path.cwd(), load_model, options.channel, options.batch_s)
-            results = transcribed(paths, arguments, device, n_workers)
-            failures = use_results(PROGRAM, results, len(paths), use)
-    if failures and len(recordings) > 1:
-        say(PROGRAM, f"{len(failures)} of {len(recordings)} recordings failed")
-    write_failures(options.out, {path: failures[path] for path in paths if path in failures})
+            yield from transcribed(paths, arguments, device, n_workers)
+
+    failures = write_all(
+        PROGRAM, recordings, options.out, formats, options.channel, punctuation, results
+    )
+    tell_failures(PROGRAM, failures, len(recordings))
     if failures:
         sys.exit(1)
 
@@ -107,7 +100,9 @@ def parse() -> argparse.Namespace:
         help="audio files, folders, which are searched recursively, or quoted patterns",
     )
     parser.add_argument(
-        "--model", type=path_of, required=True, help="a trained model's folder, or its name"
+        "--model",
+        type=path_of,
+        help="a trained model's folder, or its name; default as in `asr transcribe`",
     )
     parser.add_argument(
         "--out", type=path_of, required=True, help="folder for one file per recording and format"
@@ -147,6 +142,7 @@ def parse() -> argparse.Namespace:
         "--workers", type=int, help="number of workers; default: that of all CPUs or GPUs"
     )
     options = parser.parse_args()
+    options.model = model_or_default(PROGRAM, options.model)
     for name, least in (("channel", 0), ("beam_width", 1), ("batch_s", 0), ("workers", 1)):
         value = getattr(options, name)
         if value is not None and value < least:

@@ -10,20 +10,22 @@ from asr.errors import printable
 
 
 @contextmanager
-def progress_bar(total: int, what: str) -> Iterator[Callable[[], None]]:
+def progress_bar(total: int, what: str, prints: bool) -> Iterator[Callable[[], None]]:
     """A bar with the number of things that are done and the time left.
 
-    There is no bar for a single thing, if stderr is not a terminal, or if stdout is one, whose
-    lines show the progress. Lines on stderr stand above the bar. It is removed at the end.
+    There is no bar for a single thing, if stderr is not a terminal, or if stdout is one and the
+    lines printed there show the progress. Lines on stderr stand above the bar. It is removed at
+    the end.
 
     Args:
         total: number of things.
         what: their name, in the plural.
+        prints: whether there is a line on stdout when a thing is done.
 
     Yields:
         advance: to call when one thing is done.
     """
-    if total < 2 or not _is_terminal(sys.stderr) or _is_terminal(sys.stdout):
+    if total < 2 or not _is_terminal(sys.stderr) or (prints and _is_terminal(sys.stdout)):
         yield lambda: None
         return
     from rich.console import Console

@@ -18,9 +18,16 @@ from asr.cli.progress import changing_line
 from asr.cli.usage import refuse
 from asr.recognizer import Recognizer
 from asr.streaming.stream import StreamResult
-from asr.transcribing.captions import captions
 from asr.transcribing.punctuation import FormatPunctuation
-from asr.transcribing.writers import VTT_HEADER, Format, as_ctm, as_srt, json_values, vtt_cues
+from asr.transcribing.writers import (
+    VTT_HEADER,
+    Format,
+    as_ctm,
+    as_srt,
+    captions_of,
+    json_values,
+    vtt_cues,
+)
 
 PROGRAM = "asr transcribe"
 
@@ -77,7 +84,7 @@ def print_stream(
                 if punctuation:
                     transcript = punctuation.versions(transcript, [format])[format]
                 _print_final(result, transcript, audio, format, channel, n_captions)
-                n_captions += len(captions(transcript.words))
+                n_captions += len(captions_of(transcript))
 
 
 def _pieces(audio: Path, sample_rate: int, channel: int | None) -> Iterator[np.ndarray]:
@@ -117,6 +124,7 @@ def _interrupt_ends() -> Iterator[Callable[[], bool]]:
 
 def _transcript(result: StreamResult) -> Transcript:
     assert result.log_prob is not None
+    # its end is that of the segment, so that its subtitles are gone when those of the next come
     return Transcript(result.text, result.log_prob, result.end, lambda: result.words)
 
 

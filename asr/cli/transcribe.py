@@ -1,7 +1,7 @@
 """`asr transcribe`: audio files -> transcripts, as lines on stdout or as files."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -140,15 +140,12 @@ def transcribe(
         from asr.cli.audio_files import find_audio
         from asr.cli.stream_output import check_stream, print_stream
         from asr.cli.transcript_output import (
-            OutputFile,
             check_stdout,
             is_output,
             parse_formats,
-            print_transcript,
-            unwritten,
-            use_results,
-            write_failures,
-            write_transcripts,
+            print_all,
+            tell_failures,
+            write_all,
         )
         from asr.decoder import refuse_greedy, search_of
 
@@ -175,37 +172,30 @@ def transcribe(
         from asr.transcribing.punctuation import FormatPunctuation, choose_punctuation
 
         likely = read_phrases(phrases) if phrases else None
+
+        def punctuation() -> FormatPunctuation:
+            return choose_punctuation(model_folder(model), formats, punctuate)
+
         if stream:
-            punctuation = choose_punctuation(model_folder(model), formats, punctuate)
             recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
             with _warnings_as_lines(AudioWarning):
-                print_stream(recognizer, paths[0], formats[0], channel, punctuation)
+                print_stream(recognizer, paths[0], formats[0], channel, punctuation())
             return
-        missing: dict[Path, list[OutputFile]] = {}
-        if out:
-            missing = unwritten(PROGRAM, recordings, out, formats)
-            paths = list(missing)
 
-        punctuation = FormatPunctuation()
-        if paths:
-            punctuation = choose_punctuation(model_folder(model), formats, punctuate)
-
-        def use(path: Path, transcript: Transcript, failures: dict[Path, str]) -> None:
-            versions = punctuation.versions(transcript, formats)
-            if not out:
-                print_transcript(formats[0], versions[formats[0]], path, channel)
-            write_transcripts(PROGRAM, missing.get(path, ()), versions, path, channel, failures)
-
-        failures: dict[Path, str] = {}
-        if paths:
+        def results(paths: Sequence[Path]) -> Iterator[tuple[Path, Transcript | Exception]]:
             recognizer = load(model, device, decoder and decoder.value, lm, beam_width, likely)
-            results = zip(paths, transcribe_files(recognizer, paths, channel, batch_s), strict=True)
-            with _warnings_as_lines(AudioWarning):
-                failures = use_results(PROGRAM, results, len(paths), use)
-        if failures and len(recordings) > 1:
-            say(PROGRAM, f"{len(failures)} of {len(recordings)} recordings failed")
-        if out:
-            write_failures(out, failures)
+            return zip(paths, transcribe_files(recognizer, paths, channel, batch_s), strict=True)
+
+        with _warnings_as_lines(AudioWarning):
+            if out:
+                failures = write_all(
+                    PROGRAM, recordings, out, formats, channel, punctuation, results
+                )
+            else:
+                failures = print_all(
+                    PROGRAM, paths, formats[0], channel, punctuation(), results(paths)
+                )
+        tell_failures(PROGRAM, failures, len(recordings))
     if failures:
         raise typer.Exit(1)
 

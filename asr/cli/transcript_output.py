@@ -1,24 +1,31 @@
 """formats, recordings, transcripts -> stdout or files; imports torch."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.audio.content import STANDARD_INPUT
 from asr.cli.audio_files import AudioFile, check_given_once
 from asr.cli.output import name_of, print_content, print_json, print_row
 from asr.cli.progress import progress_bar
 from asr.cli.usage import refuse
-from asr.errors import STDOUT, InputError, has_one_line, one_line, printable, say
-from asr.files import remove_leftovers, write_text
+from asr.errors import STDOUT, InputError, has_one_line, listed, one_line, printable, say
+from asr.files import read_text, remove_leftovers, write_text
 from asr.recognizer import Transcript
+from asr.transcribing.punctuation import FormatPunctuation
 from asr.transcribing.writers import SUFFIX, Format, as_text, json_values, recording_name
 
 PROGRAM = "asr transcribe"
 
 _ONE_RECORDING: tuple[Format, ...] = ("srt", "vtt", "textgrid")
 _FAILED = "failed.tsv"
+_RECORDINGS = "recordings.tsv"
+
+Failures = dict[Path, str]
+"""Recordings with the reasons of their failures."""
 
 
 class OutputFile(NamedTuple):
@@ -68,7 +75,11 @@ def output_files(
 
     The files of a folder argument mirror its tree. Recordings whose files would have the same name
     keep the folders below the innermost one that they share: `a/x.wav` and `b/x.wav` are written
-    to `a/x.srt` and `b/x.srt`. Temporary files that a killed program has left are removed.
+    to `a/x.srt` and `b/x.srt`. Where this is not enough, they keep their suffixes: `x.wav.srt` and
+    `x.mp3.srt`. Temporary files that a killed program has left are removed.
+
+    `recordings.tsv` in the folder has a line `NAME<TAB>PATH` for each recording, so that a later
+    run doesn't take the transcript of one for that of another.
 
     Args:
         audio: the recordings.
@@ -76,8 +87,8 @@ def output_files(
         formats: one or more.
 
     Raises:
-        InputError: a recording is given twice, two recordings have the same file, or `out` is a
-            file.
+        InputError: a recording is given twice, two recordings have the same file, one has the
+            file of another of an earlier run, or `out` is a file.
     """
     check_given_once(audio)
     names = _output_names(audio)
@@ -87,6 +98,7 @@ def output_files(
     out.mkdir(parents=True, exist_ok=True)
     for folder in {(out / name).parent for name in names}:
         remove_leftovers(folder)
+    _keep_recordings(out, dict(zip(names, (one.path for one in audio), strict=True)))
     return [
         [OutputFile(format, out / f"{name}{SUFFIX[format]}") for format in formats]
         for name in names
@@ -94,11 +106,76 @@ def output_files(
 
 
 def is_output(path: Path) -> bool:
-    """Whether a file beside audio has the name of a transcript, a manifest or `failed.tsv`.
+    """Whether a file beside audio has the name of a transcript, a manifest or one of our lists.
 
     So has one that a killed program has left.
     """
-    return path.suffix in (*SUFFIX.values(), ".jsonl", ".partial") or path.name == _FAILED
+    suffixes = (*SUFFIX.values(), ".jsonl", ".partial")
+    return path.suffix in suffixes or path.name in (_FAILED, _RECORDINGS)
+
+
+def print_all(
+    program: str,
+    audio: Sequence[Path],
+    format: Format,
+    channel: int | None,
+    punctuation: FormatPunctuation,
+    results: Iterable[tuple[Path, Transcript | Exception]],
+) -> Failures:
+    """Print the transcripts of recordings; the arguments are those of `write_all`."""
+    failures: Failures = {}
+
+    def use(path: Path, transcript: Transcript) -> None:
+        version = punctuation.versions(transcript, [format])[format]
+        print_transcript(format, version, path, channel)
+
+    use_results(program, results, len(audio), use, failures, prints=True)
+    return failures
+
+
+def write_all(
+    program: str,
+    recordings: Sequence[AudioFile],
+    out: Path,
+    formats: Sequence[Format],
+    channel: int | None,
+    choose_punctuation: Callable[[], FormatPunctuation],
+    transcribe: Callable[[Sequence[Path]], Iterable[tuple[Path, Transcript | Exception]]],
+) -> Failures:
+    """Transcribe the recordings that lack some of their files, and write these.
+
+    `failed.tsv` in the folder lists the recordings that failed.
+
+    Args:
+        program: name of the program.
+        recordings: the recordings.
+        out: the folder; see `output_files`.
+        formats: one or more.
+        channel: see `asr.transcribing.writers.as_text`.
+        choose_punctuation: called if there is something to do.
+        transcribe: transcribes recordings; see `use_results`.
+
+    Raises:
+        InputError: see `output_files`.
+        OSError: the folder can't be written.
+    """
+    missing = unwritten(program, recordings, out, formats)
+    failures: Failures = {}
+    write_failures(out, failures)  # those of an earlier run are gone, even if this one is killed
+    try:
+        if missing:
+            punctuation = choose_punctuation()
+
+            def use(path: Path, transcript: Transcript) -> None:
+                versions = punctuation.versions(transcript, formats)
+                write_transcripts(program, missing[path], versions, path, channel, failures)
+
+            results = transcribe(list(missing))
+            use_results(program, results, len(missing), use, failures, prints=False)
+    finally:
+        order = [path for path in missing if path in failures]
+        write_failures(out, {path: failures[path] for path in order})
+    return failures
 
 
 def unwritten(
@@ -123,32 +200,38 @@ def use_results(
     program: str,
     results: Iterable[tuple[Path, Transcript | Exception]],
     n_results: int,
-    use: Callable[[Path, Transcript, dict[Path, str]], None],
-) -> dict[Path, str]:
+    use: Callable[[Path, Transcript], None],
+    failures: Failures,
+    prints: bool,
+) -> None:
     """Use each transcript as soon as it is there, beside a progress bar.
 
     Args:
         program: name of the program.
         results: recordings with their transcripts, or the exceptions that were raised for them.
         n_results: number of results.
-        use: prints or writes the transcript of a recording; may add to the failures.
-
-    Returns:
-        failures: recordings with the reasons of their failures; each is a line on stderr too.
+        use: prints or writes the transcript of a recording.
+        failures: may be added to; each new one is a line on stderr too.
+        prints: whether `use` prints on stdout.
     """
-    failures: dict[Path, str] = {}
-    with progress_bar(n_results, "recordings") as advance:
+    with progress_bar(n_results, "recordings", prints) as advance:
         for path, result in results:
             with failures_as_lines(program, path, failures):
                 if isinstance(result, Exception):
                     raise result
-                use(path, result, failures)
+                use(path, result)
             advance()
-    return failures
+
+
+def tell_failures(program: str, failures: Failures, n_recordings: int) -> None:
+    """A last line on stderr with the recordings that failed, if there were several recordings."""
+    if failures and n_recordings > 1:
+        names = listed([printable(str(path)) for path in failures])
+        say(program, f"{len(failures)} of {n_recordings} recordings failed: {names}")
 
 
 @contextmanager
-def failures_as_lines(program: str, audio: Path, failures: dict[Path, str]) -> Iterator[None]:
+def failures_as_lines(program: str, audio: Path, failures: Failures) -> Iterator[None]:
     """Print an error that concerns one recording as a line on stderr, and add it to `failures`.
 
     Args:
@@ -177,7 +260,7 @@ def write_transcripts(
     versions: Mapping[Format, Transcript],
     audio: Path,
     channel: int | None,
-    failures: dict[Path, str],
+    failures: Failures,
 ) -> None:
     """Write the versions of a transcript; one that fails is reported and does not stop the others.
 
@@ -256,7 +339,38 @@ def _output_names(audio: Sequence[AudioFile]) -> list[str]:
             shared = Path(os.path.commonpath(folders))
             for number, folder in zip(numbers, folders, strict=True):
                 names[number] = _name_in(shared, Path(folder, audio[number].path.name))
-    return names
+    count = Counter(names)
+    return [
+        name if count[name] == 1 else name + file.path.suffix
+        for name, file in zip(names, audio, strict=True)
+    ]
+
+
+def _keep_recordings(out: Path, names: Mapping[str, Path]) -> None:
+    """Add the recordings, by the names of their files, to the list in the folder.
+
+    Raises:
+        InputError: there is the transcript of another recording under one of the names.
+    """
+    file = out / _RECORDINGS
+    rows = [line.split("\t") for line in read_text(file).splitlines()] if file.exists() else []
+    if any(len(row) != 2 for row in rows):
+        raise InputError(f"{file}: has another form than NAME<TAB>PATH; expected what was written")
+    known = {name: path for name, path in rows}
+    new: dict[str, str] = {}
+    for name, path in names.items():
+        given = path if path == STANDARD_INPUT else path.absolute()
+        row, source = (printable(name_of(one)) for one in (name, given))
+        written = [out / f"{name}{suffix}" for suffix in SUFFIX.values()]
+        if known.get(row, source) != source and (there := [one for one in written if one.exists()]):
+            raise InputError(
+                f"{there[0]}: is the transcript of {known[row]} (see {file}), not of {source};"
+                " expected another --out"
+            )
+        new[row] = source
+    if new.items() - known.items():
+        lines = (f"{name}\t{path}\n" for name, path in (known | new).items())
+        write_text(file, "".join(lines))
 
 
 def _name_in(folder: Path, audio: Path) -> str:

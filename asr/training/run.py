@@ -340,7 +340,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values by dotted names."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")

@@ -10,7 +10,7 @@ MAX_LINE = 42
 """Characters in a line. Only a longer word has a longer line, and is a caption of its own."""
 
 MIN_MS = 1000
-"""Milliseconds that a caption is shown, if the words after it leave so much time."""
+"""Milliseconds that a caption is shown, if what comes after it leaves so much time."""
 
 MAX_MS = 7000
 """Milliseconds that a caption is shown at most."""
@@ -30,7 +30,7 @@ class Caption(NamedTuple):
     end_ms: int
 
 
-def captions(words: Sequence[Word]) -> list[Caption]:
+def captions(words: Sequence[Word], latest_end_ms: int | None = None) -> list[Caption]:
     """Divide words into captions, and each caption into lines.
 
     Of all divisions that keep the limits above, the one with the smallest penalty is taken. There
@@ -44,6 +44,8 @@ def captions(words: Sequence[Word]) -> list[Caption]:
 
     Args:
         words: in order of time, as in a `Transcript`; they don't overlap.
+        latest_end_ms: when the last caption disappears at the latest, such as at the recording's
+            end; not before the last word's.
 
     Returns:
         captions: every word is in exactly one caption, in order.
@@ -51,7 +53,7 @@ def captions(words: Sequence[Word]) -> list[Caption]:
     Source: Knuth and Plass 1981, "Breaking paragraphs into lines", for the search; Netflix, "Timed
         Text Style Guide", for the limits, with 1 s for its 5/6 s.
     """
-    text = _measured(words)
+    text = _measured(words, latest_end_ms)
     # for the first n words: the smallest penalty, and the first word of the last caption
     best: list[tuple[_Penalty, int]] = [(_Penalty(0, 0.0), 0)]
     for end in range(1, len(words) + 1):
@@ -94,6 +96,7 @@ class _Text(NamedTuple):
     offsets: list[int]  # (N + 1,) characters before each word, with a blank after each
     borders: list[float]  # (N + 1,) penalty of a border before each word
     pauses: list[float]  # (N,) penalty of the pauses before each word, if all were inside a caption
+    latest_end_ms: int | None
 
 
 _CAPTION = 1.0
@@ -123,7 +126,7 @@ _PRONOUNS = "i he she we they"
 _FUNCTION_WORDS = frozenset(f"{_CONJUNCTIONS} {_PREPOSITIONS} {_DETERMINERS} {_PRONOUNS}".split())
 
 
-def _measured(words: Sequence[Word]) -> _Text:
+def _measured(words: Sequence[Word], latest_end_ms: int | None) -> _Text:
     pauses = [after.start - before.end for before, after in pairwise(words)]
     inside = (_PAUSE_INSIDE * max(0.0, pause - _PAUSE_S) for pause in pauses)
     borders = [_border(before, after) for before, after in pairwise(words)]
@@ -134,6 +137,7 @@ def _measured(words: Sequence[Word]) -> _Text:
         offsets=list(accumulate((len(word.text) + 1 for word in words), initial=0)),
         borders=[0.0, *borders, 0.0],
         pauses=list(accumulate(inside, initial=0.0)),
+        latest_end_ms=latest_end_ms,
     )
 
 
@@ -197,6 +201,8 @@ def _end_ms(text: _Text, first: int, end: int) -> int:
         following = text.start_ms[end]
         if following - shown_until < SHORT_GAP_MS:
             shown_until = following - min(GAP_MS, (following - start) // 2)
+    elif text.latest_end_ms is not None:
+        shown_until = min(shown_until, text.latest_end_ms)
     return min(shown_until, start + MAX_MS)
 
 

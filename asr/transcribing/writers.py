@@ -14,7 +14,7 @@ from asr.alignment.times import TimedLabel, Word
 from asr.errors import InputError, printable
 from asr.files import finite_or_none, json_line
 from asr.recognizer import Transcript
-from asr.transcribing.captions import captions, milliseconds
+from asr.transcribing.captions import Caption, captions, milliseconds
 
 Format = Literal["txt", "json", "srt", "vtt", "ctm", "textgrid"]
 
@@ -115,6 +115,15 @@ def json_values(
     return values
 
 
+def captions_of(transcript: Transcript) -> list[Caption]:
+    """The captions of a transcript; none is shown after the end of the recording.
+
+    Raises:
+        ValueError: see `as_text`.
+    """
+    return captions(_timed_words(transcript), milliseconds(transcript.duration))
+
+
 def as_srt(transcript: Transcript, first_number: int = 1) -> str:
     """SubRip subtitles, numbered from `first_number` on.
 
@@ -122,10 +131,10 @@ def as_srt(transcript: Transcript, first_number: int = 1) -> str:
         InputError: a word looks like SubRip's formatting, such as `<i>`.
         ValueError: see `as_text`.
     """
-    words = _timed_words(transcript)
-    _refuse(words, _SRT_FORMATTING, "SRT")
+    found = captions_of(transcript)
+    _refuse(transcript.words, _SRT_FORMATTING, "SRT")
     blocks = []
-    for number, caption in enumerate(captions(words), first_number):
+    for number, caption in enumerate(found, first_number):
         times = f"{_clock(caption.start_ms, ',')} --> {_clock(caption.end_ms, ',')}"
         blocks.append("\n".join([str(number), times, *map(printable, caption.lines)]) + "\n")
     return "\n".join(blocks)
@@ -152,7 +161,7 @@ def vtt_cues(transcript: Transcript) -> str:
         ValueError: see `as_text`.
     """
     cues = []
-    for caption in captions(_timed_words(transcript)):
+    for caption in captions_of(transcript):
         times = f"{_clock(caption.start_ms, '.')} --> {_clock(caption.end_ms, '.')}"
         lines = (html.escape(printable(line), quote=False) for line in caption.lines)
         cues.append("\n".join([times, *lines]) + "\n")

@@ -31,3 +31,16 @@ def test_a_recording_that_is_missing_is_named(tone_model, tmp_path):
     done = diagnose(tone_model, tmp_path / "nope.wav")
     assert done.exit_code == 1
     assert done.stderr.startswith(f"asr diagnose: {tmp_path / 'nope.wav'}: ")
+    assert done.stdout == ""
+
+
+def test_a_broken_recording_does_not_stop_the_others(tone_model, tmp_path):
+    first, *_, last = sorted((tone_model.parent / "tones").rglob("*.wav"))
+    broken, page = tmp_path / "broken.wav", tmp_path / "page.html"
+    broken.write_bytes(b"RIFF and no more")
+    done = diagnose(tone_model, first, broken, last, "--out", page)
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"asr diagnose: {broken}: ")
+    assert done.stdout == diagnose(tone_model, first, last).stdout
+    assert "2 recordings" in page.read_text()

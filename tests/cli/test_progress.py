@@ -11,11 +11,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(monkeypatch, stdout, stderr):
+def shown(monkeypatch, stdout, stderr, prints=True):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", stdout)
     monkeypatch.setattr(sys, "stderr", stderr)
-    with progress_bar(3, "recordings") as advance:
+    with progress_bar(3, "recordings", prints) as advance:
         for number in range(3):
             print(f"text {number}", file=sys.stdout)
             print(f"warning {number}", file=sys.stderr)
@@ -39,9 +39,14 @@ def test_there_is_no_bar_in_pipes_or_between_texts(monkeypatch, stdout, stderr):
     assert (out, err) == ("text 0\ntext 1\ntext 2\n", "warning 0\nwarning 1\nwarning 2\n")
 
 
+def test_a_terminal_has_a_bar_if_results_go_to_files(monkeypatch):
+    _, err = shown(monkeypatch, Terminal(), Terminal(), prints=False)
+    assert "3/3" in err
+
+
 def test_closed_streams_have_no_bar(monkeypatch, capfd):
     monkeypatch.setattr(sys, "stderr", None)
-    with progress_bar(2, "recordings") as advance:
+    with progress_bar(2, "recordings", prints=True) as advance:
         advance()
     assert capfd.readouterr() == ("", "")
 

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,6 +89,7 @@ def test_subtitles_are_read_by_other_programs(folder, recognizer, capsys):
     said = " ".join(result.text for result in finals_of(recognizer, folder))
     assert " ".join(one.content for one in found).split() == said.split()
     assert [one.index for one in found] == list(range(1, len(found) + 1))
+    assert all(one.start < one.end <= other.start for one, other in pairwise(found))
     print_stream(recognizer, folder / "a b.wav", "vtt")
     cues = list(webvtt.from_buffer(io.StringIO(capsys.readouterr().out)))
     assert " ".join(cue.text for cue in cues).split() == said.split()

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,11 @@ def test_two_recordings_with_one_name_in_ctm_are_refused():
         ([("a/x.wav", "a"), ("b/x.wav", "b"), ("b/y.wav", "b")], ["a/x", "b/x", "y"]),
         ([("e/a/c/x.wav", "e/a"), ("e/b/c/x.wav", "e/b")], ["a/c/x", "b/c/x"]),
         ([("a/x.wav", None), ("x.wav", None)], ["a/x", "x"]),
+        ([("a/x.wav", None), ("a/x.mp3", None)], ["x.wav", "x.mp3"]),
+        ([("a/x.wav", "a"), ("a/x.mp3", "a"), ("a/y.wav", "a")], ["x.wav", "x.mp3", "y"]),
     ],
 )
-def test_equal_names_keep_their_folders(tmp_path, audio, expected):
+def test_equal_names_keep_their_folders_or_suffixes(tmp_path, audio, expected):
     recordings = [AudioFile(Path(path), folder and Path(folder)) for path, folder in audio]
     files = output_files(recordings, tmp_path, ["srt"])
     assert files == [[OutputFile("srt", tmp_path / f"{name}.srt")] for name in expected]
@@ -92,12 +95,35 @@ def test_unwritten_files_are_those_that_do_not_exist(tmp_path, capsys):
     assert capsys.readouterr().err == "program: 1 of 2 recordings are done already\n"
 
 
-def test_names_that_folders_cannot_tell_apart_are_refused(tmp_path):
-    audio = [AudioFile(Path("a/x.wav")), AudioFile(Path("a/x.mp3"))]
-    both = "x.srt: would be the output of both a/x.wav and a/x.mp3; expected different file names"
+def test_names_that_suffixes_cannot_tell_apart_are_refused(tmp_path):
+    audio = [AudioFile(Path(path)) for path in ("a/x.wav", "a/x.mp3", "a/x.mp3.ogg")]
+    both = "x.mp3.srt: would be the output of both a/x.mp3 and a/x.mp3.ogg; expected different file"
     with pytest.raises(InputError, match=both):
         output_files(audio, tmp_path / "out", ["srt", "vtt"])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_transcript_of_another_recording_is_not_taken_for_that_of_this_one(tmp_path):
+    out = tmp_path / "out"
+    ((file,),) = output_files([AudioFile(Path("a/x.wav"), Path("a"))], out, ["srt"])
+    assert (out / "recordings.tsv").read_text() == f"x\t{Path('a/x.wav').absolute()}\n"
+    other = AudioFile(Path("b/x.wav"), Path("b"))
+    output_files([other], out, ["srt"])  # the first was never transcribed
+    write_transcript(file, TRANSCRIPT, AUDIO[0], None)
+    owner = f"is the transcript of {Path('b/x.wav').absolute()} (see {out / 'recordings.tsv'})"
+    place = f"{out / 'x.srt'}: {owner}, not of {Path('a/x.wav').absolute()}"
+    for formats in (["srt"], ["txt", "json"]):
+        with pytest.raises(InputError, match=f"^{re.escape(place)}; expected another --out"):
+            output_files([AudioFile(Path("a/x.wav").absolute())], out, formats)
+        assert output_files([other, AudioFile(Path("c/y.wav"))], out, formats)
+    rows = [line.split("\t")[0] for line in (out / "recordings.tsv").read_text().splitlines()]
+    assert rows == ["x", "y"]
+
+
+def test_a_list_of_recordings_in_another_form_is_refused(tmp_path):
+    (tmp_path / "recordings.tsv").write_text("mine\n")
+    with pytest.raises(InputError, match=r"recordings.tsv: has another form than NAME<TAB>PATH"):
+        output_files([AudioFile(AUDIO[0])], tmp_path, ["srt"])
 
 
 def test_a_file_as_folder_is_refused(tmp_path):
@@ -112,11 +138,12 @@ def test_files_of_earlier_runs_are_outputs():
         "x.TextGrid",
         "x.txt",
         "failed.tsv",
+        "recordings.tsv",
         "x.srt.host-1-2.partial",
         "x.raw",
         "x.tsv",
     ]
-    assert [is_output(Path(name)) for name in names] == [True] * 5 + [False] * 2
+    assert [is_output(Path(name)) for name in names] == [True] * 6 + [False] * 2
 
 
 def test_failures_are_replaced_and_removed(tmp_path):

@@ -117,7 +117,7 @@ def test_files_are_those_of_asr_transcribe_though_a_worker_is_killed(
     assert done.exit_code == 1
     found = files_in(tmp_path / "cluster")
     assert found == files_in(tmp_path / "one")
-    assert len(found) == 7 * 3 + 1  # and failed.tsv
+    assert len(found) == 7 * 3 + 2  # and failed.tsv, recordings.tsv
     assert ran.stdout == ""
     lines = [line for line in ran.stderr.splitlines() if line.startswith("transcribe_ray: ")]
     assert lines == [
@@ -144,7 +144,7 @@ def test_a_recording_that_kills_every_worker_fails_alone(
     with pytest.raises(SystemExit, match="1"):
         script.main()
     assert len(feeder.killed) >= 2  # in its batch, and alone
-    assert len(files_in(out)) == 6 + 1
+    assert len(files_in(out)) == 6 + 2  # and failed.tsv, recordings.tsv
     reason = "its worker died 1 time; expected enough memory for it"
     assert (out / "failed.tsv").read_text() == f"{pipe}\t{reason}\n"
     assert not ray.is_initialized()

@@ -5,7 +5,7 @@ import pytest
 
 from asr.alignment.times import Word
 from asr.transcribing import captions as module
-from asr.transcribing.captions import GAP_MS, MAX_LINE, MAX_MS, MIN_MS, captions
+from asr.transcribing.captions import GAP_MS, MAX_LINE, MAX_MS, MIN_MS, Caption, captions
 
 FUNCTION_WORDS = ["the", "and", "of", "that"]
 LENGTHS = [1, 3, 6, 12, 20, 30, 45]
@@ -122,6 +122,14 @@ def test_speech_of_usual_speed_is_shown_for_a_second(seed):
         words.append(Word(text, now, now + 0.06 * len(text) + 0.05, 0.5))
         now = words[-1].end + generator.choice([0, 0, 0.1, 0.7])
     assert all(caption.end_ms - caption.start_ms >= MIN_MS for caption in captions(words))
+
+
+def test_the_last_caption_disappears_at_the_end_of_the_recording():
+    words = [Word("go", 5.0, 5.06, 0.5)]
+    for latest, end in ((None, 6000), (8000, 6000), (5700, 5700), (5060, 5060)):
+        assert captions(words, latest) == [Caption(("go",), 5000, end)]
+    words.append(Word("now", 15.0, 15.5, 0.5))
+    assert [one.end_ms for one in captions(words, 15700)] == [6000, 15700]
 
 
 def spoken(text, pause_after=(), pause_s=0.6):
