@@ -319,7 +319,8 @@ def _rename_to_new(partial: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # the file system has no hard links
-        path.open("x").close()
+        if os.path.lexists(path):  # an empty file in its place would stay if this were killed
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         os.replace(partial, path)
     else:
         partial.unlink()

@@ -144,17 +144,22 @@ def hook(event, values):
         if seen == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
+def no_links(*paths):
+    raise PermissionError(1, "Operation not permitted", *paths)
+
+if sys.argv[4] == "False":
+    os.link = no_links
 sys.addaudithook(hook)
 write_text(path, "whole", exclusive)
 """
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_a_write_killed_at_any_step_leaves_no_part_of_a_file(tmp_path, exclusive):
+@pytest.mark.parametrize(("exclusive", "links"), [(True, True), (True, False), (False, True)])
+def test_a_write_killed_at_any_step_leaves_no_part_of_a_file(tmp_path, exclusive, links):
     path = tmp_path / "a"
     for step in range(1, 20):
         path.unlink(missing_ok=True)
-        command = [sys.executable, "-c", KILLED, path, str(step), str(exclusive)]
+        command = [sys.executable, "-c", KILLED, path, str(step), str(exclusive), str(links)]
         if subprocess.run(command).returncode == 0:
             break
         assert not path.exists() or path.read_text() == "whole"
