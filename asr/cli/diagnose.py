@@ -50,6 +50,9 @@ def diagnose(
     input, and the shares of gates that are nearly closed (below 0.1) and nearly open (above 0.9).
     The reach is the largest distance at which the gradient's norm is at least a tenth of its
     highest; "per frame" is the factor by which it changes with each frame.
+
+    If a file can't be used, stderr has its name and the reason, the others are still measured, and
+    the exit status is 1.
     """
     with reported(PROGRAM):
         if out and out.exists():
@@ -58,6 +61,7 @@ def diagnose(
 
         from asr.cli.audio_files import find_audio
         from asr.cli.output import print_lines
+        from asr.cli.transcript_output import failures_as_lines
         from asr.evaluation.diagnosis import diagnose as measure
         from asr.evaluation.diagnosis import network_of
         from asr.evaluation.diagnosis_page import diagnosis_page, diagnosis_rows, table_lines
@@ -72,16 +76,23 @@ def diagnose(
         except InputError as error:
             raise InputError(f"{model}: {error}") from None
         recognizer = Recognizer(loaded)
+        failures: dict[Path, str] = {}
 
         def waveforms() -> "Iterator[Tensor]":
             for path in recordings:
-                started = recognizer.start_reading(path)
+                with failures_as_lines(PROGRAM, path, failures):
+                    started = recognizer.start_reading(path)
+                if path in failures:
+                    continue
                 if started.is_long:
                     longest = recognizer.segmentation.max_segment_s
                     say(PROGRAM, f"{path}: only the first {longest:g} s are used")
                 yield torch.from_numpy(started.waveform)
 
         found = measure(loaded, waveforms())
-        print_lines(table_lines(diagnosis_rows(found)))
-        if out:
-            write_text(out, diagnosis_page(f"{PROGRAM} {model}", found))
+        if found.n_utterances:
+            print_lines(table_lines(diagnosis_rows(found)))
+            if out:
+                write_text(out, diagnosis_page(f"{PROGRAM} {model}", found))
+    if failures:
+        raise typer.Exit(1)
