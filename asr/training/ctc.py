@@ -111,9 +111,9 @@ class CTCSettings:
         model: size of the network.
         optim: optimiser and learning-rate schedule.
         averaging: which epochs are averaged, and when training ends.
-        memory_every: number of epochs after which TensorBoard gets the network's memory anew: the
-            gradient of the outputs for the first dev utterance by the distance of the input; 0 for
-            never. See `asr.networks.memory`.
+        memory_every: number of epochs after which TensorBoard gets the network's memory anew, or
+            the next validation's if that is later: the gradient of the outputs for the longest dev
+            utterance by the distance of the input; 0 for never. See `asr.networks.memory`.
     """
 
     seed: int = 1
@@ -207,6 +207,8 @@ class CTCTraining(pl.LightningModule):
         self._references: list[str] = []
         self._hypotheses: list[str] = []
         self._dev_loss = 0.0
+        self._memory_features: Tensor | None = None  # (T, 1, F), of the longest dev utterance
+        self._memory_epoch = 0  # number of epochs when its memory was logged
         self._steps = CheckedSteps()
 
     @property
@@ -219,6 +221,11 @@ class CTCTraining(pl.LightningModule):
         if self.settings.features.normalisation == "global" and is_new:
             train = self.trainer.datamodule.train  # type: ignore[attr-defined]
             estimate_moments(self.features, train, self.settings.data.batch_s)
+
+    def on_train_start(self) -> None:
+        # a resumed training goes on at the same epochs as one without interruption
+        every = max(1, self.settings.memory_every)
+        self._memory_epoch = self.current_epoch // every * every
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         seed_batch(self, self.settings.seed, batch_idx, self._masks)
@@ -246,8 +253,7 @@ class CTCTraining(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         features, input_lengths = features_of(batch, self.features)
-        if batch_idx == 0:
-            self._remembered = features[: input_lengths[0], :1]
+        self._note_longest(features, input_lengths)
         log_probs, input_lengths = self.acoustic(features, input_lengths)
         losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
         self._dev_loss += losses.sum().item()
@@ -267,18 +273,27 @@ class CTCTraining(pl.LightningModule):
         if self.monitor == "dev_wer":
             self.log("dev_cer", characters.rate, sync_dist=True)
         self._references, self._hypotheses, self._dev_loss = [], [], 0.0
-        every = self.settings.memory_every
-        if every and (self.current_epoch + 1) % every == 0:
-            self._log_memory()
+        n_epochs, every = self.current_epoch + 1, self.settings.memory_every
+        if self._memory_features is not None and n_epochs - self._memory_epoch >= every:
+            self._log_memory(self._memory_features)
+            self._memory_epoch = n_epochs
+        self._memory_features = None
+
+    def _note_longest(self, features: Tensor, input_lengths: Tensor) -> None:
+        """Keep the features of the longest dev utterance if its memory is to be logged."""
+        longest, n = (int(one) for one in input_lengths.max(0))
+        known = self._memory_features
+        if self.settings.memory_every and (known is None or longest > len(known)):
+            self._memory_features = features[:longest, n : n + 1]
 
     @rank_zero_only
-    def _log_memory(self) -> None:
-        """Log how far the network remembers in the first dev utterance, and the curve."""
+    def _log_memory(self, features: Tensor) -> None:
+        """Log how far the network remembers in an utterance, (T, 1, F), and the curve."""
         frame_s = self.settings.features.hop_ms / 1000
         curve = MemoryCurve(round(REACH_S / frame_s))
         with torch.inference_mode(False):  # in which validation has no gradient
-            features = self._remembered.clone()
-            curve.add(*network_gradients(self.acoustic, features, torch.Generator().manual_seed(0)))
+            generator = torch.Generator().manual_seed(0)
+            curve.add(*network_gradients(self.acoustic, features.clone(), generator))
         for name, direction in (("before", -1), ("after", 1)):
             reach = 1000.0 * frame_s * curve.reach(direction)
             self.log(f"memory/{name}_ms", reach, rank_zero_only=True)
@@ -296,21 +311,28 @@ class CTCTraining(pl.LightningModule):
 def refuse_short(dataset: SpeechDataset, settings: CTCSettings, manifest: str) -> None:
     """Raise InputError naming the utterances that have too few frames for their texts.
 
-    The loss of such an utterance would be infinite. Frames are counted at the highest speed.
+    The loss of such an utterance would be infinite. Frames are counted at the highest speed. A
+    network that classifies whole utterances has one frame for each.
     """
     features, reduction = settings.features, settings.model.frames_per_output
+    pooling = settings.model.pooling
     short = []
     for utterance, tokens in zip(dataset.utterances, dataset.tokens, strict=True):
         samples = round(utterance.duration * features.sample_rate / max(dataset.speeds))
         n_frames = -(-features.n_frames(samples) // reduction)
+        n_frames = min(n_frames, 1) if pooling else n_frames
         needed = max(1, frames_needed(tokens))
         if n_frames < needed:
             short.append(f"{utterance.id} ({n_frames} for {needed})")
     if short:
+        remedy = (
+            f"lower model.time_reduction ({reduction}) or features.hop_ms ({features.hop_ms})"
+            if not pooling
+            else "with data.tokens=unit a label of one word takes one frame"
+        )
         raise InputError(
             f"{manifest}: {len(short)} of {len(dataset)} utterances have fewer frames than their"
-            f" text takes: {listed(short)}; lower model.time_reduction ({reduction}) or"
-            f" features.hop_ms ({features.hop_ms}), or take them out of the manifest"
+            f" text takes: {listed(short)}; {remedy}, or take them out of the manifest"
         )
 
 

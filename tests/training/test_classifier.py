@@ -57,6 +57,15 @@ def test_a_classifier_is_used_and_measured_like_every_model(classifier):
     assert (system["words"], system["substitutions"]) == (len(utterances), wrong)
 
 
+def test_labels_of_several_tokens_are_refused(tones, tmp_path):
+    line = (
+        r"train\.jsonl: \d+ of \d+ utterances have fewer frames than their text takes: .* \(1 for"
+        r" \d\).*; with data\.tokens=unit a label of one word takes one frame"
+    )
+    with pytest.raises(InputError, match=line):
+        run_script(SCRIPT, *tones.options, "--model.pooling=true", "--out", tmp_path / "no")
+
+
 def test_recipes_for_ctc_and_classifiers_do_not_mix(tones, tmp_path):
     for name, pooling in (("train_classifier", False), ("train_ctc", True)):
         options = [*tones.options, f"--model.pooling={str(pooling).lower()}"]

@@ -648,6 +648,41 @@ def test_tensorboard_gets_the_networks_memory_at_the_chosen_interval(tones, tmp_
     assert len(events.Images("memory")) == 2
 
 
+@pytest.mark.parametrize(
+    ("validated", "every", "at"),
+    [(1, 2, [2, 4, 6]), (3, 2, [3, 6]), (2, 3, [4]), (1, 10, [])],
+)
+def test_memory_is_logged_once_its_interval_has_passed(
+    tones, tmp_path, monkeypatch, validated, every, at
+):
+    logged = []
+
+    def note(task, features):
+        logged.append((task.current_epoch + 1, len(features)))
+
+    monkeypatch.setattr(CTCTraining, "_log_memory", note)
+    options = ("--trainer.max_epochs=6", f"--trainer.check_val_every_n_epoch={validated}")
+    train(tones, tmp_path / "run", *options, f"--memory_every={every}")
+    dev = read_manifest(tones.folder / "dev.jsonl")
+    settings = FeatureSettings(sample_rate=SAMPLE_RATE)
+    longest = settings.n_frames(round(max(u.duration for u in dev) * SAMPLE_RATE))
+    assert logged == [(epoch, longest) for epoch in at]
+
+
+def test_memory_of_a_resumed_training_is_logged_at_the_same_epochs(tones, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        CTCTraining, "_log_memory", lambda task, _: logged.append(task.current_epoch + 1)
+    )
+    options = (tmp_path / "run", "--trainer.max_epochs=4", "--memory_every=2")
+    with monkeypatch.context() as patched:
+        signal_at(patched, CTCTraining, 15)  # in the third epoch
+        with pytest.raises(SystemExit):
+            train(tones, *options)
+    train(tones, *options)
+    assert logged == [2, 4]
+
+
 class OneWeight:
     """What `CheckedSteps` needs of a training task."""
 
