@@ -88,22 +88,27 @@ def tune_thresholds(tagger: Tagger, path: str | Path) -> None:
     of_end = best_threshold(end, np.isin(marks, [MARKS.index(mark) for mark in SENTENCE_ENDS]))
     is_open = end < of_end
     of_comma = best_threshold(comma[is_open], marks[is_open] == MARKS.index(","))
-    of_capital = best_threshold(capital, is_right_case)
+    of_capital = best_threshold(capital, is_right_case, int(np.count_nonzero(cases)))
     tagger.get_buffer("thresholds").copy_(torch.tensor([of_end, of_comma, of_capital]))
 
 
-def best_threshold(found: np.ndarray, is_true: np.ndarray) -> float:
+def best_threshold(found: np.ndarray, is_true: np.ndarray, n_true: int | None = None) -> float:
     """The threshold with the highest F1, half-way between probabilities; 0.5 if nothing is true.
 
     Args:
         found: (U,), probabilities above 0.
-        is_true: (U,), bool, which places have the tag.
+        is_true: (U,), bool, which places get the right tag if they get one.
+        n_true: number of places that have a tag; None if they are those of `is_true`.
     """
     if not is_true.any():
         return 0.5
     order = np.argsort(-found, kind="stable")
     values, n_right = found[order], np.cumsum(is_true[order])
-    f1 = 2 * n_right / (np.arange(1, len(values) + 1) + is_true.sum())
+    f1 = (
+        2
+        * n_right
+        / (np.arange(1, len(values) + 1) + (is_true.sum() if n_true is None else n_true))
+    )
     lower = np.append(values[1:], 0.0)
     best = np.where(lower < values, f1, -1.0).argmax()  # a threshold can't separate equal values
     return float(values[best] + lower[best]) / 2

@@ -93,6 +93,20 @@ def test_the_best_threshold_is_that_of_all_that_are_tried(seed):
     assert best_threshold(found, np.zeros(60, dtype=bool)) == 0.5
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_places_whose_tag_is_never_right_count_as_missed(seed):
+    generator = np.random.default_rng(seed)
+    found = generator.integers(1, 20, size=60) / 20
+    tags = np.where(generator.random(60) < 0.8 * found, generator.integers(1, 3, 60), 0)
+    guesses = generator.integers(1, 3, 60)  # the tag of each place if it gets one
+
+    def f1(threshold):
+        return detection_counts(tags, np.where(found >= threshold, guesses, 0)).f1
+
+    best = best_threshold(found, guesses == tags, np.count_nonzero(tags))
+    assert f1(best) == max(f1(value) for value in np.arange(21) / 20)
+
+
 def test_tuned_thresholds_find_rare_tags(text):
     """The tagger gives each word the same small probabilities, so all words get a tag or none."""
     tagger = full_stops().tagger
