@@ -148,7 +148,8 @@ def with_errors(
         if is_kept[place]:
             kept = place
             continue
-        if cases[place] != _LOWER and marks[kept] in _ENDS and place + 1 < len(words):
+        begins_sentence = cases[place] != _LOWER and marks[kept] in _ENDS
+        if begins_sentence and place + 1 < len(words) and not is_replaced[place + 1]:
             cases[place + 1] = max(cases[place + 1], _CAPITAL)
         marks[kept] = max(marks[kept], marks[place])
     return TaggedWords(words, marks, cases)[is_kept]

@@ -86,20 +86,23 @@ def test_errors_have_the_given_rates_and_leave_the_rest(tmp_path):
     assert np.array_equal(same.words, tagged.words)
 
 
+class Planted:
+    """Drops the words with these indices, and replaces one."""
+
+    def __init__(self, *dropped, replaced=-1):
+        self.dropped, self.replaced = dropped, replaced
+
+    def random(self, n):
+        draws = np.where(np.isin(np.arange(n), self.dropped), 1.0, 0.5)
+        draws[np.arange(n) == self.replaced] = 0.0
+        return draws
+
+    def integers(self, high, size):
+        return np.zeros(size, dtype=int)
+
+
 def test_tags_of_dropped_words_go_to_their_neighbours(tmp_path):
     text = text_of(tmp_path, "He came, so late. The dog went! Why?")
-
-    class Planted:
-        """Drops the words with these indices."""
-
-        def __init__(self, *dropped):
-            self.dropped = dropped
-
-        def random(self, n):
-            return np.where(np.isin(np.arange(n), self.dropped), 1.0, 0.5)
-
-        def integers(self, high, size):
-            return np.zeros(size, dtype=int)
 
     def left(*dropped):
         pool = text.tagged.words
@@ -111,3 +114,10 @@ def test_tags_of_dropped_words_go_to_their_neighbours(tmp_path):
     assert left(4) == "He came, so late. Dog went! Why?"
     assert left(3, 4, 5) == "He came, so. Went! Why?"
     assert left(0, 7) == "He came, so late. The dog went?"
+
+
+def test_a_replaced_word_that_begins_a_sentence_has_no_case(tmp_path):
+    text = text_of(tmp_path, "He came. The dog went!")
+    planted = Planted(2, replaced=3)  # "the" is dropped, and "dog" replaced
+    found = with_errors(text.tagged, 0.1, 0.1, text.tagged.words, planted)
+    assert found.cases.tolist() == [CASES.index("capital"), 0, NOT_COUNTED, 0]
