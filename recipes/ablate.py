@@ -11,105 +11,62 @@ Source: Graves, Mohamed and Hinton 2013, arXiv:1303.5778, table 1.
 
 import argparse
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from pipeline import Corpus, minutes_of, prepare, run
+from pipeline import Corpus, data_options, minutes_of, prepare, run
 
-from asr.config import from_dict, read_yaml
-from asr.errors import InputError, reported
+from asr.config import from_dict, parse, read_yaml, settings_parser
+from asr.errors import reported
 from asr.evaluation.report import TableRow, markdown
 from asr.files import path_of, write_text
-from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.training.ablation import Ablation, network_of_size
 from asr.training.ctc import CTCData, CTCSettings
+from asr.training.run import add_trainer_options
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@dataclass(frozen=True)
-class Ablation:
-    """The contents of ablate.yaml.
-
-    Args:
-        config: name of the settings that all networks share, such as ctc-mfcc.
-        settings: changes of these settings, as key=value.
-        parameters: number of parameters that each network has as nearly as units allow.
-        networks: settings of each network, under `model`, without its size.
-    """
-
-    config: str
-    settings: tuple[str, ...]
-    parameters: int
-    networks: tuple[dict[str, Any], ...]
-
-
 def main() -> None:
-    options = parse()
+    options = parse_options()
     conf = ROOT / "conf" / options.corpus / "ablate.yaml"
     ablation = from_dict(Ablation, read_yaml(conf), str(conf))
     out = options.out or Path(os.path.relpath(ROOT / "exp" / options.corpus / "ablate"))
     corpus = Corpus(ROOT, options.corpus, out, options.data_root)
     shared = corpus.conf / f"{ablation.config}.yaml"
     prepare(corpus.data, corpus.data_root, [*corpus.lexicon(shared), *corpus.parts(shared)])
-    values = {key: value for key, value in read_yaml(shared).items() if key != "trainer"}
-    settings = from_dict(CTCSettings, values, str(shared))
+    settings = shared_settings(corpus, shared, ablation)
     n_tokens = len(CTCData(settings).tokenizer.symbols)
     systems = []
-    for values in ablation.networks:
-        model = network(settings, n_tokens, values, ablation.parameters, f"{conf}: networks")
-        name = " ".join(f"{key}={value}" for key, value in values.items())
-        changes = {**values, "hidden_size": model.settings.hidden_size}
-        given = [*ablation.settings, *(f"model.{key}={value}" for key, value in changes.items())]
-        folder = out / name.replace(" ", "-").replace("=", "-")
-        here = replace(corpus, out=folder)
+    for changes in ablation.networks:
+        model = network_of_size(
+            settings, n_tokens, changes, ablation.parameters, f"{conf}: networks"
+        )
+        name = "-".join(f"{key}-{value}" for key, value in changes.items())
+        sized = {**changes, "hidden_size": model.settings.hidden_size}
+        given = [*ablation.settings, *(f"model.{key}={value}" for key, value in sized.items())]
+        here = replace(corpus, out=out / name.replace(" ", "-"))
         results = run(here, shared, options.seeds, given)
+        # other programs slow trainings down, so the shortest time is the best estimate
         minutes = min(minutes_of(here, shared, result.parent) for result in results)
-        title, *_ = model.summary(settings.features.hop_ms)[1].split(", a frame")
-        systems.append(TableRow(title, results, model.n_parameters, minutes, ""))
+        systems.append(TableRow(model.settings.layers, results, model.n_parameters, minutes, ""))
         lines = markdown(systems, ["greedy"], of_phones=False)
         write_text(out / "table.md", "\n".join(lines) + "\n")  # what is done so far
     print("\n".join(lines))
     print(out / "table.md")
 
 
-def network(
-    settings: CTCSettings, n_tokens: int, values: dict[str, Any], n_parameters: int, place: str
-) -> AcousticModel:
-    """The network whose number of parameters is nearest to the wanted one, without weights.
-
-    Args:
-        settings: that all networks share.
-        n_tokens: number of tokens.
-        values: settings of this network, without its size.
-        n_parameters: the wanted number.
-        place: where the values come from; the error message starts with it.
-
-    Raises:
-        InputError: a setting is unknown or out of range, or the wanted number is too small.
-    """
-
-    def of_width(hidden_size: int) -> AcousticModel:
-        chosen = {**asdict(settings.model), **values, "hidden_size": hidden_size}
-        model = from_dict(AcousticSettings, chosen, place)
-        with torch.device("meta"):
-            return AcousticModel(settings.features.n_features, n_tokens, model)
-
-    least, most = 1, 2
-    if of_width(least).n_parameters > n_parameters:
-        found = f"{place}: {values} has {of_width(least).n_parameters} parameters with one unit"
-        raise InputError(f"{found}; expected at most {n_parameters}")
-    while of_width(most).n_parameters < n_parameters:
-        least, most = most, 2 * most
-    while most - least > 1:
-        middle = (least + most) // 2
-        below = of_width(middle).n_parameters <= n_parameters
-        least, most = (middle, most) if below else (least, middle)
-    return min(map(of_width, (least, most)), key=lambda m: abs(m.n_parameters - n_parameters))
+def shared_settings(corpus: Corpus, shared: Path, ablation: Ablation) -> CTCSettings:
+    """The settings that all networks share, with the changes that `ablation` makes."""
+    parser = settings_parser("ablate", CTCSettings)
+    add_trainer_options(parser)
+    given = [*data_options(corpus, shared), *(f"--{setting}" for setting in ablation.settings)]
+    return parse(
+        parser, CTCSettings, [f"--config={shared}", f"--out={corpus.out}", *given]
+    ).settings
 
 
-def parse() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     corpora = sorted(path.parent.name for path in ROOT.glob("conf/*/ablate.yaml"))
     parser = argparse.ArgumentParser(
         prog="ablate", usage=__doc__.splitlines()[2], allow_abbrev=False

@@ -123,8 +123,7 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
     """
     train_part, dev, _ = corpus.parts(conf)
     inputs = [conf, *corpus.lexicon(conf), train_part, dev]
-    given = [f"--data.train={train_part}", f"--data.dev={dev}"]
-    given += [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
+    given = data_options(corpus, conf)
     for name in INPUT_MODELS:
         chosen = [s.partition("=")[2] for s in settings if s.startswith(f"data.{name}=")]
         if chosen:
@@ -151,6 +150,13 @@ def train(corpus: Corpus, conf: Path, seeds: int, settings: Sequence[str] = ()) 
         command += ["--seed", str(seed)] if seed else []
         run_stage([*command, *given], inputs, outputs=[model / "model.json"])
         yield model
+
+
+def data_options(corpus: Corpus, conf: Path) -> list[str]:
+    """Options that name the manifests and the lexicon of a training, wherever it is started."""
+    train_part, dev, _ = corpus.parts(conf)
+    lexicon = [f"--data.lexicon={path}" for path in corpus.lexicon(conf)]
+    return [f"--data.train={train_part}", f"--data.dev={dev}", *lexicon]
 
 
 def kind_of(conf: Path) -> str:

@@ -117,6 +117,22 @@ class AcousticSettings:
         """Number of feature frames for each output frame, by all reductions together."""
         return self.time_reduction * self.stack.time_reduction
 
+    @property
+    def layers(self) -> str:
+        """The layers in words, such as "3 x 256 bidirectional lstm"."""
+        parts = [f"2 convolutions of {self.conv_channels} channels"] if self.conv_channels else []
+        size = f"{self.hidden_size}"
+        if self.projection_size:
+            size += f" projected to {self.projection_size}"
+        directions = "bidirectional" if self.bidirectional else "forward"
+        parts.append(f"{self.n_layers} x {size} {directions} {self.cell}")
+        parts += ["residual links"] if self.residual else []
+        parts += [f"pyramid of {' x '.join(map(str, self.pyramid))}"] if self.pyramid else []
+        parts += [f"{size} rectified linear units" for size in self.output_sizes]
+        if self.chunk_frames:
+            parts.append(f"chunks of {self.chunk_frames} and {self.right_frames} frames")
+        return ", ".join(parts)
+
 
 class AcousticModel(nn.Module):
     """Deep (bidirectional) recurrent network: features -> log-probabilities of the tokens.
@@ -212,23 +228,12 @@ class AcousticModel(nn.Module):
     def summary(self, hop_ms: float) -> tuple[str, str]:
         """A title and a line that describe the layers; features have a frame every `hop_ms` ms."""
         settings = self.settings
-        parts = [f"2 convolutions of {settings.conv_channels} channels"]
-        size = f"{settings.hidden_size}"
-        if settings.projection_size:
-            size += f" projected to {settings.projection_size}"
-        directions = "bidirectional" if settings.bidirectional else "forward"
-        parts.append(f"{settings.n_layers} x {size} {directions} {settings.cell}")
-        parts += ["residual links"] if settings.residual else []
-        parts += (
-            [f"pyramid of {' x '.join(map(str, settings.pyramid))}"] if settings.pyramid else []
-        )
-        parts += [f"{size} rectified linear units" for size in settings.output_sizes]
-        if settings.chunk_frames:
-            parts.append(f"chunks of {settings.chunk_frames} and {settings.right_frames} frames")
-        line = ", ".join(parts if settings.conv_channels else parts[1:])
         if settings.pooling:
-            return "layers", f"{line}, one output for an utterance"
-        return "layers", f"{line}, a frame every {hop_ms * settings.frames_per_output:g} ms"
+            return "layers", f"{settings.layers}, one output for an utterance"
+        return (
+            "layers",
+            f"{settings.layers}, a frame every {hop_ms * settings.frames_per_output:g} ms",
+        )
 
     def check(self, place: str) -> None:
         """Check the weights read from the file `place`; here any finite weights are valid."""
