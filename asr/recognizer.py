@@ -1,7 +1,7 @@
 """audio file -> Transcript: all stages from audio to text."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -20,7 +20,7 @@ from asr.audio.load import read_blocks
 from asr.audio.segments import SegmentSettings, speech_segments, windows
 from asr.audio.waveform import as_waveform, resample
 from asr.corpus.batching import batches_by_length
-from asr.corpus.reading import read_ahead
+from asr.corpus.reading import made_ahead, read_ahead
 from asr.decoder import (
     UNTUNED_OF,
     Decoder,
@@ -314,10 +314,12 @@ class Recognizer:
 
         pieces = []
         segments = speech_segments(counted(), self.sample_rate, self.segmentation)
-        for window in windows(segments, int(_WINDOW_S * self.sample_rate)):
-            transcripts = self._transcribe_window([part.waveform for part in window], place)
-            for segment, transcript in zip(window, transcripts, strict=True):
-                pieces.append((segment.start / self.sample_rate, transcript))
+        found = windows(segments, int(_WINDOW_S * self.sample_rate))
+        with closing(made_ahead(found)) as read:  # and decoded, in a thread
+            for window in read:
+                transcripts = self._transcribe_window([part.waveform for part in window], place)
+                for segment, transcript in zip(window, transcripts, strict=True):
+                    pieces.append((segment.start / self.sample_rate, transcript))
         return joined(pieces, n_samples / self.sample_rate)
 
     def _transcribe_window(self, waveforms: Sequence[np.ndarray], place: str) -> list[Transcript]:

@@ -1,4 +1,4 @@
-"""Train a corpus's model, and make the folder that is passed on, with a model card.
+"""Train a corpus's model of phones, and make the folder that is passed on, with a model card.
 
 python recipes/publish.py CORPUS --out asr/models/CORPUS [--data-root DIR]
 
@@ -69,6 +69,7 @@ def main() -> None:
         [*package, "--model", model, "--out", rounded, *given],
         inputs,
         outputs=[rounded / DESCRIPTION],
+        new_folder=rounded,
     )
     measured = list(measure(corpus, rounded, settings.tests))
     run_script([*package, "--model", rounded, "--out", options.out, "--results", *measured])

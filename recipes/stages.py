@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from asr.files import file_digest, read_text, write_text
 
 
 def run_stage(
-    command: Sequence[str | Path], inputs: Sequence[Path], outputs: Sequence[Path]
+    command: Sequence[str | Path],
+    inputs: Sequence[Path],
+    outputs: Sequence[Path],
+    new_folder: Path | None = None,
 ) -> None:
     """Run a script as `run_script` does, unless it succeeded with the same command and inputs.
 
@@ -21,6 +25,7 @@ def run_stage(
         command: the script and its options.
         inputs: files that it reads.
         outputs: files that it writes. A file beside the last one records the success.
+        new_folder: a folder that the script makes; that of an earlier run is removed first.
 
     Raises:
         SystemExit: as for `run_script`.
@@ -35,6 +40,8 @@ def run_stage(
         print(f"unchanged: {_shown(words)}", file=sys.stderr)
         return
     done.unlink(missing_ok=True)  # if the script fails now, its outputs are incomplete
+    if new_folder and new_folder.exists():
+        shutil.rmtree(new_folder)
     run_script(words)
     write_text(done, digest.hexdigest())
 

@@ -195,16 +195,16 @@ def quietest(scores: Sequence[float]) -> int:
     Returns:
         frame: from 0 to T - 1; without a pause, that of the lowest score.
     """
-    pauses, start = [], 0
+    start, pauses = 0, []
     for is_speech, run in groupby(score > 0 for score in scores):
         length = len(list(run))
         if not is_speech:
-            pauses.append((length, -start))
+            pauses.append((start, length))
         start += length
     if not pauses:
         return int(np.argmin(scores))
-    length, before = max(pauses)
-    return length // 2 - before
+    start, length = max(pauses, key=lambda pause: pause[1])  # the first of the longest
+    return start + length // 2
 
 
 class _Frames:

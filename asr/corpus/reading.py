@@ -1,10 +1,13 @@
-"""batches of draws -> padded batches, read by threads ahead of the training step."""
+"""batches of draws -> padded batches, read by threads ahead of the step that needs them."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from contextlib import suppress
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import NamedTuple, Protocol, TypeVar
 
 from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.dataset import Batch, Example, collate
@@ -53,6 +56,42 @@ def read_ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def made_ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
+    """The same items, made by a thread: one is ready while the thread makes another.
+
+    An error in making them is raised after the items before it.
+    """
+    made: Queue[Item | _End] = Queue(maxsize=1)
+    stopped = Event()
+
+    def make() -> None:
+        end = _End(None)
+        try:
+            for item in items:
+                made.put(item)
+                if stopped.is_set():
+                    return
+        except BaseException as error:
+            end = _End(error)
+        made.put(end)
+
+    # a daemon, as it may wait for a pipe that nobody writes to
+    Thread(target=make, daemon=True).start()
+    try:
+        while not isinstance(item := made.get(), _End):
+            yield item
+        if item.error:
+            raise item.error
+    finally:
+        stopped.set()
+        with suppress(Empty):
+            made.get_nowait()  # the thread may wait for room
+
+
+class _End(NamedTuple):
+    error: BaseException | None
 
 
 class Examples(Protocol):

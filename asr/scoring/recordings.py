@@ -1,10 +1,11 @@
 """Utterances -> their recordings, and the times of recognised words in them, for playing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from asr.errors import InputError
+from asr.errors import InputError, counted
 from asr.scoring.entries import Entry
 from asr.scoring.tables import AUDIO_NAMES
 from asr.scoring.transcripts import Pairs
@@ -33,7 +34,8 @@ def find_recordings(entries: Sequence[Entry], folder: Path | None) -> list[Recor
     Args:
         entries: the references.
         folder: search here for the path that the reference names, or for a file named after the
-            path, the id, or the recording of an STM's segment; None: take the reference's path.
+            path, the id, or the recording of an STM's segment, if only one has this name; None:
+            take the reference's path.
 
     Raises:
         InputError: the folder can't be read, or has no recording of any utterance.
@@ -90,8 +92,8 @@ def playing_notes(systems: Sequence[Pairs], recordings: Sequence[Recording | Non
     ]
     if silent:
         notes.append(
-            f"{len(silent)} utterances can't be played, such as {silent[0].audio}: there is no such"
-            " file, or browsers don't play its format"
+            f"{counted(len(silent), 'utterance')} can't be played, such as {silent[0].audio}: there"
+            " is no such file, there are several of its name, or browsers don't play its format"
         )
     unused = sum(
         word_starts(said, heard, text) is None
@@ -115,7 +117,10 @@ def _paths_in(entries: Sequence[Entry], folder: Path) -> list[Path | None]:
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; expected a folder of recordings")
     files = sorted(path for path in folder.rglob("*") if _is_playable(path))
-    known = {path.stem: path for path in files} | {str(path): path for path in files}
+    n_folders = Counter(path.stem for path in {file.with_suffix("") for file in files})
+    # of several recordings with the same name, such as one of each speaker, none is guessed
+    known = {path.stem: path for path in files if n_folders[path.stem] == 1}
+    known |= {str(path): path for path in files}
     paths = []
     for entry in entries:
         audio = next(

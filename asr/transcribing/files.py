@@ -1,20 +1,17 @@
 """audio files -> transcripts: read in a thread, recognised in batches."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Event, Thread
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from asr.alignment.transcript import Transcript
 from asr.corpus.batching import batches_by_length
+from asr.corpus.reading import made_ahead
 from asr.errors import attempt
 from asr.recognizer import Recognizer, StartedAudio
 
 _WINDOW_BATCHES = 4  # batches of audio that are sorted by length; three windows are in memory
-
-_Item = TypeVar("_Item")
 
 
 def transcribe_files(
@@ -49,7 +46,7 @@ def transcribe_files(
         raise ValueError(f"batch_s is {batch_s}; expected 0 or more seconds")
     batch_samples = batch_s * recognizer.sample_rate
     started = (attempt(recognizer.start_reading, path, channel) for path in paths)
-    with closing(_made_ahead(_windows(started, _WINDOW_BATCHES * batch_samples))) as windows:
+    with closing(made_ahead(_windows(started, _WINDOW_BATCHES * batch_samples))) as windows:
         for short, last in windows:
             yield from _transcribe_short(recognizer, short, batch_samples)
             if isinstance(last, StartedAudio):
@@ -80,29 +77,6 @@ def _windows(audio: Iterable[StartedAudio | Exception], n_samples: float) -> Ite
             yield _Window(short)
             short, n_taken = [], 0
     yield _Window(short)
-
-
-def _made_ahead(items: Iterable[_Item]) -> Generator[_Item, None, None]:
-    """The same items, made by a thread: one is ready while the thread makes another."""
-    made: Queue[_Item | None] = Queue(maxsize=1)
-    stopped = Event()
-
-    def make() -> None:
-        for item in items:
-            made.put(item)
-            if stopped.is_set():
-                return
-        made.put(None)
-
-    # a daemon, as it may wait for a pipe that nobody writes to
-    Thread(target=make, daemon=True).start()
-    try:
-        while (item := made.get()) is not None:
-            yield item
-    finally:
-        stopped.set()
-        with suppress(Empty):
-            made.get_nowait()  # the thread may wait for room
 
 
 def _transcribe_short(

@@ -11,7 +11,7 @@ from asr.corpus.batching import BucketSampler, UtteranceDraw
 from asr.corpus.cache import WaveformCache
 from asr.corpus.dataset import Example, SpeechDataset
 from asr.corpus.manifest import Utterance
-from asr.corpus.reading import BatchReader, read_ahead
+from asr.corpus.reading import BatchReader, made_ahead, read_ahead
 from asr.errors import InputError
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer
 
@@ -130,6 +130,27 @@ def test_an_unreadable_file_is_named_with_and_without_threads(utterances):
         batches = [[UtteranceDraw(index, 0)] for index in range(N)]
         with pytest.raises(InputError, match=r"^utterance u7: .*u7.wav: can't be read as audio"):
             list(BatchReader(noisy(utterances), batches, n_threads=n_threads))
+
+
+def test_items_are_made_ahead_and_an_error_comes_in_its_place():
+    made = []
+
+    def items():
+        for item in range(3):
+            made.append(item)
+            yield item
+        raise InputError("a.wav: is cut")
+
+    found = made_ahead(items())
+    assert next(found) == 0
+    deadline = time.monotonic() + 10
+    while len(made) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert made == [0, 1, 2]  # one is ready, and one is made
+    assert [next(found), next(found)] == [1, 2]
+    with pytest.raises(InputError, match="a.wav: is cut"):
+        next(found)
+    assert list(made_ahead(range(100))) == list(range(100))
 
 
 def test_closing_the_iterator_ends_its_threads():

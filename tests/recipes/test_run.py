@@ -331,6 +331,21 @@ def test_a_failed_stage_runs_again(copying, tmp_path):
         run_stage([script], inputs=[tmp_path / "nowhere"], outputs=[target])
 
 
+def test_a_folder_of_an_earlier_or_killed_run_is_made_anew(tmp_path):
+    script, source, folder = (tmp_path / name for name in ("make.py", "in", "made"))
+    script.write_text(
+        "import pathlib, sys\npathlib.Path(sys.argv[1]).mkdir()\nopen(sys.argv[2], 'w')"
+    )
+    source.write_text("one")
+    folder.mkdir()
+    for text in ("one", "two"):
+        source.write_text(text)
+        (folder / "rest").write_text("of an earlier run")
+        made = folder / "out"
+        run_stage([script, folder, made], [source], [made], new_folder=folder)
+        assert sorted(path.name for path in folder.iterdir()) == [".out.done", "out"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stage_gets_the_signal_once_and_is_waited_for(tmp_path, number):
     script = tmp_path / "slow.py"

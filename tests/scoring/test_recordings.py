@@ -45,8 +45,8 @@ def test_recordings_are_those_that_the_manifest_names(write, tmp_path):
     found = find_recordings(references_of(pairs), None)
     assert found == [Recording(audio, 1.5, 3.5), None, None, Recording(audio, None, None)]
     assert playing_notes([pairs], found) == [
-        f"2 utterances can't be played, such as {tmp_path}/wav/b.flac: there is no such file, or"
-        " browsers don't play its format"
+        f"2 utterances can't be played, such as {tmp_path}/wav/b.flac: there is no such file,"
+        " there are several of its name, or browsers don't play its format"
     ]
 
 
@@ -58,9 +58,10 @@ def test_recordings_in_a_folder_are_found_by_path_name_and_id(write, tmp_path):
         row(id="u2", audio="s2/a.wav", text="a"),
         row(id="b", audio="elsewhere/b.sph", text="b"),
         row(id="none", audio="nowhere.wav", text="b"),
+        row(id="a", audio="/elsewhere/s2/a.wav", text="a"),  # which of both?
     )
     found = find_recordings(references_of(read_pairs(manifest, manifest)), tmp_path / "wav")
-    assert [each and each.path for each in found] == [*paths[:3], None]
+    assert [each and each.path for each in found] == [*paths[:3], None, None]
 
     stm = write("ref.stm", "rec1 1 ann 0.50 2.00 a b", "rec1 1 bob 2.00 3.25 c")
     ctm = write("hyp.ctm", "rec1 1 0.60 0.20 a", "rec1 1 2.10 0.20 c", "rec1 1 2.50 0.2 d")
