@@ -23,6 +23,7 @@ LICENCES = ("corpus", "licence")
 
 _HOURS = ("corpus", "train: utterances", "hours")
 _RATES = ("wer", "wer_low", "wer_high", "cer")
+_NEWER = ("cer_low", "cer_high")  # which earlier results do not have
 _SAYS = "## What a published model has to say"
 
 
@@ -183,9 +184,10 @@ def _error_rates(facts: CardFacts) -> list[str]:
         "|---|---:|---:|---:|---:|",
     ]
     for test_set, system, _ in facts.measured:
-        wer, low, high, cer = (_percent(system[rate]) for rate in _RATES)
+        rates = {rate: _percent(system[rate]) for rate in (*_RATES, *_NEWER) if rate in system}
         sizes = f"{system['utterances']:,} | {system['words']:,}"
-        lines.append(f"| {test_set} | {sizes} | {wer} ({low} to {high}) | {cer} |")
+        cells = [_with_interval(rates, rate) for rate in ("wer", "cer")]
+        lines.append(f"| {test_set} | {sizes} | {' | '.join(cells)} |")
     origins = dict.fromkeys(measured.origin for measured in facts.measured)
     lines += ["", f"Measured with `recipes/evaluate.py`: {'; '.join(origins)}."]
     if facts.is_rounded:
@@ -200,6 +202,12 @@ def _training_data(corpora: Corpora | None) -> list[str]:
     return ["| corpus | utterances | hours |", "|---|---:|---:|", *rows]
 
 
+def _with_interval(rates: Mapping[str, str], name: str) -> str:
+    if f"{name}_low" not in rates:
+        return rates[name]
+    return f"{rates[name]} ({rates[f'{name}_low']} to {rates[f'{name}_high']})"
+
+
 def _percent(rate: float | None) -> str:
     return "infinite" if rate is None else f"{100 * rate:.2f}"
 
@@ -208,6 +216,7 @@ def _is_system(values: Any) -> bool:
     match values:
         case {"name": str(), "words": int(), "utterances": int(), **more}:
             rates = [more.get(rate, "missing") for rate in _RATES]
+            rates += [more.get(rate) for rate in _NEWER]
             is_rated = all(rate is None or isinstance(rate, int | float) for rate in rates)
             return is_rated and isinstance(more.get("decoding", {}), dict)
     return False

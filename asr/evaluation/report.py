@@ -103,7 +103,7 @@ def markdown(systems: Sequence[TableRow], ways: Sequence[str], of_phones: bool) 
         ways: names of ways of decoding, in the table's order; a system may lack some.
         of_phones: whether the texts are phones; the table then has phone error rates only.
     """
-    rates = ["PER % (95 %)"] if of_phones else ["CER %", "WER % (95 %)"]
+    rates = ["PER % (95 %)"] if of_phones else ["CER % (95 %)", "WER % (95 %)"]
     columns = ["model", "decoding", *rates, "p", "parameters", "minutes", "real-time factor"]
     lines = [
         f"| {' | '.join(columns)} | alignment |",
@@ -126,8 +126,7 @@ def _cells(
 ) -> list[str]:
     of_way = [model[way] for model in models]
     rates = [model.wer for model in of_way]
-    low, high = bootstrap_interval(pooled(model.words for model in of_way))
-    wer = f"{100 * mean(rates):.2f} ({100 * low:.2f} to {100 * high:.2f})"
+    wer = _percent(mean(rates), pooled(model.words for model in of_way))
     wer += f", deviation {100 * stdev(rates):.2f}" if len(rates) > 1 else ""
     p = ""
     if others is not models and all(way in other for other in others):
@@ -138,7 +137,7 @@ def _cells(
     return [
         system.name,
         way,
-        f"{100 * mean(model.cer for model in of_way):.2f}",
+        _percent(mean(model.cer for model in of_way), pooled(m.characters for m in of_way)),
         wer,
         p,
         f"{system.n_parameters:,}",
@@ -146,6 +145,12 @@ def _cells(
         f"{mean(model.real_time_factor for model in of_way):.3f}",
         system.alignment,
     ]
+
+
+def _percent(rate: float, counts: Sequence[ErrorCounts]) -> str:
+    """A rate with its interval over utterances, in percent."""
+    low, high = bootstrap_interval(counts)
+    return f"{100 * rate:.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def scored(folder: Path) -> dict[str, Scored]:
@@ -202,10 +207,14 @@ def _line(name: str, models: list[dict[str, Scored]]) -> str:
     rates = [system.wer for system in systems], [system.cer for system in systems]
     deviations = [f", standard deviation {stdev(r):.2%}" if len(r) > 1 else "" for r in rates]
     words = pooled(system.words for system in systems)
-    low, high = bootstrap_interval(words)
+    characters = pooled(system.characters for system in systems)
+    intervals = [
+        f" (95 %: {low:.2%} to {high:.2%})"
+        for low, high in map(bootstrap_interval, (words, characters))
+    ]
     line = (
-        f"{name}: WER {mean(rates[0]):.2%} (95 %: {low:.2%} to {high:.2%}){deviations[0]};"
-        f" CER {mean(rates[1]):.2%}{deviations[1]}"
+        f"{name}: WER {mean(rates[0]):.2%}{intervals[0]}{deviations[0]};"
+        f" CER {mean(rates[1]):.2%}{intervals[1]}{deviations[1]}"
     )
     over = systems[0].over
     if over is not None and all(over in model for model in models):

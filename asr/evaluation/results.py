@@ -10,7 +10,7 @@ import numpy as np
 from asr.evaluation.calibration import calibration_error, normalised_cross_entropy
 from asr.evaluation.provenance import peak_memory_mb
 from asr.scoring.bootstrap import bootstrap_interval, paired_gain
-from asr.scoring.error_rates import ErrorCounts, cer, word_errors
+from asr.scoring.error_rates import ErrorCounts, cer, character_errors, word_errors
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class SystemResult:
         wer_low: lower end of the 95 % bootstrap interval over utterances.
         wer_high: upper end of this interval.
         cer: character error rate, with the spaces between words; pooled like `wer`.
+        cer_low: lower end of its 95 % bootstrap interval over utterances.
+        cer_high: upper end of this interval.
         cer_no_spaces: character error rate of the texts without their spaces.
         substitutions: number of substituted words.
         deletions: number of deleted words.
@@ -46,6 +48,8 @@ class SystemResult:
             recognised, or for oracles. See `asr.evaluation.calibration`.
         nce: normalised cross entropy of the confidences, 1 at most; None if `ece` is None, or if
             all words are right, or all wrong.
+        latency_s: seconds from a sound to the first result with it at most, without computing;
+            None for whole utterances.
     """
 
     name: str
@@ -53,6 +57,8 @@ class SystemResult:
     wer_low: float
     wer_high: float
     cer: float
+    cer_low: float
+    cer_high: float
     cer_no_spaces: float
     substitutions: int
     deletions: int
@@ -100,12 +106,16 @@ def system_result(
     counts = word_errors(references, hypotheses)
     low, high = bootstrap_interval(counts)
     pooled = sum(counts, ErrorCounts())
+    characters = character_errors(references, hypotheses)
+    cer_low, cer_high = bootstrap_interval(characters)
     return SystemResult(
         name=name,
         wer=pooled.rate,
         wer_low=low,
         wer_high=high,
-        cer=cer(references, hypotheses).rate,
+        cer=sum(characters, ErrorCounts()).rate,
+        cer_low=cer_low,
+        cer_high=cer_high,
         cer_no_spaces=cer(references, hypotheses, spaces=False).rate,
         substitutions=pooled.substitutions,
         deletions=pooled.deletions,
@@ -175,7 +185,8 @@ def table(results: Sequence[SystemResult]) -> list[str]:
     for r in results:
         line = (
             f"{r.name:{width}}  WER {r.wer:7.2%} ({r.wer_low:.2%} to {r.wer_high:.2%}),"
-            f" CER {r.cer:6.2%}; {r.substitutions} substitutions, {r.deletions} deletions,"
+            f" CER {r.cer:6.2%} ({r.cer_low:.2%} to {r.cer_high:.2%});"
+            f" {r.substitutions} substitutions, {r.deletions} deletions,"
             f" {r.insertions} insertions in {r.words} words;"
             f" real-time factor {r.real_time_factor:.4f}, {r.peak_memory_mb:.0f} MiB"
         )

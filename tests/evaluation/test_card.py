@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import asdict
 
@@ -95,6 +96,8 @@ def test_card_states_hours_licences_errors_and_limits(readme, model):
     ):
         assert part in card
     assert "Something else" not in card
+    (row,) = (line for line in card.splitlines() if line.startswith("| both/test |"))
+    assert re.search(r" \| 16\.67 \(\S+ to \S+\) \| \d+\.\d\d \(\S+ to \S+\) \|$", row)
     assert licences_of(card) == [("One", "CC BY 4.0"), ("Two", "CC0 1.0")]
 
 
@@ -142,6 +145,17 @@ def test_other_corpora_are_refused(readme, old, new, hours, line):
 def test_greedy_results_are_those_of_a_greedy_model(model):
     found = read_measured(model / "test" / "results.json", model, DecoderSettings())
     assert (found.system["name"], found.system["substitutions"]) == ("greedy", 2)
+
+
+def test_earlier_results_have_no_interval_of_the_cer(model):
+    path = model / "test" / "results.json"
+    values = json.loads(path.read_text())
+    for system in values["systems"]:
+        del system["cer_low"], system["cer_high"]
+    path.write_text(json.dumps(values))
+    measured = read_measured(path, model, DecoderSettings())
+    card = model_card("both", CardFacts("CTC", measured=[measured]))
+    assert re.search(r"\| 33\.33 \(\S+ to \S+\) \| \d+\.\d\d \|$", card, re.M)
 
 
 def test_results_of_another_model_are_refused(model):

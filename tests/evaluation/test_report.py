@@ -36,6 +36,8 @@ def test_models_of_several_seeds_are_reported_with_mean_and_deviation(tmp_path):
     ]
     # over the three models, 7 and 9 of 12 words of the two utterances are wrong
     assert "(95 %: 58.33% to 75.00%), standard deviation 26.02%" in lines[3]
+    # and 20 and 27 of 33 characters
+    assert "; CER 71.21% (95 %: 60.61% to 81.82%), standard deviation " in lines[3]
     assert report([tmp_path / "one"]) == lines[:1]
 
 
@@ -71,13 +73,13 @@ def test_the_table_compares_each_system_with_the_last(tmp_path):
     ]
     lines = markdown(systems, ["beam"], of_phones=False)
     assert lines[:2] == [
-        "| model | decoding | CER % | WER % (95 %) | p | parameters | minutes | real-time factor"
-        " | alignment |",
+        "| model | decoding | CER % (95 %) | WER % (95 %) | p | parameters | minutes"
+        " | real-time factor | alignment |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     # the HMM makes 8 errors of 8 words, CTC 4 of 16 over its two models
     hmm, ctc = (line.split(" | ") for line in lines[2:])
-    assert hmm[:3] == ["| HMM", "beam", "100.00"]
+    assert hmm[:3] == ["| HMM", "beam", "100.00 (100.00 to 100.00)"]
     assert hmm[3] == "100.00 (100.00 to 100.00)"
     assert float(hmm[4]) == pytest.approx(0.5, abs=0.02)  # better in both of two utterances
     assert hmm[5:] == ["1,200", "2.0", "0.500", "many passes |"]

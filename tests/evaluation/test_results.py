@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from asr.evaluation.results import compared, system_result, table, with_calibration
-from asr.scoring.bootstrap import Gain, paired_gain
-from asr.scoring.error_rates import word_errors
+from asr.scoring.bootstrap import Gain, bootstrap_interval, paired_gain
+from asr.scoring.error_rates import character_errors, word_errors
 
 REFERENCES = ["a b c", "d e", "f"]
 HYPOTHESES = ["a x c y", "e", "f"]
@@ -19,11 +19,21 @@ def test_figures_are_those_counted_by_hand():
     assert result.wer == 0.5
     assert result.wer_low <= 0.5 <= result.wer_high
     assert result.cer == 5 / 9  # x for b, blank and y; d and its blank
+    errors = character_errors(REFERENCES, HYPOTHESES)
+    assert (result.cer_low, result.cer_high) == bootstrap_interval(errors)
+    assert result.cer_low == 0.0  # of samples with the last text only
     assert result.cer_no_spaces == 3 / 6
     assert (result.utterances, result.wrong_utterances) == (3, 2)
     assert (result.audio_s, result.real_time_factor) == (8.0, 0.25)
     assert result.decoding == {"beam_width": 4}
     assert (result.over, result.gain, result.p) == (None, None, None)
+
+
+def test_the_table_has_both_rates_with_their_intervals():
+    result = replace(system("one"), wer=0.5, wer_low=0.25, wer_high=0.75)
+    (line,) = table([replace(result, cer=0.125, cer_low=0.1, cer_high=0.2)])
+    expected = "one  WER  50.00% (25.00% to 75.00%), CER 12.50% (10.00% to 20.00%); "
+    assert line.startswith(expected)
 
 
 def test_compared_adds_only_the_paired_gain():

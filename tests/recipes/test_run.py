@@ -61,7 +61,8 @@ def test_a_corpus_is_prepared_trained_and_evaluated_once(home):
     results = json.loads((home / "exp/tones/ctc/test/results.json").read_text())["systems"][0]
     assert done.stdout.splitlines() == [
         f"exp/tones/ctc/test: greedy: WER {results['wer']:.2%} (95 %: {results['wer_low']:.2%} to"
-        f" {results['wer_high']:.2%}); CER {results['cer']:.2%}",
+        f" {results['wer_high']:.2%}); CER {results['cer']:.2%} (95 %: {results['cer_low']:.2%} to"
+        f" {results['cer_high']:.2%})",
         "model: exp/tones/ctc",
     ]
     stages = [line for line in done.stderr.splitlines() if line.startswith("python ")]
