@@ -3,8 +3,8 @@
 python recipes/run.py CORPUS [--data-root DIR] [--out DIR] [--seeds N] [--greedy] [key=value]
 
 The settings are those of conf/CORPUS/ctc.yaml, and the model's folder is exp/CORPUS/ctc.
---config FILE uses other settings; the name of the file begins with the kind of model: ctc, hmm or
-hybrid. The model's folder has the file's name.
+--config FILE uses other settings; the name of the file begins with the kind of model: ctc,
+classifier, hmm or hybrid. The model's folder has the file's name.
 key=value changes a setting: `model.n_layers=4 trainer.max_epochs=20`.
 If conf/CORPUS/decode.yaml exists, the language models that it names are trained too; for
 ctc-NAME.yaml, decode-NAME.yaml goes first. --greedy turns this off and decodes with greedy search
