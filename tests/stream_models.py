@@ -34,7 +34,9 @@ KINDS = {
 """Settings of the features and of the network."""
 
 
-def recognizer_of(kind="plain", seed=1, decoder="greedy", normalisation=None, **more):
+def recognizer_of(
+    kind="plain", seed=1, decoder="greedy", normalisation=None, tokenizer=CHARS, **more
+):
     """A CTC recogniser whose greedy text changes often; `more` are settings of its network."""
     features, network = KINDS[kind]
     if normalisation:
@@ -42,11 +44,11 @@ def recognizer_of(kind="plain", seed=1, decoder="greedy", normalisation=None, **
     features = Features(FeatureSettings(**FEATURES | features)).eval()
     torch.manual_seed(seed)
     settings = AcousticSettings(**MODEL | network | more)
-    acoustic = AcousticModel(features.settings.n_features, 5, settings).eval()
+    acoustic = AcousticModel(features.settings.n_features, len(tokenizer.symbols), settings).eval()
     with torch.no_grad():
         acoustic.output.weight *= 12
-    model = Model(features, acoustic, CHARS)
-    return Recognizer(model, Decoder.load(DecoderSettings(decoder), CHARS))
+    decoding = DecoderSettings(decoder) if isinstance(decoder, str) else decoder
+    return Recognizer(Model(features, acoustic, tokenizer), Decoder.load(decoding, tokenizer))
 
 
 def hybrid_recognizer(seed=0):

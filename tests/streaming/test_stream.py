@@ -1,11 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import SAMPLE_RATE, spoken
 from stream_models import (
+    CHARS,
     KINDS,
+    PHONES,
     RATE,
     changing_noise,
     hybrid_recognizer,
@@ -15,7 +18,9 @@ from stream_models import (
 )
 
 from asr.audio.features import moments
+from asr.decoder import DecoderSettings
 from asr.errors import InputError
+from asr.search.space import BeamSettings
 from asr.streaming.settings import StreamSettings
 from asr.streaming.stream import Stream
 
@@ -63,6 +68,38 @@ def test_a_hybrid_streams_too():
     settings = StreamSettings(10.0, pause_s=math.inf)
     (rows,) = log_probs_of_segments(recognizer, waveform, settings)
     torch.testing.assert_close(rows, recognizer.log_probs(waveform), rtol=0, atol=1e-4)
+
+
+def save_unigrams(path, **log10_probs):
+    """Write a unigram model of words with these logarithms to base 10."""
+    lines = [f"{value}\t{word}" for word, value in log10_probs.items()]
+    head = f"\\data\\\nngram 1={len(lines) + 3}\n\n\\1-grams:\n-99\t<s>\n-1\t</s>\n-9\t<unk>\n"
+    path.write_text(head + "\n".join(lines) + "\n\n\\end\\\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["lm", "rescorer", "phones"])
+def test_a_stream_is_decoded_as_a_file_is(kind, tmp_path):
+    lm = save_unigrams(tmp_path / "lm.arpa", a=-0.5, b=-0.5, ab=-0.7, cab=-0.7, c=-2.0)
+    other = save_unigrams(tmp_path / "other.arpa", a=-9.0, b=-9.0, ab=-0.2, cab=-0.2, c=-0.2)
+    beam = DecoderSettings("beam", BeamSettings(lm_weight=1.0), lm=lm)
+    rescored = replace(beam, rescorers=(other,), lm_weights=(2.0,))
+    decoder = {"lm": beam, "rescorer": rescored, "phones": DecoderSettings("beam")}[kind]
+    tokenizer = PHONES if kind == "phones" else CHARS
+    recognizer = recognizer_of(decoder=decoder, normalisation="none", tokenizer=tokenizer)
+    waveform = changing_noise(3)
+    *partial, final = recognizer.stream([waveform], 0.4, 0.2, pause_s=math.inf)
+    expected = recognizer.transcribe(waveform, sample_rate=RATE)
+    assert (final.text, final.is_final) == (expected.text, True)
+    assert final.log_prob == pytest.approx(expected.log_prob, abs=1e-3)
+    assert [word.text for word in final.words] == expected.text.split()
+    words = {"pea", "queue"} if kind == "phones" else {"a", "b", "ab", "cab", "c"}
+    assert len(partial) > 2
+    assert {word for result in partial for word in result.text.split()} <= words
+    # the text so far is that of the search; only a segment that has ended is rescored
+    whole = replace(recognizer.decoder, rescorers=())
+    ((best, *_),) = whole.nbests([recognizer.log_probs(waveform)])
+    assert (final.text == best.text) == (kind != "rescorer")
 
 
 # running moments are summed in float64, those of files in float32
@@ -169,9 +206,10 @@ def test_pauses_end_segments_with_the_texts_and_times_of_what_was_said():
         assert final.log_prob > -5
 
 
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
 @pytest.mark.parametrize(("pause_s", "max_segment_s"), [(0.04, 30.0), (math.inf, 3.0)])
-def test_memory_is_that_of_one_segment(pause_s, max_segment_s):
-    recognizer, held = recognizer_of(), []
+def test_memory_is_that_of_one_segment(pause_s, max_segment_s, decoder):
+    recognizer, held, searched = recognizer_of(decoder=decoder), [], []
     settings = StreamSettings(0.5, 0.2, pause_s, max_segment_s)
     stream = Stream(recognizer.model, recognizer.decoder, recognizer.transcripts, settings)
 
@@ -179,9 +217,14 @@ def test_memory_is_that_of_one_segment(pause_s, max_segment_s):
         for piece in changing_noise(40).split(RATE // 2):
             yield piece
             held.append(len(stream._frames) + len(stream._rows))
+            search = stream._search
+            trees = search._searches.trees if search._searches else []
+            n_rows = sum(len(rows) for rows in search._rows)
+            searched.append(n_rows + sum(len(tree.prefixes) for tree in trees))
 
     list(stream.results(pieces()))
     assert max(held[40:]) <= 1.5 * max(held[:40]) < 900
+    assert 0 < max(searched[40:]) <= 2 * max(searched[:40])  # prefixes have room that doubles
 
 
 def test_long_segments_are_cut_and_nothing_is_lost():
