@@ -14,11 +14,13 @@ import srt
 import webvtt
 from audio_files import encoded
 from stream_models import RATE, changing_noise, recognizer_of
+from taggers import full_stops
 from typer.testing import CliRunner
 
 from asr.cli.app import app
 from asr.cli.stream_output import print_stream
 from asr.model import save_model
+from asr.transcribing.punctuation import FormatPunctuation
 
 pytestmark = pytest.mark.usefixtures("compiled_alignment")
 
@@ -69,6 +71,17 @@ def test_text_has_a_line_for_each_segment(folder, recognizer, capsys):
     out, err = capsys.readouterr()
     assert out.splitlines() == [result.text for result in finals_of(recognizer, folder)]
     assert err == ""
+
+
+def test_only_the_formats_with_punctuation_have_it(folder, recognizer, capsys):
+    plain = [result.text for result in finals_of(recognizer, folder)]
+    marked = [" ".join(f"{word.capitalize()}." for word in text.split()) for text in plain]
+    punctuation = FormatPunctuation(full_stops(), ("txt",))
+    print_stream(recognizer, folder / "a b.wav", "txt", punctuation=punctuation)
+    assert capsys.readouterr().out.splitlines() == marked
+    print_stream(recognizer, folder / "a b.wav", "json", punctuation=punctuation)
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["text"] for line in lines] == plain
 
 
 def test_json_has_start_and_duration_of_each_segment(folder, recognizer, capsys):
