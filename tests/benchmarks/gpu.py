@@ -8,7 +8,8 @@ those of the earlier parts:
   device compared with float64 on the CPU. TF32 is off.
 - AN4: prepare, train `conf/an4/ctc-mfcc.yaml` with seed 1, train the trigram, evaluate.
 - training step: forward and backward pass of the acoustic model with its CTC loss; the share of the
-  loss, which runs on the CPU; the recurrent layers compared with torch's bidirectional LSTM.
+  loss, which runs on the CPU; the recurrent layers compared with torch's bidirectional LSTM; the
+  peephole LSTM compared with torch's LSTM.
 - transcription: seconds of audio per second, with greedy search.
 
 Run: bash tests/benchmarks/gpu.sh [--device cpu] [--epochs N] [--data-root DIR] [--out DIR]
@@ -25,6 +26,7 @@ import time
 from pathlib import Path
 
 import torch
+from recurrent_speed import PEEPHOLE_BARS, peephole_ratios
 
 from asr.corpus.manifest import read_manifest
 from asr.errors import InputError, reported
@@ -205,6 +207,10 @@ def measure_step(table, device):
     name = "cuDNN's" if device == "cuda" else "torch's"
     note = f"{1000 * ours_s:.1f}, packed {1000 * packed_s:.1f}, padded {1000 * padded_s:.1f} ms"
     table.add(f"recurrent layers beside {name}, packed", f"{ours_s / packed_s:.2f} times", note)
+    for what, ratio in peephole_ratios(device):
+        bar = PEEPHOLE_BARS[device]
+        note = f"at most {bar}{'' if ratio <= bar else ': MISSED'}"
+        table.add(f"{what}, beside {name} LSTM", f"{ratio:.2f} times", note)
 
 
 def measure_an4(table, device, epochs, data_root, out):

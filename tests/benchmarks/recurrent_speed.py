@@ -10,7 +10,7 @@ the network of conf/an4/ctc.yaml. The peephole LSTM reads padded sequences of se
 sides run in turn on the same inputs, so that a slower machine slows both down; the median counts.
 
 Run: python tests/benchmarks/recurrent_speed.py [--device cpu|cuda] [--rounds 5] [--threads N]
-AN4 must be prepared: python data/an4/prepare.py
+On a CPU, AN4 must be prepared: python data/an4/prepare.py
 """
 
 import argparse
@@ -80,23 +80,27 @@ def main():
         if ratio > bar:
             missed.append(name)
 
-    batches = [_batch(lengths, options.device) for lengths in _lengths()]
-    settings = StackSettings("lstm", HIDDEN_SIZE, N_LAYERS)
-    stack = Outputs(RecurrentStack(INPUT_SIZE, settings)).to(options.device)
-    packed = PackedLSTM().to(options.device)
     if options.device == "cpu":
+        batches = [_batch(lengths) for lengths in _lengths()]
+        settings = StackSettings("lstm", HIDDEN_SIZE, N_LAYERS)
+        stack, packed = Outputs(RecurrentStack(INPUT_SIZE, settings)), PackedLSTM()
         for trains in (True, False):
             ratio = _ratio(stack, packed, batches, trains, options.rounds)
             row(f"stack, {_purpose(trains)}: of nn.LSTM, packed", ratio, STACK_BAR)
-    for hidden_size, N, T in SIZES[options.device]:
-        inputs = [(torch.randn(T, N, hidden_size, device=options.device),)]
-        ours = Outputs(PeepholeLSTM(hidden_size, hidden_size)).to(options.device)
-        theirs = Outputs(nn.LSTM(hidden_size, hidden_size)).to(options.device)
-        for trains in (True, False):
-            ratio = _ratio(ours, theirs, inputs, trains, options.rounds)
-            name = f"peephole, H {hidden_size}, N {N}, T {T}, {_purpose(trains)}: of nn.LSTM"
-            row(name, ratio, PEEPHOLE_BARS[options.device])
+    for name, ratio in peephole_ratios(options.device, options.rounds):
+        row(f"{name}: of nn.LSTM", ratio, PEEPHOLE_BARS[options.device])
     sys.exit(f"missed: {', '.join(missed)}" if missed else 0)
+
+
+def peephole_ratios(device, rounds=5):
+    """Yield the name of each measurement of `PeepholeLSTM`, and its time over that of nn.LSTM."""
+    for hidden_size, N, T in SIZES[device]:
+        inputs = [(torch.randn(T, N, hidden_size, device=device),)]
+        ours = Outputs(PeepholeLSTM(hidden_size, hidden_size)).to(device)
+        theirs = Outputs(nn.LSTM(hidden_size, hidden_size)).to(device)
+        for trains in (True, False):
+            ratio = _ratio(ours, theirs, inputs, trains, rounds)
+            yield f"peephole, H {hidden_size}, N {N}, T {T}, {_purpose(trains)}", ratio
 
 
 def _purpose(trains):
@@ -112,9 +116,8 @@ def _lengths():
     return [[frames[n] for n in batch] for batch in batches[::step]]
 
 
-def _batch(lengths, device):
-    inputs = torch.randn(max(lengths), len(lengths), INPUT_SIZE, device=device)
-    return inputs, torch.tensor(lengths, device=device)
+def _batch(lengths):
+    return torch.randn(max(lengths), len(lengths), INPUT_SIZE), torch.tensor(lengths)
 
 
 def _ratio(ours, theirs, batches, trains, rounds):
