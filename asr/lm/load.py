@@ -115,6 +115,7 @@ class ExtendedVocabularyLM:
         self.lm = lm
         self.n_known = len(lm.vocabulary.symbols)
         self.share = -math.log(len(words))
+        self.added = range(self.n_known, self.n_known + len(words))
         self._words = tuple(words)
 
     @cached_property

@@ -183,10 +183,9 @@ def add_ends(tree: Tree, tables: Tables) -> None:
     for whole in (True, False):
         for number in tree.beam[: now.n_beam]:
             prefix = tree.prefixes[number]
-            no_word_begun = tables.separator == NONE or prefix.token == BLANK
             if whole and not may_follow(tables, prefix.token, BLANK):
                 continue
-            if not whole or (prefix.node == ROOT and no_word_begun):
+            if not whole or prefix.node == ROOT:
                 add_end(tree, tables, number, NO_WORD, prefix.coming)
             if whole and tables.separator != NONE:
                 ends = tables.nodes[prefix.node]

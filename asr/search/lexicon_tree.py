@@ -21,9 +21,9 @@ NONE = -1
 class Trie:
     """A lexicon as a prefix tree (trie), in which words share the beginnings of their spellings.
 
-    With a separator, there is exactly one between two words. Without one, a word may end wherever
-    its spelling ends, and the next token begins another word. Words with the same spelling are
-    different outcomes.
+    With a separator, there is exactly one between two words, and perhaps one after the last.
+    Without one, a word may end wherever its spelling ends, and the next token begins another word.
+    Words with the same spelling are different outcomes.
 
     An open lexicon also accepts out-of-vocabulary words: any other tokens between two separators
     are word number `len(words)`.

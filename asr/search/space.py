@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from asr.errors import InputError, check_size, counted
+from asr.lm.load import ExtendedVocabularyLM
 from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import EOS, UNK
 from asr.search.lexicon_tree import Trie
@@ -157,9 +158,10 @@ class SearchSpace:
         if self.scores_words:
             assert self.lexicon is not None
             units = [number.get(word, UNK) for word in self.lexicon.words]
-            if set(units) == {UNK}:
-                n = len(units)
-                raise InputError(f"language model: knows none of the lexicon's {n} words")
+            added = self.lm.added if isinstance(self.lm, ExtendedVocabularyLM) else frozenset()
+            if all(unit == UNK or unit in added for unit in units):
+                n = counted(len(units), "word")
+                raise InputError(f"language model: knows none of the lexicon's {n}")
             return np.array([*units, UNK, EOS])
         for token, symbol in enumerate(self.tokenizer.symbols):
             if token != BLANK and symbol not in number:

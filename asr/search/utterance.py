@@ -81,7 +81,7 @@ def beam_search(
     settings = BeamSettings(
         beam_width=beam_width,
         n_best=beam_width,
-        lm_weight=lm_weight if lm is not None else 0.0,
+        lm_weight=lm_weight,
         word_bonus=word_bonus,
     )
     tree = make_lexicon_tree(words, tokenizer) if words else None

@@ -78,7 +78,8 @@ def spells(tokens, words, spellings, separator):
     """Whether the words can be spelled by the tokens."""
     for choice in itertools.product(*(spellings[word] for word in words)):
         said = [(separator, *some) if n and separator else some for n, some in enumerate(choice)]
-        if tuple(itertools.chain(*said)) == tokens:
+        found = tuple(itertools.chain(*said))
+        if tokens in (found, (*found, separator)):  # perhaps one after the last word
             return True
     return False
 

@@ -182,8 +182,8 @@ class Scores:
         """The last words of a prefix at the end of the utterance, None for none."""
         if not whole or self.lexicon is None or not prefix:
             return [None]
-        if self.separator is None:
-            return [None] * (known.part == ())
+        if self.separator is None or not known.part:
+            return [None] * (not known.part)
         return [word for word, some in self.lexicon.items() if known.part in some]
 
     def end(self, prefix, known, word):

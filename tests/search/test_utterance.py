@@ -33,12 +33,16 @@ def enumerate_all(log_probs, blank=0):
 
 
 def texts(sums, symbols=LETTERS):
-    """P of every token sequence with single spaces between words, as a lexicon requires."""
+    """P of every text of words that a lexicon allows: of its most probable tokens.
+
+    There are single spaces between words, and perhaps one after the last.
+    """
     found = {}
     for tokens, log_prob in sums.items():
-        text = "".join(symbols[token] for token in tokens)
-        if text == " ".join(text.split()):
-            found[text] = log_prob
+        said = "".join(symbols[token] for token in tokens)
+        text = " ".join(said.split())
+        if said in (text, f"{text} ") and said != " ":
+            found[text] = max(log_prob, found.get(text, -np.inf))
     return found
 
 
@@ -147,3 +151,26 @@ def test_arguments_that_do_not_fit_are_refused():
         asr.beam_search(log_probs, LETTERS, beam_width=0)
     with pytest.raises(ValueError, match="has no words; give the search its symbols"):
         _ = asr.greedy_search(log_probs).text
+
+
+def test_a_text_may_end_with_a_space():
+    frames = np.log([[0.4, 1e-9, 0.6, 1e-9], [0.001, 0.989, 1e-9, 0.01]])
+    for lexicon in (["a", "ab"], None):
+        best = asr.beam_search(frames, ["<blank>", " ", "a", "b"], lexicon)[0]
+        assert best.text.split() == ["a"]
+        assert best.log_prob == pytest.approx(np.log(0.6 * 0.989))
+
+
+def test_a_language_model_of_other_words_is_refused():
+    lm = asr.train_ngram(["x y", "y"], order=2)
+    with pytest.raises(InputError, match="knows none of the lexicon's 2 words"):
+        asr.beam_search(random_log_probs(), LETTERS, ["a", "b"], lm)
+
+
+def test_scores_may_be_bfloat16():
+    frames = torch.tensor([[0.1, 0.1, 0.8], [0.8, 0.1, 0.1]]).log().bfloat16()
+    symbols = ["<blank>", "a", "b"]
+    assert asr.greedy_search(frames, symbols).text == "b"
+    assert asr.beam_search(frames, symbols)[0].text == "b"
+    with pytest.raises(InputError, match="lm_weight is nan; expected 0 or more"):
+        asr.beam_search(frames, symbols, lm_weight=math.nan)
