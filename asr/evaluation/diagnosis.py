@@ -25,7 +25,7 @@ from asr.networks.memory import (
 N_BINS = 40
 """Number of bins of a histogram."""
 
-GATES = ("input", "forget", "output", "reset", "update")
+GATE_NAMES = ("input", "forget", "output", "reset", "update")
 """Names of the values of a layer that are gates, from 0 to 1; the others are outputs and cells."""
 
 
@@ -83,8 +83,8 @@ class LayerDiagnosis:
         )
         for name, values in gates(run).items():
             if name not in self.histograms:
-                high = 1.0 if name in GATES else max(1.0, float(values.abs().max().ceil()))
-                self.histograms[name] = Histogram(0.0 if name in GATES else -high, high)
+                high = 1.0 if name in GATE_NAMES else max(1.0, float(values.abs().max().ceil()))
+                self.histograms[name] = Histogram(0.0 if name in GATE_NAMES else -high, high)
             self.histograms[name].add(values)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.evaluation.diagnosis import GATES, Diagnosis, LayerDiagnosis
+from asr.evaluation.diagnosis import GATE_NAMES, Diagnosis, LayerDiagnosis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def diagnosis_rows(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
     for layer in diagnosis.layers:
         reach = f"{1000 * layer.frame_s * layer.memory.reach(-1):.0f} ms"
         begin = layer.name, reach, f"{layer.memory.factor():.3f}"
-        names = [name for name in layer.histograms if name in GATES] or [""]
+        names = [name for name in layer.histograms if name in GATE_NAMES] or [""]
         for name in names:
             shares = layer.histograms[name].edges if name else ()
             percent = [f"{100 * share:.1f} %" for share in shares] or ["", ""]
@@ -91,7 +91,7 @@ def _layer_picture(layer: LayerDiagnosis) -> str:
     memory.set_xlabel(f"ms {'after' if is_backward else 'before'} the output")
     memory.set_title("memory", fontsize=10)
     for plot, chosen, title in ((gates, True, "gates"), (values, False, "outputs and cells")):
-        shown = [name for name in layer.histograms if (name in GATES) == chosen]
+        shown = [name for name in layer.histograms if (name in GATE_NAMES) == chosen]
         for name in shown:
             histogram = layer.histograms[name]
             edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)

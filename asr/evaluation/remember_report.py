@@ -19,7 +19,7 @@ NETWORKS: dict[CellName, str] = {
     "rnn": "tanh RNN",
     "gru": "GRU",
     "lstm": "LSTM",
-    "peephole": "LSTM with peepholes",
+    "lstm-peephole": "LSTM with peepholes",
 }
 """Names of the networks for people."""
 

@@ -307,7 +307,9 @@ class RNNLM(nn.Module):
         found = np.empty(units.shape, dtype=np.float32)
         distinct, numbers = np.unique(units, return_inverse=True)
         numbers = numbers.reshape(units.shape)  # NumPy 1 returns it flat
-        received = self.stack.receive(self.embeddings[torch.from_numpy(distinct).to(device)])
+        from_input = self.stack.input_product(
+            self.embeddings[torch.from_numpy(distinct).to(device)]
+        )
         states = self.start(1)
         at = np.zeros(len(sentences), dtype=int)  # index of each sentence's state in `states`
         for t in range(units.shape[1]):
@@ -315,7 +317,7 @@ class RNNLM(nn.Module):
             if t:
                 parts = alike[going] < t  # sentences with a new prefix of length t
                 new = going[parts]
-                states = self.stack.step(received[numbers[new, t - 1]], states[at[new]])
+                states = self.stack.step(from_input[numbers[new, t - 1]], states[at[new]])
                 at[going] = parts.cumsum() - 1
             found[going, t] = self._score_each(states, at[going], units[going, t])
         return [found[n, : length + 1] for n, length in enumerate(lengths)]
@@ -336,8 +338,8 @@ class RNNLM(nn.Module):
     def _after(self, state: Tensor, units: Tensor) -> Tensor:
         """The states, (N, S), after one more unit each, (N,)."""
         distinct, numbers = units.unique(return_inverse=True)  # one product for each unit
-        received = self.stack.receive(F.embedding(distinct, self.embeddings))
-        return self.stack.step(received.index_select(0, numbers), state)
+        from_input = self.stack.input_product(F.embedding(distinct, self.embeddings))
+        return self.stack.step(from_input.index_select(0, numbers), state)
 
     def _units(self, units: Sequence[int]) -> Tensor:
         return torch.tensor(units, device=self.embeddings.device)

@@ -17,14 +17,14 @@ from asr.networks.equations import gru_output, lstm_state, peephole_state
 from asr.networks.peephole import PeepholeLSTM
 
 Cell = Literal["rnn", "rnn-relu", "gru", "lstm", "lstm-peephole"]
-"""The kinds of recurrent units; x is the input, h the output, ' marks the frame before.
+"""The kinds of recurrent units; x is the input, h the last output, h' the next one; likewise c.
 
-rnn: Elman's units, h = tanh(W x + U h' + b).
+rnn: Elman's units, h' = tanh(W x + U h + b).
 rnn-relu: the same with max(0, ...) in place of tanh.
-gru: gated recurrent units, r = sigmoid(W_r x + U_r h' + b_r), z = sigmoid(W_z x + U_z h' + b_z),
-    n = tanh(W_n x + b_n + r (U_n h' + d_n)), h = (1 - z) n + z h'.
-lstm: long short-term memory, i, f, o = sigmoid(W x + U h' + b), each with its own weights,
-    c = f c' + i tanh(W_g x + U_g h' + b_g), h = o tanh(c). With a projection, h = P (o tanh(c)).
+gru: gated recurrent units, r = sigmoid(W_r x + U_r h + b_r), z = sigmoid(W_z x + U_z h + b_z),
+    n = tanh(W_n x + b_n + r (U_n h + d_n)), h' = (1 - z) n + z h.
+lstm: long short-term memory, i, f, o = sigmoid(W x + U h + b), each with its own weights,
+    c' = f c + i tanh(W_g x + U_g h + b_g), h' = o tanh(c'). With a projection, h' = P (o tanh(c')).
 lstm-peephole: the same, but the gates also see the cell; see `asr.networks.peephole`.
 
 Source: Elman 1990, "Finding structure in time"; Le, Jaitly and Hinton 2015, arXiv:1504.00941
@@ -33,7 +33,7 @@ and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000
 Beaufays 2014, arXiv:1402.1128 (projection).
 """
 
-GATES: dict[str, int] = {"rnn": 1, "rnn-relu": 1, "gru": 3, "lstm": 4, "lstm-peephole": 4}
+N_GATES: dict[str, int] = {"rnn": 1, "rnn-relu": 1, "gru": 3, "lstm": 4, "lstm-peephole": 4}
 """Number of gates of each cell; each has a matrix for the input and one for the last output."""
 
 LSTMS = ("lstm", "lstm-peephole")
@@ -140,42 +140,44 @@ def read(
         outputs, end = functional_call(layer, weights, (inputs, begin, lengths))
     elif lengths is None:
         outputs, end = functional_call(layer, weights, (inputs, begin))
-    else:  # torch's padded layers give the state after the padding, those of packed sequences not
+    else:
+        # on padded input torch returns the state after the padding, on packed input the state after
+        # each sequence's end
         packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
         packed, end = functional_call(layer, weights, (packed, begin))
         outputs, _ = pad_packed_sequence(packed, total_length=len(inputs))
     return outputs, tuple(part[0] for part in end) if is_lstm(layer) else (end[0],)
 
 
-def step(layer: nn.Module, received: Tensor, state: State) -> State:
+def step(layer: nn.Module, from_input: Tensor, state: State) -> State:
     """A layer's state one frame later, in the precision of the state.
 
     Args:
         layer: from `new_layer`.
-        received: (N, R), from `receive`.
+        from_input: (N, R), from `input_product`.
         state: (N, H) each.
     """
-    received = received.to(state[0].dtype)
-    recalled = recall(layer, state[0])
+    from_input = from_input.to(state[0].dtype)
+    from_output = recurrent_product(layer, state[0])
     if isinstance(layer, nn.RNN):
-        total = received + recalled
+        total = from_input + from_output
         return (total.relu() if layer.nonlinearity == "relu" else total.tanh(),)
     if isinstance(layer, nn.GRU):
-        return (gru_output(received, recalled, state[0]),)
+        return (gru_output(from_input, from_output, state[0]),)
     if isinstance(layer, PeepholeLSTM):
-        return peephole_state(received + recalled, state[1], layer.weight_peephole_l0)
-    output, cell = lstm_state(received + recalled, state[1])
+        return peephole_state(from_input + from_output, state[1], layer.weight_peephole_l0)
+    output, cell = lstm_state(from_input + from_output, state[1])
     if isinstance(layer, nn.LSTM) and layer.proj_size:
         output = F.linear(output, layer.get_parameter("weight_hr_l0"))
     return output, cell
 
 
-def receive(layer: nn.Module, inputs: Tensor) -> Tensor:
+def input_product(layer: nn.Module, inputs: Tensor) -> Tensor:
     """The product of a layer's inputs with their weights: (N, F) -> (N, R)."""
     return _product(layer, "ih", inputs)
 
 
-def recall(layer: nn.Module, outputs: Tensor) -> Tensor:
+def recurrent_product(layer: nn.Module, outputs: Tensor) -> Tensor:
     """The product of a layer's last outputs with their weights: (N, H) -> (N, R)."""
     return _product(layer, "hh", outputs)
 

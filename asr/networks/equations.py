@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CellName = Literal["linear", "rnn", "gru", "lstm", "peephole"]
+CellName = Literal["linear", "rnn", "gru", "lstm", "lstm-peephole"]
 """Linear units, tanh units (Elman), gated recurrent units, LSTM, LSTM with peepholes."""
 
 CellWeights = dict[str, Tensor]
 """`weight_ih` (G * H, F) and `weight_hh` (G * H, H) for G gates; except for "linear", `bias_ih`
-(G * H,) and `bias_hh` (G * H,); for "peephole" also `weight_peephole` (3, H)."""
+(G * H,) and `bias_hh` (G * H,); for "lstm-peephole" also `weight_peephole` (3, H)."""
 
 Step = Callable[[Tensor, Tensor, CellWeights], Tensor]
 """Inputs (..., F), state (..., S) and weights -> the next state (..., S)."""
@@ -50,7 +50,7 @@ def rnn_step(inputs: Tensor, state: Tensor, weights: CellWeights) -> Tensor:
 
     Source: Elman 1990, "Finding structure in time"; as `torch.nn.RNNCell`.
     """
-    return (_received(inputs, weights) + _recalled(state, weights)).tanh()
+    return (_input_product(inputs, weights) + _recurrent_product(state, weights)).tanh()
 
 
 def gru_step(inputs: Tensor, state: Tensor, weights: CellWeights) -> Tensor:
@@ -72,18 +72,18 @@ def gru_step(inputs: Tensor, state: Tensor, weights: CellWeights) -> Tensor:
     Source: Cho et al. 2014, arXiv:1406.1078; as `torch.nn.GRUCell`, which resets after the product
     with U, not before it, and exchanges z and 1 - z.
     """
-    return gru_output(_received(inputs, weights), _recalled(state, weights), state)
+    return gru_output(_input_product(inputs, weights), _recurrent_product(state, weights), state)
 
 
-def gru_output(received: Tensor, recalled: Tensor, output: Tensor) -> Tensor:
+def gru_output(from_input: Tensor, from_output: Tensor, output: Tensor) -> Tensor:
     """The output of gated recurrent units, (..., H); see `gru_step`.
 
     Args:
-        received: (..., 3 H), p.
-        recalled: (..., 3 H), q.
+        from_input: (..., 3 H), p.
+        from_output: (..., 3 H), q.
         output: (..., H), h.
     """
-    p, q = received.chunk(3, -1), recalled.chunk(3, -1)
+    p, q = from_input.chunk(3, -1), from_output.chunk(3, -1)
     reset, update = (p[0] + q[0]).sigmoid(), (p[1] + q[1]).sigmoid()
     new = (p[2] + reset * q[2]).tanh()
     return torch.lerp(new, output, update)
@@ -108,7 +108,7 @@ def lstm_step(inputs: Tensor, state: Tensor, weights: CellWeights) -> Tensor:
     Gers, Schmidhuber and Cummins 2000, "Learning to forget"; as `torch.nn.LSTMCell`.
     """
     output, cell = state.chunk(2, -1)
-    gates = _received(inputs, weights) + _recalled(output, weights)
+    gates = _input_product(inputs, weights) + _recurrent_product(output, weights)
     return torch.cat(lstm_state(gates, cell), -1)
 
 
@@ -141,7 +141,7 @@ def peephole_step(inputs: Tensor, state: Tensor, weights: CellWeights) -> Tensor
     networks"; as equations 7 to 11 of Graves 2013, arXiv:1308.0850.
     """
     output, cell = state.chunk(2, -1)
-    gates = _received(inputs, weights) + _recalled(output, weights)
+    gates = _input_product(inputs, weights) + _recurrent_product(output, weights)
     return torch.cat(peephole_state(gates, cell, weights["weight_peephole"]), -1)
 
 
@@ -164,17 +164,17 @@ STEPS: dict[CellName, Step] = {
     "rnn": rnn_step,
     "gru": gru_step,
     "lstm": lstm_step,
-    "peephole": peephole_step,
+    "lstm-peephole": peephole_step,
 }
 """The step function of each cell."""
 
-N_GATES: dict[CellName, int] = {"linear": 1, "rnn": 1, "gru": 3, "lstm": 4, "peephole": 4}
+N_GATES: dict[CellName, int] = {"linear": 1, "rnn": 1, "gru": 3, "lstm": 4, "lstm-peephole": 4}
 """Number of gates of each cell."""
 
 
 def state_size(cell: CellName, hidden_size: int) -> int:
     """Number of values in a state; the first `hidden_size` of them are the cell's outputs."""
-    return hidden_size * (2 if cell in ("lstm", "peephole") else 1)
+    return hidden_size * (2 if cell in ("lstm", "lstm-peephole") else 1)
 
 
 def initial_weights(
@@ -200,22 +200,22 @@ def initial_weights(
     }
     if cell != "linear":
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-    if cell == "peephole":
+    if cell == "lstm-peephole":
         shapes["weight_peephole"] = (3, hidden_size)
     bound = 1 / math.sqrt(hidden_size)
     weights = {
         name: bound * (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
         for name, shape in shapes.items()
     }
-    if cell in ("lstm", "peephole"):
+    if cell in ("lstm", "lstm-peephole"):
         for name in ("bias_ih", "bias_hh"):
             weights[name][hidden_size : 2 * hidden_size] = 0.5
     return weights
 
 
-def _received(inputs: Tensor, weights: CellWeights) -> Tensor:
+def _input_product(inputs: Tensor, weights: CellWeights) -> Tensor:
     return F.linear(inputs, weights["weight_ih"], weights["bias_ih"])
 
 
-def _recalled(output: Tensor, weights: CellWeights) -> Tensor:
+def _recurrent_product(output: Tensor, weights: CellWeights) -> Tensor:
     return F.linear(output, weights["weight_hh"], weights["bias_hh"])

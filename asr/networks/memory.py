@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from asr.networks.acoustic import AcousticModel
-from asr.networks.cells import is_lstm, read, recall, receive
+from asr.networks.cells import input_product, is_lstm, read, recurrent_product
+from asr.networks.equations import peephole_state
 from asr.networks.peephole import PeepholeLSTM
 
 if TYPE_CHECKING:
@@ -210,27 +211,29 @@ def gates(run: LayerRun) -> dict[str, Tensor]:
     layer = run.layer
     outputs, _ = read(layer, run.inputs)
     outputs = outputs[:, 0]
-    total = receive(layer, run.inputs[:, 0])
-    recalled = recall(layer, torch.cat([torch.zeros_like(outputs[:1]), outputs[:-1]]))
+    total = input_product(layer, run.inputs[:, 0])
+    from_output = recurrent_product(layer, torch.cat([torch.zeros_like(outputs[:1]), outputs[:-1]]))
     if isinstance(layer, nn.RNN):
         return {"outputs": outputs}
-    total = total + recalled
+    total = total + from_output
     if isinstance(layer, nn.GRU):
         reset, update = total.sigmoid().chunk(3, 1)[:2]
         return {"reset": reset, "update": update, "outputs": outputs}
     assert is_lstm(layer)
-    i, f, g, o = total.chunk(4, 1)
     peepholes = (
         layer.weight_peephole_l0
         if isinstance(layer, PeepholeLSTM)
-        else total.new_zeros(3, i.shape[1])
+        else total.new_zeros(3, total.shape[1] // 4)
     )
-    cell, found = torch.zeros_like(i[0]), []
-    for t in range(len(total)):
-        entering = (i[t] + peepholes[0] * cell).sigmoid()
-        kept = (f[t] + peepholes[1] * cell).sigmoid()
-        cell = kept * cell + entering * g[t].tanh()
-        found.append((entering, kept, (o[t] + peepholes[2] * cell).sigmoid(), cell))
-    names = "input", "forget", "output", "cells"
-    values = dict(zip(names, map(torch.stack, zip(*found, strict=True)), strict=True))
-    return {**values, "outputs": outputs}
+    states = [torch.zeros_like(peepholes[0])]
+    for row in total:
+        states.append(peephole_state(row, states[-1], peepholes)[1])
+    before, cells = torch.stack(states[:-1]), torch.stack(states[1:])
+    i, f, _, o = total.chunk(4, 1)
+    return {
+        "input": (i + peepholes[0] * before).sigmoid(),
+        "forget": (f + peepholes[1] * before).sigmoid(),
+        "output": (o + peepholes[2] * cells).sigmoid(),
+        "cells": cells,
+        "outputs": outputs,
+    }

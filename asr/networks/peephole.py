@@ -14,13 +14,13 @@ from asr.networks.peephole_steps import Slopes, backward_step, forward_step, slo
 class PeepholeLSTM(nn.Module):
     """One LSTM layer of one direction with peepholes, called like `nn.LSTM`.
 
-    With x the input, h' and c' the output and the cell one frame before:
+    With x the input, h and c the last output and cell, h' and c' the next ones:
 
-        i = sigmoid(W_i x + U_i h' + p_i c' + b_i)
-        f = sigmoid(W_f x + U_f h' + p_f c' + b_f)
-        c = f c' + i tanh(W_g x + U_g h' + b_g)
-        o = sigmoid(W_o x + U_o h' + p_o c + b_o)
-        h = o tanh(c)
+        i = sigmoid(W_i x + U_i h + p_i c + b_i)
+        f = sigmoid(W_f x + U_f h + p_f c + b_f)
+        c' = f c + i tanh(W_g x + U_g h + b_g)
+        o = sigmoid(W_o x + U_o h + p_o c' + b_o)
+        h' = o tanh(c')
 
     The peepholes p multiply value by value. Names, shapes and the order of the gates (i, f, g, o)
     are those of `nn.LSTM`; `weight_peephole_l0` holds p_i, p_f and p_o.
@@ -60,13 +60,17 @@ class PeepholeLSTM(nn.Module):
             state: output and cell after the last frame, (1, N, H) each.
         """
         weight = self.weight_hh_l0
-        received = F.linear(inputs, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
-        received = received.to(weight.dtype)  # the recurrence has full precision under autocast too
+        from_input = F.linear(inputs, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
+        from_input = from_input.to(
+            weight.dtype
+        )  # the recurrence has full precision under autocast too
         if state is None:
             output = cell = weight.new_zeros(inputs.shape[1], self.hidden_size)
         else:
             output, cell = (part[0].to(weight.dtype) for part in state)
-        outputs, cells = _Recurrence.apply(received, weight, self.weight_peephole_l0, output, cell)
+        outputs, cells = _Recurrence.apply(
+            from_input, weight, self.weight_peephole_l0, output, cell
+        )
         if lengths is None:
             return outputs, (outputs[-1:], cells[-1:])
         last = lengths - 1, torch.arange(len(lengths), device=lengths.device)
@@ -82,15 +86,15 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
-        received, weight, peepholes, output, cell = given
-        T, N, H = *received.shape[:2], weight.shape[1]
-        received = received.contiguous()
-        gates = received.new_empty(T, N, 4, H)
-        outputs, cells = received.new_empty(T, N, H), received.new_empty(T, N, H)
-        forward_step, _ = _steps(received)
+        from_input, weight, peepholes, output, cell = given
+        T, N, H = *from_input.shape[:2], weight.shape[1]
+        from_input = from_input.contiguous()
+        gates = from_input.new_empty(T, N, 4, H)
+        outputs, cells = from_input.new_empty(T, N, H), from_input.new_empty(T, N, H)
+        forward_step, _ = _steps(from_input)
         before = output.contiguous(), cell.contiguous()
         for t in range(T):
-            forward_step(received[t], *before, weight, peepholes, gates[t], outputs[t], cells[t])
+            forward_step(from_input[t], *before, weight, peepholes, gates[t], outputs[t], cells[t])
             before = outputs[t], cells[t]
         ctx.save_for_backward(weight, peepholes, output, cell, gates, outputs, cells)
         return outputs, cells
@@ -117,12 +121,12 @@ class _Recurrence(torch.autograd.Function):
             )
 
         of_output = of_gates[0].flatten(1) @ weight
-        of_received = of_gates[:T].flatten(2)
-        of_weight = of_received.flatten(0, 1).T @ outputs_before.flatten(0, 1)
+        of_input = of_gates[:T].flatten(2)
+        of_weight = of_input.flatten(0, 1).T @ outputs_before.flatten(0, 1)
         i, f, _, o = of_gates[:T].unbind(2)
         products = i * cells_before, f * cells_before, o * cells
         of_peepholes = torch.stack([product.sum((0, 1)) for product in products])
-        return of_received, of_weight, of_peepholes, of_output, of_cell
+        return of_input, of_weight, of_peepholes, of_output, of_cell
 
 
 def _steps(tensor: Tensor) -> tuple[Any, Any]:

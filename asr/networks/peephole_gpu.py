@@ -16,7 +16,7 @@ ROWS, UNITS, INNER = 16, 32, 32
 
 
 def forward_step(
-    received: Tensor,
+    from_input: Tensor,
     output_before: Tensor,
     cell_before: Tensor,
     weight: Tensor,
@@ -29,7 +29,7 @@ def forward_step(
     N, H = output.shape
     grid = triton.cdiv(N, ROWS), triton.cdiv(H, UNITS)
     _forward[grid](
-        received,
+        from_input,
         output_before,
         cell_before,
         weight,
@@ -79,7 +79,7 @@ def backward_step(
 
 @triton.jit
 def _forward(  # type: ignore[no-untyped-def]
-    received,
+    from_input,
     output_before,
     cell_before,
     weight,
@@ -97,10 +97,10 @@ def _forward(  # type: ignore[no-untyped-def]
     units = tl.program_id(1) * UNITS + tl.arange(0, UNITS)[None, :]
     inside = (rows < N) & (units < H)
     of_gate = rows * 4 * H + units  # of i; f, g and o are H, 2 H and 3 H values further
-    i = tl.load(received + of_gate, inside)
-    f = tl.load(received + of_gate + H, inside)
-    g = tl.load(received + of_gate + 2 * H, inside)
-    o = tl.load(received + of_gate + 3 * H, inside)
+    i = tl.load(from_input + of_gate, inside)
+    f = tl.load(from_input + of_gate + H, inside)
+    g = tl.load(from_input + of_gate + 2 * H, inside)
+    o = tl.load(from_input + of_gate + 3 * H, inside)
     for start in range(0, H, INNER):
         inner = start + tl.arange(0, INNER)
         before = tl.load(

@@ -32,7 +32,7 @@ def slopes_of(gates: Tensor, cells: Tensor, cells_before: Tensor) -> Slopes:
 
 
 def forward_step(
-    received: Tensor,
+    from_input: Tensor,
     output_before: Tensor,
     cell_before: Tensor,
     weight: Tensor,
@@ -44,7 +44,7 @@ def forward_step(
     """One frame: fill `gates`, (N, 4, H), `output` and `cell`, (N, H) each.
 
     Args:
-        received: (N, 4 H), what the gates get from the input, with biases.
+        from_input: (N, 4 H), what the gates get from the input, with biases.
         output_before: (N, H).
         cell_before: (N, H).
         weight: (4 H, H).
@@ -53,7 +53,7 @@ def forward_step(
         output: to be filled.
         cell: to be filled.
     """
-    torch.addmm(received, output_before, weight.T, out=gates.view_as(received))
+    torch.addmm(from_input, output_before, weight.T, out=gates.view_as(from_input))
     i, f, g, o = gates.unbind(1)
     gates[:, :2].addcmul_(cell_before[:, None], peepholes[:2]).sigmoid_()
     torch.mul(f, cell_before, out=cell).addcmul_(i, g.tanh_())

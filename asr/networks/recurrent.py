@@ -10,15 +10,15 @@ from torch.nn import functional as F
 from asr.audio.features import stack_frames
 from asr.errors import check_size
 from asr.networks.cells import (
-    GATES,
     LSTMS,
+    N_GATES,
     Cell,
     Initialisation,
     State,
     initialise,
+    input_product,
     new_layer,
     read,
-    receive,
     step,
 )
 
@@ -102,8 +102,8 @@ class StackSettings:
     dropout: Dropout = Dropout()
 
     def __post_init__(self) -> None:
-        if self.cell not in GATES:
-            raise ValueError(f"cell is {self.cell!r}; expected one of {', '.join(GATES)}")
+        if self.cell not in N_GATES:
+            raise ValueError(f"cell is {self.cell!r}; expected one of {', '.join(N_GATES)}")
         for name in ("hidden_size", "n_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
@@ -169,7 +169,7 @@ class RecurrentStack(nn.Module):
         inputs = [input_size, *(settings.output_size * factor for factor in self.factors[1:])]
         n_units = settings.hidden_size * (2 if settings.bidirectional else 1)
         n_read = sum(inputs) + settings.n_layers * settings.direction_size
-        n_weights = GATES[settings.cell] * n_units * n_read
+        n_weights = N_GATES[settings.cell] * n_units * n_read
         check_size("number of recurrent weights", n_weights, 1, MAX_WEIGHTS)
         self.forwards = nn.ModuleList(self._new_layer(size) for size in inputs)
         self.backwards = nn.ModuleList(
@@ -251,8 +251,8 @@ class RecurrentStack(nn.Module):
             state: (N, S), from `zero_state` or the previous call.
             lengths: (N,), int64, from 1 to T, number of frames of each row; a row can end in the
                 chunk or in the right context.
-            n_frames: number of frames of the chunk, the next of which is the next chunk's first;
-                except in the last chunk, a multiple of `time_reduction`.
+            n_frames: number of frames in the chunk; the next chunk begins with the frame after
+                them. A multiple of `time_reduction`, except in the last chunk.
 
         Returns:
             outputs: (T', N, output_size), of the chunk and its right context, which is read anew
@@ -267,30 +267,30 @@ class RecurrentStack(nn.Module):
         outputs, _, after = self._read(inputs, lengths, state, until=n_frames)
         return outputs, after
 
-    def receive(self, inputs: Tensor) -> Tensor:
+    def input_product(self, inputs: Tensor) -> Tensor:
         """The first layer's input-to-hidden product, for `step`.
 
         Args:
             inputs: (N, input_size).
 
         Returns:
-            received: (N, R).
+            from_input: (N, R).
 
         Raises:
             ValueError: the stack is bidirectional.
         """
         self._check_one_direction()
-        return receive(self.forwards[0], inputs)
+        return input_product(self.forwards[0], inputs)
 
-    def step(self, received: Tensor, state: Tensor) -> Tensor:
+    def step(self, from_input: Tensor, state: Tensor) -> Tensor:
         """The state one frame later, the same as from `carry`, but without dropout.
 
         For single frames on a CPU this is several times faster than torch's own layers, which
         rearrange their weights in each call. An input that occurs several times, such as a unit of
-        a language model, needs only one call of `receive`.
+        a language model, needs only one call of `input_product`.
 
         Args:
-            received: (N, R), from `receive`.
+            from_input: (N, R), from `input_product`.
             state: (N, S).
 
         Returns:
@@ -307,8 +307,8 @@ class RecurrentStack(nn.Module):
             zip(self.forwards, self._split(state), strict=True)
         ):
             if depth:
-                received = receive(layer, self.norms[depth - 1](after[-1][0]))
-            after.append(step(layer, received, before))
+                from_input = input_product(layer, self.norms[depth - 1](after[-1][0]))
+            after.append(step(layer, from_input, before))
         return _joined(after)
 
     def _check_one_direction(self) -> None:
@@ -333,9 +333,10 @@ class RecurrentStack(nn.Module):
         at_ends: bool = False,
         until: int | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs, their lengths, and the state after the last frame of `inputs`.
+        """Outputs, their lengths, and the state.
 
-        The state is that after each row's end if `at_ends`, and that after `until` frames if given.
+        The state is that after the last frame; with `at_ends`, after each row's own end; with
+        `until`, after so many frames.
         """
         size = inputs.shape[1], self.state_size
         if state is not None and state.shape != size:

@@ -77,7 +77,7 @@ class RecallSettings:
         updates: see `UpdateSettings`.
     """
 
-    cells: tuple[CellName, ...] = ("linear", "rnn", "gru", "lstm", "peephole")
+    cells: tuple[CellName, ...] = ("linear", "rnn", "gru", "lstm", "lstm-peephole")
     distances: tuple[int, ...] = (1, 2, 4, 8, 16, 24)
     n_symbols: int = 4
     n_distractors: int = 4

@@ -175,7 +175,7 @@ def test_each_shared_prefix_is_computed_once(monkeypatch):
     monkeypatch.setattr(
         model.stack,
         "step",
-        lambda received, state: (rows.append(len(state)), step(received, state))[1],
+        lambda from_input, state: (rows.append(len(state)), step(from_input, state))[1],
     )
     sentences = random_sentences(60)
     model.sentence_log_probs(sentences)

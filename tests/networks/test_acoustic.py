@@ -3,7 +3,7 @@ import torch
 
 from asr.errors import InputError
 from asr.networks.acoustic import AcousticModel, AcousticSettings
-from asr.networks.cells import GATES
+from asr.networks.cells import N_GATES
 
 LENGTHS = [13, 7, 1, 12]
 SMALL = {"hidden_size": 8, "n_layers": 2, "dropout": 0.0}
@@ -43,7 +43,7 @@ def test_a_batch_equals_single_utterances(time_reduction, conv_channels):
         torch.testing.assert_close(together[: lengths[n], n], expected[:, 0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", N_GATES)
 def test_each_row_is_a_distribution(cell):
     log_probs, _ = model_of(cell=cell)(*batch()[1:])
     assert log_probs.dtype == torch.float32

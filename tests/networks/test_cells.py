@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from asr.networks.cells import GATES, initialise, new_layer, read, receive, step
+from asr.networks.cells import N_GATES, initialise, input_product, new_layer, read, step
 
-EACH_CELL = pytest.mark.parametrize("cell", GATES)
+EACH_CELL = pytest.mark.parametrize("cell", N_GATES)
 
 
 @EACH_CELL
@@ -14,7 +14,9 @@ def test_a_step_equals_a_sequence_of_one_frame(cell):
     inputs = torch.randn(6, 2, 3).double()
     _, before = read(layer, inputs[:5])
     _, expected = read(layer, inputs[5:], before)
-    for found, after in zip(step(layer, receive(layer, inputs[5]), before), expected, strict=True):
+    for found, after in zip(
+        step(layer, input_product(layer, inputs[5]), before), expected, strict=True
+    ):
         torch.testing.assert_close(found, after, rtol=1e-12, atol=1e-14)
 
 

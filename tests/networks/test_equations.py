@@ -29,7 +29,7 @@ def test_steps_equal_the_cells_of_torch(cell):
 
 
 def test_the_peephole_step_equals_the_equations_in_numpy():
-    weights, inputs, state = random_step("peephole")
+    weights, inputs, state = random_step("lstm-peephole")
     arrays = {name: tensor.numpy() for name, tensor in weights.items()}
 
     def gate(number, n):  # W x + U h + b of one gate
@@ -41,7 +41,7 @@ def test_the_peephole_step_equals_the_equations_in_numpy():
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
 
-    found = STEPS["peephole"](inputs, state, weights).numpy()
+    found = STEPS["lstm-peephole"](inputs, state, weights).numpy()
     peepholes = arrays["weight_peephole"]
     for n in range(4):
         cell = state[n, 5:].numpy()
@@ -53,9 +53,9 @@ def test_the_peephole_step_equals_the_equations_in_numpy():
 
 
 def test_without_peephole_weights_it_is_an_lstm():
-    weights, inputs, state = random_step("peephole")
+    weights, inputs, state = random_step("lstm-peephole")
     weights["weight_peephole"].zero_()
-    found, expected = (STEPS[cell](inputs, state, weights) for cell in ("peephole", "lstm"))
+    found, expected = (STEPS[cell](inputs, state, weights) for cell in ("lstm-peephole", "lstm"))
     torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-15)
 
 
@@ -76,7 +76,7 @@ def test_one_sequence_steps_like_its_batch(cell):
         torch.testing.assert_close(alone, batch[n], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+@pytest.mark.parametrize("cell", ["lstm", "lstm-peephole"])
 def test_biases_of_the_forget_gate_add_up_to_1(cell):
     weights = random_step(cell)[0]
     both = weights["bias_ih"] + weights["bias_hh"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from asr.networks.acoustic import AcousticModel, AcousticSettings
-from asr.networks.cells import GATES, new_layer, read
+from asr.networks.cells import N_GATES, new_layer, read
 from asr.networks.memory import (
     N_PROBES,
     LayerRun,
@@ -50,7 +50,7 @@ def test_squared_gradients_are_those_of_the_whole_jacobian():
     torch.testing.assert_close(total / 2000, exact[frames], rtol=0.2, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", N_GATES)
 def test_gates_explain_the_outputs(cell):
     torch.manual_seed(0)
     layer = new_layer(cell, 3, 4).double()

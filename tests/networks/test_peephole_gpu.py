@@ -11,14 +11,14 @@ from asr.networks import peephole_gpu, peephole_steps
 
 generator = torch.Generator().manual_seed(0)
 N, H = 19, 45  # no multiples of the blocks
-received, weight, of_gates = (torch.randn(size, 4 * H, generator=generator) for size in (N, H, N))
+from_input, weight, of_gates = (torch.randn(size, 4 * H, generator=generator) for size in (N, H, N))
 weight = (weight / H**0.5).T.contiguous()
 output, cell, of_output = (torch.randn(N, H, generator=generator) for _ in range(3))
 peepholes = torch.randn(3, H, generator=generator)
 found = []
 for steps in (peephole_steps, peephole_gpu):
     gates, new_output, new_cell = torch.empty(N, 4, H), torch.empty(N, H), torch.empty(N, H)
-    steps.forward_step(received, output, cell, weight, peepholes, gates, new_output, new_cell)
+    steps.forward_step(from_input, output, cell, weight, peepholes, gates, new_output, new_cell)
     slopes = peephole_steps.slopes_of(gates, new_cell, cell)
     before, of_cell = torch.empty(N, 4, H), of_output / 2
     of_gates = of_gates.view(N, 4, H)

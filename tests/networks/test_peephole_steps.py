@@ -6,23 +6,23 @@ from asr.networks.peephole_steps import Slopes, backward_step, forward_step, slo
 def test_a_step_and_its_gradients_equal_autograds():
     torch.manual_seed(0)
     N, H = 3, 4
-    received, of_gates_after = torch.randn(2, N, 4 * H).double()
+    from_input, of_gates_after = torch.randn(2, N, 4 * H).double()
     output, cell, of_output, of_cell = torch.randn(4, N, H).double()
     weight, peepholes = torch.randn(4 * H, H).double(), torch.randn(3, H).double()
-    received.requires_grad_()
+    from_input.requires_grad_()
     cell.requires_grad_()
 
-    i, f, g, o = (received + output @ weight.T).chunk(4, 1)
+    i, f, g, o = (from_input + output @ weight.T).chunk(4, 1)
     i, f = (i + peepholes[0] * cell).sigmoid(), (f + peepholes[1] * cell).sigmoid()
     new_cell = f * cell + i * g.tanh()
     new_output = (o + peepholes[2] * new_cell).sigmoid() * new_cell.tanh()
     arrives = of_output + of_gates_after @ weight
     loss = (new_output * arrives).sum() + (new_cell * of_cell).sum()
-    expected = torch.autograd.grad(loss, [received, cell])
+    expected = torch.autograd.grad(loss, [from_input, cell])
 
     with torch.no_grad():
         gates, found, found_cell = torch.empty(N, 4, H).double(), *torch.empty(2, N, H).double()
-        forward_step(received, output, cell, weight, peepholes, gates, found, found_cell)
+        forward_step(from_input, output, cell, weight, peepholes, gates, found, found_cell)
         slopes = slopes_of(gates, found_cell, cell)
         of_gates = torch.empty(N, 4, H).double()
         after = of_gates_after.view(N, 4, H)

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from asr.networks.cells import GATES
+from asr.networks.cells import N_GATES
 from asr.networks.peephole import PeepholeLSTM
 from asr.networks.recurrent import Dropout, RecurrentStack, StackSettings, drop
 
 TORCHS = {"rnn": nn.RNN, "rnn-relu": partial(nn.RNN, nonlinearity="relu"), "gru": nn.GRU}
 TORCHS["lstm"] = nn.LSTM
-EACH_CELL = pytest.mark.parametrize("cell", GATES)
+EACH_CELL = pytest.mark.parametrize("cell", N_GATES)
 LENGTHS = [5, 9, 1, 9]
 
 
@@ -205,7 +205,7 @@ def test_frame_by_frame_equals_all_at_once(cell, layer_norm):
     state = stack.zero_state(4)
     for frame in inputs:
         _, expected = stack.carry(frame[None], state)
-        state = stack.step(stack.receive(frame), state)
+        state = stack.step(stack.input_product(frame), state)
         torch.testing.assert_close(state, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(
         stack.carry(inputs, stack.zero_state(4))[1], state, rtol=1e-12, atol=1e-12
@@ -267,7 +267,7 @@ def test_a_state_is_kept_in_full_precision(cell):
     _, expected = stack.carry(inputs, stack.zero_state(2))
     with torch.autocast("cpu", torch.bfloat16):
         _, state = stack.carry(inputs, stack.zero_state(2))
-        stepped = stack.step(stack.receive(inputs[0]), state)
+        stepped = stack.step(stack.input_product(inputs[0]), state)
     assert state.dtype == stepped.dtype == torch.float32
     torch.testing.assert_close(state, expected, rtol=0, atol=0.02)  # bfloat16 has 8 bits
 
@@ -387,7 +387,7 @@ def test_a_bidirectional_stack_has_no_state_to_carry():
     with pytest.raises(ValueError, match=message):
         stack.carry(torch.zeros(1, 1, 3), stack.zero_state(1))
     with pytest.raises(ValueError, match=message):
-        stack.receive(torch.zeros(1, 3))
+        stack.input_product(torch.zeros(1, 3))
 
 
 def test_a_state_of_the_wrong_shape_is_refused():
@@ -478,7 +478,7 @@ def test_a_step_through_a_projection_equals_a_chunk():
     state = stack.zero_state(4)
     assert state.shape == (4, 3 * (3 + 4))
     for frame in inputs:
-        state = stack.step(stack.receive(frame), state)
+        state = stack.step(stack.input_product(frame), state)
     _, expected = stack.carry(inputs, stack.zero_state(4))
     torch.testing.assert_close(state, expected, rtol=1e-12, atol=1e-12)
 
@@ -488,7 +488,7 @@ def test_a_step_needs_single_frames_and_no_residual_links():
         stack = one_way("lstm", **settings)
         state = stack.zero_state(1)
         with pytest.raises(ValueError, match="a pyramid or residual links; expected neither"):
-            stack.step(stack.receive(torch.zeros(1, 3).double()), state)
+            stack.step(stack.input_product(torch.zeros(1, 3).double()), state)
 
 
 def chunk_by_chunk(stack, inputs, lengths, n_frames, right):
