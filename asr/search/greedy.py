@@ -31,10 +31,9 @@ def greedy_search(
 
     Source: Graves et al. 2006, section 3.2, best path decoding.
     """
-    rows = checked_log_probs(log_probs)
-    if rows.dtype.itemsize < 4:  # NumPy has no bfloat16
-        rows = rows.float()
-    rows = rows.numpy(force=True)
+    given = checked_log_probs(log_probs)
+    # NumPy has no bfloat16
+    rows = (given if given.dtype.itemsize >= 4 else given.float()).numpy(force=True)
     alignment = rows.argmax(axis=1)
     begins = np.ones(len(alignment), dtype=bool)
     begins[1:] = alignment[1:] != alignment[:-1]

@@ -148,7 +148,7 @@ def test_items_are_made_ahead_and_an_error_comes_in_its_place():
         time.sleep(0.01)
     assert made == [0, 1, 2]  # one is ready, and one is made
     assert [next(found), next(found)] == [1, 2]
-    with pytest.raises(InputError, match="a.wav: is cut"):
+    with pytest.raises(InputError, match=r"a.wav: is cut"):
         next(found)
     assert list(made_ahead(range(100))) == list(range(100))
 
