@@ -3,8 +3,9 @@
 python recipes/align.py --model exp/an4/hmm --manifest data/an4/test.jsonl --out times.jsonl
 
 Writes a manifest with the times of words and units (as its phones), without silences. If the input
-manifest has times, prints the errors of the boundaries. If utterances can't be aligned, names all
-of them and writes nothing.
+manifest has times, prints the errors of the boundaries. Words that a large lexicon of phones lacks
+are pronounced by their letters. If utterances can't be aligned, names all of them and writes
+nothing.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import torch
 from asr.alignment.aligner import align_text
 from asr.alignment.pieces import log_probs_in_pieces
 from asr.alignment.times import TimedLabel, boundary_accuracy, boundary_errors
+from asr.corpus.letter_to_sound import with_guesses
 from asr.corpus.manifest import Utterance, check_audio, read_manifest, write_manifest
 from asr.corpus.recordings import load_utterance
 from asr.errors import InputError, reported
@@ -25,6 +27,7 @@ from asr.evaluation.text_case import case_fault
 from asr.files import path_of
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
+from asr.text.normalisation import canonical
 
 
 def main() -> None:
@@ -42,9 +45,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.out.exists():
         raise InputError(f"{options.out}: already exists; expected a new file")
-    recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
+    model = load_model(options.model, pick_device(options.device))
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)
+    words = [word for utterance in utterances for word in canonical(utterance.text).split()]
+    tokenizer = with_guesses(model.tokenizer, words, f"align: {options.manifest}")
+    recognizer = Recognizer(replace(model, tokenizer=tokenizer))
     found, problems = [], []
     for utterance in utterances:
         try:

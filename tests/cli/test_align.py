@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import SAMPLE_RATE, spoken
+from conftest import SAMPLE_RATE, run_script, spoken
 from praatio import textgrid
 from typer.testing import CliRunner
 
 from asr.alignment.aligner import align_text
 from asr.cli.app import app
 from asr.corpus import letter_to_sound
-from asr.corpus.manifest import read_manifest
+from asr.corpus.manifest import read_manifest, write_manifest
 from asr.model import load_model, save_model
 from asr.recognizer import load
 from asr.scoring.timed import read_ctm
@@ -194,6 +194,18 @@ def test_words_that_a_lexicon_of_phones_lacks_are_aligned_as_they_sound(
     )
     aligned = [line.split()[4] for line in done.stdout.splitlines()]
     assert aligned == recording.text.split()
+
+
+def test_the_recipe_aligns_words_that_a_lexicon_of_phones_lacks_too(
+    phone_model, recording, tmp_path, monkeypatch, capsys
+):
+    write_manifest(tmp_path / "given.jsonl", [recording])
+    options = ["--model", phone_model, "--manifest", tmp_path / "given.jsonl", "--device", "cpu"]
+    monkeypatch.setattr(letter_to_sound, "FEWEST_WORDS", 10)
+    run_script("recipes/align.py", *options, "--out", tmp_path / "times.jsonl")
+    (found,) = read_manifest(tmp_path / "times.jsonl")
+    assert [word for word, *_ in found.words] == recording.text.split()
+    assert capsys.readouterr().err.startswith(f"align: {tmp_path / 'given.jsonl'}: pronunciations")
 
 
 def test_phrases_may_have_words_that_a_lexicon_of_phones_lacks(
