@@ -79,6 +79,9 @@ class CardFacts:
 def read_corpora(path: Path, hours: Any) -> Corpora:
     """Read the hours and the licences of the training data from a corpus's `README.md`.
 
+    If there is `hours.md` beside it, the table of hours is read from there: it has those that were
+    prepared here.
+
     Args:
         path: for example `data/en-small/README.md`.
         hours: the hours that the model was trained on, as its description has them.
@@ -89,9 +92,11 @@ def read_corpora(path: Path, hours: Any) -> Corpora:
             more than 1 % from the model's.
     """
     text = re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", read_text(path))  # links to its files
-    rows = _table(text, _HOURS)
+    prepared = path.with_name("hours.md")
+    place = prepared if prepared.exists() else path
+    rows = _table(read_text(prepared) if prepared.exists() else text, _HOURS)
     if not rows:
-        raise InputError(f"{path}: has no table of hours; expected one of {' | '.join(_HOURS)}")
+        raise InputError(f"{place}: has no table of hours; expected one of {' | '.join(_HOURS)}")
     licences = _section(text, _SAYS)
     if not _table(licences, LICENCES):
         columns = " | ".join(LICENCES)
@@ -101,7 +106,7 @@ def read_corpora(path: Path, hours: Any) -> Corpora:
     total = _number(rows[-1][2])
     if total is None or not isinstance(hours, int | float) or abs(total - hours) > 0.01 * total:
         raise InputError(
-            f"{path}: has {rows[-1][2]} hours for training; expected those of the model, {hours}"
+            f"{place}: has {rows[-1][2]} hours for training; expected those of the model, {hours}"
         )
     return Corpora(rows, licences)
 

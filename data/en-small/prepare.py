@@ -1,4 +1,7 @@
-"""English corpora and novels -> data/en-small: {train,dev,test}.jsonl, lexicon.dic, text.txt."""
+"""English corpora and novels -> data/en-small: train.jsonl, lexicon.dic, text.txt and so on.
+
+All of LibriSpeech: --librispeech train-clean-100 train-clean-360 train-other-500
+"""
 
 import importlib.util
 import subprocess
@@ -30,32 +33,37 @@ REPEATS = 10  # of the transcripts in the text for language models, beside 14 mi
 Splits = Mapping[str, Sequence[Utterance]]
 
 
-def prepare(data_root: Path | None, out: Path) -> None:
+def prepare(data_root: Path | None, out: Path, librispeech: Sequence[str] = ()) -> None:
     """Check all corpora; write the three manifests, a lexicon of train and dev, and the text.
 
-    stdout has what was left out, and each corpus's share.
+    stdout has what was left out, and each corpus's share, which `hours.md` has too, for the model
+    card. `librispeech` has the subsets for training; see `librispeech_subsets`.
 
     The id and the speaker of an utterance begin with the name of its corpus.
 
     Raises:
         InputError: a corpus is missing or has a problem, or a speaker is in two splits.
     """
-    corpora = {corpus: read_corpus(corpus, data_root) for corpus in CORPORA}
+    corpora = {corpus: read_corpus(corpus, data_root, librispeech) for corpus in CORPORA}
     splits = keep_texts_apart(join(corpora))
     splits["train"] = without_sparse(splits["train"])
     write_manifests(out, splits)
     known = [*splits["train"], *splits["dev"]]
     write_english_lexicon(out / "lexicon.dic", (utterance.text for utterance in known))
     write_lm_text(out / "text.txt", splits, read_novels(data_root))
-    print("\n".join(table(splits)))
+    rows = "\n".join(table(splits))
+    write_text(out / "hours.md", rows + "\n")
+    print(rows)
 
 
-def read_corpus(corpus: str, data_root: Path | None) -> Splits:
+def read_corpus(corpus: str, data_root: Path | None, librispeech: Sequence[str] = ()) -> Splits:
     """The checked utterances of a corpus; downloads go to the corpus's own folder."""
     module, downloads = load(corpus), DATA / corpus / "download"
     match corpus:
         case "librispeech":
-            return module.read_splits(data_root, downloads, **librispeech_subsets(data_root))
+            return module.read_splits(
+                data_root, downloads, **librispeech_subsets(data_root, librispeech)
+            )
         case "commonvoice":
             return module.read_splits(data_root)
     return module.read_splits(data_root, downloads)
@@ -69,8 +77,14 @@ def load(corpus: str) -> ModuleType:
     return module
 
 
-def librispeech_subsets(data_root: Path | None) -> dict[str, tuple[str, ...]]:
-    """The five hours, and train-clean-100 if it is there too; without them the usual subsets."""
+def librispeech_subsets(data_root: Path | None, train: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Subsets for each split: those given for train, with the usual ones for dev and test.
+
+    If none is given, the five hours, and train-clean-100 if it is there too; without them the usual
+    ones for all splits.
+    """
+    if train:
+        return {"train": train}
     if locate(["LibriSpeech/train-5h"], data_root) is None:
         return {}
     more = ("train-clean-100",) if locate(["LibriSpeech/train-clean-100"], data_root) else ()
@@ -167,16 +181,16 @@ def write_lm_text(path: Path, splits: Splits, sentences: Iterable[str]) -> None:
 
 
 def table(splits: Splits) -> list[str]:
-    """Utterances, hours and share of the hours of each corpus in each split, as lines."""
-    titles = [f"{split + ':':8}{'n':>5} {'hours':>6} {'share':>6}" for split in splits]
-    rows = ["  ".join([f"{'corpus':17}", *titles])]
+    """Utterances, hours and share of the hours of each corpus in each split, in Markdown."""
+    titles = [f"{split}: utterances | hours | share" for split in splits]
+    rows = [f"| {' | '.join(['corpus', *titles])} |", f"|---{'|---:' * 3 * len(splits)}|"]
     for corpus in (*CORPORA, "all"):
-        cells = [f"{corpus:17}"]
+        cells = [corpus]
         for members in splits.values():
             own = [one for one in members if corpus in (corpus_of(one), "all")]
             hours = _hours(own)
-            cells.append(f"{len(own):13,} {hours:6.2f} {hours / _hours(members):6.1%}")
-        rows.append("  ".join(cells))
+            cells += [f"{len(own):,}", f"{hours:.2f}", f"{hours / _hours(members):.1%}"]
+        rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 
@@ -190,6 +204,14 @@ def _hours(utterances: Iterable[Utterance]) -> float:
 
 
 if __name__ == "__main__":
-    arguments = command_line(__doc__, Path(__file__).parent).parse_args()
+    parser = command_line(__doc__.splitlines()[0], Path(__file__).parent)
+    parser.add_argument(
+        "--librispeech",
+        nargs="+",
+        default=[],
+        metavar="SUBSET",
+        help="subsets of LibriSpeech for training; then dev-clean and test-clean are the others",
+    )
+    arguments = parser.parse_args()
     with reported("prepare en-small"):
-        prepare(arguments.data_root, arguments.out)
+        prepare(arguments.data_root, arguments.out, arguments.librispeech)

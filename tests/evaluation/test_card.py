@@ -120,6 +120,18 @@ def test_hours_and_licences_of_the_published_model_are_found():
     assert {corpus for corpus, _ in rows} <= set(licensed)
 
 
+def test_hours_that_were_prepared_here_come_first(readme):
+    prepared = readme.with_name("hours.md")
+    prepared.write_text(
+        "| corpus | train: utterances | hours | share |\n|---|---:|---:|---:|\n| all | 9 | 960.00 | |\n"
+    )
+    assert read_corpora(readme, 960.5).hours == [["all", "9", "960.00"]]
+    with pytest.raises(
+        InputError, match=r"hours.md: has 960.00 hours for training; expected .* 2.0$"
+    ):
+        read_corpora(readme, 2.0)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "hours", "line"),
     [
