@@ -1,4 +1,4 @@
-"""Callbacks of a training: a clean stop at a signal, a clock, progress in lines."""
+"""Callbacks of a training: a clean stop at a signal, a clock, progress in lines, memory."""
 
 import math
 import signal
@@ -12,6 +12,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+
+from asr.training.memory import return_freed_memory
 
 EARLY = 60.0
 """Seconds after which the duration of the training is estimated."""
@@ -154,3 +156,10 @@ class EpochLines(Callback):
 
 def _number(name: str, value: float) -> str:
     return f"{value:.0f}" if name.startswith("n_") else f"{value:.4f}"  # counts are whole
+
+
+class ReturnMemory(Callback):
+    """Returns freed memory to the system before each epoch."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        return_freed_memory()

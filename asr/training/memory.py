@@ -2,10 +2,6 @@
 
 import ctypes
 import os
-from typing import Any
-
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 
 LARGE_BLOCK = 1 << 20
 """In bytes; obtaining a block of memory from the system takes time, so smaller ones are kept."""
@@ -26,15 +22,8 @@ def return_large_blocks() -> None:
 _M_MMAP_THRESHOLD = -3  # in glibc's malloc.h
 
 
-class ReturnMemory(Callback):
-    """Returns small freed blocks, which the C library keeps, to the system before each epoch.
-
-    Works with glibc only.
-    """
-
-    def __init__(self) -> None:
-        self._trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._trim is not None:
-            self._trim(0)
+def return_freed_memory() -> None:
+    """Return small freed blocks, which glibc keeps, to the system."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -26,7 +26,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from asr.errors import InputError
 from asr.files import read_text, write_text
 from asr.networks.kernels import limit_kernels
-from asr.training.callbacks import Clock, EpochLines, StopCleanly
+from asr.training.callbacks import Clock, EpochLines, ReturnMemory, StopCleanly
 from asr.training.checkpoints import (
     BEFORE,
     LAST,
@@ -36,7 +36,7 @@ from asr.training.checkpoints import (
     newest_whole,
     remove_leftovers,
 )
-from asr.training.memory import ReturnMemory, return_large_blocks
+from asr.training.memory import return_large_blocks
 
 
 @dataclass(frozen=True)

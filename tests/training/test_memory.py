@@ -1,3 +1,4 @@
+import ctypes
 import os
 import platform
 import subprocess
@@ -5,7 +6,7 @@ import sys
 
 import pytest
 
-from asr.training.memory import ReturnMemory
+from asr.training.memory import return_freed_memory, return_large_blocks
 
 
 def number_from(program):
@@ -45,11 +46,32 @@ def test_large_blocks_are_returned_at_once():
     assert kept - returned > 10 << 20
 
 
-def test_freed_memory_is_returned_if_the_c_library_can():
-    callback = ReturnMemory()
-    called = []
-    callback._trim = called.append
-    callback.on_train_epoch_start(None, None)
-    assert called == [0]
-    callback._trim = None
-    callback.on_train_epoch_start(None, None)
+# resident memory before and after the return of small blocks between those in use
+SMALL = """
+import ctypes
+from asr.training.memory import return_freed_memory
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+blocks = [ctypes.memset(libc.malloc(size), 1, size) for size in [30000, 100] * 2000]
+for block in blocks[::2]:
+    libc.free(block)
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+before = resident()
+return_freed_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="calls a function of glibc")
+def test_freed_memory_between_blocks_in_use_is_returned():
+    assert number_from(SMALL) > 30 << 20
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    return_large_blocks()
+    return_freed_memory()
