@@ -67,7 +67,7 @@ data.utterances.forEach((utterance, place) => {
 // what the reader has chosen
 const chosen = { system: 0, text: "", group: null, length: null, confusion: null };
 
-/** How the value of each filter is called. */
+/** The label of each filter's value. */
 const NAMES = {
   group: value => value || "(empty)",
   length: value => `${value} ${value === "1" ? "word" : "words"}`,

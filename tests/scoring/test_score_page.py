@@ -140,13 +140,13 @@ def test_recordings_inside_the_page_s_folder_have_relative_addresses(tmp_path):
     ]
 
 
-def in_browser(folder, page, script):
+def in_browser(folder, page, script, size="1200,900"):
     """What a script at the end of a page writes as JSON into the page's body, in a browser."""
     path = folder / "page.html"
     end = page.rindex("</body>")
     path.write_text(f"{page[:end]}<script>{{{script}}}</script>{page[end:]}", encoding="utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    command += [f"--user-data-dir={folder}/profile", "--window-size=1200,900", path.as_uri()]
+    command += [f"--user-data-dir={folder}/profile", f"--window-size={size}", path.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     body = re.search(r"<body>(.*)</body>", done.stdout, re.DOTALL)
     return json.loads(html.unescape(body[1]))
@@ -242,3 +242,17 @@ def test_a_browser_draws_only_the_utterances_in_sight(tmp_path):
     n_blocks, at_first, filled, cleared = in_browser(tmp_path, page, script)
     assert (n_blocks, filled, cleared) == (60, 600, 0)
     assert at_first == 10
+
+
+@needs_chromium
+def test_ten_thousand_utterances_fit_a_telephone(tmp_path):
+    references, hypotheses = (texts * 100 for texts in random_pairs(100, seed=8))
+    script = """
+      const n = document.querySelectorAll("article").length;
+      const found = [blocks.size, n, innerWidth, document.documentElement.scrollWidth];
+      document.body.textContent = JSON.stringify(found);
+    """
+    page = page_of(systems_of(references, hypotheses))
+    n_blocks, n_drawn, width, needed = in_browser(tmp_path, page, script, "390,844")
+    assert (n_blocks, n_drawn) == (1000, 10)
+    assert needed <= width <= 500  # some browsers have no narrower window
