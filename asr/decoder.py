@@ -33,7 +33,7 @@ from asr.model import CTC, HMM, HYBRID
 from asr.search.confidence import ConfidenceWeights
 from asr.search.greedy import greedy_search
 from asr.search.lexicon_tree import make_lexicon_tree
-from asr.search.nbest import Frames, Hypothesis, spelled
+from asr.search.nbest import FrameScores, Hypothesis, spelled
 from asr.search.phrases import PhraseBoosts
 from asr.search.rescore import (
     RescoreWeights,
@@ -154,7 +154,7 @@ class Search(NamedTuple):
             the text's exact log-probability (CTC) or a lower bound of it (HMM).
     """
 
-    run: Callable[[Sequence[Frames], Any], list[list[Hypothesis]]]
+    run: Callable[[Sequence[FrameScores], Any], list[list[Hypothesis]]]
     by_text: Callable[[Tensor | np.ndarray, Sequence[Hypothesis]], list[Hypothesis]]
 
 
@@ -186,9 +186,9 @@ def search_of(decoder: DecoderName, topology: Topology | None = None) -> Search:
         return Search(flashlight_search, exact_log_probs)
     if decoder == "greedy":
         return GREEDY
-    from asr.search.beam import beam_search
+    from asr.search.beam import ctc_beam_search
 
-    return Search(beam_search, exact_log_probs)
+    return Search(ctc_beam_search, exact_log_probs)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from asr.search.tables import Tables
 from asr.text.tokenizer import BLANK
 
 TOKENS, FRAMES, WORDS, FIRST, LAST = 0, 1, 2, 3, 4
-"""Rows of `texts`: a hypothesis's tokens, last to first, and their frames; its words, last to
+"""Rows of `sequences`: a hypothesis's tokens, last to first, and their frames; its words, last to
 first, and the frames of their first and last tokens."""
 
 
@@ -23,41 +23,37 @@ def list_best(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, re
     to the end.
 
     Args:
-        tree: the state of the search, with the masses at the end in the prefixes' `coming`.
+        tree: the state of the search, with the log-probabilities of ending in `next_log_prob`.
         tables: the search space.
         n_best: largest number of hypotheses.
         frames_per_token: smallest number of frames of a token.
         repeats: whether a token needs one more frame if the one before is the same.
 
     Returns:
-        n: the number of hypotheses; -1 if an array is full or the language model must be asked.
+        n: the number of hypotheses; -1 if an array is full or the language model must be called.
     """
     add_ends(tree, tables)
-    now, n, n_queue, n_found = tree.now[0], tree.now[0].n_candidates, 0, 0
-    ends = tree.beam[now.n_beam : now.n_beam + n]
+    now = tree.now[0]
     if now.is_full or now.n_pending:
         return -1
-    for i in range(n):
-        branch, end = tree.branches[i], tree.prefixes[ends[i]]
-        branch.origin, branch.start = NONE, ends[i]
-        branch.score, branch.log_prob, branch.lm = end.coming + end.extra, end.coming, end.lm
-        n_queue = push(tree, n_queue, i)
+    n, n_found = now.n_candidates, 0
+    n_queue = start_branches(tree, n)
     first = tree.found[0]
     first.first_token, first.first_word = 0, 0
     while n_queue > 0 and n_found < n_best:
         number = tree.queue[0]
         n_queue = pop(tree, n_queue)
         new, after = tree.found[n_found], tree.found[n_found + 1]
-        if max(new.first_token, new.first_word) + now.frame + 1 > tree.texts.shape[1]:
+        if max(new.first_token, new.first_word) + now.frame + 1 > tree.sequences.shape[1]:
             now.is_full = 1
             return -1
-        spell(tree, tables, number, new)
+        trace_back(tree, tables, number, new)
         after.first_token = new.first_token + new.n_tokens
         after.first_word = new.first_word + new.n_words
         needed = new.n_tokens * frames_per_token
         if repeats:
-            needed += count_repeats(tree.texts[TOKENS, new.first_token : after.first_token])
-        if needed > now.frame or is_known(tree, n_found):
+            needed += count_repeats(tree.sequences[TOKENS, new.first_token : after.first_token])
+        if needed > now.frame or is_duplicate(tree, n_found):
             continue
         branch = tree.branches[number]
         new.score, new.log_prob, new.lm = branch.score, branch.log_prob, branch.lm
@@ -68,6 +64,20 @@ def list_best(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, re
         for i in range(n_before, n):
             n_queue = push(tree, n_queue, i)
     return n_found
+
+
+@inner
+def start_branches(tree: Tree, n: int) -> int:
+    """Put a branch for each of the n complete hypotheses into the queue; its length."""
+    n_queue, n_beam = 0, tree.now[0].n_beam
+    for i in range(n):
+        branch, number = tree.branches[i], tree.beam[n_beam + i]
+        end = tree.prefixes[number]
+        branch.origin, branch.start = NONE, number
+        branch.score = end.next_log_prob + end.other_score
+        branch.log_prob, branch.lm = end.next_log_prob, end.lm
+        n_queue = push(tree, n_queue, i)
+    return n_queue
 
 
 @inner
@@ -98,43 +108,54 @@ def pop(tree: Tree, n: int) -> int:
 
 
 @inner
-def spell(tree: Tree, tables: Tables, number: int, new: Records) -> None:
-    """Write the tokens, frames and words of a branch to `texts`."""
-    branches, line, texts = tree.branches, tree.line, tree.texts
-    n, n_tokens, n_words = 0, new.first_token, new.first_word
+def trace_back(tree: Tree, tables: Tables, number: int, new: Records) -> None:
+    """Write the tokens, frames and words of a branch to `sequences`."""
+    branches, chain, sequences = tree.branches, tree.chain, tree.sequences
+    n, column, word_column = 0, new.first_token, new.first_word
     while number != NONE:
-        line[n], number = number, branches[number].origin
+        chain[n], number = number, branches[number].origin
         n += 1
-    end = tree.prefixes[branches[line[n - 1]].start]
+    end = tree.prefixes[branches[chain[n - 1]].start]
     word = end.word
     if tables.lm.of_words:  # the last word, if any, is a prefix of its own
         last = tree.prefixes[end.parent]
         word = last.word if last.token == BLANK else np.int64(NONE)
     if word != NONE:
-        texts[WORDS, n_words], texts[LAST, n_words] = word, new.first_token
-        n_words += 1
+        sequences[WORDS, word_column], sequences[LAST, word_column] = word, column
+        word_column += 1
     onset = end.onset
     for i in range(n - 1, -1, -1):
-        kept = tree.drops[branches[line[i - 1]].start].kept if i > 0 else 0
+        # go back to the kept prefix or, at last, to the empty one
+        kept = tree.drops[branches[chain[i - 1]].start].kept if i > 0 else 0
         while onset != kept:
             prefix = tree.prefixes[tree.onsets[onset].prefix]
-            texts[TOKENS, n_tokens] = prefix.token
-            texts[FRAMES, n_tokens] = tree.onsets[onset].frame
+            sequences[TOKENS, column] = prefix.token
+            sequences[FRAMES, column] = tree.onsets[onset].frame
             if prefix.word != NONE:
-                texts[WORDS, n_words], texts[LAST, n_words] = prefix.word, n_tokens
-                n_words += 1
-            n_tokens += 1
+                sequences[WORDS, word_column], sequences[LAST, word_column] = prefix.word, column
+                word_column += 1
+            column += 1
             onset = tree.onsets[onset].before
         if i > 0:
-            onset = tree.drops[branches[line[i - 1]].start].onset
-    new.n_tokens, new.n_words = n_tokens - new.first_token, n_words - new.first_word
-    for i in range(n_words - 1, new.first_word - 1, -1):  # LAST: column of the token -> its frame
-        last = texts[LAST, i]
-        texts[FIRST, i] = texts[FRAMES, n_tokens - 1]
-        n_tokens = last
-        if texts[TOKENS, last] == tables.separator:
-            last += 1
-        texts[LAST, i] = texts[FRAMES, last]
+            onset = tree.drops[branches[chain[i - 1]].start].onset
+    new.n_tokens, new.n_words = column - new.first_token, word_column - new.first_word
+    set_word_frames(sequences, new, tables.separator)
+
+
+@inner
+def set_word_frames(sequences: np.ndarray, new: Records, separator: int) -> None:
+    """Set the frames of the words' first and last tokens.
+
+    Until here, row LAST has the columns of the words' last tokens. The columns are in reverse
+    order: those of a word end where those of the word spoken before it begin.
+    """
+    end = new.first_token + new.n_tokens  # the column after those of the word
+    for i in range(new.first_word + new.n_words - 1, new.first_word - 1, -1):
+        begin = sequences[LAST, i]
+        last = begin + 1 if sequences[TOKENS, begin] == separator else begin
+        sequences[FIRST, i] = sequences[FRAMES, end - 1]
+        sequences[LAST, i] = sequences[FRAMES, last]
+        end = begin
 
 
 @inner
@@ -147,14 +168,14 @@ def count_repeats(tokens: np.ndarray) -> int:
 
 
 @inner
-def is_known(tree: Tree, n: int) -> bool:
+def is_duplicate(tree: Tree, n: int) -> bool:
     """Whether hypothesis n has the same tokens and words as one before."""
     new = tree.found[n]
     for i in range(n):
         old = tree.found[i]
         if old.n_tokens == new.n_tokens and old.n_words == new.n_words:
-            same = is_same(tree.texts[TOKENS], old.first_token, new.first_token, new.n_tokens)
-            if same and is_same(tree.texts[WORDS], old.first_word, new.first_word, new.n_words):
+            same = is_same(tree.sequences[TOKENS], old.first_token, new.first_token, new.n_tokens)
+            if same and is_same(tree.sequences[WORDS], old.first_word, new.first_word, new.n_words):
                 return True
     return False
 
@@ -172,7 +193,8 @@ def is_same(values: np.ndarray, one: int, other: int, n: int) -> bool:
 def branch_off(tree: Tree, n: int, origin: int) -> int:
     """Add to the n branches those off a hypothesis; their new number.
 
-    They are the prefixes dropped in favour of its own, before it branched off another hypothesis.
+    They are the prefixes dropped in favour of its own, before it left its origin. The branches
+    after that are added for the origin.
     """
     branch = tree.branches[origin]
     if branch.origin == NONE:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from asr.search.backtrace import list_best
-from asr.search.candidates import extend, highest_extra, set_least_scores
+from asr.search.candidates import extend, max_other_score, set_least_scores
 from asr.search.compiled import inner, outer
-from asr.search.nbest import Frames, Hypothesis
+from asr.search.nbest import FrameScores, Hypothesis
 from asr.search.prefixes import AFTER, BEFORE, Tree, log_add
 from asr.search.pruning import begin_frame, end_frame
 from asr.search.searches import Method, search_all
@@ -16,11 +16,11 @@ from asr.search.space import SearchSpace
 from asr.search.tables import Limits, Tables
 from asr.text.tokenizer import BLANK
 
-LABEL, BLANKS = 0, 1
-"""The states in which the alignments of a prefix end: its last token, or blank."""
+IN_TOKEN, IN_BLANK = 0, 1
+"""The endings of a prefix's alignments: its last token, or blank."""
 
 
-def beam_search(log_probs: Sequence[Frames], space: SearchSpace) -> list[list[Hypothesis]]:
+def ctc_beam_search(log_probs: Sequence[FrameScores], space: SearchSpace) -> list[list[Hypothesis]]:
     """Find the most probable token sequences, each summed over its alignments.
 
     Args:
@@ -52,7 +52,7 @@ def search(tree: Tree, tables: Tables, hmm: tuple, log_probs: np.ndarray, n_best
         n_best: largest number of hypotheses to list, as if the utterance ended here; 0 for no list.
 
     Returns:
-        n: number of hypotheses in the list; -1 if the language model must be asked first or, with
+        n: number of hypotheses in the list; -1 if the language model must be called first or, with
             `is_full`, an array is too short. After that, go on with the same arguments.
     """
     now, limits = tree.now[0], tables.limits
@@ -73,13 +73,16 @@ def search(tree: Tree, tables: Tables, hmm: tuple, log_probs: np.ndarray, n_best
     if n_best == 0:
         return 0
     for number in tree.beam[: now.n_beam]:
-        tree.prefixes[number].coming = tree.prefixes[number].total
+        tree.prefixes[number].next_log_prob = tree.prefixes[number].log_prob
     return list_best(tree, tables, n_best, 1, True)
 
 
 @inner
 def tokens_to_try(limits: Limits, frame: np.ndarray, tried: np.ndarray) -> int:
-    """List the tokens that may extend prefixes in a frame; their number."""
+    """List the tokens that may extend prefixes in a frame; their number.
+
+    A token at least as probable as blank is always tried, unless blank reaches `blank_skip`.
+    """
     n, least = 0, min(limits.token_floor, frame[BLANK])
     if frame[BLANK] < limits.blank_skip:
         for token in range(1, len(frame)):
@@ -94,9 +97,9 @@ def add_blank(tree: Tree, log_prob: float) -> None:
     """Extend all alignments by a frame of blank, in which no other token is tried."""
     for number in tree.beam[: tree.now[0].n_beam]:
         prefix = tree.prefixes[number]
-        prefix.total += log_prob
-        tree.masses[number, BEFORE, BLANKS] = prefix.total
-        tree.masses[number, BEFORE, LABEL] = -math.inf
+        prefix.log_prob += log_prob
+        tree.ending_log_probs[number, BEFORE, IN_BLANK] = prefix.log_prob
+        tree.ending_log_probs[number, BEFORE, IN_TOKEN] = -math.inf
     tree.now[0].frame += 1
 
 
@@ -109,23 +112,29 @@ def stay(tree: Tree, frame: np.ndarray) -> None:
     """
     for i in range(tree.now[0].n_beam):
         number = tree.beam[i]
-        prefix, masses = tree.prefixes[number], tree.masses[number]
-        blank = prefix.total + frame[BLANK]
-        label = masses[BEFORE, LABEL] + frame[prefix.token]
-        prefix.entering = -math.inf
-        if tree.prefixes[prefix.parent].total > -math.inf:
-            prefix.entering = mass_before(tree, prefix.parent, prefix.token) + frame[prefix.token]
-            label = log_add(label, prefix.entering)
-        masses[AFTER, BLANKS], masses[AFTER, LABEL] = blank, label
-        prefix.coming = log_add(blank, label)
-        tree.scores[i] = prefix.coming + prefix.extra
+        prefix, endings = tree.prefixes[number], tree.ending_log_probs[number]
+        in_blank = prefix.log_prob + frame[BLANK]
+        in_token = endings[BEFORE, IN_TOKEN] + frame[prefix.token]
+        prefix.from_parent = -math.inf
+        if tree.prefixes[prefix.parent].log_prob > -math.inf:
+            before = log_prob_before(tree, prefix.parent, prefix.token)
+            prefix.from_parent = before + frame[prefix.token]
+            in_token = log_add(in_token, prefix.from_parent)
+        endings[AFTER, IN_BLANK], endings[AFTER, IN_TOKEN] = in_blank, in_token
+        prefix.next_log_prob = log_add(in_blank, in_token)
+        tree.scores[i] = prefix.next_log_prob + prefix.other_score
 
 
 @inner
-def mass_before(tree: Tree, number: int, token: int) -> float:
-    """The alignments of a prefix that a new token extends; between equal tokens is a blank."""
+def log_prob_before(tree: Tree, number: int, token: int) -> float:
+    """Log-probability of the alignments that a new token can extend.
+
+    A repeated token needs a blank before it.
+    """
     prefix = tree.prefixes[number]
-    return tree.masses[number, BEFORE, BLANKS] if token == prefix.token else prefix.total
+    if token == prefix.token:
+        return tree.ending_log_probs[number, BEFORE, IN_BLANK]
+    return prefix.log_prob
 
 
 @inner
@@ -133,12 +142,12 @@ def extend_all(tree: Tree, tables: Tables, frame: np.ndarray, tried: np.ndarray)
     """Extend each prefix in the beam by each token, if the score may reach the least."""
     least = tree.now[0].least_before_lm
     for number in tree.beam[: tree.now[0].n_beam]:
-        highest = highest_extra(tables, tree.prefixes[number])
+        highest = max_other_score(tables, tree.prefixes[number])
         for token in tried:
-            mass = mass_before(tree, number, token) + frame[token]
-            if mass + highest >= least and mass > -math.inf:
-                extend(tree, tables, number, token, mass)
+            log_prob = log_prob_before(tree, number, token) + frame[token]
+            if log_prob + highest >= least and log_prob > -math.inf:
+                extend(tree, tables, number, token, log_prob)
 
 
-CTC = Method(search, (), 2, BLANKS)
+CTC = Method(search, (), 2, IN_BLANK)
 """CTC's way of extending prefixes."""

@@ -5,14 +5,14 @@ import math
 import numpy as np
 
 from asr.search.compiled import Records, inner
-from asr.search.language_models import ASKED, NGRAM, NO_LM, UNREAD, ngram_score
+from asr.search.language_models import NGRAM, NO_LM, PYTHON_LM, UNREAD, ngram_score
 from asr.search.lexicon_tree import NONE, ROOT
-from asr.search.prefixes import NOBODY, Tree, find, store
+from asr.search.prefixes import NO_PREFIX, Tree, find, store
 from asr.search.tables import Limits, Tables
 from asr.text.tokenizer import BLANK
 
 NO_WORD, BETWEEN, AT_END = np.int64(NONE), np.int64(ROOT), np.int64(BLANK)
-"""A word, a node and a token; numba would compile a function anew for each plain constant."""
+"""Typed constants: numba would compile a function again for each plain int."""
 
 
 @inner
@@ -28,14 +28,14 @@ def set_least_scores(tree: Tree, limits: Limits) -> None:
 
 
 @inner
-def highest_extra(tables: Tables, prefix: Records) -> float:
-    """Upper bound of `extra` after one more token."""
-    given = tables.phrases[prefix.phrase].lent + tables.nodes[prefix.node].ahead
-    return prefix.extra - given + tables.max_gain
+def max_other_score(tables: Tables, prefix: Records) -> float:
+    """Upper bound of `other_score` after one more token."""
+    taken_back = tables.phrases[prefix.phrase].taken_back + tables.nodes[prefix.node].look_ahead
+    return prefix.other_score - taken_back + tables.max_gain
 
 
 @inner
-def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> None:
+def extend(tree: Tree, tables: Tables, parent: int, token: int, log_prob: float) -> None:
     """Extend a prefix by a token, in each way that the lexicon and Hangul's syllables allow.
 
     Args:
@@ -43,7 +43,7 @@ def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> 
         tables: the search space.
         parent: number of the prefix.
         token: the token.
-        mass: acoustic log-probability of the extension.
+        log_prob: acoustic log-probability of the extension.
     """
     before = tree.prefixes[parent].node
     after = np.int64(tables.children[before, token])
@@ -51,11 +51,11 @@ def extend(tree: Tree, tables: Tables, parent: int, token: int, mass: float) -> 
         return
     if tables.joined or token == tables.separator:  # a word may end
         ends = tables.nodes[after if tables.joined else before]
-        for word in tables.endings[ends.first_word : ends.first_word + ends.n_words]:
-            consider(tree, tables, parent, token, word, BETWEEN, mass)
-        if not tables.joined or not ends.inner:
+        for word in tables.ending_words[ends.first_word : ends.first_word + ends.n_words]:
+            add_candidate(tree, tables, parent, token, word, BETWEEN, log_prob)
+        if not tables.joined or not ends.continues:
             return
-    consider(tree, tables, parent, token, NO_WORD, after, mass)
+    add_candidate(tree, tables, parent, token, NO_WORD, after, log_prob)
 
 
 @inner
@@ -66,94 +66,96 @@ def may_follow(tables: Tables, before: int, token: int) -> bool:
 
 
 @inner
-def consider(
-    tree: Tree, tables: Tables, parent: int, token: int, word: int, node: int, mass: float
+def add_candidate(
+    tree: Tree, tables: Tables, parent: int, token: int, word: int, node: int, log_prob: float
 ) -> None:
     """Add an extension to the candidates, unless its score is too low or not known yet."""
     now, number = tree.now[0], find(tree, parent, token, word)
-    if tree.prefixes[number].total > -math.inf:  # it is in the beam, with this mass
+    if tree.prefixes[number].log_prob > -math.inf:  # it is in the beam, with these alignments
         return
-    if number == NOBODY or tables.lm.kind == ASKED:
+    if number == NO_PREFIX or tables.lm.kind == PYTHON_LM:
         if now.n_prefixes == len(tree.prefixes):
             now.is_full = 1
             return
-        new = tree.prefixes[now.n_prefixes]  # in the first free place
-        describe(tree, tables, new, parent, token, word, node)
-        bound = mass + new.extra  # the language model can only lower the score
+        slot = tree.prefixes[now.n_prefixes]  # the first free one
+        fill_extension(tree, tables, slot, parent, token, word, node)
+        bound = log_prob + slot.other_score  # the language model can only lower the score
         if bound < now.least_before_lm or not add_lm(tree, tables, number, bound):
             return
         number = store(tree, number)  # even if the score is too low: it need not be computed again
-    new, before = tree.prefixes[number], tree.prefixes[parent]
-    score = mass + new.extra
-    bound = score - tables.lm.weight * (new.lm - before.lm) if tables.lm.weight else score
+    prefix, before = tree.prefixes[number], tree.prefixes[parent]
+    score = log_prob + prefix.other_score
+    bound = score - tables.lm.weight * (prefix.lm - before.lm) if tables.lm.weight else score
     if bound >= now.least_before_lm and score >= now.least and score > -math.inf:
         place = now.n_beam + now.n_candidates
-        new.coming, new.onset = mass, before.onset
+        prefix.next_log_prob, prefix.onset = log_prob, before.onset
         tree.beam[place], tree.scores[place] = number, score
         now.n_candidates += 1
 
 
 @inner
-def describe(
-    tree: Tree, tables: Tables, new: Records, parent: int, token: int, word: int, node: int
+def fill_extension(
+    tree: Tree, tables: Tables, slot: Records, parent: int, token: int, word: int, node: int
 ) -> None:
-    """Fill in an extension, scored without the language model."""
+    """Write an extension to a slot, scored without the language model."""
     before = tree.prefixes[parent]
-    new.parent, new.token, new.word, new.node = parent, token, word, node
-    new.phrase, new.state, new.lm, new.onset = before.phrase, before.state, before.lm, before.onset
-    extra = before.extra - tables.nodes[before.node].ahead + tables.nodes[node].ahead
-    extra += tables.bonuses[word + 1]
+    slot.parent, slot.token, slot.word, slot.node = parent, token, word, node
+    slot.phrase, slot.onset = before.phrase, before.onset
+    slot.lm_state, slot.lm = before.lm_state, before.lm
+    score = before.other_score - tables.nodes[before.node].look_ahead
+    score += tables.nodes[node].look_ahead
+    score += tables.bonuses[word + 1]  # the first is that of NONE, -1
     if token != BLANK:
-        new.phrase = np.int64(tables.after_phrase[before.phrase, token])
-        extra += tables.phrases[new.phrase].worth - tables.phrases[before.phrase].lent
+        slot.phrase = np.int64(tables.after_phrase[before.phrase, token])
+        score += tables.phrases[slot.phrase].entry_bonus - tables.phrases[before.phrase].taken_back
         own = tables.tokens[token]
         begins = tables.tokens[before.token].ends_word
-        extra += own.bonus_after_end if begins else own.bonus
+        score += own.bonus_after_end if begins else own.bonus
     elif node == tables.end_node:
-        extra += tables.phrases[before.phrase].end
-    new.extra = extra
+        score += tables.phrases[before.phrase].end_bonus
+    slot.other_score = score
 
 
 @inner
 def add_lm(tree: Tree, tables: Tables, number: int, bound: float) -> bool:
-    """Add the language model's log-probability to the extension in the first free place.
+    """Add the language model's log-probability to the extension in the first free slot.
 
     Args:
         tree: the state of the search.
         tables: the search space.
-        number: that of the extension in the tree, or NOBODY.
+        number: that of the extension in the tree, or NO_PREFIX.
         bound: upper bound of its score.
 
     Returns:
-        done: false if the language model must be asked first.
+        done: false if the language model must be called first.
     """
-    lm, new = tables.lm, tree.prefixes[tree.now[0].n_prefixes]
-    before, item = tree.prefixes[new.parent], new.word if lm.of_words else new.token
+    lm, slot = tables.lm, tree.prefixes[tree.now[0].n_prefixes]
+    before, item = tree.prefixes[slot.parent], slot.word if lm.of_words else slot.token
     if lm.kind == NO_LM or item == NONE:
         return True
-    unit, log_prob = lm.items[item].unit, lm.items[item].share
+    unit, log_prob = lm.items[item].unit, lm.items[item].unk_share
     if lm.kind == NGRAM:
-        found, new.state = ngram_score(lm.ngram, before.state, unit)
+        found, slot.lm_state = ngram_score(lm.ngram, before.lm_state, unit)
         log_prob += found
     elif lm.of_words:  # the answer is kept in the tree
-        if number == NOBODY:
-            new.state = UNREAD
+        if number == NO_PREFIX:
+            slot.lm_state = UNREAD
             number = store(tree, number)
         answered = tree.prefixes[number]
-        if answered.state == UNREAD:
+        if answered.lm_state == UNREAD:
             wait(tree, number, bound)
             return False
-        new.state, log_prob = answered.state, answered.lm
+        slot.lm_state, log_prob = answered.lm_state, answered.lm
         if before.lm > -math.inf:
             log_prob -= before.lm
     else:
-        if before.state == UNREAD:
-            wait(tree, new.parent, bound)
+        if before.lm_state == UNREAD:
+            wait(tree, slot.parent, bound)
             return False
-        new.state, log_prob = UNREAD, lm.rows[before.state, unit]
-    new.lm += log_prob
+        slot.lm_state, log_prob = UNREAD, lm.rows[before.lm_state, unit]
+    slot.lm += log_prob
     if lm.weight:  # 0 times -inf would be NaN
-        new.extra += lm.weight * log_prob
+        slot.other_score += lm.weight * log_prob
     return True
 
 
@@ -172,7 +174,7 @@ def wait(tree: Tree, prefix: int, bound: float) -> None:
 
 @inner
 def add_ends(tree: Tree, tables: Tables) -> None:
-    """Add all complete hypotheses to the candidates, with the masses `coming` of their prefixes.
+    """Add all complete hypotheses to the candidates, with the `next_log_prob` of their prefixes.
 
     If no prefix ends with a complete word and syllable, all of them end, without the words they
     have begun.
@@ -186,28 +188,32 @@ def add_ends(tree: Tree, tables: Tables) -> None:
             if whole and not may_follow(tables, prefix.token, BLANK):
                 continue
             if not whole or prefix.node == ROOT:
-                add_end(tree, tables, number, NO_WORD, prefix.coming)
+                add_end(tree, tables, number, NO_WORD, prefix.next_log_prob)
             if whole and tables.separator != NONE:
                 ends = tables.nodes[prefix.node]
-                for word in tables.endings[ends.first_word : ends.first_word + ends.n_words]:
-                    add_end(tree, tables, number, word, prefix.coming)
+                for word in tables.ending_words[ends.first_word : ends.first_word + ends.n_words]:
+                    add_end(tree, tables, number, word, prefix.next_log_prob)
         if now.n_candidates or now.n_pending or now.is_full:
             break
 
 
 @inner
-def add_end(tree: Tree, tables: Tables, prefix: int, word: int, mass: float) -> None:
-    """Add a prefix, with its last word or NONE, as a complete hypothesis."""
+def add_end(tree: Tree, tables: Tables, prefix: int, word: int, log_prob: float) -> None:
+    """Add a prefix, with its last word or NONE, as a complete hypothesis.
+
+    A word LM first reads the last word (a prefix of its own), then the sentence end.
+    """
     now = tree.now[0]
-    if tables.lm.of_words:  # it reads the last word, then the end
+    if tables.lm.of_words:
         if word != NONE:
             if now.n_prefixes == len(tree.prefixes):
                 now.is_full = 1
                 return
             number = find(tree, prefix, AT_END, word)
-            describe(tree, tables, tree.prefixes[now.n_prefixes], prefix, AT_END, word, BETWEEN)
+            slot = tree.prefixes[now.n_prefixes]
+            fill_extension(tree, tables, slot, prefix, AT_END, word, BETWEEN)
             if not add_lm(tree, tables, number, math.inf):
                 return
             prefix = store(tree, number)
         word = tables.end
-    consider(tree, tables, prefix, AT_END, word, tables.end_node, mass)
+    add_candidate(tree, tables, prefix, AT_END, word, tables.end_node, log_prob)

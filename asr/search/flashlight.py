@@ -16,7 +16,7 @@ from asr.lm.kenlm import KenlmModel
 from asr.lm.ngram import NgramModel, arpa_words, write_ngram
 from asr.lm.vocabulary import UNK
 from asr.search.lexicon_tree import ROOT, Trie
-from asr.search.nbest import Frames, Hypothesis, checked_frames
+from asr.search.nbest import FrameScores, Hypothesis, checked_frames
 from asr.search.space import SearchSpace
 from asr.text.tokenizer import BLANK
 
@@ -31,8 +31,10 @@ class _Engine(NamedTuple):
     lm: Any  # kept alive here, because the decoder uses it without holding a reference
 
 
-def flashlight_search(log_probs: Sequence[Frames], space: SearchSpace) -> list[list[Hypothesis]]:
-    """Search like `asr.search.beam.beam_search`, but by flashlight-text, one by one on the CPU.
+def flashlight_search(
+    log_probs: Sequence[FrameScores], space: SearchSpace
+) -> list[list[Hypothesis]]:
+    """Search like `asr.search.beam.ctc_beam_search`, but by flashlight-text, one by one on the CPU.
 
     It tries every token in every frame and drops prefixes by `THRESHOLD`. It ignores `token_floor`,
     `score_floor` and `blank_skip`. Of hypotheses with the same text, only the best is returned.
@@ -88,7 +90,7 @@ def _hypotheses(results: list[Any], length: int, space: SearchSpace) -> list[Hyp
             frames=tuple(begins),
             words=words,
             lm_log_prob=result.lmScore * _LN10 if space.lm is not None else 0.0,
-            score=result.score if space.informed else None,
+            score=result.score if space.has_other_scores else None,
         )
         found.setdefault((tokens, words), hypothesis)
     return list(found.values())[: space.settings.n_best]
@@ -211,7 +213,7 @@ def _spellings(trie: Trie) -> Iterator[tuple[int, list[int]]]:
     token[trie.children[before, by]] = by
     tokens, parents = token.tolist(), trie.parents.tolist()
     first_word, n_words = trie.first_word.tolist(), trie.n_words.tolist()
-    endings = trie.endings.tolist()
+    endings = trie.ending_words.tolist()
     for end, (first, n) in enumerate(zip(first_word, n_words, strict=True)):
         spelling, node = [], end
         while n and node != ROOT:

@@ -9,10 +9,10 @@ import numpy as np
 from asr.errors import counted
 from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.search.backtrace import list_best
-from asr.search.candidates import extend, highest_extra, set_least_scores
+from asr.search.candidates import extend, max_other_score, set_least_scores
 from asr.search.compiled import inner, outer
 from asr.search.lexicon_tree import ROOT
-from asr.search.nbest import Frames, Hypothesis
+from asr.search.nbest import FrameScores, Hypothesis
 from asr.search.prefixes import AFTER, BEFORE, Tree, log_add
 from asr.search.pruning import begin_frame, end_frame
 from asr.search.searches import Method, search_all
@@ -22,7 +22,7 @@ from asr.text.tokenizer import BLANK
 
 
 class HmmTables(NamedTuple):
-    """The J states of each token and the Z states of the silence after it, (C, J + Z)."""
+    """The J HMM states of each token and the Z of the silence after it, (C, J + Z)."""
 
     pdfs: np.ndarray  # int64
     loops: np.ndarray  # float64, log-probability of staying in the state
@@ -33,13 +33,13 @@ class HmmTables(NamedTuple):
 
 
 def hmm_beam_search(
-    emissions: Sequence[Frames], space: SearchSpace, topology: Topology
+    emissions: Sequence[FrameScores], space: SearchSpace, topology: Topology
 ) -> list[list[Hypothesis]]:
     """Find the most probable token sequences, each summed over its alignments.
 
-    This is `asr.search.beam.beam_search` with HMM states in place of CTC's blank. A prefix has a
-    log-probability for each state of its last token and of the silence after it. Silence may follow
-    a complete word, or any token if there is no lexicon.
+    This is `asr.search.beam.ctc_beam_search` with HMM states in place of CTC's blank. A prefix has
+    a log-probability for each state of its last token and of the silence after it. Silence may
+    follow a complete word, or any token if there is no lexicon.
 
     Args:
         emissions: (T, S) of each utterance, log p(features | state), on any device.
@@ -104,52 +104,55 @@ def search(tree: Tree, tables: Tables, hmm: HmmTables, emissions: np.ndarray, n_
     if n_best == 0:
         return 0
     for number in tree.beam[: now.n_beam]:
-        tree.prefixes[number].coming = leaving(tree, hmm, number)
+        tree.prefixes[number].next_log_prob = leaving(tree, hmm, number)
     return list_best(tree, tables, n_best, J, False)
 
 
 @inner
 def stay(tree: Tree, hmm: HmmTables, frame: np.ndarray) -> None:
-    """Extend the paths of each prefix by one frame, in the same state or into the next.
+    """Extend the alignments of each prefix by one frame, in the same HMM state or into the next.
 
-    If its parent, the prefix without the last token, is in the beam too, the parent's paths that
-    are extended by that token are added here.
+    If its parent, the prefix without the last token, is in the beam too, the parent's alignments
+    that are extended by that token are added here.
     """
     n_states = hmm.pdfs.shape[1]
     J = n_states - hmm.n_silent
     for i in range(tree.now[0].n_beam):
         number = tree.beam[i]
         prefix = tree.prefixes[number]
-        token, masses = prefix.token, tree.masses[number, BEFORE]
-        into = leaving(tree, hmm, prefix.parent)  # into the state
-        prefix.coming = -math.inf
+        token, endings = prefix.token, tree.ending_log_probs[number, BEFORE]
+        into = leaving(tree, hmm, prefix.parent)  # of the alignments that move into the state
+        prefix.next_log_prob = -math.inf
         for j in range(n_states):
             if j == J:
-                into = masses[J - 1] + hmm.moves[token, J - 1] + ENTER_SILENCE
+                into = endings[J - 1] + hmm.moves[token, J - 1] + ENTER_SILENCE
                 if prefix.node != ROOT:
                     into = -math.inf
             emission = frame[hmm.pdfs[token, j]]
-            mass = log_add(masses[j] + hmm.loops[token, j], into) + emission
+            log_prob = log_add(endings[j] + hmm.loops[token, j], into) + emission
             if j == 0:
-                prefix.entering = into + emission
-            tree.masses[number, AFTER, j] = mass
-            prefix.coming = log_add(prefix.coming, mass)
-            into = masses[j] + hmm.moves[token, j]
-        tree.scores[i] = prefix.coming + prefix.extra
+                prefix.from_parent = into + emission
+            tree.ending_log_probs[number, AFTER, j] = log_prob
+            prefix.next_log_prob = log_add(prefix.next_log_prob, log_prob)
+            into = endings[j] + hmm.moves[token, j]
+        tree.scores[i] = prefix.next_log_prob + prefix.other_score
 
 
 @inner
 def leaving(tree: Tree, hmm: HmmTables, number: int) -> float:
-    """The paths of a prefix that leave it, for another token or the end; after silence or not."""
-    prefix, masses = tree.prefixes[number], tree.masses[number, BEFORE]
-    if prefix.total == -math.inf:
+    """Log-probability of the alignments that leave a prefix, for another token or the end.
+
+    They leave from the last token's last state or, if there is silence, from its last state.
+    """
+    prefix, endings = tree.prefixes[number], tree.ending_log_probs[number, BEFORE]
+    if prefix.log_prob == -math.inf:
         return -math.inf
-    last = len(masses) - 1
+    last = len(endings) - 1
     J = last + 1 - hmm.n_silent
-    leaves = masses[J - 1] + hmm.moves[prefix.token, J - 1]
+    leaves = endings[J - 1] + hmm.moves[prefix.token, J - 1]
     if hmm.n_silent == 0 or prefix.node != ROOT:
         return leaves
-    return log_add(leaves + PASS_SILENCE, masses[last] + hmm.moves[prefix.token, last])
+    return log_add(leaves + PASS_SILENCE, endings[last] + hmm.moves[prefix.token, last])
 
 
 @inner
@@ -160,11 +163,11 @@ def extend_all(tree: Tree, tables: Tables, hmm: HmmTables, frame: np.ndarray) ->
         highest_entry = max(highest_entry, frame[hmm.pdfs[token, 0]])
     for number in tree.beam[: tree.now[0].n_beam]:
         prefix = tree.prefixes[number]
-        leaves, highest = leaving(tree, hmm, number), highest_extra(tables, prefix)
+        leaves, highest = leaving(tree, hmm, number), max_other_score(tables, prefix)
         if leaves + highest_entry + highest < least:
             continue
         begin, end = hmm.first_token[prefix.node], hmm.first_token[prefix.node + 1]
         for token in hmm.tokens[begin:end]:
-            mass = leaves + frame[hmm.pdfs[token, 0]]
-            if mass + highest >= least and mass > -math.inf:
-                extend(tree, tables, number, token, mass)
+            log_prob = leaves + frame[hmm.pdfs[token, 0]]
+            if log_prob + highest >= least and log_prob > -math.inf:
+                extend(tree, tables, number, token, log_prob)

@@ -1,4 +1,4 @@
-"""prefixes -> log-probabilities of their next units: n-grams in tables, other models asked."""
+"""prefixes -> log-probabilities of their next units, from tables of n-grams or other models."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,15 @@ from asr.lm.protocol import LanguageModel
 from asr.lm.vocabulary import UNK
 from asr.search.compiled import Records, inner
 
-NO_LM, NGRAM, ASKED = 0, 1, 2
-"""Kinds of language models: none; n-grams; any other, which compiled code can't ask itself."""
+NO_LM, NGRAM, PYTHON_LM = 0, 1, 2
+"""Kinds of language models: none; n-grams; any other, which only Python can call. For that the
+compiled search returns to Python."""
 
 UNREAD = -1
 """Used in place of a state that has not been computed yet."""
 
 STATES_BYTES = 2**26
-"""Memory for the states of a model that is asked. When it is full, unused ones are dropped."""
+"""Memory for the states of a PYTHON_LM. When it is full, unused ones are dropped."""
 
 
 class NgramTables(NamedTuple):
@@ -34,8 +35,9 @@ class NgramTables(NamedTuple):
     states: np.ndarray
 
 
-ITEM = np.dtype([("unit", "i8"), ("share", "f8")])
-"""The language model's unit of a word or a token, and what is added to its log-probability."""
+ITEM = np.dtype([("unit", "i8"), ("unk_share", "f8")])
+"""The language model's unit of a word or a token; and what is added to its log-probability: for
+words that share <unk>, the log of the fraction of each, and 0 for others."""
 
 
 class LMTables(NamedTuple):
@@ -47,7 +49,7 @@ class LMTables(NamedTuple):
     items: Records  # ITEM
     first_state: int  # the state at the start of a sentence
     ngram: NgramTables
-    rows: np.ndarray  # (states, V), float64, log-probabilities after states, if asked for tokens
+    rows: np.ndarray  # (states, V), float64, log-probabilities after states, if PYTHON_LM of tokens
 
 
 def make_lm_tables(
@@ -63,12 +65,19 @@ def make_lm_tables(
     """
     items = np.zeros(len(units), ITEM)
     items["unit"] = units
-    none = np.zeros(1, np.int64), np.zeros(1, np.float32), np.zeros(1, np.int32)
-    ngram = NgramTables(1, none[0], none[0], none[1], none[1], none[2], none[2])
-    kind, first_state = NO_LM if lm is None else ASKED, 0
+    ngram = NgramTables(  # of the same types as those of a model, but not used
+        radix=1,
+        first=np.zeros(1, np.int64),
+        keys=np.zeros(1, np.int64),
+        log_probs=np.zeros(1, np.float32),
+        backoffs=np.zeros(1, np.float32),
+        suffixes=np.zeros(1, np.int32),
+        states=np.zeros(1, np.int32),
+    )
+    kind, first_state = NO_LM if lm is None else PYTHON_LM, 0
     if isinstance(lm, ExtendedVocabularyLM) and isinstance(lm.lm, NgramModel):
         new = units >= lm.n_known
-        items["unit"][new], items["share"][new] = UNK, lm.share
+        items["unit"][new], items["unk_share"][new] = UNK, lm.share
         lm = lm.lm
     if isinstance(lm, NgramModel):
         kind, trie = NGRAM, lm.trie
@@ -102,14 +111,14 @@ def ngram_score(ngram: NgramTables, state: int, unit: int) -> tuple[float, int]:
 
 
 class LMStates:
-    """The states of a language model that is asked, by number, for several searches at once.
+    """The states of a PYTHON_LM, by number, for several searches at once.
 
     State number 0 is that at the start of a sentence. Equal states of whole numbers, as of an
     n-gram model, have the same number, so that prefixes can be recombined.
 
     Args:
         lm: the language model.
-        of_words: whether it is asked for single words, or for all units after a state.
+        of_words: whether it is called for single words, or for all units after a state.
     """
 
     def __init__(self, lm: LanguageModel, of_words: bool) -> None:

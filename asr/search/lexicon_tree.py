@@ -35,10 +35,11 @@ class Trie:
         children: (nodes, C), int32, the node that a token leads to, or NONE. A separator leads to
             ROOT from a node where a word may end.
         parents: (nodes,), int64, lower than the node's own number; ROOT's is ROOT.
-        first_word: (nodes,), int64, index in `endings` of the first word that ends at the node.
+        first_word: (nodes,), int64, index in `ending_words` of the first word that ends at the
+            node.
         n_words: (nodes,), int64, number of words that end at the node.
-        endings: int64, words, sorted by the node where they end.
-        inner: (nodes,), bool, whether a spelling goes on from the node.
+        ending_words: int64, words, sorted by the node where they end.
+        continues: (nodes,), bool, whether a spelling goes on from the node.
     """
 
     words: tuple[str, ...]
@@ -48,8 +49,8 @@ class Trie:
     parents: np.ndarray
     first_word: np.ndarray
     n_words: np.ndarray
-    endings: np.ndarray
-    inner: np.ndarray
+    ending_words: np.ndarray
+    continues: np.ndarray
 
     @classmethod
     def build(
@@ -95,8 +96,8 @@ class Trie:
             parents=parents,
             first_word=(n_words.cumsum() - n_words).clip(max=len(endings) - 1),
             n_words=n_words,
-            endings=endings % (other + 1),
-            inner=np.bincount(parents[1:], minlength=len(parents)) > 0,
+            ending_words=endings % (other + 1),
+            continues=np.bincount(parents[1:], minlength=len(parents)) > 0,
         )
 
     @cached_property
@@ -116,7 +117,7 @@ class Trie:
         """
         best = np.full(len(self.parents), -np.inf)
         nodes = np.arange(len(self.parents)).repeat(self.n_words)
-        np.maximum.at(best, nodes, scores[self.endings])
+        np.maximum.at(best, nodes, scores[self.ending_words])
         while True:  # once for each level
             higher = best.copy()
             np.maximum.at(higher, self.parents, best)

@@ -11,7 +11,7 @@ from torch import Tensor
 from asr.errors import check_dense
 from asr.text.tokenizer import Tokenizer, spelled_words
 
-Frames = Tensor | np.ndarray
+FrameScores = Tensor | np.ndarray
 """Log-probabilities, (T, C), or emissions, (T, S), of one utterance."""
 
 
@@ -74,7 +74,7 @@ def _with_words(hypothesis: Hypothesis, tokenizer: Tokenizer) -> Hypothesis:
     )
 
 
-def checked_frames(name: str, frames: Frames, n_columns: int) -> np.ndarray:
+def checked_frames(name: str, frames: FrameScores, n_columns: int) -> np.ndarray:
     """The input of a search on the CPU, (T, n_columns), float64.
 
     Args:

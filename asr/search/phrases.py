@@ -21,18 +21,18 @@ class PhraseBoosts:
     Args:
         start: the state before the first token.
         after: (states, C), int32, the next state for each token.
-        worth: (states,), float64, nats added on reaching a state: bonuses of the phrases that end
-            there, plus `lent`.
-        lent: (states,), float64, nats added in advance for phrases that have begun; they are
+        entry_bonus: (states,), float64, nats added on reaching a state: bonuses of the phrases that
+            end there, plus `taken_back`.
+        taken_back: (states,), float64, nats added in advance for phrases that have begun; they are
             taken back with the next token.
-        end: (states,), float64, nats added if the utterance ends in a state.
+        end_bonus: (states,), float64, nats added if the utterance ends in a state.
     """
 
     start: int
     after: np.ndarray
-    worth: np.ndarray
-    lent: np.ndarray
-    end: np.ndarray
+    entry_bonus: np.ndarray
+    taken_back: np.ndarray
+    end_bonus: np.ndarray
 
     @classmethod
     def build(
@@ -80,14 +80,14 @@ class PhraseBoosts:
                 shorter[child] = int(after[node, token])
                 after[node, token] = child
                 nodes.append(child)
-        ends, lent = np.array(ending), np.array(begun)
+        ends, taken_back = np.array(ending), np.array(begun)
         closed = 0.0 if separator is None else ends[after[:, separator]]
         return cls(
             start=0 if separator is None else int(after[0, separator]),
             after=after,
-            worth=ends + lent,
-            lent=lent,
-            end=closed - lent,
+            entry_bonus=ends + taken_back,
+            taken_back=taken_back,
+            end_bonus=closed - taken_back,
         )
 
 

@@ -6,8 +6,13 @@ import numpy as np
 
 from asr.search.compiled import Records, inner
 from asr.search.lexicon_tree import NONE
-from asr.search.prefixes import AFTER, BEFORE, NOBODY, Tree
+from asr.search.prefixes import AFTER, BEFORE, NO_PREFIX, Tree
 from asr.search.tables import Limits
+
+LOG_HALF = math.log(0.5)
+
+HASH_FACTOR, HASH_SHIFT = 2654435761, 15
+"""For Knuth's multiplicative hash: the prime next to 2^32 / golden ratio; bits to mix in."""
 
 
 @inner
@@ -21,18 +26,18 @@ def begin_frame(tree: Tree, limits: Limits) -> bool:
 
 @inner
 def end_frame(tree: Tree, limits: Limits) -> bool:
-    """Choose the next beam, unless an array is full or the language model must be asked first."""
+    """Choose the next beam, unless an array is full or the language model must be called first."""
     now, width = tree.now[0], limits.beam_width
     if now.is_full:
         return False
     n = now.n_beam + now.n_candidates
     for i in range(n):
-        tree.ranked[i] = tree.beam[i]
+        tree.selected[i] = tree.beam[i]
     if n > width:
-        rank(tree.scores, tree.ranked, n, width)
-    if must_ask(tree, width):
+        select_highest(tree.scores, tree.selected, n, width)
+    if must_call_lm(tree, width):
         return False
-    choose(tree, width)
+    replace_beam(tree, width)
     advance(tree)
     if limits.recombines:
         recombine(tree)
@@ -41,7 +46,7 @@ def end_frame(tree: Tree, limits: Limits) -> bool:
 
 
 @inner
-def rank(scores: np.ndarray, numbers: np.ndarray, n: int, k: int) -> None:
+def select_highest(scores: np.ndarray, numbers: np.ndarray, n: int, k: int) -> None:
     """Move the k highest of n scores to the front, in no order, and the numbers with them.
 
     Source: Hoare 1961, "Algorithm 65: find" (quickselect).
@@ -67,8 +72,8 @@ def rank(scores: np.ndarray, numbers: np.ndarray, n: int, k: int) -> None:
 
 
 @inner
-def must_ask(tree: Tree, width: int) -> bool:
-    """Whether the language model must be asked before the next beam can be chosen.
+def must_call_lm(tree: Tree, width: int) -> bool:
+    """Whether the language model must be called before the next beam can be chosen.
 
     Only those prefixes stay pending whose scores may reach the best ones that are known.
     """
@@ -87,16 +92,16 @@ def must_ask(tree: Tree, width: int) -> bool:
 
 
 @inner
-def choose(tree: Tree, width: int) -> None:
-    """Make the best prefixes and candidates, which have been ranked first, the next beam."""
+def replace_beam(tree: Tree, width: int) -> None:
+    """Make the selected prefixes, the first `width`, the next beam."""
     now, n_kept = tree.now[0], 0
     for place in range(now.n_beam + now.n_candidates):
-        number = tree.ranked[place]
+        number = tree.selected[place]
         if place < width and tree.scores[place] > -math.inf:
             tree.beam[n_kept] = number
             n_kept += 1
         else:
-            tree.prefixes[number].total = -math.inf
+            tree.prefixes[number].log_prob = -math.inf
     now.n_beam = n_kept
 
 
@@ -117,33 +122,34 @@ def advance(tree: Tree) -> None:
         if begins(prefix):
             prefix.onset = onset
             onset += 1
-        masses, is_new = tree.masses[number], prefix.total == -math.inf
-        for i in range(masses.shape[1]):
-            masses[BEFORE, i] = -math.inf if is_new else masses[AFTER, i]
+        endings, is_new = tree.ending_log_probs[number], prefix.log_prob == -math.inf
+        for i in range(endings.shape[1]):
+            endings[BEFORE, i] = -math.inf if is_new else endings[AFTER, i]
         if is_new:
-            masses[BEFORE, 0] = prefix.coming
-        prefix.total = prefix.coming
+            endings[BEFORE, 0] = prefix.next_log_prob
+        prefix.log_prob = prefix.next_log_prob
 
 
 @inner
 def begins(prefix: Records) -> bool:
     """Whether a prefix is new, or most of its alignments come from its parent in this frame."""
-    return prefix.total == -math.inf or prefix.entering - prefix.coming > math.log(0.5)
+    return prefix.log_prob == -math.inf or prefix.from_parent - prefix.next_log_prob > LOG_HALF
 
 
 @inner
 def recombine(tree: Tree) -> None:
-    """Of the prefixes whose scores any continuation changes alike, keep only the best."""
+    """Keep only the best of equivalent prefixes: those that every continuation changes alike."""
     now, n = tree.now[0], 0
-    for slot in range(len(tree.slots)):
-        tree.slots[slot] = NOBODY
+    for slot in range(len(tree.hash_table)):
+        tree.hash_table[slot] = NO_PREFIX
     for number in tree.beam[: now.n_beam]:
-        slot = slot_of_future(tree, number)
-        best, prefix = tree.prefixes[tree.slots[slot]], tree.prefixes[number]
-        if prefix.total + prefix.extra > best.total + best.extra:  # NOBODY's are -inf
-            tree.slots[slot] = number
+        slot = slot_of_equivalent(tree, number)
+        best, prefix = tree.prefixes[tree.hash_table[slot]], tree.prefixes[number]
+        # NO_PREFIX has a log_prob of -inf
+        if prefix.log_prob + prefix.other_score > best.log_prob + best.other_score:
+            tree.hash_table[slot] = number
     for number in tree.beam[: now.n_beam]:
-        kept = tree.slots[slot_of_future(tree, number)]
+        kept = tree.hash_table[slot_of_equivalent(tree, number)]
         if kept == number:
             tree.beam[n] = number
             n += 1
@@ -153,17 +159,17 @@ def recombine(tree: Tree) -> None:
 
 
 @inner
-def slot_of_future(tree: Tree, number: int) -> int:
-    """The place in the hash table of the prefixes with the same future; or a free one."""
-    prefix, mask = tree.prefixes[number], len(tree.slots) - 1
-    mixed = prefix.state
+def slot_of_equivalent(tree: Tree, number: int) -> int:
+    """The slot of the hash table with an equivalent prefix; or a free one."""
+    prefix, mask = tree.prefixes[number], len(tree.hash_table) - 1
+    mixed = prefix.lm_state
     for value in (prefix.node, prefix.phrase, prefix.token):
-        mixed = (mixed ^ (mixed >> 15)) * 2654435761 + value
-    slot = (mixed ^ (mixed >> 15)) & mask
-    while tree.slots[slot] != NOBODY:
-        other = tree.prefixes[tree.slots[slot]]
+        mixed = (mixed ^ (mixed >> HASH_SHIFT)) * HASH_FACTOR + value
+    slot = (mixed ^ (mixed >> HASH_SHIFT)) & mask
+    while tree.hash_table[slot] != NO_PREFIX:
+        other = tree.prefixes[tree.hash_table[slot]]
         same_node = prefix.node == other.node and prefix.token == other.token
-        if same_node and prefix.state == other.state and prefix.phrase == other.phrase:
+        if same_node and prefix.lm_state == other.lm_state and prefix.phrase == other.phrase:
             break
         slot = (slot + 1) & mask
     return int(slot)
@@ -171,14 +177,14 @@ def slot_of_future(tree: Tree, number: int) -> int:
 
 @inner
 def drop(tree: Tree, gone: Records, kept: Records) -> None:
-    """Remove a prefix from the beam in favour of a better one with the same future."""
+    """Remove a prefix from the beam in favour of an equivalent one with a better score."""
     now = tree.now[0]
     new, onset = tree.drops[now.n_drops], tree.onsets[kept.onset]
     new.onset, new.kept, new.frame, new.next = gone.onset, kept.onset, now.frame, onset.drop
-    new.score = gone.total + gone.extra - kept.total - kept.extra
-    new.log_prob, new.lm = gone.total - kept.total, 0.0
+    new.score = gone.log_prob + gone.other_score - kept.log_prob - kept.other_score
+    new.log_prob, new.lm = gone.log_prob - kept.log_prob, 0.0
     if kept.lm > -math.inf:
         new.lm = gone.lm - kept.lm
     onset.drop = now.n_drops
     now.n_drops += 1
-    gone.total = -math.inf
+    gone.log_prob = -math.inf

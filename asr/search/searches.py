@@ -1,4 +1,4 @@
-"""Frames of utterances -> n-best lists, by CTC's or an HMM's method of extending prefixes."""
+"""FrameScores of utterances -> n-best lists, by CTC's or an HMM's method of extending prefixes."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,14 +10,14 @@ import torch
 
 from asr.errors import counted
 from asr.search.backtrace import WORDS
-from asr.search.language_models import ASKED, UNREAD, LMStates
-from asr.search.nbest import Frames, Hypothesis, checked_frames
-from asr.search.prefixes import EMPTY, GROWING, Tree, room, start
+from asr.search.language_models import PYTHON_LM, UNREAD, LMStates
+from asr.search.nbest import FrameScores, Hypothesis, checked_frames
+from asr.search.prefixes import EMPTY_PREFIX, GROWING, Tree, allocate_tree, reset_tree
 from asr.search.space import SearchSpace
 from asr.search.tables import Tables, make_tables
 
 BATCH = 64
-"""Maximum number of utterances for which a language model is asked at once."""
+"""Maximum number of utterances for which a PYTHON_LM is called at once."""
 
 BATCH_PREFIXES = 64_000
 """Maximum number of their prefixes."""
@@ -28,21 +28,21 @@ class Method(NamedTuple):
 
     search: Callable[[Tree, Tables, Any, np.ndarray, int], int]  # see `asr.search.beam`
     hmm: Any  # `HmmTables`; nothing for CTC
-    n_states: int  # number of states in which the alignments of a prefix may end
-    first_state: int  # that of the empty prefix before the first frame
+    n_endings: int  # number of possible endings of a prefix's alignments; see `Tree`
+    first_ending: int  # that of the empty prefix before the first frame
     n_columns: int | None = None  # number of values in a frame; None for one for each token
 
 
 class Searches:
     """The searches of N utterances, which take frames piece by piece.
 
-    A language model of another kind than n-grams is asked for all searches at once: each goes on
+    A language model of another kind than n-grams is called for all searches at once: each goes on
     until it needs an answer. Memory grows with the number of frames.
 
     >>> searches = Searches(space, CTC)
     >>> for piece in pieces:
     ...     searches.feed([piece])
-    ...     print(searches.nbests(1)[0][0].words, searches.certain())
+    ...     print(searches.nbests(1)[0][0].tokens, searches.certain())
 
     Args:
         space: settings, lexicon, language model and boosts.
@@ -58,16 +58,16 @@ class Searches:
         self.method = method
         self.tables = tables or make_tables(space)
         C = len(space.tokenizer.symbols)
-        self.trees = [room(self.tables, C, method.n_states) for _ in range(N)]
+        self.trees = [allocate_tree(self.tables, C, method.n_endings) for _ in range(N)]
         self.states: LMStates | None = None
-        if self.tables.lm.kind == ASKED:
+        if self.tables.lm.kind == PYTHON_LM:
             assert space.lm is not None
             self.states = LMStates(space.lm, self.tables.lm.of_words)
             self._update_rows()
         self.n_columns = method.n_columns or C
         self._start(N)
 
-    def feed(self, frames: Sequence[Frames]) -> None:
+    def feed(self, frames: Sequence[FrameScores]) -> None:
         """Read the next frames of each utterance.
 
         Args:
@@ -86,7 +86,7 @@ class Searches:
         """The n-best list of each utterance, if it ended here. More frames may follow."""
         return self._run([np.zeros((0, 0))] * self.n, n_best)
 
-    def whole(self, rows: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
+    def search_complete(self, rows: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
         """The n-best lists of other utterances, at most N, which have been checked."""
         if self.states:
             self.states.keep(np.arange(self.states.n) == 0)
@@ -97,14 +97,15 @@ class Searches:
         """The tokens with which all prefixes in the beam begin: the best text will keep them."""
         tree = self.trees[n]
         prefixes = tree.prefixes
-        lines = [_line(prefixes, number) for number in tree.beam[: tree.now[0]["n_beam"]]]
-        n_shared = sum(len(set(numbers)) == 1 for numbers in zip(*lines, strict=False))
-        return tuple(prefixes["token"][lines[0][:n_shared]].tolist()) if lines else ()
+        beam = tree.beam[: tree.now[0]["n_beam"]]
+        ancestors = [_ancestors(prefixes, number) for number in beam]
+        n_shared = sum(len(set(numbers)) == 1 for numbers in zip(*ancestors, strict=False))
+        return tuple(prefixes["token"][ancestors[0][:n_shared]].tolist()) if ancestors else ()
 
     def _start(self, n: int) -> None:
         self.n = n
         for tree in self.trees[:n]:
-            start(tree, self.tables, self.method.first_state)
+            reset_tree(tree, self.tables, self.method.first_ending)
 
     def _run(self, rows: Sequence[np.ndarray], n_best: int | None) -> list[list[Hypothesis]]:
         """Go on until all searches are done."""
@@ -132,7 +133,7 @@ class Searches:
         return nbests
 
     def _go_on(self, n: int, rows: np.ndarray, n_best: int) -> int:
-        """Go on with a search; the number of hypotheses, or -1 if the model must be asked."""
+        """Go on with a search; the number of hypotheses, or -1 if the LM must be called."""
         while True:
             found = self.method.search(self.trees[n], self.tables, self.method.hmm, rows, n_best)
             if found >= 0 or not self.trees[n].now[0]["is_full"]:
@@ -157,7 +158,7 @@ class Searches:
     def _read_last(self, trees: Sequence[Tree], numbers: Sequence[np.ndarray]) -> None:
         """Let a model of tokens read the last tokens of prefixes, unless it has."""
         pairs = [
-            (tree, np.unique(some[tree.prefixes["state"][some] == UNREAD]))
+            (tree, np.unique(some[tree.prefixes["lm_state"][some] == UNREAD]))
             for tree, some in zip(trees, numbers, strict=True)
         ]
         pairs = [(tree, some) for tree, some in pairs if len(some)]
@@ -175,12 +176,12 @@ class Searches:
         before, units = [], []
         for tree, some in zip(trees, numbers, strict=True):
             prefixes = tree.prefixes
-            before.append(prefixes["state"][prefixes["parent"][some]])
+            before.append(prefixes["lm_state"][prefixes["parent"][some]])
             units.append(self.tables.lm.items["unit"][prefixes[item][some]])
         log_probs, after = self.states.read(np.concatenate(before), np.concatenate(units))
         ends = np.cumsum([len(some) for some in numbers])[:-1]
         for tree, some, states in zip(trees, numbers, np.split(after, ends), strict=True):
-            tree.prefixes["state"][some] = states
+            tree.prefixes["lm_state"][some] = states
         return np.split(log_probs, ends)
 
     def _update_rows(self) -> None:
@@ -201,16 +202,16 @@ class Searches:
                 near |= near[prefixes["parent"]]
             near[tree.pending["prefix"][: now["n_pending"]]] = True
             near[prefixes["parent"][near]] = True
-            states = prefixes["state"][near]
+            states = prefixes["lm_state"][near]
             used[states[states != UNREAD]] = True
         numbers = np.append(self.states.keep(used), UNREAD)  # so that UNREAD stays UNREAD
         for tree in self.trees[: self.n]:
-            states = tree.prefixes["state"][: tree.now[0]["n_prefixes"]]
+            states = tree.prefixes["lm_state"][: tree.now[0]["n_prefixes"]]
             states[:] = numbers[states]
 
 
 def search_all(
-    name: str, utterances: Sequence[Frames], space: SearchSpace, method: Method
+    name: str, utterances: Sequence[FrameScores], space: SearchSpace, method: Method
 ) -> list[list[Hypothesis]]:
     """Search utterances, in as many threads as torch uses; their number changes no result.
 
@@ -226,9 +227,9 @@ def search_all(
     tables = make_tables(space)
     nbests: list[list[Hypothesis]] = [[] for _ in utterances]
     order = sorted(range(len(utterances)), key=lambda n: -math.prod(utterances[n].shape))
-    # a language model is asked for many searches at once
-    size = min(BATCH, BATCH_PREFIXES // space.settings.beam_width)
-    size = size if tables.lm.kind == ASKED else 1
+    size = 1
+    if tables.lm.kind == PYTHON_LM:  # called for many searches at once
+        size = min(BATCH, BATCH_PREFIXES // space.settings.beam_width)
     batches = [order[first : first + size] for first in range(0, len(order), size)]
 
     def work(numbers: Iterable[int]) -> None:
@@ -236,7 +237,7 @@ def search_all(
         for number in numbers:
             batch = batches[number]
             rows = [checked_frames(name, utterances[n], searches.n_columns) for n in batch]
-            for n, nbest in zip(batch, searches.whole(rows), strict=True):
+            for n, nbest in zip(batch, searches.search_complete(rows), strict=True):
                 nbests[n] = nbest
 
     if size > 1:
@@ -264,45 +265,48 @@ def _longer(tree: Tree) -> Tree:
     for name in GROWING:
         old = getattr(tree, name)
         shape = list(old.shape)
-        shape[name == "texts"] *= 2
+        shape[1 if name == "sequences" else 0] *= 2
         longer[name] = np.empty(shape, old.dtype)
         longer[name][tuple(map(slice, old.shape))] = old
     return tree._replace(**longer)
 
 
-def _line(prefixes: np.ndarray, number: int) -> list[int]:
-    """A prefix's beginnings, from that of one token to itself."""
-    line = []
-    while number != EMPTY:
-        line.append(int(number))
+def _ancestors(prefixes: np.ndarray, number: int) -> list[int]:
+    """A prefix's ancestors, from that of one token to itself."""
+    numbers = []
+    while number != EMPTY_PREFIX:
+        numbers.append(int(number))
         number = prefixes["parent"][number]
-    return line[::-1]
+    return numbers[::-1]
 
 
 def _hypotheses(tree: Tree, n: int, space: SearchSpace) -> list[Hypothesis]:
     """The first n hypotheses that were found."""
     if n == 0:
         return []
-    found, lexicon = zip(*tree.found[:n].tolist(), strict=True), space.lexicon
-    scores, log_probs, lm, first_token, n_tokens, first_word, n_words = found
-    tokens, frames = _parts(tree.texts[:WORDS], first_token, n_tokens)
-    totals = scores if space.informed else [None] * n
-    columns: list[Sequence] = [tokens, log_probs, frames, [None] * n, lm, totals]
-    if lexicon is not None:
-        words, *times = _parts(tree.texts[WORDS:], first_word, n_words)
-        known = lexicon.words.__getitem__
-        if lexicon.open:
-            columns[3] = [_spelled(*pair, space) for pair in zip(tokens, words, strict=True)]
+    columns = zip(*tree.found[:n].tolist(), strict=True)
+    totals, log_probs, lm_log_probs, first_token, n_tokens, first_word, n_words = columns
+    scores: Sequence[float | None] = totals if space.has_other_scores else [None] * n
+    tokens, frames = _parts(tree.sequences[:WORDS], first_token, n_tokens)
+    words: Sequence[tuple[str, ...] | None] = [None] * n
+    first_frames: Sequence[tuple[int, ...]] = [()] * n
+    last_frames = first_frames
+    if space.lexicon is not None:
+        numbers, first_frames, last_frames = _parts(tree.sequences[WORDS:], first_word, n_words)
+        known = space.lexicon.words.__getitem__
+        if space.lexicon.open:
+            words = [_spelled(*pair, space) for pair in zip(tokens, numbers, strict=True)]
         else:
-            columns[3] = [tuple(map(known, some)) for some in words]
-        columns += times
-    return list(map(Hypothesis, *columns))
+            words = [tuple(map(known, some)) for some in numbers]
+    # in the order of the fields
+    fields = tokens, log_probs, frames, words, lm_log_probs, scores, first_frames, last_frames
+    return list(map(Hypothesis, *fields))
 
 
 def _parts(
     rows: np.ndarray, first: Sequence[int], lengths: Sequence[int]
 ) -> list[list[tuple[int, ...]]]:
-    """For each row, its parts, which follow one another, each turned around."""
+    """For each row: the slices of all hypotheses, reversed, as they were written last to first."""
     end = first[-1] + lengths[-1]
     places = [slice(end - a - n, end - a) for a, n in zip(first, lengths, strict=True)]
     return [list(map(tuple(row).__getitem__, places)) for row in rows[:, :end][:, ::-1].tolist()]

@@ -40,8 +40,9 @@ class BeamSettings:
         token_floor: in nats; in each frame, only tokens with at least this log-probability, or at
             least that of blank, extend a prefix. In a frame without such a token, all alignments
             have blank. -inf for off.
-        score_floor: in nats, 0 or less; beam pruning: an extension is dropped if its score is
-            that far below the best prefix. -inf for off.
+        score_floor: in nats, 0 or less; beam pruning: an extension is dropped if its score, before
+            the language model reads its new word, is that far below the best prefix that stays.
+            -inf for off.
         blank_skip: in frames where blank has at least this probability, all alignments have blank;
             1 for off.
         recombine: keep only the best of the prefixes with the same last token that are in the same
@@ -122,10 +123,10 @@ class SearchSpace:
             raise ValueError(
                 f"boosts are of {counted(self.boosts.after.shape[1], 'token')}; expected {C}"
             )
-        _ = self.units  # raises InputError here, not in the middle of a search
+        self._check_units()
 
     @property
-    def informed(self) -> bool:
+    def has_other_scores(self) -> bool:
         """Whether there is a lexicon, a language model, phrases or a word bonus."""
         given = (self.lexicon, self.lm, self.boosts)
         return any(one is not None for one in given) or self.settings.word_bonus != 0
@@ -146,6 +147,10 @@ class SearchSpace:
     def _of_network(self) -> bool:
         """Whether the language model is a neural network, whose states are real numbers."""
         return self.lm is not None and self.lm.start(1).is_floating_point()
+
+    def _check_units(self) -> None:
+        """Raise InputError here, not in the middle of a search, if an item has no unit."""
+        _ = self.units
 
     @cached_property
     def units(self) -> np.ndarray | None:
@@ -174,7 +179,7 @@ class SearchSpace:
         return np.array([EOS, *(number[symbol] for symbol in self.tokenizer.symbols[1:])])
 
     @cached_property
-    def ahead(self) -> np.ndarray | None:
+    def look_ahead(self) -> np.ndarray | None:
         """(nodes,), float64: look-ahead, the best log-probability of a word at or below each node.
 
         It uses the language model's log-probabilities after an unknown word, as unigrams.

@@ -13,7 +13,9 @@ from asr.text.jamo import Position, may_follow, position_of
 from asr.text.subword import WORD_START
 from asr.text.tokenizer import BLANK, BpeTokenizer, JamoTokenizer
 
-NODE = np.dtype([("first_word", "i8"), ("n_words", "i8"), ("inner", "i8"), ("ahead", "f8")])
+NODE = np.dtype(
+    [("first_word", "i8"), ("n_words", "i8"), ("continues", "i8"), ("look_ahead", "f8")]
+)
 """A node of the lexicon, as in `Trie`, with its look-ahead times the language model's weight."""
 
 TOKEN = np.dtype(
@@ -25,7 +27,7 @@ of one of Hangul's letters, as a place in `POSITIONS`."""
 POSITIONS: tuple[Position | None, ...] = (None, "initial", "medial", "final")
 """Positions in a syllable, see `asr.text.jamo`; None for BLANK and all other tokens."""
 
-PHRASE = np.dtype([("worth", "f8"), ("lent", "f8"), ("end", "f8")])
+PHRASE = np.dtype([("entry_bonus", "f8"), ("taken_back", "f8"), ("end_bonus", "f8")])
 """A state of the phrases, as in `PhraseBoosts`."""
 
 
@@ -49,8 +51,8 @@ class Tables(NamedTuple):
     limits: Limits
     children: np.ndarray  # (nodes, C), int32, as in `Trie`
     nodes: Records  # (nodes + 1,), NODE
-    endings: np.ndarray  # int64, words, as in `Trie`
-    bonuses: np.ndarray  # float64, of NONE, of each word, any other word, and `end`
+    ending_words: np.ndarray  # int64, words, as in `Trie`
+    bonuses: np.ndarray  # float64, of NONE, each word, any other word, and `end`: word + 1
     separator: int  # NONE for no lexicon or no separator
     joined: bool  # whether there is a lexicon without a separator
     end: int  # the end of the utterance, as a word
@@ -66,20 +68,67 @@ class Tables(NamedTuple):
 
 def make_tables(space: SearchSpace) -> Tables:
     """Make the tables of a search space."""
-    settings, tokenizer, trie = space.settings, space.tokenizer, space.lexicon
-    C, bonus = len(tokenizer.symbols), float(space.settings.word_bonus)
-    tokens, n_words = np.zeros(C, TOKEN), 0
-    children, nodes = np.full((1, C), ROOT, np.int32), np.zeros(2, NODE)
-    endings, separator = np.zeros(1, np.int64), NONE
-    if trie is not None:
-        n_words, children, endings = len(trie.words), trie.children, trie.endings
-        separator = NONE if trie.separator is None else trie.separator
-        nodes = np.zeros(len(trie.parents) + 1, NODE)
-        nodes["first_word"][:-1], nodes["n_words"][:-1] = trie.first_word, trie.n_words
-        nodes["inner"][:-1] = trie.inner
-        if space.ahead is not None:
-            nodes["ahead"][:-1] = settings.lm_weight * space.ahead
-    elif isinstance(tokenizer, BpeTokenizer):
+    settings, trie, C = space.settings, space.lexicon, len(space.tokenizer.symbols)
+    children, nodes, ending_words = _lexicon_tables(space)
+    tokens = _token_table(space)
+    first_phrase, after_phrase, phrases = _phrase_tables(space)
+    n_words = 0 if trie is None else len(trie.words)
+    separator = None if trie is None else trie.separator
+    bonuses = np.full(n_words + 3, float(settings.word_bonus))
+    bonuses[0], bonuses[-2], bonuses[-1] = 0.0, settings.word_bonus + settings.unk_bonus, 0.0
+    gain = max(0.0, bonuses.max(), tokens["bonus"].max(), tokens["bonus_after_end"].max())
+    units = np.zeros(C, np.int64) if space.units is None else space.units
+    return Tables(
+        limits=Limits(
+            beam_width=settings.beam_width,
+            token_floor=float(settings.token_floor),
+            score_floor=float(settings.score_floor),
+            blank_skip=math.log(settings.blank_skip) if settings.blank_skip < 1 else math.inf,
+            recombines=space.recombines,
+        ),
+        children=children,
+        nodes=nodes,
+        ending_words=ending_words,
+        bonuses=bonuses,
+        separator=NONE if separator is None else separator,
+        joined=trie is not None and separator is None,
+        end=n_words + 1,
+        end_node=len(nodes) - 1,
+        tokens=tokens,
+        follows=np.array(
+            [[may_follow(before, after) for after in POSITIONS] for before in POSITIONS]
+        ),
+        first_phrase=first_phrase,
+        after_phrase=after_phrase,
+        phrases=phrases,
+        max_gain=float(gain + max(0.0, phrases["entry_bonus"].max())),
+        lm=make_lm_tables(space.lm, space.scores_words, float(settings.lm_weight), units),
+    )
+
+
+def _lexicon_tables(space: SearchSpace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`children`, `nodes` and `ending_words` of the tables."""
+    trie = space.lexicon
+    if trie is None:
+        C = len(space.tokenizer.symbols)
+        return np.full((1, C), ROOT, np.int32), np.zeros(2, NODE), np.zeros(1, np.int64)
+    nodes = np.zeros(len(trie.parents) + 1, NODE)
+    for name in ("first_word", "n_words", "continues"):
+        nodes[name][:-1] = getattr(trie, name)
+    if space.look_ahead is not None:
+        nodes["look_ahead"][:-1] = space.settings.lm_weight * space.look_ahead
+    return trie.children, nodes, trie.ending_words
+
+
+def _token_table(space: SearchSpace) -> np.ndarray:
+    """(C,), TOKEN."""
+    tokenizer, bonus = space.tokenizer, float(space.settings.word_bonus)
+    tokens = np.zeros(len(tokenizer.symbols), TOKEN)
+    if isinstance(tokenizer, JamoTokenizer):
+        tokens["position"] = [POSITIONS.index(position_of(each)) for each in tokenizer.symbols]
+    if space.lexicon is not None:
+        return tokens
+    if isinstance(tokenizer, BpeTokenizer):
         tokens["bonus"] = [bonus * symbol.startswith(WORD_START) for symbol in tokenizer.symbols]
         tokens["bonus_after_end"], tokens["ends_word"][BLANK] = bonus, 1
     elif tokenizer.separator is not None:
@@ -88,39 +137,16 @@ def make_tables(space: SearchSpace) -> Tables:
         tokens["ends_word"][[BLANK, tokenizer.separator]] = 1
     else:
         tokens["bonus"] = bonus
-    if isinstance(tokenizer, JamoTokenizer):
-        tokens["position"] = [POSITIONS.index(position_of(each)) for each in tokenizer.symbols]
-    bonuses = np.full(n_words + 3, bonus)
-    bonuses[0], bonuses[-2], bonuses[-1] = 0.0, bonus + settings.unk_bonus, 0.0
-    phrases, after_phrase, first_phrase = np.zeros(1, PHRASE), np.zeros((1, C), np.int32), 0
-    if space.boosts is not None:
-        first_phrase, after_phrase = space.boosts.start, space.boosts.after
-        phrases = np.zeros(len(after_phrase), PHRASE)
-        for name in ("worth", "lent", "end"):
-            phrases[name] = getattr(space.boosts, name)
-    gain = max(0.0, bonuses.max(), tokens["bonus"].max(), tokens["bonus_after_end"].max())
-    units = np.zeros(C, np.int64) if space.units is None else space.units
-    return Tables(
-        Limits(
-            settings.beam_width,
-            float(settings.token_floor),
-            float(settings.score_floor),
-            math.log(settings.blank_skip) if settings.blank_skip < 1 else math.inf,
-            space.recombines,
-        ),
-        children,
-        nodes,
-        endings,
-        bonuses,
-        separator,
-        trie is not None and trie.separator is None,
-        n_words + 1,
-        len(nodes) - 1,
-        tokens,
-        np.array([[may_follow(before, after) for after in POSITIONS] for before in POSITIONS]),
-        first_phrase,
-        after_phrase,
-        phrases,
-        float(gain + max(0.0, phrases["worth"].max())),
-        make_lm_tables(space.lm, space.scores_words, float(settings.lm_weight), units),
-    )
+    return tokens
+
+
+def _phrase_tables(space: SearchSpace) -> tuple[int, np.ndarray, np.ndarray]:
+    """`first_phrase`, `after_phrase` and `phrases` of the tables."""
+    boosts = space.boosts
+    if boosts is None:
+        C = len(space.tokenizer.symbols)
+        return 0, np.zeros((1, C), np.int32), np.zeros(1, PHRASE)
+    phrases = np.zeros(len(boosts.after), PHRASE)
+    for name in ("entry_bonus", "taken_back", "end_bonus"):
+        phrases[name] = getattr(boosts, name)
+    return boosts.start, boosts.after, phrases

@@ -33,7 +33,8 @@ def beam_search(
 
     The score of a hypothesis is its acoustic log-probability + lm_weight * the language model's
     log-probability + word_bonus * words. In each frame, tokens with a probability below e^-8 and
-    below that of blank extend no prefix, nor do extensions 15 nats below the best prefix enter.
+    below that of blank extend no prefix, and extensions more than 15 nats below the best prefix are
+    dropped.
 
     >>> nbest = asr.beam_search(log_probs, recognizer.symbols, lm="4gram.arpa", lm_weight=0.7)
     >>> nbest[0].text, nbest[0].log_prob, nbest[0].frames
@@ -86,7 +87,7 @@ def beam_search(
     )
     tree = make_lexicon_tree(words, tokenizer) if words else None
     space = SearchSpace(tokenizer, settings, tree, lm)
-    (nbest,) = beam.beam_search([log_probs], space)
+    (nbest,) = beam.ctc_beam_search([log_probs], space)
     return spelled(nbest or [Hypothesis((), -math.inf)], tokenizer)
 
 

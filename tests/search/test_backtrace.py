@@ -8,9 +8,9 @@ from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.ngram import NgramModel
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.search.backtrace import count_repeats, pop, push
-from asr.search.beam import beam_search
+from asr.search.beam import ctc_beam_search
 from asr.search.lexicon_tree import Trie
-from asr.search.prefixes import room
+from asr.search.prefixes import allocate_tree
 from asr.search.space import BeamSettings, SearchSpace
 from asr.search.tables import make_tables
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
@@ -40,7 +40,7 @@ def call_count_repeats(tokens):
 
 def test_the_queue_gives_the_best_branch_first():
     generator = np.random.default_rng(0)
-    tree = room(make_tables(SearchSpace(PHONES, BeamSettings(4, 4))), 4, 2)
+    tree = allocate_tree(make_tables(SearchSpace(PHONES, BeamSettings(4, 4))), 4, 2)
     for _ in range(100):
         n_values = generator.integers(2, 40)  # with ties
         tree.branches["score"][:60] = generator.integers(0, n_values, size=60)
@@ -93,7 +93,7 @@ def test_lists_have_each_text_once_with_its_own_words_and_scores(tokenizer, spel
     assert space.recombines
     T = 6 + 2 * seed
     log_probs = np.log(np.random.default_rng(seed).dirichlet(np.ones(4) / 2, size=T))
-    (nbest,) = beam_search([log_probs], space)
+    (nbest,) = ctc_beam_search([log_probs], space)
     texts = [(hypothesis.tokens, hypothesis.words) for hypothesis in nbest]
     assert len(set(texts)) == len(texts) > 5
     scores = [hypothesis.total for hypothesis in nbest]
@@ -122,7 +122,7 @@ def test_lists_have_each_text_once_with_its_own_words_and_scores(tokenizer, spel
 def test_a_shorter_list_is_the_beginning_of_a_longer_one():
     space = recombining_space(PHONES, SPOKEN, width=40)
     log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(4) / 2, size=15))
-    (nbest,) = beam_search([log_probs], space)
+    (nbest,) = ctc_beam_search([log_probs], space)
     settings = BeamSettings(40, 7, -np.inf, -np.inf, lm_weight=0.5, word_bonus=0.2)
     shorter = SearchSpace(PHONES, settings, space.lexicon, space.lm)
-    assert beam_search([log_probs], shorter)[0] == nbest[:7]
+    assert ctc_beam_search([log_probs], shorter)[0] == nbest[:7]

@@ -13,7 +13,7 @@ from asr.lm.ngram import NgramModel
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.networks.ctc import log_probability
-from asr.search.beam import beam_search
+from asr.search.beam import ctc_beam_search
 from asr.search.greedy import greedy_search
 from asr.search.lexicon_tree import Trie
 from asr.search.nbest import Hypothesis
@@ -79,7 +79,7 @@ def enumerate_all(log_probs):
 
 def search(log_probs, space):
     """The n-best list of one utterance, (T, C)."""
-    return beam_search([log_probs], space)[0]
+    return ctc_beam_search([log_probs], space)[0]
 
 
 def expect(nbest, expected):
@@ -509,7 +509,7 @@ def test_other_utterances_change_nothing(name):
     generator = np.random.default_rng(0)
     lengths = [17, 0, 30, 1, 30, 5, 24]
     utterances = [np.log(generator.dirichlet(np.ones(4) / 2, T)) for T in lengths]
-    together = beam_search(utterances, space)
+    together = ctc_beam_search(utterances, space)
     assert together == [search(rows, space) for rows in utterances]
 
 
@@ -517,12 +517,12 @@ def test_other_utterances_change_nothing(name):
 @pytest.mark.parametrize("name", ["nothing", "tokens", "words"])
 def test_a_gpu_gives_the_same_result(name):
     batch = [torch.from_numpy(random_log_probs(T, 4, T)) for T in (17, 0, 30, 29)]
-    expected = beam_search(batch, informed_decoders()[name])
+    expected = ctc_beam_search(batch, informed_decoders()[name])
     space = informed_decoders()[name]
     if space.lm is not None:
         space.lm.table = space.lm.table.cuda()
     batch = [rows.cuda() for rows in batch]
-    for nbest, there in zip(beam_search(batch, space), expected, strict=True):
+    for nbest, there in zip(ctc_beam_search(batch, space), expected, strict=True):
         assert [(h.tokens, h.words, h.frames) for h in nbest] == [
             (h.tokens, h.words, h.frames) for h in there
         ]
@@ -534,7 +534,7 @@ def test_a_gpu_gives_the_same_result(name):
 def test_without_frames_the_text_is_empty_with_log_prob_0():
     nbest = search(torch.zeros(0, 4), SearchSpace(PHONES))
     assert nbest == [Hypothesis(tokens=(), log_prob=0.0)]
-    assert beam_search([], SearchSpace(PHONES)) == []
+    assert ctc_beam_search([], SearchSpace(PHONES)) == []
 
 
 def test_impossible_hypotheses_are_not_returned():
@@ -643,4 +643,4 @@ def test_values_are_plain_python():
 def test_wrong_shapes_are_refused_by_name(shape):
     expected = re.escape(f"log_probs has shape {shape}; expected (T, 4)")
     with pytest.raises(ValueError, match=expected):
-        beam_search([torch.zeros(5, 4), torch.zeros(shape)], SearchSpace(PHONES))
+        ctc_beam_search([torch.zeros(5, 4), torch.zeros(shape)], SearchSpace(PHONES))

@@ -4,11 +4,11 @@ from numba import njit
 from table_model import random_model
 
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
-from asr.search.candidates import extend, highest_extra, set_least_scores
+from asr.search.candidates import extend, max_other_score, set_least_scores
 from asr.search.language_models import UNREAD
 from asr.search.lexicon_tree import NONE, ROOT, Trie
 from asr.search.phrases import PhraseBoosts
-from asr.search.prefixes import EMPTY, room, start
+from asr.search.prefixes import EMPTY_PREFIX, allocate_tree, reset_tree
 from asr.search.space import BeamSettings, SearchSpace
 from asr.search.tables import make_tables
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
@@ -27,34 +27,34 @@ def call_set_least_scores(tree, limits):
 
 
 @compiled
-def call_extend(tree, tables, prefix, token, mass):
-    extend(tree, tables, prefix, token, mass)
+def call_extend(tree, tables, prefix, token, log_prob):
+    extend(tree, tables, prefix, token, log_prob)
 
 
 @compiled
-def call_highest_extra(tables, prefixes):
-    return highest_extra(tables, prefixes[0])
+def call_max_other_score(tables, prefixes):
+    return max_other_score(tables, prefixes[0])
 
 
 def begun(space, node=ROOT):
     """The tables and the state of a search whose empty prefix is at a node of the lexicon."""
     tables = make_tables(space)
-    tree = room(tables, 4, 2)
-    start(tree, tables, 1)
-    tree.prefixes["node"][EMPTY] = node
+    tree = allocate_tree(tables, 4, 2)
+    reset_tree(tree, tables, 1)
+    tree.prefixes["node"][EMPTY_PREFIX] = node
     tree.now["least"] = -np.inf
     return tables, tree
 
 
-def extensions(tables, tree, token, mass=-1.0, least=-np.inf):
+def extensions(tables, tree, token, log_prob=-1.0, least=-np.inf):
     """{(word, node): score} of the extensions of the empty prefix by a token."""
     tree.now["n_candidates"], tree.now["least_before_lm"] = 0, least
-    call_extend(tree, tables, EMPTY, token, mass)
+    call_extend(tree, tables, EMPTY_PREFIX, token, log_prob)
     n = tree.now[0]["n_candidates"]
     found = tree.prefixes[tree.beam[tree.now[0]["n_beam"] :][:n]]
-    assert (found["parent"] == EMPTY).all()
+    assert (found["parent"] == EMPTY_PREFIX).all()
     assert (found["token"] == token).all()
-    assert (found["coming"] == mass).all()
+    assert (found["next_log_prob"] == log_prob).all()
     scores = tree.scores[tree.now[0]["n_beam"] :][:n]
     return dict(zip(zip(found["word"], found["node"], strict=True), scores, strict=True))
 
@@ -105,7 +105,7 @@ def test_extensions_with_low_or_impossible_scores_are_left_out():
     tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4)))
     assert len(extensions(tables, tree, 2, least=-1.0)) == 1
     assert extensions(tables, tree, 2, least=-0.9) == {}
-    assert extensions(tables, tree, 2, mass=-np.inf) == {}
+    assert extensions(tables, tree, 2, log_prob=-np.inf) == {}
     tree.now["least"] = -0.5
     assert extensions(tables, tree, 2) == {}
 
@@ -114,26 +114,26 @@ def test_extensions_in_the_beam_are_left_out():
     tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4)))
     assert len(extensions(tables, tree, 2)) == 1
     assert len(extensions(tables, tree, 2)) == 1  # it is in the tree, but not in the beam
-    number = tree.prefixes["child"][EMPTY]
-    tree.prefixes["total"][number] = -2.0
+    number = tree.prefixes["child"][EMPTY_PREFIX]
+    tree.prefixes["log_prob"][number] = -2.0
     assert extensions(tables, tree, 2) == {}
     assert len(extensions(tables, tree, 3)) == 1
 
 
-def test_words_wait_for_a_model_that_must_be_asked():
+def test_words_wait_for_a_model_that_only_python_can_call():
     vocabulary = Vocabulary("word", (UNK_SYMBOL, EOS_SYMBOL, *SPOKEN))
     lm = random_model(vocabulary, 0)
     trie = Trie.build(SPOKEN, None, 4)
     tables, tree = begun(SearchSpace(PHONES, BeamSettings(4, 4, lm_weight=0.5), trie, lm))
-    unasked = extensions(tables, tree, 1)
-    assert {word for word, _ in unasked} == {NONE}  # the word that only begins is scored already
+    unread = extensions(tables, tree, 1)
+    assert {word for word, _ in unread} == {NONE}  # the word that only begins is scored already
     waiting = tree.pending["prefix"][: tree.now[0]["n_pending"]]
     assert tree.prefixes["word"][waiting].tolist() == [0, 1]
-    assert tree.prefixes["state"][waiting].tolist() == [UNREAD, UNREAD]
-    ahead = tables.nodes["ahead"][ROOT]  # the next word's, as in the score of the empty prefix
+    assert tree.prefixes["lm_state"][waiting].tolist() == [UNREAD, UNREAD]
+    ahead = tables.nodes["look_ahead"][ROOT]  # the next word's, as in the score of the empty prefix
     np.testing.assert_allclose(tree.pending["bound"][:2], -1.0 + ahead, rtol=1e-12)
     for number, answer in zip(waiting, (-2.0, -3.0), strict=True):
-        tree.prefixes["state"][number], tree.prefixes["lm"][number] = 1, answer
+        tree.prefixes["lm_state"][number], tree.prefixes["lm"][number] = 1, answer
     found = extensions(tables, tree, 1)
     assert found[0, ROOT] == pytest.approx(-1.0 + ahead - 1.0, rel=1e-12)
     assert found[1, ROOT] == pytest.approx(-1.0 + ahead - 1.5, rel=1e-12)
@@ -153,8 +153,8 @@ def test_no_extension_adds_more_than_the_bound():
         for node in range(1 if trie is None else len(trie.parents)):
             for phrase in range(len(boosts.after)):
                 tables, tree = begun(space, node)
-                tree.prefixes["phrase"][EMPTY] = phrase
-                bound = call_highest_extra(tables, tree.prefixes[EMPTY : EMPTY + 1])
+                tree.prefixes["phrase"][EMPTY_PREFIX] = phrase
+                bound = call_max_other_score(tables, tree.prefixes[EMPTY_PREFIX : EMPTY_PREFIX + 1])
                 for token in (1, 2, 3):
                     tree.now["n_pending"] = 0
                     found = [s + 1.0 for s in extensions(tables, tree, token).values()]

@@ -11,12 +11,12 @@ NOTICE = "compiling loops for this machine, once ...\n"
 
 SEARCH = """
 import numpy as np
-from asr.search.beam import beam_search
+from asr.search.beam import ctc_beam_search
 from asr.search.space import SearchSpace
 from asr.text.tokenizer import UnitTokenizer
 space = SearchSpace(UnitTokenizer(("<blank>", "p", "q")))
 log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(3), size=12))
-print([beam_search([rows], space)[0][0].log_prob for rows in (log_probs, log_probs[:5])])
+print([ctc_beam_search([rows], space)[0][0].log_prob for rows in (log_probs, log_probs[:5])])
 """
 
 INNER = """

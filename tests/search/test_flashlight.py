@@ -7,7 +7,7 @@ from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.ngram import NgramModel, write_ngram
 from asr.lm.vocabulary import UNK, Vocabulary
 from asr.networks.ctc import log_probability
-from asr.search.beam import beam_search
+from asr.search.beam import ctc_beam_search
 from asr.search.flashlight import flashlight_search
 from asr.search.lexicon_tree import Trie
 from asr.search.phrases import PhraseBoosts
@@ -92,7 +92,7 @@ def score_of(hypothesis, rows, space):
 def test_our_best_hypothesis_is_at_least_as_good_as_flashlights(name):
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     space, log_probs = decoders()[name]
-    ours = beam_search(log_probs, space)
+    ours = ctc_beam_search(log_probs, space)
     theirs = flashlight_search(log_probs, space)
     same = 0
     for n, rows in enumerate(log_probs):
@@ -106,7 +106,7 @@ def test_our_best_hypothesis_is_at_least_as_good_as_flashlights(name):
 def test_its_best_hypotheses_equal_ours():
     pytest.importorskip("flashlight.lib.text.decoder", reason=REASON)
     space, log_probs = decoders()["words"]
-    ours = beam_search(log_probs, space)
+    ours = ctc_beam_search(log_probs, space)
     theirs = flashlight_search(log_probs, space)
     for n, text in enumerate(TEXTS[:6]):
         mine, other = ours[n][0], theirs[n][0]

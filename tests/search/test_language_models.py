@@ -10,9 +10,9 @@ from asr.lm.ngram import NgramModel
 from asr.lm.rnnlm import RNNLM, RNNLMSettings
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK, UNK_SYMBOL, Vocabulary
 from asr.search.language_models import (
-    ASKED,
     NGRAM,
     NO_LM,
+    PYTHON_LM,
     STATES_BYTES,
     UNREAD,
     LMStates,
@@ -79,9 +79,9 @@ def test_tables_tell_the_kinds_of_models_apart():
     every = np.arange(V)
     assert make_lm_tables(None, False, 0.5, every).kind == NO_LM
     assert make_lm_tables(random_ngram(1), True, 0.5, every).kind == NGRAM
-    assert make_lm_tables(random_model(VOCABULARY, 0), True, 0.5, every).kind == ASKED
+    assert make_lm_tables(random_model(VOCABULARY, 0), True, 0.5, every).kind == PYTHON_LM
     wide = with_words(random_model(VOCABULARY, 0), ["x"])
-    assert make_lm_tables(wide, True, 0.5, np.arange(V + 1)).kind == ASKED
+    assert make_lm_tables(wide, True, 0.5, np.arange(V + 1)).kind == PYTHON_LM
 
 
 @pytest.mark.parametrize("n_new", [1, 5])
@@ -97,10 +97,10 @@ def test_additional_words_share_the_probability_of_unk(n_new):
         own = np.array([item["unit"]])
         read_sentence(tables.ngram, tables.first_state, own, log_probs, states)
         expected, state = wide.score(wide.start(1), torch.tensor([unit]))
-        assert log_probs[0] + item["share"] == pytest.approx(expected.item(), rel=1e-6)
+        assert log_probs[0] + item["unk_share"] == pytest.approx(expected.item(), rel=1e-6)
         assert states[0] == state.item()
     assert tables.items["unit"].tolist() == [*range(V), *[UNK] * n_new]
-    np.testing.assert_allclose(tables.items["share"], [0.0] * V + [-np.log(n_new)] * n_new)
+    np.testing.assert_allclose(tables.items["unk_share"], [0.0] * V + [-np.log(n_new)] * n_new)
 
 
 class BigramLM:

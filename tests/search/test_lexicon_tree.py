@@ -20,11 +20,11 @@ def extensions(trie, node, token):
     after = trie.children[node, token]
     if after == NONE:
         return []
-    holder, goes_on = (node, False) if token == trie.separator else (after, trie.inner[after])
+    holder, goes_on = (node, False) if token == trie.separator else (after, trie.continues[after])
     if trie.separator is not None and token != trie.separator:
         return [(after, NONE)]
     first = trie.first_word[holder]
-    words = trie.endings[first : first + trie.n_words[holder]].tolist()
+    words = trie.ending_words[first : first + trie.n_words[holder]].tolist()
     return [(after, NONE)] * bool(goes_on) + [(ROOT, word) for word in words]
 
 
@@ -150,7 +150,7 @@ def test_a_tree_of_20_000_words_has_exactly_these_words():
     assert len(set(nodes.tolist())) == len(distinct)
     for n in range(0, 20_000, 97):
         first, count = trie.first_word[nodes[n]], trie.n_words[nodes[n]]
-        assert n in trie.endings[first : first + count]
+        assert n in trie.ending_words[first : first + count]
     assert int(trie.n_words.sum()) == 20_000
 
 

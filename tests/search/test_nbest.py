@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asr.hmm.topology import left_to_right
-from asr.search.beam import beam_search
+from asr.search.beam import ctc_beam_search
 from asr.search.flashlight import flashlight_search
 from asr.search.greedy import greedy_search
 from asr.search.hmm_beam import hmm_beam_search
@@ -22,7 +22,7 @@ def hmm_search(emissions, space):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("search", [beam_search, flashlight_search, hmm_search])
+@pytest.mark.parametrize("search", [ctc_beam_search, flashlight_search, hmm_search])
 def test_every_search_refuses_nan_and_infinity(search, value):
     C = 5 if search is hmm_search else 3
     log_probs = torch.full((4, C), -1.0)
@@ -33,7 +33,7 @@ def test_every_search_refuses_nan_and_infinity(search, value):
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (4, 2), (1, 4, 3)])
-@pytest.mark.parametrize("search", [beam_search, hmm_search])
+@pytest.mark.parametrize("search", [ctc_beam_search, hmm_search])
 def test_every_search_refuses_other_shapes(search, shape):
     with pytest.raises(ValueError, match=r"has shape \(.*\); expected \(T, "):
         search([torch.zeros(5, 5 if search is hmm_search else 3), torch.zeros(shape)], SPACE)

@@ -17,9 +17,9 @@ def walk(boosts, tokens):
     state, sums = boosts.start, [0.0]
     for token in tokens:
         after = int(boosts.after[state, token])
-        sums.append(sums[-1] + float(boosts.worth[after] - boosts.lent[state]))
+        sums.append(sums[-1] + float(boosts.entry_bonus[after] - boosts.taken_back[state]))
         state = after
-    return sums, float(boosts.end[state])
+    return sums, float(boosts.end_bonus[state])
 
 
 @pytest.mark.parametrize("separator", [None, 1])

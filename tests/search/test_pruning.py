@@ -7,7 +7,7 @@ from asr.lm.ngram import NgramModel
 from asr.lm.vocabulary import EOS_SYMBOL, UNK_SYMBOL, Vocabulary
 from asr.search.beam import CTC
 from asr.search.lexicon_tree import Trie
-from asr.search.pruning import rank
+from asr.search.pruning import select_highest
 from asr.search.searches import Searches
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.tokenizer import BLANK_SYMBOL, UnitTokenizer
@@ -16,11 +16,11 @@ compiled = njit(_nrt=False)
 
 
 @compiled
-def call_rank(scores, order, n, k):
-    rank(scores, order, n, k)
+def call_select_highest(scores, order, n, k):
+    select_highest(scores, order, n, k)
 
 
-def test_rank_moves_the_highest_scores_to_the_front():
+def test_the_highest_scores_move_to_the_front():
     generator = np.random.default_rng(0)
     for _ in range(200):
         n = int(generator.integers(1, 60))
@@ -29,7 +29,7 @@ def test_rank_moves_the_highest_scores_to_the_front():
         before = generator.normal(size=n_values)[generator.integers(0, n_values, size=n + 3)]
         before[generator.random(n + 3) < 0.1] = -np.inf
         scores, order = before.copy(), np.arange(n + 3)
-        call_rank(scores, order, n, k)
+        call_select_highest(scores, order, n, k)
         assert sorted(scores[:k]) == sorted(before[:n])[n - k :]
         assert sorted(order[:n]) == list(range(n))
         np.testing.assert_array_equal(scores, before[order])
@@ -52,15 +52,15 @@ def recombining_runs(seed, T=25, beam_width=30):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_two_prefixes_in_the_beam_have_the_same_future(seed):
+def test_no_two_prefixes_in_the_beam_are_equivalent(seed):
     tree = recombining_runs(seed).trees[0]
     kept = tree.prefixes[tree.beam[: tree.now[0]["n_beam"]]]
-    futures = [
-        tuple(prefix[name] for name in ("token", "node", "state", "phrase")) for prefix in kept
+    kinds = [
+        tuple(prefix[name] for name in ("token", "node", "lm_state", "phrase")) for prefix in kept
     ]
-    assert len(futures) > 5
-    assert len(set(futures)) == len(futures)
-    assert np.isfinite(kept["total"]).all()
+    assert len(kinds) > 5
+    assert len(set(kinds)) == len(kinds)
+    assert np.isfinite(kept["log_prob"]).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -70,7 +70,7 @@ def test_dropped_prefixes_are_not_better_than_the_kept_ones(seed):
     assert len(drops) > 5
     assert (drops["score"] <= 0).all()
     gone, kept = (tree.prefixes[tree.onsets["prefix"][drops[name]]] for name in ("onset", "kept"))
-    for name in ("token", "node", "state", "phrase"):
+    for name in ("token", "node", "lm_state", "phrase"):
         np.testing.assert_array_equal(gone[name], kept[name])
     assert (tree.onsets["frame"][drops["onset"]] <= drops["frame"]).all()
     assert (tree.onsets["frame"][drops["kept"]] <= drops["frame"]).all()
@@ -82,4 +82,4 @@ def test_the_beam_has_at_most_beam_width_prefixes(beam_width):
     assert 1 <= tree.now[0]["n_beam"] <= beam_width
     outside = np.ones(tree.now[0]["n_prefixes"], dtype=bool)
     outside[tree.beam[: tree.now[0]["n_beam"]]] = False
-    assert (tree.prefixes["total"][: len(outside)][outside] == -np.inf).all()
+    assert (tree.prefixes["log_prob"][: len(outside)][outside] == -np.inf).all()

@@ -11,7 +11,7 @@ from asr.lm.estimate import EstimateSettings, estimate
 from asr.lm.load import with_words
 from asr.lm.ngram import NgramModel
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK, UNK_SYMBOL, Vocabulary
-from asr.search.beam import beam_search
+from asr.search.beam import ctc_beam_search
 from asr.search.lexicon_tree import Trie
 from asr.search.phrases import PhraseBoosts
 from asr.search.space import BeamSettings, SearchSpace
@@ -160,9 +160,9 @@ class Scores:
         extra, phrase = extra + self.bonus(last, token, word), known.phrase
         if self.boosts is not None and token:
             phrase = int(self.boosts.after[phrase, token])
-            extra += self.boosts.worth[phrase] - self.boosts.lent[known.phrase]
+            extra += self.boosts.entry_bonus[phrase] - self.boosts.taken_back[known.phrase]
         elif self.boosts is not None and at_end:
-            extra += self.boosts.end[phrase]
+            extra += self.boosts.end_bonus[phrase]
         return known._replace(part=part, phrase=phrase, extra=extra)
 
     def read(self, known, unit):
@@ -279,7 +279,7 @@ def test_a_search_equals_one_with_dictionaries(first):
     n_ties = 0
     for seed in range(first, first + 260):
         case = random_case(seed)
-        (nbest,) = beam_search([case.log_probs], case.space)
+        (nbest,) = ctc_beam_search([case.log_probs], case.space)
         try:
             expected = reference(case)
         except TieError:

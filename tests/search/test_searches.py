@@ -13,7 +13,7 @@ from asr.search.beam import CTC
 from asr.search.hmm_beam import hmm_method
 from asr.search.lexicon_tree import Trie
 from asr.search.phrases import PhraseBoosts
-from asr.search.prefixes import GROWING, OF_PREFIXES, room
+from asr.search.prefixes import GROWING, OF_PREFIXES, allocate_tree
 from asr.search.searches import Method, Searches, search_all
 from asr.search.space import BeamSettings, SearchSpace
 from asr.text.tokenizer import BLANK_SYMBOL, CharTokenizer, UnitTokenizer
@@ -27,7 +27,7 @@ LETTERS = Vocabulary("char", (UNK_SYMBOL, EOS_SYMBOL, " ", "a", "b"))
 
 
 class TrigramLM:
-    """A random model whose state is the last two units; the search asks it like any other model."""
+    """A random model whose state is the last two units; it is called like any other model."""
 
     def __init__(self, vocabulary, seed=0):
         self.vocabulary = vocabulary
@@ -110,7 +110,7 @@ def kind_of(name):
 
 
 KINDS = ["no lm", "n-gram of tokens", "n-gram of words", "hmm", "hmm with another lm"]
-ASKED = ["tokens", "words", "network of tokens", "network of words"]
+PYTHON_LMS = ["tokens", "words", "network of tokens", "network of words"]
 
 
 def assert_same(found, expected):
@@ -130,7 +130,7 @@ def pieces(rows, generator):
 
 
 @pytest.mark.parametrize("looks", [False, True])
-@pytest.mark.parametrize("name", KINDS + ASKED)
+@pytest.mark.parametrize("name", KINDS + PYTHON_LMS)
 def test_pieces_give_the_result_of_the_whole(name, looks):
     kind, generator = kind_of(name), np.random.default_rng(0)
     for T in (0, 1, 9, 40, 60):
@@ -144,7 +144,7 @@ def test_pieces_give_the_result_of_the_whole(name, looks):
         assert_same(searches.nbests(), kind.search([rows]))
 
 
-@pytest.mark.parametrize("name", KINDS + ASKED)
+@pytest.mark.parametrize("name", KINDS + PYTHON_LMS)
 def test_lists_on_the_way_are_those_of_the_frames_so_far(name):
     kind = kind_of(name)
     (rows,) = kind.utterances(20)
@@ -154,7 +154,7 @@ def test_lists_on_the_way_are_those_of_the_frames_so_far(name):
         assert_same(searches.nbests(), kind.search([rows[: T + 1]]))
 
 
-@pytest.mark.parametrize("name", KINDS + ASKED)
+@pytest.mark.parametrize("name", KINDS + PYTHON_LMS)
 def test_several_utterances_take_pieces_at_once(name):
     kind, generator = kind_of(name), np.random.default_rng(0)
     utterances = kind.utterances(30, 3, 25)
@@ -162,10 +162,10 @@ def test_several_utterances_take_pieces_at_once(name):
     for some in zip(*(pieces(rows, generator) for rows in utterances), strict=True):
         searches.feed(some)
     assert_same(searches.nbests(), kind.search(utterances))
-    assert_same(searches.whole(utterances[:2]), kind.search(utterances[:2]))
+    assert_same(searches.search_complete(utterances[:2]), kind.search(utterances[:2]))
 
 
-@pytest.mark.parametrize("name", KINDS + ASKED)
+@pytest.mark.parametrize("name", KINDS + PYTHON_LMS)
 def test_all_later_best_texts_begin_with_the_certain_tokens(name):
     kind = kind_of(name)
     grown = 0
@@ -185,7 +185,7 @@ def test_all_later_best_texts_begin_with_the_certain_tokens(name):
     assert grown > 10
 
 
-@pytest.mark.parametrize("name", KINDS + ASKED)
+@pytest.mark.parametrize("name", KINDS + PYTHON_LMS)
 def test_the_number_of_threads_changes_nothing(name):
     kind = kind_of(name)
     utterances = kind.utterances(17, 0, 30, 1, 30, 5, 24, 40)
@@ -200,20 +200,20 @@ def test_the_number_of_threads_changes_nothing(name):
         torch.set_num_threads(before)
 
 
-def tiny_room(tables, C, n_states):
-    """As little room as a search can start with, so that every array fills up several times."""
-    tree = room(tables, C, n_states)
+def tiny_tree(tables, C, n_endings):
+    """Arrays as short as a search can start with, so that every array fills up several times."""
+    tree = allocate_tree(tables, C, n_endings)
     sizes = dict.fromkeys(GROWING, 1) | dict.fromkeys(OF_PREFIXES, 2)
     arrays = {name: getattr(tree, name)[:size].copy() for name, size in sizes.items()}
-    return tree._replace(**arrays | {"texts": tree.texts[:, :1].copy()})
+    return tree._replace(**arrays | {"sequences": tree.sequences[:, :1].copy()})
 
 
-@pytest.mark.parametrize("name", KINDS + ASKED)
+@pytest.mark.parametrize("name", KINDS + PYTHON_LMS)
 def test_arrays_that_grow_change_nothing(name, monkeypatch):
     kind = kind_of(name)
     utterances = kind.utterances(40, 0, 1, 25, 60)
     expected = kind.search(utterances)
-    monkeypatch.setattr("asr.search.searches.room", tiny_room)
+    monkeypatch.setattr("asr.search.searches.allocate_tree", tiny_tree)
     assert kind.search(utterances) == expected
     searches = Searches(kind.space, kind.method, N=5)
     searches.feed(utterances)
@@ -259,7 +259,7 @@ def test_a_model_may_have_states_without_values_and_impossible_words(lm_weight):
 
 @pytest.fixture
 def limited_answers(monkeypatch):
-    """A search that asks for the same answers again and again ends with an error."""
+    """A search that needs the same answers again and again ends with an error."""
     answer, n_answers = Searches._answer, []
 
     def limited(self, trees):
@@ -272,7 +272,7 @@ def limited_answers(monkeypatch):
 
 @pytest.mark.usefixtures("limited_answers")
 @pytest.mark.parametrize("n_bytes", [1, 300, 2000])
-@pytest.mark.parametrize("name", [*ASKED, "hmm with another lm"])
+@pytest.mark.parametrize("name", [*PYTHON_LMS, "hmm with another lm"])
 def test_states_that_are_dropped_change_nothing(name, n_bytes, monkeypatch):
     kind = kind_of(name)
     utterances = kind.utterances(40, 0, 1, 25, 60, 33)
@@ -281,7 +281,7 @@ def test_states_that_are_dropped_change_nothing(name, n_bytes, monkeypatch):
     assert_same(kind.search(utterances), expected)
     searches = Searches(kind.space, kind.method, N=6)
     for _ in range(2):
-        assert_same(searches.whole(utterances), expected)
+        assert_same(searches.search_complete(utterances), expected)
         assert_same(searches.nbests(), expected)
 
 
@@ -300,7 +300,7 @@ def test_states_are_dropped_with_fewer_utterances_than_before(name, n_bytes, len
 
 def test_without_utterances_there_are_no_lists():
     kind = kind_of("no lm")
-    assert Searches(kind.space, kind.method, N=2).whole([]) == []
+    assert Searches(kind.space, kind.method, N=2).search_complete([]) == []
     assert kind.search([]) == []
 
 

@@ -61,7 +61,7 @@ def test_tokens_are_scored_by_the_units_of_the_same_symbols():
     space = SearchSpace(CHARS, lm=UnigramLM(("b", "x", " ", "a"), "char"))
     assert not space.scores_words
     assert space.units.tolist()[1:] == [4, 5, 2]  # " ", "a", "b"
-    assert space.ahead is None
+    assert space.look_ahead is None
 
 
 def test_phones_are_scored_as_units_unless_a_lexicon_makes_words():
@@ -80,7 +80,7 @@ def test_words_are_scored_by_their_units_and_others_by_unk():
 
 def test_look_ahead_is_the_best_word_below_a_node():
     lm = UnigramLM(("ab", "a"), "word")
-    ahead = SearchSpace(CHARS, lexicon=LEXICON, lm=lm).ahead
+    ahead = SearchSpace(CHARS, lexicon=LEXICON, lm=lm).look_ahead
     node = {spelled: int(LEXICON.children[ROOT, token]) for spelled, token in (("a", 2), ("b", 3))}
     assert ahead[node["a"]] == max(lm.table[2], lm.table[3])
     assert ahead[node["b"]] == lm.table[0]

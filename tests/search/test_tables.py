@@ -3,7 +3,7 @@ import pytest
 from table_model import random_model
 
 from asr.lm.vocabulary import EOS, EOS_SYMBOL, UNK, UNK_SYMBOL, Vocabulary
-from asr.search.language_models import ASKED, NO_LM
+from asr.search.language_models import NO_LM, PYTHON_LM
 from asr.search.lexicon_tree import NONE, ROOT, Trie
 from asr.search.phrases import PhraseBoosts
 from asr.search.space import BeamSettings, SearchSpace
@@ -72,7 +72,7 @@ def test_a_lexicon_keeps_its_nodes_and_has_one_for_the_end(tokenizer, lexicon, s
     space = SearchSpace(tokenizer, BeamSettings(word_bonus=0.3, unk_bonus=-1.0), trie)
     tables = make_tables(space)
     assert (tables.separator, tables.joined) == (separator, joined)
-    for name in ("first_word", "n_words", "inner"):
+    for name in ("first_word", "n_words", "continues"):
         np.testing.assert_array_equal(tables.nodes[name][:-1], getattr(trie, name))
         assert tables.nodes[name][-1] == 0
     np.testing.assert_array_equal(tables.children, trie.children)
@@ -90,11 +90,11 @@ def test_look_ahead_is_in_the_scale_of_the_score():
     tables = make_tables(space)
     of_unit = lm.table[UNK].numpy()
     best = max(of_unit[[UNK, 2, 3]])  # "eh" and "b" are out of its vocabulary
-    assert tables.nodes["ahead"][ROOT] == pytest.approx(0.7 * best, rel=1e-12)
+    assert tables.nodes["look_ahead"][ROOT] == pytest.approx(0.7 * best, rel=1e-12)
     node = space.lexicon.children[ROOT, 3]
-    assert tables.nodes["ahead"][node] == pytest.approx(0.7 * of_unit[UNK], rel=1e-12)
-    assert tables.nodes["ahead"][-1] == 0.0
-    assert (tables.lm.kind, tables.lm.of_words, tables.lm.weight) == (ASKED, True, 0.7)
+    assert tables.nodes["look_ahead"][node] == pytest.approx(0.7 * of_unit[UNK], rel=1e-12)
+    assert tables.nodes["look_ahead"][-1] == 0.0
+    assert (tables.lm.kind, tables.lm.of_words, tables.lm.weight) == (PYTHON_LM, True, 0.7)
     assert tables.lm.items["unit"].tolist() == [3, UNK, 2, UNK, UNK, EOS]
 
 
@@ -103,7 +103,7 @@ def test_units_of_tokens_end_with_blank():
     tables = make_tables(SearchSpace(CHARS, BeamSettings(lm_weight=0.7), lm=lm))
     assert not tables.lm.of_words
     assert tables.lm.items["unit"].tolist() == [EOS, 4, 3, 2]
-    assert not tables.nodes["ahead"].any()
+    assert not tables.nodes["look_ahead"].any()
 
 
 def test_phrases_keep_their_automaton():
@@ -111,7 +111,7 @@ def test_phrases_keep_their_automaton():
     tables = make_tables(SearchSpace(CHARS, boosts=boosts))
     assert tables.first_phrase == boosts.start
     np.testing.assert_array_equal(tables.after_phrase, boosts.after)
-    for name in ("worth", "lent", "end"):
+    for name in ("entry_bonus", "taken_back", "end_bonus"):
         np.testing.assert_array_equal(tables.phrases[name], getattr(boosts, name))
 
 
@@ -126,7 +126,7 @@ def test_max_gain_is_a_bound_of_every_extension():
         tables = make_tables(SearchSpace(CHARS, settings, trie, boosts=boosts))
         gains = [*tables.tokens["bonus"], *tables.tokens["bonus_after_end"], *tables.bonuses]
         for gain in gains:
-            assert (gain + tables.phrases["worth"] <= tables.max_gain).all()
+            assert (gain + tables.phrases["entry_bonus"] <= tables.max_gain).all()
 
 
 def test_jamo_may_follow_one_another_in_whole_syllables():
