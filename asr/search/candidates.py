@@ -163,8 +163,8 @@ def add_lm(tree: Tree, tables: Tables, number: int, bound: float) -> bool:
 def wait(tree: Tree, prefix: int, bound: float) -> None:
     """Let a prefix wait for the language model."""
     now = tree.now[0]
-    last = tree.pending[max(0, now.n_pending - 1)]
-    if now.n_pending and last.prefix == prefix:
+    if now.n_pending and tree.pending[now.n_pending - 1].prefix == prefix:
+        last = tree.pending[now.n_pending - 1]
         last.bound = max(last.bound, bound)
         return
     pending = tree.pending[now.n_pending]

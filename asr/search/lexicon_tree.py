@@ -94,7 +94,7 @@ class Trie:
             open=open,
             children=children,
             parents=parents,
-            first_word=(n_words.cumsum() - n_words).clip(max=len(endings) - 1),
+            first_word=n_words.cumsum() - n_words,
             n_words=n_words,
             ending_words=endings % (other + 1),
             continues=np.bincount(parents[1:], minlength=len(parents)) > 0,

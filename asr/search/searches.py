@@ -229,7 +229,7 @@ def search_all(
     order = sorted(range(len(utterances)), key=lambda n: -math.prod(utterances[n].shape))
     size = 1
     if tables.lm.kind == PYTHON_LM:  # called for many searches at once
-        size = min(BATCH, BATCH_PREFIXES // space.settings.beam_width)
+        size = max(1, min(BATCH, BATCH_PREFIXES // space.settings.beam_width, len(utterances)))
     batches = [order[first : first + size] for first in range(0, len(order), size)]
 
     def work(numbers: Iterable[int]) -> None:

@@ -111,7 +111,7 @@ def _lexicon_tables(space: SearchSpace) -> tuple[np.ndarray, np.ndarray, np.ndar
     trie = space.lexicon
     if trie is None:
         C = len(space.tokenizer.symbols)
-        return np.full((1, C), ROOT, np.int32), np.zeros(2, NODE), np.zeros(1, np.int64)
+        return np.full((1, C), ROOT, np.int32), np.zeros(2, NODE), np.zeros(0, np.int64)
     nodes = np.zeros(len(trie.parents) + 1, NODE)
     for name in ("first_word", "n_words", "continues"):
         nodes[name][:-1] = getattr(trie, name)
