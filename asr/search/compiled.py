@@ -1,4 +1,7 @@
-"""Plain loops -> machine code, compiled by numba when first used and kept on disk."""
+"""Plain loops -> machine code, compiled by numba when first used and kept on disk.
+
+The loops of `asr.alignment.trellis` are compiled here, too.
+"""
 
 import hashlib
 import pickle
