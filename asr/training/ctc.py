@@ -1,6 +1,7 @@
 """manifests -> a trained acoustic model: CTC training as a Lightning module and its data module."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
@@ -23,6 +24,7 @@ from asr.files import WEIGHTS, file_digest
 from asr.installed import model_folder
 from asr.model import Model, load_model
 from asr.networks.acoustic import AcousticModel, AcousticSettings
+from asr.networks.crf import TokenTrigram, crf_loss
 from asr.networks.ctc import ctc_loss, frames_needed
 from asr.networks.memory import REACH_S, MemoryCurve, network_gradients
 from asr.scoring.error_rates import ErrorCounts, character_errors, word_errors
@@ -40,6 +42,7 @@ from asr.text.tokenizer import (
 from asr.training.optim import OptimSettings, scheduled_optimizer
 from asr.training.run import AveragingSettings, check_seed
 from asr.training.speech_data import SpeechData
+from asr.training.token_trigram import token_trigram
 from asr.training.utterances import (
     CheckedSteps,
     digests_of_utterances,
@@ -100,6 +103,25 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
+class LossSettings:
+    """What training minimises.
+
+    Args:
+        name: "ctc", or "ctc-crf", where texts compete by a trigram of the training texts' tokens;
+            see `asr.networks.crf`. It is for models that have learnt CTC (`data.start`) and are
+            decoded with a language model.
+        ctc_weight: scale of CTC's own loss, which "ctc-crf" adds.
+    """
+
+    name: Literal["ctc", "ctc-crf"] = "ctc"
+    ctc_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ctc_weight < math.inf:
+            raise InputError(f"loss.ctc_weight is {self.ctc_weight}; expected 0 or more")
+
+
+@dataclass(frozen=True)
 class CTCSettings:
     """All settings of a training run except Lightning's own.
 
@@ -109,6 +131,7 @@ class CTCSettings:
         features: how they are computed.
         augment: changes of speed, rooms, noise and masks.
         model: size of the network.
+        loss: CTC's, or that of a CTC-CRF.
         optim: optimiser and learning-rate schedule.
         averaging: which epochs are averaged, and when training ends.
         memory_every: number of epochs after which TensorBoard gets the network's memory anew, or
@@ -121,6 +144,7 @@ class CTCSettings:
     features: FeatureSettings = field(default_factory=FeatureSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: AcousticSettings = field(default_factory=AcousticSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     averaging: AveragingSettings = field(default_factory=AveragingSettings)
     memory_every: int = 0
@@ -203,6 +227,7 @@ class CTCTraining(pl.LightningModule):
             refuse_other_network(start, settings)
             self.features.load_state_dict(start.features.state_dict())
             self.acoustic.load_state_dict(start.acoustic.state_dict())
+        self._trigram: TokenTrigram | None = None  # of the loss, from the training texts
         self._masks = torch.Generator()
         self._references: list[str] = []
         self._hypotheses: list[str] = []
@@ -217,6 +242,9 @@ class CTCTraining(pl.LightningModule):
         return "dev_per" if self.tokenizer.words else "dev_wer"
 
     def on_fit_start(self) -> None:
+        if self.settings.loss.name == "ctc-crf":
+            texts = self.trainer.datamodule.train.tokens  # type: ignore[attr-defined]
+            self._trigram = token_trigram(texts, len(self.tokenizer.symbols))
         is_new = not (self.trainer.ckpt_path or self.settings.data.start)
         if self.settings.features.normalisation == "global" and is_new:
             train = self.trainer.datamodule.train  # type: ignore[attr-defined]
@@ -235,13 +263,20 @@ class CTCTraining(pl.LightningModule):
         with torch.no_grad():
             features = spec_augment(features, input_lengths, self.settings.augment, self._masks)
         log_probs, input_lengths = self.acoustic(features, input_lengths)
-        losses = ctc_loss(log_probs, batch.targets, input_lengths, batch.target_lengths)
+        losses = self._losses(log_probs, batch, input_lengths)
         # per token; at least 1, for a batch in which all texts are empty
         loss = losses.sum() / batch.target_lengths.sum().clamp(min=1).cpu()
         if self._steps.note(batch.ids, losses):
             # not summed over processes, which would wait for one that does not log this step
             self.log("train_loss", loss.detach(), on_epoch=True, batch_size=len(losses))
         return loss.to(self.device)
+
+    def _losses(self, log_probs: Tensor, batch: Batch, input_lengths: Tensor) -> Tensor:
+        """The losses, (N,), that training minimises."""
+        utterances = log_probs, batch.targets, input_lengths, batch.target_lengths
+        if self._trigram is None:
+            return ctc_loss(*utterances)
+        return crf_loss(*utterances, self._trigram, self.settings.loss.ctc_weight)
 
     def configure_gradient_clipping(
         self,

@@ -22,6 +22,8 @@ from asr.audio.load import read_audio
 from asr.corpus.manifest import read_manifest, write_manifest
 from asr.errors import InputError
 from asr.model import load_model
+from asr.networks.crf import crf_loss
+from asr.networks.ctc import ctc_loss
 from asr.text.lexicon import read_lexicon
 from asr.training.callbacks import EpochLines
 from asr.training.checkpoints import average_weights
@@ -756,3 +758,29 @@ def test_phones_of_a_model_to_start_from_are_kept(tones, tmp_path):
     line = r"lexicon.dic: the lexicon has phone 'Z' in 'b', which is not in symbols; .*data.start"
     with pytest.raises(InputError, match=line):
         train(tones, tmp_path / "third", *other, start)
+
+
+def test_a_crf_is_trained_with_the_trigram_of_the_texts(tones, tmp_path, monkeypatch):
+    seen = []
+
+    def noted(log_probs, targets, input_lengths, target_lengths, trigram, ctc_weight):
+        arguments = log_probs, targets, input_lengths, target_lengths
+        losses = crf_loss(*arguments, trigram, ctc_weight)
+        seen.append((losses.mean().item(), ctc_loss(*arguments).mean().item(), trigram))
+        return losses
+
+    monkeypatch.setattr("asr.training.ctc.crf_loss", noted)
+    train(tones, tmp_path / "first")
+    assert not seen
+    options = ["--loss.name=ctc-crf", "--loss.ctc_weight=0.2", "--trainer.max_epochs=20"]
+    train(tones, tmp_path / "run", f"--data.start={tmp_path / 'first'}", *options)
+    (first, _, trigram), (last, ctc, _) = seen[0], seen[-1]
+    assert 0 < last - 0.2 * ctc < first / 2
+    assert trigram.after[0, 0].sum() + trigram.ends[0, 0] == pytest.approx(1.0, abs=0.2)
+    dev = read_manifest(tones.folder / "dev.jsonl")
+
+    def n_right(name):
+        recognizer = asr.load(tmp_path / name)
+        return sum(recognizer.transcribe(one.audio).text == one.text for one in dev)
+
+    assert n_right("run") > n_right("first")
