@@ -389,6 +389,7 @@ def test_killed_runs_continue_to_the_same_files(tone_model, compiled_alignment, 
     n_files = []
     for killed_status, files in killed:
         assert killed_status == -signal.SIGKILL
+        assert files.pop("recordings.tsv").count("\n") == 60
         whole = {name: text for name, text in files.items() if not name.endswith(".partial")}
         assert whole == {name: expected[name].decode() for name in whole}
         n_files.append(len(whole))
