@@ -162,7 +162,7 @@ def test_all_pronunciations_of_a_phrase_are_boosted():
     found = make_boosts({"a  b": 1.0, "a": 2.0, "eh": 3.0}, phones)
     expected = {(1, 2, 4): 1.0, (3, 2, 4): 1.0, (1,): 2.0, (3,): 3.0}
     expected = PhraseBoosts.build(expected, None, 5)
-    for name in ("after", "worth", "lent", "end"):
+    for name in ("after", "entry_bonus", "taken_back", "end_bonus"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
 
 
