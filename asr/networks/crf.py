@@ -87,76 +87,73 @@ def log_sum_of_texts(log_probs: Tensor, input_lengths: Tensor, trigram: TokenTri
 class _LogSum(torch.autograd.Function):
     """The forward-backward algorithm over histories of two tokens.
 
-    After each frame, `in_token[n, u, v]` is the probability of all alignments whose last two tokens
-    are u and v and whose last frame is v, and `in_blank[n, u, v]` of those whose last frame is
+    After each frame, `in_token[v, n, u]` is the probability of all alignments whose last two tokens
+    are u and v and whose last frame is v, and `in_blank[v, n, u]` of those whose last frame is
     blank, both divided by their sum, `scales[t, n]`.
     """
 
     @staticmethod
     def forward(ctx: Any, log_probs: Tensor, lengths: Tensor, trigram: TokenTrigram) -> Tensor:
         T, N, C = log_probs.shape
-        probs = log_probs.exp()
-        again = _repeats(trigram)
-        in_token, in_blank = (log_probs.new_zeros(N, C, C) for _ in range(2))
-        in_blank[:, BLANK, BLANK] = 1.0
-        scales = log_probs.new_ones(T, N)
-        states = log_probs.new_zeros(T, 2, N, C, C)
+        probs, shortest = log_probs.exp(), int(lengths.min()) if N else 0
+        after, again = trigram.after.transpose(0, 1).contiguous(), _repeats(trigram)
+        in_token, in_blank = (log_probs.new_zeros(C, N, C) for _ in range(2))
+        in_blank[BLANK, :, BLANK] = 1.0
+        scales, states = log_probs.new_ones(T, N), log_probs.new_empty(T, 2, C, N, C)
         for t in range(T):
             either = in_token + in_blank
-            entering = _enter(either, trigram.after) - torch.diag_embed(
-                (in_token * again).sum(1)  # a repeated token needs a blank before it
-            )
-            new_token = probs[t, :, None, :] * (in_token + entering)
-            new_blank = probs[t, :, BLANK, None, None] * either
-            scale = (new_token + new_blank).sum((1, 2))
-            is_inside = t < lengths
-            scales[t] = torch.where(is_inside, scale, 1.0)
-            inside = is_inside[:, None, None]
-            in_token = torch.where(inside, new_token / scale[:, None, None], in_token)
-            in_blank = torch.where(inside, new_blank / scale[:, None, None], in_blank)
-            states[t, 0], states[t, 1] = in_token, in_blank
-        last = ((in_token + in_blank) * trigram.ends).sum((1, 2))
+            entering = torch.bmm(either, after)  # [v, n, w]
+            # a repeated token needs a blank before it
+            entering.diagonal(dim1=0, dim2=2).sub_((in_token * again).sum(2).T)
+            # contiguous arrays, or the next product would copy each of its matrices
+            new_token, new_blank = states[t]
+            torch.add(entering.permute(2, 1, 0), in_token, out=new_token)
+            new_token.mul_(probs[t].T[:, :, None])
+            torch.mul(either, probs[t, :, BLANK, None], out=new_blank)
+            scale = new_token.sum((0, 2)) + new_blank.sum((0, 2))
+            new_token.div_(scale[:, None])
+            new_blank.div_(scale[:, None])
+            if t >= shortest:
+                inside = t < lengths
+                scale = torch.where(inside, scale, 1.0)
+                torch.where(inside[:, None], new_token, in_token, out=new_token)
+                torch.where(inside[:, None], new_blank, in_blank, out=new_blank)
+            scales[t], in_token, in_blank = scale, new_token, new_blank
+        ends = trigram.ends.T[:, None]  # [v, 1, u]
+        last = ((in_token + in_blank) * ends).sum((0, 2))
         ctx.save_for_backward(probs, lengths, scales, states, last, *trigram)
         return scales.log().sum(0) + last.log()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         probs, lengths, scales, states, last, *tables = ctx.saved_tensors
-        trigram = TokenTrigram(*tables)
-        again = _repeats(trigram)
+        trigram, shortest = TokenTrigram(*tables), int(lengths.min()) if len(lengths) else 0
+        before, again = trigram.after.permute(1, 2, 0).contiguous(), _repeats(trigram)
         posteriors = torch.zeros_like(probs)
         # what follows after in_token and in_blank, divided by the scales of the later frames
-        ends = trigram.ends / last[:, None, None]
-        token, blank = ends, ends
+        ends = trigram.ends.T[:, None] / last[:, None]
+        token = blank = ends
         for t in range(len(probs) - 1, -1, -1):
-            is_inside = (t < lengths)[:, None]
-            found = (states[t, 0] * token).sum(1)
-            found[:, BLANK] = (states[t, 1] * blank).sum((1, 2))
-            posteriors[t] = torch.where(is_inside, found, 0.0)
+            found = (states[t, 0] * token).sum(2).T
+            found[:, BLANK] = (states[t, 1] * blank).sum((0, 2))
             scaled = probs[t] / scales[t, :, None]
-            through_token = scaled[:, None, :] * token
-            through_blank = scaled[:, BLANK, None, None] * blank
-            leaving = _leave(through_token, trigram.after)
-            repeated = again * through_token.diagonal(dim1=1, dim2=2)[:, None, :]
-            inside = is_inside[:, :, None]
-            token = torch.where(inside, through_blank + through_token + leaving - repeated, ends)
-            blank = torch.where(inside, through_blank + leaving, ends)
+            through_token = token * scaled.T[:, :, None]
+            new_blank = torch.bmm(through_token.permute(2, 1, 0).contiguous(), before)  # [v, n, u]
+            new_blank += blank * scaled[:, BLANK, None]
+            repeated = through_token.diagonal(dim1=0, dim2=2).T[:, :, None] * again
+            new_token = through_token.add_(new_blank).sub_(repeated)
+            if t >= shortest:
+                inside = t < lengths
+                found = torch.where(inside[:, None], found, 0.0)
+                new_token = torch.where(inside[:, None], new_token, ends)
+                new_blank = torch.where(inside[:, None], new_blank, ends)
+            posteriors[t], token, blank = found, new_token, new_blank
         return posteriors * grads[0][:, None], None, None
 
 
 def _repeats(trigram: TokenTrigram) -> Tensor:
-    """(C, C): P(v | u, v)."""
-    return trigram.after.diagonal(dim1=1, dim2=2)
-
-
-def _enter(states: Tensor, after: Tensor) -> Tensor:
-    """(N, V, W): sum over u of states[n, u, v] P(w | u, v)."""
-    return torch.bmm(states.permute(2, 0, 1), after.transpose(0, 1)).transpose(0, 1)
-
-
-def _leave(following: Tensor, after: Tensor) -> Tensor:
-    """(N, U, V): sum over w of following[n, v, w] P(w | u, v)."""
-    return torch.bmm(following.transpose(0, 1), after.permute(1, 2, 0)).permute(1, 2, 0)
+    """(V, 1, U): P(v | u, v)."""
+    return trigram.after.diagonal(dim1=1, dim2=2).T[:, None].contiguous()
 
 
 def _trigram_log_probs(targets: Tensor, lengths: Tensor, trigram: TokenTrigram) -> Tensor:
