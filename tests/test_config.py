@@ -74,7 +74,7 @@ def test_options_override_files_and_files_override_defaults(config):
     file = config("eggs: 4\noven:\n  degrees: 2e+2\n  rows: [3]\n")
     assert parsed("--config", file).settings == Cake(4, Oven(200.0, rows=(3,)))
     second = config("eggs: 5\n", "second.yaml")
-    settings, options, _ = parsed(
+    settings, options, *_ = parsed(
         "--config", file, f"--config={second}", "--oven.kind=fan", "--oven.degrees", "1e2"
     )
     assert settings == Cake(5, Oven(100.0, "fan", rows=(3,)))
