@@ -360,7 +360,7 @@ def _keep_recordings(out: Path, names: Mapping[str, Path]) -> None:
     new: dict[str, str] = {}
     for name, path in names.items():
         given = path if path == STANDARD_INPUT else path.absolute()
-        row, source = (printable(name_of(one)) for one in (name, given))
+        row, source = (_as_utf8(printable(name_of(one))) for one in (name, given))
         written = [out / f"{name}{suffix}" for suffix in SUFFIX.values()]
         if known.get(row, source) != source and (there := [one for one in written if one.exists()]):
             raise InputError(
@@ -371,6 +371,11 @@ def _keep_recordings(out: Path, names: Mapping[str, Path]) -> None:
     if new.items() - known.items():
         lines = (f"{name}\t{path}\n" for name, path in (known | new).items())
         write_text(file, "".join(lines))
+
+
+def _as_utf8(text: str) -> str:
+    r"""The text with the bytes of a name that is not UTF-8 as escapes, such as \udce9."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _name_in(folder: Path, audio: Path) -> str:

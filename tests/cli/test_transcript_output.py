@@ -120,6 +120,14 @@ def test_a_transcript_of_another_recording_is_not_taken_for_that_of_this_one(tmp
     assert rows == ["x", "y"]
 
 
+def test_names_that_are_not_utf8_are_escaped_in_the_list_of_recordings(tmp_path):
+    recordings = [AudioFile(Path("a/\udce9\u2028\t\\.wav"))]
+    first = output_files(recordings, tmp_path, ["srt"])
+    assert output_files(recordings, tmp_path, ["srt"]) == first
+    (line,) = (tmp_path / "recordings.tsv").read_text("utf-8").splitlines()
+    assert line.split("\t")[0] == r"\udce9\u2028\t\\"
+
+
 def test_a_list_of_recordings_in_another_form_is_refused(tmp_path):
     (tmp_path / "recordings.tsv").write_text("mine\n")
     with pytest.raises(InputError, match=r"recordings.tsv: has another form than NAME<TAB>PATH"):
