@@ -48,14 +48,14 @@ def main() -> None:
     default = default_decoder(model.tokenizer)
     decoder = options.decoder or default
     refuse_unused(parser, decoder, options)
-    try:
-        search_of(decoder, model.topology)  # before all audio is read
-    except InputError as error:
-        parser.error(f"--{error}")
     tuned = tuned_settings(options)
     settings_of_streams = parsed_streams(
         parser, model, tuned.decoder if tuned else decoder, options
     )
+    try:
+        search_of(decoder, model.topology)  # before all audio is read
+    except InputError as error:
+        parser.error(f"--{error}")
     out = options.out or options.model / options.manifest.stem
     refuse_others(out, options.manifest, read_manifest(options.manifest))
     files = f"{out}/references.txt and {out}/hypotheses.*.txt"
