@@ -1,5 +1,6 @@
 """The settings of a corpus -> prepared data -> trained models -> results, stage by stage."""
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -248,6 +249,8 @@ def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
     if "train" not in data:
         raise InputError(f"{conf}: has no data.train; expected the texts to train on")
     texts = {part: corpus.root / data[part] for part in ("train", "dev") if part in data}
+    mixture = read_yaml(conf).get("mixture", {}).get("texts", [])
+    more = [corpus.root / path for path in mixture]
     if (folder := texts["train"].parent).name != corpus.name:
         try:
             prepare(folder, corpus.data_root, list(texts.values()))
@@ -257,7 +260,8 @@ def train_language_model(corpus: Corpus, conf: Path, model: Path) -> None:
     script = "train_ngram.py" if conf.stem.startswith("ngram") else "train_lm.py"
     command: Command = [corpus.root / "recipes" / script, "--config", conf, "--out", model]
     command += [f"--data.{part}={path}" for part, path in texts.items()]
-    run_stage(command, inputs=[conf, *texts.values()], outputs=[model / "model.json"])
+    command += [f"--mixture.texts={json.dumps(list(map(str, more)))}"] if more else []
+    run_stage(command, inputs=[conf, *texts.values(), *more], outputs=[model / "model.json"])
 
 
 def train_punctuation(corpus: Corpus, name: str) -> Path:

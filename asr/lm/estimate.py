@@ -10,7 +10,14 @@ from torch import Tensor
 
 from asr.errors import InputError, check_size, counted, texts_of
 from asr.lm.ngram import NgramModel
-from asr.lm.ngram_trie import MAX_ORDER, NgramTrie, make_ngram_trie
+from asr.lm.ngram_trie import (
+    MAX_ORDER,
+    NgramTrie,
+    left_for_backoff,
+    make_ngram_trie,
+    shorter_log_probs,
+    with_backoffs,
+)
 from asr.lm.vocabulary import EOS, Unit, Vocabulary
 from asr.text.sentences import without_marks
 
@@ -279,25 +286,12 @@ def _context_log_probs(trie: NgramTrie) -> Tensor:
     return log_probs
 
 
-def _shorter(trie: NgramTrie, nodes: slice) -> tuple[Tensor, Tensor]:
-    """Contexts of an order's n-grams, (n,), and the log-probs of their units one order lower."""
-    contexts = trie.keys[nodes] // (trie.n_units + 1)
-    units = trie.keys[nodes] % (trie.n_units + 1)
-    return contexts, trie.score(trie.suffixes[contexts].long(), units)[0].double()
-
-
-def _left(contexts: Tensor, log_probs: Tensor, n_contexts: int) -> Tensor:
-    """(n_contexts,), float64: probability that each context's n-grams leave for back-off."""
-    left = torch.ones(n_contexts, dtype=torch.float64)
-    return left.index_add_(0, contexts, -log_probs.exp())
-
-
 def _losses(trie: NgramTrie, nodes: slice, context_log_probs: Tensor) -> Tensor:
     """(n,), float64: relative entropy between the model with and without each n-gram, in nats."""
-    contexts, shorter = _shorter(trie, nodes)
+    contexts, shorter = shorter_log_probs(trie, nodes)
     log_probs = trie.log_probs[nodes].double()
-    left = _left(contexts, log_probs, len(trie.backoffs))[contexts]
-    left_shorter = _left(contexts, shorter, len(trie.backoffs))[contexts]
+    left = left_for_backoff(contexts, log_probs, len(trie.backoffs))[contexts]
+    left_shorter = left_for_backoff(contexts, shorter, len(trie.backoffs))[contexts]
     backoffs = (left + log_probs.exp()).log() - (left_shorter + shorter.exp()).log()
     # the loss of the n-gram itself, and of all units that back off in its context
     losses = log_probs.exp() * (log_probs - shorter - backoffs)
@@ -316,15 +310,5 @@ def _without(trie: NgramTrie, kept: Tensor) -> NgramTrie:
     continued[trie.keys[1:][kept[1:]] // radix] = True
     backoffs[~continued] = 0.0
     sizes = [int(kept[nodes].sum()) for nodes in trie.levels]
-    smaller = make_ngram_trie(
-        trie.n_units, sizes, keys[kept], trie.log_probs[kept], backoffs[kept[: len(backoffs)]]
-    )
-    for nodes in smaller.levels[1:]:  # in order: higher orders use the lower orders' weights
-        contexts, shorter = _shorter(smaller, nodes)
-        left = _left(contexts, smaller.log_probs[nodes].double(), len(smaller.backoffs))
-        left_shorter = _left(contexts, shorter, len(smaller.backoffs))
-        known = torch.zeros(len(left), dtype=torch.bool)
-        known[contexts] = True
-        known &= (left > 0) & (left_shorter > 0)  # if all units have n-grams, none backs off
-        smaller.backoffs[known] = (left[known] / left_shorter[known]).log().float()
-    return smaller
+    log_probs, backoffs = trie.log_probs[kept], backoffs[kept[: len(backoffs)]]
+    return with_backoffs(make_ngram_trie(trie.n_units, sizes, keys[kept], log_probs, backoffs))

@@ -1,7 +1,7 @@
 """n-grams with probabilities and back-off weights -> the probability of a unit in a context."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 
@@ -151,6 +151,37 @@ def make_ngram_trie(
     return NgramTrie(
         n_units, tuple(sizes), keys, log_probs.float(), backoffs.float(), suffixes, states
     )
+
+
+def with_backoffs(trie: NgramTrie) -> NgramTrie:
+    """The trie with the back-off weights that make each context with n-grams sum to 1.
+
+    Where all units have n-grams, none backs off, and the weight stays.
+    """
+    backoffs = trie.backoffs.clone()
+    trie = replace(trie, backoffs=backoffs)
+    for nodes in trie.levels[1:]:  # in order: higher orders use the lower orders' weights
+        contexts, shorter = shorter_log_probs(trie, nodes)
+        left = left_for_backoff(contexts, trie.log_probs[nodes].double(), len(backoffs))
+        left_shorter = left_for_backoff(contexts, shorter, len(backoffs))
+        known = torch.zeros(len(left), dtype=torch.bool)
+        known[contexts] = True
+        known &= (left > 0) & (left_shorter > 0)
+        backoffs[known] = (left[known] / left_shorter[known]).log().float()
+    return trie
+
+
+def shorter_log_probs(trie: NgramTrie, nodes: slice) -> tuple[Tensor, Tensor]:
+    """Contexts of an order's n-grams, (n,), and the log-probs of their units one order lower."""
+    contexts = trie.keys[nodes] // (trie.n_units + 1)
+    units = trie.keys[nodes] % (trie.n_units + 1)
+    return contexts, trie.score(trie.suffixes[contexts].long(), units)[0].double()
+
+
+def left_for_backoff(contexts: Tensor, log_probs: Tensor, n_contexts: int) -> Tensor:
+    """(n_contexts,), float64: probability that each context's n-grams leave for back-off."""
+    left = torch.ones(n_contexts, dtype=torch.float64)
+    return left.index_add_(0, contexts, -log_probs.exp())
 
 
 def empty_tables(sizes: Sequence[int]) -> dict[str, Tensor]:

@@ -112,6 +112,14 @@ class Vocabulary:
             )
         return cls(unit, (UNK_SYMBOL, EOS_SYMBOL, *kept)[:max_size], text)
 
+    def with_symbols(self, symbols: Iterable[str]) -> "Vocabulary":
+        """The vocabulary with further units after its own; those that it has are left out.
+
+        Raises:
+            ValueError: the units are subwords, which a text can't extend.
+        """
+        return replace(self, symbols=tuple(dict.fromkeys((*self.symbols, *symbols))))
+
     def encode(self, text: str) -> tuple[int, ...]:
         """The units of a text, without its end; `UNK` for units that are not in the vocabulary.
 

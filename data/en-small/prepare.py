@@ -50,7 +50,7 @@ def prepare(data_root: Path | None, out: Path, librispeech: Sequence[str] = ()) 
     write_manifests(out, splits)
     known = [*splits["train"], *splits["dev"]]
     write_english_lexicon(out / "lexicon.dic", (utterance.text for utterance in known))
-    write_lm_text(out / "text.txt", splits, read_novels(data_root))
+    write_lm_texts(out, splits, read_novels(data_root))
     rows = "\n".join(table(splits))
     write_text(out / "hours.md", rows + "\n")
     print(rows)
@@ -165,19 +165,28 @@ def read_novels(data_root: Path | None) -> list[str]:
     return read_text(path).splitlines()
 
 
-def write_lm_text(path: Path, splits: Splits, sentences: Iterable[str]) -> None:
-    """Write the text for language models: the novels, and the transcripts of train repeatedly.
+def write_lm_texts(out: Path, splits: Splits, sentences: Iterable[str]) -> None:
+    """Write the texts for language models.
 
-    Sentences of the novels that are texts of dev or test, of more than `SHORT` words, are left out;
-    a line on stdout has their number.
+    `text-novels.txt` has the novels' sentences, without those that are texts of dev or test, of
+    more than `SHORT` words; a line on stdout has their number. `text-an4.txt`,
+    `text-commonvoice.txt` and `text-reading.txt` have the transcripts of train: those of two
+    corpora that talk of other things than novels do, and of the others. `text.txt` has all, the
+    transcripts repeatedly.
     """
     held_out = {one.text for split in ("dev", "test") for one in splits[split]}
     held_out = {text for text in held_out if len(text.split()) > SHORT}
     sentences = list(sentences)
     kept = [sentence for sentence in sentences if sentence not in held_out]
-    print(f"{path.name}: {len(sentences) - len(kept)} sentences left out, as in dev or test")
+    print(f"text.txt: {len(sentences) - len(kept)} sentences left out, as in dev or test")
+    texts: dict[str, list[str]] = {"an4": [], "commonvoice": [], "reading": []}
+    for one in splits["train"]:
+        corpus = corpus_of(one)
+        texts[corpus if corpus in texts else "reading"].append(one.text)
+    for name, lines in {"novels": kept, **texts}.items():
+        write_text(out / f"text-{name}.txt", "".join(f"{line}\n" for line in lines))
     transcripts = [one.text for one in splits["train"]] * REPEATS
-    write_text(path, "\n".join([*kept, *transcripts]) + "\n")
+    write_text(out / "text.txt", "\n".join([*kept, *transcripts]) + "\n")
 
 
 def table(splits: Splits) -> list[str]:

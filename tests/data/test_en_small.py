@@ -1,3 +1,4 @@
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,6 +107,13 @@ def test_the_text_has_the_novels_without_held_out_texts_and_train(en_small, tmp_
     texts = [item.text for item in read_all(tmp_path)["train"]]
     assert lines == ["It was she", *texts * en_small.REPEATS]
     assert "text.txt: 1 sentences left out, as in dev or test\n" in capsys.readouterr().out
+    parts = {
+        name: (tmp_path / f"text-{name}.txt").read_text().splitlines()
+        for name in ("novels", "an4", "commonvoice", "reading")
+    }
+    assert parts.pop("novels") == ["It was she"]
+    assert parts["an4"] == texts_of(read_all(tmp_path)["train"], "an4")
+    assert sorted(chain(*parts.values())) == sorted(texts)
 
 
 def test_corpora_of_few_speakers_are_all_in_train(en_small, tmp_path):
