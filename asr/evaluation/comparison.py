@@ -188,7 +188,7 @@ class Comparison:
     def _report_oov(self, name: str, decoder: Decoder) -> None:
         """Print the out-of-vocabulary words of the references on stderr."""
         lexicon = decoder.space.lexicon if decoder.space else None
-        if lexicon is None or lexicon.open:
+        if lexicon is None:
             return
         known = set(lexicon.words)
         said = [word for text in self.test.references for word in text.split()]

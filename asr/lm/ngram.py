@@ -163,7 +163,7 @@ def save_ngram(
         model: the estimated model.
         settings: settings of the estimation, as plain values.
         trained_on: a description of the training texts, as plain values.
-        packed: whether the tables are written in half the space; see `asr.lm.ngram_packed`.
+        packed: whether the tables are written in a third of the space; see `asr.lm.ngram_packed`.
 
     Raises:
         InputError: the folder already has a model.
@@ -198,7 +198,8 @@ def load_ngram(folder: str | Path) -> NgramModel:
     n_units = len(vocabulary.symbols)
     sizes = _sizes(values.get("sizes"), n_units, f"{folder / DESCRIPTION}")
     packed = values.get("packed", False) is True
-    tables = read_weights(folder, (empty_packed if packed else empty_tables)(sizes))
+    expected = empty_packed(n_units, sizes) if packed else empty_tables(sizes)
+    tables = read_weights(folder, expected)
     try:
         trie = unpack(n_units, sizes, tables) if packed else NgramTrie(n_units, sizes, **tables)
         check_trie(trie)

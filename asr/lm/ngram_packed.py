@@ -1,4 +1,4 @@
-"""n-gram trie -> the same in half the space on disk, and back."""
+"""n-gram trie -> the same in a third of the space on disk, and back."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,16 +14,16 @@ def pack(trie: NgramTrie) -> dict[str, Tensor]:
     Probabilities after a context then sum to 1 with an error of about 1e-3.
 
     Returns:
-        units: (M,), int32, the last unit of each n-gram.
-        n_children: (C + 1,), int32, number of n-grams that extend each context by a unit.
+        units: (M,), the last unit of each n-gram; uint16, or int32 for more than 65,534 units.
+        n_children: (C + 1,), of the same type, number of n-grams that extend each context.
         log_probs: (M + 1,), float16.
         backoffs: (C + 1,), float16.
     """
-    radix = trie.n_units + 1
+    radix, kind = trie.n_units + 1, _kind(trie.n_units)
     parents = trie.keys[1:] // radix
     return {
-        "units": (trie.keys[1:] % radix).int(),
-        "n_children": torch.bincount(parents, minlength=len(trie.backoffs)).int(),
+        "units": (trie.keys[1:] % radix).to(kind),
+        "n_children": torch.bincount(parents, minlength=len(trie.backoffs)).to(kind),
         "log_probs": trie.log_probs.half(),
         "backoffs": trie.backoffs.half(),
     }
@@ -54,16 +54,23 @@ def unpack(n_units: int, sizes: Sequence[int], tables: Mapping[str, Tensor]) -> 
     return make_ngram_trie(n_units, sizes, keys, tables["log_probs"], tables["backoffs"])
 
 
-def empty_packed(sizes: Sequence[int]) -> dict[str, Tensor]:
+def empty_packed(n_units: int, sizes: Sequence[int]) -> dict[str, Tensor]:
     """Packed tables with their types and shapes, without data (on the device "meta").
 
     Args:
+        n_units: V, without <s>.
         sizes: (order,), number of n-grams of each order.
     """
     nodes, contexts = 1 + sum(sizes), 1 + sum(sizes[:-1])
+    kind = _kind(n_units)
     return {
-        "units": torch.empty(nodes - 1, dtype=torch.int32, device="meta"),
-        "n_children": torch.empty(contexts, dtype=torch.int32, device="meta"),
+        "units": torch.empty(nodes - 1, dtype=kind, device="meta"),
+        "n_children": torch.empty(contexts, dtype=kind, device="meta"),
         "log_probs": torch.empty(nodes, dtype=torch.float16, device="meta"),
         "backoffs": torch.empty(contexts, dtype=torch.float16, device="meta"),
     }
+
+
+def _kind(n_units: int) -> torch.dtype:
+    """The smallest type for the numbers from 0 to V + 1, the number of the root's children."""
+    return torch.uint16 if n_units + 1 < 2**16 else torch.int32

@@ -154,8 +154,6 @@ def check_supported(space: SearchSpace) -> None:
     wrong = None
     if space.boosts is not None:
         wrong = "supports no phrases"
-    elif space.lexicon is not None and space.lexicon.open:
-        wrong = "supports no open lexicon"
     elif space.lexicon is None and space.settings.word_bonus:
         wrong = "supports no word_bonus without a lexicon"
     elif space.lexicon is not None and space.lm is not None and not space.scores_words:
@@ -169,7 +167,7 @@ def check_supported(space: SearchSpace) -> None:
 
 
 def _names(space: SearchSpace) -> list[str]:
-    """KenLM's spelling of each word of the lexicon and of <unk>; or of each token."""
+    """KenLM's spelling of each word of the lexicon and of the end; or of each token."""
     assert space.units is not None
     if isinstance(space.lm, KenlmModel):
         names = space.lm.spellings

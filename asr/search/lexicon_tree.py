@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from asr.errors import InputError, listed
-from asr.text.tokenizer import BLANK, Tokenizer, spellings
+from asr.text.tokenizer import Tokenizer, spellings
 
 ROOT = 0
 """The node before a word's first token."""
@@ -25,13 +25,9 @@ class Trie:
     Without one, a word may end wherever its spelling ends, and the next token begins another word.
     Words with the same spelling are different outcomes.
 
-    An open lexicon also accepts out-of-vocabulary words: any other tokens between two separators
-    are word number `len(words)`.
-
     Args:
         words: (W,); a word without a spelling is never found.
         separator: the token between words; None for none.
-        open: whether out-of-vocabulary words are allowed.
         children: (nodes, C), int32, the node that a token leads to, or NONE. A separator leads to
             ROOT from a node where a word may end.
         parents: (nodes,), int64, lower than the node's own number; ROOT's is ROOT.
@@ -44,7 +40,6 @@ class Trie:
 
     words: tuple[str, ...]
     separator: int | None
-    open: bool
     children: np.ndarray
     parents: np.ndarray
     first_word: np.ndarray
@@ -58,7 +53,6 @@ class Trie:
         spellings: Mapping[str, Sequence[tuple[int, ...]]],
         separator: int | None,
         n_tokens: int,
-        open: bool = False,
     ) -> "Trie":
         """Build the tree of a lexicon.
 
@@ -66,37 +60,27 @@ class Trie:
             spellings: spellings of each word, in tokens, from `asr.text.tokenizer.spellings`.
             separator: the token between words; None for none.
             n_tokens: C, blank included.
-            open: whether out-of-vocabulary words are allowed; this needs a separator.
 
         Raises:
-            ValueError: no word has a spelling; one is empty, or has a token that is blank, the
-                separator or not among the C; or an open lexicon has no separator.
+            ValueError: no word has a spelling; or one is empty, or has a token that is blank, the
+                separator or not among the C.
         """
-        if open and separator is None:
-            raise ValueError("open is True and separator None; expected a separator to end words")
         words, lengths, tokens = _flatten(spellings, separator, n_tokens)
         nodes, parents, arcs = _number(lengths, tokens, n_tokens)
-        other = len(spellings)
-        endings = np.unique(nodes * (other + 1) + words)  # without repeated spellings
-        if open:  # the last node is for spellings that are not in the tree
-            parents = np.append(parents, ROOT)
-            wordless = np.setdiff1d(np.arange(1, len(parents)), nodes)
-            endings = np.sort(np.append(endings, wordless * (other + 1) + other))
-        n_words = np.bincount(endings // (other + 1), minlength=len(parents))
-        children = np.full((len(parents), n_tokens), len(parents) - 1 if open else NONE, np.int32)
+        endings = np.unique(nodes * len(spellings) + words)  # without repeated spellings
+        n_words = np.bincount(endings // len(spellings), minlength=len(parents))
+        children = np.full((len(parents), n_tokens), NONE, np.int32)
         children.reshape(-1)[arcs] = np.arange(1, len(arcs) + 1)
-        children[:, BLANK] = NONE
         if separator is not None:
             children[:, separator] = np.where(n_words > 0, ROOT, NONE)
         return cls(
             words=tuple(spellings),
             separator=separator,
-            open=open,
             children=children,
             parents=parents,
             first_word=n_words.cumsum() - n_words,
             n_words=n_words,
-            ending_words=endings % (other + 1),
+            ending_words=endings % len(spellings),
             continues=np.bincount(parents[1:], minlength=len(parents)) > 0,
         )
 
@@ -110,7 +94,7 @@ class Trie:
         """The highest score of a word that ends at a node or below it.
 
         Args:
-            scores: (W,), with one more for out-of-vocabulary words if the lexicon is open.
+            scores: (W,).
 
         Returns:
             best: (nodes,).

@@ -294,10 +294,7 @@ def _hypotheses(tree: Tree, n: int, space: SearchSpace) -> list[Hypothesis]:
     if space.lexicon is not None:
         numbers, first_frames, last_frames = _parts(tree.sequences[WORDS:], first_word, n_words)
         known = space.lexicon.words.__getitem__
-        if space.lexicon.open:
-            words = [_spelled(*pair, space) for pair in zip(tokens, numbers, strict=True)]
-        else:
-            words = [tuple(map(known, some)) for some in numbers]
+        words = [tuple(map(known, some)) for some in numbers]
     # in the order of the fields
     fields = tokens, log_probs, frames, words, lm_log_probs, scores, first_frames, last_frames
     return list(map(Hypothesis, *fields))
@@ -310,12 +307,3 @@ def _parts(
     end = first[-1] + lengths[-1]
     places = [slice(end - a - n, end - a) for a, n in zip(first, lengths, strict=True)]
     return [list(map(tuple(row).__getitem__, places)) for row in rows[:, :end][:, ::-1].tolist()]
-
-
-def _spelled(tokens: tuple[int, ...], words: Sequence[int], space: SearchSpace) -> tuple[str, ...]:
-    """The words of an open lexicon; those out of its vocabulary are spelled by the tokens."""
-    assert space.lexicon is not None
-    known, texts = space.lexicon.words, space.tokenizer.decode(tokens).split()
-    return tuple(
-        known[word] if word < len(known) else text for word, text in zip(words, texts, strict=False)
-    )

@@ -25,7 +25,7 @@ MAX_BEAM_WIDTH = 10_000
 
 _KINDS = [
     *((name, Integral, "a whole number") for name in ("beam_width", "n_best")),
-    *((name, Real, "nats") for name in ("token_floor", "score_floor", "word_bonus", "unk_bonus")),
+    *((name, Real, "nats") for name in ("token_floor", "score_floor", "word_bonus")),
     *((name, Real, "a number") for name in ("blank_skip", "lm_weight")),
 ]
 
@@ -53,7 +53,6 @@ class BeamSettings:
         word_bonus: nats added per word. Words are those of the lexicon; without a lexicon, those
             between separators, or those that begin with a word-initial piece; with neither, every
             token is a word.
-        unk_bonus: further nats added per out-of-vocabulary word of an open lexicon.
     """
 
     beam_width: int = 50
@@ -64,7 +63,6 @@ class BeamSettings:
     recombine: bool = True
     lm_weight: float = 0.0
     word_bonus: float = 0.0
-    unk_bonus: float = 0.0
 
     def __post_init__(self) -> None:
         for name, kind, expected in _KINDS:
@@ -80,9 +78,8 @@ class BeamSettings:
             raise InputError(f"blank_skip is {self.blank_skip}; expected more than 0, at most 1")
         if not 0 <= self.lm_weight < math.inf:
             raise InputError(f"lm_weight is {self.lm_weight}; expected 0 or more")
-        for name in ("word_bonus", "unk_bonus"):
-            if not math.isfinite(getattr(self, name)):
-                raise InputError(f"{name} is {getattr(self, name)}; expected nats")
+        if not math.isfinite(self.word_bonus):
+            raise InputError(f"word_bonus is {self.word_bonus}; expected nats")
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +151,8 @@ class SearchSpace:
 
     @cached_property
     def units(self) -> np.ndarray | None:
-        """The language model's unit for each item, int64: for the lexicon's words, then any other
-        word, then the end; or for each token, where the unit of BLANK is the end.
+        """The language model's unit for each item, int64: for the lexicon's words, then the end; or
+        for each token, where the unit of BLANK is the end.
         """
         if self.lm is None:
             return None
@@ -167,7 +164,7 @@ class SearchSpace:
             if all(unit == UNK or unit in added for unit in units):
                 n = counted(len(units), "word")
                 raise InputError(f"language model: knows none of the lexicon's {n}")
-            return np.array([*units, UNK, EOS])
+            return np.array([*units, EOS])
         for token, symbol in enumerate(self.tokenizer.symbols):
             if token != BLANK and symbol not in number:
                 of_words = self.lm.vocabulary.unit == "word"

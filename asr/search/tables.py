@@ -42,7 +42,7 @@ class Limits(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A search space. Words have the numbers of the lexicon, then any other word, then `end`.
+    """A search space. Words have the numbers of the lexicon, then `end`.
 
     The end of an utterance leads to `end_node`, the last one, which no token leaves. Without a
     lexicon, all tokens lead to ROOT. Without phrases, their automaton has one state.
@@ -52,7 +52,7 @@ class Tables(NamedTuple):
     children: np.ndarray  # (nodes, C), int32, as in `Trie`
     nodes: Records  # (nodes + 1,), NODE
     ending_words: np.ndarray  # int64, words, as in `Trie`
-    bonuses: np.ndarray  # float64, of NONE, each word, any other word, and `end`: word + 1
+    bonuses: np.ndarray  # float64, of NONE, each word, and `end`: word + 1
     separator: int  # NONE for no lexicon or no separator
     joined: bool  # whether there is a lexicon without a separator
     end: int  # the end of the utterance, as a word
@@ -74,8 +74,8 @@ def make_tables(space: SearchSpace) -> Tables:
     first_phrase, after_phrase, phrases = _phrase_tables(space)
     n_words = 0 if trie is None else len(trie.words)
     separator = None if trie is None else trie.separator
-    bonuses = np.full(n_words + 3, float(settings.word_bonus))
-    bonuses[0], bonuses[-2], bonuses[-1] = 0.0, settings.word_bonus + settings.unk_bonus, 0.0
+    bonuses = np.full(n_words + 2, float(settings.word_bonus))
+    bonuses[[0, -1]] = 0.0
     gain = max(0.0, bonuses.max(), tokens["bonus"].max(), tokens["bonus_after_end"].max())
     units = np.zeros(C, np.int64) if space.units is None else space.units
     return Tables(
@@ -92,7 +92,7 @@ def make_tables(space: SearchSpace) -> Tables:
         bonuses=bonuses,
         separator=NONE if separator is None else separator,
         joined=trie is not None and separator is None,
-        end=n_words + 1,
+        end=n_words,
         end_node=len(nodes) - 1,
         tokens=tokens,
         follows=np.array(

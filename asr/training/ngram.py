@@ -80,7 +80,8 @@ class NgramSettings:
         entropy: threshold of relative-entropy pruning afterwards, such as 1e-8: n-grams are removed
             whose removal raises the perplexity by a smaller share. 0 for none. See
             `asr.lm.estimate`.
-        packed: whether the folder takes half the space and the log-probabilities have three digits.
+        packed: whether the folder takes a third of the space and the log-probabilities have three
+            digits.
     """
 
     data: NgramDataSettings = field(default_factory=NgramDataSettings)

@@ -220,49 +220,19 @@ def test_lexicon_with_token_lm_equals_the_enumeration(seed):
     expect(search(log_probs, SearchSpace(CHARS, settings, trie, lm)), expected)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_an_open_lexicon_accepts_out_of_vocabulary_words(seed):
-    lexicon = {"a": [(2,)], "ab": [(2, 3)]}
-    lm = TableLM(("a", "ab"), seed)
-    settings = replace(ALL, lm_weight=0.6, word_bonus=0.2, unk_bonus=-1.5)
-    log_probs = random_log_probs(5, 4, seed)
-    expected = {}
-    for tokens, log_prob in enumerate_all(log_probs).items():
-        said = "".join(CHARS.symbols[token] for token in tokens)
-        words = tuple(said.removesuffix(" ").split(" ")) if tokens else ()
-        if "" in words:
-            continue
-        of_lm = [{"a": 2, "ab": 3}.get(word, 0) for word in words]
-        lm_log_prob = of_units(lm, of_lm)
-        score = log_prob + 0.6 * lm_log_prob + 0.2 * len(words) - 1.5 * of_lm.count(0)
-        expected[tokens, words] = log_prob, lm_log_prob, score
-    trie = Trie.build(lexicon, 1, 4, open=True)
-    expect(search(log_probs, SearchSpace(CHARS, settings, trie, lm)), expected)
-
-
-@pytest.mark.parametrize("open", [None, True])
-def test_jamo_are_found_in_whole_syllables_only(open):
+def test_jamo_are_found_in_whole_syllables_only():
     log_probs = random_log_probs(6, 5, seed=1)
     lm = TableLM(JAMO.symbols[1:], seed=2, unit="jamo")
-    trie = None if open is None else Trie.build({"가": [(2, 3)]}, JAMO.separator, 5, open)
     whole = {}
     for tokens, log_prob in enumerate_all(log_probs).items():
         letters = "".join(JAMO.symbols[token] for token in tokens)
         if unicodedata.normalize("NFD", JAMO.decode(tokens)) == letters:  # none was added
             whole[tokens] = log_prob, of_units(lm, [token + 1 for token in tokens])
     settings = replace(ALL, lm_weight=0.6)
-    nbest = search(log_probs, SearchSpace(JAMO, settings, trie, lm))
-    if open:  # exactly one space between words
-        whole = {tokens: v for tokens, v in whole.items() if _is_spaced(JAMO.decode(tokens))}
+    nbest = search(log_probs, SearchSpace(JAMO, settings, lm=lm))
     assert {h.tokens for h in nbest} == whole.keys()
     for h in nbest:
         assert (h.log_prob, h.lm_log_prob) == pytest.approx(whole[h.tokens], rel=1e-11)
-
-
-def _is_spaced(text):
-    """Whether there is one space between words, and at most one after the last."""
-    words = " ".join(text.split())
-    return text in (words, f"{words} ") and text != " "
 
 
 def test_an_unfinished_last_syllable_is_completed_if_no_syllable_ends():

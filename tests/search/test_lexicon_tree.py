@@ -42,8 +42,9 @@ def walk(trie, tokens):
 
 def names(trie, tokens):
     """The sequences of words that tokens can spell, found with the tree."""
-    known = (*trie.words, "<other>")
-    return {tuple(known[w] for w in words) for node, words in walk(trie, tokens) if node == ROOT}
+    return {
+        tuple(trie.words[w] for w in words) for node, words in walk(trie, tokens) if node == ROOT
+    }
 
 
 def read(tokens, lexicon):
@@ -83,20 +84,9 @@ def test_a_separator_ends_a_word_that_has_begun(length):
         assert names(trie, tokens) == expected
 
 
-def test_an_open_lexicon_accepts_oov_words_as_one_more_word():
-    trie = Trie.build(LEXICON, 1, 4, open=True)
-    assert names(trie, (2, 1)) == {("a",), ("eh",)}
-    assert names(trie, (3, 1)) == {("<other>",)}  # a word's beginning
-    assert names(trie, (3, 3, 3, 2, 1)) == {("<other>",)}
-    assert (trie.children[:, 0] == NONE).all()  # the blank
-    assert 0 not in trie.arcs[1]
-    assert names(trie, (3, 3, 1, 2, 3, 1)) == {("<other>", "ab")}
-    assert names(trie, (1,)) == set()  # an empty spelling is no word
-
-
-@pytest.mark.parametrize(("separator", "open_"), [(None, False), (1, False), (1, True)])
-def test_arcs_are_the_tokens_that_have_an_extension(separator, open_):
-    trie = Trie.build(LEXICON, separator, 5, open=open_)
+@pytest.mark.parametrize("separator", [None, 1])
+def test_arcs_are_the_tokens_that_have_an_extension(separator):
+    trie = Trie.build(LEXICON, separator, 5)
     begins, tokens = trie.arcs
     for node in range(len(trie.parents)):
         expected = [token for token in range(5) if extensions(trie, node, token)]
@@ -109,25 +99,18 @@ def test_a_leaf_only_ends_words():
     assert extensions(trie, node, 2) == [(ROOT, 0)]
 
 
-@pytest.mark.parametrize("open_", [False, True])
-def test_best_below_a_node_is_the_maximum_over_its_words(open_):
+def test_best_below_a_node_is_the_maximum_over_its_words():
     generator = np.random.default_rng(0)
     spelled = [tuple(generator.integers(2, 6, generator.integers(1, 7))) for _ in range(80)]
-    trie = Trie.build({str(n): [s] for n, s in enumerate(spelled)}, 1, 6, open=open_)
-    scores = generator.normal(size=81)
-    scores[80] = 1.0
-    best = trie.best_below(scores[: 80 + open_])
-    assert best[ROOT] == scores[: 80 + open_].max()
-    words = set(spelled)
+    trie = Trie.build({str(n): [s] for n, s in enumerate(spelled)}, 1, 6)
+    scores = generator.normal(size=80)
+    best = trie.best_below(scores)
+    assert best[ROOT] == scores.max()
     for spelling in spelled:
         node = ROOT
         for depth, token in enumerate(spelling, 1):
             node = int(trie.children[node, token])
             below = [scores[n] for n, s in enumerate(spelled) if s[:depth] == spelling[:depth]]
-            # and the word number len(words), if the spelling can become another word
-            through = {s[:n] for s in words for n in range(depth, len(s) + 1)}
-            if open_ and any(s[:depth] == spelling[:depth] for s in through - words):
-                below.append(scores[80])
             assert best[node] == max(below)
 
 
@@ -168,8 +151,3 @@ def test_a_tree_of_20_000_words_has_exactly_these_words():
 def test_invalid_spellings_are_refused(lexicon, separator, message):
     with pytest.raises(ValueError, match=message):
         Trie.build(lexicon, separator, 4)
-
-
-def test_an_open_lexicon_needs_a_separator():
-    with pytest.raises(ValueError, match="open is True and separator None"):
-        Trie.build(LEXICON, None, 4, open=True)

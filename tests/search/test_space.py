@@ -49,7 +49,6 @@ class UnigramLM:
         ("lm_weight", -0.5, "0 or more"),
         ("lm_weight", float("inf"), "0 or more"),
         ("word_bonus", float("inf"), "nats"),
-        ("unk_bonus", float("nan"), "nats"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(name, value, expected):

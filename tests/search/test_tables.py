@@ -69,7 +69,7 @@ def test_without_a_lexicon_all_tokens_lead_to_the_root():
 )
 def test_a_lexicon_keeps_its_nodes_and_has_one_for_the_end(tokenizer, lexicon, separator, joined):
     trie = Trie.build(lexicon, tokenizer.separator, 4)
-    space = SearchSpace(tokenizer, BeamSettings(word_bonus=0.3, unk_bonus=-1.0), trie)
+    space = SearchSpace(tokenizer, BeamSettings(word_bonus=0.3), trie)
     tables = make_tables(space)
     assert (tables.separator, tables.joined) == (separator, joined)
     for name in ("first_word", "n_words", "continues"):
@@ -77,9 +77,9 @@ def test_a_lexicon_keeps_its_nodes_and_has_one_for_the_end(tokenizer, lexicon, s
         assert tables.nodes[name][-1] == 0
     np.testing.assert_array_equal(tables.children, trie.children)
     n = len(lexicon)
-    assert tables.end == n + 1
-    # no word, the lexicon's words, out-of-vocabulary words, the end
-    np.testing.assert_allclose(tables.bonuses, [0.0, *[0.3] * n, 0.3 - 1.0, 0.0])
+    assert tables.end == n
+    # no word, the lexicon's words, the end
+    np.testing.assert_allclose(tables.bonuses, [0.0, *[0.3] * n, 0.0])
     assert not tables.tokens["bonus"].any()
 
 
@@ -95,7 +95,7 @@ def test_look_ahead_is_in_the_scale_of_the_score():
     assert tables.nodes["look_ahead"][node] == pytest.approx(0.7 * of_unit[UNK], rel=1e-12)
     assert tables.nodes["look_ahead"][-1] == 0.0
     assert (tables.lm.kind, tables.lm.of_words, tables.lm.weight) == (PYTHON_LM, True, 0.7)
-    assert tables.lm.items["unit"].tolist() == [3, UNK, 2, UNK, UNK, EOS]
+    assert tables.lm.items["unit"].tolist() == [3, UNK, 2, UNK, EOS]
 
 
 def test_units_of_tokens_end_with_blank():
@@ -119,10 +119,10 @@ def test_max_gain_is_a_bound_of_every_extension():
     generator = np.random.default_rng(0)
     for _ in range(20):
         phrases = {tuple(generator.integers(2, 4, size=n)): generator.normal() for n in (1, 2, 3)}
-        bonus, of_unknown = generator.normal(size=2)
+        bonus = generator.normal()
         boosts = PhraseBoosts.build(phrases, 1, 4)
         trie = [None, Trie.build(SPELLED, 1, 4)][generator.integers(2)]
-        settings = BeamSettings(word_bonus=bonus, unk_bonus=of_unknown)
+        settings = BeamSettings(word_bonus=bonus)
         tables = make_tables(SearchSpace(CHARS, settings, trie, boosts=boosts))
         gains = [*tables.tokens["bonus"], *tables.tokens["bonus_after_end"], *tables.bonuses]
         for gain in gains:
