@@ -68,13 +68,13 @@ def test_phones_are_scored_as_units_unless_a_lexicon_makes_words():
     lm = UnigramLM(("q", "p"), "word")
     assert SearchSpace(phones, lm=lm).units.tolist()[1:] == [3, 2]
     lexicon = Trie.build({"p": [(1,)], "qp": [(2, 1)]}, None, 3)
-    assert SearchSpace(phones, lexicon=lexicon, lm=lm).units.tolist() == [3, 0, 0, 1]
+    assert SearchSpace(phones, lexicon=lexicon, lm=lm).units.tolist() == [3, 0, 1]
 
 
 def test_words_are_scored_by_their_units_and_others_by_unk():
     space = SearchSpace(CHARS, lexicon=LEXICON, lm=UnigramLM(("ab", "a"), "word"))
     assert space.scores_words
-    assert space.units.tolist() == [3, 2, 0, 0, 1]  # a, ab, b, any other word, the end
+    assert space.units.tolist() == [3, 2, 0, 1]  # a, ab, b, the end
 
 
 def test_look_ahead_is_the_best_word_below_a_node():
