@@ -25,6 +25,10 @@ FALLBACK = (0.5, 1.0, 1.5)
 """Discounts of the counts 1, 2 and 3 or more where the data give none; the same as lmplz's."""
 
 
+MAX_STEPS, PRECISION = 100, 1e-9
+"""Maximum number of steps to the frequencies of units, and the change at which they end."""
+
+
 @dataclass(frozen=True)
 class EstimateSettings:
     """How n-grams are counted and discounted.
@@ -138,10 +142,9 @@ def prune_by_entropy(trie: NgramTrie, threshold: float) -> NgramTrie:
     Raises:
         ValueError: the threshold is not above 0.
 
-    Source: Stolcke 1998, arXiv:cs/0006025. As there, each n-gram is judged in the whole model.
-    <s> is taken to be as probable as </s>. The lower orders of Kneser-Ney smoothing estimate
-    probabilities for back-off, not frequencies. So the probabilities of contexts are rough
-    (Chelba et al. 2010), and some frequent n-grams are removed too early.
+    Source: Stolcke 1998, arXiv:cs/0006025. As there, each n-gram is judged in the whole model. How
+    often a context comes is told by `unit_frequencies`: the unigrams of Kneser-Ney smoothing are
+    made for back-off and give "the" a quarter of its frequency (Chelba et al. 2010).
     """
     if not threshold > 0:
         raise ValueError(f"threshold is {threshold}; expected above 0")
@@ -276,11 +279,38 @@ def _trie(
     return make_ngram_trie(radix - 1, sizes, *tensors)
 
 
+def unit_frequencies(trie: NgramTrie) -> Tensor:
+    """(V + 1,), float64: share of each unit in texts of the model, the last that of <s>.
+
+    It is the stationary distribution of the model's bigrams, where <s> follows </s>. The shares of
+    the V units add up to 1.
+    """
+    V = trie.n_units
+    unigrams = trie.log_probs[1 : V + 1].double().exp()
+    shares = torch.cat([unigrams, unigrams[EOS : EOS + 1]])
+    if trie.order == 1:
+        return shares
+    keys, bigrams = trie.keys[trie.levels[1]], trie.log_probs[trie.levels[1]].double().exp()
+    contexts, units = keys // (V + 1) - 1, keys % (V + 1)
+    backoffs = trie.backoffs[1 : V + 2].double().exp()
+    for _ in range(MAX_STEPS):
+        before = shares.index_fill(0, torch.tensor([EOS]), 0.0)  # <s> stands for it
+        left = before * backoffs
+        backed_off = left.sum() - torch.zeros(V).double().index_add_(0, units, left[contexts])
+        after = (unigrams * backed_off).index_add_(0, units, before[contexts] * bigrams)
+        after = torch.cat([after, after[EOS : EOS + 1]]) / after.sum()
+        change = (after - shares).abs().sum()
+        shares = after
+        if change < PRECISION:
+            break
+    return shares
+
+
 def _context_log_probs(trie: NgramTrie) -> Tensor:
     """(C + 1,), float64: log-probability of every n-gram that may be a context."""
     log_probs = trie.log_probs[: len(trie.backoffs)].double()
     if trie.order > 1:  # else the root is the only context
-        log_probs[trie.n_units + 1] = log_probs[2]  # <s> is as probable as </s>
+        log_probs[1 : trie.n_units + 2] = unit_frequencies(trie).log()
     for nodes in trie.levels[1:-1]:
         log_probs[nodes] += log_probs[trie.keys[nodes] // (trie.n_units + 1)]
     return log_probs

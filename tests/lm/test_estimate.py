@@ -11,7 +11,14 @@ import torch
 
 from asr.errors import InputError
 from asr.lm.bench.perplexity import perplexity
-from asr.lm.estimate import FALLBACK, EstimateSettings, estimate, prune_by_entropy, train_ngram
+from asr.lm.estimate import (
+    FALLBACK,
+    EstimateSettings,
+    estimate,
+    prune_by_entropy,
+    train_ngram,
+    unit_frequencies,
+)
 from asr.lm.vocabulary import EOS, UNK, Vocabulary
 
 DATA = Path(__file__).parent / "lmplz"
@@ -343,12 +350,33 @@ def normalised(grams):
     return grams
 
 
+def frequencies(grams):
+    """The share of each unit: the eigenvector of the bigrams, in which an end begins a sentence."""
+    units = [unit for unit in range(N_PRUNED + 1) if unit != EOS]
+    steps = [
+        [probability(grams, (unit,), EOS if after == N_PRUNED else after) for after in units]
+        for unit in units
+    ]
+    values, vectors = np.linalg.eig(np.transpose(steps))
+    shares = np.real(vectors[:, np.argmax(np.real(values))])
+    return dict(zip(units, shares / shares.sum(), strict=True))
+
+
 def context_probability(grams, context):
-    result = 1.0
-    for n, unit in enumerate(context):
-        unit = EOS if unit == N_PRUNED else unit  # a beginning counts as its end
-        result *= probability(grams, context[:n], unit)
+    result = frequencies(grams)[context[0]] if context else 1.0
+    for n in range(1, len(context)):
+        result *= probability(grams, context[:n], context[n])
     return result
+
+
+def test_frequencies_of_units_are_the_stationary_shares_of_bigrams(summing):
+    found = unit_frequencies(summing)
+    assert found[:N_PRUNED].sum() == pytest.approx(1, abs=1e-9)
+    assert found[N_PRUNED] == found[EOS]
+    expected = frequencies(as_grams(summing))
+    for unit, share in expected.items():
+        assert found[unit] == pytest.approx(share, rel=1e-5)
+    assert found[N_PRUNED - 1] < found[2]
 
 
 def rise(grams, gram):
