@@ -76,8 +76,8 @@ class BucketSampler(Sampler[list[UtteranceDraw]]):
     The original lengths fix the number of batches and their sizes. Each epoch sorts the utterances
     by their lengths in that epoch, times a random factor near 1, and cuts them into batches of
     these sizes. So a batch's total is near `max_total`, not always below it. With several
-    processes, each takes every `world_size`th batch; if the last round is not full, it is filled
-    with the first batches.
+    processes, those of one step have batches of about the same length, so that none waits long for
+    the others; if the last step lacks batches, it has the shortest ones again.
 
     Args:
         lengths: one for each utterance, without augmentation.
@@ -147,9 +147,8 @@ class BucketSampler(Sampler[list[UtteranceDraw]]):
         order = np.argsort(keys, kind="stable")
         cuts = np.cumsum(self.sizes)[:-1]
         batches = [[draws[index] for index in batch] for batch in np.split(order, cuts)]
-        if self.shuffle:
-            batches = [batches[place] for place in generator.permutation(len(batches))]
-        return list(islice(cycle(batches), self.rank, self.world_size * len(self), self.world_size))
+        own = list(islice(cycle(batches), self.rank, self.world_size * len(self), self.world_size))
+        return [own[step] for step in generator.permutation(len(own))] if self.shuffle else own
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch and the number of batches taken from it."""

@@ -1,4 +1,4 @@
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -159,16 +159,33 @@ def test_a_state_saved_after_the_last_batch_resumes_with_the_next_epoch():
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 50])
 def test_processes_share_the_batches(world_size):
-    whole = sampler_of().batches(0)
+    whole = sorted(sampler_of().batches(0), key=mean_length)
     ranks = [list(sampler_of(rank=rank, world_size=world_size)) for rank in range(world_size)]
     n_each = len(sampler_of(world_size=world_size))
     assert [len(batches) for batches in ranks] == [n_each] * world_size
-    dealt = list(chain.from_iterable(zip(*ranks, strict=True)))
-    assert dealt[: len(whole)] == whole
-    # the first batches again, so that all processes take the same number of steps
+    steps = sorted(zip(*ranks, strict=True), key=lambda step: mean_length(step[0]))
+    dealt = list(chain.from_iterable(steps))
+    # those of one step are neighbours in length
+    assert sorted(dealt[: len(whole)], key=mean_length) == whole
+    for first, second in pairwise(steps):
+        assert max(map(mean_length, first)) <= max(map(mean_length, second))
+    # the shortest batches again, so that all processes take the same number of steps
     surplus = dealt[len(whole) :]
     assert len(surplus) < world_size
     assert surplus == (whole * world_size)[: len(surplus)]
+
+
+def test_steps_of_several_processes_come_in_random_order():
+    lengths = [mean_length(batch) for batch in sampler_of(rank=0, world_size=2)]
+    assert lengths not in (sorted(lengths), sorted(lengths, reverse=True))
+    assert sampler_of(rank=1, world_size=2).batches(0) != sampler_of(rank=1, world_size=2).batches(
+        1
+    )
+
+
+def mean_length(batch):
+    lengths = random_lengths()
+    return sum(lengths[draw.index] for draw in batch) / len(batch)
 
 
 # --- refusals ---------------------------------------------------------------------------------
