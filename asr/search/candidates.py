@@ -30,7 +30,7 @@ def set_least_scores(tree: Tree, limits: Limits) -> None:
 @inner
 def max_other_score(tables: Tables, prefix: Records) -> float:
     """Upper bound of `other_score` after one more token."""
-    taken_back = tables.phrases[prefix.phrase].taken_back + tables.nodes[prefix.node].look_ahead
+    taken_back = tables.boosts.taken_back[prefix.phrase] + tables.look_ahead[prefix.node]
     return prefix.other_score - taken_back + tables.max_gain
 
 
@@ -50,10 +50,11 @@ def extend(tree: Tree, tables: Tables, parent: int, token: int, log_prob: float)
     if after == NONE or not may_follow(tables, tree.prefixes[parent].token, token):
         return
     if tables.joined or token == tables.separator:  # a word may end
-        ends = tables.nodes[after if tables.joined else before]
-        for word in tables.ending_words[ends.first_word : ends.first_word + ends.n_words]:
+        node = after if tables.joined else before
+        first = tables.first_word[node]
+        for word in tables.ending_words[first : first + tables.n_words[node]]:
             add_candidate(tree, tables, parent, token, word, BETWEEN, log_prob)
-        if not tables.joined or not ends.continues:
+        if not tables.joined or not tables.continues[after]:
             return
     add_candidate(tree, tables, parent, token, NO_WORD, after, log_prob)
 
@@ -102,17 +103,18 @@ def fill_extension(
     slot.parent, slot.token, slot.word, slot.node = parent, token, word, node
     slot.phrase, slot.onset = before.phrase, before.onset
     slot.lm_state, slot.lm = before.lm_state, before.lm
-    score = before.other_score - tables.nodes[before.node].look_ahead
-    score += tables.nodes[node].look_ahead
-    score += tables.bonuses[word + 1]  # the first is that of NONE, -1
+    score = before.other_score - tables.look_ahead[before.node] + tables.look_ahead[node]
+    if word != NONE and word != tables.end:
+        score += tables.word_bonus
+    boosts = tables.boosts
     if token != BLANK:
-        slot.phrase = np.int64(tables.after_phrase[before.phrase, token])
-        score += tables.phrases[slot.phrase].entry_bonus - tables.phrases[before.phrase].taken_back
+        slot.phrase = np.int64(boosts.after[before.phrase, token])
+        score += boosts.entry_bonus[slot.phrase] - boosts.taken_back[before.phrase]
         own = tables.tokens[token]
         begins = tables.tokens[before.token].ends_word
         score += own.bonus_after_end if begins else own.bonus
     elif node == tables.end_node:
-        score += tables.phrases[before.phrase].end_bonus
+        score += boosts.end_bonus[before.phrase]
     slot.other_score = score
 
 
@@ -190,8 +192,8 @@ def add_ends(tree: Tree, tables: Tables) -> None:
             if not whole or prefix.node == ROOT:
                 add_end(tree, tables, number, NO_WORD, prefix.next_log_prob)
             if whole and tables.separator != NONE:
-                ends = tables.nodes[prefix.node]
-                for word in tables.ending_words[ends.first_word : ends.first_word + ends.n_words]:
+                first = tables.first_word[prefix.node]
+                for word in tables.ending_words[first : first + tables.n_words[prefix.node]]:
                     add_end(tree, tables, number, word, prefix.next_log_prob)
         if now.n_candidates or now.n_pending or now.is_full:
             break

@@ -168,7 +168,6 @@ def check_supported(space: SearchSpace) -> None:
 
 def _names(space: SearchSpace) -> list[str]:
     """KenLM's spelling of each word of the lexicon and of the end; or of each token."""
-    assert space.units is not None
     if isinstance(space.lm, KenlmModel):
         names = space.lm.spellings
     else:

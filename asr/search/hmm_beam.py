@@ -11,7 +11,7 @@ from asr.hmm.topology import ENTER_SILENCE, PASS_SILENCE, Topology
 from asr.search.backtrace import list_best
 from asr.search.candidates import extend, max_other_score, set_least_scores
 from asr.search.compiled import inner, outer
-from asr.search.lexicon_tree import ROOT
+from asr.search.lexicon_tree import ROOT, Trie
 from asr.search.nbest import FrameScores, Hypothesis
 from asr.search.prefixes import AFTER, BEFORE, Tree, log_add
 from asr.search.pruning import begin_frame, end_frame
@@ -75,10 +75,7 @@ def hmm_method(topology: Topology, space: SearchSpace) -> Method:
     # the empty prefix is in its last state before the first frame, and must leave it at once
     loops[BLANK, :J], moves[BLANK, : J - 1], moves[BLANK, J - 1] = -math.inf, -math.inf, 0.0
     pdfs[BLANK, :J] = 0
-    if space.lexicon is None:
-        first_token, tokens = np.array([0, C - 1]), np.arange(1, C)
-    else:
-        first_token, tokens = space.lexicon.arcs
+    first_token, tokens = (space.lexicon or Trie.without_words(C)).arcs
     pdfs, loops, moves, first_token, tokens = map(
         np.ascontiguousarray, (pdfs, loops, moves, first_token, tokens)
     )  # other layouts would be compiled on their own

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from asr.errors import InputError, listed
-from asr.text.tokenizer import Tokenizer, spellings
+from asr.text.tokenizer import BLANK, Tokenizer, spellings
 
 ROOT = 0
 """The node before a word's first token."""
@@ -83,6 +83,13 @@ class Trie:
             ending_words=endings % len(spellings),
             continues=np.bincount(parents[1:], minlength=len(parents)) > 0,
         )
+
+    @classmethod
+    def without_words(cls, n_tokens: int) -> "Trie":
+        """The tree of a search without a lexicon: every token but blank leads to ROOT."""
+        children, zero = np.full((1, n_tokens), ROOT, np.int32), np.zeros(1, np.int64)
+        children[ROOT, BLANK] = NONE
+        return cls((), None, children, zero, zero, zero, zero[:0], np.zeros(1, bool))
 
     @cached_property
     def arcs(self) -> tuple[np.ndarray, np.ndarray]:

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
-class PhraseBoosts:
+class PhraseBoosts(NamedTuple):
     """Phrases to make more likely, such as names, as a finite automaton over tokens.
 
     The score of a text rises by a phrase's bonus wherever the phrase occurs, even inside another
@@ -89,6 +88,12 @@ class PhraseBoosts:
             taken_back=taken_back,
             end_bonus=closed - taken_back,
         )
+
+    @classmethod
+    def without_phrases(cls, n_tokens: int) -> "PhraseBoosts":
+        """An automaton with one state, which adds nothing."""
+        nothing = np.zeros(1)
+        return cls(0, np.zeros((1, n_tokens), np.int32), nothing, nothing, nothing)
 
 
 def _check(phrases: Mapping[tuple[int, ...], float], separator: int | None, n_tokens: int) -> None:

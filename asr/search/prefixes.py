@@ -168,9 +168,9 @@ def reset_tree(tree: Tree, tables: Tables, ending: int) -> None:
     tree.now[0] = np.zeros(1, NOW)[0]
     tree.now["n_prefixes"], tree.now["n_onsets"], tree.now["n_beam"] = EMPTY_PREFIX + 1, 1, 1
     first = np.zeros(1, PREFIX)  # node ROOT, token BLANK, no extensions
-    first["word"], first["phrase"] = NONE, tables.first_phrase
+    first["word"], first["phrase"] = NONE, tables.boosts.start
     first["lm_state"] = tables.lm.first_state
-    first["other_score"], first["log_prob"] = tables.nodes["look_ahead"][ROOT], -math.inf
+    first["other_score"], first["log_prob"] = tables.look_ahead[ROOT], -math.inf
     tree.prefixes[: EMPTY_PREFIX + 1] = first
     tree.prefixes["log_prob"][EMPTY_PREFIX] = 0.0
     tree.ending_log_probs[EMPTY_PREFIX, BEFORE] = -math.inf

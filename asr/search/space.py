@@ -120,7 +120,7 @@ class SearchSpace:
             raise ValueError(
                 f"boosts are of {counted(self.boosts.after.shape[1], 'token')}; expected {C}"
             )
-        self._check_units()
+        _ = self.units  # raises InputError here, not in the middle of a search
 
     @property
     def has_other_scores(self) -> bool:
@@ -137,25 +137,21 @@ class SearchSpace:
 
     @property
     def recombines(self) -> bool:
-        """Whether prefixes are recombined: this needs a model of words whose states are numbers."""
-        return self.settings.recombine and self.scores_words and not self._of_network
+        """Whether prefixes are recombined: this needs a model of words whose states are integers.
 
-    @property
-    def _of_network(self) -> bool:
-        """Whether the language model is a neural network, whose states are real numbers."""
-        return self.lm is not None and self.lm.start(1).is_floating_point()
-
-    def _check_units(self) -> None:
-        """Raise InputError here, not in the middle of a search, if an item has no unit."""
-        _ = self.units
+        The states of a neural network are real numbers, which are never the same.
+        """
+        if self.lm is None or not self.scores_words or not self.settings.recombine:
+            return False
+        return not self.lm.start(1).is_floating_point()
 
     @cached_property
-    def units(self) -> np.ndarray | None:
+    def units(self) -> np.ndarray:
         """The language model's unit for each item, int64: for the lexicon's words, then the end; or
-        for each token, where the unit of BLANK is the end.
+        for each token, where the unit of BLANK is the end. All are 0 without a language model.
         """
         if self.lm is None:
-            return None
+            return np.zeros(len(self.tokenizer.symbols), np.int64)
         number = {symbol: unit for unit, symbol in enumerate(self.lm.vocabulary.symbols)}
         if self.scores_words:
             assert self.lexicon is not None
@@ -185,7 +181,6 @@ class SearchSpace:
             return None
         assert self.lm is not None
         assert self.lexicon is not None
-        assert self.units is not None
         start = self.lm.start(1)
         _, state = self.lm.score(start, torch.tensor([UNK], device=start.device))
         scores = self.lm.log_probs(state)[0].double().cpu().numpy()[self.units[:-1]]

@@ -130,7 +130,7 @@ def test_words_wait_for_a_model_that_only_python_can_call():
     waiting = tree.pending["prefix"][: tree.now[0]["n_pending"]]
     assert tree.prefixes["word"][waiting].tolist() == [0, 1]
     assert tree.prefixes["lm_state"][waiting].tolist() == [UNREAD, UNREAD]
-    ahead = tables.nodes["look_ahead"][ROOT]  # the next word's, as in the score of the empty prefix
+    ahead = tables.look_ahead[ROOT]  # the next word's, as in the score of the empty prefix
     np.testing.assert_allclose(tree.pending["bound"][:2], -1.0 + ahead, rtol=1e-12)
     for number, answer in zip(waiting, (-2.0, -3.0), strict=True):
         tree.prefixes["lm_state"][number], tree.prefixes["lm"][number] = 1, answer

@@ -56,9 +56,10 @@ def test_bonuses_of_tokens_count_the_words(tokenizer, word_of):
 
 def test_without_a_lexicon_all_tokens_lead_to_the_root():
     tables = make_tables(SearchSpace(CHARS))
-    assert tables.children.tolist() == [[ROOT] * 4]
+    assert tables.children.tolist() == [[NONE, *[ROOT] * 3]]  # blank is no token of a text
     assert (tables.separator, tables.joined, tables.lm.kind) == (NONE, False, NO_LM)
-    assert tables.nodes["n_words"].tolist() == [0, 0]
+    assert tables.n_words.tolist() == [0]
+    assert not tables.look_ahead.any()
     assert tables.max_gain == 0.0
 
 
@@ -72,14 +73,12 @@ def test_a_lexicon_keeps_its_nodes_and_has_one_for_the_end(tokenizer, lexicon, s
     space = SearchSpace(tokenizer, BeamSettings(word_bonus=0.3), trie)
     tables = make_tables(space)
     assert (tables.separator, tables.joined) == (separator, joined)
-    for name in ("first_word", "n_words", "continues"):
-        np.testing.assert_array_equal(tables.nodes[name][:-1], getattr(trie, name))
-        assert tables.nodes[name][-1] == 0
-    np.testing.assert_array_equal(tables.children, trie.children)
-    n = len(lexicon)
-    assert tables.end == n
-    # no word, the lexicon's words, the end
-    np.testing.assert_allclose(tables.bonuses, [0.0, *[0.3] * n, 0.0])
+    for name in ("children", "first_word", "n_words", "ending_words", "continues"):
+        np.testing.assert_array_equal(getattr(tables, name), getattr(trie, name))
+    assert tables.end == len(lexicon)
+    assert tables.end_node == len(trie.parents)
+    assert len(tables.look_ahead) == len(trie.parents) + 1
+    assert tables.word_bonus == 0.3
     assert not tables.tokens["bonus"].any()
 
 
@@ -90,10 +89,10 @@ def test_look_ahead_is_in_the_scale_of_the_score():
     tables = make_tables(space)
     of_unit = lm.table[UNK].numpy()
     best = max(of_unit[[UNK, 2, 3]])  # "eh" and "b" are out of its vocabulary
-    assert tables.nodes["look_ahead"][ROOT] == pytest.approx(0.7 * best, rel=1e-12)
+    assert tables.look_ahead[ROOT] == pytest.approx(0.7 * best, rel=1e-12)
     node = space.lexicon.children[ROOT, 3]
-    assert tables.nodes["look_ahead"][node] == pytest.approx(0.7 * of_unit[UNK], rel=1e-12)
-    assert tables.nodes["look_ahead"][-1] == 0.0
+    assert tables.look_ahead[node] == pytest.approx(0.7 * of_unit[UNK], rel=1e-12)
+    assert tables.look_ahead[-1] == 0.0
     assert (tables.lm.kind, tables.lm.of_words, tables.lm.weight) == (PYTHON_LM, True, 0.7)
     assert tables.lm.items["unit"].tolist() == [3, UNK, 2, UNK, EOS]
 
@@ -103,16 +102,15 @@ def test_units_of_tokens_end_with_blank():
     tables = make_tables(SearchSpace(CHARS, BeamSettings(lm_weight=0.7), lm=lm))
     assert not tables.lm.of_words
     assert tables.lm.items["unit"].tolist() == [EOS, 4, 3, 2]
-    assert not tables.nodes["look_ahead"].any()
+    assert not tables.look_ahead.any()
 
 
 def test_phrases_keep_their_automaton():
     boosts = PhraseBoosts.build({(2,): 0.5, (2, 3): 0.8}, 1, 4)
     tables = make_tables(SearchSpace(CHARS, boosts=boosts))
-    assert tables.first_phrase == boosts.start
-    np.testing.assert_array_equal(tables.after_phrase, boosts.after)
-    for name in ("entry_bonus", "taken_back", "end_bonus"):
-        np.testing.assert_array_equal(tables.phrases[name], getattr(boosts, name))
+    assert tables.boosts.start == boosts.start
+    for name in ("after", "entry_bonus", "taken_back", "end_bonus"):
+        np.testing.assert_array_equal(getattr(tables.boosts, name), getattr(boosts, name))
 
 
 def test_max_gain_is_a_bound_of_every_extension():
@@ -124,9 +122,9 @@ def test_max_gain_is_a_bound_of_every_extension():
         trie = [None, Trie.build(SPELLED, 1, 4)][generator.integers(2)]
         settings = BeamSettings(word_bonus=bonus)
         tables = make_tables(SearchSpace(CHARS, settings, trie, boosts=boosts))
-        gains = [*tables.tokens["bonus"], *tables.tokens["bonus_after_end"], *tables.bonuses]
+        gains = [*tables.tokens["bonus"], *tables.tokens["bonus_after_end"], tables.word_bonus, 0.0]
         for gain in gains:
-            assert (gain + tables.phrases["entry_bonus"] <= tables.max_gain).all()
+            assert (gain + tables.boosts.entry_bonus <= tables.max_gain).all()
 
 
 def test_jamo_may_follow_one_another_in_whole_syllables():
