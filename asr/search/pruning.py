@@ -109,39 +109,30 @@ def replace_beam(tree: Tree, width: int) -> None:
 def advance(tree: Tree) -> None:
     """Move the beam past the frame, and record which tokens begin in it."""
     now = tree.now[0]
-    onset = now.n_onsets
+    n_before = now.n_onsets
     for number in tree.beam[: now.n_beam]:
-        prefix = tree.prefixes[number]
-        if begins(prefix):
+        prefix, endings = tree.prefixes[number], tree.ending_log_probs[number]
+        is_new = prefix.log_prob == -math.inf
+        # most of the alignments may come from the parent in this frame
+        if is_new or prefix.from_parent - prefix.next_log_prob > LOG_HALF:
             new = tree.onsets[now.n_onsets]
             new.prefix, new.frame, new.drop = number, now.frame, NONE
             new.before = tree.prefixes[prefix.parent].onset
             now.n_onsets += 1
-    for number in tree.beam[: now.n_beam]:
-        prefix = tree.prefixes[number]
-        if begins(prefix):
-            prefix.onset = onset
-            onset += 1
-        endings, is_new = tree.ending_log_probs[number], prefix.log_prob == -math.inf
         for i in range(endings.shape[1]):
             endings[BEFORE, i] = -math.inf if is_new else endings[AFTER, i]
         if is_new:
             endings[BEFORE, 0] = prefix.next_log_prob
         prefix.log_prob = prefix.next_log_prob
-
-
-@inner
-def begins(prefix: Records) -> bool:
-    """Whether a prefix is new, or most of its alignments come from its parent in this frame."""
-    return prefix.log_prob == -math.inf or prefix.from_parent - prefix.next_log_prob > LOG_HALF
+    for onset in range(n_before, now.n_onsets):  # only now: others need the one before
+        tree.prefixes[tree.onsets[onset].prefix].onset = onset
 
 
 @inner
 def recombine(tree: Tree) -> None:
     """Keep only the best of equivalent prefixes: those that every continuation changes alike."""
     now, n = tree.now[0], 0
-    for slot in range(len(tree.hash_table)):
-        tree.hash_table[slot] = NO_PREFIX
+    tree.hash_table[:] = NO_PREFIX
     for number in tree.beam[: now.n_beam]:
         slot = slot_of_equivalent(tree, number)
         best, prefix = tree.prefixes[tree.hash_table[slot]], tree.prefixes[number]
