@@ -25,13 +25,15 @@ def list_best(tree: Tree, tables: Tables, n_best: int, frames_per_token: int, re
     Args:
         tree: the state of the search, with the log-probabilities of ending in `next_log_prob`.
         tables: the search space.
-        n_best: largest number of hypotheses.
+        n_best: largest number of hypotheses; 0 for no list.
         frames_per_token: smallest number of frames of a token.
         repeats: whether a token needs one more frame if the one before is the same.
 
     Returns:
         n: the number of hypotheses; -1 if an array is full or the language model must be called.
     """
+    if n_best == 0:
+        return 0
     add_ends(tree, tables)
     now = tree.now[0]
     if now.is_full or now.n_pending:
@@ -112,10 +114,10 @@ def trace_back(tree: Tree, tables: Tables, number: int, new: Records) -> None:
     """Write the tokens, frames and words of a branch to `sequences`."""
     branches, chain, sequences = tree.branches, tree.chain, tree.sequences
     n, column, word_column = 0, new.first_token, new.first_word
-    while number != NONE:
-        chain[n], number = number, branches[number].origin
+    while branches[number].origin != NONE:
+        chain[n], number = branches[number].start, branches[number].origin
         n += 1
-    end = tree.prefixes[branches[chain[n - 1]].start]
+    end = tree.prefixes[branches[number].start]
     word = end.word
     if tables.lm.of_words:  # the last word, if any, is a prefix of its own
         last = tree.prefixes[end.parent]
@@ -124,9 +126,9 @@ def trace_back(tree: Tree, tables: Tables, number: int, new: Records) -> None:
         sequences[WORDS, word_column], sequences[LAST, word_column] = word, column
         word_column += 1
     onset = end.onset
-    for i in range(n - 1, -1, -1):
+    for i in range(n, -1, -1):
         # go back to the kept prefix or, at last, to the empty one
-        kept = tree.drops[branches[chain[i - 1]].start].kept if i > 0 else 0
+        kept = tree.drops[chain[i - 1]].kept if i > 0 else 0
         while onset != kept:
             prefix = tree.prefixes[tree.onsets[onset].prefix]
             sequences[TOKENS, column] = prefix.token
@@ -137,7 +139,7 @@ def trace_back(tree: Tree, tables: Tables, number: int, new: Records) -> None:
             column += 1
             onset = tree.onsets[onset].before
         if i > 0:
-            onset = tree.drops[branches[chain[i - 1]].start].onset
+            onset = tree.drops[chain[i - 1]].onset
     new.n_tokens, new.n_words = column - new.first_token, word_column - new.first_word
     set_word_frames(sequences, new, tables.separator)
 

@@ -70,8 +70,6 @@ def search(tree: Tree, tables: Tables, hmm: tuple, log_probs: np.ndarray, n_best
             if not end_frame(tree, limits):
                 return -1
         now.row += 1
-    if n_best == 0:
-        return 0
     for number in tree.beam[: now.n_beam]:
         tree.prefixes[number].next_log_prob = tree.prefixes[number].log_prob
     return list_best(tree, tables, n_best, 1, True)

@@ -24,10 +24,10 @@ from asr.text.tokenizer import BLANK
 class HmmTables(NamedTuple):
     """The J HMM states of each token and the Z of the silence after it, (C, J + Z)."""
 
+    J: int
     pdfs: np.ndarray  # int64
     loops: np.ndarray  # float64, log-probability of staying in the state
     moves: np.ndarray  # float64, log-probability of leaving the state
-    n_silent: int  # Z
     first_token: np.ndarray  # (nodes + 1,), int64, where those of each node begin in `tokens`
     tokens: np.ndarray  # int64, the tokens that may follow each node of the lexicon
 
@@ -75,11 +75,9 @@ def hmm_method(topology: Topology, space: SearchSpace) -> Method:
     # the empty prefix is in its last state before the first frame, and must leave it at once
     loops[BLANK, :J], moves[BLANK, : J - 1], moves[BLANK, J - 1] = -math.inf, -math.inf, 0.0
     pdfs[BLANK, :J] = 0
-    first_token, tokens = (space.lexicon or Trie.without_words(C)).arcs
-    pdfs, loops, moves, first_token, tokens = map(
-        np.ascontiguousarray, (pdfs, loops, moves, first_token, tokens)
-    )  # other layouts would be compiled on their own
-    hmm = HmmTables(pdfs, loops, moves, len(topology.silence), first_token, tokens)
+    arrays = pdfs, loops, moves, *(space.lexicon or Trie.without_words(C)).arcs
+    # other layouts would be compiled on their own
+    hmm = HmmTables(J, *map(np.ascontiguousarray, arrays))
     return Method(search, hmm, pdfs.shape[1], J - 1, len(topology.self_loops))
 
 
@@ -87,7 +85,6 @@ def hmm_method(topology: Topology, space: SearchSpace) -> Method:
 def search(tree: Tree, tables: Tables, hmm: HmmTables, emissions: np.ndarray, n_best: int) -> int:
     """Go on with the search of an utterance; see `asr.search.beam.search`."""
     now, limits = tree.now[0], tables.limits
-    J = hmm.pdfs.shape[1] - hmm.n_silent
     while now.row < len(emissions):
         frame = emissions[now.row]
         if not begin_frame(tree, limits):
@@ -98,11 +95,9 @@ def search(tree: Tree, tables: Tables, hmm: HmmTables, emissions: np.ndarray, n_
         if not end_frame(tree, limits):
             return -1
         now.row += 1
-    if n_best == 0:
-        return 0
     for number in tree.beam[: now.n_beam]:
         tree.prefixes[number].next_log_prob = leaving(tree, hmm, number)
-    return list_best(tree, tables, n_best, J, False)
+    return list_best(tree, tables, n_best, hmm.J, False)
 
 
 @inner
@@ -112,19 +107,15 @@ def stay(tree: Tree, hmm: HmmTables, frame: np.ndarray) -> None:
     If its parent, the prefix without the last token, is in the beam too, the parent's alignments
     that are extended by that token are added here.
     """
-    n_states = hmm.pdfs.shape[1]
-    J = n_states - hmm.n_silent
     for i in range(tree.now[0].n_beam):
         number = tree.beam[i]
         prefix = tree.prefixes[number]
         token, endings = prefix.token, tree.ending_log_probs[number, BEFORE]
         into = leaving(tree, hmm, prefix.parent)  # of the alignments that move into the state
         prefix.next_log_prob = -math.inf
-        for j in range(n_states):
-            if j == J:
-                into = endings[J - 1] + hmm.moves[token, J - 1] + ENTER_SILENCE
-                if prefix.node != ROOT:
-                    into = -math.inf
+        for j in range(len(endings)):
+            if j == hmm.J:  # after the loop before, `into` leaves the token
+                into = into + ENTER_SILENCE if prefix.node == ROOT else -math.inf
             emission = frame[hmm.pdfs[token, j]]
             log_prob = log_add(endings[j] + hmm.loops[token, j], into) + emission
             if j == 0:
@@ -144,10 +135,9 @@ def leaving(tree: Tree, hmm: HmmTables, number: int) -> float:
     prefix, endings = tree.prefixes[number], tree.ending_log_probs[number, BEFORE]
     if prefix.log_prob == -math.inf:
         return -math.inf
-    last = len(endings) - 1
-    J = last + 1 - hmm.n_silent
-    leaves = endings[J - 1] + hmm.moves[prefix.token, J - 1]
-    if hmm.n_silent == 0 or prefix.node != ROOT:
+    own, last = hmm.J - 1, len(endings) - 1
+    leaves = endings[own] + hmm.moves[prefix.token, own]
+    if own == last or prefix.node != ROOT:  # no silence follows
         return leaves
     return log_add(leaves + PASS_SILENCE, endings[last] + hmm.moves[prefix.token, last])
 

@@ -125,7 +125,7 @@ class Tree(NamedTuple):
     branches: Records  # BRANCH
     queue: np.ndarray  # int64, branches that may be in the n-best list, as a heap
     found: Records  # FOUND, the n-best list
-    chain: np.ndarray  # int64, a branch, its origin, its origin's origin ...
+    chain: np.ndarray  # int64, the drops with which a branch and its origins start
     sequences: np.ndarray  # (5, ...), int64, those of `found`, see `asr.search.backtrace`
 
 
