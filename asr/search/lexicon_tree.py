@@ -151,25 +151,20 @@ def _flatten(
     spellings: Mapping[str, Sequence[tuple[int, ...]]], separator: int | None, n_tokens: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The word of each spelling, (S,), its length, (S,), and the tokens of all, concatenated."""
+    allowed = set(range(1, n_tokens)) - {separator}
     pairs = [(n, tokens) for n, some in enumerate(spellings.values()) for tokens in some]
     if not pairs:
         raise ValueError("spellings has none; expected at least one")
+    for n, tokens in pairs:
+        if not tokens or not allowed.issuperset(tokens):
+            word, last = list(spellings)[n], n_tokens - 1
+            but = "" if separator is None else f" but {separator}, the separator"
+            raise ValueError(
+                f"spellings[{word!r}] has {tokens}; expected tokens from 1 to {last}{but}"
+            )
     words = np.array([word for word, _ in pairs])
     lengths = np.array([len(tokens) for _, tokens in pairs])
-    flat = np.array([token for _, tokens in pairs for token in tokens], dtype=np.int64)
-    wrong = (flat < 1) | (flat >= n_tokens)
-    if separator is not None:
-        wrong |= flat == separator
-    if lengths.min() == 0 or wrong.any():
-        ends = lengths.cumsum()
-        first = int(np.flatnonzero(wrong)[0]) if wrong.any() else -1
-        spelling = int(lengths.argmin() if first < 0 else np.searchsorted(ends, first, "right"))
-        word, tokens = list(spellings)[words[spelling]], pairs[spelling][1]
-        but = "" if separator is None else f" but {separator}, the separator"
-        raise ValueError(
-            f"spellings[{word!r}] has {tokens}; expected tokens from 1 to {n_tokens - 1}{but}"
-        )
-    return words, lengths, flat
+    return words, lengths, np.array([t for _, tokens in pairs for t in tokens], np.int64)
 
 
 def _number(
