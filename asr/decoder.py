@@ -28,7 +28,6 @@ from asr.folder import (
 from asr.hmm.topology import Topology
 from asr.lm.load import load_language_model, with_words
 from asr.lm.protocol import LanguageModel
-from asr.lm.vocabulary import EOS, UNK
 from asr.model import CTC, HMM, HYBRID
 from asr.search.confidence import ConfidenceWeights
 from asr.search.greedy import greedy_search
@@ -249,7 +248,7 @@ class Decoder:
             words = [*tokenizer.words, *extra]
         lm = _load_lm(settings.lm, settings, device, words, case) if settings.lm else None
         if lm is not None and lm.vocabulary.unit == "word" and not words:
-            words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)] + extra
+            words = [*lm.vocabulary.symbols[2:], *extra]  # without <unk> and <eos>
         if lm is not None and settings.decoder != "flashlight":
             lm = with_words(lm, words)
         place = settings.lexicon or settings.lm or "the model's lexicon"

@@ -38,12 +38,7 @@ def max_other_score(tables: Tables, prefix: Records) -> float:
 def extend(tree: Tree, tables: Tables, parent: int, token: int, log_prob: float) -> None:
     """Extend a prefix by a token, in each way that the lexicon and Hangul's syllables allow.
 
-    Args:
-        tree: the state of the search.
-        tables: the search space.
-        parent: number of the prefix.
-        token: the token.
-        log_prob: acoustic log-probability of the extension.
+    The extensions have the acoustic log-probability `log_prob`.
     """
     before = tree.prefixes[parent].node
     after = np.int64(tables.children[before, token])
@@ -122,14 +117,8 @@ def fill_extension(
 def add_lm(tree: Tree, tables: Tables, number: int, bound: float) -> bool:
     """Add the language model's log-probability to the extension in the first free slot.
 
-    Args:
-        tree: the state of the search.
-        tables: the search space.
-        number: that of the extension in the tree, or NO_PREFIX.
-        bound: upper bound of its score.
-
-    Returns:
-        done: false if the language model must be called first.
+    The extension has this number in the tree, or NO_PREFIX, and a score of at most `bound`. If the
+    language model must be called first, nothing is added, and the result is false.
     """
     lm, slot = tables.lm, tree.prefixes[tree.now[0].n_prefixes]
     before, item = tree.prefixes[slot.parent], slot.word if lm.of_words else slot.token

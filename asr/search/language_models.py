@@ -65,15 +65,9 @@ def make_lm_tables(
     """
     items = np.zeros(len(units), ITEM)
     items["unit"] = units
-    ngram = NgramTables(  # of the same types as those of a model, but not used
-        radix=1,
-        first=np.zeros(1, np.int64),
-        keys=np.zeros(1, np.int64),
-        log_probs=np.zeros(1, np.float32),
-        backoffs=np.zeros(1, np.float32),
-        suffixes=np.zeros(1, np.int32),
-        states=np.zeros(1, np.int32),
-    )
+    # not used without n-grams, but compiled for these types
+    types = (np.int64, np.int64, np.float32, np.float32, np.int32, np.int32)
+    ngram = NgramTables(1, *(np.zeros(1, kind) for kind in types))
     kind, first_state = NO_LM if lm is None else PYTHON_LM, 0
     if isinstance(lm, ExtendedVocabularyLM) and isinstance(lm.lm, NgramModel):
         new = units >= lm.n_known

@@ -113,13 +113,10 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         C = len(self.tokenizer.symbols)
-        if self.lexicon is not None and self.lexicon.children.shape[1] != C:
-            found = self.lexicon.children.shape[1]
+        if self.lexicon is not None and (found := self.lexicon.children.shape[1]) != C:
             raise ValueError(f"lexicon is of {counted(found, 'token')}; expected {C}")
-        if self.boosts is not None and self.boosts.after.shape[1] != C:
-            raise ValueError(
-                f"boosts are of {counted(self.boosts.after.shape[1], 'token')}; expected {C}"
-            )
+        if self.boosts is not None and (found := self.boosts.after.shape[1]) != C:
+            raise ValueError(f"boosts are of {counted(found, 'token')}; expected {C}")
         _ = self.units  # raises InputError here, not in the middle of a search
 
     @property
@@ -153,8 +150,7 @@ class SearchSpace:
         if self.lm is None:
             return np.zeros(len(self.tokenizer.symbols), np.int64)
         number = {symbol: unit for unit, symbol in enumerate(self.lm.vocabulary.symbols)}
-        if self.scores_words:
-            assert self.lexicon is not None
+        if self.lexicon is not None and self.scores_words:
             units = [number.get(word, UNK) for word in self.lexicon.words]
             added = self.lm.added if isinstance(self.lm, ExtendedVocabularyLM) else frozenset()
             if all(unit == UNK or unit in added for unit in units):
@@ -177,10 +173,8 @@ class SearchSpace:
 
         It uses the language model's log-probabilities after an unknown word, as unigrams.
         """
-        if not self.scores_words:
+        if self.lm is None or self.lexicon is None or not self.scores_words:
             return None
-        assert self.lm is not None
-        assert self.lexicon is not None
         start = self.lm.start(1)
         _, state = self.lm.score(start, torch.tensor([UNK], device=start.device))
         scores = self.lm.log_probs(state)[0].double().cpu().numpy()[self.units[:-1]]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asr.lm.load import load_language_model, with_words
 from asr.lm.protocol import LanguageModel
-from asr.lm.vocabulary import EOS, UNK, Vocabulary
+from asr.lm.vocabulary import Vocabulary
 from asr.networks.ctc import checked_log_probs
 from asr.search.greedy import check_symbols
 from asr.search.lexicon_tree import make_lexicon_tree
@@ -77,7 +77,7 @@ def beam_search(
         if not isinstance(getattr(lm, "vocabulary", None), Vocabulary):
             raise ValueError(f"lm is {lm!r}; expected a language model or the path of one")
         if lm.vocabulary.unit == "word" and not words:
-            words = [s for n, s in enumerate(lm.vocabulary.symbols) if n not in (UNK, EOS)]
+            words = list(lm.vocabulary.symbols[2:])  # without <unk> and <eos>
         lm = with_words(lm, words)
     settings = BeamSettings(
         beam_width=beam_width,
