@@ -63,7 +63,6 @@ class Searches:
         if self.tables.lm.kind == PYTHON_LM:
             assert space.lm is not None
             self.states = LMStates(space.lm, self.tables.lm.of_words)
-            self._update_rows()
         self.n_columns = method.n_columns or C
         self._start(N)
 
@@ -125,6 +124,9 @@ class Searches:
         for tree in self.trees:
             tree.now["row"] = 0
         while waiting:
+            if self.states is not None:  # its rows may be in another array now
+                lm = self.tables.lm._replace(rows=self.states.rows)
+                self.tables = self.tables._replace(lm=lm)
             blocked.clear()
             _in_threads(work, waiting)
             waiting = sorted(blocked)
@@ -166,7 +168,6 @@ class Searches:
             trees, numbers = zip(*pairs, strict=True)
             self._read_last(trees, [t.prefixes["parent"][n] for t, n in pairs])
             self._read(trees, numbers, "token")
-            self._update_rows()
 
     def _read(
         self, trees: Sequence[Tree], numbers: Sequence[np.ndarray], item: str
@@ -183,10 +184,6 @@ class Searches:
         for tree, some, states in zip(trees, numbers, np.split(after, ends), strict=True):
             tree.prefixes["lm_state"][some] = states
         return np.split(log_probs, ends)
-
-    def _update_rows(self) -> None:
-        assert self.states is not None
-        self.tables = self.tables._replace(lm=self.tables.lm._replace(rows=self.states.rows))
 
     def _drop_unused_states(self) -> None:
         """Drop the states of prefixes that are neither in a beam nor beside one that is."""
