@@ -151,7 +151,7 @@ def test_words_of_phrases_are_looked_up_in_a_kenlm_file(tmp_path, monkeypatch):
     settings = replace(beam(lm_weight=1.0), lm=str(lm), lexicon=str(tmp_path / "words.txt"))
     decoder = Decoder.load(settings, TOKENIZER, phrases={"b": 1.0})
     assert decoder.space.lm.vocabulary.symbols == ("<unk>", "<eos>", "a", "b")
-    assert decoder.space.units.tolist() == [2, 3, 0, 1]
+    assert decoder.space.units.tolist() == [2, 3, 1]
     with pytest.raises(InputError, match=r"lm\.arpa: can't list its words; expected a lexicon"):
         Decoder.load(replace(settings, lexicon=""), TOKENIZER, phrases={"b": 1.0})
 
