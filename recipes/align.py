@@ -25,6 +25,7 @@ from asr.corpus.recordings import load_utterance
 from asr.errors import InputError, reported
 from asr.evaluation.text_case import case_fault
 from asr.files import path_of
+from asr.installed import model_folder
 from asr.model import load_model
 from asr.recognizer import Recognizer, pick_device
 from asr.text.normalisation import canonical
@@ -45,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.out.exists():
         raise InputError(f"{options.out}: already exists; expected a new file")
-    model = load_model(options.model, pick_device(options.device))
+    model = load_model(model_folder(options.model), pick_device(options.device))
     utterances = read_manifest(options.manifest)
     check_audio(options.manifest, utterances)
     words = [word for utterance in utterances for word in canonical(utterance.text).split()]

@@ -33,6 +33,7 @@ from asr.evaluation.results import table
 from asr.evaluation.streams import add_stream, parse_streams
 from asr.evaluation.text_case import case_fault
 from asr.files import path_of
+from asr.installed import model_folder
 from asr.model import Model, load_model
 from asr.recognizer import Recognizer, pick_device
 from asr.streaming.network import ChunkedNetwork
@@ -43,6 +44,7 @@ from asr.streaming.settings import StreamSettings
 def main() -> None:
     parser = make_parser()
     options = parse(parser)
+    options.model = own_folder(parser, options)
     recognizer = Recognizer(load_model(options.model, pick_device(options.device)))
     model = recognizer.model
     default = default_decoder(model.tokenizer)
@@ -86,6 +88,17 @@ def main() -> None:
     results = [system.result for system in comparison.systems]
     write_results(out, options.model, options.manifest, results, recognizer.device)
     print("\n".join(map(printable, [*table(results), str(out)])))
+
+
+def own_folder(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path:
+    """The folder of --model; exit with status 2 if results would go to an installed model."""
+    folder = model_folder(options.model)
+    if folder != options.model and (options.out is None or options.tune):
+        parser.error(
+            f"--model is the installed model {options.model}; expected --out for the results, and"
+            " no --tune, which would change the model"
+        )
+    return folder
 
 
 def tuned_settings(options: argparse.Namespace) -> DecoderSettings | None:

@@ -1,10 +1,10 @@
 """A trained model -> a folder of a few megabytes, to be published or installed by name.
 
-python recipes/package.py --model exp/en-small/ctc --out asr/models/en-small [--lm-words]
+python recipes/package.py --model exp/en-small/ctc --out exp/en-small/rounded [--lm-words]
   [--corpora data/en-small/README.md] [--results FILE ...] [--limits FILE]
   [--punctuation exp/novels/punctuation]
 
-Weights have half the digits, n-grams are packed, and checkpoints and results are left out. With
+Weights are rounded to 16 bits, n-grams are packed, and checkpoints and results are left out. With
 --lm-words, a lexicon of phones keeps only the words that the search's language model knows.
 
 OUT/README.md is the model card. It has the hours and the licences of the training data from
@@ -111,7 +111,7 @@ def with_known_words(tokenizer: Tokenizer, lm: LanguageModel | None) -> PhoneTok
 
 
 def save_small_decoding(out: Path, settings: DecoderSettings) -> None:
-    """Write the decoder's settings, and its language models with half the digits."""
+    """Write the decoder's settings, and its small language models."""
     paths = dict.fromkeys(filter(None, (settings.lm, *settings.rescorers)))
     with tempfile.TemporaryDirectory() as folder:  # `save_decoding` copies from there
         small = {"": ""} | {path: f"{folder}/{n}" for n, path in enumerate(paths)}
@@ -122,7 +122,7 @@ def save_small_decoding(out: Path, settings: DecoderSettings) -> None:
 
 
 def save_small_lm(source: Path, folder: Path) -> None:
-    """Write the folder of a language model with half the digits."""
+    """Write the folder of a language model, its weights rounded to 16 bits or packed."""
     model, description = load_language_model(source), read_description(source)
     if isinstance(model, NgramModel):
         save_ngram(folder, model, description["settings"], description["trained_on"], packed=True)

@@ -1,6 +1,6 @@
 """Train a corpus's model of phones, and make the folder that is passed on, with a model card.
 
-python recipes/publish.py CORPUS --out asr/models/CORPUS [--data-root DIR]
+python recipes/publish.py CORPUS --out exp/CORPUS/published [--data-root DIR]
 
 Model and language models are those of `recipes/run.py CORPUS`, in exp/CORPUS. Weights are rounded
 to 16 bits, and only words that the search's language model knows stay in the lexicon; the model

@@ -178,7 +178,7 @@ def cluster(address: str | None, n_workers: int | None) -> Iterator[None]:
         import ray
     except ImportError:
         raise InputError(
-            "ray is not installed; expected it after: pip install -e '.[cluster]'"
+            "ray is not installed; expected it after: pip install 'ray[data]>=2.60,<2.64'"
         ) from None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:

@@ -216,7 +216,7 @@ def _open_av(part: Part, reason: str | None) -> Iterator[Source]:
         found = f": {reason.rstrip('.')}" if reason else ""
         raise view.fault(
             f"soundfile can't read it{found}; M4A, WebM, videos and streams without a length need"
-            " PyAV: pip install -e '.[media]'"
+            " PyAV: pip install 'av>=18,<19'"
         ) from None
     found = f" ({reason.rstrip('.')})" if reason else ""
     no_audio = view.fault(

@@ -97,7 +97,7 @@ class _Network(nn.Module):
 def _load_network() -> _Network:
     spec = find_spec("silero_vad")
     if spec is None or spec.origin is None:
-        raise InputError("silero-vad is not installed; expected it: pip install -e '.[vad]'")
+        raise InputError("silero-vad is not installed; expected it: pip install 'silero-vad>=6,<7'")
     path = Path(spec.origin).parent / "data" / "silero_vad.jit"
     with warnings.catch_warnings():  # torch.jit.load is deprecated, but nothing else reads the file
         warnings.simplefilter("ignore", DeprecationWarning)

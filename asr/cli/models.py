@@ -14,8 +14,8 @@ from asr.files import path_of
 def models() -> None:
     """List the installed models, one per line: name, megabytes, folder; the default is marked.
 
-    They are in the folders of $ASR_MODELS, in ~/.local/share/asr and in the package. A name can be
-    given wherever a model's folder can: `asr info NAME`.
+    They are in the folders of $ASR_MODELS, in $XDG_DATA_HOME/asr (~/.local/share/asr) and in the
+    package. A name can be given wherever a model's folder can: `asr info NAME`.
     """
     with reported("asr models"):
         from asr.installed import DEFAULT_MODEL, installed_models, model_places
@@ -46,7 +46,7 @@ def install_model(
 ) -> None:
     """Check a model and copy it, without its checkpoints, to where it can be named.
 
-    It goes to the first folder of $ASR_MODELS, or to ~/.local/share/asr.
+    It goes to the first folder of $ASR_MODELS, or to $XDG_DATA_HOME/asr (~/.local/share/asr).
     """
     with reported("asr install-model"), tempfile.TemporaryDirectory() as downloads:
         from asr import installed

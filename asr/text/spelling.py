@@ -31,6 +31,8 @@ def spellable_words(text: str, tokenizer: Tokenizer, place: str = "text") -> lis
         expected = "words of its lexicon"
         if not tokenizer.words:
             expected = f"words of {shortened(''.join(tokenizer.symbols[BLANK + 1 :]))}"
+        if any(character.isdigit() for word in missing for character in word):
+            expected += "; numbers are to be written as words"
         count = f" and {len(missing) - 10} others" if len(missing) > 10 else ""
         raise InputError(
             f"{place}: has words that the model can't spell: {listed(missing[:10])}{count};"

@@ -149,7 +149,9 @@ def choose_punctuation(
     if folder.exists():
         return FormatPunctuation(load_punctuation(folder), marked)
     if asked:
-        raise InputError(f"{folder}: does not exist; expected a punctuation model")
+        raise InputError(
+            f"{folder}: does not exist; expected a punctuation model, or --no-punctuate"
+        )
     return FormatPunctuation()
 
 

@@ -15,7 +15,7 @@ from types import ModuleType
 from asr.corpus.letter_to_sound import write_english_lexicon
 from asr.corpus.manifest import Utterance
 from asr.corpus.official import command_line, locate, refuse, write_manifests
-from asr.errors import reported
+from asr.errors import InputError, reported
 from asr.files import read_text, write_text
 from asr.text.normalisation import normalise
 
@@ -161,7 +161,11 @@ def read_novels(data_root: Path | None) -> list[str]:
     path = DATA / "novels" / "train.txt"
     if not path.exists():
         command = [sys.executable, path.with_name("prepare.py"), "--out", path.parent]
-        subprocess.run([*command, *(["--data-root", data_root] if data_root else [])], check=True)
+        command += ["--data-root", data_root] if data_root else []
+        if subprocess.run(command).returncode:
+            raise InputError(
+                f"{path}: is missing, and could not be made; expected the novels' texts"
+            )
     return read_text(path).splitlines()
 
 

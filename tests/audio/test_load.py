@@ -278,7 +278,7 @@ def test_without_pyav_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     boxes = b"\0\0\0\x20ftypM4A " + bytes(20) + b"\0\0\0\x08moov" + b"\0\0\0\x08mdat"
     (tmp_path / "a.m4a").write_bytes(boxes)
-    refused(tmp_path / "a.m4a", r"soundfile can't read it; .*pip install -e '.\[media\]'")
+    refused(tmp_path / "a.m4a", r"soundfile can't read it; .*pip install 'av>=18,<19'")
 
 
 @pytest.mark.parametrize("has_pyav", [False, True])

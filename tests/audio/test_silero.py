@@ -55,5 +55,5 @@ def test_the_package_is_not_imported():
 def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(silero, "find_spec", lambda name: None)
     assert not has_silero()
-    with pytest.raises(InputError, match=r"silero-vad is not installed; .*pip install -e '.\[vad"):
+    with pytest.raises(InputError, match=r"silero-vad is not installed; .*pip install 'silero-vad"):
         SileroDetector()

@@ -189,8 +189,7 @@ def test_words_that_a_lexicon_of_phones_lacks_are_aligned_as_they_sound(
     done = align(phone_model, recording.audio, text)
     assert (done.exit_code, done.stderr) == (
         0,
-        f"asr align: {text}: pronunciations of 1 word are guessed, which the model's lexicon"
-        f" lacks: {word}\n",
+        f"asr align: {text}: the model's lexicon lacks 1 word, pronounced by the letters: {word}\n",
     )
     aligned = [line.split()[4] for line in done.stdout.splitlines()]
     assert aligned == recording.text.split()

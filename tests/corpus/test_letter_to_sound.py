@@ -148,8 +148,8 @@ def test_words_that_a_lexicon_lacks_are_added_as_they_sound(monkeypatch, capsys)
     assert found.symbols == tokenizer.symbols
     assert found.lexicon.pronunciations == known | new
     missing = sorted(new.keys() - known.keys())
-    line = f"t.txt: pronunciations of {len(missing)} words are guessed, which the model's lexicon"
-    assert capsys.readouterr().err.startswith(f"{line} lacks: {missing[0]}, ")
+    line = f"t.txt: the model's lexicon lacks {len(missing)} words, pronounced by the letters:"
+    assert capsys.readouterr().err.startswith(f"{line} {missing[0]}, ")
 
 
 def test_nothing_is_guessed_without_a_large_lexicon_of_phones(monkeypatch, capsys):

@@ -157,6 +157,22 @@ def test_the_recipe_saves_tuned_weights_in_the_model(tone_model, tmp_path, capsy
         assert as_tuned[1][value] == systems[3][value]
 
 
+def test_results_of_an_installed_model_do_not_go_to_its_folder(
+    tone_model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ASR_MODELS", str(tone_model.parent))
+    monkeypatch.chdir(tmp_path)
+    dev = tone_model.parent / "tones" / "dev.jsonl"
+    given = ["--model", tone_model.name, "--manifest", dev, "--device", "cpu"]
+    for more in ([], ["--out", "out", "--decoder", "beam", "--tune", dev]):
+        with pytest.raises(SystemExit, match="2"):
+            run_script("recipes/evaluate.py", *given, *more)
+        line = f"--model is the installed model {tone_model.name}; expected --out for the results"
+        assert line in capsys.readouterr().err
+    run_script("recipes/evaluate.py", *given, "--out", "out")
+    assert (tmp_path / "out" / "results.json").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-NOTICE = "compiling loops for this machine, once ...\n"
+NOTICE = "asr: compiling the search for this machine, once: about 15 seconds ...\n"
 
 SEARCH = """
 import numpy as np
