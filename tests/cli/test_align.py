@@ -214,7 +214,7 @@ def test_phrases_may_have_words_that_a_lexicon_of_phones_lacks(
     monkeypatch.setattr(letter_to_sound, "FEWEST_WORDS", 10)
     assert word not in load(phone_model, "cpu").transcribe(recording.audio).text.split()
     recognizer = load(phone_model, "cpu", phrases={word.upper(): 20.0})
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"lexicon lacks: {word}")
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"pronounced by the letters: {word}")
     transcript = recognizer.transcribe(recording.audio)
     assert word in transcript.text.split()
     assert [found.text for found in transcript.words] == transcript.text.split()
