@@ -204,7 +204,8 @@ def test_the_recipe_aligns_words_that_a_lexicon_of_phones_lacks_too(
     run_script("recipes/align.py", *options, "--out", tmp_path / "times.jsonl")
     (found,) = read_manifest(tmp_path / "times.jsonl")
     assert [word for word, *_ in found.words] == recording.text.split()
-    assert capsys.readouterr().err.startswith(f"align: {tmp_path / 'given.jsonl'}: pronunciations")
+    line = f"align: {tmp_path / 'given.jsonl'}: the model's lexicon lacks 1 word, pronounced by"
+    assert capsys.readouterr().err.startswith(line)
 
 
 def test_phrases_may_have_words_that_a_lexicon_of_phones_lacks(
