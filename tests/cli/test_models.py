@@ -42,7 +42,7 @@ def test_an_installed_model_is_listed_described_and_loaded_by_its_name(tone_mode
     done = run("install-model", tone_model, "--name", "tones")
     assert (done.exit_code, done.stdout) == (0, f"{place / 'tones'}\n")
     listed = [line.split("\t") for line in run("models").stdout.splitlines()]
-    assert ["tones", str(place / "tones")] in [[name, folder] for name, _, folder in listed]
+    assert ["tones", str(place / "tones")] in [[name, folder] for name, _, folder, *_ in listed]
     assert run("info", "tones").stdout == run("info", place / "tones").stdout
     assert load("tones").symbols == load(tone_model).symbols
 
