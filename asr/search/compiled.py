@@ -111,7 +111,7 @@ class _Notice(event.Listener):
     def on_start(self, event: event.Event) -> None:
         if not _Notice.said and event.data["dispatcher"].py_func.__module__.startswith("asr."):
             _Notice.said = True
-            _say("asr: compiling the search for this machine, once: about 15 seconds ...")
+            _say("asr: compiling for this machine, once: some 10 seconds ...")
 
     def on_end(self, event: event.Event) -> None: ...
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-NOTICE = "asr: compiling the search for this machine, once: about 15 seconds ...\n"
+NOTICE = "asr: compiling for this machine, once: some 10 seconds ...\n"
 
 SEARCH = """
 import numpy as np
