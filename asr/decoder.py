@@ -361,8 +361,9 @@ def load_decoding(folder: str | Path) -> DecoderSettings | None:
     if not os.path.lexists(path):
         return None
     values = read_json_inside(folder, DECODING, "settings of decoding")
-    if isinstance(beam := values.get("beam"), dict):
-        beam.pop("unk_bonus", None)  # earlier releases had one, which was of no use
+    match values:
+        case {"beam": dict(beam)}:
+            beam.pop("unk_bonus", None)  # earlier releases had one, which was of no use
     settings = from_dict(DecoderSettings, values, str(path))
     try:
         paths = {name: inside(folder, name) for name in _paths(settings)}

@@ -369,6 +369,14 @@ def test_saved_settings_are_plain_json(tmp_path):
     assert values["beam"]["lm_weight"] == 1.5
 
 
+def test_settings_of_earlier_releases_are_read(tmp_path):
+    save_decoding(tmp_path, DecoderSettings("beam"))
+    values = json.loads((tmp_path / "decoding.json").read_text())
+    values["beam"]["unk_bonus"] = 0.0
+    (tmp_path / "decoding.json").write_text(json.dumps(values))
+    assert load_decoding(tmp_path) == DecoderSettings("beam")
+
+
 def test_confidence_weights_are_saved_and_are_dropped_with_the_search(tone_model, tmp_path):
     lm = write_lm(tmp_path / "lm.arpa", a=-0.3, b=-0.3)
     weights = ConfidenceWeights(bias=-0.5, acoustic=0.25, posterior=1.0, scale=0.5)
