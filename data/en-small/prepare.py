@@ -28,13 +28,14 @@ SHORT = 3  # words; texts up to this length, such as commands, may be in several
 # slowest over 10 s has 7 characters a second
 LONG_S = 10.0
 SPARSE = 3.0  # characters a second
+FREQUENT = 3  # words of the novels that occur so often are in the lexicon
 REPEATS = 10  # of the transcripts in the text for language models, beside 14 million words
 
 Splits = Mapping[str, Sequence[Utterance]]
 
 
 def prepare(data_root: Path | None, out: Path, librispeech: Sequence[str] = ()) -> None:
-    """Check all corpora; write the three manifests, a lexicon of train and dev, and the text.
+    """Check all corpora; write three manifests, a lexicon of train, dev and novels, and the texts.
 
     stdout has what was left out, and each corpus's share, which `hours.md` has too, for the model
     card. `librispeech` has the subsets for training; see `librispeech_subsets`.
@@ -48,9 +49,11 @@ def prepare(data_root: Path | None, out: Path, librispeech: Sequence[str] = ()) 
     splits = keep_texts_apart(join(corpora))
     splits["train"] = without_sparse(splits["train"])
     write_manifests(out, splits)
-    known = [*splits["train"], *splits["dev"]]
-    write_english_lexicon(out / "lexicon.dic", (utterance.text for utterance in known))
-    write_lm_texts(out, splits, read_novels(data_root))
+    known, novels = [*splits["train"], *splits["dev"]], read_novels(data_root)
+    often = Counter(word for sentence in novels for word in normalise(sentence).lower().split())
+    frequent = [word for word, count in often.items() if count >= FREQUENT]
+    write_english_lexicon(out / "lexicon.dic", (one.text for one in known), frequent)
+    write_lm_texts(out, splits, novels)
     rows = "\n".join(table(splits))
     write_text(out / "hours.md", rows + "\n")
     print(rows)

@@ -101,6 +101,15 @@ def test_the_lexicon_has_the_words_of_train_and_dev(en_small, tmp_path):
     assert lexicon.pronunciations["boys"] == (("B", "OY", "Z"),)
 
 
+def test_the_lexicon_has_the_frequent_words_of_the_novels(en_small, tmp_path, monkeypatch):
+    sentences = ["his grace zorbled", "zorbled í", "zorbled í", "í xyzzled"]
+    monkeypatch.setattr(en_small, "read_novels", lambda _: sentences)
+    en_small.prepare(None, tmp_path)
+    lexicon = read_lexicon(tmp_path / "lexicon.dic")
+    assert not lexicon.missing(["zorbled"])
+    assert lexicon.missing(["í", "xyzzled"]) == ["xyzzled", "í"]
+
+
 def test_the_text_has_the_novels_without_held_out_texts_and_train(en_small, tmp_path, capsys):
     en_small.prepare(None, tmp_path)
     lines = (tmp_path / "text.txt").read_text().splitlines()
