@@ -127,11 +127,7 @@ def write_english_lexicon(path: Path, texts: Iterable[str], more: Iterable[str] 
     if missing or wanted:
         guesser = LetterToSound.train(lexicon)
         guessed = {word: (guesser.pronounce(word),) for word in missing}
-        for word in wanted:
-            try:
-                guessed[word] = (guesser.pronounce(word),)
-            except InputError:
-                continue
+        guessed |= _guessed(guesser, wanted)
     complete = Lexicon({**lexicon.pronunciations, **guessed})
     write_lexicon(path, complete, dict.fromkeys(guessed, "by letter to sound"))
     print(f"{path}: {len(complete.pronunciations)} words, {len(guessed)} of them guessed")
@@ -155,12 +151,7 @@ def with_guesses(tokenizer: Tokenizer, words: Iterable[str], place: str) -> Toke
     if not missing or any(middle_phone(symbol) != symbol for symbol in tokenizer.symbols):
         return tokenizer
     guesser = LetterToSound.train(tokenizer.lexicon)
-    guessed = {}
-    for word in missing:
-        try:
-            guessed[word] = (guesser.pronounce(word),)
-        except InputError:  # its user says what the lexicon lacks
-            continue
+    guessed = _guessed(guesser, missing)  # its user says what the lexicon lacks
     if not guessed:
         return tokenizer
     count = counted(len(guessed), "word")
@@ -269,3 +260,14 @@ class _Batch:
 
     def _arcs(self, probs: np.ndarray, i: int) -> list[np.ndarray]:
         return [probs[self.letters[:, i, None], columns] for columns in self.columns]
+
+
+def _guessed(guesser: LetterToSound, words: Iterable[str]) -> dict[str, tuple[Pronunciation]]:
+    """The pronunciations of words from their letters, without those that can't be pronounced."""
+    found: dict[str, tuple[Pronunciation]] = {}
+    for word in words:
+        try:
+            found[word] = (guesser.pronounce(word),)
+        except InputError:
+            continue
+    return found
